@@ -1,0 +1,39 @@
+# make demo · make test · make lint · make clean; everything is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)
+	@exec $(BIN)/python -m sisock.demo
+
+test: $(TESTABLE)
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(TESTABLE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# bjdata is left out: built against an older numpy, it prints a traceback in every process, and
+# autobahn does without it.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "sisock needs Python 3.11 or later; name one: make PYTHON=python3.12 demo" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade 'pip>=25.1'
+	$(PIP) install --quiet --editable '.[demo]'
+	$(PIP) uninstall --quiet --yes bjdata
+	@touch $@
+
+$(TESTABLE): $(INSTALLED)
+	$(PIP) install --quiet --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

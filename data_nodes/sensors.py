@@ -1,0 +1,124 @@
+"""Data node of this computer's own sensors: temperatures, fans, battery, load, memory, network."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psutil
+
+import sisock
+
+CPU = {
+    "cpu_percent": ("load of all cores", "percent"),
+    "load_1min": ("processes that run or wait, mean of a minute", None),
+}
+MEMORY = {
+    "memory_percent": ("memory in use", "percent"),
+    "memory_available": ("memory that programs can still have", "bytes"),
+    "swap_percent": ("swap in use", "percent"),
+}
+DISK = {
+    "disk_percent": ("root file system in use", "percent"),
+    "disk_read": ("read from disks since boot", "bytes"),
+    "disk_written": ("written to disks since boot", "bytes"),
+}
+NETWORK = {
+    "network_received": ("received from networks since boot", "bytes"),
+    "network_sent": ("sent to networks since boot", "bytes"),
+}
+
+
+class Sensors(sisock.LiveNode):
+    """Sensors of the computer that this program runs on.
+
+    Temperatures, fans and battery where there are any (virtual machines have none), and figures
+    of CPU, memory, disks and network everywhere; every 2.5 s, kept for an hour.
+    """
+
+    name = "sensors"
+    interval = 2.5
+    history = 3600.0
+
+    def __init__(self) -> None:
+        found = self.read_hardware()
+        self.fields = {
+            **{
+                name: _entry(*about) for name, about in {**CPU, **MEMORY, **DISK, **NETWORK}.items()
+            },
+            **{name: _entry(*about) for name, (_, *about) in found.items()},
+        }
+        # The first call has nothing to compare with.
+        psutil.cpu_percent()
+
+    def read(self) -> dict[str, Any]:
+        """Read all figures; one that cannot be read is left out."""
+        values = {name: value for name, (value, *_) in self.read_hardware().items()}
+        for group in (_read_cpu, _read_memory, _read_disk, _read_network):
+            values.update(group())
+        return {name: value for name, value in values.items() if name in self.fields}
+
+    @staticmethod
+    def read_hardware() -> dict[str, tuple[Any, str, str | None]]:
+        """Value, description and units of the sensors that this computer has, if any."""
+        found: dict[str, tuple[Any, str, str | None]] = {}
+        for chip, readings in _ask("sensors_temperatures", {}).items():
+            for index, reading in enumerate(readings):
+                where = f"{chip} {reading.label or index}"
+                found[_name("temp", where)] = (reading.current, f"temperature of {where}", "C")
+        for chip, readings in _ask("sensors_fans", {}).items():
+            for index, reading in enumerate(readings):
+                where = f"{chip} {reading.label or index}"
+                found[_name("fan", where)] = (reading.current, f"speed of fan {where}", "rpm")
+        battery = _ask("sensors_battery", None)
+        if battery is not None:
+            found["battery_percent"] = (battery.percent, "charge of the battery", "percent")
+        return found
+
+
+def _ask(function: str, nothing: Any) -> Any:
+    """What psutil says, or `nothing` where the system has no such function or does not let us."""
+    try:
+        return getattr(psutil, function)() or nothing
+    except (AttributeError, OSError, NotImplementedError):
+        return nothing
+
+
+def _name(kind: str, where: str) -> str:
+    return f"{kind}_{re.sub(r'[^a-z0-9]+', '_', where.lower()).strip('_')}"
+
+
+def _entry(description: str, units: str | None) -> dict[str, str | None]:
+    return {"description": description, "units": units}
+
+
+def _read_cpu() -> dict[str, float]:
+    return {"cpu_percent": psutil.cpu_percent(), "load_1min": psutil.getloadavg()[0]}
+
+
+def _read_memory() -> dict[str, float]:
+    memory = psutil.virtual_memory()
+    return {
+        "memory_percent": memory.percent,
+        "memory_available": memory.available,
+        "swap_percent": psutil.swap_memory().percent,
+    }
+
+
+def _read_disk() -> dict[str, float]:
+    figures: dict[str, float] = {"disk_percent": psutil.disk_usage("/").percent}
+    counters = _ask("disk_io_counters", None)
+    if counters is not None:
+        figures.update(disk_read=counters.read_bytes, disk_written=counters.write_bytes)
+    return figures
+
+
+def _read_network() -> dict[str, float]:
+    counters = _ask("net_io_counters", None)
+    if counters is None:
+        return {}
+    return {"network_received": counters.bytes_recv, "network_sent": counters.bytes_sent}
+
+
+if __name__ == "__main__":
+    sisock.run(Sensors)

@@ -1,0 +1,122 @@
+"""The hub: knows which data nodes are there, and tells consumers when one comes or goes.
+
+The router loads it into its own process as ``hub.hub`` (`.crossbar/config.json`), where it needs
+no password. Run by itself, ``python hub.py``, it joins like any other program, as user `server`.
+The rules are in `sisock/registry.py`; this file only connects them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.types import CallDetails, RegisterOptions, SessionDetails
+
+from sisock import transport
+from sisock.errors import InvalidNodeName
+from sisock.logs import make_logger
+from sisock.protocol import (
+    ERROR_INVALID_ARGUMENT,
+    ERROR_INVALID_NAME,
+    ERROR_NOT_AUTHORIZED,
+    USER_SERVER,
+    uri,
+)
+from sisock.registry import NodeEntry, NodeRegistry
+
+log = make_logger()
+
+
+class HubProcedures:
+    """What the hub registers and publishes on one WAMP session."""
+
+    def __init__(self, session: ApplicationSession) -> None:
+        self._session = session
+        self._registry = NodeRegistry(self._node_added, self._node_subtracted)
+
+    async def begin(self) -> None:
+        """Register everything, then say that the hub is there."""
+        session = self._session
+        await session.subscribe(self._registry.session_left, "wamp.session.on_leave")
+        disclosed = RegisterOptions(details_arg="details")
+        await session.register(self.add, uri("data_node.add"), options=disclosed)
+        await session.register(self.subtract, uri("data_node.subtract"), options=disclosed)
+        await session.register(self._registry.nodes, uri("consumer.get_data_node"))
+        session.publish(uri("data_node.hub_ready"))
+        log.info("the hub is ready")
+
+    def add(
+        self,
+        name: str,
+        description: str,
+        session_id: int,
+        features: list[str] | None = None,
+        *,
+        details: CallDetails,
+    ) -> bool:
+        """Add a data node; False if its name is taken."""
+        session = _check_caller(session_id, details)
+        try:
+            added = self._registry.add(name, description, session, features)
+        except InvalidNodeName as error:
+            raise ApplicationError(ERROR_INVALID_NAME, str(error)) from None
+        if not added:
+            log.info("node {name} refused: the name is taken", name=name)
+        return added
+
+    def subtract(self, name: str, session_id: int, *, details: CallDetails) -> None:
+        """Remove a data node, if it is the caller's."""
+        self._registry.subtract(name, _check_caller(session_id, details))
+
+    def _node_added(self, entry: NodeEntry) -> None:
+        log.info("node {name} added", name=entry.name, session=entry.session)
+        self._session.publish(uri("consumer.data_node_added"), entry.to_wire())
+
+    def _node_subtracted(self, entry: NodeEntry) -> None:
+        log.info("node {name} subtracted", name=entry.name, session=entry.session)
+        self._session.publish(uri("consumer.data_node_subtracted"), entry.to_wire())
+
+
+def _check_caller(session_id: int, details: CallDetails) -> int:
+    """The caller's session as the router discloses it; the argument may only agree with it."""
+    if isinstance(session_id, bool) or not isinstance(session_id, int):
+        raise ApplicationError(ERROR_INVALID_ARGUMENT, "session_id must be a whole number")
+    # A router of another installation may not disclose its callers: then there is no other word.
+    if details.caller is not None and details.caller != session_id:
+        raise ApplicationError(
+            ERROR_NOT_AUTHORIZED, f"session {session_id} is not the session that calls"
+        )
+    return session_id
+
+
+class hub(ApplicationSession):
+    """The hub inside of the router's process."""
+
+    def onConnect(self) -> None:
+        """Join without a password: the router trusts what it loads itself."""
+        self.join(self.config.realm)
+
+    async def onJoin(self, details: SessionDetails) -> None:
+        """Begin to serve."""
+        # Here, as this is the only code of ours that the router's process loads.
+        transport.set_tcp_nodelay_everywhere()
+        await HubProcedures(self).begin()
+
+
+def main() -> None:
+    """Run the hub as a program of its own."""
+    from sisock.program import add_common_flags, run_program
+    from sisock.session import Session
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_flags(parser)
+
+    async def begin(session: Session) -> None:
+        await HubProcedures(session).begin()
+
+    run_program(parser.parse_args(), USER_SERVER, begin)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Sisock serves the time streams of an observatory, live and archived, over WAMP.
+
+A data node is a `LiveNode`, an `ArchiveNode` or a `DataNodeServer` given to `run`; a script asks
+with `Client`. See README.md.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sisock.archive import ArchiveNode
+    from sisock.client import AsyncClient, Client
+    from sisock.data_node import DataNodeServer, run
+    from sisock.data_node import DataNodeServer as data_node_server
+    from sisock.errors import SisockError
+    from sisock.live import LiveNode
+    from sisock.protocol import sisock_to_unix_time, uri
+
+__all__ = [
+    "ArchiveNode",
+    "AsyncClient",
+    "Client",
+    "DataNodeServer",
+    "LiveNode",
+    "SisockError",
+    "data_node_server",
+    "run",
+    "sisock_to_unix_time",
+    "uri",
+]
+
+_HOMES = {
+    "ArchiveNode": "sisock.archive",
+    "AsyncClient": "sisock.client",
+    "Client": "sisock.client",
+    "DataNodeServer": "sisock.data_node",
+    "LiveNode": "sisock.live",
+    "SisockError": "sisock.errors",
+    "data_node_server": "sisock.data_node",
+    "run": "sisock.data_node",
+    "sisock_to_unix_time": "sisock.protocol",
+    "uri": "sisock.protocol",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``import sisock`` costs little."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sisock' has no attribute {name!r}")
+    attribute = "DataNodeServer" if name == "data_node_server" else name
+    return getattr(import_module(_HOMES[name]), attribute)

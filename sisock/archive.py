@@ -1,0 +1,99 @@
+"""`ArchiveNode`: a data node over samples that are already there, in files or a database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sisock import values
+from sisock.data_node import DataNodeServer
+from sisock.errors import NodeContractError
+from sisock.fields import describe
+from sisock.protocol import check_interval
+from sisock.reply import check_times
+from sisock.timelines import merge_timeline
+from sisock.values import Values
+
+
+class ArchiveNode(DataNodeServer):
+    """A data node that reads one field at a time.
+
+    Override `list_fields` and `read`.
+    """
+
+    def list_fields(self, start: float, end: float) -> Mapping[str, Mapping[str, Any]]:
+        """Say which fields there are.
+
+        Parameters
+        ----------
+        start, end : float
+            UNIX seconds. A field with samples in between must be listed; others may be.
+
+        Returns
+        -------
+        dict
+            Field name to a dict with any of ``description``, ``timeline`` (fields that name the
+            same one share their times; the field's own name if not given), ``type`` ("number",
+            "string" or "bool"), ``units``, ``interval`` (mean spacing in seconds).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must have a method list_fields")
+
+    def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
+        """Return the samples of one field.
+
+        Parameters
+        ----------
+        field : str
+            A name that `list_fields` gave.
+        start, end : float
+            UNIX seconds, half-open; what is returned beyond them is cut off.
+
+        Returns
+        -------
+        t : array_like, shape (n,)
+            UNIX seconds, ascending.
+        values : array_like, shape (n,)
+            Numbers, booleans or strings; NaN or None where one is missing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must have a method read")
+
+    def get_fields(self, start: float, end: float) -> Any:
+        """Answer from `list_fields`."""
+        interval = check_interval(start, end)
+        return describe(self.list_fields(interval.start, interval.end))
+
+    def get_data(
+        self, field: list[str], start: float, end: float, min_stride: float | None = None
+    ) -> Any:
+        """Answer from `read`, one field after the other; all samples are final."""
+        interval = check_interval(start, end)
+        listed = self.list_fields(interval.start, interval.end)
+        lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
+        for name in field:
+            if name in listed:
+                samples = self._read_checked(name, interval.start, interval.end)
+                lines.setdefault(listed[name].get("timeline") or name, {})[name] = samples
+        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
+        for line, samples_of in lines.items():
+            t, merged = merge_timeline(samples_of)
+            reply["timeline"][line] = {"t": t, "finalized_until": None}
+            reply["data"].update(merged)
+            reply["follows"].update(dict.fromkeys(merged, line))
+        return reply
+
+    def _read_checked(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
+        samples = self.read(name, start, end)
+        if not isinstance(samples, tuple | list) or len(samples) != 2:
+            raise NodeContractError(self.name, name, "read must return the pair (t, values)")
+        t = check_times(samples[0], self.name, f"field {name!r}")
+        try:
+            field_values = values.normalise(samples[1])
+        except ValueError as error:
+            raise NodeContractError(self.name, name, str(error)) from None
+        if len(t) != len(field_values):
+            raise NodeContractError(
+                self.name, name, f"read returned {len(t)} times, but {len(field_values)} values"
+            )
+        return t, field_values

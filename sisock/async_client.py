@@ -1,0 +1,382 @@
+"""`AsyncClient`: find data nodes and ask them, for programs that run in Twisted's reactor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from twisted.internet import defer
+
+from sisock.errors import (
+    AuthenticationRejected,
+    HubMissing,
+    InvalidArgument,
+    NodeFailed,
+    NodeTimeout,
+    RouterUnreachable,
+    SisockError,
+    UnknownField,
+    UnknownNode,
+)
+from sisock.fetch import fetch
+from sisock.fields import Field, parse_fields
+from sisock.logs import make_logger
+from sisock.protocol import (
+    ERROR_INVALID_ARGUMENT,
+    ERROR_NO_SUCH_PROCEDURE,
+    ERROR_NODE_FAILED,
+    ERROR_NOT_AUTHORIZED,
+    check_node_name,
+    node_uri,
+    uri,
+)
+from sisock.received import Data, decode, join
+from sisock.session import CALL_TIMEOUT, RouterConnection, Session, error_uri
+from sisock.settings import Settings, load_settings
+from sisock.times import Time, to_sisock_time
+
+
+@dataclass(frozen=True)
+class Node:
+    """A data node, as the hub knows it."""
+
+    name: str
+    description: str
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LiveSample:
+    """One new sample of a node: its time in UNIX seconds, its timeline, and field to value."""
+
+    t: float
+    timeline: str | None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NodeEvent:
+    """A data node that came or went."""
+
+    node: Node
+    present: bool
+
+
+class AsyncClient:
+    """Finds data nodes through the hub and asks them; reconnects by itself.
+
+    Its methods are coroutines for Twisted's reactor (``twisted.internet.defer.ensureDeferred``
+    makes Deferreds of them). `sisock.Client` is the same for scripts and notebooks.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        From the environment if not given.
+    timeout : float
+        Seconds without any answer after which a call is given up.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, timeout: float = CALL_TIMEOUT, reactor: Any = None
+    ) -> None:
+        self.settings = load_settings() if settings is None else settings
+        self.timeout = timeout
+        self._connection = RouterConnection(self.settings, self._joined, reactor=reactor)
+        self._waiting: list[defer.Deferred] = []
+        self._subscriptions: dict[str, list[Callable[..., None]]] = {}
+        self._running: defer.Deferred | None = None
+        self._refused: BaseException | None = None
+        self._log = make_logger()
+
+    async def connect(self) -> AsyncClient:
+        """Join the router.
+
+        Raises
+        ------
+        RouterUnreachable, AuthenticationRejected
+            If that fails the first time; later on it is tried again for ever.
+        """
+        if self._running is None:
+            self._running = defer.ensureDeferred(self._connection.run())
+            self._running.addBoth(self._ended)
+            self._connection.on_failure = self._first_try_failed
+        await self._session()
+        return self
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        await self._connection.stop()
+
+    def _first_try_failed(self, error: SisockError) -> None:
+        self._connection.on_failure = None
+        self._refused = error
+        self._tell_waiting()
+        defer.ensureDeferred(self._connection.stop())
+
+    def _ended(self, result: Any) -> None:
+        self._refused = (
+            getattr(result, "value", None)
+            or self._refused
+            or RouterUnreachable("the client is closed")
+        )
+        self._tell_waiting()
+
+    async def _joined(self, session: Session) -> None:
+        self._connection.on_failure = None
+        for topic, handlers in self._subscriptions.items():
+            for handler in handlers:
+                await session.subscribe(handler, topic)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    async def _session(self) -> Session:
+        """The session, or the next one while the router is away."""
+        if self._connection.session is None and self._refused is None:
+            joined: defer.Deferred = defer.Deferred()
+            self._waiting.append(joined)
+            try:
+                await joined.addTimeout(self.timeout, self._connection.reactor)
+            except defer.TimeoutError:
+                self._waiting.remove(joined)
+                raise self._connection.last_error or RouterUnreachable(
+                    f"the router at {self.settings.address} does not answer"
+                ) from None
+        if self._refused is not None:
+            raise self._refused
+        session = self._connection.session
+        if session is None:
+            raise RouterUnreachable("the connection to the router was lost")
+        return session
+
+    async def nodes(self) -> list[Node]:
+        """List the data nodes that are there, by name.
+
+        Raises
+        ------
+        HubMissing
+            If no hub answers.
+        """
+        session = await self._session()
+        with _translated(None):
+            listed = await session.request(uri("consumer.get_data_node"), timeout=self.timeout)
+        return sorted((_node(entry) for entry in listed), key=lambda node: node.name)
+
+    async def _find(self, name: str) -> Node:
+        with suppress(SisockError):
+            check_node_name(name)
+        for node in await self.nodes():
+            if node.name == name:
+                return node
+        raise UnknownNode(
+            f"there is no data node {name!r}: `sisock nodes` lists those that are there"
+        )
+
+    async def fields(self, node: str, start: Time = 1, end: Time = 0) -> dict[str, Field]:
+        """List the fields of a node.
+
+        Parameters
+        ----------
+        node : str
+            Its name.
+        start, end : float, str or datetime
+            A field with samples in between is listed; the default is all there is.
+        """
+        await self._find(node)
+        return await self._fields(node, to_sisock_time(start), to_sisock_time(end))
+
+    async def _fields(self, node: str, start: float, end: float) -> dict[str, Field]:
+        session = await self._session()
+        with _translated(node):
+            raw = await session.request(
+                node_uri(node, "get_fields"), start, end, timeout=self.timeout
+            )
+        return parse_fields(raw, node)
+
+    async def get(
+        self,
+        node: str,
+        fields: str | Iterable[str],
+        start: Time = "-1h",
+        end: Time = "now",
+        min_stride: float | None = None,
+    ) -> Data:
+        """Get samples.
+
+        Parameters
+        ----------
+        node : str
+            The node's name.
+        fields : str or iterable of str
+            Names of fields.
+        start, end : float, str or datetime
+            Half-open interval, see `sisock.times.to_sisock_time`.
+        min_stride : float, optional
+            Seconds between successive samples, at least.
+
+        Returns
+        -------
+        Data
+            Field name to `Series`.
+
+        Raises
+        ------
+        UnknownNode, UnknownField
+            If there is none of this name.
+        InvalidArgument
+            If a time or the spacing cannot be used.
+        ReplyTooLarge
+            If a node without progressive replies cannot send so much.
+        NodeFailed, NodeTimeout
+            If the node's own code fails, or nothing comes for `timeout` seconds.
+        """
+        names = [fields] if isinstance(fields, str) else list(dict.fromkeys(fields))
+        interval = to_sisock_time(start), to_sisock_time(end)
+        found = await self._find(node)
+        known = await self._fields(node, 1, 0)
+        for name in names:
+            if name not in known:
+                raise UnknownField(
+                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
+                )
+        session = await self._session()
+        with _translated(node):
+            pieces = await fetch(
+                session, node, found.features, names, *interval, min_stride, self.timeout
+            )
+        return join(pieces, {name: known[name] for name in names}, node)
+
+    async def watch(self, node: str, callback: Callable[[LiveSample], None]) -> Callable[[], None]:
+        """Call back with each new sample of a node, also after it or the router was away.
+
+        Returns
+        -------
+        callable
+            Ends the watching.
+
+        Raises
+        ------
+        UnknownNode
+            If there is no such node now.
+        InvalidArgument
+            If the node publishes no live samples.
+        """
+        found = await self._find(node)
+        if "live" not in found.features:
+            raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
+
+        def published(reply: Any, *_: Any, **__: Any) -> None:
+            for sample in _live_samples(reply, node):
+                callback(sample)
+
+        return await self._subscribe(node_uri(node, "data"), published)
+
+    async def watch_nodes(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
+        """Call back with each node that comes or goes.
+
+        Returns
+        -------
+        callable
+            Ends the watching.
+        """
+
+        def handler(present: bool) -> Callable[..., None]:
+            return lambda entry, *_, **__: callback(NodeEvent(_node(entry), present))
+
+        stops = [
+            await self._subscribe(uri("consumer.data_node_added"), handler(True)),
+            await self._subscribe(uri("consumer.data_node_subtracted"), handler(False)),
+        ]
+
+        def stop() -> None:
+            for each in stops:
+                each()
+
+        return stop
+
+    async def _subscribe(self, topic: str, handler: Callable[..., None]) -> Callable[[], None]:
+        wanted = True
+
+        def guarded(*args: Any, **kwargs: Any) -> None:
+            if wanted:
+                handler(*args, **kwargs)
+
+        session = await self._session()
+        await session.subscribe(guarded, topic)
+        self._subscriptions.setdefault(topic, []).append(guarded)
+
+        def stop() -> None:
+            nonlocal wanted
+            wanted = False
+            self._subscriptions[topic].remove(guarded)
+
+        return stop
+
+
+def _node(entry: Mapping[str, Any]) -> Node:
+    return Node(entry["name"], entry.get("description") or "", tuple(entry.get("features") or ()))
+
+
+def _live_samples(reply: Any, node: str) -> list[LiveSample]:
+    """Cut a live message, which has a reply's shape, into samples in time order."""
+    data, lines = decode(reply, node)
+    samples = []
+    for name, line in lines.items():
+        # A field of this timeline has as many values as it has times.
+        own = {field: v for field, v in data.items() if len(v) == len(line.t)}
+        for i, t in enumerate(line.t.tolist()):
+            row = {
+                field: v[i].item() if hasattr(v[i], "item") else v[i] for field, v in own.items()
+            }
+            samples.append(LiveSample(t, name, row))
+    return sorted(samples, key=lambda sample: sample.t)
+
+
+class _translated:
+    """Turns the errors of the wire into ours."""
+
+    def __init__(self, node: str | None) -> None:
+        self._node = node
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, defer.TimeoutError):
+            raise self._timed_out() from None
+        if isinstance(error, TransportLost):
+            raise RouterUnreachable("the connection to the router was lost") from None
+        if isinstance(error, ApplicationError):
+            raise self._translate(error) from None
+
+    def _timed_out(self) -> SisockError:
+        if self._node is None:
+            return HubMissing("the hub does not answer: is its process stopped?")
+        return NodeTimeout(f"the data node {self._node!r} does not answer: is it stopped or stuck?")
+
+    def _translate(self, error: ApplicationError) -> SisockError:
+        what, text = error_uri(error), " ".join(map(str, error.args))
+        if what == ERROR_NO_SUCH_PROCEDURE:
+            if self._node is None:
+                return HubMissing(
+                    "no hub is on the router: it is loaded by its configuration, or started with"
+                    " `python hub.py`"
+                )
+            return UnknownNode(f"the data node {self._node!r} is not there, or has just gone")
+        if what == ERROR_INVALID_ARGUMENT:
+            return InvalidArgument(text)
+        if what == ERROR_NODE_FAILED:
+            return NodeFailed(f"the data node {self._node!r} failed: {text}")
+        if what == ERROR_NOT_AUTHORIZED:
+            return AuthenticationRejected(f"this user may not do that: {text}")
+        if what == "wamp.close.transport_lost":
+            return RouterUnreachable("the connection to the router was lost")
+        if what == "wamp.error.canceled":
+            return NodeFailed(f"the data node {self._node!r} went away while it was asked")
+        return NodeFailed(f"the data node {self._node!r} answers with the error {what}: {text}")

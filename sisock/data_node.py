@@ -1,0 +1,207 @@
+"""`DataNodeServer`, the parent of every data node, and `run`, which makes a program of one."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from typing import Any
+
+from sisock import protocol
+from sisock.errors import SisockError
+from sisock.logs import make_logger
+from sisock.presence import Presence
+from sisock.program import add_common_flags, fail, run_program
+from sisock.serving import Serving
+from sisock.session import Session, global_reactor
+
+
+class DataNodeServer:
+    """A program that serves the samples of one instrument or archive.
+
+    Override `get_fields` and `get_data`; `sisock.LiveNode` and `sisock.ArchiveNode` are easier
+    where they fit. Both methods may block, as they run in threads of their own (several requests
+    at once: guard what is not thread-safe), or be coroutines or ``inlineCallbacks``, which run in
+    the reactor and must not block.
+
+    Attributes
+    ----------
+    name : str
+        The node's name: one component of a WAMP URI, see `sisock.protocol.check_node_name`.
+    description : str
+        One line for people; the first line of the class's docstring if not set.
+    allowance : int
+        Bytes of a reply to a call of the base protocol; a larger one is answered by False.
+    log : logger
+        Of txaio: ``self.log.warn("{count} lines skipped", count=3)``.
+    """
+
+    name: str = ""
+    description: str = ""
+    allowance: int = protocol.DEFAULT_ALLOWANCE
+
+    log = make_logger()
+
+    features: tuple[str, ...] = ("binary", "progressive")
+
+    def get_fields(self, start: float, end: float) -> Any:
+        """Say which fields there are.
+
+        Parameters
+        ----------
+        start, end : float
+            Sisock times, as the caller sent them. A field with a sample in between must be
+            listed; one with none may be.
+
+        Returns
+        -------
+        tuple of two dicts
+            Field name to ``{"description", "timeline", "type", "units"}``, and timeline name to
+            ``{"interval", "field"}``. `sisock.fields.describe` makes them.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must have a method get_fields(start, end)"
+        )
+
+    def get_data(
+        self, field: list[str], start: float, end: float, min_stride: float | None = None
+    ) -> Any:
+        """Return samples.
+
+        Parameters
+        ----------
+        field : list of str
+            Field names.
+        start, end : float
+            Sisock times, as the caller sent them; `sisock.sisock_to_unix_time` converts them.
+        min_stride : float, optional
+            Least spacing that the caller wants, in seconds. It is seen to afterwards; a node that
+            can skip samples cheaply may use it.
+
+        Returns
+        -------
+        dict
+            ``{"data": {field: values}, "timeline": {name: {"t", "finalized_until"}}}`` with lists
+            or arrays; what lies outside of the interval is cut off.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must have a method get_data(field, start, end, min_stride)"
+        )
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the node's own command-line flags; their values go to the class when it is called."""
+
+    def prepare(self) -> None:
+        """Check what the author set, before anything is started."""
+
+    def begin(self, service: NodeService) -> None:
+        """Start whatever works beside the requests; called once, in the reactor."""
+
+
+class NodeService:
+    """A node at work: its procedures, its place in the hub's list, its live topic.
+
+    Parameters
+    ----------
+    node : DataNodeServer
+        The node; its name is checked here.
+
+    Raises
+    ------
+    InvalidNodeName
+        If the node's name cannot be one.
+    NodeContractError
+        If something else that its author set cannot be.
+    """
+
+    def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
+        protocol.check_node_name(node.name)
+        node.prepare()
+        self.node = node
+        self.reactor = global_reactor() if reactor is None else reactor
+        self.serving = Serving(node, self.reactor)
+        self._presence: Presence | None = None
+        self._session: Session | None = None
+
+    def start(self) -> None:
+        """Start threads and whatever the node itself has to start; the reactor must run."""
+        self.serving.start()
+        self.node.begin(self)
+
+    async def joined(self, session: Session) -> None:
+        """Serve on a session for as long as it lasts."""
+        node = self.node
+        self._session = session
+        self._presence = Presence(
+            session,
+            node.name,
+            node.description or _first_line(node),
+            list(node.features),
+            {"get_fields": self.serving.get_fields, "get_data": self.serving.get_data},
+            self.reactor,
+        )
+        await self._presence.keep()
+
+    def left(self) -> None:
+        """Note that the session is gone."""
+        self._session = self._presence = None
+
+    def publish(self, reply: dict[str, Any]) -> None:
+        """Publish new samples on the node's live topic, if it is in the hub's list."""
+        if self._session is not None and self._presence is not None and self._presence.added:
+            self._session.publish(protocol.node_uri(self.node.name, "data"), reply)
+
+
+def _first_line(node: DataNodeServer) -> str:
+    text = inspect.getdoc(type(node)) or ""
+    return text.partition("\n")[0]
+
+
+def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
+    cls = node if isinstance(node, type) else type(node)
+    parser = argparse.ArgumentParser(
+        description=inspect.getdoc(cls), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if isinstance(node, type):
+        cls.add_arguments(parser)
+    own = {action.dest for action in parser._actions} - {"help"}
+    add_common_flags(parser)
+    parser.add_argument("--name", help=f"the node's name (default: {cls.name or 'none'})")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="ask the node itself for fields and samples, say what is wrong, and end",
+    )
+    args = parser.parse_args(argv)
+    return args, {name: getattr(args, name) for name in own}
+
+
+def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = None) -> None:
+    """Run a data node as a program, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    node : class or instance
+        A `DataNodeServer`; a class is called with the flags of its own `add_arguments`.
+    argv : list of str, optional
+        Command-line arguments instead of the program's.
+    """
+    args, own = _parse(node, argv)
+    try:
+        instance = node(**own) if isinstance(node, type) else node
+        if args.name is not None:
+            instance.name = args.name
+        if args.check:
+            _check(instance)
+            return
+        service = NodeService(instance)
+    except SisockError as error:
+        fail(error)
+    run_program(args, protocol.USER_SERVER, service.joined, service.left, service.start)
+
+
+def _check(node: DataNodeServer) -> None:
+    from sisock.testing import check_node
+
+    for line in check_node(node):
+        print(line)

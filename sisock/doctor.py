@@ -1,0 +1,110 @@
+"""``sisock doctor``: looks at every part of an installation and says what to do about each."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+import stat
+import time
+from collections.abc import Iterator
+
+from sisock.client import Client
+from sisock.errors import SisockError
+from sisock.settings import Settings
+
+TIMEOUT = 10
+"""Seconds that a node may take."""
+
+_RENEW_BEFORE = datetime.timedelta(days=30)
+
+
+def examine(settings: Settings) -> bool:
+    """Check everything, printing a line each; returns whether all is well."""
+    well = True
+    for check in (_credentials, _tls, _router_and_nodes):
+        for good, text in check(settings):
+            print(f"{'ok ' if good else 'BAD'}  {text}", flush=True)
+            well = well and good
+    return well
+
+
+def _credentials(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if settings.socket:
+        yield True, f"credentials: none are needed on the socket {settings.socket}"
+        return
+    path = settings.home.secret_file(settings.user)
+    if settings.secret is None:
+        yield (
+            False,
+            f"credentials: no secret for {settings.user!r}: copy it from the router's computer to"
+            f" {path}, or make it there with `sisock certs`",
+        )
+        return
+    yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
+    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        yield False, f"credentials: others can read {path}: chmod 600 {path}"
+
+
+def _tls(settings: Settings) -> Iterator[tuple[bool, str]]:
+    if settings.socket:
+        return
+    where, ca = f"{settings.host}:{settings.port}", settings.home.ca_certificate
+    context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
+    try:
+        with (
+            socket.create_connection((settings.host, settings.port), timeout=TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=settings.host) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+    except ssl.SSLCertVerificationError as error:
+        yield (
+            False,
+            f"TLS: the certificate of {where} is not accepted ({error.verify_message}): copy the"
+            f" router's CA to {ca}, or add the host's name on its computer: `sisock certs --name"
+            f" {settings.host}`",
+        )
+        return
+    except OSError as error:
+        yield (
+            False,
+            f"router: {where} does not answer ({error}): start the router (`make demo`), or check"
+            " CROSSBAR_HOST and CROSSBAR_TLS_PORT",
+        )
+        return
+    end = datetime.datetime.fromtimestamp(
+        ssl.cert_time_to_seconds(str(certificate["notAfter"])), datetime.UTC
+    )
+    good = end - datetime.datetime.now(datetime.UTC) > _RENEW_BEFORE
+    advice = "" if good else ": renew it with `sisock certs --renew`"
+    yield good, f"TLS: {where} is who it says, until {end:%Y-%m-%d}{advice}"
+
+
+def _router_and_nodes(settings: Settings) -> Iterator[tuple[bool, str]]:
+    try:
+        client = Client(settings, timeout=TIMEOUT)
+    except SisockError as error:
+        yield False, f"router: {error}"
+        return
+    with client:
+        yield True, f"router: joined {settings.address} as {settings.user!r}"
+        try:
+            nodes = client.nodes()
+        except SisockError as error:
+            yield False, f"hub: {error}"
+            return
+        yield True, f"hub: {len(nodes)} data nodes"
+        for node in nodes:
+            try:
+                yield True, f"node {node.name}: {_ask(client, node.name)}"
+            except SisockError as error:
+                yield False, f"node {node.name}: {error}"
+
+
+def _ask(client: Client, node: str) -> str:
+    began = time.perf_counter()
+    fields = client.fields(node)
+    first = next(iter(fields), None)
+    samples = 0 if first is None else len(client.get(node, first)[first])
+    milliseconds = (time.perf_counter() - began) * 1e3
+    return f"{len(fields)} fields, {samples} samples in the last hour, {milliseconds:.0f} ms"

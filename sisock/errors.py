@@ -1,0 +1,73 @@
+"""What can go wrong, each as one sentence that its reader can act on.
+
+Every error is a `SisockError` and also the built-in that fits, so that a script can catch either.
+"""
+
+from __future__ import annotations
+
+
+class SisockError(Exception):
+    """Anything that sisock itself reports."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument, in quotes.
+        return str(self.args[0]) if self.args else self.__class__.__doc__ or ""
+
+
+class RouterUnreachable(SisockError, ConnectionError):
+    """The router does not answer: is it running, and are host and port right?"""
+
+
+class AuthenticationRejected(SisockError, PermissionError):
+    """The router refuses the user or the secret: see where they come from with `sisock config`."""
+
+
+class SettingsError(SisockError, ValueError):
+    """A setting has a value that cannot be used."""
+
+
+class HubMissing(SisockError, ConnectionError):
+    """The router is there but no hub: start it with the router's configuration or `hub.py`."""
+
+
+class NodeNameTaken(SisockError, ValueError):
+    """Another data node has this name: give this one another name, or end the other."""
+
+
+class InvalidNodeName(SisockError, ValueError):
+    """A node name must be one component of a WAMP URI."""
+
+
+class UnknownNode(SisockError, KeyError):
+    """No data node of this name is known to the hub: see which are with `sisock nodes`."""
+
+
+class UnknownField(SisockError, KeyError):
+    """The data node has no such field: see which it has with `sisock fields`."""
+
+
+class InvalidArgument(SisockError, ValueError):
+    """An argument of a request is wrong; the message names it."""
+
+
+class NodeFailed(SisockError, RuntimeError):
+    """The data node's own code failed; its log has the details."""
+
+
+class NodeTimeout(SisockError, TimeoutError):
+    """The data node did not answer in time."""
+
+
+class ReplyTooLarge(SisockError, ValueError):
+    """The reply is over the node's allowance: ask for less time, or for a larger spacing."""
+
+
+class NodeContractError(SisockError, ValueError):
+    """A data node's answer breaks a rule of the protocol."""
+
+    def __init__(self, node: str, field: str | None, rule: str) -> None:
+        where = f"node {node!r}" + (f", field {field!r}" if field is not None else "")
+        super().__init__(f"{where}: {rule}")
+        self.node = node
+        self.field = field
+        self.rule = rule

@@ -1,0 +1,147 @@
+"""What a node says of its fields: the answer to ``get_fields``, checked and described."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sisock.errors import NodeContractError
+
+FIELD_TYPES = ("number", "string", "bool")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a data node.
+
+    Attributes
+    ----------
+    name : str
+    description : str or None
+    timeline : str
+        Fields of one timeline are sampled at the same instants.
+    type : {"number", "string", "bool"}
+    units : str or None
+    interval : float or None
+        Mean spacing of the samples in seconds; None if aperiodic.
+    """
+
+    name: str
+    description: str | None
+    timeline: str
+    type: str
+    units: str | None
+    interval: float | None
+
+
+def describe(entries: Mapping[str, Mapping[str, Any]], default_timeline: str | None = None) -> list:
+    """Make the answer to ``get_fields`` out of one entry a field.
+
+    Parameters
+    ----------
+    entries : mapping
+        Field name to a mapping with any of ``description``, ``timeline``, ``type``, ``units`` and
+        ``interval`` (of the field's timeline, in seconds).
+    default_timeline : str, optional
+        Timeline of a field that names none; the field's own name if not given.
+    """
+    fields: dict[str, dict[str, Any]] = {}
+    timelines: dict[str, dict[str, Any]] = {}
+    for name, entry in entries.items():
+        timeline = entry.get("timeline") or default_timeline or name
+        fields[name] = {
+            "description": entry.get("description"),
+            "timeline": timeline,
+            "type": entry.get("type", "number"),
+            "units": entry.get("units"),
+        }
+        line = timelines.setdefault(timeline, {"interval": None, "field": []})
+        line["field"].append(name)
+        if line["interval"] is None:
+            line["interval"] = entry.get("interval")
+    return [fields, timelines]
+
+
+def check_fields(raw: Any, node: str) -> list[dict[str, dict[str, Any]]]:
+    """Check what a node's ``get_fields`` returned and make it fit to travel.
+
+    Returns
+    -------
+    list of two dicts
+        ``[field, timeline]`` as in PROTOCOL.md.
+
+    Raises
+    ------
+    NodeContractError
+        Naming node, field and rule.
+    """
+    if (
+        not isinstance(raw, list | tuple)
+        or len(raw) != 2
+        or not all(isinstance(part, Mapping) for part in raw)
+    ):
+        raise NodeContractError(node, None, "get_fields must return two dicts, field and timeline")
+    fields = {name: _check_field(name, entry, node) for name, entry in raw[0].items()}
+    timelines = {name: _check_timeline(name, entry, node) for name, entry in raw[1].items()}
+    for name, entry in fields.items():
+        line = timelines.get(entry["timeline"])
+        if line is None or name not in line["field"]:
+            raise NodeContractError(
+                node, name, f"its timeline {entry['timeline']!r} does not list it"
+            )
+    return [fields, timelines]
+
+
+def _check_field(name: Any, entry: Any, node: str) -> dict[str, Any]:
+    if not isinstance(name, str) or not isinstance(entry, Mapping):
+        raise NodeContractError(node, str(name), "a field is a name and a dict")
+    timeline, kind = entry.get("timeline"), entry.get("type", "number")
+    if not isinstance(timeline, str):
+        raise NodeContractError(node, name, "timeline must be the name of its timeline")
+    if kind not in FIELD_TYPES:
+        raise NodeContractError(node, name, f"type must be one of {FIELD_TYPES}, not {kind!r}")
+    for key in ("description", "units"):
+        if not isinstance(entry.get(key), str | None):
+            raise NodeContractError(node, name, f"{key} must be a string or None")
+    return {
+        "description": entry.get("description"),
+        "timeline": timeline,
+        "type": kind,
+        "units": entry.get("units"),
+    }
+
+
+def _check_timeline(name: Any, entry: Any, node: str) -> dict[str, Any]:
+    if not isinstance(name, str) or not isinstance(entry, Mapping):
+        raise NodeContractError(node, None, f"timeline {name!r} must be a name and a dict")
+    names = entry.get("field")
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+        raise NodeContractError(node, None, f'"field" of timeline {name!r} must list field names')
+    interval = entry.get("interval")
+    if interval is not None:
+        try:
+            interval = float(interval)
+        except (TypeError, ValueError):
+            interval = math.nan
+        if not math.isfinite(interval):
+            raise NodeContractError(
+                node, None, f"interval of timeline {name!r} must be in seconds or None"
+            )
+    return {"interval": interval, "field": list(names)}
+
+
+def parse_fields(raw: Any, node: str) -> dict[str, Field]:
+    """Read a node's answer to ``get_fields`` on the consumer's side.
+
+    Raises
+    ------
+    NodeContractError
+        If it is not one.
+    """
+    fields, timelines = check_fields(raw, node)
+    return {
+        name: Field(name=name, interval=timelines[entry["timeline"]]["interval"], **entry)
+        for name, entry in fields.items()
+    }

@@ -1,0 +1,184 @@
+"""How a data node gets into the hub's list and stays in it, whatever restarts in which order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.types import RegisterOptions
+from twisted.internet import defer
+
+from sisock.errors import (
+    AuthenticationRejected,
+    HubMissing,
+    InvalidNodeName,
+    NodeNameTaken,
+    SisockError,
+)
+from sisock.logs import RepeatedWarning, make_logger
+from sisock.protocol import (
+    ERROR_INVALID_NAME,
+    ERROR_NO_SUCH_PROCEDURE,
+    ERROR_NOT_AUTHORIZED,
+    ERROR_PROCEDURE_EXISTS,
+    node_uri,
+    uri,
+)
+from sisock.session import Session, error_uri
+
+RETRY = 2.0
+"""Seconds between tries; short, as a ghost of an earlier session is gone within 15 s."""
+
+CHECK = 10.0
+"""Seconds between looks at the hub's list, for a hub that does not say when it is there."""
+
+_NOT_OF_PART_1 = (ERROR_NOT_AUTHORIZED, ERROR_INVALID_NAME, ERROR_NO_SUCH_PROCEDURE)
+"""Failures of ``add`` that do not mean that the hub knows no features."""
+
+
+class Presence:
+    """Registers a node's procedures on one session and keeps the node in the hub's list.
+
+    Parameters
+    ----------
+    session : Session
+        A joined session.
+    name, description : str
+        The node's.
+    features : list of str
+        What it announces.
+    procedures : dict
+        ``get_fields`` and ``get_data`` to their endpoints.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        description: str,
+        features: list[str],
+        procedures: dict[str, Callable[..., Any]],
+        reactor: Any,
+    ) -> None:
+        self.added = False
+        self._session = session
+        self._name = name
+        self._description = description
+        self._features = features
+        self._procedures = procedures
+        self._reactor = reactor
+        self._registrations: list[Any] = []
+        self._wake: defer.Deferred | None = None
+        self._hub_is_new = False
+        self._log = make_logger()
+        self._warn = RepeatedWarning(self._log)
+
+    async def keep(self) -> None:
+        """Work for as long as the session lasts.
+
+        Raises
+        ------
+        AuthenticationRejected
+            If this user may not serve data.
+        InvalidNodeName
+            If the hub does not take the name.
+        """
+        await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready"))
+        while True:
+            try:
+                await self._add_if_needed()
+            except (NodeNameTaken, HubMissing) as problem:
+                self.added = False
+                self._warn(str(problem))
+            await self._pause(CHECK if self.added else RETRY)
+
+    def _hear_hub(self) -> None:
+        self._hub_is_new = True
+        if self._wake is not None and not self._wake.called:
+            self._wake.callback(None)
+
+    async def _pause(self, seconds: float) -> None:
+        if self._hub_is_new:
+            return
+        self._wake = defer.Deferred()
+        # Jitter, so that a hundred nodes do not ask in the same instant.
+        with suppress(defer.TimeoutError):
+            await self._wake.addTimeout(seconds * random.uniform(0.7, 1.0), self._reactor)
+        self._wake = None
+
+    async def _add_if_needed(self) -> None:
+        if not self._registrations:
+            await self._register()
+        if self.added and not self._hub_is_new and await self._is_listed():
+            return
+        self._hub_is_new = False
+        was_added, self.added = self.added, await self._add()
+        if not self.added:
+            raise NodeNameTaken(
+                f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
+                " a session of this node that ended and is not yet noticed"
+            )
+        self._warn.reset()
+        self._log.info(
+            "node {name} is in the hub's list{again}",
+            name=self._name,
+            again=" again" if was_added else "",
+        )
+
+    async def _register(self) -> None:
+        options = RegisterOptions(details_arg="details")
+        try:
+            for verb, endpoint in self._procedures.items():
+                registration = await self._session.register(
+                    endpoint, node_uri(self._name, verb), options=options
+                )
+                self._registrations.append(registration)
+        except ApplicationError as error:
+            await self._unregister()
+            if error.error == ERROR_PROCEDURE_EXISTS:
+                raise NodeNameTaken(
+                    f"another session serves as {self._name!r}; trying again, as it may be one"
+                    " of this node that ended and is not yet noticed"
+                ) from None
+            if error.error == ERROR_NOT_AUTHORIZED:
+                raise AuthenticationRejected(
+                    "this user may not serve data: a data node joins as the user 'server', see"
+                    " WAMP_USER in `sisock config`"
+                ) from None
+            raise
+
+    async def _unregister(self) -> None:
+        registrations, self._registrations = self._registrations, []
+        for registration in registrations:
+            await registration.unregister()
+
+    async def _is_listed(self) -> bool:
+        try:
+            listed = await self._session.request(uri("consumer.get_data_node"))
+        except (ApplicationError, defer.TimeoutError) as error:
+            raise self._translate(error) from None
+        return any(entry.get("name") == self._name for entry in listed)
+
+    async def _add(self) -> bool:
+        arguments = (self._name, self._description, self._session._session_id)
+        try:
+            return await self._session.request(
+                uri("data_node.add"), *arguments, features=self._features
+            )
+        except (ApplicationError, defer.TimeoutError) as error:
+            if error_uri(error) in _NOT_OF_PART_1:
+                raise self._translate(error) from None
+        try:  # It is a hub of Part 1, which knows no features.
+            return await self._session.request(uri("data_node.add"), *arguments)
+        except (ApplicationError, defer.TimeoutError) as error:
+            raise self._translate(error) from None
+
+    def _translate(self, error: Exception) -> SisockError:
+        if error_uri(error) == ERROR_INVALID_NAME:
+            return InvalidNodeName(f"the hub refuses the name {self._name!r}")
+        if error_uri(error) == ERROR_NOT_AUTHORIZED:
+            return AuthenticationRejected("the hub refuses this node: see the hub's log")
+        return HubMissing(f"no hub answers ({error_uri(error) or 'time out'}); trying again")

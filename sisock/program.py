@@ -1,0 +1,96 @@
+"""What every program has in common: flags, logging, signals, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import txaio
+from twisted.internet import defer
+from twisted.python.failure import Failure
+
+from sisock.errors import SisockError
+from sisock.session import RouterConnection
+from sisock.settings import LOG_LEVELS, Settings, load_settings
+
+
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every program takes."""
+    parser.add_argument(
+        "--router",
+        metavar="ADDRESS",
+        help="host, host:port, or the path of the router's Unix socket"
+        " (default: CROSSBAR_HOST, CROSSBAR_TLS_PORT, CROSSBAR_SOCKET)",
+    )
+    parser.add_argument(
+        "--log-level", choices=LOG_LEVELS, help="how much to log (default: LOGLEVEL, or info)"
+    )
+
+
+def fail(error: BaseException) -> NoReturn:
+    """End the program with one sentence and status 1."""
+    print(f"{error}", file=sys.stderr, flush=True)
+    raise SystemExit(1)
+
+
+def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
+    """Load the settings, or end the program with a sentence."""
+    try:
+        return load_settings(user, router=args.router, log_level=args.log_level)
+    except SisockError as error:
+        fail(error)
+
+
+def run_program(
+    args: argparse.Namespace,
+    user: str,
+    on_join: Callable[..., Any],
+    on_leave: Callable[[], None] | None = None,
+    started: Callable[[], Any] | None = None,
+) -> None:
+    """Run the reactor with one connection to the router until a signal, or a final refusal.
+
+    Parameters
+    ----------
+    args : Namespace
+        With the common flags.
+    user : str
+        WAMP user if the environment names none.
+    on_join, on_leave : callable
+        See `RouterConnection`.
+    started : callable, optional
+        Called once the reactor runs.
+    """
+    from twisted.internet import reactor
+
+    settings = settings_from_flags(args, user)
+    txaio.start_logging(out=sys.stderr, level=settings.log_level)
+    connection = RouterConnection(settings, on_join, on_leave)
+    failures: list[Failure] = []
+
+    def finished(result: Any) -> None:
+        if isinstance(result, Failure):
+            failures.append(result)
+        if reactor.running:
+            reactor.stop()
+
+    def begin() -> None:
+        if started is not None:
+            started()
+        defer.ensureDeferred(connection.run()).addBoth(finished)
+
+    reactor.callWhenRunning(begin)
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: defer.ensureDeferred(connection.stop())
+    )
+    reactor.run()
+    if failures:
+        _report(failures[0], settings)
+
+
+def _report(failure: Failure, settings: Settings) -> NoReturn:
+    if settings.log_level in ("debug", "trace") or not failure.check(SisockError):
+        failure.printTraceback(sys.stderr)
+    fail(failure.value)

@@ -1,0 +1,171 @@
+"""A reply on the consumer's side: pieces decoded and joined into one array a field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sisock import values
+from sisock.errors import NodeContractError
+from sisock.fields import Field
+
+
+@dataclass(frozen=True)
+class Series:
+    """The samples of one field.
+
+    Attributes
+    ----------
+    field : Field
+        Name, description, units, timeline.
+    t : ndarray of float64, shape (n,)
+        UNIX seconds, ascending.
+    values : ndarray, shape (n,)
+        NaN for a missing number; for other types an object array with None.
+    finalized_until : float or None
+        Time before which the samples never change; None if all of them are final.
+    """
+
+    field: Field
+    t: np.ndarray
+    values: np.ndarray
+    finalized_until: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @property
+    def units(self) -> str | None:
+        """Units of the values."""
+        return self.field.units
+
+    @property
+    def timeline(self) -> str:
+        """Name of the timeline; series of one timeline have the same times."""
+        return self.field.timeline
+
+
+class Data(Mapping[str, Series]):
+    """Field name to `Series`, in the order in which the fields were asked for."""
+
+    def __init__(self, series: Mapping[str, Series]) -> None:
+        self._series = dict(series)
+
+    def __getitem__(self, field: str) -> Series:
+        return self._series[field]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._series)
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def __repr__(self) -> str:
+        return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self._series.items())}>"
+
+    def to_pandas(self) -> Any:
+        """Make a pandas DataFrame: a column a field, the times (UTC) as index.
+
+        Fields of different timelines are joined at their union; what is missing is NaN.
+        """
+        import pandas as pd
+
+        columns = {
+            name: pd.Series(s.values, index=pd.to_datetime(s.t, unit="s", utc=True), name=name)
+            for name, s in self._series.items()
+        }
+        lines = {id(s.t) for s in self._series.values()}
+        if len(lines) == 1:
+            return pd.DataFrame(columns)
+        # Equal times within a timeline cannot be joined; the last of them stands for all.
+        unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
+        return pd.concat(unique, axis=1).sort_index() if unique else pd.DataFrame()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A timeline as received: times, shape (n,), and ``finalized_until``."""
+
+    t: np.ndarray
+    finalized_until: float | None
+
+
+def decode(piece: Any, node: str) -> tuple[dict[str, np.ndarray], dict[str, Line]]:
+    """Decode one piece of a reply.
+
+    Raises
+    ------
+    NodeContractError
+        If it does not have a reply's shape.
+    """
+    try:
+        data = {name: values.from_wire(encoded) for name, encoded in piece["data"].items()}
+        lines = {
+            name: Line(_times(line["t"]), line.get("finalized_until"))
+            for name, line in piece["timeline"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NodeContractError(node, None, f"its reply cannot be read: {error}") from None
+    return data, lines
+
+
+def _times(encoded: Any) -> np.ndarray:
+    t = values.from_wire(encoded)
+    if len(t) and t.dtype.kind not in "fiu":
+        raise ValueError("times must be numbers")
+    return t.astype("<f8", copy=False)
+
+
+def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
+    """Join the pieces of a reply, in the order in which they came.
+
+    Parameters
+    ----------
+    pieces : iterable of dict
+        As they came from the wire.
+    fields : mapping
+        The fields that were asked for.
+    node : str
+        For messages.
+
+    Raises
+    ------
+    NodeContractError
+        If the lengths of values and times differ.
+    """
+    decoded = [decode(piece, node) for piece in pieces]
+    lines = {name for _, piece_lines in decoded for name in piece_lines}
+    joined_lines = {
+        name: _join_line([ls[name] for _, ls in decoded if name in ls]) for name in lines
+    }
+    series = {}
+    for name, field in fields.items():
+        parts = [data[name] for data, _ in decoded if name in data and len(data[name])]
+        line = joined_lines.get(field.timeline)
+        if not parts or line is None:
+            series[name] = Series(field, np.empty(0), np.empty(0))
+            continue
+        joined = _join_values(parts)
+        if len(joined) != len(line.t):
+            raise NodeContractError(
+                node, name, f"it has {len(joined)} values for {len(line.t)} times"
+            )
+        series[name] = Series(field, line.t, joined, line.finalized_until)
+    return Data(series)
+
+
+def _join_line(lines: list[Line]) -> Line:
+    untils = [line.finalized_until for line in lines if line.finalized_until is not None]
+    t = lines[0].t if len(lines) == 1 else np.concatenate([line.t for line in lines])
+    return Line(t, min(untils, default=None))
+
+
+def _join_values(parts: list[np.ndarray]) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    if any(part.dtype == object for part in parts):
+        parts = [part.astype(object) for part in parts]
+    return np.concatenate(parts)

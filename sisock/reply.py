@@ -1,0 +1,305 @@
+"""The answer to ``get_data``: checked, thinned, cut and encoded here, for every node.
+
+`Reply` holds the answer between a node's code and the wire, and between the wire and a client.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sisock import thinning, values
+from sisock.errors import NodeContractError
+from sisock.protocol import PIECE_BYTES, Interval
+from sisock.values import Values
+
+_TIME_BYTES = 8
+_OVERHEAD_BYTES = 80
+"""What a field or a timeline takes on the wire besides its name and its arrays, at most."""
+
+
+@dataclass
+class Timeline:
+    """The times that one or more fields share.
+
+    Attributes
+    ----------
+    t : ndarray of float64, shape (n,)
+        UNIX seconds, ascending.
+    finalized_until : float or None
+        Time before which the samples never change; None if all of them are final.
+    """
+
+    t: np.ndarray
+    finalized_until: float | None = None
+
+
+@dataclass
+class Reply:
+    """Samples of some fields over one interval.
+
+    Attributes
+    ----------
+    data : dict
+        Field name to its values: shape (n,) like its timeline's `t`, or empty.
+    timelines : dict
+        Name to `Timeline`; each one has a field with data.
+    follows : dict
+        Name of each field that has data to that of its timeline.
+    """
+
+    data: dict[str, Values] = field(default_factory=dict)
+    timelines: dict[str, Timeline] = field(default_factory=dict)
+    follows: dict[str, str] = field(default_factory=dict)
+
+    def select(self, timeline: str) -> Iterator[str]:
+        """Names of the fields that follow a timeline."""
+        return (name for name, followed in self.follows.items() if followed == timeline)
+
+    def _take(self, chosen: Mapping[str, slice | np.ndarray]) -> Reply:
+        """Keep some samples of each timeline, and only what then still has any."""
+        taken = Reply(data={name: [] for name in self.data})
+        for name, which in chosen.items():
+            line = self.timelines[name]
+            t = line.t[which]
+            if not len(t):
+                continue
+            taken.timelines[name] = Timeline(t, line.finalized_until)
+            for each in self.select(name):
+                taken.data[each] = _choose(self.data[each], which)
+                taken.follows[each] = name
+        return taken
+
+    def clip(self, interval: Interval) -> Reply:
+        """Keep the samples of the half-open interval."""
+        chosen = {}
+        for name, line in self.timelines.items():
+            low, high = np.searchsorted(line.t, [interval.start, interval.end])
+            chosen[name] = slice(int(low), int(high))
+        return self._take(chosen)
+
+    def thin(self, min_stride: float, after: Mapping[str, float]) -> Reply:
+        """Keep samples that stand at least `min_stride` seconds apart, per timeline."""
+        return self._take(
+            {
+                name: thinning.stride_indices(line.t, min_stride, after.get(name))
+                for name, line in self.timelines.items()
+            }
+        )
+
+    def _sample_bytes(self, timeline: str) -> float:
+        """Mean size of one sample of a timeline, all its fields and the time, in bytes."""
+        arrays = sum(values.binary_size(self.data[name]) for name in self.select(timeline))
+        return _TIME_BYTES + arrays / len(self.timelines[timeline].t)
+
+    def head(self, size: int) -> tuple[Reply, float | None]:
+        """Cut off the first samples, about `size` bytes of arrays, at one time for all timelines.
+
+        Returns
+        -------
+        reply : Reply
+            The samples before the cut; at least those of one instant.
+        next : float or None
+            UNIX time of the cut, up to which every timeline is complete; None if nothing is left.
+        """
+        weights = {name: self._sample_bytes(name) for name in self.timelines}
+        total = sum(weights[name] * len(line.t) for name, line in self.timelines.items())
+        if total <= size:
+            return self, None
+        cut = _cut_time([(line.t, weights[name]) for name, line in self.timelines.items()], size)
+        if cut is None:
+            return self, None
+        return self.clip(Interval(-math.inf, cut)), cut
+
+    def pieces(self, size: int = PIECE_BYTES) -> Iterator[Reply]:
+        """Cut into pieces of at most `size` bytes of arrays, in time order; at least one."""
+        weights = {name: self._sample_bytes(name) for name in self.timelines}
+        total = sum(weights[name] * len(line.t) for name, line in self.timelines.items())
+        # Each timeline's share of a piece may be rounded up by one sample.
+        room = max(size - sum(weights.values()), 1)
+        longest = max((len(line.t) for line in self.timelines.values()), default=1)
+        count = min(max(math.ceil(total / room), 1), longest)
+        for i in range(count):
+            yield self._take(
+                {
+                    name: slice(len(line.t) * i // count, len(line.t) * (i + 1) // count)
+                    for name, line in self.timelines.items()
+                }
+            )
+
+    def binary_size(self) -> int:
+        """Bytes of the reply in binary encoding, about."""
+        arrays = sum(values.binary_size(v) for v in self.data.values())
+        times = sum(line.t.nbytes for line in self.timelines.values())
+        return arrays + times + self._overhead()
+
+    def fits(self, allowance: int) -> bool:
+        """Whether the reply as lists takes at most `allowance` bytes in any serializer."""
+        everything = [*self.data.values(), *(line.t for line in self.timelines.values())]
+        overhead = self._overhead()
+        if overhead + sum(map(values.largest_size, everything)) <= allowance:
+            return True
+        if overhead + sum(map(values.smallest_size, everything)) > allowance:
+            return False
+        return overhead + sum(map(values.list_size, everything)) <= allowance
+
+    def _overhead(self) -> int:
+        names = [*self.data, *self.timelines]
+        return sum(len(name) * 6 for name in names) + _OVERHEAD_BYTES * (len(names) + 1)
+
+    def to_wire(self, binary: bool = False) -> dict[str, Any]:
+        """The dictionary that travels: arrays as lists, or as bytes if `binary`."""
+        encode = values.to_binary if binary else values.to_list
+        return {
+            "data": {name: encode(v) if len(v) else [] for name, v in self.data.items()},
+            "timeline": {
+                name: {"t": encode(line.t), "finalized_until": line.finalized_until}
+                for name, line in self.timelines.items()
+            },
+        }
+
+
+def _choose(field_values: Values, which: slice | np.ndarray) -> Values:
+    if isinstance(which, slice):
+        return field_values[which]
+    return values.take(field_values, which)
+
+
+def _cut_time(lines: list[tuple[np.ndarray, float]], size: int) -> float | None:
+    """The latest time so that the samples before it take at most `size` bytes.
+
+    At least the samples of the first instant come before it, or nothing would ever be sent.
+    None if there is no later instant.
+    """
+    # No timeline can send more than the whole size: only that much has to be merged.
+    heads = [(t[: int(size / weight) + 2], weight) for t, weight in lines]
+    t = np.concatenate([t for t, _ in heads])
+    weight = np.concatenate([np.full(len(head), w) for head, w in heads])
+    if len(heads) > 1:
+        order = np.argsort(t, kind="stable")
+        t, weight = t[order], weight[order]
+    index = int(np.searchsorted(np.cumsum(weight), size, side="right"))
+    first = float(min(head[0] for head, _ in heads))
+    cut = float(t[min(index, len(t) - 1)])
+    if cut > first:
+        return cut
+    later = [float(t[i]) for t, _ in lines if (i := np.searchsorted(t, first, "right")) < len(t)]
+    return min(later, default=None)
+
+
+def check_reply(
+    raw: Any, fields: list[str], node: str, timeline_of: Mapping[str, str] | None = None
+) -> Reply:
+    """Check what a node's ``get_data`` returned and bring it into the form used inside.
+
+    Parameters
+    ----------
+    raw : dict
+        Of the shape of a reply (PROTOCOL.md, get_data), lists or arrays; ``follows`` may say
+        which field has which timeline.
+    fields : list of str
+        The names that were asked for.
+    node : str
+        The node's name, for the messages.
+    timeline_of : mapping, optional
+        Field name to timeline name, needed if the reply has several timelines.
+
+    Raises
+    ------
+    NodeContractError
+        Naming node, field and rule.
+    """
+    if not isinstance(raw, Mapping) or not all(
+        isinstance(raw.get(key), Mapping) for key in ("data", "timeline")
+    ):
+        raise NodeContractError(
+            node, None, 'get_data must return a dict with the dicts "data" and "timeline"'
+        )
+    lines = {str(name): _check_timeline(line, name, node) for name, line in raw["timeline"].items()}
+    timeline_of = raw.get("follows") or timeline_of or {}
+    reply = Reply()
+    for name in fields:
+        reply.data[name] = _check_values(raw["data"].get(name), name, node)
+        if len(reply.data[name]):
+            followed = _find_timeline(name, lines, node, timeline_of)
+            _check_length(reply.data[name], lines[followed], name, followed, node)
+            reply.follows[name] = followed
+            reply.timelines[followed] = lines[followed]
+    return reply
+
+
+def _check_timeline(line: Any, name: Any, node: str) -> Timeline:
+    if not isinstance(line, Mapping) or "t" not in line:
+        raise NodeContractError(node, None, f'timeline {name!r} must be a dict with "t"')
+    t = check_times(line["t"], node, f"timeline {name!r}")
+    until = line.get("finalized_until")
+    if until is not None and (isinstance(until, bool) or not isinstance(until, int | float)):
+        raise NodeContractError(
+            node, None, f"finalized_until of timeline {name!r} must be a UNIX time or None"
+        )
+    if until is not None and not math.isfinite(until):
+        raise NodeContractError(node, None, f"finalized_until of timeline {name!r} is {until}")
+    return Timeline(t, None if until is None else float(until))
+
+
+def check_times(times: Any, node: str, what: str) -> np.ndarray:
+    """Check sample times and make them an array of UNIX seconds.
+
+    Raises
+    ------
+    NodeContractError
+        If they are not finite numbers in ascending order; `what` names their owner.
+    """
+    try:
+        t = values.normalise(times)
+    except ValueError as error:
+        raise NodeContractError(node, None, f"the times of {what}: {error}") from None
+    if not len(t):
+        return np.empty(0)
+    if isinstance(t, list) or t.dtype.kind not in "fiu":
+        raise NodeContractError(node, None, f"the times of {what} must all be UNIX seconds")
+    t = np.asarray(t, dtype="<f8")
+    if not np.isfinite(t).all():
+        raise NodeContractError(node, None, f"the times of {what} must be finite")
+    if len(t) > 1 and (backward := np.flatnonzero(t[1:] < t[:-1])).size:
+        raise NodeContractError(
+            node, None, f"the times of {what} must ascend: t[{backward[0] + 1}] goes back"
+        )
+    return t
+
+
+def _check_values(raw: Any, name: str, node: str) -> Values:
+    if raw is None:
+        return []
+    try:
+        return values.normalise(raw)
+    except ValueError as error:
+        raise NodeContractError(node, name, str(error)) from None
+
+
+def _find_timeline(
+    name: str, lines: dict[str, Timeline], node: str, timeline_of: Mapping[str, str]
+) -> str:
+    if len(lines) == 1:
+        return next(iter(lines))
+    followed = timeline_of.get(name)
+    if followed is None:
+        raise NodeContractError(node, name, "it has data, but get_fields gives it no timeline")
+    if followed not in lines:
+        raise NodeContractError(node, name, f"its timeline {followed!r} is not in the reply")
+    return followed
+
+
+def _check_length(
+    field_values: Values, line: Timeline, name: str, followed: str, node: str
+) -> None:
+    if len(field_values) != len(line.t):
+        raise NodeContractError(
+            node,
+            name,
+            f"it has {len(field_values)} values, but its timeline {followed!r} {len(line.t)} times",
+        )

@@ -1,0 +1,175 @@
+"""Starts the Crossbar router for an installation: ``python -m sisock.router``.
+
+Crossbar reads neither secrets nor TLS paths from files or variables that we could name. So this
+reads the secrets, copies the configuration beside the certificates with its paths made absolute,
+and then becomes ``crossbar start`` with the secrets in that process's environment alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sisock.credentials import write_public
+from sisock.errors import SettingsError, SisockError
+from sisock.protocol import USER_CONSUMER, USER_SERVER
+from sisock.settings import SOCKET_PATH_LIMIT, Home, find_home, find_secret, parse_port
+
+SECRET_VARIABLES = {"WAMP_SERVER_SECRET": USER_SERVER, "WAMP_CONSUMER_SECRET": USER_CONSUMER}
+
+DEFAULT_CONFIGURATION = Path(__file__).parent.parent / ".crossbar" / "config.json"
+
+
+def prepare(
+    home: Home, configuration: Path, port: int, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Lay out the router's folder and collect the environment of its process.
+
+    Returns
+    -------
+    dict
+        The environment, secrets included.
+
+    Raises
+    ------
+    SettingsError
+        If a file that the router needs is missing; the message says which and what to do.
+    """
+    variables = dict(environ)
+    for variable, user in SECRET_VARIABLES.items():
+        secret = find_secret(variable, user, home, environ)
+        if secret is None:
+            raise SettingsError(
+                f"there is no secret for the user {user!r}: set {variable}, or make one with"
+                " `sisock certs`"
+            )
+        variables[variable] = secret.value
+    for path in (home.server_certificate, home.server_key):
+        if not path.is_file():
+            raise SettingsError(f"{path} is missing: make it with `sisock certs`")
+    _prepare_socket(home)
+    write_configuration(home, load_configuration(configuration, port))
+    return variables
+
+
+def _prepare_socket(home: Home) -> None:
+    path = home.router_socket.absolute()
+    if len(os.fsencode(path)) > SOCKET_PATH_LIMIT:
+        raise SettingsError(
+            f"the path of the router's socket, {path}, is over {SOCKET_PATH_LIMIT} bytes:"
+            " set SISOCK_HOME to a shorter one"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Whoever can reach the socket has the role server.
+    path.parent.chmod(0o700)
+
+
+def load_configuration(path: Path, port: int) -> dict[str, Any]:
+    """Read the router's configuration, with this port and with absolute paths.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be read.
+    """
+    try:
+        configuration = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the router's configuration {path} cannot be read: {error}") from None
+    base = path.absolute().parent
+    for worker in configuration["workers"]:
+        options = worker.get("options", {})
+        if "pythonpath" in options:
+            options["pythonpath"] = [str((base / p).resolve()) for p in options["pythonpath"]]
+        for transport in worker["transports"]:
+            if transport["endpoint"]["type"] == "tcp":
+                transport["endpoint"]["port"] = port
+            for service in transport.get("paths", {}).values():
+                if service["type"] == "static":
+                    directory = (base / service["directory"]).resolve()
+                    directory.mkdir(parents=True, exist_ok=True)
+                    service["directory"] = str(directory)
+    return configuration
+
+
+def write_configuration(home: Home, configuration: Mapping[str, Any]) -> None:
+    """Put the configuration and the certificates into Crossbar's folder."""
+    directory = home.router_directory
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = json.dumps(configuration, indent=4) + "\n"
+    write_public(directory / "config.json", text.encode())
+    for path in (home.server_certificate, home.server_key):
+        link = directory / path.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.absolute())
+
+
+def check_free(home: Home, port: int) -> None:
+    """See that no other program has the router's port or socket.
+
+    Raises
+    ------
+    SettingsError
+        If one has; the message says what to do.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise SettingsError(
+                f"the port {port} cannot be used ({error.strerror}): end the program that has it,"
+                f" or choose another one: CROSSBAR_TLS_PORT={port + 1} make demo"
+            ) from None
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(home.router_socket)) == 0:
+            raise SettingsError(
+                f"a router runs already in {home.path}: end it, or set another SISOCK_HOME"
+            )
+
+
+def crossbar_command(home: Home, log_level: str) -> list[str]:
+    """The command line that becomes the router; no secret is in it.
+
+    Raises
+    ------
+    SettingsError
+        If crossbar is not installed.
+    """
+    beside = Path(sys.executable).with_name("crossbar")
+    program = str(beside) if beside.exists() else shutil.which("crossbar")
+    if program is None:
+        raise SettingsError("crossbar is not installed: pip install 'sisock[router]'")
+    level = {"critical": "error", "trace": "debug"}.get(log_level, log_level)
+    directory = str(home.router_directory)
+    return [program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Become the router."""
+    parser = argparse.ArgumentParser(prog="sisock.router", description=__doc__)
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIGURATION, help="the router's configuration"
+    )
+    args = parser.parse_args(argv)
+    home = find_home()
+    try:
+        port = parse_port(os.environ.get("CROSSBAR_TLS_PORT") or "8080")
+        variables = prepare(home, args.config, port, os.environ)
+        check_free(home, port)
+        command = crossbar_command(home, os.environ.get("LOGLEVEL", "warn").lower())
+    except SisockError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+    os.execve(command[0], command, variables)
+
+
+if __name__ == "__main__":
+    main()

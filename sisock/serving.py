@@ -1,0 +1,222 @@
+"""How a node answers ``get_fields`` and ``get_data``: from the wire to its methods and back."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.types import CallDetails
+from twisted.internet import defer, task, threads
+from twisted.python.threadpool import ThreadPool
+
+from sisock import protocol
+from sisock.errors import InvalidArgument, SisockError
+from sisock.fields import check_fields
+from sisock.protocol import DataRequest
+from sisock.reply import Reply, check_reply
+
+if TYPE_CHECKING:
+    from sisock.data_node import DataNodeServer
+
+THREADS = 8
+"""Blocking methods that run at once; the reactor's own threads stay free for name look-ups."""
+
+_LIST_FACTOR = 4
+"""A number in JSON takes up to 26 bytes, against 8 as bytes: windows of lists hold fewer."""
+
+
+def make_pool(name: str, size: int) -> ThreadPool:
+    """Make a pool of threads that do not keep the program from ending, stuck in a device or not."""
+    pool = ThreadPool(minthreads=0, maxthreads=size, name=f"sisock-{name}")
+    pool.threadFactory = functools.partial(threading.Thread, daemon=True)
+    return pool
+
+
+class Serving:
+    """The two procedures of one node.
+
+    Parameters
+    ----------
+    node : DataNodeServer
+        Whose methods are asked.
+    """
+
+    def __init__(self, node: DataNodeServer, reactor: Any) -> None:
+        self._node = node
+        self._reactor = reactor
+        self._pool = make_pool(node.name, THREADS)
+        self._timeline_of: dict[str, str] = {}
+        self._log = node.log
+
+    def start(self) -> None:
+        """Start the threads; the reactor must run."""
+        self._pool.start()
+
+    def in_thread(self, function: Callable[..., Any], *args: Any) -> defer.Deferred:
+        """Run a function in one of the node's threads."""
+        return threads.deferToThreadPool(self._reactor, self._pool, function, *args)
+
+    async def get_fields(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
+        """Endpoint of ``get_fields``, see PROTOCOL.md."""
+        return await self._guarded("get_fields", self.answer_fields(args, kwargs))
+
+    async def get_data(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
+        """Endpoint of ``get_data``, see PROTOCOL.md."""
+        return await self._guarded("get_data", self.answer_data(args, kwargs, details.progress))
+
+    async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:
+        """Turn what an author's code may raise into the protocol's errors."""
+        try:
+            return await answer
+        except InvalidArgument as error:
+            raise ApplicationError(protocol.ERROR_INVALID_ARGUMENT, str(error)) from None
+        except (defer.CancelledError, TransportLost):
+            self._log.debug("{verb}: the caller gave up", verb=verb)
+            raise ApplicationError("wamp.error.canceled") from None
+        except Exception as error:
+            self._log.error(
+                "{verb} failed: {why}", verb=verb, why=f"{type(error).__name__}: {error}"
+            )
+            self._log.debug("{traceback}", traceback=_traceback(error))
+            raise ApplicationError(protocol.ERROR_NODE_FAILED, self._say(verb, error)) from None
+
+    def _say(self, verb: str, error: Exception) -> str:
+        # Only sisock's own text travels: that of another exception may hold a path or a password.
+        if isinstance(error, SisockError):
+            return f"{type(error).__name__}: {error}"
+        name = self._node.name
+        return f"{type(error).__name__} in {verb} of node {name!r}: the node's log has the details"
+
+    async def call(self, method: Callable[..., Any], *args: Any) -> Any:
+        """Call one of the node's methods, in a thread if it may block."""
+        if is_asynchronous(method):
+            return await defer.maybeDeferred(method, *args)
+        result = await self.in_thread(method, *args)
+        if isinstance(result, defer.Deferred) or inspect.isawaitable(result):
+            return await result
+        return result
+
+    async def answer_fields(self, args: tuple, kwargs: dict) -> Any:
+        """Answer ``get_fields``; raises what is wrong with the request or with the node."""
+        start, end = protocol.parse_get_fields(args, kwargs)
+        began = time.perf_counter()
+        checked = check_fields(await self.call(self._node.get_fields, start, end), self._node.name)
+        self._remember(checked[0])
+        self._log.debug(
+            "get_fields answered",
+            fields=len(checked[0]),
+            ms=round((time.perf_counter() - began) * 1e3, 1),
+        )
+        return checked
+
+    def _remember(self, fields: dict[str, dict[str, Any]]) -> None:
+        self._timeline_of.update({name: entry["timeline"] for name, entry in fields.items()})
+
+    async def answer_data(
+        self, args: tuple, kwargs: dict, progress: Callable[[Any], None] | None
+    ) -> Any:
+        """Answer ``get_data``; raises what is wrong with the request or with the node."""
+        request = protocol.parse_get_data(args, kwargs)
+        if progress is None and "window" in kwargs:
+            raise InvalidArgument("window needs a call with progressive results")
+        began = time.perf_counter()
+        reply = await self._ask_node(request)
+        if progress is None:
+            answer = await self.in_thread(self._in_one, reply, request)
+        else:
+            answer = await self._in_pieces(reply, request, progress)
+        self._log.debug(
+            "get_data answered",
+            fields=len(request.fields),
+            samples=sum(map(len, reply.data.values())),
+            ms=round((time.perf_counter() - began) * 1e3, 1),
+        )
+        return answer
+
+    async def look_up(self, fields: list[str], start: float, end: float) -> Reply:
+        """Ask the node itself and check what it says, as for a request.
+
+        Raises
+        ------
+        NodeContractError
+            If the node breaks a rule.
+        """
+        return await self._ask_node(protocol.parse_get_data((fields, start, end), {}))
+
+    async def _ask_node(self, request: DataRequest) -> Reply:
+        raw = await self.call(
+            self._node.get_data,
+            request.fields,
+            request.sent_start,
+            request.sent_end,
+            request.min_stride,
+        )
+        await self._learn_timelines(raw, request)
+        return await self.in_thread(self._prepare, raw, request)
+
+    async def _learn_timelines(self, raw: Any, request: DataRequest) -> None:
+        """Ask the node which field follows which timeline, if the reply leaves it open."""
+        lines = raw.get("timeline") if isinstance(raw, dict) else None
+        if not isinstance(lines, dict) or len(lines) < 2 or "follows" in raw:
+            return
+        if all(self._timeline_of.get(name) in lines for name in request.fields):
+            return
+        raw_fields = await self.call(self._node.get_fields, request.sent_start, request.sent_end)
+        self._remember(check_fields(raw_fields, self._node.name)[0])
+
+    def _prepare(self, raw: Any, request: DataRequest) -> Reply:
+        """Check, clip to the half-open interval and thin; in a thread."""
+        reply = check_reply(raw, request.fields, self._node.name, self._timeline_of)
+        reply = reply.clip(request.interval)
+        if request.min_stride:
+            reply = reply.thin(request.min_stride, request.after)
+        return reply
+
+    def _in_one(self, reply: Reply, request: DataRequest) -> dict[str, Any] | bool:
+        """Encode the reply as one message, or return False if it is over the allowance."""
+        if request.binary:
+            fits = reply.binary_size() <= protocol.MESSAGE_ALLOWANCE
+        else:
+            fits = reply.fits(self._node.allowance)
+        if fits:
+            return reply.to_wire(request.binary)
+        self._log.warn(
+            "a reply of {samples} samples is over the allowance: False is returned",
+            samples=sum(map(len, reply.data.values())),
+            fields=request.fields,
+        )
+        return False
+
+    async def _in_pieces(
+        self, reply: Reply, request: DataRequest, progress: Callable[[Any], None]
+    ) -> dict[str, Any]:
+        """Send one window in pieces; the last is the call's result."""
+        factor = 1 if request.binary else _LIST_FACTOR
+        window, following = await self.in_thread(reply.head, request.window // factor)
+        pieces = window.pieces(protocol.PIECE_BYTES // factor)
+        wire = next(pieces).to_wire(request.binary)
+        if following is not None:
+            wire["next"], wire["end"] = following, request.interval.end
+        for piece in pieces:
+            progress(wire)
+            # Let other requests and pings through between two pieces.
+            await task.deferLater(self._reactor, 0)
+            wire = piece.to_wire(request.binary)
+        return wire
+
+
+def is_asynchronous(method: Callable[..., Any]) -> bool:
+    """Whether a method is a coroutine function or decorated with ``inlineCallbacks``."""
+    return inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(
+        inspect.unwrap(method)
+    )
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,164 @@
+"""The WebSocket under a session: TLS, Unix socket, pings, and why a connection ended."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from autobahn.twisted.websocket import (
+    WampWebSocketClientFactory,
+    WampWebSocketClientProtocol,
+    WebSocketAdapterProtocol,
+)
+from autobahn.wamp.serializer import (
+    CBORSerializer,
+    JsonSerializer,
+    MsgPackSerializer,
+)
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet import endpoints, error, ssl
+from twisted.python.failure import Failure
+
+from sisock.errors import RouterUnreachable, SettingsError
+from sisock.settings import Settings
+
+PING_INTERVAL = 5
+PING_TIMEOUT = 8
+"""Seconds; as the router's own, so that either side notices a vanished network within 15 s."""
+
+CONNECT_TIMEOUT = 10
+
+
+def set_tcp_nodelay(protocol: Any) -> None:
+    """Send small messages at once; autobahn means to, but asks for it too early (44 ms each)."""
+    set_option = getattr(protocol.transport, "setTcpNoDelay", None)
+    if set_option is not None:
+        with suppress(AttributeError, OSError):  # a Unix socket has no such option
+            set_option(True)
+
+
+def set_tcp_nodelay_everywhere() -> None:
+    """Do the same for all WebSockets of this process; for the router, whose class we cannot choose.
+
+    See CROSSBAR.md, section 6.
+    """
+    original = WebSocketAdapterProtocol.connectionMade
+
+    def connection_made(protocol: WebSocketAdapterProtocol) -> None:
+        original(protocol)
+        set_tcp_nodelay(protocol)
+
+    WebSocketAdapterProtocol.connectionMade = connection_made
+
+
+class ClientProtocol(WampWebSocketClientProtocol):
+    """A WAMP connection that tells its owner why it ended."""
+
+    lost_reason: Failure | None = None
+
+    def connectionMade(self) -> None:
+        """See `set_tcp_nodelay`."""
+        super().connectionMade()
+        set_tcp_nodelay(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Pass the reason on; a failed TLS handshake shows nowhere else."""
+        super().connectionLost(reason)
+        self.factory.on_lost(reason)
+
+
+def make_factory(settings: Settings, make_session: Any, on_lost: Any) -> WampWebSocketClientFactory:
+    """Make the factory of one connection.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the router is.
+    make_session : callable
+        Returns a new session.
+    on_lost : callable
+        Called with a Failure when the connection has ended.
+    """
+    url = "ws://localhost/ws" if settings.socket else f"wss://{_bracketed(settings.host)}/ws"
+    factory = WampWebSocketClientFactory(
+        make_session,
+        url=url,
+        # A new one each: they keep statistics per session.
+        serializers=[CBORSerializer(), MsgPackSerializer(), JsonSerializer()],
+    )
+    factory.protocol = ClientProtocol
+    factory.noisy = False
+    factory.on_lost = on_lost
+    factory.setProtocolOptions(
+        maxMessagePayloadSize=0,
+        maxFramePayloadSize=0,
+        autoPingInterval=PING_INTERVAL,
+        autoPingTimeout=PING_TIMEOUT,
+        openHandshakeTimeout=CONNECT_TIMEOUT,
+        closeHandshakeTimeout=1,
+    )
+    return factory
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def make_endpoint(settings: Settings, reactor: Any) -> Any:
+    """Make the Twisted endpoint of the router: Unix socket or TLS.
+
+    Raises
+    ------
+    SettingsError
+        If the CA certificate in the home folder is not one.
+    """
+    if settings.socket:
+        return endpoints.UNIXClientEndpoint(reactor, settings.socket, timeout=CONNECT_TIMEOUT)
+    tcp = endpoints.HostnameEndpoint(reactor, settings.host, settings.port, timeout=CONNECT_TIMEOUT)
+    options = ssl.optionsForClientTLS(settings.host, trustRoot=_trust_root(settings))
+    return endpoints.wrapClientTLS(options, tcp)
+
+
+def _trust_root(settings: Settings) -> Any:
+    """The CA of this installation, or the system's if it has none of its own."""
+    path = settings.home.ca_certificate
+    try:
+        pem = path.read_bytes()
+    except FileNotFoundError:
+        return ssl.platformTrust()
+    except OSError as problem:
+        raise SettingsError(
+            f"the CA certificate {path} cannot be read: {problem.strerror}"
+        ) from None
+    try:
+        return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem)])
+    except (SSL.Error, ValueError):
+        raise SettingsError(f"{path} is not a certificate in PEM format") from None
+
+
+def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
+    """Say in one sentence why the router could not be reached, and what to do."""
+    where, cause = settings.address, failure.value
+    ca = settings.home.ca_certificate
+    if isinstance(cause, error.DNSLookupError):
+        why = f"the host {settings.host} is not known: check CROSSBAR_HOST"
+    elif isinstance(cause, error.ConnectionRefusedError | error.UnknownHostError):
+        why = "nothing listens there: start the router (`make demo`), or check host and port"
+    elif isinstance(cause, error.ConnectError) and settings.socket:
+        why = f"{cause}: start the router, or unset CROSSBAR_SOCKET to use TLS"
+    elif isinstance(cause, error.TimeoutError):
+        why = "no answer: check CROSSBAR_HOST, CROSSBAR_TLS_PORT and the network"
+    elif isinstance(cause, VerificationError):
+        why = f"its certificate is not for {settings.host}: add the name with `sisock certs`"
+    elif isinstance(cause, SSL.Error):
+        doubt = f"is {ca} the CA of this router?" if ca.exists() else f"put its CA's into {ca}"
+        why = f"TLS failed ({_tls_reason(cause)}): {doubt}"
+    else:
+        why = str(cause) or type(cause).__name__
+    return RouterUnreachable(f"the router at {where} cannot be reached: {why}")
+
+
+def _tls_reason(cause: SSL.Error) -> str:
+    details = cause.args[0] if cause.args else []
+    return str(details[0][-1]) if details and isinstance(details, list) else str(cause)

@@ -1,0 +1,119 @@
+"""A real router for all tests, and programs started against it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sisock.client import Client
+from sisock.protocol import USER_CONSUMER, USER_SERVER
+from sisock.testing import RouterProcess, wait_until
+
+TOP = Path(__file__).parent.parent
+
+
+class Program:
+    """A program of ours, or a peer, in a process of its own, with what it printed."""
+
+    def __init__(self, command: list[str], environ: dict[str, str], log: Path) -> None:
+        self._log = log
+        with open(log, "wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=TOP,
+                env={**environ, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def output(self) -> str:
+        """Everything that it printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def wait_for(self, text: str, seconds: float = 30) -> None:
+        """Wait until it has printed `text`."""
+
+        def printed() -> bool:
+            if text in self.output:
+                return True
+            assert self.process.poll() is None, f"it ended without {text!r}:\n{self.output}"
+            return False
+
+        wait_until(printed, seconds, f"the line {text!r} in:\n{self.output}\n")
+
+    def wait(self, seconds: float = 20) -> int:
+        """Wait for its end; returns the exit status."""
+        return self.process.wait(seconds)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Kill it, also when it is stopped."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def router() -> Iterator[RouterProcess]:
+    """The router that most tests share: they leave no node and no session behind."""
+    with RouterProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def own_router() -> Iterator[RouterProcess]:
+    """A router for a test that stops it."""
+    with RouterProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Start programs against a router; they are ended with the test."""
+    programs: list[Program] = []
+
+    def start_program(
+        router: RouterProcess, *command: Any, user: str = USER_SERVER, **variables: str
+    ) -> Program:
+        environ = {**router.environ(user), **variables}
+        log = tmp_path / f"program-{len(programs)}.log"
+        programs.append(Program([os.fspath(word) for word in command], environ, log))
+        return programs[-1]
+
+    yield start_program
+    for program in programs:
+        program.end()
+
+
+@pytest.fixture
+def client(router: RouterProcess) -> Iterator[Client]:
+    """A consumer on the shared router."""
+    with Client(router.settings(USER_CONSUMER)) as connected:
+        yield connected
+
+
+def node_names(client: Client) -> set[str]:
+    """Names in the hub's list now."""
+    return {node.name for node in client.nodes()}
+
+
+def wait_for_nodes(client: Client, *names: str, seconds: float = 30) -> None:
+    """Wait until these nodes are in the hub's list."""
+    wait_until(lambda: set(names) <= node_names(client), seconds, f"{names} in the hub's list")
+
+
+def wait_for_absence(client: Client, *names: str, seconds: float = 30) -> None:
+    """Wait until none of these nodes is in the hub's list."""
+    wait_until(lambda: not set(names) & node_names(client), seconds, f"{names} gone from the hub")

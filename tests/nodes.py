@@ -1,0 +1,122 @@
+"""Data nodes that the tests start: ``python tests/nodes.py KIND [--name NAME] …``."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+from twisted.internet import defer
+
+import sisock
+
+ROWS = 2_000_000
+START = 1_500_000_000.0
+
+
+class Big(sisock.ArchiveNode):
+    """Two million samples at 1 kHz, in several array types."""
+
+    name = "big"
+    t = START + np.arange(ROWS) / 1000
+    columns = {
+        "f8": np.sin(np.arange(ROWS) / 1e4),
+        "f4": np.arange(ROWS, dtype="<f4"),
+        "i4": np.arange(ROWS, dtype="<i4") - 1000,
+        "b1": np.arange(ROWS) % 3 == 0,
+    }
+
+    def list_fields(self, start, end):
+        return {name: {"timeline": "khz", "interval": 1e-3} for name in self.columns}
+
+    def read(self, field, start, end):
+        low, high = np.searchsorted(self.t, [start, end])
+        return self.t[low:high], self.columns[field][low:high]
+
+
+class Odd(sisock.DataNodeServer):
+    """Fields with every kind of trouble, by the original API."""
+
+    name = "odd"
+
+    def get_fields(self, start, end):
+        names = ["nan", "text", "flag", "count", "fails", "unequal", "backward", "slow", "empty"]
+        field = {
+            n: {"description": n, "timeline": "t", "type": "number", "units": None} for n in names
+        }
+        field["text"]["type"], field["flag"]["type"] = "string", "bool"
+        return field, {"t": {"interval": 1.0, "field": names}}
+
+    def get_data(self, field, start, end, min_stride=None):
+        t = [START + i for i in range(5)]
+        values = {
+            "nan": [1.0, float("nan"), float("inf"), None, 5.0],
+            "text": ["a", None, "ü", "", "e"],
+            "flag": [True, None, False, True, True],
+            "count": [1, None, 3, 4, 5],
+            "unequal": [1.0, 2.0],
+            "empty": [],
+        }
+        if "fails" in field:
+            raise OSError("/secret/path is not readable")
+        if "backward" in field:
+            t = t[::-1]
+            values["backward"] = [1, 2, 3, 4, 5]
+        if "slow" in field:
+            time.sleep(3)
+            values["slow"] = [1, 2, 3, 4, 5]
+        return {
+            "data": {name: values.get(name, []) for name in field},
+            "timeline": {"t": {"t": t, "finalized_until": START + 3}},
+        }
+
+
+class Coroutine(Odd):
+    """The same from a coroutine, and by ``inlineCallbacks``."""
+
+    name = "coroutine"
+
+    @defer.inlineCallbacks
+    def get_fields(self, start, end):
+        yield defer.succeed(None)
+        return super().get_fields(start, end)
+
+    async def get_data(self, field, start, end, min_stride=None):
+        await defer.succeed(None)
+        return super().get_data(field, start, end, min_stride)
+
+
+class Ticker(sisock.LiveNode):
+    """Counts, ten times a second; now and then its instrument is out of order."""
+
+    name = "ticker"
+    interval = 0.1
+    history_samples = 50
+    read_timeout = 0.5
+    fields = {
+        "count": {"units": "1", "description": "number of readings"},
+        "state": {"type": "string"},
+        "even": {"type": "bool"},
+    }
+
+    def __init__(self):
+        self.count = 0
+
+    def read(self):
+        self.count += 1
+        if self.count % 10 == 3:
+            raise OSError("the instrument does not answer")
+        if self.count % 10 == 5:
+            return {"count": "five", "state": "odd", "even": False}
+        if self.count % 10 == 7:
+            return None
+        if self.count == 9:
+            time.sleep(0.7)
+        return {"count": self.count, "state": "ok", "even": self.count % 2 == 0}
+
+
+KINDS = {"big": Big, "odd": Odd, "coroutine": Coroutine, "ticker": Ticker}
+
+if __name__ == "__main__":
+    kind = sys.argv.pop(1)
+    sisock.run(KINDS[kind])
