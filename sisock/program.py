@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import txaio
 from twisted.internet import defer
+from twisted.internet.error import ReactorNotRunning
 from twisted.python.failure import Failure
 
 from sisock.errors import SisockError
@@ -73,7 +75,7 @@ def run_program(
     def finished(result: Any) -> None:
         if isinstance(result, Failure):
             failures.append(result)
-        if reactor.running:
+        with suppress(ReactorNotRunning):  # a signal may have stopped it already
             reactor.stop()
 
     def begin() -> None:
