@@ -155,6 +155,8 @@ def _remark(line: bytes) -> str | None:
 
 def _parse_lines(lines: list[bytes]) -> tuple[np.ndarray, list[int]]:
     """The samples of some lines, and the indices of the malformed ones."""
+    if not any(line.partition(b"#")[0].strip() for line in lines):
+        return np.empty((0, 2)), []
     try:
         samples = np.loadtxt(lines, ndmin=2)
         if samples.shape[1] == 2 and np.isfinite(samples[:, 0]).all():

@@ -143,9 +143,11 @@ class Reply:
         overhead = self._overhead()
         if overhead + sum(map(values.largest_size, everything)) <= allowance:
             return True
-        if overhead + sum(map(values.smallest_size, everything)) > allowance:
-            return False
-        return overhead + sum(map(values.list_size, everything)) <= allowance
+        # The cheap one first: JSON has to be written to know its size.
+        return all(
+            overhead + sum(map(size, everything)) <= allowance
+            for size in (values.cbor_size, values.json_size)
+        )
 
     def _overhead(self) -> int:
         names = [*self.data, *self.timelines]

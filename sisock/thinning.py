@@ -34,7 +34,7 @@ def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None)
     if min_stride <= 0 or first >= len(t):
         return np.arange(first, len(t))
     kept = [first]
-    if (t[-1] - t[first]) / min_stride < _WALK_BELOW * len(t):
+    if t[-1] - t[first] < _WALK_BELOW * len(t) * min_stride:
         while (index := _next_index(t, t[kept[-1]], min_stride, kept[-1] + 1)) < len(t):
             kept.append(index)
     else:

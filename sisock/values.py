@@ -182,21 +182,16 @@ def largest_size(values: Values) -> int:
     return sum(len(v) * 6 + 5 if isinstance(v, str) else _JSON_NUMBER_BYTES for v in values)
 
 
-def smallest_size(values: Values) -> int:
-    """Lower bound, cheap, of what `list_size` returns."""
-    if isinstance(values, np.ndarray):
-        return len(values) * (_CBOR_NUMBER_BYTES if values.dtype.kind == "f" else 2)
-    return len(values) * 2
+def json_size(values: Values) -> int:
+    """Bytes that the values take as a list in JSON."""
+    return len(json.dumps(to_list(values), separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def list_size(values: Values) -> int:
-    """Bytes that the values take as a list in the larger of JSON and CBOR.
+def cbor_size(values: Values) -> int:
+    """Bytes that the values take as a list in CBOR, where they may be more than in JSON.
 
-    JSON is mostly the largest, but a float of few digits takes nine bytes in CBOR.
+    A float of few digits takes nine bytes, and is at most four in JSON; anything else never takes
+    more than there.
     """
-    as_json = len(json.dumps(to_list(values), separators=(",", ":"), ensure_ascii=False).encode())
-    return max(as_json, len(values) * _CBOR_NUMBER_BYTES if _is_float(values) else 0)
-
-
-def _is_float(values: Values) -> bool:
-    return isinstance(values, np.ndarray) and values.dtype.kind == "f"
+    is_float = isinstance(values, np.ndarray) and values.dtype.kind == "f"
+    return len(values) * (_CBOR_NUMBER_BYTES if is_float else 1)

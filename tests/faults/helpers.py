@@ -1,0 +1,93 @@
+"""What the tests of faults share: the programs, and waits that hold sisock to its promise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from sisock.client import Client, Stream
+from sisock.errors import HubMissing, RouterUnreachable
+from sisock.testing import RouterProcess, wait_until
+
+PROMISE = 15
+"""Seconds within which the hub's list is right again, whatever happened."""
+
+WEATHER = ["data_nodes/weather.py"]
+SENSORS = ["data_nodes/sensors.py"]
+BIG = ["tests/nodes.py", "big"]
+ODD = ["tests/nodes.py", "odd"]
+TICKER = ["tests/nodes.py", "ticker"]
+
+
+@contextmanager
+def unstarted_router(hub: bool = True) -> Iterator[RouterProcess]:
+    """A router whose home and port are there, for a test that starts it later."""
+    with ExitStack() as stack:
+        router = RouterProcess(hub)
+        stack.push(router)
+        yield router
+
+
+def kill_router(router: RouterProcess) -> None:
+    """End a router's controller and its worker without any goodbye."""
+    os.killpg(router.pid, signal.SIGKILL)
+    router.stop()
+
+
+def interrupt_router(router: RouterProcess) -> None:
+    """End a router as Ctrl-C does."""
+    router.stop(signal.SIGINT)
+
+
+def listed(client: Client) -> list[str]:
+    """Names in the hub's list, each as often as it is there; none while router or hub is away."""
+    try:
+        return [node.name for node in client.nodes()]
+    except (HubMissing, RouterUnreachable):
+        return []
+
+
+def promised(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for what sisock promises within 15 s."""
+    began = time.monotonic()
+    value = wait_until(condition, PROMISE, what)
+    # A condition that waits for an answer itself may be late and still come true.
+    taken = time.monotonic() - began
+    assert taken <= PROMISE, f"{what} took {taken:.1f} s"
+    return value
+
+
+def promised_list(client: Client, *names: str) -> None:
+    """Wait until exactly these nodes are listed, each once; for a router of the test's own."""
+    promised(lambda: sorted(listed(client)) == sorted(names), f"the hub's list {names}")
+
+
+def promised_presence(client: Client, name: str) -> None:
+    """Wait until a node is listed."""
+    promised(lambda: name in listed(client), f"{name} in the hub's list")
+
+
+def promised_absence(client: Client, name: str) -> None:
+    """Wait until a node is no longer listed."""
+    promised(lambda: name not in [node.name for node in client.nodes()], f"the end of {name}")
+
+
+def promised_event(events: Stream, name: str, present: bool, since: float | None = None) -> None:
+    """Wait until a watcher of the hub hears that a node has come, or gone.
+
+    The 15 s count from now, or from `since`, a `time.monotonic()`.
+    """
+    end = (time.monotonic() if since is None else since) + PROMISE
+    while True:
+        event = events.next(max(0.0, end - time.monotonic()))
+        if (event.node.name, event.present) == (name, present):
+            return
+
+
+def answers(client: Client, name: str, field: str) -> bool:
+    """Whether a node is asked successfully for samples."""
+    return len(client.get(name, field, start=1, end=0)[field]) > 0

@@ -1,0 +1,103 @@
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sisock.client import Client
+from sisock.errors import NodeFailed, NodeTimeout
+from tests.conftest import wait_for_absence, wait_for_nodes
+from tests.faults.helpers import (
+    ODD,
+    TICKER,
+    WEATHER,
+    answers,
+    promised_absence,
+    promised_event,
+    promised_presence,
+)
+
+SHORT = 2
+"""Seconds after which an impatient consumer gives a node up."""
+
+
+def test_a_killed_node_is_subtracted_and_its_successor_is_listed(router, start, client):
+    name = "killed"
+    with client.watch_nodes() as events:
+        first = start(router, *WEATHER, "--name", name)
+        promised_event(events, name, present=True)
+        first.signal(signal.SIGKILL)
+        first.wait()
+        promised_event(events, name, present=False)
+        promised_absence(client, name)
+
+        start(router, *WEATHER, "--name", name)
+        promised_event(events, name, present=True)
+        promised_presence(client, name)
+        assert answers(client, name, "apex_temperature")
+
+
+def test_a_killed_nodes_successor_is_listed_though_it_starts_at_once(router, start, client):
+    name = "killed_and_restarted"
+    first = start(router, *WEATHER, "--name", name)
+    wait_for_nodes(client, name)
+    first.signal(signal.SIGKILL)
+    second = start(router, *WEATHER, "--name", name)
+    second.wait_for("is in the hub's list", seconds=15)
+    assert answers(client, name, "apex_temperature")
+
+
+def test_a_frozen_node_is_subtracted_and_comes_back_when_it_thaws(router, start, client):
+    name, other = "frozen", "beside_the_frozen"
+    frozen = start(router, *TICKER, "--name", name)
+    start(router, *WEATHER, "--name", other)
+    wait_for_nodes(client, name, other)
+    with client.watch_nodes() as events, Client(router.settings(), timeout=SHORT) as impatient:
+        assert answers(impatient, name, "count")
+        frozen.signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        with pytest.raises((NodeTimeout, NodeFailed)):
+            impatient.get(name, "count")
+        assert answers(impatient, other, "apex_temperature")
+        promised_event(events, name, present=False, since=stopped)
+        promised_absence(client, name)
+        assert answers(impatient, other, "apex_temperature")
+
+        frozen.signal(signal.SIGCONT)
+        promised_event(events, name, present=True)
+        promised_presence(client, name)
+        assert answers(impatient, name, "count")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+@pytest.mark.parametrize("command", [WEATHER, TICKER], ids=["archive", "live"])
+def test_an_ended_node_says_goodbye_and_is_gone_at_once(router, start, client, command, number):
+    name = f"ended_{command[-1].removesuffix('.py').replace('/', '_')}_{number.name}"
+    node = start(router, *command, "--name", name)
+    with client.watch_nodes() as events:
+        wait_for_nodes(client, name)
+        node.signal(number)
+        assert node.wait(5) == 0
+        # Pings would need twice as long: it is the goodbye that the hub hears.
+        wait_for_absence(client, name, seconds=3)
+        promised_event(events, name, present=False)
+    assert "Traceback" not in node.output
+
+
+def test_a_node_ends_within_5_s_though_its_get_data_blocks(router, start, client):
+    name = "ended_while_asked"
+    node = start(router, *ODD, "--name", name, LOGLEVEL="debug")
+    wait_for_nodes(client, name)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.get, name, "slow", 1, 0)
+        node.wait_for("get_fields answered")
+        # Answers come in the order of the questions: after the first of these the client has
+        # asked for the samples, after the second the node has heard it.
+        client.fields(name)
+        client.fields(name)
+        node.signal(signal.SIGTERM)
+        assert node.wait(5) == 0
+        # The question was under way: a later one would have found no node.
+        with pytest.raises(NodeFailed, match="went away while it was asked"):
+            asked.result(timeout=20)
+    assert "most recent call last" not in node.output

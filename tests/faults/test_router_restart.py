@@ -1,0 +1,62 @@
+import signal
+import time
+
+import pytest
+
+from sisock.client import Client
+from tests.faults.helpers import (
+    SENSORS,
+    TICKER,
+    WEATHER,
+    answers,
+    interrupt_router,
+    kill_router,
+    promised,
+    promised_list,
+)
+
+FIELDS = {"apex_archive": "apex_temperature", "sensors": "load_1min", "ticker": "count"}
+
+both_ends = pytest.mark.parametrize(
+    "end_router", [kill_router, interrupt_router], ids=lambda function: function.__name__
+)
+
+
+@pytest.fixture
+def three_nodes(own_router, start):
+    programs = [start(own_router, *command) for command in (WEATHER, SENSORS, TICKER)]
+    for program in programs:
+        program.wait_for("is in the hub's list")
+    return programs
+
+
+@both_ends
+def test_after_a_restart_of_the_router_all_is_as_before(own_router, three_nodes, end_router):
+    with Client(own_router.settings()) as client, client.watch("ticker") as ticks:
+        promised_list(client, *FIELDS)
+        ticks.next(timeout=5)
+        end_router(own_router)
+        restarted = time.time()
+        own_router.start()
+
+        # The client is the one from before, and so are the processes of the nodes.
+        promised_list(client, *FIELDS)
+        for name, field in FIELDS.items():
+            assert answers(client, name, field)
+        assert all(program.process.poll() is None for program in three_nodes)
+
+        # The stream is the one from before, and brings each sample once.
+        promised(lambda: ticks.next(timeout=15).t > restarted, "a live sample after the restart")
+        times = [ticks.next(timeout=5).t for _ in range(20)]
+        assert times == sorted(set(times))
+
+
+def test_after_a_restart_of_the_router_a_node_says_goodbye_as_before(own_router, three_nodes):
+    kill_router(own_router)
+    own_router.start()
+    with Client(own_router.settings()) as client:
+        promised_list(client, *FIELDS)
+        weather = three_nodes[0]
+        weather.signal(signal.SIGTERM)
+        assert weather.wait() == 0
+        promised_list(client, "sensors", "ticker")

@@ -1,0 +1,34 @@
+import signal
+
+import pytest
+
+from tests.conftest import wait_for_nodes
+from tests.faults.helpers import PROMISE, TICKER, WEATHER, answers, listed
+
+BOTH = [signal.SIGTERM, signal.SIGKILL]
+
+
+def features(client, name):
+    (node,) = [node for node in client.nodes() if node.name == name]
+    return node.features
+
+
+@pytest.mark.parametrize("number", BOTH, ids=lambda s: s.name)
+def test_the_second_node_of_a_name_waits_until_the_first_has_ended(router, start, client, number):
+    name = f"twins_{number.name}"
+    first = start(router, *TICKER, "--name", name)
+    wait_for_nodes(client, name)
+    second = start(router, *WEATHER, "--name", name)
+    second.wait_for(f"another session serves as '{name}'; trying again")
+
+    # The first, the only live one, is not disturbed.
+    assert listed(client).count(name) == 1
+    assert "live" in features(client, name)
+    assert answers(client, name, "count")
+
+    first.signal(number)
+    first.wait()
+    second.wait_for("is in the hub's list", seconds=PROMISE)
+    assert listed(client).count(name) == 1
+    assert "live" not in features(client, name)
+    assert answers(client, name, "apex_temperature")

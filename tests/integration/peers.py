@@ -1,0 +1,185 @@
+"""Peers for the tests: those of tests/peers in processes of their own, and sessions at hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from autobahn.wamp.exception import ApplicationError
+from conftest import TOP, Program
+from twisted.internet import defer, threads
+
+from sisock.client import reactor_thread
+from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
+from sisock.session import RouterConnection
+from sisock.settings import read_secret
+from sisock.testing import RouterProcess, wait_until
+
+PEERS = TOP / "tests" / "peers"
+LIMIT = 60
+
+
+def call(suffix: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """A request of the bare consumer."""
+    return {"call": suffix, "args": args, "kwargs": kwargs}
+
+
+def bare_command(router: RouterProcess, peer: str, authid: str, *flags: str) -> list[str]:
+    """The command line of a peer, without the interpreter."""
+    where = ["--url", f"wss://localhost:{router.port}/ws", "--ca", str(router.home.ca_certificate)]
+    return [str(PEERS / f"{peer}.py"), *where, "--authid", authid, *flags]
+
+
+def secret_of(router: RouterProcess, user: str) -> str:
+    """The secret of one of the router's users."""
+    return read_secret(router.home.secret_file(user))
+
+
+def start_bare(
+    start: Callable[..., Program], router: RouterProcess, peer: str, *flags: str
+) -> Program:
+    """Start a bare hub or node, with the fixture `start`."""
+    command = bare_command(router, peer, USER_SERVER, *flags)
+    return start(router, *command, WAMP_SECRET=secret_of(router, USER_SERVER))
+
+
+def _consumer(
+    router: RouterProcess, serializer: str, authid: str, secret: str | None, stderr: Any
+) -> subprocess.Popen[str]:
+    secret = secret_of(router, authid) if secret is None else secret
+    return subprocess.Popen(
+        [
+            sys.executable,
+            *bare_command(router, "bare_consumer", authid, "--serializer", serializer),
+        ],
+        env={**router.environ(authid), "WAMP_SECRET": secret},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+    )
+
+
+def ask(
+    router: RouterProcess,
+    requests: list[dict[str, Any]],
+    serializer: str = "json",
+    authid: str = USER_CONSUMER,
+    secret: str | None = None,
+) -> list[dict[str, Any]]:
+    """What the bare consumer gets for each of its requests, asked in one session."""
+    with _consumer(router, serializer, authid, secret, None) as peer:
+        try:
+            output, _ = peer.communicate(json.dumps(requests), LIMIT)
+        finally:
+            peer.kill()
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def results(router: RouterProcess, *requests: dict[str, Any], serializer: str = "json") -> list:
+    """The results of calls of the bare consumer, of which none may fail."""
+    answers = ask(router, list(requests), serializer)
+    assert [answer for answer in answers if "result" not in answer] == []
+    return [answer["result"] for answer in answers]
+
+
+@contextmanager
+def listening(
+    router: RouterProcess,
+    suffix: str,
+    count: int,
+    serializer: str = "json",
+    authid: str = USER_CONSUMER,
+) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Subscribe a bare consumer to a topic; gives a function that waits for `count` events."""
+    with (
+        tempfile.NamedTemporaryFile() as log,
+        _consumer(router, serializer, authid, None, log) as peer,
+    ):
+
+        def subscribed() -> bool:
+            assert peer.poll() is None, Path(log.name).read_text()
+            return f"subscribed {suffix}" in Path(log.name).read_text()
+
+        def events() -> list[dict[str, Any]]:
+            return json.loads(peer.communicate(timeout=LIMIT)[0])["events"]
+
+        try:
+            request = {"subscribe": suffix, "seconds": LIMIT / 2, "count": count}
+            peer.stdin.write(json.dumps([request]))
+            peer.stdin.close()
+            peer.stdin = None
+            wait_until(subscribed, LIMIT, f"the subscription to {suffix}")
+            yield events
+        finally:
+            peer.kill()
+
+
+class Member:
+    """A session of this process, joined as any user; use it with ``with``."""
+
+    def __init__(
+        self, router: RouterProcess, user: str = USER_SERVER, use_socket: bool = False
+    ) -> None:
+        self._reactor = reactor_thread()
+        joined: Queue[Any] = Queue()
+        settings = router.settings(user, use_socket)
+        self._connection = RouterConnection(settings, joined.put, reactor=self._reactor)
+        self._reactor.callFromThread(self._run)
+        self.session = joined.get(timeout=LIMIT)
+
+    def _run(self) -> None:
+        defer.ensureDeferred(self._connection.run()).addErrback(lambda failure: None)
+
+    @property
+    def id(self) -> int:
+        """The session's WAMP id."""
+        return self.session._session_id
+
+    def do(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the session and wait for what it gives, for a limited time."""
+
+        def begin() -> defer.Deferred:
+            done = defer.maybeDeferred(getattr(self.session, method), *args, **kwargs)
+            return done.addTimeout(20, self._reactor)
+
+        return threads.blockingCallFromThread(self._reactor, begin)
+
+    def call(self, suffix: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a procedure of ours."""
+        return self.do("request", uri(suffix), *args, **kwargs)
+
+    def add(self, name: str, description: str = "a test", **kwargs: Any) -> bool:
+        """Add a node of this session."""
+        return self.call("data_node.add", name, description, self.id, **kwargs)
+
+    def subtract(self, name: str) -> None:
+        """Subtract a node of this session."""
+        return self.call("data_node.subtract", name, self.id)
+
+    def refusal(self, method: str, *args: Any, **kwargs: Any) -> str | None:
+        """The error of a method of the session; None if it succeeds."""
+        try:
+            self.do(method, *args, **kwargs)
+        except ApplicationError as error:
+            return error.error
+        return None
+
+    def close(self) -> None:
+        """Say goodbye."""
+        threads.blockingCallFromThread(
+            self._reactor, lambda: defer.ensureDeferred(self._connection.stop())
+        )
+
+    def __enter__(self) -> Member:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

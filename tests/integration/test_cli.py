@@ -1,0 +1,181 @@
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sisock.testing import free_port
+from tests.conftest import wait_for_nodes
+
+DAY = ["--from", "2017-07-15T00:00Z", "--to", "2017-07-16T00:00Z"]
+
+
+@pytest.fixture
+def sisock(router):
+    def run(*words, **variables):
+        return subprocess.run(
+            [sys.executable, "-m", "sisock.cli", *map(str, words)],
+            env={**router.environ(), **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def weather(router, client, start):
+    start(router, "data_nodes/weather.py", "--name", "cli_weather")
+    wait_for_nodes(client, "cli_weather")
+    return "cli_weather"
+
+
+def test_nodes_and_fields_are_listed(sisock, weather):
+    assert "cli_weather" in sisock("nodes").stdout
+    fields = sisock("fields", weather).stdout
+    assert len(fields.splitlines()) == 6
+    assert "hPa" in fields
+
+
+def test_a_day_is_24_aligned_rows(sisock, weather):
+    lines = sisock("get", weather, "apex_temperature", *DAY).stdout.splitlines()
+    assert len(lines) == 25
+    assert lines[0].split() == ["time", "apex_temperature", "[C]"]
+    assert lines[1].startswith("2017-07-15T00:00:00Z  -")
+
+
+def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
+    as_csv = sisock("get", weather, "apex_temperature", "apex_humidity", *DAY, "--csv").stdout
+    rows = list(csv.reader(io.StringIO(as_csv)))
+    output = tmp_path / "out.json"
+    sisock("get", weather, "apex_temperature", "apex_humidity", *DAY, "--json", "-o", output)
+    loaded = json.loads(output.read_text())
+    assert [float(row[1]) for row in rows[1:]] == loaded["apex_temperature"]["values"]
+    assert loaded["apex_humidity"]["units"] == "%"
+    assert loaded["apex_humidity"]["t"][0] == 1500076800.0
+
+
+def test_min_stride_takes_a_duration(sisock, weather):
+    lines = sisock("get", weather, "apex_pressure", *DAY, "--min-stride", "6h").stdout.splitlines()
+    assert len(lines) == 5
+
+
+def test_fields_of_different_timelines_are_joined_in_time(sisock, weather):
+    done = sisock(
+        "get", weather, "apex_temperature", "apex_windspeed",
+        "--from", "2017-07-15T00:00Z", "--to", "2017-07-15T02:00Z", "--csv",
+    )  # fmt: skip
+    rows = list(csv.reader(io.StringIO(done.stdout)))
+    assert len(rows) == 121
+    assert [bool(row[1]) for row in rows[1:62]] == [True] + [False] * 59 + [True]
+
+
+def test_watch_prints_samples_until_it_is_interrupted(router, client, start):
+    start(router, "tests/nodes.py", "ticker", "--name", "cli_ticker")
+    wait_for_nodes(client, "cli_ticker")
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "sisock.cli", "watch", "cli_ticker", "count", "state"],
+        env=router.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = [watch.stdout.readline() for _ in range(5)]
+    watch.send_signal(signal.SIGINT)
+    _, errors = watch.communicate(timeout=20)
+    assert lines[0].split() == ["time", "count", "state"]
+    assert all(line.split()[0].startswith("20") for line in lines[1:])
+    assert errors == ""
+    assert watch.returncode == 130
+
+
+def test_config_shows_where_each_value_comes_from_and_hides_secrets(sisock, router):
+    shown = sisock("config", LOGLEVEL="warn").stdout
+    assert "LOGLEVEL" in shown
+    assert "environment (LOGLEVEL)" in shown
+    for user in ("server", "simonsobs"):
+        path = router.home.secret_file(user)
+        assert path.read_text().strip() not in shown
+        assert str(path) in shown
+
+
+def test_certs_makes_what_is_missing_and_says_what_others_need(sisock, tmp_path):
+    first = sisock("certs", "--name", "mountain.example", SISOCK_HOME=str(tmp_path)).stdout
+    again = sisock("certs", SISOCK_HOME=str(tmp_path)).stdout
+    assert first.count("made ") == 3
+    assert "made " not in again
+    assert "mountain.example" in again
+    assert str(tmp_path / "tls" / "ca_cert.pem") in again
+
+
+def test_doctor_is_content_with_a_healthy_installation(sisock, weather):
+    done = sisock("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "BAD" not in done.stdout
+    assert "node cli_weather: 5 fields" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        ({"CROSSBAR_TLS_PORT": "CLOSED"}, "start the router"),
+        ({"WAMP_SECRET": "wrong"}, "refuses the user 'simonsobs'"),
+        ({"CROSSBAR_HOST": "127.0.0.2"}, "sisock certs --name 127.0.0.2"),
+        ({"SISOCK_HOME": "/nonexistent"}, "no secret for 'simonsobs'"),
+        ({"CROSSBAR_HOST": "no-such-host.invalid"}, "check CROSSBAR_HOST"),
+    ],
+)
+def test_doctor_says_what_to_do(sisock, variables, advice):
+    variables = {k: str(free_port()) if v == "CLOSED" else v for k, v in variables.items()}
+    done = sisock("doctor", **variables)
+    assert done.returncode == 1
+    assert "BAD" in done.stdout
+    assert advice in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "sentence"),
+    [
+        (["fields", "nowhere"], {}, "no data node 'nowhere'"),
+        (["get", "nowhere", "x"], {}, "no data node 'nowhere'"),
+        (["get", "cli_weather", "typo"], {}, "no field 'typo'"),
+        (["get", "cli_weather", "apex_pressure", "--from", "noon"], {}, "not a time"),
+        (["get", "cli_weather", "apex_pressure", "--min-stride", "x"], {}, "not a duration"),
+        (["get", "cli_weather", "apex_pressure", "-o", "/no/dir/x"], {}, "/no/dir/x"),
+        (["watch", "cli_weather"], {}, "publishes no live samples"),
+        (["nodes"], {"WAMP_SECRET": "wrong"}, "refuses the user"),
+        (["nodes"], {"SISOCK_HOME": "/nonexistent"}, "no secret for the user"),
+        (["nodes"], {"WAMP_REALM": "other"}, "WAMP_REALM"),
+        (["nodes"], {"CROSSBAR_TLS_PORT": "x"}, "CROSSBAR_TLS_PORT"),
+        (["nodes", "--router", "/no/socket"], {}, "unset CROSSBAR_SOCKET"),
+        (["frobnicate"], {}, "invalid choice"),
+        (["get"], {}, "required"),
+    ],
+)
+def test_every_failure_is_one_sentence_and_status_1(sisock, weather, words, variables, sentence):
+    done = sisock(*words, **variables)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_traceback_is_shown_at_debug_only(sisock):
+    assert "Traceback" in sisock("nodes", "--log-level", "debug", WAMP_SECRET="wrong").stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(router, weather):
+    done = subprocess.run(
+        f"{sys.executable} -m sisock.cli get {weather} apex_windspeed --from 1 | head -1",
+        shell=True,
+        env=router.environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.startswith("time")
+    assert done.stderr == ""

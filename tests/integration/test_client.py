@@ -1,0 +1,225 @@
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from sisock import Client
+from sisock.errors import (
+    InvalidArgument,
+    NodeFailed,
+    NodeTimeout,
+    RouterUnreachable,
+    SisockError,
+    UnknownField,
+    UnknownNode,
+)
+from sisock.settings import load_settings
+from sisock.testing import free_port, wait_until
+from tests.conftest import wait_for_absence, wait_for_nodes
+from tests.nodes import ROWS, START, Big
+
+
+@pytest.fixture(scope="module")
+def big(router, tmp_path_factory):
+    from tests.conftest import TOP, Program
+
+    log = tmp_path_factory.mktemp("big") / "log"
+    program = Program([str(TOP / "tests/nodes.py"), "big"], router.environ("server"), log)
+    with Client(router.settings()) as client:
+        wait_for_nodes(client, "big")
+    yield "big"
+    program.end()
+
+
+@pytest.fixture
+def odd(router, client, start):
+    def serve(kind="odd", name=None):
+        start(router, "tests/nodes.py", kind, "--name", name or kind)
+        wait_for_nodes(client, name or kind)
+        return name or kind
+
+    return serve
+
+
+def test_two_million_samples_arrive_intact_while_another_clients_calls_are_answered(
+    router, client, big
+):
+    answered, ended = [], threading.Event()
+
+    def bystander():
+        with Client(router.settings()) as other:
+            while not ended.is_set():
+                began = time.perf_counter()
+                other.nodes()
+                answered.append(time.perf_counter() - began)
+
+    thread = threading.Thread(target=bystander)
+    thread.start()
+    wait_until(lambda: answered, 10, "the first answer to the other client")
+    before = len(answered)
+    data = client.get(big, ["f8", "f4", "i4", "b1"], 1, 0)
+    during = len(answered) - before
+    ended.set()
+    thread.join()
+    np.testing.assert_array_equal(data["f8"].t, Big.t)
+    for name, column in Big.columns.items():
+        assert data[name].values.dtype == column.dtype
+        np.testing.assert_array_equal(data[name].values, column)
+    assert during > 0
+    print(f"{during} calls during the transfer, slowest {max(answered[before:]) * 1e3:.0f} ms")
+
+
+@pytest.mark.parametrize("stride", [0.0, 0.0015, 0.01, 1.0, 1000.0])
+def test_min_stride_is_exact_over_many_windows(client, big, stride):
+    t = client.get(big, "f4", START, START + 1500, stride)["f4"].t
+    step = max(int(np.ceil(round(stride * 1000, 6))), 1)
+    assert len(t) == len(range(0, 1_500_000, step))
+    assert (np.diff(t) >= stride).all()
+
+
+def test_the_interval_is_half_open(client, big):
+    assert client.get(big, "i4", START + 1, START + 1.002)["i4"].values.tolist() == [0, 1]
+    assert len(client.get(big, "i4", START - 10, START)["i4"]) == 0
+
+
+def test_missing_values_and_types_through_the_original_api(client, odd):
+    for node in (odd(), odd("coroutine")):
+        data = client.get(node, ["nan", "text", "flag", "count", "empty"], START, START + 5)
+        assert np.isnan(data["nan"].values).tolist() == [False, True, True, True, False]
+        assert data["text"].values.tolist() == ["a", None, "ü", "", "e"]
+        assert data["flag"].values.tolist() == [True, None, False, True, True]
+        np.testing.assert_array_equal(data["count"].values, [1, np.nan, 3, 4, 5])
+        assert len(data["empty"]) == 0
+        assert data["nan"].finalized_until == START + 3
+        assert data["nan"].t.tolist() == [START + i for i in range(5)]
+
+
+def test_data_becomes_a_pandas_frame(client, odd):
+    frame = client.get(odd(), ["nan", "text"], START, START + 3).to_pandas()
+    assert list(frame.columns) == ["nan", "text"]
+    assert str(frame.index[0]) == "2017-07-14 02:40:00+00:00"
+    assert frame["text"].tolist()[0] == "a"
+
+
+def test_a_failing_node_is_named_without_what_its_exception_holds(client, odd):
+    node = odd()
+    with pytest.raises(NodeFailed, match="OSError") as caught:
+        client.get(node, "fails", START, START + 5)
+    assert "/secret/path" not in str(caught.value)
+    with pytest.raises(NodeFailed, match="2 values, but its timeline 't' 5 times"):
+        client.get(node, "unequal", START, START + 5)
+    assert len(client.get(node, "nan", START, START + 5)["nan"]) == 5
+
+
+def test_each_error_is_a_sentence_and_the_builtin_that_fits(client, odd):
+    node = odd()
+    for error, builtin, call in (
+        (UnknownNode, KeyError, lambda: client.get("nowhere", "x")),
+        (UnknownField, KeyError, lambda: client.get(node, ["nan", "typo"])),
+        (InvalidArgument, ValueError, lambda: client.get(node, "nan", "tomorrow")),
+        (InvalidArgument, ValueError, lambda: client.get(node, "nan", 5, 2)),
+        (InvalidArgument, ValueError, lambda: client.get(node, "nan", min_stride=-1)),
+        (InvalidArgument, ValueError, lambda: client.watch(node)),
+    ):
+        with pytest.raises(error) as caught:
+            call()
+        assert isinstance(caught.value, builtin)
+        assert isinstance(caught.value, SisockError)
+        assert len(str(caught.value)) > 10
+
+
+def test_a_slow_node_is_given_up_and_its_late_answer_disturbs_nobody(router, odd):
+    node = odd("odd", "slow_one")
+    with Client(router.settings(), timeout=1) as hasty:
+        session = hasty._client._connection.session
+        with pytest.raises(NodeTimeout, match="slow_one"):
+            hasty.get(node, "slow", START, START + 5)
+        with Client(router.settings(), timeout=20) as patient:
+            assert len(patient.get(node, "slow", START, START + 5)["slow"]) == 5
+        assert len(hasty.get(node, "nan", START, START + 5)["nan"]) == 5
+        assert hasty._client._connection.session is session
+
+
+def test_no_router_is_said_at_once(tmp_path):
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "consumer").write_text("x")
+    environ = {"SISOCK_HOME": str(tmp_path), "CROSSBAR_TLS_PORT": str(free_port())}
+    with pytest.raises(RouterUnreachable, match="nothing listens there"):
+        Client(load_settings(environ=environ))
+
+
+def test_live_samples_come_as_an_iterator_each_once(client, odd):
+    node = odd("ticker", "watched")
+    with client.watch(node) as stream:
+        samples = [stream.next(10) for _ in range(15)]
+    times = [sample.t for sample in samples]
+    assert times == sorted(set(times))
+    kept = client.get(node, ["count", "state", "even"], "-1h")
+    stored = dict(zip(kept["count"].t.tolist(), kept["state"].values, strict=True))
+    assert all(stored[sample.t] == sample.values["state"] for sample in samples)
+
+
+def test_nodes_are_watched_as_they_come_and_go(client, router, start):
+    with client.watch_nodes() as events:
+        program = start(router, "tests/nodes.py", "odd", "--name", "visitor")
+        event = events.next(30)
+        while event.node.name != "visitor":
+            event = events.next(30)
+        assert event.present
+        assert event.node.features == ("binary", "progressive")
+        program.end()
+        while event.node.name != "visitor" or event.present:
+            event = events.next(30)
+    wait_for_absence(client, "visitor")
+
+
+def test_the_client_works_where_an_asyncio_loop_runs(router, big):
+    async def notebook_cell():
+        with Client(router.settings()) as client:
+            return len(client.get(big, "i4", START, START + 1)["i4"])
+
+    assert asyncio.run(notebook_cell()) == 1000
+
+
+def test_many_threads_share_one_client(client, big):
+    lengths = []
+    threads = [
+        threading.Thread(
+            target=lambda n=n: lengths.append(len(client.get(big, "f4", START, START + n)["f4"]))
+        )
+        for n in range(1, 9)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(lengths) == [1000 * n for n in range(1, 9)]
+
+
+def test_the_wire_carries_byte_strings_in_pieces_and_windows(client, big):
+    session = client._client._connection.session
+    pieces = []
+    last = client._wait(
+        lambda: session.request(
+            "org.simonsobservatory.consumer.big.get_data",
+            ["f8"],
+            START,
+            START + ROWS,
+            encoding="binary",
+            window=3_000_000,
+            on_progress=pieces.append,
+        )
+    )
+    pieces.append(last)
+    sizes = [
+        sum(len(a["values"]) for a in (p["data"]["f8"], p["timeline"]["khz"]["t"])) for p in pieces
+    ]
+    assert all(isinstance(piece["data"]["f8"]["values"], bytes) for piece in pieces)
+    assert max(sizes) <= 1_000_000
+    assert sum(sizes) <= 3_000_000
+    assert pieces[0]["end"] == START + ROWS
+    sent = sum(sizes) // 16
+    assert pieces[0]["next"] == Big.t[sent]
+    assert all("next" not in piece for piece in pieces[1:])

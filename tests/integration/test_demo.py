@@ -1,0 +1,151 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sisock.testing import free_port, wait_until
+from tests.conftest import TOP
+
+
+class Demo:
+    """``make demo`` in a home folder of its own."""
+
+    def __init__(self, folder, port):
+        self.port = port
+        self.environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("WAMP_", "CROSSBAR_"))},
+            "SISOCK_HOME": str(folder / "home"),
+            "CROSSBAR_TLS_PORT": str(port),
+        }
+        self.log = folder / "demo.log"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                ["make", "demo"],
+                cwd=TOP,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.children = []
+
+    @property
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def wait_until_ready(self):
+        def ready():
+            assert self.process.poll() is None, self.output
+            return any(line.startswith("ready: ") for line in self.output.splitlines())
+
+        wait_until(ready, 60, f"the line ready: in {self.log}")
+        self.children = psutil.Process(self.process.pid).children(recursive=True)
+
+    def survivors(self):
+        return [child for child in self.children if child.is_running() and alive(child)]
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(15)
+
+
+def alive(process):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def start_demo():
+    demos = []
+
+    def start(port=None, folder=None):
+        # A Unix socket's path has to be short, so not in tmp_path.
+        folder = folder or Path(tempfile.mkdtemp(prefix="sisock-demo-"))
+        demos.append(Demo(folder, port or free_port()))
+        return demos[-1]
+
+    yield start
+    for demo in demos:
+        demo.end()
+
+
+def ask(demo, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "sisock.cli", *words],
+        env=demo.environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_serves_and_leaves_no_process(start_demo, by):
+    demo = start_demo()
+    demo.wait_until_ready()
+    nodes = ask(demo, "nodes").stdout
+    assert "apex_archive" in nodes
+    assert "sensors" in nodes
+    day = ["--from", "2017-07-15T00:00Z", "--to", "2017-07-16T00:00Z"]
+    assert len(ask(demo, "get", "apex_archive", "apex_temperature", *day).stdout.splitlines()) == 25
+    assert len(ask(demo, "get", "sensors", "cpu_percent", "--from", "-30s").stdout.splitlines()) > 1
+    # As the terminal does with Ctrl-C, for the whole group; as a supervisor does, for make alone.
+    send = os.killpg if by == signal.SIGINT else os.kill
+    send(demo.process.pid, by)
+    demo.process.wait(10)
+    wait_until(lambda: not demo.survivors(), 1, "the end of all programs")
+    assert len(demo.children) >= 6
+    for user in ("server", "consumer"):
+        secret = Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
+        assert secret not in demo.output
+
+
+def test_a_port_that_is_taken_is_one_clear_line(start_demo):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        demo = start_demo(port)
+        assert demo.process.wait(60) != 0
+    lines = [line for line in demo.output.splitlines() if not line.startswith("make")]
+    assert len(lines) == 1, demo.output
+    assert f"the port {port} cannot be used" in lines[0]
+
+
+def test_a_second_demo_in_the_same_home_says_that_one_runs(start_demo):
+    first = start_demo()
+    first.wait_until_ready()
+    second = start_demo(folder=first.log.parent)
+    assert second.process.wait(30) != 0
+    assert "a router runs already in" in second.output
+    assert "apex_archive" in ask(first, "nodes").stdout
+
+
+@pytest.mark.parametrize("program", ["sensors.py", "sisock.router", "weather.py"])
+def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, program):
+    demo = start_demo()
+    demo.wait_until_ready()
+    # Crossbar's command line names its folder, as it has become crossbar.
+    sign = "crossbar" if program == "sisock.router" else program
+    name = {"sensors.py": "sensors", "weather.py": "weather"}.get(program, "router")
+    next(child for child in demo.children if sign in " ".join(child.cmdline())).kill()
+    assert demo.process.wait(15) != 0
+    wait_until(lambda: not demo.survivors(), 1, "the end of all programs")
+    assert f"{name}.1 stopped (rc=" in demo.output
+
+
+def test_no_secret_is_in_any_command_line(start_demo):
+    demo = start_demo()
+    demo.wait_until_ready()
+    lines = [" ".join(child.cmdline()) for child in demo.children]
+    for user in ("server", "consumer"):
+        secret = Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
+        assert not [line for line in lines if secret in line]

@@ -1,0 +1,121 @@
+import sys
+
+import numpy as np
+import pytest
+
+from tests.conftest import TOP, wait_for_nodes
+
+sys.path.insert(0, str(TOP / "data_nodes"))
+from weather import WeatherArchive, parse_file
+
+HEADER = "# A thing\n# line\n# m/s\n"
+
+
+@pytest.fixture
+def archive(tmp_path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    return folder
+
+
+def write(folder, name, *lines, header=HEADER):
+    (folder / f"{name}.dat").write_text(header + "".join(f"{line}\n" for line in lines))
+
+
+def test_a_file_is_its_header_and_its_samples(archive):
+    write(archive, "a", "1 2", "# a remark", "", "3\t4.5", "  5   -6e-1  ", "7 nan")
+    header, samples, malformed, _ = parse_file(archive / "a.dat")
+    assert header == ("A thing", "line", "m/s")
+    np.testing.assert_array_equal(samples, [[1, 2], [3, 4.5], [5, -0.6], [7, np.nan]])
+    assert malformed == 0
+
+
+@pytest.mark.parametrize("bad", ["1", "1 2 3", "x 1", "1 x", "nan 1", "1,2", "inf 1"])
+def test_a_malformed_line_is_skipped_counted_and_named(archive, bad):
+    write(archive, "a", "1 2", "2 3", bad, "3 4", bad, "# end", "4 5")
+    _, samples, malformed, first = parse_file(archive / "a.dat")
+    assert samples[:, 0].tolist() == [1, 2, 3, 4]
+    assert (malformed, first) == (2, 6)
+
+
+def test_a_file_without_header_or_samples_is_still_a_field(archive):
+    write(archive, "bare", "1 2", header="")
+    write(archive, "empty")
+    write(archive, "nothing", header="")
+    node = WeatherArchive(archive)
+    fields = node.list_fields(1, 2)
+    assert set(fields) == {"bare", "empty", "nothing"}
+    assert fields["bare"]["units"] is None
+    assert fields["empty"]["description"] == "A thing"
+    assert node.read("bare", 0, 9)[1].tolist() == [2.0]
+    assert len(node.read("empty", 0, 9)[0]) == 0
+
+
+def test_times_out_of_order_are_put_in_order(archive):
+    write(archive, "a", "3 30", "1 10", "2 20")
+    node = WeatherArchive(archive)
+    node.list_fields(1, 2)
+    assert node.read("a", 0, 9)[1].tolist() == [10.0, 20.0, 30.0]
+
+
+def test_files_that_appear_change_and_go_are_noticed(router, client, start, archive):
+    write(archive, "a", "1 10", "2 20")
+    start(router, "data_nodes/weather.py", "--directory", archive, "--name", "growing")
+    wait_for_nodes(client, "growing")
+    get = lambda *names: client.get("growing", names, 1, 100)  # noqa: E731
+    assert get("a")["a"].values.tolist() == [10.0, 20.0]
+    with open(archive / "a.dat", "a") as file:
+        file.write("3 30\n")
+    write(archive, "b", "2 200")
+    grown = get("a", "b")
+    assert grown["a"].values.tolist() == [10.0, 20.0, 30.0]
+    np.testing.assert_array_equal(grown["b"].values, [np.nan, 200.0, np.nan])
+    (archive / "b.dat").unlink()
+    assert set(client.fields("growing")) == {"a"}
+
+
+def test_a_field_is_never_made_into_a_path(router, client, start, archive, tmp_path):
+    write(archive, "a", "1 10")
+    write(tmp_path, "outside", "1 66")
+    program = start(router, "data_nodes/weather.py", "--directory", archive, "--name", "closed")
+    wait_for_nodes(client, "closed")
+    session = client._client
+    for name in ("../outside", str(tmp_path / "outside"), "a.dat", "./a"):
+        reply = client._wait(
+            lambda name=name: session._connection.session.request(
+                "org.simonsobservatory.consumer.closed.get_data", [name], 1, 100
+            )
+        )
+        assert reply == {"data": {name: []}, "timeline": {}}
+    assert "66" not in program.output
+
+
+def test_two_files_of_one_timeline_that_differ_by_a_minute_keep_their_own_times(
+    router, client, start
+):
+    start(router, "data_nodes/weather.py", "--name", "weather_minutes")
+    wait_for_nodes(client, "weather_minutes")
+    missing = 1500398580.0
+    both = client.get(
+        "weather_minutes", ["apex_windspeed", "apex_radiometer"], missing - 120, missing + 180
+    )
+    t = both["apex_windspeed"].t
+    assert t.tolist() == [missing + 60 * i for i in range(-2, 3)]
+    assert np.isnan(both["apex_windspeed"].values).tolist() == [False, False, True, False, False]
+    alone = client.get("weather_minutes", "apex_windspeed", missing - 120, missing + 180)
+    assert alone["apex_windspeed"].t.tolist() == [x for x in t.tolist() if x != missing]
+
+
+def test_a_missing_directory_ends_the_program_with_a_sentence(router, start, tmp_path):
+    program = start(router, "data_nodes/weather.py", "--directory", tmp_path / "none")
+    assert program.wait() == 1
+    assert "is not a directory: see --directory" in program.output
+    assert "Traceback" not in program.output
+
+
+def test_the_warning_about_malformed_lines_names_file_and_line(router, client, start, archive):
+    write(archive, "a", "1 10", "rubbish", "2 20")
+    program = start(router, "data_nodes/weather.py", "--directory", archive, "--name", "rubbish")
+    wait_for_nodes(client, "rubbish")
+    assert client.get("rubbish", "a", 1, 9)["a"].values.tolist() == [10.0, 20.0]
+    program.wait_for("a.dat: 1 malformed lines are skipped, the first is line 5")

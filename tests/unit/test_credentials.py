@@ -1,0 +1,65 @@
+import datetime
+import stat
+
+import pytest
+
+from sisock.credentials import (
+    certificate_end,
+    certificate_names,
+    make_certificates,
+    make_credentials,
+)
+from sisock.errors import SettingsError
+from sisock.settings import Home
+
+
+@pytest.fixture
+def home(tmp_path):
+    made = Home(tmp_path / "home")
+    make_credentials(made)
+    make_certificates(made)
+    return made
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_secrets_are_random_and_only_the_owner_reads_them(home, tmp_path):
+    other = Home(tmp_path / "other")
+    make_credentials(other)
+    secrets = {h.secret_file(u).read_text() for h in (home, other) for u in ("server", "simonsobs")}
+    assert len(secrets) == 4
+    assert all(len(secret.strip()) >= 40 for secret in secrets)
+    for path in (home.secret_file("server"), home.ca_key, home.server_key):
+        assert mode(path) == 0o600
+        assert mode(path.parent) == 0o700
+
+
+def test_what_is_there_is_kept(home):
+    before = {p: p.read_bytes() for p in home.path.rglob("*") if p.is_file()}
+    assert make_credentials(home) == []
+    assert not make_certificates(home)
+    assert {p: p.read_bytes() for p in home.path.rglob("*") if p.is_file()} == before
+
+
+def test_the_certificate_has_the_hosts_names_and_lasts_ten_years(home):
+    assert {"localhost", "127.0.0.1", "::1"} <= certificate_names(home.server_certificate)
+    left = certificate_end(home.server_certificate) - datetime.datetime.now(datetime.UTC)
+    assert left > datetime.timedelta(days=3640)
+
+
+def test_renewal_keeps_the_ca_and_the_names(home):
+    ca = home.ca_certificate.read_bytes()
+    assert make_certificates(home, ["mountain.example", "10.1.2.3"])
+    first = home.server_certificate.read_bytes()
+    assert make_certificates(home, renew=True)
+    assert home.server_certificate.read_bytes() != first
+    assert {"mountain.example", "10.1.2.3"} <= certificate_names(home.server_certificate)
+    assert home.ca_certificate.read_bytes() == ca
+
+
+def test_somebody_elses_ca_is_not_overwritten(home):
+    home.ca_key.unlink()
+    with pytest.raises(SettingsError, match="has no key beside it"):
+        make_certificates(home, renew=True)

@@ -1,0 +1,58 @@
+import pytest
+
+from sisock.errors import InvalidNodeName
+from sisock.registry import NodeRegistry
+
+
+@pytest.fixture
+def registry():
+    events = []
+    made = NodeRegistry(
+        lambda entry: events.append(("added", entry.name)),
+        lambda entry: events.append(("subtracted", entry.name)),
+    )
+    made.events = events
+    return made
+
+
+def test_a_node_belongs_to_the_session_that_added_it(registry):
+    assert registry.add("a", "description", 1)
+    assert not registry.add("a", "other", 2)
+    registry.subtract("a", 2)
+    assert registry.nodes() == [{"name": "a", "description": "description", "features": []}]
+    registry.subtract("a", 1)
+    assert registry.nodes() == []
+    assert registry.events == [("added", "a"), ("subtracted", "a")]
+
+
+def test_adding_again_by_the_same_session_is_true_and_silent(registry):
+    assert registry.add("a", "", 1, ["live"])
+    assert registry.add("a", "", 1)
+    assert registry.events == [("added", "a")]
+
+
+def test_a_session_that_leaves_takes_its_nodes_along(registry):
+    for name, session in (("a", 1), ("b", 1), ("c", 2)):
+        registry.add(name, "", session)
+    registry.session_left(1)
+    assert [node["name"] for node in registry.nodes()] == ["c"]
+    registry.session_left(7)
+
+
+@pytest.mark.parametrize("name", ["", "a.b", None, ["a"]])
+def test_bad_names_are_refused_and_change_nothing(registry, name):
+    with pytest.raises(InvalidNodeName):
+        registry.add(name, "", 1)
+    registry.subtract(name, 1)
+    assert registry.events == []
+
+
+@pytest.mark.parametrize("features", [None, "live", 5, [1, None], {}])
+def test_features_that_are_none_are_an_empty_list(registry, features):
+    registry.add("a", "", 1, features)
+    assert registry.nodes()[0]["features"] == []
+
+
+def test_features_are_handed_on_once_each_with_unknown_ones(registry):
+    registry.add("a", None, 1, ["live", "later", "live"])
+    assert registry.nodes() == [{"name": "a", "description": "", "features": ["live", "later"]}]
