@@ -14,12 +14,13 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, RegisterOptions, SessionDetails
 
 from sisock import transport
-from sisock.errors import InvalidNodeName
+from sisock.errors import HubMissing, InvalidNodeName
 from sisock.logs import make_logger
 from sisock.protocol import (
     ERROR_INVALID_ARGUMENT,
     ERROR_INVALID_NAME,
     ERROR_NOT_AUTHORIZED,
+    ERROR_PROCEDURE_EXISTS,
     USER_SERVER,
     uri,
 )
@@ -40,7 +41,14 @@ class HubProcedures:
         session = self._session
         await session.subscribe(self._registry.session_left, "wamp.session.on_leave")
         disclosed = RegisterOptions(details_arg="details")
-        await session.register(self.add, uri("data_node.add"), options=disclosed)
+        try:
+            await session.register(self.add, uri("data_node.add"), options=disclosed)
+        except ApplicationError as error:
+            if error.error == ERROR_PROCEDURE_EXISTS:
+                raise HubMissing(
+                    "another hub is on this router: one of the two is enough"
+                ) from None
+            raise
         await session.register(self.subtract, uri("data_node.subtract"), options=disclosed)
         await session.register(self._registry.nodes, uri("consumer.get_data_node"))
         session.publish(uri("data_node.hub_ready"))

@@ -178,6 +178,7 @@ class RouterConnection:
         self._waiting: defer.Deferred | None = None
         self._ended: defer.Deferred | None = None
         self._joining: defer.Deferred | None = None
+        self._join_error: SisockError | None = None
         self._fatal: SisockError | None = None
 
     async def run(self) -> None:
@@ -207,7 +208,7 @@ class RouterConnection:
             if self.on_failure is not None and self.last_error is not None:
                 self.on_failure(self.last_error)
             wait = self._next_delay()
-            self._warn(f"{self.last_error}; trying again until it is there")
+            self._warn(f"{self.last_error}; trying again until it works")
             self._log.debug("trying again in {wait:.1f} s", wait=wait)
             self._waiting = task.deferLater(self.reactor, wait)
             try:
@@ -252,7 +253,7 @@ class RouterConnection:
         self._ended = None
         if self.session is not None:
             self._gone()
-        self.last_error = self._explain(reason)
+        self.last_error = self._join_error or self._explain(reason)
 
     def _explain(self, reason: Failure) -> SisockError:
         address = self.settings.address
@@ -268,7 +269,9 @@ class RouterConnection:
     def _joined(self, session: Session) -> None:
         self.session = session
         self._delay = FIRST_DELAY
-        self._warn.reset()
+        if self._join_error is None:
+            self._warn.reset()
+        self._join_error = None
         self._log.info("joined the router at {address}", address=self.settings.address)
         self._joining = defer.maybeDeferred(self._on_join, session)
         self._joining.addErrback(self._join_failed, session)
@@ -277,8 +280,9 @@ class RouterConnection:
         if failure.check(AuthenticationRejected, InvalidNodeName):
             self._fatal = failure.value
         elif session.is_attached():
-            self._log.error("{why}", why=failure.getErrorMessage())
+            self._join_error = RouterUnreachable(failure.getErrorMessage())
             self._log.debug("{traceback}", traceback=failure.getTraceback())
+            self._delay = LONGEST_DELAY
         if session.is_attached():
             session.leave()
 

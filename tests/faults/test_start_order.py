@@ -19,8 +19,9 @@ HUB_MISSING = "no hub answers"
 HUB_READY = "the hub is ready"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hubless_router():
+    """A router without a hub; nodes and hubs end with the test that started them."""
     with RouterProcess(hub=False) as router:
         yield router
 

@@ -6,21 +6,21 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
-from conftest import TOP, Program
 from twisted.internet import defer, threads
 
-from sisock.client import reactor_thread
+from sisock.client import Client, reactor_thread
 from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
 from sisock.session import RouterConnection
 from sisock.settings import read_secret
 from sisock.testing import RouterProcess, wait_until
+from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 
 PEERS = TOP / "tests" / "peers"
 LIMIT = 60
@@ -29,6 +29,39 @@ LIMIT = 60
 def call(suffix: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """A request of the bare consumer."""
     return {"call": suffix, "args": args, "kwargs": kwargs}
+
+
+def fields(node: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """A request of the bare consumer for a node's fields."""
+    return call(f"consumer.{node}.get_fields", *args, **kwargs)
+
+
+def data(node: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """A request of the bare consumer for a node's samples."""
+    return call(f"consumer.{node}.get_data", *args, **kwargs)
+
+
+@contextmanager
+def serving(
+    router: RouterProcess, folder: Path, commands: Mapping[str, list[str]]
+) -> Iterator[Client]:
+    """Run our nodes, name to command, for as long as the block lasts; gives a client."""
+    programs = [
+        Program([*command, "--name", name], router.environ(USER_SERVER), folder / name)
+        for name, command in commands.items()
+    ]
+    try:
+        with Client(router.settings()) as client:
+            wait_for_nodes(client, *commands, seconds=LIMIT)
+            yield client
+            for program in programs:
+                # Whatever they were asked, none has lost its connection.
+                assert program.output.count("joined the router") == 1, program.output
+                program.end()
+            wait_for_absence(client, *commands)
+    finally:
+        for program in programs:
+            program.end()
 
 
 def bare_command(router: RouterProcess, peer: str, authid: str, *flags: str) -> list[str]:

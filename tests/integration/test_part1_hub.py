@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 from autobahn.wamp.exception import ApplicationError
-from conftest import node_names, wait_for_absence, wait_for_nodes
-from peers import Member, ask, call, listening, results, start_bare
 
 from sisock.protocol import uri
 from sisock.testing import RouterProcess, free_port
+from tests.conftest import node_names, wait_for_absence, wait_for_nodes
+from tests.integration.peers import Member, ask, call, listening, results, start_bare
 
 BAD_NAMES = [
     *("", ".", "a.b", "a#b", " ", "a b", "a\tb", "a\nb", "a\u00a0b", "a::b"),

@@ -1,0 +1,75 @@
+"""The documents are true: their nodes run, and every setting and command is in them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from sisock.cli import make_parser
+from tests.conftest import TOP, wait_for_nodes
+
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def nodes_in(document):
+    blocks = BLOCK.findall((TOP / document).read_text())
+    return [block for block in blocks if "sisock.run(" in block]
+
+
+NODES = [
+    pytest.param(block, id=re.search(r'name = "(\w+)"', block)[1])
+    for document in ("README.md", "docs/data-nodes.md")
+    for block in nodes_in(document)
+]
+
+
+def test_there_are_nodes_in_the_documents():
+    assert len(NODES) == 4
+
+
+@pytest.mark.parametrize("block", NODES)
+def test_a_documented_node_passes_its_own_check_and_serves(router, client, start, block, tmp_path):
+    program = tmp_path / "documented.py"
+    program.write_text(block)
+    name = re.search(r'name = "(\w+)"', block)[1]
+    checked = subprocess.run(
+        [sys.executable, program, "--check"], capture_output=True, text=True, timeout=60
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.startswith(f"node {name}: ")
+    start(router, program)
+    wait_for_nodes(client, name)
+    field = next(iter(client.fields(name)))
+    client.get(name, field)
+
+
+def test_the_node_of_the_readme_has_ten_lines():
+    (block,) = nodes_in("README.md")
+    body = block.partition("if __name__")[0]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 10
+
+
+def test_every_setting_and_every_command_is_documented():
+    text = "".join((TOP / name).read_text() for name in ("README.md", "docs/installation.md"))
+    sources = "".join(path.read_text() for path in (TOP / "sisock").glob("*.py"))
+    settings = set(re.findall(r'"((?:CROSSBAR|WAMP|SISOCK)_[A-Z_]+|LOGLEVEL)"', sources))
+    assert len(settings) >= 9
+    assert not [name for name in settings if name not in text]
+    (commands,) = (a.choices for a in make_parser()._actions if a.choices)
+    assert not [name for name in commands if f"sisock {name}" not in text and name != "fields"]
+
+
+def test_links_lead_somewhere():
+    for path in [TOP / "README.md", *(TOP / "docs").glob("**/*.md"), TOP / ".crossbar/README.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path}: {target}"
+
+
+def test_the_dependencies_are_the_ones_that_were_tried():
+    from importlib.metadata import version
+
+    assert int(version("crossbar").partition(".")[0]) >= 26
+    assert int(version("autobahn").partition(".")[0]) >= 26
+    assert int(version("twisted").partition(".")[0]) >= 26
+    assert int(version("flask").partition(".")[0]) >= 3

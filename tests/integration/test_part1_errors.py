@@ -1,0 +1,85 @@
+"""Part 1 of PROTOCOL.md: what a node answers to a wrong request, and when its own code fails."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.integration.peers import ask, data, fields, serving
+
+SENSORS, WEATHER, ODD, COROUTINE = (
+    f"errors_{kind}" for kind in ("sensors", "weather", "odd", "coroutine")
+)
+COMMANDS = {
+    SENSORS: ["data_nodes/sensors.py"],
+    WEATHER: ["data_nodes/weather.py"],
+    ODD: ["tests/nodes.py", "odd"],
+    COROUTINE: ["tests/nodes.py", "coroutine"],
+}
+
+pytestmark = pytest.mark.usefixtures("served")
+
+
+@pytest.fixture(scope="module")
+def served(router, tmp_path_factory):
+    """The nodes that all tests here ask."""
+    with serving(router, tmp_path_factory.mktemp("errors"), COMMANDS):
+        yield
+
+
+@pytest.fixture(params=["json", "cbor"])
+def serializer(request):
+    return request.param
+
+
+@pytest.mark.parametrize("node", COMMANDS)
+def test_a_wrong_argument_is_refused_by_its_name_and_the_next_call_is_answered(
+    router, serializer, node
+):
+    wrong = {
+        "field": ["count", {"count": 1}, None, 7, [1], [None], [["count"]]],
+        "start": ["1", None, True, [1], math.nan, math.inf, -math.inf],
+        "end": ["0", None, False, {}, math.nan, math.inf, -math.inf],
+        "min_stride": [-1, -0.001, "1", True, [1], math.nan, math.inf],
+    }
+    right = {"field": ["count"], "start": 1, "end": 0}
+    named = [
+        (name, data(node, **{**right, name: value})) for name in wrong for value in wrong[name]
+    ]
+    for start, end in [(0, 1e9), (1e9, -1e9), (-10, -20), (20, 10), (0, -1)]:
+        named += [("start", data(node, ["count"], start, end)), ("start", fields(node, start, end))]
+    named += [
+        *(("start", fields(node, value, 0)) for value in wrong["start"]),
+        *(("end", fields(node, 1, value)) for value in wrong["end"]),
+        ("colour", data(node, **right, colour=1)),
+        ("colour", fields(node, 1, 0, colour=1)),
+        ("min_stride", data(node, ["count"], 1, 0, None, 1)),
+        ("end", data(node, ["count"], 1)),
+        ("end", fields(node, 1)),
+        ("start", fields(node)),
+        ("field", data(node)),
+    ]
+    requests = [request for _, request in named] + [data(node, ["nobody"], 1, 0)]
+    *answers, last = ask(router, requests, serializer)
+    assert last == {"result": {"data": {"nobody": []}, "timeline": {}}}
+    for (name, request), answer in zip(named, answers, strict=True):
+        assert answer.get("error") == "org.simonsobservatory.error.invalid_argument", request
+        assert name in answer["args"][0], request
+
+
+@pytest.mark.parametrize("node", [ODD, COROUTINE])
+@pytest.mark.parametrize(
+    "field, said", [("fails", "OSError"), ("unequal", "'unequal'"), ("backward", "back")]
+)
+def test_a_node_that_fails_says_what_but_not_where_and_goes_on(
+    router, serializer, node, field, said
+):
+    asked = [data(node, [field], 1, 0), data(node, ["count", field], 1, 0)]
+    *failures, after = ask(router, [*asked, data(node, ["count"], 1, 0)], serializer)
+    for answer in failures:
+        assert answer["error"] == "org.simonsobservatory.error.node_failed"
+        (message,) = answer["args"]
+        assert said in message
+        assert [part for part in ("Traceback", "/", ".py", ", line ") if part in message] == []
+    assert after["result"]["data"]["count"] == [1, None, 3, 4, 5]
