@@ -45,9 +45,7 @@ class HubProcedures:
             await session.register(self.add, uri("data_node.add"), options=disclosed)
         except ApplicationError as error:
             if error.error == ERROR_PROCEDURE_EXISTS:
-                raise HubMissing(
-                    "another hub is on this router: one of the two is enough"
-                ) from None
+                raise HubMissing("another hub is on this router: one is enough") from None
             raise
         await session.register(self.subtract, uri("data_node.subtract"), options=disclosed)
         await session.register(self._registry.nodes, uri("consumer.get_data_node"))
