@@ -13,6 +13,7 @@ demo: $(INSTALLED)
 	@exec $(BIN)/python -m sisock.demo
 
 test: $(TESTABLE)
+	@tests/install-system-packages
 	$(BIN)/python -m pytest $(TESTS)
 
 lint: $(TESTABLE)

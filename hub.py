@@ -14,7 +14,7 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, RegisterOptions, SessionDetails
 
 from sisock import transport
-from sisock.errors import HubMissing, InvalidNodeName
+from sisock.errors import NOT_A_SERVER, AuthenticationRejected, HubMissing, InvalidNodeName
 from sisock.logs import make_logger
 from sisock.protocol import (
     ERROR_INVALID_ARGUMENT,
@@ -39,11 +39,13 @@ class HubProcedures:
     async def begin(self) -> None:
         """Register everything, then say that the hub is there."""
         session = self._session
-        await session.subscribe(self._registry.session_left, "wamp.session.on_leave")
         disclosed = RegisterOptions(details_arg="details")
         try:
+            await session.subscribe(self._registry.session_left, "wamp.session.on_leave")
             await session.register(self.add, uri("data_node.add"), options=disclosed)
         except ApplicationError as error:
+            if error.error == ERROR_NOT_AUTHORIZED:
+                raise AuthenticationRejected(NOT_A_SERVER) from None
             if error.error == ERROR_PROCEDURE_EXISTS:
                 raise HubMissing("another hub is on this router: one is enough") from None
             raise
@@ -112,8 +114,8 @@ class hub(ApplicationSession):
 
 def main() -> None:
     """Run the hub as a program of its own."""
-    from sisock.program import add_common_flags, run_program
-    from sisock.session import Session
+    from sisock.program import add_common_flags, run_program, settings_from_flags
+    from sisock.session import RouterConnection, Session
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_flags(parser)
@@ -121,7 +123,8 @@ def main() -> None:
     async def begin(session: Session) -> None:
         await HubProcedures(session).begin()
 
-    run_program(parser.parse_args(), USER_SERVER, begin)
+    settings = settings_from_flags(parser.parse_args(), USER_SERVER)
+    run_program(RouterConnection(settings, begin), lambda: None)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from sisock.received import Data, decode, join
 from sisock.session import CALL_TIMEOUT, RouterConnection, Session, error_uri
 from sisock.settings import Settings, load_settings
 from sisock.times import Time, to_sisock_time
+from sisock.values import to_list
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Node:
 
 @dataclass(frozen=True)
 class LiveSample:
-    """One new sample of a node: its time in UNIX seconds, its timeline, and field to value."""
+    """One new sample of a node: time in UNIX seconds, timeline, and field to value or None."""
 
     t: float
     timeline: str | None
@@ -164,9 +165,9 @@ class AsyncClient:
             If no hub answers.
         """
         session = await self._session()
-        with _translated(None):
+        with translated(None):
             listed = await session.request(uri("consumer.get_data_node"), timeout=self.timeout)
-        return sorted((_node(entry) for entry in listed), key=lambda node: node.name)
+        return sorted((parse_node(entry) for entry in listed), key=lambda node: node.name)
 
     async def _find(self, name: str) -> Node:
         with suppress(SisockError):
@@ -193,7 +194,7 @@ class AsyncClient:
 
     async def _fields(self, node: str, start: float, end: float) -> dict[str, Field]:
         session = await self._session()
-        with _translated(node):
+        with translated(node):
             raw = await session.request(
                 node_uri(node, "get_fields"), start, end, timeout=self.timeout
             )
@@ -246,7 +247,7 @@ class AsyncClient:
                     f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
                 )
         session = await self._session()
-        with _translated(node):
+        with translated(node):
             pieces = await fetch(
                 session, node, found.features, names, *interval, min_stride, self.timeout
             )
@@ -287,7 +288,7 @@ class AsyncClient:
         """
 
         def handler(present: bool) -> Callable[..., None]:
-            return lambda entry, *_, **__: callback(NodeEvent(_node(entry), present))
+            return lambda entry, *_, **__: callback(NodeEvent(parse_node(entry), present))
 
         stops = [
             await self._subscribe(uri("consumer.data_node_added"), handler(True)),
@@ -319,7 +320,8 @@ class AsyncClient:
         return stop
 
 
-def _node(entry: Mapping[str, Any]) -> Node:
+def parse_node(entry: Mapping[str, Any]) -> Node:
+    """A node out of its dictionary in the hub's list."""
     return Node(entry["name"], entry.get("description") or "", tuple(entry.get("features") or ()))
 
 
@@ -331,14 +333,12 @@ def _live_samples(reply: Any, node: str) -> list[LiveSample]:
         # A field of this timeline has as many values as it has times.
         own = {field: v for field, v in data.items() if len(v) == len(line.t)}
         for i, t in enumerate(line.t.tolist()):
-            row = {
-                field: v[i].item() if hasattr(v[i], "item") else v[i] for field, v in own.items()
-            }
+            row = {field: to_list(column[i : i + 1].tolist())[0] for field, column in own.items()}
             samples.append(LiveSample(t, name, row))
     return sorted(samples, key=lambda sample: sample.t)
 
 
-class _translated:
+class translated:
     """Turns the errors of the wire into ours."""
 
     def __init__(self, node: str | None) -> None:

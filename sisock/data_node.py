@@ -10,9 +10,9 @@ from sisock import protocol
 from sisock.errors import SisockError
 from sisock.logs import make_logger
 from sisock.presence import Presence
-from sisock.program import add_common_flags, fail, run_program
+from sisock.program import add_common_flags, fail, run_program, settings_from_flags
 from sisock.serving import Serving
-from sisock.session import Session, global_reactor
+from sisock.session import RouterConnection, Session, global_reactor
 
 
 class DataNodeServer:
@@ -197,7 +197,8 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         service = NodeService(instance)
     except SisockError as error:
         fail(error)
-    run_program(args, protocol.USER_SERVER, service.joined, service.left, service.start)
+    settings = settings_from_flags(args, protocol.USER_SERVER)
+    run_program(RouterConnection(settings, service.joined, service.left), service.start)
 
 
 def _check(node: DataNodeServer) -> None:

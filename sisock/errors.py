@@ -5,6 +5,11 @@ Every error is a `SisockError` and also the built-in that fits, so that a script
 
 from __future__ import annotations
 
+NOT_A_SERVER = (
+    "this user may not serve data: data nodes and the hub join as the user 'server', see WAMP_USER"
+    " in `sisock config`"
+)
+
 
 class SisockError(Exception):
     """Anything that sisock itself reports."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -13,25 +14,45 @@ make_logger = tx.make_logger
 REPEAT_AFTER = 60.0
 """Seconds after which the same warning is logged again."""
 
+MOST_TEXTS = 100
+"""Different warnings that are remembered at once."""
+
+
+class DemotedLogger:
+    """Another library's log at debug, for events that we log ourselves, once."""
+
+    def __init__(self) -> None:
+        self._log = make_logger()
+
+    def _debug(self, *args: Any, **kwargs: Any) -> None:
+        self._log.debug(*args, **kwargs)
+
+    info = warn = error = _debug
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
 
 class RepeatedWarning:
     """Logs a warning when it is new, and again once a minute with how often it came."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
-        self._text: str | None = None
-        self._logged_at = 0.0
-        self._count = 0
+        self._logged: dict[str, tuple[float, int]] = {}
 
     def __call__(self, text: str) -> None:
         """Log the warning, or count it."""
-        self._count += 1
-        if text == self._text and time.monotonic() - self._logged_at < REPEAT_AFTER:
+        now = time.monotonic()
+        logged_at, count = self._logged.get(text, (-math.inf, 0))
+        if now - logged_at < REPEAT_AFTER:
+            self._logged[text] = (logged_at, count + 1)
             return
-        times = f" ({self._count} times)" if text == self._text and self._count > 1 else ""
+        times = f" ({count + 1} times)" if count else ""
         self._log.warn("{text}{times}", text=text, times=times)
-        self._text, self._logged_at, self._count = text, time.monotonic(), 0
+        if len(self._logged) >= MOST_TEXTS:
+            self._logged.clear()
+        self._logged[text] = (now, 0)
 
     def reset(self) -> None:
         """Forget: the trouble is over, and the next warning is a new one."""
-        self._text = None
+        self._logged.clear()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
@@ -12,6 +12,7 @@ from autobahn.wamp.types import RegisterOptions
 from twisted.internet import defer
 
 from sisock.errors import (
+    NOT_A_SERVER,
     AuthenticationRejected,
     HubMissing,
     InvalidNodeName,
@@ -86,7 +87,8 @@ class Presence:
         InvalidNodeName
             If the hub does not take the name.
         """
-        await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready"))
+        with _may_serve():
+            await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready"))
         while True:
             try:
                 await self._add_if_needed()
@@ -131,22 +133,18 @@ class Presence:
     async def _register(self) -> None:
         options = RegisterOptions(details_arg="details")
         try:
-            for verb, endpoint in self._procedures.items():
-                registration = await self._session.register(
-                    endpoint, node_uri(self._name, verb), options=options
-                )
-                self._registrations.append(registration)
+            with _may_serve():
+                for verb, endpoint in self._procedures.items():
+                    registration = await self._session.register(
+                        endpoint, node_uri(self._name, verb), options=options
+                    )
+                    self._registrations.append(registration)
         except ApplicationError as error:
             await self._unregister()
             if error.error == ERROR_PROCEDURE_EXISTS:
                 raise NodeNameTaken(
                     f"another session serves as {self._name!r}; trying again, as it may be one"
                     " of this node that ended and is not yet noticed"
-                ) from None
-            if error.error == ERROR_NOT_AUTHORIZED:
-                raise AuthenticationRejected(
-                    "this user may not serve data: a data node joins as the user 'server', see"
-                    " WAMP_USER in `sisock config`"
                 ) from None
             raise
 
@@ -182,3 +180,14 @@ class Presence:
         if error_uri(error) == ERROR_NOT_AUTHORIZED:
             return AuthenticationRejected("the hub refuses this node: see the hub's log")
         return HubMissing(f"no hub answers ({error_uri(error) or 'time out'}); trying again")
+
+
+@contextmanager
+def _may_serve() -> Iterator[None]:
+    """Say it in our words if this user may not do what a node does."""
+    try:
+        yield
+    except ApplicationError as error:
+        if error.error == ERROR_NOT_AUTHORIZED:
+            raise AuthenticationRejected(NOT_A_SERVER) from None
+        raise

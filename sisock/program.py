@@ -45,31 +45,19 @@ def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
         fail(error)
 
 
-def run_program(
-    args: argparse.Namespace,
-    user: str,
-    on_join: Callable[..., Any],
-    on_leave: Callable[[], None] | None = None,
-    started: Callable[[], Any] | None = None,
-) -> None:
+def run_program(connection: RouterConnection, started: Callable[[], Any]) -> None:
     """Run the reactor with one connection to the router until a signal, or a final refusal.
 
     Parameters
     ----------
-    args : Namespace
-        With the common flags.
-    user : str
-        WAMP user if the environment names none.
-    on_join, on_leave : callable
-        See `RouterConnection`.
-    started : callable, optional
-        Called once the reactor runs.
+    connection : RouterConnection
+        To be run.
+    started : callable
+        Called once the reactor runs, before the router is joined; may be a coroutine function.
+        If it fails with a `SisockError` the program ends with that.
     """
-    from twisted.internet import reactor
-
-    settings = settings_from_flags(args, user)
+    reactor, settings = connection.reactor, connection.settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
-    connection = RouterConnection(settings, on_join, on_leave)
     failures: list[Failure] = []
 
     def finished(result: Any) -> None:
@@ -78,12 +66,11 @@ def run_program(
         with suppress(ReactorNotRunning):  # a signal may have stopped it already
             reactor.stop()
 
-    def begin() -> None:
-        if started is not None:
-            started()
-        defer.ensureDeferred(connection.run()).addBoth(finished)
+    async def work() -> None:
+        await defer.maybeDeferred(started)
+        await connection.run()
 
-    reactor.callWhenRunning(begin)
+    reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
     reactor.addSystemEventTrigger(
         "before", "shutdown", lambda: defer.ensureDeferred(connection.stop())
     )

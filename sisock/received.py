@@ -148,7 +148,7 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
         if not parts or line is None:
             series[name] = Series(field, np.empty(0), np.empty(0))
             continue
-        joined = _join_values(parts)
+        joined = _join_values(parts, field.type)
         if len(joined) != len(line.t):
             raise NodeContractError(
                 node, name, f"it has {len(joined)} values for {len(line.t)} times"
@@ -163,9 +163,11 @@ def _join_line(lines: list[Line]) -> Line:
     return Line(t, min(untils, default=None))
 
 
-def _join_values(parts: list[np.ndarray]) -> np.ndarray:
-    if len(parts) == 1:
-        return parts[0]
+def _join_values(parts: list[np.ndarray], kind: str) -> np.ndarray:
     if any(part.dtype == object for part in parts):
-        parts = [part.astype(object) for part in parts]
-    return np.concatenate(parts)
+        joined = np.concatenate([part.astype(object) for part in parts])
+        # A piece of missing values alone is a list of None, of which nobody can tell the type.
+        if kind == "number" and set(map(type, joined)) <= {int, float, type(None)}:
+            return joined.astype("<f8")
+        return joined
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -111,6 +111,25 @@ def write_configuration(home: Home, configuration: Mapping[str, Any]) -> None:
         link.symlink_to(path.absolute())
 
 
+def check_port(port: int, setting: str, address: str = "") -> None:
+    """See that no other program listens on a port.
+
+    Raises
+    ------
+    SettingsError
+        If one does; the message says what to do.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise SettingsError(
+                f"the port {port} cannot be used ({error.strerror}): end the program that has it,"
+                f" or choose another one, as {setting}={port + 1}"
+            ) from None
+
+
 def check_free(home: Home, port: int) -> None:
     """See that no other program has the router's port or socket.
 
@@ -119,15 +138,7 @@ def check_free(home: Home, port: int) -> None:
     SettingsError
         If one has; the message says what to do.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            raise SettingsError(
-                f"the port {port} cannot be used ({error.strerror}): end the program that has it,"
-                f" or choose another one: CROSSBAR_TLS_PORT={port + 1} make demo"
-            ) from None
+    check_port(port, "CROSSBAR_TLS_PORT")
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(str(home.router_socket)) == 0:
             raise SettingsError(
@@ -147,7 +158,8 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
     program = str(beside) if beside.exists() else shutil.which("crossbar")
     if program is None:
         raise SettingsError("crossbar is not installed: pip install 'sisock[router]'")
-    level = {"critical": "error", "trace": "debug"}.get(log_level, log_level)
+    # At debug Crossbar prints the secrets that it reads.
+    level = {"critical": "error", "trace": "info", "debug": "info"}.get(log_level, log_level)
     directory = str(home.router_directory)
     return [program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
 

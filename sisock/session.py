@@ -21,7 +21,7 @@ from sisock.errors import (
     SettingsError,
     SisockError,
 )
-from sisock.logs import RepeatedWarning, make_logger
+from sisock.logs import DemotedLogger, RepeatedWarning, make_logger
 from sisock.settings import Settings
 
 FIRST_DELAY = 0.5
@@ -49,28 +49,12 @@ def global_reactor() -> Any:
     return reactor
 
 
-class _Demoted:
-    """Autobahn's own log of a session, at debug: its events are logged by ours, once."""
-
-    def __init__(self) -> None:
-        self._log = make_logger()
-
-    def _debug(self, *args: Any, **kwargs: Any) -> None:
-        self._log.debug(*args, **kwargs)
-
-    info = warn = error = _debug
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
-
-
 class Session(ApplicationSession):
     """A WAMP session that signs in as the settings say and survives late answers."""
 
-    log = _Demoted()
-
     def __init__(self, settings: Settings, owner: RouterConnection) -> None:
         super().__init__(types.ComponentConfig(realm=settings.realm))
+        self.log = DemotedLogger()
         self._settings = settings
         self._owner = owner
         self.reactor = owner.reactor

@@ -112,6 +112,20 @@ def read_secret(path: Path) -> str:
     return secret
 
 
+def find_optional(variable: str, environ: Mapping[str, str]) -> str | None:
+    """A secret that need not be: the variable, or the file that ``<variable>_FILE`` names.
+
+    Raises
+    ------
+    SettingsError
+        If that file cannot be read.
+    """
+    if environ.get(variable):
+        return environ[variable]
+    named = environ.get(variable + "_FILE")
+    return read_secret(Path(named)) if named else None
+
+
 def find_secret(
     variable: str, user: str, home: Home, environ: Mapping[str, str] | None = None
 ) -> Value | None:

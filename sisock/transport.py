@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,12 +16,14 @@ from autobahn.wamp.serializer import (
     JsonSerializer,
     MsgPackSerializer,
 )
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import endpoints, error, ssl
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from sisock.errors import RouterUnreachable, SettingsError
+from sisock.logs import DemotedLogger
 from sisock.settings import Settings
 
 PING_INTERVAL = 5
@@ -55,15 +58,42 @@ def set_tcp_nodelay_everywhere() -> None:
 class ClientProtocol(WampWebSocketClientProtocol):
     """A WAMP connection that tells its owner why it ended."""
 
-    lost_reason: Failure | None = None
+    log = DemotedLogger()
+    _heard = 0.0
+    _pings: LoopingCall | None = None
 
     def connectionMade(self) -> None:
         """See `set_tcp_nodelay`."""
         super().connectionMade()
         set_tcp_nodelay(self)
 
+    def onOpen(self) -> None:
+        """Begin to ping.
+
+        Autobahn's own pings wait for the end of a frame: on a slow line that carries a large one
+        they take the router for dead, and are not sent, for which the router takes us for dead.
+        """
+        super().onOpen()
+        self._heard = time.monotonic()
+        self._pings = LoopingCall(self._ping)
+        self._pings.clock = self.factory.reactor
+        self._pings.start(PING_INTERVAL, now=False)
+
+    def _ping(self) -> None:
+        if time.monotonic() - self._heard > PING_INTERVAL + PING_TIMEOUT:
+            self.transport.abortConnection()
+        else:
+            self.sendPing()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Note that the router lives: any byte says so."""
+        self._heard = time.monotonic()
+        super().dataReceived(data)
+
     def connectionLost(self, reason: Failure) -> None:
         """Pass the reason on; a failed TLS handshake shows nowhere else."""
+        if self._pings is not None and self._pings.running:
+            self._pings.stop()
         super().connectionLost(reason)
         self.factory.on_lost(reason)
 
@@ -93,8 +123,6 @@ def make_factory(settings: Settings, make_session: Any, on_lost: Any) -> WampWeb
     factory.setProtocolOptions(
         maxMessagePayloadSize=0,
         maxFramePayloadSize=0,
-        autoPingInterval=PING_INTERVAL,
-        autoPingTimeout=PING_TIMEOUT,
         openHandshakeTimeout=CONNECT_TIMEOUT,
         closeHandshakeTimeout=1,
     )
@@ -133,7 +161,7 @@ def _trust_root(settings: Settings) -> Any:
         ) from None
     try:
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem)])
-    except (SSL.Error, ValueError):
+    except (SSL.Error, crypto.Error, ValueError):
         raise SettingsError(f"{path} is not a certificate in PEM format") from None
 
 

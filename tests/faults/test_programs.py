@@ -7,15 +7,15 @@ from sisock.credentials import make_certificates, make_credentials
 from sisock.settings import Home
 from sisock.testing import RouterProcess
 from tests.conftest import wait_for_nodes
-from tests.faults.helpers import ODD, TICKER, WEATHER, promised_list, promised_presence
+from tests.faults.helpers import TICKER, WEATHER, promised_list, promised_presence
 
 HUB = ["hub.py"]
 WRONG = "a-wrong-secret-of-a-test"
 
 every_program = pytest.mark.parametrize(
-    "command", [WEATHER, ODD, TICKER, HUB], ids=["archive", "node", "live", "hub"]
+    "command", [WEATHER, TICKER, HUB], ids=["archive", "live", "hub"]
 )
-every_node = pytest.mark.parametrize("command", [WEATHER, ODD, TICKER], ids=lambda c: c[-1])
+node_and_hub = pytest.mark.parametrize("command", [WEATHER, HUB], ids=["node", "hub"])
 
 
 def secret_of(router: RouterProcess, user: str = "server") -> str:
@@ -55,7 +55,7 @@ def test_a_refused_secret_ends_a_program_with_a_sentence(router, start, command)
     assert WRONG not in program.output and secret_of(router) not in program.output
 
 
-@every_program
+@node_and_hub
 def test_a_refused_secret_is_not_printed_even_at_debug(router, start, command):
     program = start(router, *command, WAMP_SECRET=WRONG, LOGLEVEL="debug")
     assert program.wait() == 1
@@ -63,14 +63,14 @@ def test_a_refused_secret_is_not_printed_even_at_debug(router, start, command):
     assert WRONG not in program.output and secret_of(router) not in program.output
 
 
-@every_program
+@node_and_hub
 def test_an_unknown_user_ends_a_program_with_a_sentence(router, start, command):
     program = start(router, *command, user="nobody", WAMP_SECRET=WRONG)
     assert_ended_with_a_sentence(program, "refuses the user 'nobody'")
     assert WRONG not in program.output
 
 
-@every_node
+@pytest.mark.parametrize("command", [WEATHER, TICKER], ids=["archive", "live"])
 def test_a_consumer_that_wants_to_serve_data_ends_with_a_sentence(router, start, command):
     program = start(router, *command, "--name", "of_a_consumer", user="simonsobs")
     assert_ended_with_a_sentence(program, "this user may not serve data", "WAMP_USER")
@@ -90,7 +90,7 @@ def test_a_missing_secret_ends_a_program_with_a_sentence(router, start, empty_ho
     )
 
 
-@every_program
+@node_and_hub
 def test_a_secret_file_that_cannot_be_read_is_named(router, start, tmp_path, command):
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     empty.touch()
@@ -121,7 +121,7 @@ def test_a_node_that_trusts_another_installations_ca_doubts_it(router, start, cl
     assert "Traceback" not in node.output
 
 
-@every_program
+@node_and_hub
 def test_a_ca_file_that_is_no_certificate_ends_a_program_with_a_sentence(
     router, start, empty_home, command
 ):

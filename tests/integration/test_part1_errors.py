@@ -69,17 +69,16 @@ def test_a_wrong_argument_is_refused_by_its_name_and_the_next_call_is_answered(
 
 
 @pytest.mark.parametrize("node", [ODD, COROUTINE])
-@pytest.mark.parametrize(
-    "field, said", [("fails", "OSError"), ("unequal", "'unequal'"), ("backward", "back")]
-)
-def test_a_node_that_fails_says_what_but_not_where_and_goes_on(
-    router, serializer, node, field, said
-):
-    asked = [data(node, [field], 1, 0), data(node, ["count", field], 1, 0)]
-    *failures, after = ask(router, [*asked, data(node, ["count"], 1, 0)], serializer)
-    for answer in failures:
-        assert answer["error"] == "org.simonsobservatory.error.node_failed"
-        (message,) = answer["args"]
-        assert said in message
-        assert [part for part in ("Traceback", "/", ".py", ", line ") if part in message] == []
-    assert after["result"]["data"]["count"] == [1, None, 3, 4, 5]
+def test_a_node_that_fails_says_what_but_not_where_and_goes_on(router, serializer, node):
+    said = {"fails": "OSError", "unequal": "'unequal'", "backward": "back"}
+    for_each = [[data(node, [name], 1, 0), data(node, ["count", name], 1, 0)] for name in said]
+    after = data(node, ["count"], 1, 0)
+    answers = ask(router, [request for pair in for_each for request in (*pair, after)], serializer)
+    for i, what in enumerate(said.values()):
+        alone, beside, then = answers[3 * i : 3 * i + 3]
+        assert then["result"]["data"] == {"count": [1, None, 3, 4, 5]}
+        for answer in (alone, beside):
+            assert answer["error"] == "org.simonsobservatory.error.node_failed"
+            (message,) = answer["args"]
+            assert what in message
+            assert [part for part in ("Traceback", "/", ".py", ", line ") if part in message] == []

@@ -1,0 +1,134 @@
+import math
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from sisock.testing import wait_until
+from tests.conftest import wait_for_nodes
+from tests.faults.helpers import TICKER, listed
+
+DEPTH = 50
+"""Samples that the ticker keeps."""
+
+WARNINGS = (
+    "read failed, a sample is lost: OSError: the instrument does not answer",
+    "read returned str for 'count', which is a number: the value is lost",
+    "read failed, a sample is lost: TypeError: it returned NoneType, not a dict",
+    "read has not returned for 0.5 s: its sample is lost",
+)
+
+
+@pytest.fixture
+def ticker(router, start, client, request):
+    """A ticker that has just begun."""
+    node = start(router, *TICKER, "--name", f"ticker_of_{request.node.name}")
+    node.label = f"ticker_of_{request.node.name}"
+    wait_for_nodes(client, node.label)
+    return node
+
+
+def kept(client, ticker):
+    return client.get(ticker.label, ["count", "state", "even"], start=1, end=0)
+
+
+def kept_once(client, ticker, condition, what):
+    """What the node keeps once it fulfils a condition."""
+
+    def fetch():
+        data = kept(client, ticker)
+        return data if condition(data) else None
+
+    return wait_until(fetch, 30, what)
+
+
+def kept_after(client, ticker, t):
+    """What the node keeps once it has a sample later than `t`."""
+    return kept_once(client, ticker, lambda data: newest(data) > t, f"a sample after {t}")
+
+
+def newest(data):
+    return data["count"].t.max(initial=0)
+
+
+def newest_count(data):
+    counts = data["count"].values
+    return np.nanmax(counts, initial=0)
+
+
+def is_lost(count):
+    """Whether the ticker's reading of this number fails as a whole."""
+    return count % 10 in (3, 7) or count == 9
+
+
+def test_each_failed_reading_costs_its_own_sample_and_a_warning(client, ticker):
+    data = kept_once(client, ticker, lambda data: newest_count(data) >= 28, "28 readings")
+    rows = list(zip(data["count"].values, data["state"].values, data["even"].values, strict=True))
+    last = int(newest_count(data))
+    expected = [
+        (count, "ok", count % 2 == 0) if count % 10 != 5 else (None, "odd", False)
+        for count in range(1, last + 1)
+        if not is_lost(count)
+    ]
+    assert [(None if math.isnan(c) else c, s, e) for c, s, e in rows][: len(expected)] == expected
+    for warning in WARNINGS:
+        ticker.wait_for(warning, seconds=5)
+    assert ticker.process.poll() is None
+    assert "Traceback" not in ticker.output
+
+
+def test_times_of_kept_samples_ascend_and_none_is_final_after_the_newest(client, ticker):
+    data = kept(client, ticker)
+    for _ in range(20):
+        data = kept_after(client, ticker, newest(data))
+        t = data["count"].t
+        assert (np.diff(t) > 0).all()
+        assert t[-1] <= time.time()
+        for series in data.values():
+            assert series.finalized_until <= t[-1]
+
+
+def test_the_newest_fifty_samples_are_kept_through_all_trouble(client, ticker):
+    kept_once(client, ticker, lambda data: len(data["count"]) >= 40, "40 samples")
+    early = kept(client, ticker)["count"]
+    data = kept_once(client, ticker, lambda data: early.t[-1] < data["count"].t[0], "50 more")
+    for _ in range(5):
+        assert {len(series) for series in data.values()} == {DEPTH}
+        counts = data["count"].values
+        known = counts[~np.isnan(counts)].astype(int)
+        # Fifty in a row: the last ones, with none missing but those that were lost.
+        wanted = [c for c in range(known[0], known[-1] + 1) if not is_lost(c) and c % 10 != 5]
+        assert known.tolist() == wanted
+        data = kept_after(client, ticker, newest(data))
+
+
+def test_a_watcher_gets_each_kept_sample_once_and_in_order(client, ticker):
+    with client.watch(ticker.label) as stream:
+        watched = [stream.next(timeout=5) for _ in range(40)]
+        data = kept(client, ticker)
+        t = data["count"].t
+        between = (t >= watched[0].t) & (t <= watched[-1].t)
+        assert [sample.t for sample in watched] == t[between].tolist()
+        for field, series in data.items():
+            values = [sample.values[field] for sample in watched]
+            assert without_nan(values) == without_nan(series.values[between].tolist())
+    assert ticker.label in listed(client)
+
+
+def without_nan(values):
+    """The values, a missing one as None: a live sample says None where an array has NaN."""
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+
+
+def test_a_node_whose_instrument_fails_never_leaves_the_hubs_list(client, ticker):
+    with client.watch_nodes() as events, client.watch(ticker.label) as stream:
+        for _ in range(30):
+            stream.next(timeout=5)
+        # The first event that names the node is that of its end.
+        ticker.signal(signal.SIGTERM)
+        assert ticker.wait() == 0
+        event = events.next(timeout=5)
+        while event.node.name != ticker.label:
+            event = events.next(timeout=5)
+        assert not event.present

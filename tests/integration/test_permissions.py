@@ -1,0 +1,299 @@
+"""Who may do what: what the router refuses to each of the two roles, and who may join at all."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+
+import pytest
+from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
+
+from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
+from sisock.testing import wait_until
+from tests.conftest import wait_for_nodes
+from tests.integration.peers import (
+    LIMIT,
+    PEERS,
+    Member,
+    ask,
+    bare_command,
+    call,
+    listening,
+    results,
+    secret_of,
+)
+
+NOT_AUTHORIZED = "wamp.error.not_authorized"
+
+META_PROCEDURES = [
+    *(f"wamp.session.{verb}" for verb in ("list", "count", "get", "kill", "kill_all")),
+    *("wamp.session.kill_by_authid", "wamp.session.kill_by_authrole"),
+    *("wamp.session.add_testament", "wamp.session.flush_testaments"),
+    *("wamp.registration.list", "wamp.registration.lookup", "wamp.registration.list_callees"),
+    *("wamp.registration.remove_callee", "wamp.subscription.list", "wamp.subscription.match"),
+    *("wamp.subscription.list_subscribers", "wamp.schema.describe", "crossbar.sys.get_status"),
+]
+META_TOPICS = [
+    *("wamp.registration.on_create", "wamp.registration.on_register"),
+    *("wamp.subscription.on_create", "wamp.subscription.on_subscribe"),
+]
+SESSION_TOPICS = ["wamp.session.on_join", "wamp.session.on_leave"]
+FOREIGN = ["com.example.x", "org.simonsobservatory", "org.simonsobservatoryx.y", "x"]
+
+JOINS_OTHERWISE = """
+import json, sys
+from bare import REALM, Peer, parser, run, say
+from twisted.internet.task import react
+
+class Other(Peer):
+    def onConnect(self):
+        self.join(**json.loads(self.config.extra.how))
+
+    async def work(self):
+        say("joined")
+        self.leave()
+
+arguments = parser("", "nobody")
+arguments.add_argument("--how")
+react(run, [Other, arguments.parse_args()])
+"""
+
+
+@pytest.fixture
+def consumer(router):
+    with Member(router, USER_CONSUMER) as session:
+        yield session
+
+
+@pytest.fixture
+def server(router):
+    with Member(router, USER_SERVER) as session:
+        yield session
+
+
+def refused(answers):
+    """Whether every answer of the bare consumer is a refusal."""
+    return {answer.get("error") for answer in answers} == {NOT_AUTHORIZED}
+
+
+def not_refused(session, method, uris, *args, **kwargs):
+    """Those of `uris` with which a method of the session is not refused."""
+    return [
+        each for each in uris if session.refusal(method, *args, each, **kwargs) != NOT_AUTHORIZED
+    ]
+
+
+def nothing(*args, **kwargs):
+    pass
+
+
+def subscribe(suffix):
+    return {"subscribe": suffix, "seconds": 0.01, "count": 1}
+
+
+@pytest.mark.parametrize("serializer", ["json", "cbor"])
+def test_a_consumer_may_call_and_subscribe_under_consumer(router, serializer):
+    topics = ["data_node_added", "data_node_subtracted", "permissions.data"]
+    requests = [call("consumer.get_data_node"), *(subscribe(f"consumer.{t}") for t in topics)]
+    answers = ask(router, requests, serializer)
+    assert isinstance(answers[0]["result"], list)
+    assert answers[1:] == [{"events": []}] * 3
+
+
+def test_a_consumer_cannot_register_anything(router):
+    suffixes = ["consumer.mine", "consumer.x.get_data", "data_node.mine", "mine"]
+    assert refused(ask(router, [{"register": suffix} for suffix in suffixes]))
+
+
+def test_a_consumer_cannot_take_a_procedure_away_from_the_hub(router, consumer):
+    procedures = [uri(suffix) for suffix in ("consumer.get_data_node", "data_node.add")]
+    forced = RegisterOptions(force_reregister=True)
+    assert not_refused(consumer, "register", procedures, nothing, options=forced) == []
+    taken = {consumer.refusal("register", nothing, procedure) for procedure in procedures}
+    assert taken == {"wamp.error.procedure_already_exists"}
+    assert isinstance(consumer.call("consumer.get_data_node"), list)
+
+
+@pytest.mark.parametrize("user", [USER_CONSUMER, USER_SERVER])
+def test_nobody_can_act_as_the_router_itself(router, user):
+    acknowledged = PublishOptions(acknowledge=True)
+    with Member(router, user) as member:
+        for name in ["wamp.session.on_leave", "wamp.session.list", "wamp.mine"]:
+            invalid = {
+                member.refusal("register", nothing, name),
+                member.refusal("publish", name, 1, options=acknowledged),
+            }
+            assert invalid == {"wamp.error.invalid_uri"}
+
+
+def test_a_consumer_cannot_publish_anything(router):
+    suffixes = ["consumer.data_node_added", "consumer.data_node_subtracted", "consumer.x.data"]
+    suffixes += ["consumer.mine", "data_node.hub_ready", "mine"]
+    assert refused(ask(router, [{"publish": suffix, "args": [{}]} for suffix in suffixes]))
+
+
+@pytest.mark.parametrize("topic", ["consumer.data_node_added", "consumer.permissions.data"])
+def test_what_a_consumer_publishes_nobody_hears(router, consumer, server, topic):
+    with listening(router, topic, 1) as events:
+        consumer.do("publish", uri(topic), "forged")
+        # So that the router is done with it before the next.
+        consumer.call("consumer.get_data_node")
+        server.do("publish", uri(topic), "real")
+        assert events() == [{"args": ["real"], "kwargs": {}}]
+
+
+def test_a_consumer_cannot_add_or_subtract_nodes(router, consumer, server):
+    server.add("permissions_add")
+    requests = [
+        call("data_node.add", "forged", "a test", 1),
+        call("data_node.add", "forged", "a test", server.id),
+        call("data_node.subtract", "permissions_add", server.id),
+    ]
+    assert refused(ask(router, requests))
+    add = uri("data_node.add"), "forged", "a test", consumer.id
+    assert consumer.refusal("call", *add) == NOT_AUTHORIZED
+    (listed,) = results(router, call("consumer.get_data_node"))
+    names = {node["name"] for node in listed}
+    assert "permissions_add" in names
+    assert "forged" not in names
+
+
+def test_a_consumer_cannot_call_what_is_not_under_consumer(consumer):
+    elsewhere = [*META_PROCEDURES, *FOREIGN, uri("data_node.x"), uri("x"), uri("consumer")]
+    assert not_refused(consumer, "call", elsewhere) == []
+
+
+def test_a_consumer_cannot_subscribe_to_what_is_not_under_consumer(router, consumer):
+    suffixes = ["data_node.hub_ready", "data_node.add", "consumer", "consumerx.data"]
+    assert refused(ask(router, [subscribe(suffix) for suffix in suffixes]))
+    elsewhere = [*META_TOPICS, *SESSION_TOPICS, *FOREIGN]
+    assert not_refused(consumer, "subscribe", elsewhere, nothing) == []
+
+
+@pytest.mark.parametrize(
+    "match, patterns",
+    [
+        ("prefix", ["", "org", "org.simonsobservatory.", uri("consumer"), uri("data"), "wamp."]),
+        ("wildcard", ["..", "org.simonsobservatory..hub_ready", "wamp..on_leave", "...data"]),
+        ("wildcard", [".simonsobservatory.consumer.data_node_added", "org..consumer.x.data"]),
+    ],
+)
+def test_a_consumer_cannot_reach_outside_by_a_pattern(consumer, match, patterns):
+    options = SubscribeOptions(match=match)
+    assert not_refused(consumer, "subscribe", patterns, nothing, options=options) == []
+
+
+def test_a_consumer_may_subscribe_to_the_live_samples_of_all_nodes(consumer, server):
+    heard = []
+    options = SubscribeOptions(match="wildcard")
+    consumer.do("subscribe", heard.append, uri("consumer..data"), options=options)
+    server.do("publish", uri("consumer.permissions.data"), "a sample")
+    wait_until(lambda: "a sample" in heard, LIMIT, "the sample")
+
+
+def test_a_server_may_not_call_outside_of_the_prefix(server):
+    assert not_refused(server, "call", [*META_PROCEDURES, *FOREIGN]) == []
+    assert isinstance(server.call("consumer.get_data_node"), list)
+
+
+def test_a_server_may_not_subscribe_outside_of_the_prefix_but_to_sessions(server):
+    assert not_refused(server, "subscribe", [*META_TOPICS, *FOREIGN], nothing) == []
+    allowed = [*SESSION_TOPICS, uri("data_node.hub_ready"), uri("consumer.x.data")]
+    assert [server.refusal("subscribe", nothing, topic) for topic in allowed] == [None] * 4
+    for match, patterns in [
+        ("prefix", ["", "org.", "wamp.", "wamp.registration."]),
+        ("wildcard", ["..", "wamp..on_create", "com..x"]),
+    ]:
+        options = SubscribeOptions(match=match)
+        assert not_refused(server, "subscribe", patterns, nothing, options=options) == []
+
+
+def test_a_server_may_not_register_or_publish_outside_of_the_prefix(router, server):
+    acknowledged = PublishOptions(acknowledge=True)
+    assert not_refused(server, "register", FOREIGN, nothing) == []
+    assert [server.refusal("publish", each, 1, options=acknowledged) for each in FOREIGN] == [
+        NOT_AUTHORIZED
+    ] * len(FOREIGN)
+    for match, patterns in [("prefix", ["", "org."]), ("wildcard", ["..", "com..x"])]:
+        options = RegisterOptions(match=match)
+        assert not_refused(server, "register", patterns, nothing, options=options) == []
+    published = [{"publish": "consumer.permissions.data", "args": [1]}]
+    assert ask(router, published, authid=USER_SERVER) == [{"result": None}]
+
+
+@pytest.mark.parametrize(
+    "authid, secret_from",
+    [
+        (USER_CONSUMER, None),
+        (USER_SERVER, None),
+        (USER_SERVER, USER_CONSUMER),
+        (USER_CONSUMER, USER_SERVER),
+        ("nobody", USER_SERVER),
+        ("local", USER_SERVER),
+        ("", USER_SERVER),
+    ],
+)
+def test_a_wrong_secret_or_user_is_refused(router, authid, secret_from):
+    secret = secret_of(router, secret_from) if secret_from else "not-the-secret"
+    (answer,) = ask(router, [call("consumer.get_data_node")], authid=authid, secret=secret)
+    assert answer["error"] == "join"
+    assert answer["reason"].startswith("wamp.error.")
+    assert secret not in answer["reason"] + router.log
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        '{"realm": "sisock", "authmethods": ["anonymous"]}',
+        '{"realm": "sisock", "authmethods": ["anonymous"], "authrole": "server"}',
+        '{"realm": "sisock"}',
+        '{"realm": "sisock", "authmethods": ["ticket"], "authid": "server"}',
+        '{"realm": "sisock", "authmethods": ["anonymous"], "authid": "local"}',
+        '{"realm": "realm1", "authmethods": ["wampcra"], "authid": "simonsobs"}',
+    ],
+)
+def test_over_tls_nobody_joins_without_a_secret_or_elsewhere(router, how):
+    command = bare_command(router, "bare_consumer", USER_CONSUMER)[1:]
+    joining = subprocess.run(
+        [sys.executable, "-c", JOINS_OTHERWISE, *command, "--how", how],
+        env={
+            **router.environ(),
+            "PYTHONPATH": str(PEERS),
+            "WAMP_SECRET": secret_of(router, USER_CONSUMER),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert joining.returncode != 0
+    assert "NotJoined" in joining.stderr
+    assert "wamp.error." in joining.stderr
+    assert joining.stdout == ""
+
+
+def test_the_directory_of_the_unix_socket_is_its_owners_alone(router):
+    folder = router.home.router_socket.parent
+    assert stat.S_ISSOCK(router.home.router_socket.stat().st_mode)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_over_the_unix_socket_one_joins_as_a_server_without_a_password(router, start, client):
+    with Member(router, use_socket=True) as member:
+        assert member.add("permissions_socket") is True
+        wait_for_nodes(client, "permissions_socket")
+        assert not_refused(member, "call", [*META_PROCEDURES, *FOREIGN]) == []
+
+
+def test_a_node_needs_no_secret_on_the_unix_socket(router, start, client, tmp_path):
+    start(
+        router,
+        *("tests/nodes.py", "odd", "--name=permissions_node"),
+        SISOCK_HOME=str(tmp_path),
+        CROSSBAR_SOCKET=str(router.home.router_socket),
+    )
+    wait_for_nodes(client, "permissions_node")
+    (reply,) = results(router, call("consumer.permissions_node.get_data", ["count"], 1, 0))
+    assert len(reply["data"]["count"]) == 5
