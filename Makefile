@@ -1,4 +1,4 @@
-# make demo · make test · make lint · make clean; everything is installed into .venv.
+# make demo · test · test-odd · bench · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-odd bench lint clean
 
 demo: $(INSTALLED)
 	@exec $(BIN)/python -m sisock.demo
@@ -15,6 +15,13 @@ demo: $(INSTALLED)
 test: $(TESTABLE)
 	@tests/install-system-packages
 	$(BIN)/python -m pytest $(TESTS)
+
+# 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
+test-odd: $(TESTABLE)
+	SISOCK_TEST_ODD_BODIES=5000 $(BIN)/python -m pytest tests/bridge/test_odd_bodies.py
+
+bench: $(TESTABLE)
+	$(BIN)/python -m benchmarks.bridge
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

@@ -34,6 +34,14 @@ class DataFile:
     t: np.ndarray
     values: np.ndarray
 
+    def is_beginning_of(self, other: DataFile) -> bool:
+        """Whether the other has all of these samples, and no further ones but later."""
+        count = len(self.t)
+        return other is self or (
+            np.array_equal(self.t, other.t[:count])
+            and np.array_equal(self.values, other.values[:count], equal_nan=True)
+        )
+
 
 class WeatherArchive(sisock.ArchiveNode):
     """Archived APEX weather.
@@ -89,7 +97,8 @@ class WeatherArchive(sisock.ArchiveNode):
         with self._lock:
             files = {}
             for path in sorted(self._directory.glob(f"*{SUFFIX}")):
-                name = path.name.removesuffix(SUFFIX)
+                # A name that is no text could not be asked for.
+                name = os.fsencode(path.name).decode("utf-8", "replace").removesuffix(SUFFIX)
                 try:
                     stamp = _stamp(path)
                     known = self._files.get(name)
@@ -97,7 +106,13 @@ class WeatherArchive(sisock.ArchiveNode):
                     files[name] = known if unchanged else self._parse(path, stamp)
                 except OSError as error:
                     self.log.warn("{path} is left out: {error}", path=path, error=error)
+            changed = any(
+                name not in files or not known.is_beginning_of(files[name])
+                for name, known in self._files.items()
+            )
             self._files = files
+            if changed:
+                self.samples_changed()
             return files
 
     def _parse(self, path: Path, stamp: tuple[int, int, int]) -> DataFile:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from contextlib import suppress
 from typing import Any
+
+from twisted.internet import defer, threads
 
 from sisock import protocol
 from sisock.errors import SisockError
@@ -40,6 +43,8 @@ class DataNodeServer:
     allowance: int = protocol.DEFAULT_ALLOWANCE
 
     log = make_logger()
+
+    _service: NodeService | None = None
 
     features: tuple[str, ...] = ("binary", "progressive")
 
@@ -94,6 +99,15 @@ class DataNodeServer:
     def prepare(self) -> None:
         """Check what the author set, before anything is started."""
 
+    def samples_changed(self) -> None:
+        """Say that samples which were called final have changed after all.
+
+        The node leaves the hub's list and comes back, and consumers forget what they kept of it.
+        Call it before the changed samples are returned, in one of the methods that block.
+        """
+        if self._service is not None:
+            self._service.come_anew()
+
     def begin(self, service: NodeService) -> None:
         """Start whatever works beside the requests; called once, in the reactor."""
 
@@ -126,7 +140,18 @@ class NodeService:
     def start(self) -> None:
         """Start threads and whatever the node itself has to start; the reactor must run."""
         self.serving.start()
+        self.node._service = self
         self.node.begin(self)
+
+    def come_anew(self) -> None:
+        """See `DataNodeServer.samples_changed`; waits until it is done, so not in the reactor."""
+        with suppress(Exception):  # without a hub nobody keeps anything of this node
+            threads.blockingCallFromThread(self.reactor, self._come_anew)
+
+    def _come_anew(self) -> defer.Deferred:
+        if self._presence is None:
+            return defer.succeed(None)
+        return defer.ensureDeferred(self._presence.come_anew())
 
     async def joined(self, session: Session) -> None:
         """Serve on a session for as long as it lasts."""

@@ -18,8 +18,9 @@ from typing import NoReturn
 from sisock.credentials import make_certificates, make_credentials
 from sisock.errors import AuthenticationRejected, SisockError
 from sisock.protocol import USER_CONSUMER
-from sisock.router import check_free
+from sisock.router import check_free, check_port
 from sisock.settings import load_settings
+from sisock.web import load_web_settings
 
 READY_WITHIN = 60
 """Seconds after which the demo gives up."""
@@ -45,7 +46,9 @@ def main(argv: list[str] | None = None) -> None:
 def _start() -> NoReturn:
     settings = load_settings()
     home = settings.home
+    web = load_web_settings()
     check_free(home, settings.port)
+    check_port(web.port, "PORT", web.bind)
     make_credentials(home)
     make_certificates(home)
     variables = {
@@ -54,6 +57,8 @@ def _start() -> NoReturn:
         "SISOCK_HOME": str(home.path.absolute()),
         # The Procfile gives it to the programs that are to use it.
         "DEMO_SOCKET": str(home.router_socket.absolute()),
+        # Honcho gives each program a PORT of its own choice.
+        "BRIDGE_PORT": str(web.port),
         "PYTHON": sys.executable,
     }
     honcho = [sys.executable, "-m", "honcho", "start", "--no-prefix", "-f", str(PROCFILE)]
@@ -74,7 +79,12 @@ def _announce(nodes: list[str]) -> None:
     command = Path(sys.executable).with_name("sisock")
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
-    print(f"ready: https://{settings.host}:{settings.port}/  try: {command} nodes", flush=True)
+    grafana = f"http://127.0.0.1:{os.environ.get('BRIDGE_PORT', 5000)}"
+    print(
+        f"ready: https://{settings.host}:{settings.port}/  for Grafana: {grafana}"
+        f"  try: {command} nodes",
+        flush=True,
+    )
     # Honcho ends everything when one of its programs ends.
     while True:
         signal.pause()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sisock.errors import NodeContractError
+from sisock.protocol import as_text, is_text
 
 FIELD_TYPES = ("number", "string", "bool")
 
@@ -98,18 +99,21 @@ def _check_field(name: Any, entry: Any, node: str) -> dict[str, Any]:
     if not isinstance(name, str) or not isinstance(entry, Mapping):
         raise NodeContractError(node, str(name), "a field is a name and a dict")
     timeline, kind = entry.get("timeline"), entry.get("type", "number")
-    if not isinstance(timeline, str):
+    if not is_text(name):
+        raise NodeContractError(node, name, "its name cannot be written in UTF-8")
+    if not isinstance(timeline, str) or not is_text(timeline):
         raise NodeContractError(node, name, "timeline must be the name of its timeline")
     if kind not in FIELD_TYPES:
         raise NodeContractError(node, name, f"type must be one of {FIELD_TYPES}, not {kind!r}")
     for key in ("description", "units"):
         if not isinstance(entry.get(key), str | None):
             raise NodeContractError(node, name, f"{key} must be a string or None")
+    description, units = entry.get("description"), entry.get("units")
     return {
-        "description": entry.get("description"),
+        "description": None if description is None else as_text(description),
         "timeline": timeline,
         "type": kind,
-        "units": entry.get("units"),
+        "units": None if units is None else as_text(units),
     }
 
 

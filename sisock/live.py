@@ -54,7 +54,6 @@ class LiveNode(DataNodeServer):
 
     features = (*DataNodeServer.features, "live")
 
-    _service: NodeService
     _ring: RingBuffer
 
     def read(self) -> Mapping[str, Any]:
@@ -72,7 +71,7 @@ class LiveNode(DataNodeServer):
 
     def begin(self, service: NodeService) -> None:
         """Start to read."""
-        self._service = service
+        self._reactor, self._publish = service.reactor, service.publish
         self._pool = make_pool(f"{self.name}-read", 1)
         self._pool.start()
         self._loop = task.LoopingCall(self._take_sample)
@@ -104,7 +103,7 @@ class LiveNode(DataNodeServer):
         """Read once; never raises, as that would end the loop."""
         timeout = self.read_timeout or max(10 * self.interval, 10.0)
         began, clock = time.time(), time.monotonic()
-        late = self._service.reactor.callLater(
+        late = self._reactor.callLater(
             timeout, self._warn, f"read has not returned for {timeout:g} s: its sample is lost"
         )
         try:
@@ -120,7 +119,7 @@ class LiveNode(DataNodeServer):
     def _read(self) -> defer.Deferred:
         if is_asynchronous(self.read):
             return defer.maybeDeferred(self.read)
-        return threads.deferToThreadPool(self._service.reactor, self._pool, self.read)
+        return threads.deferToThreadPool(self._reactor, self._pool, self.read)
 
     def _checked(self, values: Any) -> dict[str, Any]:
         """The values that are of their field's type; a warning for each other one."""
@@ -146,7 +145,7 @@ class LiveNode(DataNodeServer):
             dropped = self._ring.drop_after(t)
             self._warn(f"the clock was set back: {dropped} samples of a later time are dropped")
         self._ring.append(t, values)
-        self._service.publish(
+        self._publish(
             {
                 "data": {name: to_list([values.get(name)]) for name in self.fields},
                 "timeline": {self.name: {"t": [t], "finalized_until": t}},

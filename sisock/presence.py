@@ -97,6 +97,15 @@ class Presence:
                 self._warn(str(problem))
             await self._pause(CHECK if self.added else RETRY)
 
+    async def come_anew(self) -> None:
+        """Leave the hub's list and come back, so that nobody keeps what this node said before."""
+        if self.added:
+            self.added = False
+            await self._session.request(
+                uri("data_node.subtract"), self._name, self._session._session_id
+            )
+            self.added = await self._add()
+
     def _hear_hub(self) -> None:
         self._hub_is_new = True
         if self._wake is not None and not self._wake.called:

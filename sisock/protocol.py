@@ -88,6 +88,20 @@ def sisock_to_unix_time(t: float, now: float | None = None) -> float:
     return (time.time() if now is None else now) + t
 
 
+def is_text(text: str) -> bool:
+    """Whether a string can travel: half a surrogate pair, as of an odd file name, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_text(text: str) -> str:
+    """A string that can travel, with a question mark for what cannot."""
+    return text if is_text(text) else text.encode("utf-8", "replace").decode()
+
+
 _FORBIDDEN_IN_NAME = re.compile(r"[.#\s]|::")
 
 
@@ -103,6 +117,8 @@ def check_node_name(name: Any) -> str:
         raise InvalidNodeName(f"a node name must be a string that is not empty, not {name!r}")
     if _FORBIDDEN_IN_NAME.search(name):
         raise InvalidNodeName(f"a node name has no '.', '#', '::' or white space, as {name!r} has")
+    if not is_text(name):
+        raise InvalidNodeName(f"the node name {name!r} cannot be written in UTF-8")
     if name in RESERVED_NAMES:
         raise InvalidNodeName(f"the name {name!r} is taken by the protocol itself")
     return name

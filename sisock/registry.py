@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisock.protocol import check_node_name
+from sisock.protocol import as_text, check_node_name, is_text
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class NodeRegistry:
 
 
 def _clean_description(description: Any) -> str:
-    return description if isinstance(description, str) else ""
+    return as_text(description) if isinstance(description, str) else ""
 
 
 def _strings(features: Iterable[str] | None) -> tuple[str, ...]:
     """The announced features, each once; ones of a later protocol are handed on as they are."""
     if not isinstance(features, list | tuple):
         return ()
-    return tuple(dict.fromkeys(f for f in features if isinstance(f, str)))
+    return tuple(dict.fromkeys(f for f in features if isinstance(f, str) and is_text(f)))

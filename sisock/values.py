@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from sisock.protocol import as_text
+
 Values: TypeAlias = np.ndarray | list[Any]
 
 WIRE_DTYPES = frozenset(
@@ -80,7 +82,9 @@ def _normalise_list(values: Sequence[Any]) -> Values:
         return _integers(values)
     if kinds <= _NUMBERS or (float in kinds and kinds <= {int, float, type(None)}):
         return np.array(values, dtype="<f8")
-    if kinds <= {str, type(None)} or kinds <= {bool, type(None)} or kinds <= {int, type(None)}:
+    if str in kinds and kinds <= {str, type(None)}:
+        return [v if v is None else as_text(v) for v in values]
+    if kinds <= {bool, type(None)} or kinds <= {int, type(None)}:
         return list(values)
     if bytes in kinds and kinds <= {bytes, type(None)}:
         return [v if v is None else v.decode("utf-8", "replace") for v in values]

@@ -119,6 +119,7 @@ def ask(
 def results(router: RouterProcess, *requests: dict[str, Any], serializer: str = "json") -> list:
     """The results of calls of the bare consumer, of which none may fail."""
     answers = ask(router, list(requests), serializer)
+    assert len(answers) == len(requests), "the consumer ended before it had all answers"
     assert [answer for answer in answers if "result" not in answer] == []
     return [answer["result"] for answer in answers]
 

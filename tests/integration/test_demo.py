@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -77,6 +78,7 @@ def start_demo():
     yield start
     for demo in demos:
         demo.end()
+        shutil.rmtree(demo.log.parent, ignore_errors=True)
 
 
 def ask(demo, *words):

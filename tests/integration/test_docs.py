@@ -51,10 +51,11 @@ def test_the_node_of_the_readme_has_ten_lines():
 
 
 def test_every_setting_and_every_command_is_documented():
-    text = "".join((TOP / name).read_text() for name in ("README.md", "docs/installation.md"))
-    sources = "".join(path.read_text() for path in (TOP / "sisock").glob("*.py"))
-    settings = set(re.findall(r'"((?:CROSSBAR|WAMP|SISOCK)_[A-Z_]+|LOGLEVEL)"', sources))
-    assert len(settings) >= 9
+    documents = ("README.md", "docs/installation.md", "docs/grafana.md")
+    text = "".join((TOP / name).read_text() for name in documents)
+    sources = "".join(path.read_text() for path in [*TOP.glob("*.py"), *TOP.glob("sisock/*.py")])
+    settings = set(re.findall(r'"((?:CROSSBAR|WAMP|SISOCK)_[A-Z_]+|LOGLEVEL|PORT|BIND)"', sources))
+    assert len(settings) >= 15
     assert not [name for name in settings if name not in text]
     (commands,) = (a.choices for a in make_parser()._actions if a.choices)
     assert not [name for name in commands if f"sisock {name}" not in text and name != "fields"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 
-from tests.integration.peers import ask, data, fields, serving
+from tests.conftest import wait_for_nodes
+from tests.integration.peers import ask, data, fields, results, serving
 
 SENSORS, WEATHER, ODD, COROUTINE = (
     f"errors_{kind}" for kind in ("sensors", "weather", "odd", "coroutine")
@@ -82,3 +84,19 @@ def test_a_node_that_fails_says_what_but_not_where_and_goes_on(router, serialize
             (message,) = answer["args"]
             assert what in message
             assert [part for part in ("Traceback", "/", ".py", ", line ") if part in message] == []
+
+
+def test_a_file_whose_name_is_no_text_does_not_cost_the_other_fields(
+    router, start, client, tmp_path, serializer
+):
+    for name in (b"good.dat", b"caf\xe9.dat"):
+        path = tmp_path / os.fsdecode(name)
+        path.write_text("# one sample\n# once\n# V\n1500000000 1.5\n")
+    node = f"errors_files_{serializer}"
+    start(router, "data_nodes/weather.py", f"--directory={tmp_path}", f"--name={node}")
+    wait_for_nodes(client, node)
+    described, reply = results(
+        router, fields(node, 1, 0), data(node, ["good"], 1, 0), serializer=serializer
+    )
+    assert described[0]["good"]["units"] == "V"
+    assert reply["data"] == {"good": [1.5]}

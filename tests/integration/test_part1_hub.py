@@ -7,10 +7,20 @@ from collections.abc import Iterator
 import pytest
 from autobahn.wamp.exception import ApplicationError
 
-from sisock.protocol import uri
+from sisock.protocol import USER_SERVER, uri
 from sisock.testing import RouterProcess, free_port
 from tests.conftest import node_names, wait_for_absence, wait_for_nodes
-from tests.integration.peers import Member, ask, call, listening, results, start_bare
+from tests.integration.peers import (
+    PEERS,
+    Member,
+    ask,
+    bare_command,
+    call,
+    listening,
+    results,
+    secret_of,
+    start_bare,
+)
 
 BAD_NAMES = [
     *("", ".", "a.b", "a#b", " ", "a b", "a\tb", "a\nb", "a\u00a0b", "a::b"),
@@ -19,6 +29,31 @@ BAD_NAMES = [
 INVALID_NAME = uri("error.invalid_name")
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 LIST = call("consumer.get_data_node")
+
+# A server in a language whose strings may hold half of a character, as JavaScript's: JSON then
+# carries it as an escape, which autobahn itself never writes.
+ADDS_HALF_A_CHARACTER = """
+import json
+from bare import JsonSerializer, Peer, parser, run, say, uri
+from autobahn.wamp import serializer
+from twisted.internet.task import react
+
+serializer._dumps = lambda value, **_: json.dumps(value)
+
+class Node(Peer):
+    async def work(self):
+        for arguments in (("half \\ud83d", "a test"), ("half", "half \\ud83d")):
+            try:
+                await self.call(uri("data_node.add"), *arguments, self.session_id)
+            except Exception as error:
+                say(error)
+        say("done")
+
+async def main(reactor, options):
+    await run(reactor, Node, options, [JsonSerializer()])
+
+react(main, [parser("", "server").parse_args()])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +276,14 @@ def test_a_description_that_is_no_text_is_handed_on_as_none_at_all(router, membe
     member.call("data_node.add", "two", 7, member.id)
     (listed,) = results(router, LIST)
     assert [node["description"] for node in listed] == ["", ""]
+
+
+@pytest.mark.parametrize("serializer", ["json", "cbor"])
+def test_text_that_cannot_travel_does_not_cost_the_list(router, start, member, serializer):
+    _, *flags = bare_command(router, "bare_node", USER_SERVER)
+    secret = secret_of(router, USER_SERVER)
+    command = ["-c", ADDS_HALF_A_CHARACTER, *flags]
+    start(router, *command, WAMP_SECRET=secret, PYTHONPATH=str(PEERS)).wait_for("done")
+    member.add("one")
+    (listed,) = results(router, LIST, serializer=serializer)
+    assert entry("one") in listed

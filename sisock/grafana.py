@@ -1,0 +1,312 @@
+"""Grafana's requests, as the JSON plugins send them, made sisock's; nothing here needs a server.
+
+Read from the sources of `grafana-simple-json-datasource` 1.4, `simpod-json-datasource` 0.6 and
+`yesoreyeram-infinity-datasource`: see docs/grafana.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+import fnmatch
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from sisock.errors import InvalidArgument
+from sisock.fields import Field
+from sisock.protocol import Interval
+from sisock.targets import Pattern, parse_target, parse_words
+
+DEFAULT_SECONDS = 3600.0
+"""Length of the range of a request that has none, up to now."""
+
+MOST_TARGETS = 1000
+
+TAG_KEYS = ("node", "timeline", "units")
+
+_EARLIEST = 1e-3
+"""Sisock time zero and below is relative, so a range begins after 1970 did."""
+
+_LATEST = 1e11
+"""Seconds; larger numbers are times in milliseconds, or no times."""
+
+_INTERVAL = re.compile(r"[<>~]?\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|M|y)")
+_SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SECONDS.update(M=30 * 86400, y=365 * 86400)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target of a query.
+
+    Attributes
+    ----------
+    text : str
+        As it was written.
+    patterns : list of Pattern
+        What it stands for.
+    ref_id : str or None
+        Grafana's letter for it, which the answer repeats.
+    table : bool
+        Answer with a table.
+    """
+
+    text: str
+    patterns: list[Pattern]
+    ref_id: str | None = None
+    table: bool = False
+
+
+@dataclass(frozen=True)
+class Filter:
+    """An ad hoc filter: key, operator and value."""
+
+    key: str
+    operator: str
+    values: list[str]
+
+    def accepts(self, node: str, about: Field) -> bool:
+        """Whether a field passes."""
+        have = {"node": node, "timeline": about.timeline, "units": about.units or ""}.get(self.key)
+        if have is None:
+            return True
+        equal = any(fnmatch.fnmatchcase(have, value) for value in self.values)
+        return equal if self.operator in ("=", "=~") else not equal
+
+
+@dataclass(frozen=True)
+class Query:
+    """A request for samples.
+
+    Attributes
+    ----------
+    targets : list of Target
+    interval : Interval
+        UNIX seconds.
+    min_stride : float or None
+        Grafana's interval, in seconds.
+    max_points : int or None
+        Points that the panel can show.
+    filters : list of Filter
+    """
+
+    targets: list[Target]
+    interval: Interval
+    min_stride: float | None = None
+    max_points: int | None = None
+    filters: list[Filter] = field(default_factory=list)
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """Read the body of a request, of whatever content type; empty is the same as ``{}``.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is not a JSON object.
+    """
+    if not body.strip():
+        return {}
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(f"the body is not JSON: {error}") from None
+    if not isinstance(parsed, dict):
+        raise InvalidArgument("the body must be a JSON object")
+    return parsed
+
+
+def parse_query(body: Mapping[str, Any], now: float | None = None) -> Query:
+    """Read the body of ``/query``.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the part that is wrong.
+    """
+    targets = body.get("targets")
+    if targets is None:
+        targets = []
+    if not isinstance(targets, list) or len(targets) > MOST_TARGETS:
+        raise InvalidArgument(f"targets must be a list of at most {MOST_TARGETS}")
+    parsed = [_parse_target(target) for target in targets]
+    return Query(
+        targets=[target for target in parsed if target is not None],
+        interval=parse_range(body.get("range"), now),
+        min_stride=parse_stride(body),
+        max_points=_parse_max_points(body.get("maxDataPoints")),
+        filters=parse_filters(body),
+    )
+
+
+def _parse_target(target: Any) -> Target | None:
+    """One entry of ``targets``; None if it is hidden or not filled in yet."""
+    if not isinstance(target, Mapping):
+        raise InvalidArgument("each of the targets must be an object")
+    text, ref_id = target.get("target"), target.get("refId")
+    if target.get("hide") is True or text is None or text == "":
+        return None
+    if not isinstance(text, str):
+        raise InvalidArgument("target must be a text of the form node::field")
+    return Target(
+        text=text,
+        patterns=parse_target(text),
+        ref_id=ref_id if isinstance(ref_id, str) else None,
+        table=_is_table(target),
+    )
+
+
+def _is_table(target: Mapping[str, Any]) -> bool:
+    """SimpleJSON says it by ``type``; simPod's payload is free, and says it the same way."""
+    payload = target.get("payload")
+    in_payload = isinstance(payload, Mapping) and payload.get("type") == "table"
+    return target.get("type") == "table" or in_payload
+
+
+def parse_range(value: Any, now: float | None = None) -> Interval:
+    """Read ``range``; without one it is the last hour.
+
+    Raises
+    ------
+    InvalidArgument
+        If a time cannot be read, or ``from`` is after ``to``.
+    """
+    now = time.time() if now is None else now
+    if value is None:
+        value = {}
+    if not isinstance(value, Mapping):
+        raise InvalidArgument("range must be an object with from and to")
+    end = parse_time(value["to"], "range.to") if value.get("to") is not None else now
+    start = (
+        parse_time(value["from"], "range.from")
+        if value.get("from") is not None
+        else end - DEFAULT_SECONDS
+    )
+    if start > end:
+        raise InvalidArgument("range.from is after range.to")
+    return Interval(max(start, _EARLIEST), max(end, _EARLIEST))
+
+
+def parse_time(value: Any, name: str) -> float:
+    """Read a time: ISO, or milliseconds since 1970, also as text.
+
+    Returns
+    -------
+    float
+        UNIX seconds.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the time.
+    """
+    seconds = math.nan
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            seconds = _parse_iso(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # An integer of any length comes out of JSON.
+        seconds = value / 1000 if abs(value) < 1000 * _LATEST else math.nan
+    if not abs(seconds) < _LATEST:
+        raise InvalidArgument(f"{name} must be an ISO time or milliseconds since 1970")
+    return seconds
+
+
+def _parse_iso(text: str) -> float:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def parse_stride(body: Mapping[str, Any]) -> float | None:
+    """Least spacing in seconds: ``intervalMs``, or else ``interval``.
+
+    Raises
+    ------
+    InvalidArgument
+        If it cannot be read.
+    """
+    milliseconds, text = body.get("intervalMs"), body.get("interval")
+    if milliseconds is not None:
+        if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
+            raise InvalidArgument("intervalMs must be a number of milliseconds")
+        if not 0 <= milliseconds < 1000 * _LATEST:
+            raise InvalidArgument("intervalMs must not be negative, nor beyond all measure")
+        return milliseconds / 1000 or None
+    if text is None or text == "":
+        return None
+    match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
+    if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < _LATEST:
+        raise InvalidArgument('interval must be a duration as "20ms", "6h" or "1d"')
+    return seconds or None
+
+
+def parse_number(text: str, name: str) -> float:
+    """Read a number out of a URL.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming it.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidArgument(f"{name} must be a number, not {text!r}") from None
+
+
+def _parse_max_points(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise InvalidArgument("maxDataPoints must be a positive number")
+    return max(int(value), 1)
+
+
+def parse_filters(body: Mapping[str, Any]) -> list[Filter]:
+    """Read ad hoc filters: SimpleJSON's ``adhocFilters``, simPod's ``filters`` too.
+
+    Raises
+    ------
+    InvalidArgument
+        If they are no list of objects, or an operator is unknown.
+    """
+    filters = []
+    for name in ("adhocFilters", "filters"):
+        entries = body.get(name)
+        if entries is None:
+            continue
+        if not isinstance(entries, list) or len(entries) > MOST_TARGETS:
+            raise InvalidArgument(f"{name} must be a list")
+        filters += [_parse_filter(entry, name) for entry in entries]
+    return filters
+
+
+def _parse_filter(entry: Any, name: str) -> Filter:
+    if not isinstance(entry, Mapping):
+        raise InvalidArgument(f"each of {name} must be an object")
+    key, operator, value = entry.get("key"), entry.get("operator", "="), entry.get("value")
+    if not isinstance(key, str) or not isinstance(value, str):
+        raise InvalidArgument(f"each of {name} must have a key and a value")
+    if operator in ("=", "!="):
+        return Filter(key, operator, [_as_literal(value)])
+    if operator in ("=~", "!~"):
+        # Of regular expressions what variables make, and .* : no pattern can take for ever.
+        plain = value.removeprefix("^").removesuffix("$")
+        return Filter(key, operator, parse_words(plain.replace(".*", "*").replace(".+", "?*")))
+    raise InvalidArgument(f"the operator of a filter must be =, !=, =~ or !~, not {operator!r}")
+
+
+def _as_literal(text: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", text)
