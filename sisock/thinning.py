@@ -33,6 +33,8 @@ def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None)
     first = 0 if after is None else _next_index(t, after, min_stride, 0)
     if min_stride <= 0 or first >= len(t):
         return np.arange(first, len(t))
+    if (np.diff(t[first:]) >= min_stride).all():
+        return np.arange(first, len(t))
     kept = [first]
     if t[-1] - t[first] < _WALK_BELOW * len(t) * min_stride:
         while (index := _next_index(t, t[kept[-1]], min_stride, kept[-1] + 1)) < len(t):

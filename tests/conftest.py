@@ -16,6 +16,9 @@ from sisock.client import Client
 from sisock.protocol import USER_CONSUMER, USER_SERVER
 from sisock.testing import RouterProcess, wait_until
 
+# A shell that starts the tests in the background has SIGINT ignored, and all that they start would.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TOP = Path(__file__).parent.parent
 
 
