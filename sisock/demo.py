@@ -80,11 +80,9 @@ def _announce(nodes: list[str]) -> None:
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
     grafana = f"http://127.0.0.1:{os.environ.get('BRIDGE_PORT', 5000)}"
-    print(
-        f"ready: https://{settings.host}:{settings.port}/  for Grafana: {grafana}"
-        f"  try: {command} nodes",
-        flush=True,
-    )
+    # What stands behind the # stays in the browser and reaches no server's log.
+    page = f"https://{settings.host}:{settings.port}/#secret={settings.secret}"
+    print(f"ready: {page}  for Grafana: {grafana}  try: {command} nodes", flush=True)
     # Honcho ends everything when one of its programs ends.
     while True:
         signal.pause()

@@ -1,0 +1,90 @@
+// The arrays of a reply: from what travels (lists, or bytes with their type) to typed arrays.
+
+const TYPES = {
+  "<f8": Float64Array,
+  "<f4": Float32Array,
+  "<i8": BigInt64Array,
+  "<i4": Int32Array,
+  "<i2": Int16Array,
+  "|i1": Int8Array,
+  "<u8": BigUint64Array,
+  "<u4": Uint32Array,
+  "<u2": Uint16Array,
+  "|u1": Uint8Array,
+  "|b1": Uint8Array,
+};
+
+/**
+ * Decode one array of a reply.
+ * @param {Array|{dtype: string, values: Uint8Array}} encoded
+ * @param {string} type "number", "string" or "bool"
+ * @returns {TypedArray|Array} numbers as a typed array, NaN where one is missing; 64-bit integers
+ *   as Float64Array, as everything in a page counts in floats; others as an array with null
+ */
+export function decode(encoded, type) {
+  if (Array.isArray(encoded)) {
+    return type === "number" ? Float64Array.from(encoded, (v) => v ?? NaN) : encoded;
+  }
+  const Type = TYPES[encoded?.dtype];
+  if (!Type || !(encoded.values instanceof Uint8Array)) {
+    throw new Error(`an array of type ${encoded?.dtype} is not in the protocol`);
+  }
+  // A copy: the bytes stand at any offset of their message, and typed arrays need an even one.
+  const bytes = encoded.values.slice();
+  const array = new Type(bytes.buffer, 0, bytes.length / Type.BYTES_PER_ELEMENT);
+  if (Type === BigInt64Array || Type === BigUint64Array) return Float64Array.from(array, Number);
+  return encoded.dtype === "|b1" ? Array.from(array, Boolean) : array;
+}
+
+/**
+ * Join the parts of an array, in the order in which they came.
+ * @param {(TypedArray|Array)[]} parts
+ */
+export function join(parts) {
+  if (parts.length === 1) return parts[0];
+  const Type = parts[0]?.constructor ?? Float64Array;
+  if (parts.some(Array.isArray)) return parts.flatMap((part) => Array.from(part));
+  const Joined = parts.every((part) => part.constructor === Type) ? Type : Float64Array;
+  const joined = new Joined(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    joined.set(part, offset);
+    offset += part.length;
+  }
+  return joined;
+}
+
+/**
+ * Join the pieces of a reply into one series a field.
+ * @param {object[]} pieces as they came
+ * @param {Object<string, object>} fields what the node says of each field that was asked for
+ * @returns {Object<string, {t: Float64Array, values, finalizedUntil: number|null}>}
+ */
+export function joinPieces(pieces, fields) {
+  const times = {};
+  const untils = {};
+  for (const { timeline } of pieces) {
+    for (const [name, line] of Object.entries(timeline)) {
+      (times[name] ??= []).push(decode(line.t, "number"));
+      if (line.finalized_until != null) {
+        untils[name] = Math.min(line.finalized_until, untils[name] ?? Infinity);
+      }
+    }
+  }
+  const lines = Object.fromEntries(Object.entries(times).map(([name, t]) => [name, join(t)]));
+  const data = {};
+  for (const [name, about] of Object.entries(fields)) {
+    const line = pieces.find((piece) => piece.follows)?.follows[name] ?? about.timeline;
+    const parts = pieces
+      .map((piece) => piece.data[name] ?? [])
+      .filter((part) => part.length !== 0)
+      .map((part) => decode(part, about.type));
+    const values = parts.length ? join(parts) : new Float64Array(0);
+    const t = parts.length ? lines[line] : new Float64Array(0);
+    if (t?.length !== values.length) {
+      throw new Error(`${name} has ${values.length} values for ${t?.length ?? "no"} times`);
+    }
+    data[name] = { ...about, t, values, finalizedUntil: untils[line] ?? null };
+  }
+  return data;
+}

@@ -1,0 +1,23 @@
+// Bundles the page into dist/, the only folder that the router serves.
+
+import { copyFile, mkdir, rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+await rm(here("dist"), { recursive: true, force: true });
+await mkdir(here("dist"), { recursive: true });
+await build({
+  entryPoints: [{ in: here("page/main.js"), out: "page" }, { in: here("page/styles.css"), out: "page" }],
+  outdir: here("dist"),
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  minify: true,
+  sourcemap: true,
+  // wampy and cbor-x name node's modules for node alone.
+  external: ["crypto", "ws"],
+});
+for (const name of ["index.html", "example.html"]) await copyFile(here("example.html"), here(`dist/${name}`));

@@ -1,0 +1,92 @@
+// Curves made ready to draw: what a screen can show of a long one, and where it has gaps.
+
+const GAP_INTERVALS = 5;
+
+/** Index of the first time that is not before `time`. */
+export function firstFrom(t, time) {
+  let [low, high] = [0, t.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (t[middle] < time) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * The samples that a curve of so many pixels needs: per bucket the smallest and the largest at
+ * their own times, so that no spike is lost, and null where samples are missing.
+ * @param {Float64Array} t ascending
+ * @param {ArrayLike<number|boolean|null>} values
+ * @param {number} start
+ * @param {number} end of the visible time
+ * @param {number} pixels
+ * @param {number|null} interval usual spacing in seconds; longer than five of it is a gap
+ * @returns {{ x: number[], y: (number|null)[] }}
+ */
+export function visible(t, values, start, end, pixels, interval) {
+  // One sample beyond each edge, so that the line goes on to it.
+  const from = Math.max(firstFrom(t, start) - 1, 0);
+  const to = Math.min(firstFrom(t, end) + 1, t.length);
+  const x = [];
+  const y = [];
+  const longest = interval ? interval * GAP_INTERVALS : Infinity;
+  const size = Math.max(Math.floor((to - from) / Math.max(pixels, 1)), 1);
+  const put = (i) => {
+    const value = values[i];
+    x.push(t[i]);
+    y.push(value === null || Number.isNaN(value) ? null : Number(value));
+  };
+  // Buckets end at multiples of their size, so that a curve does not flicker while it moves, and
+  // at gaps.
+  let begin = from;
+  for (let i = from; i < to; i += 1) {
+    const isGap = i > from && t[i] - t[i - 1] > longest;
+    if (i > begin && (isGap || i % size === 0)) {
+      extremes(values, begin, i).forEach(put);
+      begin = i;
+    }
+    if (isGap) {
+      x.push((t[i] + t[i - 1]) / 2);
+      y.push(null);
+    }
+  }
+  extremes(values, begin, to).forEach(put);
+  return { x, y };
+}
+
+/** Indices to draw of one bucket, in order: first, smallest, largest, a missing one, last. */
+function extremes(values, from, to) {
+  if (to - from <= 4) return Array.from({ length: to - from }, (_, i) => from + i);
+  let [least, most, missing] = [-1, -1, -1];
+  for (let i = from; i < to; i += 1) {
+    const value = values[i];
+    if (value === null || value !== value) missing = i;
+    else {
+      if (least < 0 || value < values[least]) least = i;
+      if (most < 0 || value > values[most]) most = i;
+    }
+  }
+  const chosen = new Set([from, least, most, missing, to - 1]);
+  chosen.delete(-1);
+  return [...chosen].sort((a, b) => a - b);
+}
+
+/**
+ * Bring curves to one axis of times, null where one has no sample and `undefined` where the line
+ * goes on: what uPlot draws.
+ */
+export function align(curves) {
+  if (curves.length === 1) return [curves[0].x, curves[0].y];
+  const all = [...new Set(curves.flatMap(({ x }) => x))].sort((a, b) => a - b);
+  const columns = curves.map(({ x, y }) => {
+    const column = new Array(all.length).fill(undefined);
+    let i = 0;
+    x.forEach((time, k) => {
+      while (all[i] < time) i += 1;
+      column[i] = y[k];
+    });
+    return column;
+  });
+  return [all, ...columns];
+}

@@ -1,0 +1,219 @@
+// The page: puts state, nodes, samples and charts together.
+
+import { connect } from "../sisock.js";
+import { Charts, colourOf } from "./charts.js";
+import { formatState, intervalOf, parseState } from "./state.js";
+import { Store } from "./store.js";
+import { downloadCsv, show, showTable } from "./table.js";
+import { Tree, make } from "./tree.js";
+
+const SECRET = "sisock-secret";
+const REFRESH_SECONDS = 60;
+const REST_MILLISECONDS = 150;
+const $ = (id) => document.getElementById(id);
+
+const state = parseState(location.search);
+const nodes = new Map();
+let sisock, store, tree, charts;
+let drawing = false;
+let loadTimer = null;
+
+/** The consumer's secret: from behind the # of the address, or from this tab's memory. */
+function takeSecret() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("secret");
+  if (given) {
+    sessionStorage.setItem(SECRET, given);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem(SECRET);
+}
+
+function say(text, isBad = false) {
+  $("message").textContent = text;
+  $("message").className = isBad ? "error" : "";
+}
+
+function showConnection({ state: name, seconds, reason }) {
+  $("connection").dataset.state = name;
+  $("connection").textContent =
+    name === "joined" ? "connected" : name === "waiting" ? `${reason}; trying again in ${Math.ceil(seconds)} s` : reason;
+  if (name === "joined" && sisock) refresh();
+}
+
+async function start() {
+  const secret = takeSecret();
+  $("sign-in").hidden = Boolean(secret);
+  if (!secret) {
+    $("connection").textContent = "not connected";
+    $("secret").focus();
+    return;
+  }
+  try {
+    const joined = await connect({ secret, onState: showConnection });
+    await work(joined);
+  } catch (error) {
+    sessionStorage.removeItem(SECRET);
+    say(error.message, true);
+    $("sign-in").hidden = false;
+    $("secret").focus();
+  }
+}
+
+async function work(joined) {
+  sisock = joined;
+  store = new Store(sisock, draw);
+  charts = new Charts($("charts"), (from, to) => choose({ last: null, from, to }));
+  tree = new Tree($("nodes"), sisock, (key, ticked) =>
+    choose({ series: ticked ? [...state.series, key] : state.series.filter((each) => each !== key) }),
+  );
+  await sisock.onNodes(nodeChanged);
+  showControls();
+  await refresh();
+  setInterval(() => state.last !== null && load(), REFRESH_SECONDS * 1000);
+  setInterval(() => state.last !== null && draw(), 1000);
+}
+
+async function refresh() {
+  try {
+    const listed = await sisock.nodes();
+    nodes.clear();
+    for (const node of listed) nodes.set(node.name, node);
+    await tree.show(nodes, state.series);
+    await load();
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+function nodeChanged(node, present) {
+  if (present) nodes.set(node.name, node);
+  else nodes.delete(node.name);
+  tree.forget(node.name);
+  tree.show(nodes, state.series);
+  store.mark(node.name, !present);
+  say(`${node.name} ${present ? "is there" : "is gone"}`, !present);
+  if (present) load();
+}
+
+/** Change what is shown, and put it into the address. */
+function choose(changes) {
+  Object.assign(state, changes);
+  if (state.last !== null) state.from = state.to = null;
+  history.replaceState(null, "", formatState(state));
+  showControls();
+  if ("series" in changes) tree.show(nodes, state.series);
+  if ("series" in changes) load();
+  else if ("last" in changes) loadSoon();
+  else if ("live" in changes) store.follow(isLive(), nodes);
+  draw();
+}
+
+const isLive = () => state.live && state.last !== null;
+
+/** Load when the range has come to rest: a drag or a held key changes it many times a second. */
+function loadSoon() {
+  clearTimeout(loadTimer);
+  loadTimer = setTimeout(load, REST_MILLISECONDS);
+}
+
+async function load() {
+  clearTimeout(loadTimer);
+  $("charts").ariaBusy = "true";
+  await store.load(state.series, intervalOf(state));
+  await store.follow(isLive(), nodes);
+  $("charts").ariaBusy = "false";
+}
+
+/** Draw once a frame, however often samples come. */
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    const interval = intervalOf(state);
+    charts.draw(store.series, interval, state.stack);
+    showLegend(store.series);
+    $("table").hidden = !state.table;
+    if (state.table) showTable($("table"), store.series, interval);
+    $("hint").hidden = store.series.length > 0;
+  });
+}
+
+function showLegend(series) {
+  $("legend").replaceChildren(
+    ...series.map((each, i) => {
+      const count = each.t.length;
+      const last = count ? show(each.values.array[count - 1]) : "";
+      const text = each.gone ? `${each.error ?? "the node is gone"}` : (each.error ?? `${last} ${each.about?.units ?? ""}`);
+      const item = make("li", { className: each.gone ? "gone" : each.error ? "error" : "" });
+      item.dataset.key = each.key;
+      item.dataset.count = count;
+      const swatch = make("span", { className: "swatch" });
+      swatch.style.background = each.gone ? "gray" : colourOf(i);
+      item.append(swatch, make("b", {}, each.key), ` ${text} `, make("small", {}, `${count} samples`));
+      return item;
+    }),
+  );
+}
+
+function showControls() {
+  $("range").value = state.last === null ? "fixed" : String(state.last);
+  if ($("range").value === "") $("range").value = "fixed";
+  const { start, end } = intervalOf(state);
+  $("from").value = toLocal(start);
+  $("to").value = toLocal(end);
+  $("live").checked = state.live;
+  $("stack").checked = state.stack;
+  $("show-table").checked = state.table;
+}
+
+/** UTC, in the form that an input of type datetime-local takes. */
+function toLocal(t) {
+  return new Date(t * 1000).toISOString().slice(0, 19);
+}
+
+function move(part, zoom = 1) {
+  const { start, end } = intervalOf(state);
+  const [middle, half] = [(start + end) / 2 + part * (end - start), ((end - start) / 2) * zoom];
+  choose({ last: null, from: middle - half, to: middle + half });
+}
+
+function listen() {
+  $("sign-in").addEventListener("submit", (event) => {
+    event.preventDefault();
+    sessionStorage.setItem(SECRET, $("secret").value.trim());
+    $("secret").value = "";
+    say("");
+    start();
+  });
+  $("range").addEventListener("change", () => {
+    const value = $("range").value;
+    const { start, end } = intervalOf(state);
+    choose(value === "fixed" ? { last: null, from: start, to: end } : { last: Number(value) });
+  });
+  for (const id of ["from", "to"]) {
+    $(id).addEventListener("change", () => {
+      const [from, to] = [Date.parse(`${$("from").value}Z`) / 1000, Date.parse(`${$("to").value}Z`) / 1000];
+      if (from < to) choose({ last: null, from, to });
+      else say("the time from must be before the time to", true);
+    });
+  }
+  $("live").addEventListener("change", () => choose({ live: $("live").checked }));
+  $("stack").addEventListener("change", () => choose({ stack: $("stack").checked }));
+  $("show-table").addEventListener("change", () => choose({ table: $("show-table").checked }));
+  $("csv").addEventListener("click", () => downloadCsv(store.series));
+  $("earlier").addEventListener("click", () => move(-0.5));
+  $("later").addEventListener("click", () => move(0.5));
+  $("closer").addEventListener("click", () => move(0, 0.5));
+  $("wider").addEventListener("click", () => move(0, 2));
+  const keys = { ArrowLeft: [-0.1], ArrowRight: [0.1], "+": [0, 0.5], "-": [0, 2] };
+  $("charts").addEventListener("keydown", (event) => {
+    if (event.key in keys) {
+      event.preventDefault();
+      move(...keys[event.key]);
+    }
+  });
+}
+
+listen();
+start();

@@ -1,0 +1,77 @@
+// The samples as a table and as CSV.
+
+import { make } from "./tree.js";
+
+const MOST_ROWS = 500;
+
+/** Rows at the union of all times, newest last: [time, value of each series or null]. */
+export function rowsOf(series) {
+  const cursors = series.map(() => 0);
+  const rows = [];
+  for (;;) {
+    let next = Infinity;
+    series.forEach(({ t }, i) => {
+      if (cursors[i] < t.length) next = Math.min(next, t.array[cursors[i]]);
+    });
+    if (next === Infinity) return rows;
+    const row = [next];
+    series.forEach(({ t, values }, i) => {
+      const isHere = cursors[i] < t.length && t.array[cursors[i]] === next;
+      const value = isHere ? values.array[cursors[i]++] : null;
+      row.push(Number.isNaN(value) ? null : value);
+    });
+    rows.push(row);
+  }
+}
+
+/** The samples as CSV, times as ISO. */
+export function csvOf(series) {
+  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const heading = ({ key, about }) => quote(about?.units ? `${key} [${about.units}]` : key);
+  const lines = rowsOf(series).map(([t, ...values]) =>
+    [new Date(t * 1000).toISOString(), ...values.map((v) => (v === null ? "" : quote(String(v))))].join(","),
+  );
+  return ["time", ...series.map(heading)].join(",") + "\n" + lines.map((line) => `${line}\n`).join("");
+}
+
+/** Offer the samples as a file. */
+export function downloadCsv(series) {
+  const link = make("a", {
+    href: URL.createObjectURL(new Blob([csvOf(series)], { type: "text/csv" })),
+    download: "sisock.csv",
+  });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/** Show the newest samples; those that may still change are marked. */
+export function showTable(element, series, { start, end }) {
+  const all = rowsOf(series).filter(([t]) => t >= start && t < end);
+  const head = make("tr", {}, make("th", { scope: "col" }, "time (UTC)"));
+  for (const { key, about } of series) {
+    head.append(make("th", { scope: "col" }, about?.units ? `${key} [${about.units}]` : key));
+  }
+  const untils = series.map(({ finalizedUntil }) => finalizedUntil ?? Infinity);
+  const body = all.slice(-MOST_ROWS).reverse().map(([t, ...values]) => {
+    const row = make("tr", {}, make("th", { scope: "row" }, new Date(t * 1000).toISOString()));
+    values.forEach((value, i) => {
+      const cell = make("td", {}, value === null ? "" : show(value));
+      if (t >= untils[i] && value !== null) {
+        cell.className = "open";
+        cell.title = "may still change";
+      }
+      row.append(cell);
+    });
+    return row;
+  });
+  const shown = Math.min(all.length, MOST_ROWS);
+  const caption = `${shown} of ${all.length} times, newest first; values in italics may still change`;
+  element.replaceChildren(
+    make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
+  );
+}
+
+/** A value as a person reads it. */
+export function show(value) {
+  return typeof value === "number" ? String(Number(value.toPrecision(8))) : String(value);
+}

@@ -1,0 +1,359 @@
+// Sisock in JavaScript. Times are in seconds: UNIX times, or zero and negative for before now.
+//
+//   import { connect } from "./sisock.js";
+//   const sisock = await connect({ secret });       // and url, user, realm, onState
+//   await sisock.nodes();                           // [{ name, description, features }]
+//   await sisock.fields("sensors");                 // { cpu_percent: { units, timeline, … }, … }
+//   const data = await sisock.get("sensors", ["cpu_percent"], -3600, 0, { minStride: 10 });
+//   data.cpu_percent;                               // { t, values (typed arrays), units, … }
+//   const stop = await sisock.watch("sensors", ({ t, values }) => console.log(t, values));
+//   sisock.onNodes((node, present) => console.log(node.name, present));
+//
+// It reconnects by itself. Errors are SisockError, whose message says what to do.
+
+import { Wampy } from "wampy";
+import { CborSerializer } from "wampy/CborSerializer.js";
+import { sign } from "wampy/wampcra.js";
+
+import { decode, joinPieces } from "./arrays.js";
+
+const PREFIX = "org.simonsobservatory.";
+const FIRST_DELAY = 0.5;
+const GROWTH = 1.6;
+const LONGEST_DELAY = 5;
+const CALL_SECONDS = 30;
+const WINDOW = 1 << 20;
+const WINDOW_MAX = 16 << 20;
+const ENLARGE_UNDER = 2;
+// Named, as wampy sends an undefined option as CBOR's undefined, for which the router hangs up.
+const SUBSCRIBE = { match: "exact", get_retained: false };
+const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
+
+/** What went wrong, as a sentence; `kind` is one word for programs. */
+export class SisockError extends Error {
+  constructor(kind, message) {
+    super(message);
+    this.name = "SisockError";
+    this.kind = kind;
+  }
+}
+
+/**
+ * Join the router; keeps trying while it cannot be reached.
+ * @param {object} options
+ * @param {string} options.secret of the user
+ * @param {string} [options.url] wss://host:port/ws; by default where the page came from
+ * @param {string} [options.user] WAMP user
+ * @param {string} [options.realm]
+ * @param {Function} [options.onState] called with { state: "joined" }, or { state: "waiting",
+ *   seconds, reason } before it tries again, or { state: "refused", reason }
+ * @param {Function} [options.ws] a WebSocket class, where there is no global one
+ * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong
+ */
+export async function connect(options) {
+  const sisock = new Sisock(options);
+  await sisock.join();
+  return sisock;
+}
+
+/** A connection to the router; made by `connect`. */
+export class Sisock {
+  #options;
+  #wamp = null;
+  #delay = FIRST_DELAY;
+  #timer = null;
+  #closed = false;
+  #waiting = [];
+  #subscriptions = new Set();
+
+  constructor(options) {
+    const where = globalThis.location;
+    const url = options.url ?? (where && `${where.protocol.replace("http", "ws")}//${where.host}/ws`);
+    this.#options = { user: "simonsobs", realm: "sisock", onState: () => {}, ...options, url };
+  }
+
+  /** Resolves once joined, also by a later try. */
+  join() {
+    const joined = new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    this.#try();
+    return joined;
+  }
+
+  /** End the connection for good. */
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#wamp?.disconnect();
+    this.#wamp = null;
+  }
+
+  async #try() {
+    const { url, user, realm, secret, ws } = this.#options;
+    // Wampy leaves a connection that closes before it is signed in without an answer.
+    let closed;
+    const ended = new Promise((_, reject) => (closed = reject));
+    ended.catch(() => {});
+    const wamp = new Wampy(url, {
+      realm,
+      authid: user,
+      authmethods: ["wampcra"],
+      authMode: "auto",
+      authPlugins: { wampcra: sign(secret) },
+      autoReconnect: false,
+      uriValidation: "loose", // strict refuses names that the protocol allows
+      serializer: new CborSerializer(),
+      onClose: () => {
+        closed(new Error("closed"));
+        this.#lost(wamp, "the connection to the router was lost");
+      },
+      ...(ws ? { ws } : {}),
+    });
+    try {
+      await within(Promise.race([wamp.connect(), ended]), "the router", null);
+    } catch (error) {
+      if (error.kind === "timeout") wamp.disconnect();
+      const refusal = String(error.errorUri ?? "");
+      if (REFUSALS.test(refusal)) return this.#refused(refusal);
+      return this.#retry(`the router at ${url} cannot be reached`);
+    }
+    if (this.#closed) return wamp.disconnect();
+    this.#wamp = wamp;
+    this.#delay = FIRST_DELAY;
+    await Promise.all([...this.#subscriptions].map((each) => this.#subscribeNow(each)));
+    if (this.#wamp !== wamp) return;
+    this.#options.onState({ state: "joined" });
+    for (const { resolve } of this.#waiting.splice(0)) resolve(this);
+  }
+
+  #refused(uri) {
+    const reason = `the router refuses the user ${this.#options.user} with this secret (${uri})`;
+    this.#closed = true;
+    this.#options.onState({ state: "refused", reason });
+    const error = new SisockError("refused", reason);
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  #lost(wamp, reason) {
+    if (wamp !== this.#wamp || this.#closed) return;
+    this.#wamp = null;
+    this.#retry(reason);
+  }
+
+  #retry(reason) {
+    if (this.#closed) return;
+    const seconds = this.#delay * (0.5 + Math.random() / 2);
+    this.#delay = Math.min(this.#delay * GROWTH, LONGEST_DELAY);
+    this.#options.onState({ state: "waiting", seconds, reason });
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#try(), seconds * 1000);
+  }
+
+  async #call(tail, args, kwargs = {}, onProgress = null, signal = null) {
+    const wamp = this.#wamp;
+    if (!wamp) throw new SisockError("unreachable", "the router is not there; trying again by itself");
+    const options = onProgress ? { progress_callback: ({ argsList }) => onProgress(argsList[0]) } : {};
+    const answer = wamp.call(PREFIX + tail, { argsList: args, argsDict: kwargs }, options);
+    const { reqId } = wamp.getOpStatus();
+    try {
+      return (await within(answer, tail, signal)).argsList?.[0];
+    } catch (error) {
+      if (error.kind === "timeout" || error.name === "AbortError") cancelQuietly(wamp, reqId);
+      throw translate(error, tail);
+    }
+  }
+
+  /** The data nodes that are there: [{ name, description, features }], by name. */
+  async nodes() {
+    const listed = await this.#call("consumer.get_data_node", []);
+    return listed.map(asNode).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** What a node says of its fields: name → { description, units, type, timeline, interval }. */
+  async fields(node, start = 1, end = 0) {
+    const [fields, timelines] = await this.#call(`consumer.${node}.get_fields`, [start, end]);
+    for (const about of Object.values(fields)) {
+      about.interval = timelines[about.timeline]?.interval ?? null;
+    }
+    return fields;
+  }
+
+  /**
+   * Samples: field → { t, values, finalizedUntil, units, description, … }, typed arrays.
+   * @param {string} node
+   * @param {string[]} fields
+   * @param {number} start
+   * @param {number} end
+   * @param {object} [options] minStride in seconds, maxPoints, signal (an AbortSignal)
+   */
+  async get(node, fields, start, end, { minStride = null, maxPoints = null, signal = null } = {}) {
+    const [nodes, known] = await Promise.all([this.nodes(), this.fields(node)]);
+    const features = nodes.find(({ name }) => name === node)?.features ?? [];
+    const unknown = fields.find((name) => !(name in known));
+    if (unknown !== undefined) throw new SisockError("field", `${node} has no field ${unknown}`);
+    const asked = Object.fromEntries(fields.map((name) => [name, known[name]]));
+    const keywords = features.includes("binary") ? { encoding: "binary" } : {};
+    if (maxPoints !== null && features.includes("max_points")) keywords.max_points = maxPoints;
+    const args = minStride === null ? [] : [minStride];
+    const call = (from, to, more, onProgress) =>
+      this.#call(
+        `consumer.${node}.get_data`,
+        [fields, from, to, ...args],
+        { ...keywords, ...more },
+        onProgress,
+        signal,
+      );
+    const pieces =
+      features.includes("progressive") && !("max_points" in keywords)
+        ? await inWindows(call, start, end, minStride !== null)
+        : [notFalse(await call(start, end, {}, null))];
+    return joinPieces(pieces, asked);
+  }
+
+  /** Call back with { t, timeline, values } for each new sample of a node; gives a function that ends it. */
+  watch(node, callback) {
+    return this.#subscribe(`consumer.${node}.data`, (reply) => {
+      for (const sample of liveSamples(reply)) callback(sample);
+    });
+  }
+
+  /** Call back with (node, present) when a node comes or goes; gives a function that ends it. */
+  async onNodes(callback) {
+    const stops = await Promise.all(
+      [true, false].map((present) =>
+        this.#subscribe(`consumer.data_node_${present ? "added" : "subtracted"}`, (node) =>
+          callback(asNode(node), present),
+        ),
+      ),
+    );
+    return () => stops.forEach((stop) => stop());
+  }
+
+  async #subscribe(tail, handler) {
+    const subscription = { tail, handler: ({ argsList }) => handler(argsList[0]) };
+    this.#subscriptions.add(subscription);
+    if (this.#wamp) await this.#subscribeNow(subscription);
+    return () => {
+      this.#subscriptions.delete(subscription);
+      subscription.handler = () => {};
+      const key = `${PREFIX}${tail}-${JSON.stringify(SUBSCRIBE)}`;
+      this.#wamp?.unsubscribe(key, subscription.wampHandler).catch(() => {});
+    };
+  }
+
+  async #subscribeNow(subscription) {
+    subscription.wampHandler = (event) => subscription.handler(event);
+    try {
+      await this.#wamp?.subscribe(PREFIX + subscription.tail, subscription.wampHandler, SUBSCRIBE);
+    } catch {
+      // The connection is lost; the next one subscribes again.
+    }
+  }
+}
+
+/** Window after window, two under way at most; a larger one while they come fast (PROTOCOL.md). */
+async function inWindows(call, start, end, isThinned) {
+  const pieces = [];
+  const underway = [];
+  const after = {};
+  let size = WINDOW;
+  let following = { start, end };
+  while (following || underway.length) {
+    if (following) {
+      const more = { window: size, ...(Object.keys(after).length ? { after } : {}) };
+      const window = openWindow(call, following, more);
+      underway.push(window);
+      const head = notFalse(await window.first);
+      following = "next" in head ? { start: head.next, end: head.end } : null;
+    }
+    if (underway.length === 2 || !following || isThinned) {
+      const window = underway.shift();
+      const began = window.began;
+      for (const piece of await window.all) {
+        pieces.push(piece);
+        if (isThinned) noteLastTimes(piece, after);
+      }
+      if (performance.now() - began < ENLARGE_UNDER * 1000) size = Math.min(size * 4, WINDOW_MAX);
+    }
+  }
+  return pieces;
+}
+
+function openWindow(call, { start, end }, more) {
+  const pieces = [];
+  let gotFirst, failed;
+  const first = new Promise((resolve, reject) => ([gotFirst, failed] = [resolve, reject]));
+  const take = (piece) => {
+    pieces.push(piece);
+    gotFirst(piece);
+  };
+  const all = call(start, end, more, take).then((last) => {
+    take(last);
+    return pieces;
+  });
+  all.catch(failed);
+  first.catch(() => {});
+  return { first, all, began: performance.now() };
+}
+
+function noteLastTimes(piece, after) {
+  for (const [name, line] of Object.entries(piece.timeline)) {
+    const t = decode(line.t, "number");
+    if (t.length) after[name] = t[t.length - 1];
+  }
+}
+
+function notFalse(reply) {
+  if (reply === false) {
+    throw new SisockError("too_large", "the reply is too large for this node: ask for less time");
+  }
+  return reply;
+}
+
+function asNode({ name, description, features }) {
+  return { name, description: description ?? "", features: features ?? [] };
+}
+
+function liveSamples({ data, timeline }) {
+  const samples = [];
+  for (const [name, line] of Object.entries(timeline)) {
+    Array.from(line.t).forEach((t, i) => {
+      const own = Object.entries(data).filter(([, values]) => values.length === line.t.length);
+      samples.push({ t, timeline: name, values: Object.fromEntries(own.map(([f, v]) => [f, v[i]])) });
+    });
+  }
+  return samples.sort((a, b) => a.t - b.t);
+}
+
+function within(promise, what, signal) {
+  return new Promise((resolve, reject) => {
+    const late = new SisockError("timeout", `${what} was not answered in ${CALL_SECONDS} s`);
+    const timer = setTimeout(() => reject(late), CALL_SECONDS * 1000);
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+function cancelQuietly(wamp, reqId) {
+  try {
+    wamp.cancel(reqId);
+  } catch {
+    // The call has ended meanwhile.
+  }
+}
+
+function translate(error, tail) {
+  if (error instanceof SisockError || error.name === "AbortError") return error;
+  const uri = String(error.errorUri ?? "");
+  const text = (error.argsList ?? []).join(" ");
+  const node = tail.split(".")[1];
+  if (uri.endsWith("no_such_procedure")) {
+    return tail === "consumer.get_data_node"
+      ? new SisockError("hub", "no hub is on the router")
+      : new SisockError("node", `the data node ${node} is not there`);
+  }
+  if (uri.endsWith("invalid_argument")) return new SisockError("argument", text);
+  if (uri.endsWith("node_failed")) return new SisockError("node_failed", `${node} failed: ${text}`);
+  if (uri.endsWith("canceled")) return new SisockError("node", `${node} went away`);
+  if (!uri) return new SisockError("unreachable", "the connection to the router was lost");
+  return new SisockError("other", `${uri} ${text}`);
+}

@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { decode, join, joinPieces } from "../arrays.js";
+
+const bytes = (array) => {
+  // As they come: in the middle of a message, at an odd offset.
+  const message = new Uint8Array(array.byteLength + 3);
+  message.set(new Uint8Array(array.buffer), 3);
+  return message.subarray(3);
+};
+
+const TYPES = { "<f8": Float64Array, "<f4": Float32Array, "<i4": Int32Array, "<i2": Int16Array, "|i1": Int8Array, "<u4": Uint32Array, "<u2": Uint16Array, "|u1": Uint8Array };
+
+for (const [dtype, Type] of Object.entries(TYPES)) {
+  test(`bytes of ${dtype} become a ${Type.name} of the same values`, () => {
+    const sent = Type.from([1, 2, 100]);
+    assert.deepEqual(decode({ dtype, values: bytes(sent) }, "number"), sent);
+  });
+}
+
+test("64-bit integers and booleans become what a page can count and show with", () => {
+  const big = BigInt64Array.from([-5n, 2n ** 40n]);
+  assert.deepEqual(decode({ dtype: "<i8", values: bytes(big) }, "number"), Float64Array.from([-5, 2 ** 40]));
+  const flags = Uint8Array.from([1, 0]);
+  assert.deepEqual(decode({ dtype: "|b1", values: bytes(flags) }, "bool"), [true, false]);
+});
+
+test("a missing number in a list is NaN, a missing string null", () => {
+  assert.deepEqual(decode([1, null], "number"), Float64Array.from([1, NaN]));
+  assert.deepEqual(decode(["a", null], "string"), ["a", null]);
+});
+
+test("an array that is not in the protocol is refused", () => {
+  assert.throws(() => decode({ dtype: ">f8", values: new Uint8Array(8) }, "number"), /protocol/);
+  assert.throws(() => decode("text", "number"), /protocol/);
+});
+
+test("parts of different types join as floats", () => {
+  const joined = join([Int16Array.from([1]), Float64Array.from([NaN])]);
+  assert.deepEqual(joined, Float64Array.from([1, NaN]));
+  assert.deepEqual(join([["a"], [null]]), ["a", null]);
+});
+
+test("pieces join to one series a field, with what the node says of it", () => {
+  const fields = { x: { timeline: "a", type: "number", units: "K" }, none: { timeline: "b", type: "number" } };
+  const piece = (t, x, until) => ({ data: { x, none: [] }, timeline: { a: { t, finalized_until: until } } });
+  const data = joinPieces([piece([1, 2], [10, null], 5), piece([3], [30], null)], fields);
+  assert.deepEqual(data.x.t, Float64Array.from([1, 2, 3]));
+  assert.deepEqual(data.x.values, Float64Array.from([10, NaN, 30]));
+  assert.equal(data.x.finalizedUntil, 5);
+  assert.equal(data.x.units, "K");
+  assert.equal(data.none.t.length, 0);
+});
+
+test("a reply whose lengths differ is refused", () => {
+  const piece = { data: { x: [1] }, timeline: { a: { t: [1, 2] } } };
+  assert.throws(() => joinPieces([piece], { x: { timeline: "a", type: "number" } }), /1 values for 2/);
+});

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { align, firstFrom, visible } from "../page/curves.js";
+import { DEFAULTS, formatState, intervalOf, parseState, splitKey } from "../page/state.js";
+import { Growing } from "../page/store.js";
+import { csvOf, rowsOf } from "../page/table.js";
+
+test("a state goes into the address and comes back", () => {
+  const states = [
+    { ...DEFAULTS, series: ["a::x", "b::y z&=#"] },
+    { ...DEFAULTS, last: null, from: 1500000000.5, to: 1500000100, live: false, stack: true, table: true },
+  ];
+  for (const state of states) assert.deepEqual(parseState(formatState(state)), state);
+});
+
+test("an odd address is the default view", () => {
+  for (const odd of ["", "?last=-5&s=nothing", "?from=5&to=1", "?from=x&to=y", "?last=x"]) {
+    assert.deepEqual(parseState(odd), DEFAULTS);
+  }
+});
+
+test("the last hour ends now", () => {
+  assert.deepEqual(intervalOf(DEFAULTS, 10000), { start: 6400, end: 10000 });
+  assert.deepEqual(splitKey("node::a::b"), { node: "node", field: "a::b" });
+});
+
+test("what is drawn keeps every bucket's smallest and largest at their own times", () => {
+  const n = 100000;
+  const t = Float64Array.from({ length: n }, (_, i) => i);
+  const values = Float64Array.from({ length: n }, (_, i) => Math.sin(i / 50));
+  values[54321] = 99;
+  values[12345] = -99;
+  const { x, y } = visible(t, values, 0, n, 500, 1);
+  assert.ok(x.length < 5 * 501);
+  assert.equal(y[x.indexOf(54321)], 99);
+  assert.equal(y[x.indexOf(12345)], -99);
+  for (let i = 1; i < x.length; i += 1) assert.ok(x[i] > x[i - 1]);
+  assert.deepEqual([x[0], x.at(-1)], [0, n - 1]);
+});
+
+test("gaps and missing values stay visible, long curve or short", () => {
+  for (const pixels of [10, 10000]) {
+    const t = Float64Array.from({ length: 1000 }, (_, i) => (i < 500 ? i : i + 100));
+    const values = Float64Array.from(t, (v, i) => (i === 250 ? NaN : v));
+    const { x, y } = visible(t, values, 0, 2000, pixels, 1);
+    const holes = x.filter((_, i) => y[i] === null);
+    assert.deepEqual(holes, [250, 549.5]);
+  }
+});
+
+test("the drawn part goes one sample beyond each edge", () => {
+  const t = Float64Array.from([0, 1, 2, 3, 4, 5]);
+  assert.deepEqual(visible(t, t, 1.5, 3.5, 100, 1).x, [1, 2, 3, 4]);
+  assert.equal(firstFrom(t, 2), 2);
+  assert.equal(firstFrom(t, 99), 6);
+});
+
+test("curves of different times share an axis without gaps of their own making", () => {
+  const aligned = align([{ x: [1, 3], y: [10, null] }, { x: [2, 3], y: [20, 30] }]);
+  assert.deepEqual(aligned, [[1, 2, 3], [10, undefined, null], [undefined, 20, 30]]);
+});
+
+test("live samples are added without losing any", () => {
+  const growing = new Growing(Float64Array.from([0]));
+  for (let i = 1; i < 1000; i += 1) growing.push(i);
+  growing.push(null);
+  assert.equal(growing.array.length, 1001);
+  assert.ok(Number.isNaN(growing.array.at(-1)));
+  assert.equal(growing.array[999], 999);
+});
+
+const series = (key, units, t, values) => ({ key, about: { units }, t: new Growing(Float64Array.from(t)), values: new Growing(values) });
+
+test("table and CSV have a row for each time at which any field has a sample", () => {
+  const both = [
+    series("n::a", "K", [0, 1], Float64Array.from([1.5, NaN])),
+    series('n::"b"', null, [1, 2], ["x,y", null]),
+  ];
+  assert.deepEqual(rowsOf(both), [[0, 1.5, null], [1, null, "x,y"], [2, null, null]]);
+  assert.equal(
+    csvOf(both),
+    'time,n::a [K],"n::""b"""\n1970-01-01T00:00:00.000Z,1.5,\n1970-01-01T00:00:01.000Z,,"x,y"\n1970-01-01T00:00:02.000Z,,\n',
+  );
+});

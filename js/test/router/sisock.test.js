@@ -1,0 +1,92 @@
+// Against a real router with the nodes that tests/browser/test_javascript.py starts.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import websocket from "websocket";
+
+import { connect } from "../../sisock.js";
+
+const { SISOCK_URL: url, SISOCK_SECRET: secret } = process.env;
+const START = 1.5e9;
+const options = { url, secret, ws: websocket.w3cwebsocket };
+let sisock;
+
+before(async () => (sisock = await connect(options)));
+after(() => sisock.close());
+
+const fails = (promise, kind) => assert.rejects(promise, (error) => error.kind === kind && error.message.length > 10);
+
+test("nodes are listed by name with their features", async () => {
+  const nodes = await sisock.nodes();
+  const names = nodes.map(({ name }) => name);
+  assert.deepEqual(names, ["js_big", "js_odd", "js_ticker"]);
+  assert.deepEqual(nodes[2].features, ["binary", "progressive", "live"]);
+});
+
+test("fields come with units, timeline and interval", async () => {
+  const { count } = await sisock.fields("js_ticker");
+  assert.deepEqual(
+    [count.units, count.timeline, count.type, count.interval],
+    ["1", "js_ticker", "number", 0.1],
+  );
+});
+
+test("two million samples come as typed arrays, whole and in order", async () => {
+  const { f8, f4, i4, b1 } = await sisock.get("js_big", ["f8", "f4", "i4", "b1"], START, START + 2000);
+  assert.equal(f8.t.length, 2_000_000);
+  assert.ok(f8.values instanceof Float64Array && f4.values instanceof Float32Array && i4.values instanceof Int32Array);
+  for (let i = 0; i < 2_000_000; i += 997) {
+    assert.equal(f8.t[i], START + i / 1000);
+    assert.ok(Math.abs(f8.values[i] - Math.sin(i / 1e4)) < 1e-15);
+    assert.equal(i4.values[i], i - 1000);
+    assert.equal(b1.values[i], i % 3 === 0);
+  }
+});
+
+test("the interval is half-open and minStride exact over windows", async () => {
+  const { i4 } = await sisock.get("js_big", ["i4"], START + 1, START + 1.002);
+  assert.deepEqual(i4.values, Int32Array.from([0, 1]));
+  const thin = (await sisock.get("js_big", ["f4"], START, START + 2000, { minStride: 0.0045 })).f4.t;
+  assert.equal(thin.length, 400_000);
+  for (let i = 1; i < thin.length; i += 1) assert.ok(thin[i] - thin[i - 1] >= 0.0045);
+});
+
+test("missing values and other types", async () => {
+  const data = await sisock.get("js_odd", ["nan", "text", "flag", "count", "empty"], START, START + 5);
+  assert.deepEqual(data.nan.values, Float64Array.from([1, NaN, NaN, NaN, 5]));
+  assert.deepEqual(data.text.values, ["a", null, "ü", "", "e"]);
+  assert.deepEqual(data.flag.values, [true, null, false, true, true]);
+  assert.deepEqual(data.count.values, Float64Array.from([1, NaN, 3, 4, 5]));
+  assert.equal(data.empty.t.length, 0);
+  assert.equal(data.nan.finalizedUntil, START + 3);
+});
+
+test("each error is a sentence with a kind", async () => {
+  await fails(sisock.get("js_odd", ["typo"], START, START + 5), "field");
+  await fails(sisock.get("js_odd", ["fails"], START, START + 5), "node_failed");
+  await fails(sisock.get("js_odd", ["nan"], 5, 2), "argument");
+  await fails(sisock.fields("nowhere"), "node");
+  await fails(connect({ ...options, secret: "wrong" }), "refused");
+});
+
+test("a request can be given up, and the next one is answered", async () => {
+  const abort = new AbortController();
+  const given = sisock.get("js_odd", ["slow"], START, START + 5, { signal: abort.signal });
+  setTimeout(() => abort.abort(), 300);
+  await assert.rejects(given, { name: "AbortError" });
+  assert.equal((await sisock.get("js_odd", ["nan"], START, START + 5)).nan.t.length, 5);
+});
+
+test("live samples come in order until the watching ends", async () => {
+  const times = [];
+  let enough;
+  const done = new Promise((resolve) => (enough = resolve));
+  const stop = await sisock.watch("js_ticker", ({ t, values }) => {
+    assert.ok("count" in values);
+    if (times.push(t) === 10) enough();
+  });
+  await done;
+  stop();
+  assert.deepEqual(times, [...times].sort((a, b) => a - b));
+});

@@ -1,0 +1,163 @@
+"""Headless Chromium on the page that the router serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from sisock.client import Client
+from sisock.testing import RouterProcess, wait_until
+from tests.conftest import TOP, Program, wait_for_nodes
+
+PICTURES = TOP / ".artefacts"
+"""Screenshots, to be looked at; not in git."""
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    " --disable-background-networking --disable-component-update --ignore-certificate-errors"
+    " --disable-dev-shm-usage --lang=en-GB"
+)
+
+
+class Page:
+    """One tab on the page."""
+
+    def __init__(self, browser: webdriver.Chrome, router: RouterProcess) -> None:
+        self.browser = browser
+        self.router = router
+
+    @property
+    def secret(self) -> str:
+        """The consumer's secret of this router."""
+        return self.router.home.secret_file("simonsobs").read_text().strip()
+
+    def open(self, query: str = "", secret: str | None = None, anew: bool = True) -> None:
+        """Open the page, by the link that carries the secret unless another is given."""
+        link = f"#secret={self.secret if secret is None else secret}" if secret != "" else ""
+        if anew:
+            self.browser.get("about:blank")
+        self.browser.get(f"https://localhost:{self.router.port}/{query}{link}")
+
+    def element(self, name: str) -> Any:
+        """The element of this id."""
+        return self.browser.find_element("id", name)
+
+    def text(self, name: str) -> str:
+        """The text of the element of this id."""
+        return self.run("return document.getElementById(arguments[0]).textContent", name)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Run JavaScript in the page."""
+        return self.browser.execute_script(script, *arguments)
+
+    def wait(self, condition: Any, what: str, seconds: float = 30) -> Any:
+        """Poll until a condition holds; a picture is taken if it does not."""
+        try:
+            return wait_until(condition, seconds, what)
+        except TimeoutError as error:
+            self.picture("failed")
+            raise AssertionError(
+                f"{error}; page says: {self.text('connection')} | "
+                f"{self.text('message')} | {self.text('legend')}"
+            ) from None
+
+    def wait_until_connected(self, seconds: float = 30) -> None:
+        """Wait until the page says so."""
+        self.wait(lambda: self.text("connection") == "connected", "the connection", seconds)
+
+    def counts(self) -> dict[str, int]:
+        """Number of samples of each chosen field."""
+        return self.run(
+            "return Object.fromEntries([...document.querySelectorAll('#legend li')]"
+            ".map((li) => [li.dataset.key, Number(li.dataset.count)]))"
+        )
+
+    def legend(self, key: str) -> tuple[str, str]:
+        """Class and text of a field's line in the legend."""
+        return tuple(
+            self.run(
+                "const li = [...document.querySelectorAll('#legend li')]"
+                ".find((each) => each.dataset.key === arguments[0]);"
+                "return li ? [li.className, li.textContent] : ['', '']",
+                key,
+            )
+        )
+
+    def nodes(self) -> list[str]:
+        """Names of the nodes that are shown as being there."""
+        return self.run(
+            "return [...document.querySelectorAll('#nodes details:not(.gone)')]"
+            ".map((each) => each.dataset.node)"
+        )
+
+    def picture(self, name: str) -> Path:
+        """Take a screenshot."""
+        PICTURES.mkdir(exist_ok=True)
+        path = PICTURES / f"{name}.png"
+        self.browser.save_screenshot(str(path))
+        return path
+
+    def errors(self) -> list[str]:
+        """What the browser's console complained of."""
+        return [
+            entry["message"]
+            for entry in self.browser.get_log("browser")
+            if entry["level"] == "SEVERE" and "WebSocket" not in entry["message"]
+        ]
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: Any) -> Iterator[webdriver.Chrome]:
+    """One Chromium for all tests."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    downloads = tmp_path_factory.mktemp("downloads")
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(flag)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver.downloads = downloads
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, router: RouterProcess) -> Iterator[Page]:
+    """A fresh tab, in which no error may have been logged at the end."""
+    browser.set_window_size(1280, 900)
+    browser.switch_to.new_window("tab")
+    tab = Page(browser, router)
+    yield tab
+    errors = tab.errors()
+    browser.get("about:blank")
+    for handle in browser.window_handles[1:]:
+        browser.switch_to.window(handle)
+        browser.close()
+    browser.switch_to.window(browser.window_handles[0])
+    assert errors == []
+
+
+@pytest.fixture(scope="session")
+def serve(router: RouterProcess, tmp_path_factory: Any) -> Iterator[Any]:
+    """Start nodes that stay for the session, each once."""
+    programs: dict[str, Program] = {}
+
+    def start(*command: str, name: str) -> str:
+        if name not in programs:
+            log = tmp_path_factory.mktemp("node") / "log"
+            words = [str(TOP / command[0]), *command[1:], "--name", name]
+            programs[name] = Program(words, router.environ("server"), log)
+            with Client(router.settings()) as client:
+                wait_for_nodes(client, name)
+        return name
+
+    yield start
+    for program in programs.values():
+        program.end()

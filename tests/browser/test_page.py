@@ -1,0 +1,256 @@
+"""The page in a browser: what a scientist sees and does."""
+
+import csv
+import statistics
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.nodes import START
+
+WEEKS = "from=1499990400&to=1501200000"
+TEMPERATURE = "page_weather::apex_temperature"
+WIND = "page_weather::apex_windspeed"
+
+
+@pytest.fixture
+def weather(serve):
+    return serve("data_nodes/weather.py", name="page_weather")
+
+
+@pytest.fixture
+def sensors(serve):
+    return serve("data_nodes/sensors.py", name="page_sensors")
+
+
+def address(page):
+    return parse_qs(urlsplit(page.browser.current_url).query)
+
+
+def test_the_link_connects_and_leaves_the_secret_nowhere(page, weather):
+    page.open()
+    page.wait_until_connected()
+    assert "secret" not in page.browser.current_url
+    assert page.secret not in page.router.log
+    page.wait(lambda: weather in page.nodes(), "the node in the list")
+    page.picture("connected")
+
+
+def test_the_secret_is_asked_for_once_and_kept_for_the_tab(page, weather):
+    page.open(secret="")
+    field = page.element("secret")
+    page.wait(field.is_displayed, "the question for the secret")
+    field.send_keys(page.secret, Keys.ENTER)
+    page.wait_until_connected()
+    page.open(secret="", anew=False)
+    page.wait_until_connected()
+
+
+def test_a_wrong_secret_is_said_and_asked_for_again(page, weather):
+    page.open(secret="wrong")
+    page.wait(lambda: "refuses" in page.text("message"), "the refusal")
+    page.picture("wrong-secret")
+    page.element("secret").send_keys(page.secret, Keys.ENTER)
+    page.wait_until_connected()
+    assert "refuses" not in page.text("message")
+
+
+def test_two_weeks_are_plotted_and_a_dragged_range_is_fetched_anew(page, weather):
+    page.open(f"?s={TEMPERATURE}&s={WIND}&{WEEKS}")
+    page.wait(lambda: page.counts() == {TEMPERATURE: 332, WIND: 19804}, "all samples")
+    page.picture("two-weeks")
+    over = page.browser.find_element("css selector", ".u-over")
+    width = over.size["width"]
+    ActionChains(page.browser).move_to_element_with_offset(
+        over, -width // 4, 0
+    ).click_and_hold().move_by_offset(width // 4, 0).release().perform()
+    page.wait(lambda: page.counts()[TEMPERATURE] < 120, "the samples of the part")
+    zoomed = address(page)
+    start, end = float(zoomed["from"][0]), float(zoomed["to"][0])
+    assert start == pytest.approx(1499990400 + 1209600 / 4, abs=9000)
+    assert end == pytest.approx(1499990400 + 1209600 / 2, abs=9000)
+    assert page.counts()[TEMPERATURE] == pytest.approx((end - start) / 3600, abs=6)
+    page.picture("zoomed")
+
+
+def test_fields_are_ticked_and_the_view_is_restored_in_a_second_tab(page, weather):
+    page.open(f"?{WEEKS}")
+    page.wait_until_connected()
+    page.wait(lambda: weather in page.nodes(), "the node")
+    page.run(f"document.querySelector('[data-node={weather}]').open = true")
+    box = f"[data-key='{TEMPERATURE}']"
+    page.wait(lambda: page.browser.find_elements("css selector", f"#nodes {box}"), "its fields")
+    page.browser.find_element("css selector", f"#nodes {box}").click()
+    page.element("stack").click()
+    page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the samples")
+    link = page.browser.current_url
+    assert address(page)["s"] == [TEMPERATURE]
+    page.browser.switch_to.new_window("tab")
+    page.browser.get(f"{link}#secret={page.secret}")
+    page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the same in the second tab")
+    assert page.element("stack").is_selected()
+
+
+def test_live_samples_grow_and_stop_when_told_to(page, sensors):
+    key = f"{sensors}::cpu_percent"
+    page.open(f"?s={key}&last=600")
+    page.wait(lambda: page.counts().get(key, 0) > 0, "the first samples")
+    before = page.counts()[key]
+    page.wait(lambda: page.counts()[key] >= before + 2, "further samples")
+    page.picture("live")
+    page.element("live").click()
+    assert address(page)["live"] == ["0"]
+
+
+def test_a_node_that_is_killed_stays_greyed_and_comes_back(page, router, start):
+    first = start(router, "tests/nodes.py", "ticker", "--name", "page_killed")
+    first.wait_for("is in the hub's list")
+    key = "page_killed::count"
+    page.open(f"?s={key}&last=600")
+    page.wait(lambda: page.counts().get(key, 0) > 0, "the samples")
+    first.end()
+    page.wait(lambda: page.legend(key)[0] == "gone", "the greyed curve")
+    assert page.counts()[key] > 0
+    assert "page_killed is gone" in page.text("message")
+    assert "page_killed" not in page.nodes()
+    page.picture("node-gone")
+    start(router, "tests/nodes.py", "ticker", "--name", "page_killed")
+    page.wait(lambda: page.legend(key)[0] == "", "the curve of the new node")
+    before = page.counts()[key]
+    page.wait(lambda: page.counts()[key] > before, "its live samples")
+
+
+def test_the_page_survives_a_restart_of_the_router(browser, own_router, start):
+    from tests.browser.conftest import Page
+
+    node = start(own_router, "tests/nodes.py", "ticker", "--name", "page_restart")
+    node.wait_for("is in the hub's list")
+    page = Page(browser, own_router)
+    key = "page_restart::count"
+    page.open(f"?s={key}&last=600")
+    page.wait(lambda: page.counts().get(key, 0) > 0, "the samples")
+    own_router.stop()
+    page.wait(lambda: "trying again in" in page.text("connection"), "notice of the loss")
+    page.picture("router-gone")
+    own_router.start()
+    page.wait_until_connected()
+    before = page.counts()[key]
+    page.wait(lambda: page.counts()[key] > before, "live samples again")
+    browser.get("about:blank")
+
+
+def test_table_and_csv_hold_the_samples(page, weather):
+    page.open(f"?s={TEMPERATURE}&from=1500076800&to=1500163200&table=1")
+    page.wait(lambda: page.counts() == {TEMPERATURE: 24}, "a day of samples")
+    cells = page.run(
+        "return [...document.querySelectorAll('#table tbody tr')].map((r) => r.textContent)"
+    )
+    assert len(cells) == 24
+    assert cells[-1] == "2017-07-15T00:00:00.000Z-5.1"
+    page.picture("table")
+    page.element("csv").click()
+    file = page.browser.downloads / "sisock.csv"
+    page.wait(file.exists, "the file")
+    rows = list(csv.reader(file.open()))
+    assert rows[0] == ["time", f"{TEMPERATURE} [C]"]
+    assert rows[1] == ["2017-07-15T00:00:00.000Z", "-5.1"]
+    assert len(rows) == 25
+
+
+def test_samples_that_may_still_change_are_marked(page, serve):
+    serve("tests/nodes.py", "odd", name="page_odd")
+    page.open(f"?s=page_odd::nan&from={START}&to={START + 5}&table=1")
+    page.wait(lambda: page.counts() == {"page_odd::nan": 5}, "the samples")
+    marks = "return [...document.querySelectorAll('#table td')].map((c) => c.className)"
+    # The newest is first; that of second 3 is missing.
+    assert page.run(marks) == ["open", "", "", "", ""]
+
+
+def test_what_has_no_data_says_why(page, weather, serve):
+    serve("tests/nodes.py", "odd", name="page_odd")
+    keys = [f"{weather}::typo", TEMPERATURE, "nowhere::x", "page_odd::fails", "page_odd::empty"]
+    page.open("?" + "&".join(f"s={key}" for key in keys) + "&from=1500076800&to=1500163200")
+    page.wait(lambda: page.counts().get(TEMPERATURE) == 24, "what has data")
+    page.wait(lambda: "no field typo" in page.legend(keys[0])[1], "the wrong name")
+    assert "nowhere is not there" in page.legend(keys[2])[1]
+    page.wait(lambda: "OSError" in page.legend(keys[3])[1], "the failure")
+    page.picture("errors")
+
+
+def test_no_other_host_is_asked(page, weather):
+    page.open(f"?s={TEMPERATURE}&{WEEKS}")
+    page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the samples")
+    asked = page.run("return performance.getEntriesByType('resource').map((e) => e.name)")
+    assert asked
+    assert all(url.startswith(f"https://localhost:{page.router.port}/") for url in asked)
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (3840, 2160)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_readable_on_small_and_large_screens(page, weather, width, height, scheme):
+    page.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+    )
+    emulated = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", emulated)
+    try:
+        page.open(f"?s={TEMPERATURE}&s={WIND}&{WEEKS}&stack=1")
+        page.wait(lambda: page.counts() == {TEMPERATURE: 332, WIND: 19804}, "the samples")
+        page.picture(f"{width}-{scheme}")
+        assert page.run("return document.documentElement.scrollWidth") <= width
+        plot = page.run("return document.querySelector('.uplot').getBoundingClientRect().width")
+        assert width / 3 < plot <= width
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_it_can_be_used_by_keyboard(page, weather):
+    page.open(f"?s={TEMPERATURE}&{WEEKS}")
+    page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the samples")
+    page.run("document.getElementById('charts').focus()")
+    ActionChains(page.browser).send_keys("+").perform()
+    page.wait(lambda: page.counts()[TEMPERATURE] < 170, "the closer view")
+    ActionChains(page.browser).send_keys(Keys.ARROW_RIGHT).perform()
+    middle = (1499990400 + 1501200000) / 2 + 0.1 * 604800
+    shown = address(page)
+    assert (float(shown["from"][0]) + float(shown["to"][0])) / 2 == pytest.approx(middle, abs=2)
+    named = (
+        "return [...document.querySelectorAll('button, input, select')].filter((e) =>"
+        " !(e.labels?.length || e.ariaLabel || e.textContent.trim())).map((e) => e.id)"
+    )
+    assert page.run(named) == []
+
+
+def test_a_million_samples_are_plotted_and_moved_without_freezing(page, serve):
+    serve("tests/nodes.py", "big", name="page_big")
+    page.open(f"?s=page_big::f8&from={START}&to={START + 1000}")
+    page.wait(lambda: page.counts() == {"page_big::f8": 1_000_000}, "a million samples", 60)
+    page.picture("a-million")
+    page.run(
+        """
+        window.frames_ = [];
+        let last = performance.now();
+        const frame = (now) => {
+          window.frames_.push(now - last);
+          last = now;
+          requestAnimationFrame(frame);
+        };
+        requestAnimationFrame(frame);
+        document.getElementById("charts").focus();
+        """
+    )
+    for key in [Keys.ARROW_RIGHT, Keys.ARROW_LEFT] * 15:
+        ActionChains(page.browser, duration=0).send_keys(key).perform()
+    page.wait(lambda: page.counts() == {"page_big::f8": 1_000_000}, "all samples again", 60)
+    frames = page.run("return window.frames_")
+    ordered = sorted(frames)
+    print(
+        f"\na million samples, moved 30 times: {len(frames)} frames, median"
+        f" {statistics.median(frames):.0f} ms, p90 {ordered[int(len(ordered) * 0.9)]:.0f} ms,"
+        f" longest {ordered[-1]:.0f} ms"
+    )
+    assert len(frames) > 30
