@@ -14,7 +14,7 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, RegisterOptions, SessionDetails
 
 from sisock import transport
-from sisock.errors import NOT_A_SERVER, AuthenticationRejected, HubMissing, InvalidNodeName
+from sisock.errors import NOT_A_SERVER, AuthenticationRejected, InvalidNodeName, SisockError
 from sisock.logs import make_logger
 from sisock.protocol import (
     ERROR_INVALID_ARGUMENT,
@@ -47,7 +47,7 @@ class HubProcedures:
             if error.error == ERROR_NOT_AUTHORIZED:
                 raise AuthenticationRejected(NOT_A_SERVER) from None
             if error.error == ERROR_PROCEDURE_EXISTS:
-                raise HubMissing("another hub is on this router: one is enough") from None
+                raise SisockError("another hub is on this router: one is enough") from None
             raise
         await session.register(self.subtract, uri("data_node.subtract"), options=disclosed)
         await session.register(self._registry.nodes, uri("consumer.get_data_node"))
@@ -88,6 +88,8 @@ class HubProcedures:
 
 def _check_caller(session_id: int, details: CallDetails) -> int:
     """The caller's session as the router discloses it; the argument may only agree with it."""
+    if isinstance(session_id, float) and session_id.is_integer():
+        session_id = int(session_id)  # as JavaScript's encoders send a large one
     if isinstance(session_id, bool) or not isinstance(session_id, int):
         raise ApplicationError(ERROR_INVALID_ARGUMENT, "session_id must be a whole number")
     # A router of another installation may not disclose its callers: then there is no other word.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -48,14 +50,17 @@ class Sensors(sisock.LiveNode):
             },
             **{name: _entry(*about) for name, (_, *about) in found.items()},
         }
-        # The first call has nothing to compare with.
-        psutil.cpu_percent()
+        self._has_compared = False
 
     def read(self) -> dict[str, Any]:
-        """Read all figures; one that cannot be read is left out."""
+        """Read all figures; a group that cannot be read is left out."""
         values = {name: value for name, (value, *_) in self.read_hardware().items()}
         for group in (_read_cpu, _read_memory, _read_disk, _read_network):
-            values.update(group())
+            with suppress(OSError, AttributeError):
+                values.update(group())
+        if not self._has_compared:
+            # psutil compares with the call before, in the same thread: the first says nothing.
+            self._has_compared = values.pop("cpu_percent", None) is not None
         return {name: value for name, value in values.items() if name in self.fields}
 
     @staticmethod
@@ -65,11 +70,13 @@ class Sensors(sisock.LiveNode):
         for chip, readings in _ask("sensors_temperatures", {}).items():
             for index, reading in enumerate(readings):
                 where = f"{chip} {reading.label or index}"
-                found[_name("temp", where)] = (reading.current, f"temperature of {where}", "C")
+                name = _name("temp", where, index, found)
+                found[name] = (reading.current, f"temperature of {where}", "C")
         for chip, readings in _ask("sensors_fans", {}).items():
             for index, reading in enumerate(readings):
                 where = f"{chip} {reading.label or index}"
-                found[_name("fan", where)] = (reading.current, f"speed of fan {where}", "rpm")
+                name = _name("fan", where, index, found)
+                found[name] = (reading.current, f"speed of fan {where}", "rpm")
         battery = _ask("sensors_battery", None)
         if battery is not None:
             found["battery_percent"] = (battery.percent, "charge of the battery", "percent")
@@ -84,8 +91,10 @@ def _ask(function: str, nothing: Any) -> Any:
         return nothing
 
 
-def _name(kind: str, where: str) -> str:
-    return f"{kind}_{re.sub(r'[^a-z0-9]+', '_', where.lower()).strip('_')}"
+def _name(kind: str, where: str, index: int, taken: Container[str]) -> str:
+    name = f"{kind}_{re.sub(r'[^a-z0-9]+', '_', where.lower()).strip('_')}"
+    # Two drives of one kind have the same chip and label.
+    return f"{name}_{index}" if name in taken else name
 
 
 def _entry(description: str, units: str | None) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import sisock
+from sisock.logs import RepeatedWarning
 from sisock.thinning import mean_interval
 
 EXAMPLE_DATA = Path(__file__).parent.parent / "example_data"
@@ -58,6 +59,7 @@ class WeatherArchive(sisock.ArchiveNode):
         self._files: dict[str, DataFile] = {}
         # Requests come in several threads: a file is parsed by one of them.
         self._lock = threading.Lock()
+        self._warn = RepeatedWarning(self.log)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -88,7 +90,9 @@ class WeatherArchive(sisock.ArchiveNode):
 
     def read(self, field: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
         """Cut the interval out of the parsed file."""
-        file = self._files[field]
+        file = self._files.get(field)
+        if file is None:  # it went since the files were listed
+            return np.empty(0), np.empty(0)
         low, high = np.searchsorted(file.t, [start, end])
         return file.t[low:high], file.values[low:high]
 
@@ -105,7 +109,7 @@ class WeatherArchive(sisock.ArchiveNode):
                     unchanged = known is not None and known.stamp == stamp
                     files[name] = known if unchanged else self._parse(path, stamp)
                 except OSError as error:
-                    self.log.warn("{path} is left out: {error}", path=path, error=error)
+                    self._warn(f"{path} is left out: {error}")
             changed = any(
                 name not in files or not known.is_beginning_of(files[name])
                 for name, known in self._files.items()
@@ -118,11 +122,8 @@ class WeatherArchive(sisock.ArchiveNode):
     def _parse(self, path: Path, stamp: tuple[int, int, int]) -> DataFile:
         header, samples, malformed, first = parse_file(path)
         if malformed:
-            self.log.warn(
-                "{path}: {count} malformed lines are skipped, the first is line {first}",
-                path=path,
-                count=malformed,
-                first=first,
+            self._warn(
+                f"{path}: {malformed} malformed lines are skipped, the first is line {first}"
             )
         samples = samples[np.argsort(samples[:, 0], kind="stable")]
         return DataFile(stamp, *header, t=samples[:, 0].copy(), values=samples[:, 1].copy())

@@ -75,12 +75,16 @@ export function joinPieces(pieces, fields) {
   const data = {};
   for (const [name, about] of Object.entries(fields)) {
     const line = pieces.find((piece) => piece.follows)?.follows[name] ?? about.timeline;
-    const parts = pieces
-      .map((piece) => piece.data[name] ?? [])
-      .filter((part) => part.length !== 0)
-      .map((part) => decode(part, about.type));
-    const values = parts.length ? join(parts) : new Float64Array(0);
-    const t = parts.length ? lines[line] : new Float64Array(0);
+    const own = pieces.filter((piece) => line in piece.timeline);
+    const parts = own.map((piece) => decode(piece.data[name] ?? [], about.type));
+    const hasAny = parts.some((part) => part.length);
+    // A field that ends before the others of its timeline is empty in the pieces behind its end.
+    const counts = own.map((piece) => decode(piece.timeline[line].t, "number").length);
+    const missing = (count) =>
+      about.type === "number" ? new Float64Array(count).fill(NaN) : new Array(count).fill(null);
+    const filled = parts.map((part, i) => (part.length ? part : missing(counts[i])));
+    const values = hasAny ? join(filled) : new Float64Array(0);
+    const t = hasAny ? lines[line] : new Float64Array(0);
     if (t?.length !== values.length) {
       throw new Error(`${name} has ${values.length} values for ${t?.length ?? "no"} times`);
     }

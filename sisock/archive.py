@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,7 +68,10 @@ class ArchiveNode(DataNodeServer):
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Answer from `read`, one field after the other; all samples are final."""
+        """Answer from `read`, one field after the other.
+
+        All samples are final, but where one field of a timeline has none yet and others have.
+        """
         interval = check_interval(start, end)
         listed = self.list_fields(interval.start, interval.end)
         lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
@@ -78,7 +82,7 @@ class ArchiveNode(DataNodeServer):
         reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
         for line, samples_of in lines.items():
             t, merged = merge_timeline(samples_of)
-            reply["timeline"][line] = {"t": t, "finalized_until": None}
+            reply["timeline"][line] = {"t": t, "finalized_until": _final_until(samples_of)}
             reply["data"].update(merged)
             reply["follows"].update(dict.fromkeys(merged, line))
         return reply
@@ -97,3 +101,14 @@ class ArchiveNode(DataNodeServer):
                 self.name, name, f"read returned {len(t)} times, but {len(field_values)} values"
             )
         return t, field_values
+
+
+def _final_until(samples_of: Mapping[str, tuple[np.ndarray, Values]]) -> float | None:
+    """Until when a missing sample stays missing: files of one timeline grow one after the other."""
+    times = [t for t, _ in samples_of.values()]
+    filled = [t for t in times if len(t)]
+    if not filled or (len(filled) == len(times) and len({float(t[-1]) for t in times}) == 1):
+        return None
+    if len(filled) < len(times):
+        return float(min(t[0] for t in filled))
+    return math.nextafter(float(min(t[-1] for t in filled)), math.inf)

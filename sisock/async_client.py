@@ -87,9 +87,10 @@ class AsyncClient:
         self.timeout = timeout
         self._connection = RouterConnection(self.settings, self._joined, reactor=reactor)
         self._waiting: list[defer.Deferred] = []
-        self._subscriptions: dict[str, list[Callable[..., None]]] = {}
+        self._watches: set[_Watch] = set()
         self._running: defer.Deferred | None = None
         self._refused: BaseException | None = None
+        self._end_callbacks: list[Callable[[BaseException], None]] = []
         self._log = make_logger()
 
     async def connect(self) -> AsyncClient:
@@ -104,12 +105,24 @@ class AsyncClient:
             self._running = defer.ensureDeferred(self._connection.run())
             self._running.addBoth(self._ended)
             self._connection.on_failure = self._first_try_failed
-        await self._session()
+        try:
+            await self._session()
+        except SisockError:
+            await self.close()  # or it would go on trying behind its caller's back
+            raise
         return self
 
     async def close(self) -> None:
         """Say goodbye."""
         await self._connection.stop()
+        self._ended(None)
+
+    def on_end(self, callback: Callable[[BaseException], None]) -> None:
+        """Call back when the client has ended for good, with the reason."""
+        if self._refused is not None:
+            callback(self._refused)
+        else:
+            self._end_callbacks.append(callback)
 
     def _first_try_failed(self, error: SisockError) -> None:
         self._connection.on_failure = None
@@ -124,12 +137,14 @@ class AsyncClient:
             or RouterUnreachable("the client is closed")
         )
         self._tell_waiting()
+        callbacks, self._end_callbacks = self._end_callbacks, []
+        for callback in callbacks:
+            callback(self._refused)
 
     async def _joined(self, session: Session) -> None:
         self._connection.on_failure = None
-        for topic, handlers in self._subscriptions.items():
-            for handler in handlers:
-                await session.subscribe(handler, topic)
+        for watch in list(self._watches):
+            await watch.begin(session)
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:
@@ -239,6 +254,7 @@ class AsyncClient:
         """
         names = [fields] if isinstance(fields, str) else list(dict.fromkeys(fields))
         interval = to_sisock_time(start), to_sisock_time(end)
+        stride = None if min_stride is None else float(min_stride)
         found = await self._find(node)
         known = await self._fields(node, 1, 0)
         for name in names:
@@ -249,7 +265,7 @@ class AsyncClient:
         session = await self._session()
         with translated(node):
             pieces = await fetch(
-                session, node, found.features, names, *interval, min_stride, self.timeout
+                session, node, found.features, names, *interval, stride, self.timeout
             )
         return join(pieces, {name: known[name] for name in names}, node)
 
@@ -302,22 +318,50 @@ class AsyncClient:
         return stop
 
     async def _subscribe(self, topic: str, handler: Callable[..., None]) -> Callable[[], None]:
-        wanted = True
-
-        def guarded(*args: Any, **kwargs: Any) -> None:
-            if wanted:
-                handler(*args, **kwargs)
-
         session = await self._session()
-        await session.subscribe(guarded, topic)
-        self._subscriptions.setdefault(topic, []).append(guarded)
+        watch = _Watch(topic, handler, self._log)
+        self._watches.add(watch)
+        await watch.begin(session)
 
         def stop() -> None:
-            nonlocal wanted
-            wanted = False
-            self._subscriptions[topic].remove(guarded)
+            self._watches.discard(watch)
+            watch.end()
 
         return stop
+
+
+class _Watch:
+    """A subscription that is made anew on each session."""
+
+    def __init__(self, topic: str, handler: Callable[..., None], log: Any) -> None:
+        self._topic = topic
+        self._handler = handler
+        self._log = log
+        self._subscription: Any = None
+        self._session: Session | None = None
+
+    async def begin(self, session: Session) -> None:
+        if self._session is not session:
+            self._session = session
+            self._subscription = await session.subscribe(self._event, self._topic)
+
+    def end(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None and subscription.active and self._session is not None:
+            with suppress(TransportLost):
+                subscription.unsubscribe().addErrback(lambda _: None)
+
+    def _event(self, *args: Any, **kwargs: Any) -> None:
+        if self._subscription is None:
+            return
+        try:
+            self._handler(*args, **kwargs)
+        except Exception as error:
+            self._log.error(
+                "an event of {topic} is lost: {why}",
+                topic=self._topic,
+                why=f"{type(error).__name__}: {error}",
+            )
 
 
 def parse_node(entry: Mapping[str, Any]) -> Node:
@@ -375,8 +419,10 @@ class translated:
             return NodeFailed(f"the data node {self._node!r} failed: {text}")
         if what == ERROR_NOT_AUTHORIZED:
             return AuthenticationRejected(f"this user may not do that: {text}")
-        if what == "wamp.close.transport_lost":
+        if what is not None and what.startswith("wamp.close."):
             return RouterUnreachable("the connection to the router was lost")
+        if self._node is None:
+            return HubMissing(f"the hub does not answer ({what}): is it being restarted?")
         if what == "wamp.error.canceled":
             return NodeFailed(f"the data node {self._node!r} went away while it was asked")
         return NodeFailed(f"the data node {self._node!r} answers with the error {what}: {text}")

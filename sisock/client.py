@@ -69,17 +69,14 @@ class Stream(Generic[_T]):
     """Things as they come: an iterator that waits for the next one. Close it, or use ``with``."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[_T | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_T | _End] = queue.SimpleQueue()
         self._stop: Callable[[], None] = lambda: None
 
     def __iter__(self) -> Iterator[_T]:
         return self
 
     def __next__(self) -> _T:
-        item = self._queue.get()
-        if item is None:
-            raise StopIteration
-        return item
+        return self._take(None)
 
     def next(self, timeout: float) -> _T:
         """Wait for the next one, but no longer than `timeout` seconds.
@@ -90,23 +87,36 @@ class Stream(Generic[_T]):
             If none came.
         """
         try:
-            item = self._queue.get(timeout=timeout)
+            return self._take(timeout)
         except queue.Empty:
             raise TimeoutError(f"nothing came for {timeout:g} s") from None
-        if item is None:
+
+    def _take(self, timeout: float | None) -> _T:
+        item = self._queue.get(timeout=timeout)
+        if not isinstance(item, _End):
+            return item
+        self._queue.put(item)  # whoever asks again hears the same
+        if item.reason is None:
             raise StopIteration
-        return item
+        raise item.reason
 
     def close(self) -> None:
         """End the iteration."""
         self._stop()
-        self._queue.put(None)
+        self._queue.put(_End(None))
 
     def __enter__(self) -> Stream[_T]:
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+class _End:
+    """The end of a stream: closed, or the reason why nothing can come any more."""
+
+    def __init__(self, reason: BaseException | None) -> None:
+        self.reason = reason
 
 
 class Client:
@@ -188,4 +198,7 @@ class Client:
         stream: Stream = Stream()
         stop = self._wait(watch, *args, stream._queue.put)
         stream._stop = lambda: self._reactor.callFromThread(stop)
+        self._reactor.callFromThread(
+            self._client.on_end, lambda reason: stream._queue.put(_End(reason))
+        )
         return stream

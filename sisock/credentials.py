@@ -20,6 +20,9 @@ from sisock.protocol import USER_CONSUMER, USER_SERVER
 from sisock.settings import Home
 
 VALID_YEARS = 10
+CA_VALID_YEARS = 30
+"""Longer than the certificates that it signs, so that these can be renewed without new trust."""
+
 _CLOCK_SKEW = datetime.timedelta(days=1)
 
 
@@ -56,12 +59,13 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
     SettingsError
         If the CA's certificate is there, but not its key: it is somebody else's CA.
     """
-    wanted = {*names, *host_names()}
+    wanted = set(names)
     if home.server_certificate.exists() and home.server_key.exists():
         present = certificate_names(home.server_certificate)
         if not renew and present >= set(names):
             return False
         wanted |= present
+    wanted |= host_names()
     ca_certificate, ca_key = _load_or_make_ca(home)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
@@ -111,7 +115,7 @@ def _load_or_make_ca(home: Home) -> tuple[x509.Certificate, ec.EllipticCurvePriv
         return x509.load_pem_x509_certificate(home.ca_certificate.read_bytes()), key
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder("sisock local CA", key.public_key(), None)
+        _builder("sisock local CA", key.public_key(), None, CA_VALID_YEARS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
         .add_extension(_ca_usage(), True)
         .sign(key, hashes.SHA256())
@@ -122,7 +126,10 @@ def _load_or_make_ca(home: Home) -> tuple[x509.Certificate, ec.EllipticCurvePriv
 
 
 def _builder(
-    name: str, public_key: ec.EllipticCurvePublicKey, issuer: x509.Name | None
+    name: str,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: x509.Name | None,
+    years: int = VALID_YEARS,
 ) -> x509.CertificateBuilder:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -133,7 +140,7 @@ def _builder(
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + datetime.timedelta(days=365 * VALID_YEARS))
+        .not_valid_after(now + datetime.timedelta(days=365 * years))
     )
 
 
@@ -183,4 +190,6 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     aside.replace(path)

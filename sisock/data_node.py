@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet import defer, threads
+from twisted.python.threadable import isInIOThread
 
 from sisock import protocol
 from sisock.errors import SisockError
@@ -103,7 +103,8 @@ class DataNodeServer:
         """Say that samples which were called final have changed after all.
 
         The node leaves the hub's list and comes back, and consumers forget what they kept of it.
-        Call it before the changed samples are returned, in one of the methods that block.
+        Call it before the changed samples are returned. In a method that blocks it waits until
+        consumers have heard it.
         """
         if self._service is not None:
             self._service.come_anew()
@@ -144,14 +145,18 @@ class NodeService:
         self.node.begin(self)
 
     def come_anew(self) -> None:
-        """See `DataNodeServer.samples_changed`; waits until it is done, so not in the reactor."""
-        with suppress(Exception):  # without a hub nobody keeps anything of this node
+        """See `DataNodeServer.samples_changed`; in a thread it waits until it is done."""
+        if isInIOThread():
+            self._come_anew()
+        else:
             threads.blockingCallFromThread(self.reactor, self._come_anew)
 
     def _come_anew(self) -> defer.Deferred:
         if self._presence is None:
             return defer.succeed(None)
-        return defer.ensureDeferred(self._presence.come_anew())
+        coming = defer.ensureDeferred(self._presence.come_anew())
+        # Without a hub nobody keeps anything of this node.
+        return coming.addErrback(lambda _: None)
 
     async def joined(self, session: Session) -> None:
         """Serve on a session for as long as it lasts."""
@@ -172,8 +177,8 @@ class NodeService:
         self._session = self._presence = None
 
     def publish(self, reply: dict[str, Any]) -> None:
-        """Publish new samples on the node's live topic, if it is in the hub's list."""
-        if self._session is not None and self._presence is not None and self._presence.added:
+        """Publish new samples on the node's live topic, while the node's name is its own."""
+        if self._session is not None and self._presence is not None and self._presence.holds_name:
             self._session.publish(protocol.node_uri(self.node.name, "data"), reply)
 
 

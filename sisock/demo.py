@@ -94,7 +94,7 @@ def _try_query(nodes: list[str]) -> SisockError | None:
     try:
         with Client(timeout=5) as client:
             for node in nodes:
-                client.get(node, next(iter(client.fields(node))))
+                client.get(node, list(client.fields(node))[:1])
     except SisockError as error:
         return error
     return None

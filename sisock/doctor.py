@@ -50,8 +50,8 @@ def _tls(settings: Settings) -> Iterator[tuple[bool, str]]:
     if settings.socket:
         return
     where, ca = f"{settings.host}:{settings.port}", settings.home.ca_certificate
-    context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
     try:
+        context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
         with (
             socket.create_connection((settings.host, settings.port), timeout=TIMEOUT) as plain,
             context.wrap_socket(plain, server_hostname=settings.host) as secured,
@@ -64,6 +64,9 @@ def _tls(settings: Settings) -> Iterator[tuple[bool, str]]:
             f" router's CA to {ca}, or add the host's name on its computer: `sisock certs --name"
             f" {settings.host}`",
         )
+        return
+    except ssl.SSLError as error:
+        yield False, f"TLS: {error.reason or error}: is {ca} the certificate of the router's CA?"
         return
     except OSError as error:
         yield (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet import defer
-from twisted.python.failure import Failure
 
-from sisock.errors import ReplyTooLarge
+from sisock.errors import NodeContractError, ReplyTooLarge
 from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri
 from sisock.received import decode
 from sisock.session import Session
@@ -27,14 +27,13 @@ class _Window:
         node: str,
         arguments: tuple,
         keywords: Mapping[str, Any],
-        quiet: float,
+        heard: Callable[[], None],
     ) -> None:
         self.pieces: list[Any] = []
         self.first: defer.Deferred = defer.Deferred()
-        self._began = time.monotonic()
         self.seconds = 0.0
-        self._quiet = quiet
-        self._reactor = session.reactor
+        self._began = time.monotonic()
+        self._heard = heard
         self.done = session.request(
             node_uri(node, "get_data"),
             *arguments,
@@ -42,34 +41,23 @@ class _Window:
             on_progress=self._take,
             **keywords,
         )
-        self._timer = self._reactor.callLater(quiet, self._give_up)
-        self._timed_out = False
         self.done.addCallbacks(self._finish, self._fail)
 
     def _take(self, piece: Any) -> None:
+        self._heard()
         self.pieces.append(piece)
-        self._timer.reset(self._quiet)
         if not self.first.called:
             self.first.callback(piece)
 
     def _finish(self, piece: Any) -> None:
         self._take(piece)
-        self._timer.cancel()
         self.seconds = time.monotonic() - self._began
 
     def _fail(self, failure: Any) -> Any:
-        if self._timer.active():
-            self._timer.cancel()
-        if self._timed_out:
-            failure = Failure(defer.TimeoutError(self._quiet, "get_data"))
         if self.first.called:
             return failure
         self.first.errback(failure)
         return None
-
-    def _give_up(self) -> None:
-        self._timed_out = True
-        self.done.cancel()
 
     def cancel(self) -> None:
         """Stop; what still comes is dropped."""
@@ -105,7 +93,7 @@ async def fetch(
     min_stride : float or None
         Seconds between samples, at least.
     timeout : float
-        Seconds without any answer after which the node is given up.
+        Seconds without any piece of the reply after which the node is given up.
 
     Returns
     -------
@@ -163,23 +151,66 @@ class _Stream:
         self._timeout = timeout
         self._size = WINDOW_DEFAULT
         self._after: dict[str, float] = {}
+        self._underway: list[_Window] = []
+        self._timed_out = False
+        self._timer: Any = None
 
     async def run(self, start: float, end: float) -> list[Any]:
-        pieces: list[Any] = []
-        underway: list[_Window] = []
+        """Ask for window after window, and give the pieces of all.
+
+        Raises
+        ------
+        TimeoutError
+            Of Twisted, if no piece came for the time limit.
+        """
+        # One timer for both windows under way: a second one waits behind the first on the wire.
+        reactor = self._session.reactor
+        self._timer = reactor.callLater(self._timeout, self._give_up)
         try:
-            following: tuple[float, float] | None = (start, end)
-            while following or underway:
-                if following:
-                    underway.append(self._open(*following))
-                    head = _not_false(await underway[-1].first, self._node)
-                    following = (head["next"], head["end"]) if "next" in head else None
-                if len(underway) == 2 or not following or self._min_stride is not None:
-                    await self._close(underway.pop(0), pieces)
+            return await self._run(start, end)
+        except defer.CancelledError:
+            if self._timed_out:
+                raise defer.TimeoutError(self._timeout, "get_data") from None
+            raise
         finally:
-            for window in underway:
+            if self._timer.active():
+                self._timer.cancel()
+            for window in self._underway:
                 window.cancel()
+
+    async def _run(self, start: float, end: float) -> list[Any]:
+        pieces: list[Any] = []
+        following: tuple[float, float] | None = (start, end)
+        while following or self._underway:
+            if following:
+                self._underway.append(self._open(*following))
+                head = _not_false(await self._underway[-1].first, self._node)
+                following = self._following(head, following)
+            if len(self._underway) == 2 or not following or self._min_stride is not None:
+                await self._close(self._underway.pop(0), pieces)
         return pieces
+
+    def _following(self, head: Any, asked: tuple[float, float]) -> tuple[float, float] | None:
+        if not isinstance(head, dict):
+            raise NodeContractError(self._node, None, "a piece of its reply is not a dict")
+        if "next" not in head:
+            return None
+        start: Any = head["next"]
+        end: Any = head.get("end")
+        if not all(isinstance(t, int | float) and math.isfinite(t) for t in (start, end)):
+            raise NodeContractError(self._node, None, "next and end must be UNIX times")
+        if asked[0] > 0 and start <= asked[0]:
+            raise NodeContractError(self._node, None, "next does not advance: it has no end")
+        return float(start), float(end)
+
+    def _give_up(self) -> None:
+        self._timed_out = True
+        for window in self._underway:
+            window.done.cancel()
+
+    def _heard(self) -> None:
+        if self._timer.active():
+            self._timer.reset(self._timeout)
 
     def _open(self, start: float, end: float) -> _Window:
         keywords: dict[str, Any] = {**self._keywords, "window": self._size}
@@ -188,7 +219,7 @@ class _Stream:
             arguments += (self._min_stride,)
             if self._after:
                 keywords["after"] = self._after
-        return _Window(self._session, self._node, arguments, keywords, self._timeout)
+        return _Window(self._session, self._node, arguments, keywords, self._heard)
 
     async def _close(self, window: _Window, pieces: list[Any]) -> None:
         await window.done

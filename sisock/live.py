@@ -103,22 +103,24 @@ class LiveNode(DataNodeServer):
         """Read once; never raises, as that would end the loop."""
         timeout = self.read_timeout or max(10 * self.interval, 10.0)
         began, clock = time.time(), time.monotonic()
-        late = self._reactor.callLater(
-            timeout, self._warn, f"read has not returned for {timeout:g} s: its sample is lost"
+        late = task.LoopingCall(
+            self._warn, f"read has not returned for {timeout:g} s: its sample is lost"
         )
+        late.clock = self._reactor
+        late.start(timeout, now=False)
         try:
-            values = await self._read()
+            values = await self._read(timeout)
             if time.monotonic() - clock <= timeout:
                 self._keep(began, self._checked(values))
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
         finally:
-            if late.active():
-                late.cancel()
+            late.stop()
 
-    def _read(self) -> defer.Deferred:
+    def _read(self, timeout: float) -> defer.Deferred:
         if is_asynchronous(self.read):
-            return defer.maybeDeferred(self.read)
+            return defer.maybeDeferred(self.read).addTimeout(timeout, self._reactor)
+        # A thread cannot be ended: the next reading waits until this one has come back.
         return threads.deferToThreadPool(self._reactor, self._pool, self.read)
 
     def _checked(self, values: Any) -> dict[str, Any]:
@@ -144,6 +146,7 @@ class LiveNode(DataNodeServer):
         if newest is not None and t < newest:
             dropped = self._ring.drop_after(t)
             self._warn(f"the clock was set back: {dropped} samples of a later time are dropped")
+            self.samples_changed()
         self._ring.append(t, values)
         self._publish(
             {

@@ -17,7 +17,6 @@ from sisock.errors import (
     HubMissing,
     InvalidNodeName,
     NodeNameTaken,
-    SisockError,
 )
 from sisock.logs import RepeatedWarning, make_logger
 from sisock.protocol import (
@@ -28,7 +27,7 @@ from sisock.protocol import (
     node_uri,
     uri,
 )
-from sisock.session import Session, error_uri
+from sisock.session import CALL_TIMEOUT, Session, error_uri
 
 RETRY = 2.0
 """Seconds between tries; short, as a ghost of an earlier session is gone within 15 s."""
@@ -36,7 +35,19 @@ RETRY = 2.0
 CHECK = 10.0
 """Seconds between looks at the hub's list, for a hub that does not say when it is there."""
 
-_NOT_OF_PART_1 = (ERROR_NOT_AUTHORIZED, ERROR_INVALID_NAME, ERROR_NO_SUCH_PROCEDURE)
+HUB_TIMEOUT = 5.0
+"""Seconds that the hub may take."""
+
+_LOST = ("wamp.close.transport_lost", "wamp.close.system_shutdown", "wamp.close.normal")
+"""The session ends: not the hub's fault."""
+
+_NOT_OF_PART_1 = (
+    ERROR_NOT_AUTHORIZED,
+    ERROR_INVALID_NAME,
+    ERROR_NO_SUCH_PROCEDURE,
+    "wamp.error.canceled",
+    *_LOST,
+)
 """Failures of ``add`` that do not mean that the hub knows no features."""
 
 
@@ -88,7 +99,9 @@ class Presence:
             If the hub does not take the name.
         """
         with _may_serve():
-            await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready"))
+            await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready")).addTimeout(
+                CALL_TIMEOUT, self._reactor
+            )
         while True:
             try:
                 await self._add_if_needed()
@@ -102,11 +115,19 @@ class Presence:
         if self.added:
             self.added = False
             await self._session.request(
-                uri("data_node.subtract"), self._name, self._session._session_id
+                uri("data_node.subtract"),
+                self._name,
+                self._session._session_id,
+                timeout=HUB_TIMEOUT,
             )
             self.added = await self._add()
 
-    def _hear_hub(self) -> None:
+    @property
+    def holds_name(self) -> bool:
+        """Whether the node's procedures are registered, so that nobody else has its name."""
+        return bool(self._registrations)
+
+    def _hear_hub(self, *_: Any, **__: Any) -> None:
         self._hub_is_new = True
         if self._wake is not None and not self._wake.called:
             self._wake.callback(None)
@@ -146,7 +167,7 @@ class Presence:
                 for verb, endpoint in self._procedures.items():
                     registration = await self._session.register(
                         endpoint, node_uri(self._name, verb), options=options
-                    )
+                    ).addTimeout(CALL_TIMEOUT, self._reactor)
                     self._registrations.append(registration)
         except ApplicationError as error:
             await self._unregister()
@@ -164,7 +185,7 @@ class Presence:
 
     async def _is_listed(self) -> bool:
         try:
-            listed = await self._session.request(uri("consumer.get_data_node"))
+            listed = await self._session.request(uri("consumer.get_data_node"), timeout=HUB_TIMEOUT)
         except (ApplicationError, defer.TimeoutError) as error:
             raise self._translate(error) from None
         return any(entry.get("name") == self._name for entry in listed)
@@ -173,17 +194,21 @@ class Presence:
         arguments = (self._name, self._description, self._session._session_id)
         try:
             return await self._session.request(
-                uri("data_node.add"), *arguments, features=self._features
+                uri("data_node.add"), *arguments, features=self._features, timeout=HUB_TIMEOUT
             )
         except (ApplicationError, defer.TimeoutError) as error:
-            if error_uri(error) in _NOT_OF_PART_1:
+            if isinstance(error, defer.TimeoutError) or error_uri(error) in _NOT_OF_PART_1:
                 raise self._translate(error) from None
         try:  # It is a hub of Part 1, which knows no features.
-            return await self._session.request(uri("data_node.add"), *arguments)
+            return await self._session.request(
+                uri("data_node.add"), *arguments, timeout=HUB_TIMEOUT
+            )
         except (ApplicationError, defer.TimeoutError) as error:
             raise self._translate(error) from None
 
-    def _translate(self, error: Exception) -> SisockError:
+    def _translate(self, error: Exception) -> Exception:
+        if error_uri(error) in _LOST:
+            return error
         if error_uri(error) == ERROR_INVALID_NAME:
             return InvalidNodeName(f"the hub refuses the name {self._name!r}")
         if error_uri(error) == ERROR_NOT_AUTHORIZED:

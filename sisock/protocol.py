@@ -89,7 +89,13 @@ def sisock_to_unix_time(t: float, now: float | None = None) -> float:
 
 
 def is_text(text: str) -> bool:
-    """Whether a string can travel: half a surrogate pair, as of an odd file name, cannot."""
+    """Whether a string can travel.
+
+    Half a surrogate pair, as of an odd file name, cannot; nor can a NUL at the beginning, which
+    autobahn's JSON takes for the sign of bytes.
+    """
+    if text.startswith("\0"):
+        return False
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -99,7 +105,10 @@ def is_text(text: str) -> bool:
 
 def as_text(text: str) -> str:
     """A string that can travel, with a question mark for what cannot."""
-    return text if is_text(text) else text.encode("utf-8", "replace").decode()
+    if is_text(text):
+        return text
+    whole = text.encode("utf-8", "replace").decode()
+    return whole.replace("\0", "?", 1) if whole.startswith("\0") else whole
 
 
 _FORBIDDEN_IN_NAME = re.compile(r"[.#\s]|::")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,7 @@ def decode(piece: Any, node: str) -> tuple[dict[str, np.ndarray], dict[str, Line
     try:
         data = {name: values.from_wire(encoded) for name, encoded in piece["data"].items()}
         lines = {
-            name: Line(_times(line["t"]), line.get("finalized_until"))
+            name: Line(_times(line["t"]), _until(line.get("finalized_until")))
             for name, line in piece["timeline"].items()
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -116,7 +117,18 @@ def _times(encoded: Any) -> np.ndarray:
     t = values.from_wire(encoded)
     if len(t) and t.dtype.kind not in "fiu":
         raise ValueError("times must be numbers")
-    return t.astype("<f8", copy=False)
+    t = t.astype("<f8", copy=False)
+    if not np.isfinite(t).all() or (t[1:] < t[:-1]).any():
+        raise ValueError("times must be finite and ascend")
+    return t
+
+
+def _until(until: Any) -> float | None:
+    if until is None:
+        return None
+    if isinstance(until, bool) or not isinstance(until, int | float) or not math.isfinite(until):
+        raise ValueError("finalized_until must be a UNIX time or None")
+    return float(until)
 
 
 def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
@@ -143,18 +155,32 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
     }
     series = {}
     for name, field in fields.items():
-        parts = [data[name] for data, _ in decoded if name in data and len(data[name])]
-        line = joined_lines.get(field.timeline)
-        if not parts or line is None:
+        parts = [
+            (data.get(name, ()), len(piece_lines[field.timeline].t))
+            for data, piece_lines in decoded
+            if field.timeline in piece_lines
+        ]
+        if not any(len(part) for part, _ in parts):
             series[name] = Series(field, np.empty(0), np.empty(0))
             continue
-        joined = _join_values(parts, field.type)
+        line = joined_lines[field.timeline]
+        joined = _join_values(_filled(parts), field.type)
         if len(joined) != len(line.t):
             raise NodeContractError(
                 node, name, f"it has {len(joined)} values for {len(line.t)} times"
             )
         series[name] = Series(field, line.t, joined, line.finalized_until)
     return Data(series)
+
+
+def _filled(parts: list[tuple[Any, int]]) -> list[np.ndarray]:
+    """The values of each piece, missing ones where a piece has times but none of this field.
+
+    A field that ends before the others of its timeline is empty in the windows behind its end.
+    """
+    kinds = {part.dtype.kind for part, _ in parts if len(part)}
+    missing: Any = (None, object) if kinds & set("bO") else (np.nan, "<f8")
+    return [part if len(part) else np.full(count, missing[0], missing[1]) for part, count in parts]
 
 
 def _join_line(lines: list[Line]) -> Line:

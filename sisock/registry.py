@@ -60,6 +60,8 @@ class NodeRegistry:
         entry = NodeEntry(name, _clean_description(description), session, _strings(features))
         present = self._entries.get(name)
         if present is not None:
+            if present.session == session:
+                self._entries[name] = entry  # its description or features may be new
             return present.session == session
         self._entries[name] = entry
         self.on_added(entry)
@@ -72,7 +74,7 @@ class NodeRegistry:
             del self._entries[name]
             self.on_subtracted(present)
 
-    def session_left(self, session: int) -> None:
+    def session_left(self, session: int, *_: Any) -> None:
         """Remove all that a session added."""
         for entry in [e for e in self._entries.values() if e.session == session]:
             self.subtract(entry.name, session)

@@ -124,18 +124,37 @@ class Reply:
         longest = max((len(line.t) for line in self.timelines.values()), default=1)
         count = min(max(math.ceil(total / room), 1), longest)
         for i in range(count):
-            yield self._take(
+            piece = self._take(
                 {
                     name: slice(len(line.t) * i // count, len(line.t) * (i + 1) // count)
                     for name, line in self.timelines.items()
                 }
             )
+            # Strings differ in length, and the slices are made by the mean.
+            if count < longest and piece._arrays_size() > size:
+                yield from piece._halves(size)
+            else:
+                yield piece
+
+    def _halves(self, size: int) -> Iterator[Reply]:
+        longest = max(len(line.t) for line in self.timelines.values())
+        if longest < 2 or self._arrays_size() <= size:
+            yield self
+            return
+        for is_second in (False, True):
+            half: dict[str, slice | np.ndarray] = {}
+            for name, line in self.timelines.items():
+                middle = (len(line.t) + 1) // 2
+                half[name] = slice(middle, None) if is_second else slice(middle)
+            yield from self._take(half)._halves(size)
 
     def binary_size(self) -> int:
         """Bytes of the reply in binary encoding, about."""
+        return self._arrays_size() + self._overhead()
+
+    def _arrays_size(self) -> int:
         arrays = sum(values.binary_size(v) for v in self.data.values())
-        times = sum(line.t.nbytes for line in self.timelines.values())
-        return arrays + times + self._overhead()
+        return arrays + sum(line.t.nbytes for line in self.timelines.values())
 
     def fits(self, allowance: int) -> bool:
         """Whether the reply as lists takes at most `allowance` bytes in any serializer."""

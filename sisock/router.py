@@ -20,7 +20,7 @@ from typing import Any
 from sisock.credentials import write_public
 from sisock.errors import SettingsError, SisockError
 from sisock.protocol import USER_CONSUMER, USER_SERVER
-from sisock.settings import SOCKET_PATH_LIMIT, Home, find_home, find_secret, parse_port
+from sisock.settings import SOCKET_PATH_LIMIT, Home, find_home, find_secret, parse_level, parse_port
 
 SECRET_VARIABLES = {"WAMP_SERVER_SECRET": USER_SERVER, "WAMP_CONSUMER_SECRET": USER_CONSUMER}
 
@@ -176,8 +176,8 @@ def main(argv: list[str] | None = None) -> None:
         port = parse_port(os.environ.get("CROSSBAR_TLS_PORT") or "8080")
         variables = prepare(home, args.config, port, os.environ)
         check_free(home, port)
-        command = crossbar_command(home, os.environ.get("LOGLEVEL", "warn").lower())
-    except SisockError as error:
+        command = crossbar_command(home, parse_level(os.environ.get("LOGLEVEL") or "warn"))
+    except (SisockError, OSError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
     os.execve(command[0], command, variables)

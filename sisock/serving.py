@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import CallDetails
@@ -16,8 +16,9 @@ from twisted.internet import defer, task, threads
 from twisted.python.threadpool import ThreadPool
 
 from sisock import protocol
-from sisock.errors import InvalidArgument, SisockError
+from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.fields import check_fields
+from sisock.logs import RepeatedWarning
 from sisock.protocol import DataRequest
 from sisock.reply import Reply, check_reply
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 THREADS = 8
 """Blocking methods that run at once; the reactor's own threads stay free for name look-ups."""
+
+MOST_WAITING = 100
+"""Requests that may wait for a thread; a further one is refused."""
 
 _LIST_FACTOR = 4
 """A number in JSON takes up to 26 bytes, against 8 as bytes: windows of lists hold fewer."""
@@ -51,7 +55,10 @@ class Serving:
         self._node = node
         self._reactor = reactor
         self._pool = make_pool(node.name, THREADS)
+        self._waiting = 0
+        self._lock = threading.Lock()
         self._timeline_of: dict[str, str] = {}
+        self._warn = RepeatedWarning(node.log)
         self._log = node.log
 
     def start(self) -> None:
@@ -59,8 +66,29 @@ class Serving:
         self._pool.start()
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> defer.Deferred:
-        """Run a function in one of the node's threads."""
-        return threads.deferToThreadPool(self._reactor, self._pool, function, *args)
+        """Run a function in one of the node's threads.
+
+        One that was given up before a thread was free is not run at all, or requests to a stuck
+        device would be worked off long after their callers went.
+        """
+        if self._waiting >= MOST_WAITING:
+            busy = f"the node is busy: {MOST_WAITING} requests wait already"
+            return defer.fail(NodeFailed(busy))
+        done: list[defer.Deferred] = []
+        self._count(1)
+
+        def run() -> Any:
+            self._count(-1)
+            if done and done[0].called:
+                return None
+            return function(*args)
+
+        done.append(threads.deferToThreadPool(self._reactor, self._pool, run))
+        return done[0]
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._waiting += change
 
     async def get_fields(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
         """Endpoint of ``get_fields``, see PROTOCOL.md."""
@@ -80,9 +108,7 @@ class Serving:
             self._log.debug("{verb}: the caller gave up", verb=verb)
             raise ApplicationError("wamp.error.canceled") from None
         except Exception as error:
-            self._log.error(
-                "{verb} failed: {why}", verb=verb, why=f"{type(error).__name__}: {error}"
-            )
+            self._warn(f"{verb} failed: {type(error).__name__}: {error}")
             self._log.debug("{traceback}", traceback=_traceback(error))
             raise ApplicationError(protocol.ERROR_NODE_FAILED, self._say(verb, error)) from None
 
@@ -127,6 +153,8 @@ class Serving:
             raise InvalidArgument("window needs a call with progressive results")
         began = time.perf_counter()
         reply = await self._ask_node(request)
+        if reply is False:
+            return False
         if progress is None:
             answer = await self.in_thread(self._in_one, reply, request)
         else:
@@ -139,7 +167,7 @@ class Serving:
         )
         return answer
 
-    async def look_up(self, fields: list[str], start: float, end: float) -> Reply:
+    async def look_up(self, fields: list[str], start: float, end: float) -> Reply | Literal[False]:
         """Ask the node itself and check what it says, as for a request.
 
         Raises
@@ -149,7 +177,7 @@ class Serving:
         """
         return await self._ask_node(protocol.parse_get_data((fields, start, end), {}))
 
-    async def _ask_node(self, request: DataRequest) -> Reply:
+    async def _ask_node(self, request: DataRequest) -> Reply | Literal[False]:
         raw = await self.call(
             self._node.get_data,
             request.fields,
@@ -157,6 +185,8 @@ class Serving:
             request.sent_end,
             request.min_stride,
         )
+        if raw is False:  # the protocol's own way to say that it is too much
+            return False
         await self._learn_timelines(raw, request)
         return await self.in_thread(self._prepare, raw, request)
 
@@ -186,11 +216,8 @@ class Serving:
             fits = reply.fits(self._node.allowance)
         if fits:
             return reply.to_wire(request.binary)
-        self._log.warn(
-            "a reply of {samples} samples is over the allowance: False is returned",
-            samples=sum(map(len, reply.data.values())),
-            fields=request.fields,
-        )
+        names = ", ".join(request.fields)
+        self._warn(f"a reply of {names} is over the allowance: False is returned")
         return False
 
     async def _in_pieces(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
@@ -79,9 +80,10 @@ class Session(ApplicationSession):
         self._owner._joined(self)
 
     def onLeave(self, details: types.CloseDetails) -> Any:
-        """Tell the owner; the base class then fails all pending calls and disconnects."""
+        """Fail all pending calls, as the base class does, then tell the owner."""
+        done = super().onLeave(details)
         self._owner._left(self, details)
-        return super().onLeave(details)
+        return done
 
     def onMessage(self, msg: Any) -> None:
         """Drop answers to requests that were given up: autobahn would drop the session."""
@@ -209,7 +211,8 @@ class RouterConnection:
             self._waiting.cancel()
         session, ended = self.session, self._ended
         if session is not None:
-            session.leave()
+            with suppress(TransportLost):
+                session.leave()
         if ended is not None:
             done: defer.Deferred = defer.Deferred()
             ended.addBoth(lambda result: (done.callback(None), result)[1])
@@ -251,6 +254,9 @@ class RouterConnection:
         return delay * random.uniform(0.5, 1.0)
 
     def _joined(self, session: Session) -> None:
+        if self._stopping:
+            session.leave()
+            return
         self.session = session
         self._delay = FIRST_DELAY
         if self._join_error is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ _SECRET_FILES = {USER_SERVER: "server", USER_CONSUMER: "consumer"}
 
 @dataclass(frozen=True)
 class Value:
-    """One setting's value and where it came from."""
+    """One setting's value, which may be a secret and so never shows, and where it came from."""
 
-    value: Any
+    value: Any = field(repr=False)
     source: str
 
 
@@ -166,7 +166,14 @@ def parse_port(text: str) -> int:
     raise SettingsError(f"CROSSBAR_TLS_PORT must be a port from 1 to 65535, not {text!r}")
 
 
-def _parse_level(text: str) -> str:
+def parse_level(text: str) -> str:
+    """Check a log level.
+
+    Raises
+    ------
+    SettingsError
+        If it is none of `LOG_LEVELS`.
+    """
     if text.lower() not in LOG_LEVELS:
         raise SettingsError(f"LOGLEVEL must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
     return text.lower()
@@ -176,7 +183,9 @@ def _parse_router(text: str) -> dict[str, str]:
     """Settings of the flag ``--router``: ``host``, ``host:port`` or a socket's path."""
     if "/" in text:
         return {"CROSSBAR_SOCKET": text.removeprefix("unix:")}
-    host, _, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
+    is_plain = text.count(":") == 1 or text.startswith("[")
+    host, _, port = text.rpartition(":") if is_plain else (text, "", "")
+    host = host.strip("[]")
     return {
         "CROSSBAR_SOCKET": "",
         "CROSSBAR_HOST": host,
@@ -237,7 +246,7 @@ def load_settings(
         user=user,
         secret=secret.value if secret else None,
         realm=look_up("WAMP_REALM", REALM),
-        log_level=_parse_level(look_up("LOGLEVEL", "info")),
+        log_level=parse_level(look_up("LOGLEVEL", "info")),
         home=home,
         sources=sources,
     )

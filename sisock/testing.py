@@ -68,7 +68,7 @@ async def _check(service: NodeService, start: float, end: float) -> list[str]:
     lines = [f"node {service.node.name}: {len(fields)} fields"]
     for name, about in fields.items():
         reply = await service.serving.look_up([name], start, end)
-        count = len(reply.data[name])
+        count = len(reply.data[name]) if reply else "too many"
         units = f" [{about['units']}]" if about["units"] else ""
         lines.append(f"{name}{units}: {count} samples on timeline {about['timeline']}")
     return lines

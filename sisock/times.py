@@ -56,6 +56,8 @@ def to_sisock_time(value: Any) -> float:
         return _from_datetime(value)
     if isinstance(value, str):
         return _from_text(value.strip())
+    if hasattr(value, "astype") and value.dtype.kind == "M":  # numpy.datetime64
+        return _from_text(str(value))
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise InvalidArgument(f"{value!r} is not a time: {_HOW}")
     number = float(value)

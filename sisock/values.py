@@ -84,11 +84,15 @@ def _normalise_list(values: Sequence[Any]) -> Values:
         return np.array(values, dtype="<f8")
     if str in kinds and kinds <= {str, type(None)}:
         return [v if v is None else as_text(v) for v in values]
-    if kinds <= {bool, type(None)} or kinds <= {int, type(None)}:
+    if kinds <= {bool, type(None)} or (kinds <= {int, type(None)} and _fit_64_bits(values)):
         return list(values)
     if bytes in kinds and kinds <= {bytes, type(None)}:
         return [v if v is None else v.decode("utf-8", "replace") for v in values]
     return _floats_from_anything(values, kinds)
+
+
+def _fit_64_bits(values: Sequence[int | None]) -> bool:
+    return all(v is None or -(1 << 63) <= v < 1 << 63 for v in values)
 
 
 def _integers(values: Sequence[int]) -> np.ndarray:

@@ -34,6 +34,32 @@ class Big(sisock.ArchiveNode):
         return self.t[low:high], self.columns[field][low:high]
 
 
+class Ending(sisock.ArchiveNode):
+    """Two fields of one timeline, of which one ends long before the other; and a late False."""
+
+    name = "ending"
+
+    def list_fields(self, start, end):
+        return {"long": {"timeline": "t"}, "short": {"timeline": "t"}}
+
+    def read(self, field, start, end):
+        t = START + np.arange(400_000 if field == "long" else 1000)
+        return t, np.arange(len(t), dtype="<i4")
+
+
+class TooMuch(sisock.DataNodeServer):
+    """Says False, as the protocol lets a node do."""
+
+    name = "too_much"
+
+    def get_fields(self, start, end):
+        field = {"x": {"description": None, "timeline": "t", "type": "number", "units": None}}
+        return field, {"t": {"interval": None, "field": ["x"]}}
+
+    def get_data(self, field, start, end, min_stride=None):
+        return False
+
+
 class Odd(sisock.DataNodeServer):
     """Fields with every kind of trouble, by the original API."""
 
@@ -115,7 +141,14 @@ class Ticker(sisock.LiveNode):
         return {"count": self.count, "state": "ok", "even": self.count % 2 == 0}
 
 
-KINDS = {"big": Big, "odd": Odd, "coroutine": Coroutine, "ticker": Ticker}
+KINDS = {
+    "big": Big,
+    "ending": Ending,
+    "too_much": TooMuch,
+    "odd": Odd,
+    "coroutine": Coroutine,
+    "ticker": Ticker,
+}
 
 if __name__ == "__main__":
     kind = sys.argv.pop(1)

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import threading
 import time
 
@@ -10,6 +11,7 @@ from sisock.errors import (
     InvalidArgument,
     NodeFailed,
     NodeTimeout,
+    ReplyTooLarge,
     RouterUnreachable,
     SisockError,
     UnknownField,
@@ -129,6 +131,53 @@ def test_each_error_is_a_sentence_and_the_builtin_that_fits(client, odd):
         assert isinstance(caught.value, builtin)
         assert isinstance(caught.value, SisockError)
         assert len(str(caught.value)) > 10
+
+
+def test_a_field_that_ends_early_costs_a_reply_of_many_windows_nothing(client, odd):
+    data = client.get(odd("ending"), ["long", "short"], START, START + 400_000)
+    np.testing.assert_array_equal(data["long"].values, np.arange(400_000))
+    np.testing.assert_array_equal(data["short"].values[:1000], np.arange(1000))
+    assert np.isnan(data["short"].values[1000:]).all()
+    assert len(data["short"]) == 400_000
+
+
+def test_a_node_may_say_false_itself(client, odd):
+    with pytest.raises(ReplyTooLarge):
+        client.get(odd("too_much"), "x")
+
+
+def test_requests_that_were_given_up_are_not_worked_off(router, odd):
+    node = odd("odd", "stuck")
+    with Client(router.settings(), timeout=0.5) as hasty:
+        # Eight threads are busy for three seconds; the others wait and are given up.
+        threads = [threading.Thread(target=_ask_slowly, args=(hasty, node)) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    with Client(router.settings(), timeout=20) as patient:
+        began = time.monotonic()
+        assert len(patient.get(node, "nan", START, START + 5)["nan"]) == 5
+        # Five rounds of three seconds would have been before it.
+        assert time.monotonic() - began < 10
+
+
+def _ask_slowly(client, node):
+    with contextlib.suppress(NodeTimeout):
+        client.get(node, "slow", START, START + 5)
+
+
+def test_a_stream_ends_with_its_client(router, odd):
+    node = odd("ticker", "ending_stream")
+    client = Client(router.settings())
+    stream = client.watch(node)
+    stream.next(10)
+    client.close()
+    with pytest.raises(RouterUnreachable, match="closed"):
+        for _ in stream:
+            pass
+    with pytest.raises(RouterUnreachable):
+        next(stream)
 
 
 def test_a_slow_node_is_given_up_and_its_late_answer_disturbs_nobody(router, odd):

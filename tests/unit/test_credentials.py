@@ -49,6 +49,11 @@ def test_the_certificate_has_the_hosts_names_and_lasts_ten_years(home):
     assert left > datetime.timedelta(days=3640)
 
 
+def test_the_ca_outlives_what_it_signs(home):
+    longer = certificate_end(home.ca_certificate) - certificate_end(home.server_certificate)
+    assert longer > datetime.timedelta(days=3650)
+
+
 def test_renewal_keeps_the_ca_and_the_names(home):
     ca = home.ca_certificate.read_bytes()
     assert make_certificates(home, ["mountain.example", "10.1.2.3"])

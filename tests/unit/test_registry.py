@@ -26,9 +26,11 @@ def test_a_node_belongs_to_the_session_that_added_it(registry):
 
 
 def test_adding_again_by_the_same_session_is_true_and_silent(registry):
-    assert registry.add("a", "", 1, ["live"])
     assert registry.add("a", "", 1)
+    assert registry.add("a", "", 1, ["live"])
     assert registry.events == [("added", "a")]
+    # What it says of itself the last time is right.
+    assert registry.nodes()[0]["features"] == ["live"]
 
 
 def test_a_session_that_leaves_takes_its_nodes_along(registry):

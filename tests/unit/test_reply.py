@@ -58,6 +58,8 @@ def test_other_numbers_become_float64(dtype):
         (["a", None, "ü"], ["a", None, "ü"]),
         (np.array(["a", "b"]), ["a", "b"]),
         ([b"bytes"], ["bytes"]),
+        (["\0abc", "a\0b", "\ud83d"], ["?abc", "a\0b", "?"]),
+        ([2**70, None], [float(2**70), None]),
         ([Decimal("1.5"), 2, None], [1.5, 2.0, None]),
         ([np.float32(1.5), np.int64(2)], [1.5, 2.0]),
         ((1, 2), [1, 2]),
@@ -167,6 +169,16 @@ def test_a_piece_stays_below_its_size():
     sizes = [len(cbor2.dumps(p.to_wire(binary=True))) for p in reply.pieces(1_000_000)]
     assert max(sizes) <= 1_000_000 + 300
     assert len(sizes) == 18
+
+
+def test_pieces_of_strings_stay_below_their_size_however_they_differ_in_length():
+    texts = ["x" * (50_000 if i < 20 else 1) for i in range(20_000)]
+    reply = checked({"s": texts}, np.arange(20_000.0))
+    pieces = [p.to_wire(binary=True) for p in reply.pieces(1_000_000)]
+    assert max(len(cbor2.dumps(p)) for p in pieces) <= 1_000_000 + 300
+    assert [v for p in pieces for v in p["data"]["s"]] == texts
+    times = [t for p in pieces for t in np.frombuffer(p["timeline"]["line"]["t"]["values"])]
+    assert times == list(range(20_000))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ NOON = 1500120000.0
         ("2017-07-15", NOON - 43200),
         (datetime.datetime(2017, 7, 15, 12), NOON),
         (datetime.datetime(2017, 7, 15, 12, tzinfo=datetime.UTC), NOON),
+        (np.datetime64("2017-07-15T12:00:00", "ns"), NOON),
         (pd.Timestamp("2017-07-15T12:00Z"), NOON),
     ],
 )
