@@ -5,8 +5,9 @@ import uPlot from "uplot";
 import { align, visible } from "./curves.js";
 
 const COLOURS = ["#1f77b4", "#d95f02", "#2a9d5c", "#c2185b", "#7b5fc9", "#a07000", "#008b8b", "#6d6d6d"];
-const HEIGHT_ONE = 420;
-const HEIGHT_STACKED = 180;
+// Parts of the window's height, and pixels at least.
+const HEIGHT_ONE = [0.5, 380];
+const HEIGHT_STACKED = [0.2, 170];
 const GREY = "#8a8a8a";
 
 /** The colour of the n-th field. */
@@ -59,10 +60,14 @@ export class Charts {
     const style = getComputedStyle(this.#element);
     const [ink, grid] = [style.color, style.getPropertyValue("--line")];
     const units = [...new Set(group.map(({ about }) => about.units ?? ""))];
-    const axis = { stroke: ink, grid: { stroke: grid }, ticks: { stroke: grid } };
+    const font = `${Math.round(parseFloat(style.fontSize) * 0.8)}px system-ui, sans-serif`;
+    const axis = { stroke: ink, font, labelFont: font, grid: { stroke: grid }, ticks: { stroke: grid } };
+    const [part, least] = isOneOfMany ? HEIGHT_STACKED : HEIGHT_ONE;
     const options = {
       width: this.#element.clientWidth,
-      height: isOneOfMany ? HEIGHT_STACKED : HEIGHT_ONE,
+      height: Math.max(window.innerHeight * part, least),
+      // All times of the page are UTC, as those of an observatory.
+      tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
       cursor: { sync: { key: "sisock" }, drag: { x: true, y: false, setScale: false } },
       scales: { x: { time: true }, ...Object.fromEntries(units.map((unit) => [unit || "none", {}])) },
       axes: [
@@ -72,12 +77,12 @@ export class Charts {
           scale: unit || "none",
           side: i % 2 ? 1 : 3,
           label: unit || undefined,
-          size: 64,
+          size: parseFloat(style.fontSize) * 4,
           grid: { show: i === 0, stroke: grid },
         })),
       ],
       series: [
-        {},
+        { label: "UTC" },
         ...group.map((each) => ({
           label: `${each.node} ${each.field}`,
           scale: each.about.units || "none",

@@ -72,6 +72,16 @@ function extremes(values, from, to) {
   return [...chosen].sort((a, b) => a - b);
 }
 
+/** Times of other curves within a gap belong to the gap: otherwise a line leads into it. */
+function widenGaps(column) {
+  for (let i = 1; i < column.length; i += 1) {
+    if (column[i] === undefined && column[i - 1] === null) column[i] = null;
+  }
+  for (let i = column.length - 2; i >= 0; i -= 1) {
+    if (column[i] === undefined && column[i + 1] === null) column[i] = null;
+  }
+}
+
 /**
  * Bring curves to one axis of times, null where one has no sample and `undefined` where the line
  * goes on: what uPlot draws.
@@ -86,6 +96,7 @@ export function align(curves) {
       while (all[i] < time) i += 1;
       column[i] = y[k];
     });
+    widenGaps(column);
     return column;
   });
   return [all, ...columns];

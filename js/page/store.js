@@ -74,8 +74,8 @@ export class Store {
         each.error = error.message;
         each.gone = error.kind === "node";
       }
-      // One wrong name must not cost the node's other fields their data.
-      if (error.kind === "field" && members.length > 1) {
+      // One wrong name, or one field that fails, must not cost the others their data.
+      if (["field", "node_failed"].includes(error.kind) && members.length > 1) {
         await Promise.all(members.map((each) => this.#loadNode(node, [each], start, end, signal)));
       }
     }

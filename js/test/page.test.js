@@ -57,8 +57,14 @@ test("the drawn part goes one sample beyond each edge", () => {
 });
 
 test("curves of different times share an axis without gaps of their own making", () => {
-  const aligned = align([{ x: [1, 3], y: [10, null] }, { x: [2, 3], y: [20, 30] }]);
-  assert.deepEqual(aligned, [[1, 2, 3], [10, undefined, null], [undefined, 20, 30]]);
+  const aligned = align([{ x: [1, 3], y: [10, 11] }, { x: [2, 3], y: [20, 30] }]);
+  assert.deepEqual(aligned, [[1, 2, 3], [10, undefined, 11], [undefined, 20, 30]]);
+});
+
+test("a gap stays one where another curve has samples", () => {
+  const gapped = { x: [0, 5, 10], y: [1, null, 2] };
+  const other = { x: [2, 4, 6, 8], y: [0, 0, 0, 0] };
+  assert.deepEqual(align([gapped, other])[1], [1, null, null, null, null, null, 2]);
 });
 
 test("live samples are added without losing any", () => {

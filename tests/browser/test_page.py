@@ -176,6 +176,7 @@ def test_what_has_no_data_says_why(page, weather, serve):
     page.wait(lambda: "no field typo" in page.legend(keys[0])[1], "the wrong name")
     assert "nowhere is not there" in page.legend(keys[2])[1]
     page.wait(lambda: "OSError" in page.legend(keys[3])[1], "the failure")
+    page.wait(lambda: "no samples" in page.legend(keys[4])[1], "the field without data")
     page.picture("errors")
 
 
