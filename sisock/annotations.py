@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from sisock.bridge import Bridge
+from sisock.bridge_find import find
 from sisock.errors import InvalidArgument
 from sisock.protocol import Interval
 from sisock.received import Series
-from sisock.targets import expand, parse_target
+from sisock.targets import parse_target
 
 GAP_INTERVALS = 5
 """A stretch without samples is a gap if it is longer than so many of the field's intervals."""
@@ -25,7 +27,9 @@ def is_annotation_query(text: str) -> bool:
     return text == "nodes" or text.startswith(_GAPS)
 
 
-async def find_annotations(bridge: Bridge, text: Any, interval: Interval) -> list[dict[str, Any]]:
+async def find_annotations(
+    bridge: Bridge, text: Any, interval: Interval
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Find the events that an annotation query asks for.
 
     Parameters
@@ -42,6 +46,8 @@ async def find_annotations(bridge: Bridge, text: Any, interval: Interval) -> lis
     list of dict
         With ``time`` (and ``timeEnd``) in milliseconds, ``title``, ``text``, ``tags``, in time
         order.
+    list of str
+        A notice for each node that did not answer.
 
     Raises
     ------
@@ -52,19 +58,25 @@ async def find_annotations(bridge: Bridge, text: Any, interval: Interval) -> lis
         raise InvalidArgument(_HOW)
     text = text.strip()
     if text == "nodes":
-        return list(_changes(bridge, interval))
-    patterns = parse_target(text.removeprefix(_GAPS).strip())
+        return list(_changes(bridge, interval)), []
+    target = text.removeprefix(_GAPS).strip()
+    patterns = parse_target(target)
     if not patterns:
         raise InvalidArgument(_HOW)
-    catalogue, _ = await bridge.catalogue()
-    wanted = expand(patterns, [(node, field.name) for node, field in catalogue])
-    found = await bridge.samples(wanted, interval, None)
-    events = [event for (node, _), each in found.series.items() for event in _gaps(node, each)]
-    return sorted(events, key=lambda event: event["time"])
+    pairs, notices = await find(bridge, {target: patterns})
+    found = await bridge.samples(pairs[target], interval, None)
+    now = time.time()
+    events = [
+        event
+        for (node, _), each in found.series.items()
+        for event in _gaps(node, each, min(interval.end, now))
+    ]
+    notices = [*dict.fromkeys([*notices, *found.notices])]
+    return sorted(events, key=lambda event: event["time"]), notices
 
 
 def _changes(bridge: Bridge, interval: Interval) -> Iterator[dict[str, Any]]:
-    for change in bridge.changes:
+    for change in bridge.node_list.changes:
         if interval.start <= change.t < interval.end:
             verb = "appeared" if change.present else "vanished"
             yield {
@@ -75,19 +87,22 @@ def _changes(bridge: Bridge, interval: Interval) -> Iterator[dict[str, Any]]:
             }
 
 
-def _gaps(node: str, series: Series) -> Iterator[dict[str, Any]]:
+def _gaps(node: str, series: Series, end: float) -> Iterator[dict[str, Any]]:
+    """Gaps up to `end`, until when there could be samples."""
     t = present_times(series)
     usual = typical_interval(series, t)
-    if usual is None:
+    if usual is None or not len(t):
         return
-    for index in np.flatnonzero(np.diff(t) > GAP_INTERVALS * usual):
-        start, end = float(t[index]), float(t[index + 1])
+    # One that goes on at the end has no sample behind it.
+    edges = np.append(t, end) if end > t[-1] else t
+    for index in np.flatnonzero(np.diff(edges) > GAP_INTERVALS * usual):
+        start, stop = float(edges[index]), float(edges[index + 1])
         name = f"{node}::{series.field.name}"
         yield {
             "time": round(start * 1e3),
-            "timeEnd": round(end * 1e3),
+            "timeEnd": round(stop * 1e3),
             "title": f"gap in {name}",
-            "text": f"no samples of {name} for {end - start:g} s",
+            "text": f"no samples of {name} for {stop - start:g} s",
             "tags": ["sisock", "gap", node],
         }
 

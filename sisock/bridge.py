@@ -2,71 +2,39 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import time
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from twisted.internet import defer, task
 
-from sisock.async_client import Node, parse_node, translated
-from sisock.errors import NodeTimeout, RouterUnreachable, SisockError
-from sisock.fetch import fetch
+from sisock.async_client import parse_node, translated
+from sisock.bridge_nodes import KnownNode, NodeList
+from sisock.bridge_query import NodeQuery, Samples
+from sisock.errors import (
+    InvalidArgument,
+    NodeTimeout,
+    RouterUnreachable,
+    SisockError,
+    UnknownNode,
+)
 from sisock.fields import Field, parse_fields
-from sisock.logs import make_logger
+from sisock.logs import RepeatedWarning, make_logger
 from sisock.protocol import Interval, node_uri, uri
-from sisock.received import Series, join
-from sisock.sample_cache import Kept, SampleCache, final_until
+from sisock.received import Series
+from sisock.sample_cache import SampleCache
 from sisock.session import RouterConnection, Session
 from sisock.settings import Settings
-
-EVENTS_KEPT = 1000
-"""Comings and goings of nodes that annotations can show."""
 
 LOOK_AGAIN_AFTER = 5.0
 """Seconds after which a field that a node did not have is looked for once more."""
 
 HUB_RETRY = 2.0
 
+_POLL = 0.05
 
-@dataclass(frozen=True)
-class NodeChange:
-    """A node that came or went, at a UNIX time."""
-
-    t: float
-    node: str
-    present: bool
-
-
-@dataclass
-class KnownNode:
-    """A node in the hub's list.
-
-    A node that went and came is another one, by `incarnation`: nothing kept of it holds any more.
-    """
-
-    node: Node
-    incarnation: int
-    fields: dict[str, Field] | None = None
-    looked_up: float = -math.inf
-
-
-@dataclass
-class Samples:
-    """What was found for a request: series by node and field, and what to tell about the rest."""
-
-    series: dict[tuple[str, str], Series]
-    notices: list[str]
-    cache_hits: int = 0
-    cache_misses: int = 0
-
-    def pick(self, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, Series]]:
-        """Node and series of those of `wanted` that were found, in their order."""
-        return [(pair[0], self.series[pair]) for pair in wanted if pair in self.series]
+MOST_SAMPLES = 20_000_000
+"""Samples of one answer: as many take 1 GB as JSON."""
 
 
 class Bridge:
@@ -80,22 +48,31 @@ class Bridge:
         Seconds that one node may take for one request.
     cache_bytes : int
         Memory for samples that never change.
+    most_samples : int
+        More make a request fail.
     """
 
     def __init__(
-        self, settings: Settings, node_timeout: float, cache_bytes: int, reactor: Any = None
+        self,
+        settings: Settings,
+        node_timeout: float,
+        cache_bytes: int,
+        most_samples: int = MOST_SAMPLES,
+        reactor: Any = None,
     ) -> None:
         self.connection = RouterConnection(settings, self._joined, self._left, reactor)
         self.node_timeout = node_timeout
         self.cache = SampleCache(cache_bytes)
-        self.changes: deque[NodeChange] = deque(maxlen=EVENTS_KEPT)
-        self.nodes: dict[str, KnownNode] = {}
-        self._incarnations = itertools.count()
+        self.node_list = NodeList(self.cache)
+        self._most_samples = most_samples
         self._log = make_logger()
+        self._warn = RepeatedWarning(self._log)
 
     async def _joined(self, session: Session) -> None:
         await session.subscribe(self._node_added, uri("consumer.data_node_added"))
         await session.subscribe(self._node_subtracted, uri("consumer.data_node_subtracted"))
+        # A request may have listed the nodes before: what changed since then went unnoticed.
+        self.node_list.clear()
         while True:
             try:
                 await self.refresh_nodes()
@@ -105,24 +82,18 @@ class Bridge:
             await task.deferLater(self.connection.reactor, HUB_RETRY)
 
     def _left(self) -> None:
-        # Nodes may come back with other samples: nothing that is known holds any more.
-        self.nodes.clear()
-        self.cache.clear()
+        self.node_list.lose()
 
     def _node_added(self, entry: Any, *_: Any, **__: Any) -> None:
-        node = parse_node(entry)
-        self._forget(node.name)
-        self.nodes[node.name] = KnownNode(node, next(self._incarnations))
-        self.changes.append(NodeChange(time.time(), node.name, True))
+        self.node_list.add(parse_node(entry))
 
     def _node_subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
-        name = parse_node(entry).name
-        self._forget(name)
-        self.changes.append(NodeChange(time.time(), name, False))
+        self.node_list.remove(parse_node(entry).name)
 
-    def _forget(self, name: str) -> None:
-        if self.nodes.pop(name, None) is not None:
-            self.cache.drop_all(lambda key: key[0] == name)
+    @property
+    def nodes(self) -> dict[str, KnownNode]:
+        """The nodes by name, as the hub last said."""
+        return self.node_list.known
 
     def session(self) -> Session:
         """The session.
@@ -151,16 +122,14 @@ class Bridge:
         session = self.session()
         with translated(None):
             listed = await session.request(uri("consumer.get_data_node"), timeout=self.node_timeout)
-        nodes = {node.name: node for node in map(parse_node, listed)}
-        for name in self.nodes.keys() - nodes.keys():
-            self._forget(name)
-        for name in nodes.keys() - self.nodes.keys():
-            self.nodes[name] = KnownNode(nodes[name], next(self._incarnations))
+        self.node_list.replace(map(parse_node, listed))
 
-    async def catalogue(self) -> tuple[list[tuple[str, Field]], list[str]]:
-        """Every field of every node, by name; and a notice for each node that did not answer."""
+    async def catalogue(
+        self, is_wanted: Callable[[str], bool] = lambda name: True
+    ) -> tuple[list[tuple[str, Field]], list[str]]:
+        """Every field of every wanted node, by name; and a notice for each that did not answer."""
         await self.refresh_nodes()
-        known = [self.nodes[name] for name in sorted(self.nodes)]
+        known = [self.nodes[name] for name in sorted(self.nodes) if is_wanted(name)]
         answers, notices = await self._at_once(
             [(each.node.name, self._fields_of(each)) for each in known]
         )
@@ -197,7 +166,22 @@ class Bridge:
         )
         for node, series in answers.items():
             found.series.update({(node, name): each for name, each in series.items()})
+        self.check_size(sum(map(len, found.series.values())))
         return found
+
+    def check_size(self, count: int) -> None:
+        """Check how many samples one answer has.
+
+        Raises
+        ------
+        InvalidArgument
+            If these are too many.
+        """
+        if count > self._most_samples:
+            raise InvalidArgument(
+                f"{count} samples are more than the {self._most_samples} that one answer may have:"
+                " ask for less time, fewer series or a larger interval"
+            )
 
     async def _at_once(self, jobs: list[tuple[str, Any]]) -> tuple[dict[str, Any], list[str]]:
         """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
@@ -207,15 +191,35 @@ class Bridge:
         ]
         answers: dict[str, Any] = {}
         notices = []
+        lost: RouterUnreachable | None = None
         for name, answer in started:
             try:
                 answers[name] = await answer
-            except (SisockError, defer.TimeoutError) as error:
-                if isinstance(error, defer.TimeoutError):
-                    error = NodeTimeout(f"the data node {name!r} did not answer in {limit:g} s")
-                notices.append(str(error))
-                self._log.warn("{why}", why=str(error))
+            except RouterUnreachable as error:
+                # Nobody has answered: that is no empty series. The others end just so.
+                lost = error
+            except Exception as error:
+                notices.append(self._why(name, error))
+                self._warn(notices[-1])
+        if lost is not None:
+            raise lost
+        if notices:
+            # Calls that end with the session do so with several errors.
+            self.session()
         return answers, notices
+
+    def _why(self, name: str, error: Exception) -> str:
+        if isinstance(error, defer.TimeoutError):
+            error = NodeTimeout(f"the data node {name!r} did not answer in {self.node_timeout:g} s")
+        if isinstance(error, SisockError):
+            return str(error)
+        self._log.error(
+            "the answer of {name!r} failed: {kind}: {why}",
+            name=name,
+            kind=type(error).__name__,
+            why=str(error),
+        )
+        return f"the answer of the data node {name!r} cannot be used ({type(error).__name__})"
 
     async def _fields_of(self, known: KnownNode) -> dict[str, Field]:
         if known.fields is None:
@@ -236,9 +240,40 @@ class Bridge:
         min_stride: float | None,
         found: Samples,
     ) -> dict[str, Series]:
-        known = self.nodes.get(node)
+        asked = names, interval, min_stride, found
+        known = await self._find_node(node)
         if known is None:
             return {}
+        try:
+            series = await self._ask_node(known, *asked)
+            if self.nodes.get(node) is known:
+                return series
+        except RouterUnreachable:
+            raise
+        except SisockError:
+            if self.nodes.get(node) is known:
+                raise
+        # The node went, and perhaps came, meanwhile: what was kept of it may be wrong.
+        known = await self._find_node(node)
+        if known is None:
+            raise UnknownNode(f"the data node {node!r} has just gone")
+        return await self._ask_node(known, *asked)
+
+    async def _find_node(self, name: str) -> KnownNode | None:
+        """Look a node up, and wait shortly for one that has just gone: it may come anew."""
+        while name not in self.nodes and self.node_list.just_vanished(name):
+            self.session()
+            await task.deferLater(self.connection.reactor, _POLL)
+        return self.nodes.get(name)
+
+    async def _ask_node(
+        self,
+        known: KnownNode,
+        names: list[str],
+        interval: Interval,
+        min_stride: float | None,
+        found: Samples,
+    ) -> dict[str, Series]:
         fields = await self._fields_of(known)
         if (
             any(name not in fields for name in names)
@@ -249,118 +284,14 @@ class Bridge:
         wanted = {name: fields[name] for name in names if name in fields}
         if not wanted:
             return {}
-        query = _NodeQuery(self, known, wanted, interval, min_stride)
-        series = await query.run()
+        node = known.node
+        belongs = node.name, known.incarnation
+        query = NodeQuery(
+            node.name, node.features, wanted, interval, min_stride, self.cache, belongs
+        )
+        series = await query.run(self.session(), self.node_timeout)
         found.cache_hits += query.hits
         found.cache_misses += query.misses
-        if self.nodes.get(node) is known:
-            return series
-        # The node went, and perhaps came, meanwhile: what was kept of it may be wrong.
-        known = self.nodes.get(node)
-        if known is None:
-            return {}
-        return await _NodeQuery(self, known, wanted, interval, min_stride).run()
-
-
-class _NodeQuery:
-    """One request to one node: what is kept is taken from memory, the rest is asked for."""
-
-    def __init__(
-        self,
-        bridge: Bridge,
-        known: KnownNode,
-        fields: dict[str, Field],
-        interval: Interval,
-        min_stride: float | None,
-    ) -> None:
-        self._bridge = bridge
-        self._known = known
-        self._fields = fields
-        self._interval = interval
-        self._stride = min_stride or None
-        self._kept = self._look_up()
-        self.hits = len(self._kept)
-        self.misses = len(fields) - len(self._kept)
-
-    def _key(self, name: str) -> tuple:
-        # Which samples are kept at a spacing, and where one is missing, depends on all the fields
-        # that are asked for together.
-        known = self._known
-        return known.node.name, known.incarnation, tuple(self._fields), self._stride, name
-
-    def _look_up(self) -> dict[str, Kept]:
-        kept = {
-            name: found
-            for name in self._fields
-            if (found := self._bridge.cache.get(self._key(name), self._interval.start))
-        }
-        # One call asks for all fields: a part of them would not make it shorter.
-        return kept if len(kept) == len(self._fields) else {}
-
-    def _resume(self, kept: Kept) -> float:
-        """From when on samples are still wanted."""
-        if self._stride is None or not len(kept.t):
-            return kept.end
-        return max(kept.end, float(kept.t[-1]) + self._stride)
-
-    async def run(self) -> dict[str, Series]:
-        interval, node = self._interval, self._known.node
-        start = min((self._resume(kept) for kept in self._kept.values()), default=interval.start)
-        fresh: dict[str, Series] = {}
-        if start < interval.end:
-            bridge = self._bridge
-            with translated(node.name):
-                pieces = await fetch(
-                    bridge.session(),
-                    node.name,
-                    node.features,
-                    list(self._fields),
-                    start,
-                    interval.end,
-                    self._stride,
-                    bridge.node_timeout,
-                )
-            fresh = dict(join(pieces, self._fields, node.name))
-        return {name: self._merge(name, fresh.get(name)) for name in self._fields}
-
-    def _merge(self, name: str, fresh: Series | None) -> Series:
-        kept = self._kept.get(name)
-        if kept is None:
-            assert fresh is not None
-            merged = fresh
-        elif fresh is None or not len(fresh):
-            merged = self._series(name, kept.t, kept.values)
-        else:
-            first = int(np.searchsorted(fresh.t, self._resume(kept)))
-            merged = self._series(
-                name,
-                np.concatenate([kept.t, fresh.t[first:]]),
-                _concatenate(kept.values, fresh.values[first:]),
-            )
-        self._keep(name, kept, fresh, merged)
-        low, high = np.searchsorted(merged.t, [self._interval.start, self._interval.end])
-        return self._series(name, merged.t[low:high], merged.values[low:high])
-
-    def _series(self, name: str, t: np.ndarray, values: np.ndarray) -> Series:
-        return Series(self._fields[name], t, values)
-
-    def _keep(self, name: str, kept: Kept | None, fresh: Series | None, merged: Series) -> None:
-        interval = self._interval
-        if fresh is None or not len(fresh):
-            return
-        start = interval.start if kept is None else kept.start
-        end = final_until(fresh.t, interval.end, fresh.finalized_until)
-        if kept is not None and end < kept.end:
-            return
-        # A window that moves on leaves behind what it does not show any more.
-        start = max(start, interval.start - (interval.end - interval.start))
-        low, high = np.searchsorted(merged.t, [start, end])
-        t, values = merged.t[low:high].copy(), merged.values[low:high].copy()
-        if self._bridge.nodes.get(self._known.node.name) is self._known:
-            self._bridge.cache.put(self._key(name), Kept(start, end, t, values))
-
-
-def _concatenate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    if object in (first.dtype, second.dtype):
-        first, second = first.astype(object), second.astype(object)
-    return np.concatenate([first, second])
+        if self.nodes.get(node.name) is not known:
+            query.drop()
+        return series

@@ -8,7 +8,8 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from sisock.bridge import Bridge, Samples
+from sisock.bridge import Bridge
+from sisock.bridge_query import Samples
 
 
 class Metrics:

@@ -7,7 +7,6 @@ Read from the sources of `grafana-simple-json-datasource` 1.4, `simpod-json-data
 from __future__ import annotations
 
 import datetime
-import fnmatch
 import math
 import re
 import time
@@ -18,16 +17,17 @@ from typing import Any
 import orjson
 
 from sisock.errors import InvalidArgument
-from sisock.fields import Field
+from sisock.grafana_filters import Filter, parse_filters
 from sisock.protocol import Interval
-from sisock.targets import Pattern, parse_target, parse_words
+from sisock.targets import Budget, Pattern, parse_target
 
 DEFAULT_SECONDS = 3600.0
 """Length of the range of a request that has none, up to now."""
 
 MOST_TARGETS = 1000
 
-TAG_KEYS = ("node", "timeline", "units")
+LONGEST_REF_ID = 100
+"""Characters; Grafana's are one or two, and each series repeats it."""
 
 _EARLIEST = 1e-3
 """Sisock time zero and below is relative, so a range begins after 1970 did."""
@@ -60,23 +60,6 @@ class Target:
     patterns: list[Pattern]
     ref_id: str | None = None
     table: bool = False
-
-
-@dataclass(frozen=True)
-class Filter:
-    """An ad hoc filter: key, operator and value."""
-
-    key: str
-    operator: str
-    values: list[str]
-
-    def accepts(self, node: str, about: Field) -> bool:
-        """Whether a field passes."""
-        have = {"node": node, "timeline": about.timeline, "units": about.units or ""}.get(self.key)
-        if have is None:
-            return True
-        equal = any(fnmatch.fnmatchcase(have, value) for value in self.values)
-        return equal if self.operator in ("=", "=~") else not equal
 
 
 @dataclass(frozen=True)
@@ -134,17 +117,18 @@ def parse_query(body: Mapping[str, Any], now: float | None = None) -> Query:
         targets = []
     if not isinstance(targets, list) or len(targets) > MOST_TARGETS:
         raise InvalidArgument(f"targets must be a list of at most {MOST_TARGETS}")
-    parsed = [_parse_target(target) for target in targets]
+    budget = Budget()
+    parsed = [_parse_target(target, budget) for target in targets]
     return Query(
         targets=[target for target in parsed if target is not None],
         interval=parse_range(body.get("range"), now),
         min_stride=parse_stride(body),
         max_points=_parse_max_points(body.get("maxDataPoints")),
-        filters=parse_filters(body),
+        filters=parse_filters(body, budget),
     )
 
 
-def _parse_target(target: Any) -> Target | None:
+def _parse_target(target: Any, budget: Budget) -> Target | None:
     """One entry of ``targets``; None if it is hidden or not filled in yet."""
     if not isinstance(target, Mapping):
         raise InvalidArgument("each of the targets must be an object")
@@ -153,9 +137,11 @@ def _parse_target(target: Any) -> Target | None:
         return None
     if not isinstance(text, str):
         raise InvalidArgument("target must be a text of the form node::field")
+    if isinstance(ref_id, str) and len(ref_id) > LONGEST_REF_ID:
+        raise InvalidArgument(f"refId has at most {LONGEST_REF_ID} characters")
     return Target(
         text=text,
-        patterns=parse_target(text),
+        patterns=parse_target(text, budget),
         ref_id=ref_id if isinstance(ref_id, str) else None,
         table=_is_table(target),
     )
@@ -272,41 +258,3 @@ def _parse_max_points(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
         raise InvalidArgument("maxDataPoints must be a positive number")
     return max(int(value), 1)
-
-
-def parse_filters(body: Mapping[str, Any]) -> list[Filter]:
-    """Read ad hoc filters: SimpleJSON's ``adhocFilters``, simPod's ``filters`` too.
-
-    Raises
-    ------
-    InvalidArgument
-        If they are no list of objects, or an operator is unknown.
-    """
-    filters = []
-    for name in ("adhocFilters", "filters"):
-        entries = body.get(name)
-        if entries is None:
-            continue
-        if not isinstance(entries, list) or len(entries) > MOST_TARGETS:
-            raise InvalidArgument(f"{name} must be a list")
-        filters += [_parse_filter(entry, name) for entry in entries]
-    return filters
-
-
-def _parse_filter(entry: Any, name: str) -> Filter:
-    if not isinstance(entry, Mapping):
-        raise InvalidArgument(f"each of {name} must be an object")
-    key, operator, value = entry.get("key"), entry.get("operator", "="), entry.get("value")
-    if not isinstance(key, str) or not isinstance(value, str):
-        raise InvalidArgument(f"each of {name} must have a key and a value")
-    if operator in ("=", "!="):
-        return Filter(key, operator, [_as_literal(value)])
-    if operator in ("=~", "!~"):
-        # Of regular expressions what variables make, and .* : no pattern can take for ever.
-        plain = value.removeprefix("^").removesuffix("$")
-        return Filter(key, operator, parse_words(plain.replace(".*", "*").replace(".+", "?*")))
-    raise InvalidArgument(f"the operator of a filter must be =, !=, =~ or !~, not {operator!r}")
-
-
-def _as_literal(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)

@@ -14,6 +14,7 @@ import orjson
 
 from sisock.grafana_units import grafana_unit
 from sisock.received import Series
+from sisock.timelines import merge_timeline
 from sisock.values import to_list
 
 _MARK = 1.0078125e-290
@@ -61,11 +62,20 @@ def _about(series: Series, ref_id: str | None) -> dict[str, Any]:
 
 
 def _datapoints(series: Series) -> np.ndarray | list[list[Any]]:
-    ms = milliseconds(series.t)
-    if not is_numeric(series.values):
+    ms, values = milliseconds(series.t), _with_truth_as_numbers(series.values)
+    if not is_numeric(values):
         # Text has no array that orjson could take.
-        return list(map(list, zip(to_list(series.values.tolist()), ms.tolist(), strict=True)))
-    return _pairs(series.values, ms)
+        return list(map(list, zip(to_list(values.tolist()), ms.tolist(), strict=True)))
+    return _pairs(values, ms)
+
+
+def _with_truth_as_numbers(values: np.ndarray) -> np.ndarray:
+    """Booleans as 1, 0 and NaN, which panels draw, whether one is missing or not."""
+    if is_numeric(values):
+        return values.astype("<f8") if values.dtype == bool else values
+    if not set(map(type, values)) <= {bool, type(None)}:
+        return values
+    return np.array([np.nan if value is None else value for value in values], dtype="<f8")
 
 
 def _pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -82,16 +92,28 @@ def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> dic
     columns: list[dict[str, str]] = []
     cells: list[np.ndarray | list[Any]] = []
     for (_, timeline), members in lines.items():
-        # A field without samples is a column of nothing beside the others.
-        t = max((series.t for _, series in members), key=len)
+        t, aligned = _aligned([series for _, series in members])
         name = "Time" if len(lines) == 1 else f"Time ({timeline})"
         columns.append({"text": name, "type": "time"})
         cells.append(milliseconds(t))
-        for node, series in members:
+        for (node, series), values in zip(members, aligned, strict=True):
             columns.append(_column(node, series))
-            cells.append(series.values if is_numeric(series.values) else series.values.tolist())
+            cells.append(values)
     answer = {"type": "table", "columns": columns, "rows": _rows(cells)}
     return answer if ref_id is None else {**answer, "refId": ref_id}
+
+
+def _aligned(members: list[Series]) -> tuple[np.ndarray, list[np.ndarray | list[Any]]]:
+    """Times of fields of one timeline, and their values at these; nothing for an empty field.
+
+    A field may have come from memory up to another time than its siblings.
+    """
+    given: dict[str, tuple[np.ndarray, Any]] = {
+        str(i): (each.t, each.values if is_numeric(each.values) else each.values.tolist())
+        for i, each in enumerate(members)
+    }
+    t, merged = merge_timeline(given)
+    return t, [merged[name] if len(merged[name]) else np.empty(0) for name in given]
 
 
 def _column(node: str, series: Series) -> dict[str, str]:
@@ -117,42 +139,51 @@ def long_rows(found: Iterable[tuple[str, Series]]) -> bytes:
 
     Infinity makes series of them only if the times ascend.
     """
-    series = [(f"{node}::{each.field.name}", each) for node, each in found if len(each)]
+    series = [
+        (f"{node}::{each.field.name}", each.t, _with_truth_as_numbers(each.values))
+        for node, each in found
+        if len(each)
+    ]
     if not series:
         return b"[]"
-    if not all(is_numeric(each.values) for _, each in series):
+    marks = [dumps(_MARK * (1 + index / 4096)) for index in range(len(series))]
+    names = b"".join(dumps(name) for name, _, _ in series)
+    if not all(is_numeric(values) for _, _, values in series) or any(m in names for m in marks):
         return dumps(_long_objects(series))
-    names = [name for name, _ in series]
-    t = np.concatenate([milliseconds(each.t) for _, each in series])
-    values = np.concatenate([each.values.astype("<f8") for _, each in series])
-    owner = np.repeat(np.arange(len(series)), [len(each) for _, each in series])
+    t = np.concatenate([milliseconds(times) for _, times, _ in series])
+    values = np.concatenate([each.astype("<f8") for _, _, each in series])
+    owner = np.repeat(np.arange(len(series)), [len(times) for _, times, _ in series])
     if len(series) > 1:
         order = np.argsort(t, kind="stable")
         t, values, owner = t[order], values[order], owner[order]
     rows = np.empty((len(t), 3))
     rows[:, 0], rows[:, 1], rows[:, 2] = t, _MARK * (1 + owner / 4096), values
-    text = dumps(rows)
-    for index, name in enumerate(names):
-        mark = dumps(_MARK * (1 + index / 4096))
+    # Cut into rows before there are names in it, which may hold any character.
+    text = dumps(rows)[2:-2].replace(b"],[", b'},{"time":')
+    for (name, _, _), mark in zip(series, marks, strict=True):
         text = text.replace(b"," + mark + b",", b',"series":' + dumps(name) + b',"value":')
-    return b'[{"time":' + text[2:-2].replace(b"],[", b'},{"time":') + b"}]"
+    return b'[{"time":' + text + b"}]"
 
 
-def _long_objects(series: list[tuple[str, Series]]) -> list[dict[str, Any]]:
+def _long_objects(series: list[tuple[str, np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
     rows = [
         {"time": ms, "series": name, "value": value}
-        for name, each in series
-        for ms, value in zip(
-            milliseconds(each.t).tolist(), to_list(each.values.tolist()), strict=True
-        )
+        for name, t, values in series
+        for ms, value in zip(milliseconds(t).tolist(), _python_list(values), strict=True)
     ]
     return sorted(rows, key=lambda row: row["time"])
 
 
-def annotation_table(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _python_list(values: np.ndarray) -> list[Any]:
+    return to_list(values.tolist())
+
+
+def annotation_table(
+    events: Sequence[Mapping[str, Any]], ref_id: str | None = None
+) -> dict[str, Any]:
     """Annotations as a table, the form that simPod's plugin takes from ``/query``."""
     names = ("time", "timeEnd", "title", "text", "tags")
-    return {
+    answer: dict[str, Any] = {
         "type": "table",
         "columns": [
             {"text": name, "type": "time" if name.startswith("time") else "string"}
@@ -163,3 +194,4 @@ def annotation_table(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for event in events
         ],
     }
+    return answer if ref_id is None else {**answer, "refId": ref_id}

@@ -20,6 +20,8 @@ LONGEST = 4096
 """Characters of a target; one of a few hundred names still fits."""
 
 MOST_ALTERNATIVES = 1000
+MOST_PER_REQUEST = 2000
+_SPECIAL = re.compile(r"[*?\[\](){}|\\]")
 _WILDCARDS = "*?["
 _CLOSING = {"(": ")", "{": "}"}
 _BETWEEN = {"(": "|", "{": ","}
@@ -48,9 +50,56 @@ class Pattern:
             return self.literal == (node, field)
         return fnmatch.fnmatchcase(node, self.node) and fnmatch.fnmatchcase(field, self.field)
 
+    def matches_node(self, node: str) -> bool:
+        """Whether fields of a node may be meant."""
+        if self.literal is not None:
+            return self.literal[0] == node
+        return fnmatch.fnmatchcase(node, self.node)
 
-def parse_target(text: str) -> list[Pattern]:
+
+class Budget:
+    """How many alternatives all the texts of one request may still have.
+
+    Parameters
+    ----------
+    most : int
+        Alternatives.
+    """
+
+    def __init__(self, most: int = MOST_PER_REQUEST) -> None:
+        self._most = most
+        self._left = most
+
+    def spend(self, count: int) -> None:
+        """Take alternatives off.
+
+        Raises
+        ------
+        InvalidArgument
+            If there are not so many left.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise InvalidArgument(f"a request stands for at most {self._most} series")
+
+
+def as_it_stands(text: str) -> tuple[str, str] | None:
+    """Node and field if a text is taken literally, but that may mean something else too."""
+    node, separator, field = text.partition(SEPARATOR)
+    if not (separator and node and field) or not _SPECIAL.search(text):
+        return None
+    return node, field
+
+
+def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
     """Read a target.
+
+    Parameters
+    ----------
+    text : str
+        As it was written.
+    budget : Budget, optional
+        Of the request.
 
     Returns
     -------
@@ -65,14 +114,14 @@ def parse_target(text: str) -> list[Pattern]:
     if len(text) > LONGEST:
         raise InvalidArgument(f"a target has at most {LONGEST} characters")
     patterns = []
-    for shell in _alternatives(text):
+    for shell in _alternatives(text, budget):
         node, separator, field = shell.partition(SEPARATOR)
         if separator and node and field:
             patterns.append(Pattern(node, field, _literal(node, field)))
     return patterns
 
 
-def parse_words(text: str) -> list[str]:
+def parse_words(text: str, budget: Budget | None = None) -> list[str]:
     """Read the alternatives of a text that is not a target, as shell patterns.
 
     Raises
@@ -82,14 +131,39 @@ def parse_words(text: str) -> list[str]:
     """
     if len(text) > LONGEST:
         raise InvalidArgument(f"a value has at most {LONGEST} characters")
-    return _alternatives(text)
+    return _alternatives(text, budget)
 
 
-def _alternatives(text: str) -> list[str]:
+def split_top(text: str) -> list[str]:
+    """Split a regular expression at each ``|`` that is neither escaped nor in parentheses."""
+    parts, depth = [""], 0
+    for escaped, plain in _TOKEN.findall(text):
+        depth = max(depth + (plain == "(") - (plain == ")"), 0)
+        if plain == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += f"\\{escaped}" if escaped else plain
+    return parts
+
+
+def _alternatives(text: str, budget: Budget | None = None) -> list[str]:
     """Undo Grafana's escapes, and multiply ``(a|b)`` and ``{a,b}`` out.
 
     What was escaped and would be a wildcard comes out as a class of one, ``[*]``.
     """
+    parts = _parts(text)
+    count = 1
+    for part in parts:
+        count *= len(part)
+    if count > MOST_ALTERNATIVES:
+        raise InvalidArgument(f"a target stands for at most {MOST_ALTERNATIVES} series")
+    if budget is not None:
+        budget.spend(count)
+    return list(dict.fromkeys("".join(chosen) for chosen in product(*parts)))
+
+
+def _parts(text: str) -> list[list[str]]:
+    """Cut a text into parts, each with its alternatives."""
     parts: list[list[str]] = [[""]]
     group: list[str] | None = None
     opened = ""
@@ -113,12 +187,7 @@ def _alternatives(text: str) -> list[str]:
         last[-1] += literal
     if group is not None:
         parts.append([opened + _BETWEEN[opened].join(group)])
-    count = 1
-    for part in parts:
-        count *= len(part)
-    if count > MOST_ALTERNATIVES:
-        raise InvalidArgument(f"a target stands for at most {MOST_ALTERNATIVES} series")
-    return list(dict.fromkeys("".join(chosen) for chosen in product(*parts)))
+    return parts
 
 
 def _literal(node: str, field: str) -> tuple[str, str] | None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import orjson
 from twisted.internet import endpoints
-from twisted.python.threadpool import ThreadPool
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 from twisted.web.wsgi import WSGIResource
 
 from sisock.errors import SettingsError
 from sisock.logs import make_logger
+from sisock.serving import make_pool
 from sisock.settings import find_optional
 
 THREADS = 32
@@ -26,6 +26,18 @@ THREADS = 32
 
 BODY_LIMIT = 1 << 20
 """Bytes of a request's body; those of a dashboard are a few thousand."""
+
+
+KEEP_ALIVE = 120
+"""Seconds that an idle connection stays: longer than the 90 of Grafana's own client, which else
+could send a request into a connection that is just being closed."""
+
+
+GIVEN_UP = 499
+"""What the log says of a request whose client went before it was answered, as nginx does."""
+
+LINGER = 1.0
+"""Seconds for which the rest of a refused body is dropped before the connection is closed."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +91,18 @@ def is_let_in(settings: WebSettings, authorization: str | None) -> bool:
     """Whether a request with this ``Authorization`` header may pass."""
     expected = []
     if settings.token is not None:
-        expected.append(f"Bearer {settings.token}")
+        expected.append((b"bearer", settings.token.encode()))
     if settings.basic is not None:
-        expected.append("Basic " + base64.b64encode(settings.basic.encode()).decode())
+        expected.append((b"basic", base64.b64encode(settings.basic.encode())))
     if not expected:
         return True
-    given = (authorization or "").encode()
-    return any(hmac.compare_digest(given, each.encode()) for each in expected)
+    # WSGI hands bytes over as the characters of latin-1.
+    given = (authorization or "").encode("latin-1", "replace")
+    scheme, _, credentials = given.strip().partition(b" ")
+    return any(
+        scheme.lower() == wanted and hmac.compare_digest(credentials.strip(), right)
+        for wanted, right in expected
+    )
 
 
 class _LimitedRequest(Request):
@@ -107,8 +124,18 @@ class _LimitedRequest(Request):
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if not self._refused:
+        if self._refused:
+            self.channel.loseConnection()
+        else:
             super().requestReceived(command, path, version)
+
+    def connectionLost(self, reason: Any) -> None:
+        # A client may have the whole answer, and go, before the thread says that this was all.
+        if not self._refused and isinstance(self.method, bytes):
+            if not self.startedWriting:
+                self.code = GIVEN_UP
+            self.channel.factory.log(self)
+        super().connectionLost(reason)
 
     def _refuse(self) -> None:
         self._refused = True
@@ -117,18 +144,25 @@ class _LimitedRequest(Request):
         )
         head = (
             b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
+            b"Access-Control-Allow-Origin: *\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
         )
         self.channel.transport.write(head + body)
-        self.channel.loseConnection()
+        # The request is not complete: only the channel knows as yet what it is.
+        self.method, self.path = self.channel._command, self.channel._path.split(b"?")[0]
+        self.code, self.sentLength = 413, len(body)
+        self.channel.factory.log(self)
+        # A connection that is closed while the client still sends is reset, and the answer lost.
+        self.channel.callLater(LINGER, self.channel.loseConnection)
 
 
 class _Site(Site):
     """Writes one line of JSON a request."""
 
     def __init__(self, resource: Any) -> None:
-        super().__init__(resource, requestFactory=_LimitedRequest)
-        self.timeOut = 60
+        # A form is no better than other bodies, and a broken one would get an answer without JSON.
+        super().__init__(resource, _LimitedRequest, parsePOSTFormSubmission=False)
+        self.timeOut = KEEP_ALIVE
         self._log = make_logger()
 
     def log(self, request: Any) -> None:
@@ -155,6 +189,16 @@ class _Channel(HTTPChannel):
         super().lineReceived(line)
 
 
+def _terminated(application: Any) -> Any:
+    """Tell the application that a body ends where it ends, also one in chunks, without length."""
+
+    def run(environ: dict[str, Any], start_response: Any) -> Any:
+        environ["wsgi.input_terminated"] = True
+        return application(environ, start_response)
+
+    return run
+
+
 async def serve(application: Any, settings: WebSettings, reactor: Any) -> Any:
     """Listen, and run the application's requests in threads.
 
@@ -172,10 +216,10 @@ async def serve(application: Any, settings: WebSettings, reactor: Any) -> Any:
     SettingsError
         If the address cannot be listened on.
     """
-    pool = ThreadPool(minthreads=1, maxthreads=THREADS, name="sisock-http")
+    # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
+    pool = make_pool("http", THREADS)
     pool.start()
-    reactor.addSystemEventTrigger("after", "shutdown", pool.stop)
-    site = _Site(WSGIResource(reactor, pool, application))
+    site = _Site(WSGIResource(reactor, pool, _terminated(application)))
     site.protocol = _Channel
     endpoint = endpoints.TCP4ServerEndpoint(reactor, settings.port, interface=settings.bind)
     try:

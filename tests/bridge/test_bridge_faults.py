@@ -5,7 +5,6 @@ import contextlib
 import json
 import signal
 import threading
-import time
 
 import pytest
 
@@ -137,6 +136,25 @@ def test_the_router_killed_and_back_is_503_and_then_right_data(own_router, tmp_p
         weather.end()
 
 
+def test_a_router_lost_during_a_request_is_503(own_router, start, tmp_path):
+    node = start(own_router, "tests/bridge/nodes.py", "waiting")
+    bridge = RunningBridge(own_router, tmp_path)
+    try:
+        bridge.wait_until_healthy()
+        node.wait_for("is in the hub's list")
+        answers = []
+        body = {"range": RANGE, "targets": [{"target": "waiting::x"}]}
+        thread = threading.Thread(target=lambda: answers.append(bridge.ask("/query", body)))
+        thread.start()
+        node.wait_for("asked")
+        own_router.stop(signal.SIGKILL)
+        thread.join(20)
+        assert answers[0].status == 503
+        assert "router" in answers[0].json["message"]
+    finally:
+        bridge.program.end()
+
+
 def test_a_router_without_a_hub_is_not_healthy(tmp_path):
     with RouterProcess(hub=False) as router:
         bridge = RunningBridge(router, tmp_path)
@@ -230,17 +248,28 @@ def test_a_bridge_that_cannot_work_ends_with_one_sentence(router, start, variabl
     assert "Traceback" not in program.output
 
 
-def test_the_bridge_ends_on_sigterm_also_while_it_waits_for_a_node(router, start_bridge, odd):
-    bridge = start_bridge()
-    thread = threading.Thread(target=_ask_quietly, args=(bridge, "odd_bridged::slow"))
-    thread.start()
-    time_limit = time.monotonic() + 20
-    bridge.program.signal(signal.SIGTERM)
-    assert bridge.program.wait(15) == 0
-    thread.join(max(time_limit - time.monotonic(), 1))
+def test_the_bridge_ends_on_sigterm_also_while_requests_are_under_way(router, start, tmp_path):
+    node = start(router, "tests/bridge/nodes.py", "waiting", "--name", "waited_for")
+    with Client(router.settings()) as client:
+        wait_for_nodes(client, "waited_for")
+    bridge = RunningBridge(router, tmp_path)
+    try:
+        bridge.wait_until_healthy()
+        # After the node's answer each of them goes on to ask for the annotations.
+        targets = ["waited_for::x", "nodes", "waited_for::x", "nodes"]
+        threads = [threading.Thread(target=_ask_quietly, args=(bridge, targets)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: node.output.count("asked") == 8, 20, "requests under way")
+        bridge.program.signal(signal.SIGTERM)
+        assert bridge.program.wait(6) == 0
+        for thread in threads:
+            thread.join(10)
+    finally:
+        bridge.program.end()
 
 
-def _ask_quietly(bridge, target):
+def _ask_quietly(bridge, targets):
     # The bridge ends meanwhile: whatever comes back is right.
     with contextlib.suppress(Exception):
-        bridge.query(target, range=RANGE)
+        bridge.query(*targets, range=RANGE)

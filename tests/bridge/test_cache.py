@@ -11,6 +11,7 @@ from sisock import Client
 from sisock.sample_cache import Kept, SampleCache, final_until
 from sisock.testing import wait_until
 from tests.bridge.conftest import DAY, JULY_15, iso_range
+from tests.bridge.nodes import START
 from tests.conftest import wait_for_nodes
 
 HEADER = "# A thing\n# line\n# m/s\n"
@@ -46,19 +47,32 @@ def shown(bridge, start=50, end=1000):
     return [(t // 1000, value) for value, t in series["datapoints"]]
 
 
-def test_a_refresh_asks_only_for_what_is_new_and_shows_the_same(start_bridge, bridge):
+def asked(node):
+    """Start, end and number of samples of each request that the node got."""
+    lines = [line.split("asked ") for line in node.output.splitlines() if "asked " in line]
+    return [tuple(map(int, line[1].split())) for line in lines]
+
+
+def test_a_refresh_asks_only_for_what_is_new_and_shows_the_same(router, start_bridge, start):
+    node = start(router, "tests/bridge/nodes.py", "told", "--name", "told_once")
+    with Client(router.settings()) as client:
+        wait_for_nodes(client, "told_once")
     fresh = start_bridge()
-    first = fresh.query("apex_archive::apex_temperature")
-    assert counts(fresh)["misses"] == 1
-    again = fresh.query("apex_archive::apex_temperature")
-    assert again == first
-    assert counts(fresh)["hits"] == 1
-    later = iso_range(JULY_15 + 3600, JULY_15 + 90000)
-    (moved,) = fresh.query("apex_archive::apex_temperature", range=later)
+    assert asked(node) == []
+    first = fresh.query("told_once::x", range=iso_range(START, START + 60))
+    assert asked(node) == [(0, 60, 60)]
+    assert len(first[0]["datapoints"]) == 60
+    assert fresh.query("told_once::x", range=iso_range(START, START + 60)) == first
+    (start_of_rest, end, count) = asked(node)[1]
+    assert (start_of_rest, end, count) == (59, 60, 0)
+    later = iso_range(START + 10, START + 70)
+    (moved,) = fresh.query("told_once::x", range=later)
+    assert asked(node)[2][2] == 10
     assert counts(fresh)["hits"] == 2
-    (plain,) = start_bridge().query("apex_archive::apex_temperature", range=later)
+    (plain,) = start_bridge().query("told_once::x", range=later)
+    assert asked(node)[3] == (10, 70, 60)
     assert moved == plain
-    assert len(moved["datapoints"]) == 24
+    assert [value for value, _ in moved["datapoints"]] == list(range(10, 70))
 
 
 def test_samples_appended_to_an_archive_are_shown(bridge, archive):

@@ -155,6 +155,10 @@ def test_variables_and_globs_expand(bridge, target, names):
         ([("timeline", "=", "hourly"), ("units", "!=", "%")], HOURLY_BUT_HUMIDITY),
         ([("timeline", "!~", "^hour.*$")], ["apex_radiometer", "apex_windspeed"]),
         ([("node", "=", "sensors")], []),
+        ([("units", "=~", "hPa|C")], ["apex_pressure", "apex_temperature"]),
+        ([("units", "=~", "^hPa$|^C$")], ["apex_pressure", "apex_temperature"]),
+        ([("units", "<", "C"), ("timeline", "=", "hourly")], ["apex_humidity"]),
+        ([("units", ">", "C"), ("timeline", "=", "hourly")], ["apex_pressure"]),
     ],
 )
 def test_filters_restrict_what_a_wildcard_yields(bridge, key, filters, names):
@@ -214,7 +218,7 @@ def test_annotations_of_simplejson_show_gaps_and_nodes(bridge, start, router):
     }
     gaps = bridge.ask("/annotations", body).json
     assert [round((g["timeEnd"] - g["time"]) / 60e3) for g in gaps] == [41, 309, 8]
-    assert all(g["annotation"]["name"] == "Gaps" and g["title"] and g["tags"] for g in gaps)
+    assert all(g["annotation"] == {"name": "Gaps"} and g["title"] and g["tags"] for g in gaps)
     visitor = start(router, "tests/nodes.py", "odd", "--name", "annotated")
     visitor.wait_for("is in the hub's list")
     visitor.end()
@@ -254,6 +258,7 @@ def test_a_dashboard_of_simpod(bridge):
     (events,) = bridge.query(annotation, range=iso_range(JULY_15, JULY_15 + 13 * 86400))
     assert [column["text"] for column in events["columns"]][:2] == ["time", "timeEnd"]
     assert len(events["rows"]) == 3
+    assert events["refId"] == "Anno"
 
 
 def test_infinity_gets_long_rows_in_time_order(bridge, temperature):
@@ -295,8 +300,16 @@ def test_browsers_may_ask_from_another_origin(bridge):
         ("/query", {"interval": "soon"}, 400, "interval"),
         ("/query", {"maxDataPoints": "many"}, 400, "maxDataPoints"),
         ("/query", {"adhocFilters": [{"key": "node"}]}, 400, "key and a value"),
-        ("/query", {"filters": [{"key": "node", "value": "", "operator": "<"}]}, 400, "operator"),
+        ("/query", {"filters": [{"key": "node", "value": "", "operator": "~"}]}, 400, "operator"),
         ("/search", {"target": 5}, 400, "must be a text"),
+        ("/query", {"targets": [{"target": "a::b", "refId": "A" * 101}]}, 400, "refId"),
+        ("/query", {"targets": [{"target": "(a|b)" * 9 + "::x"}] * 4}, 400, "at most 2000"),
+        (
+            "/query",
+            {"filters": [{"key": "node", "operator": "=~", "value": "(a|b)" * 9}] * 4},
+            400,
+            "at most 2000",
+        ),
         ("/annotations", {"annotation": {"query": "what?"}}, 400, "annotation query"),
         ("/series?from=noon", None, 400, "range.from"),
         ("/series?maxDataPoints=x", None, 400, "maxDataPoints"),
@@ -310,3 +323,27 @@ def test_an_error_is_json_with_a_message(bridge, path, body, status, message):
     assert answer.status == status
     assert message in answer.json["message"]
     assert isinstance(answer.json["error"], str)
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert status != 405 or "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("target", ["apex_archive::apex_temperature", "apex_archive::*"])
+@pytest.mark.parametrize(
+    ("start", "end"), [(JULY_15, JULY_15), (-86400, -3600), (-3600, 0)], ids=["0", "1", "2"]
+)
+def test_a_range_without_length_or_before_1970_is_empty_series(bridge, target, start, end):
+    series = bridge.query(target, range=iso_range(start, end))
+    assert series
+    assert all(each["datapoints"] == [] for each in series)
+    rows = bridge.ask(f"/series?target={target}&from={start * 1000}&to={end * 1000}")
+    assert (rows.status, rows.json) == (200, [])
+
+
+def test_more_samples_than_one_answer_may_have_are_refused(start_bridge, bridge):
+    small = start_bridge(SISOCK_MAX_SAMPLES="30")
+    target = {"target": "apex_archive::apex_temperature"}
+    assert len(small.query(target)[0]["datapoints"]) == 24
+    for targets in ([target, target], [{"target": "apex_archive::apex_radiometer"}]):
+        answer = small.ask("/query", {"range": DAY, "targets": targets})
+        assert answer.status == 400
+        assert "ask for less" in answer.json["message"]

@@ -7,13 +7,15 @@ import http.client
 import json
 import os
 import socket
+import time
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.bridge.conftest import DAY
+from sisock.testing import wait_until
+from tests.bridge.conftest import DAY, JULY_15, iso_range
 
 BODIES = int(os.environ.get("SISOCK_TEST_ODD_BODIES", "200"))
 ROUTES = [
@@ -72,6 +74,7 @@ targets = st.one_of(
 ranges = st.one_of(
     anything,
     st.just(DAY),
+    st.just(iso_range(JULY_15, JULY_15)),
     st.fixed_dictionaries({}, optional={"from": scalars, "to": scalars, "raw": anything}),
 )
 requests = st.fixed_dictionaries(
@@ -154,19 +157,66 @@ def test_no_url_makes_the_bridge_fail_or_hang(bridge, connection):
     assert bridge.is_healthy()
 
 
-def test_a_body_without_end_is_refused(bridge):
+def send_raw(bridge, data):
+    """What comes back for bytes as they are, until the bridge closes the connection."""
     with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as link:
-        link.sendall(b"POST /query HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-        answer = b""
-        for _ in range(64):
-            try:
-                link.sendall(chunk)
-            except OSError:
-                break
-        try:
-            answer = link.recv(1000)
-        except ConnectionResetError:
-            answer = b"HTTP/1.1 413"
+        link.sendall(data)
+        return b"".join(iter(lambda: link.recv(65536), b""))
+
+
+QUERY = json.dumps({"range": DAY, "targets": [{"target": "apex_archive::apex_temperature"}]})
+
+
+def test_a_body_in_chunks_is_read(bridge):
+    body = QUERY.encode()
+    answer = send_raw(
+        bridge,
+        b"POST /query HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+    )
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b'"apex_archive::apex_temperature"' in answer
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=x"])
+def test_a_body_that_says_it_is_a_form_is_read_all_the_same(bridge, kind):
+    answer = bridge.ask("/query", QUERY.encode(), headers={"Content-Type": kind})
+    assert answer.status == 200
+    assert len(answer.json[0]["datapoints"]) == 24
+    broken = bridge.ask("/query", b"--x\r\nno form", headers={"Content-Type": kind})
+    assert broken.status == 400
+    assert "not JSON" in broken.json["message"]
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"targets":['])
+@pytest.mark.parametrize("route", ROUTES)
+def test_deep_nesting_is_refused(bridge, route, opening):
+    answer = bridge.ask(route, opening * 50_000)
+    assert answer.status == (200 if route.startswith("/metric") else 400)
+    assert answer.status == 200 or answer.json["message"]
+
+
+@pytest.mark.parametrize("text", ["a\r\nX: y::x", "\x00::\x07", "ü\x7f::\u2028", "a\rb::c*"])
+def test_control_characters_of_a_target_break_no_header(bridge, text):
+    answer = bridge.ask("/query", {"range": DAY, "targets": [{"target": text}]})
+    assert answer.status == 200
+
+
+def test_a_body_without_end_is_refused(bridge):
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    head = b"POST /query HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    logged = bridge.program.output.count('"status":413')
+    # With one byte over the limit nothing is left unread, so that no reset overtakes the answer.
+    answer = send_raw(bridge, head + chunk * 16 + b"1\r\nx")
     assert answer.startswith(b"HTTP/1.1 413")
+    assert b"Access-Control-Allow-Origin: *" in answer
+    wait_until(
+        lambda: bridge.program.output.count('"status":413') == logged + 1, 10, "a line in the log"
+    )
+    with socket.create_connection(("127.0.0.1", bridge.port), timeout=20) as link:
+        link.sendall(head)
+        deadline = time.monotonic() + 20
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while time.monotonic() < deadline:
+                link.sendall(chunk)
     assert bridge.is_healthy()
