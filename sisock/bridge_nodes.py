@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sisock.async_client import Node
+from sisock.events import Node
 from sisock.fields import Field
 from sisock.sample_cache import SampleCache
 

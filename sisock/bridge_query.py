@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from sisock.async_client import translated
 from sisock.fetch import fetch
 from sisock.fields import Field
 from sisock.protocol import Interval
 from sisock.received import Series, join
 from sisock.sample_cache import Kept, SampleCache, final_until
 from sisock.session import Session
+from sisock.wire_errors import translated
 
 
 @dataclass

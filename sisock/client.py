@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 from twisted.internet import defer, threads
 from twisted.python.threadable import isInIOThread
 
-from sisock.async_client import AsyncClient, LiveSample, Node, NodeEvent
+from sisock.async_client import AsyncClient
 from sisock.errors import SisockError
+from sisock.events import LiveSample, Node, NodeEvent
 from sisock.fields import Field
 from sisock.received import Data
 from sisock.session import CALL_TIMEOUT

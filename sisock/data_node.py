@@ -10,12 +10,13 @@ from twisted.internet import defer, threads
 from twisted.python.threadable import isInIOThread
 
 from sisock import protocol
+from sisock.connection import RouterConnection, global_reactor
 from sisock.errors import SisockError
 from sisock.logs import make_logger
 from sisock.presence import Presence
 from sisock.program import add_common_flags, fail, run_program, settings_from_flags
 from sisock.serving import Serving
-from sisock.session import RouterConnection, Session, global_reactor
+from sisock.session import Session
 
 
 class DataNodeServer:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from sisock.async_client import LiveSample
+from sisock.events import LiveSample
 from sisock.received import Data
 from sisock.timelines import merge_timeline
 from sisock.times import format_time

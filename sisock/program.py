@@ -13,8 +13,8 @@ from twisted.internet import defer
 from twisted.internet.error import ReactorNotRunning
 from twisted.python.failure import Failure
 
+from sisock.connection import RouterConnection
 from sisock.errors import SisockError
-from sisock.session import RouterConnection
 from sisock.settings import LOG_LEVELS, Settings, load_settings
 
 

@@ -20,7 +20,8 @@ from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.fields import check_fields
 from sisock.logs import RepeatedWarning
 from sisock.protocol import DataRequest
-from sisock.reply import Reply, check_reply
+from sisock.reply import Reply
+from sisock.reply_check import check_reply
 
 if TYPE_CHECKING:
     from sisock.data_node import DataNodeServer

@@ -16,8 +16,8 @@ from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer, threads
 
 from sisock.client import Client, reactor_thread
+from sisock.connection import RouterConnection
 from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
-from sisock.session import RouterConnection
 from sisock.settings import read_secret
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes

@@ -12,7 +12,7 @@ from sisock.errors import NodeContractError
 from sisock.fields import Field
 from sisock.protocol import Interval
 from sisock.received import join
-from sisock.reply import check_reply
+from sisock.reply_check import check_reply
 
 
 def raw(data, t, until=None):

@@ -1,0 +1,54 @@
+"""What a consumer hears of: nodes, those that come and go, and their live samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sisock.received import decode
+from sisock.values import to_list
+
+
+@dataclass(frozen=True)
+class Node:
+    """A data node, as the hub knows it."""
+
+    name: str
+    description: str
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LiveSample:
+    """One new sample of a node: time in UNIX seconds, timeline, and field to value or None."""
+
+    t: float
+    timeline: str | None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NodeEvent:
+    """A data node that came or went."""
+
+    node: Node
+    present: bool
+
+
+def parse_node(entry: Mapping[str, Any]) -> Node:
+    """A node out of its dictionary in the hub's list."""
+    return Node(entry["name"], entry.get("description") or "", tuple(entry.get("features") or ()))
+
+
+def live_samples(reply: Any, node: str) -> list[LiveSample]:
+    """Cut a live message, which has a reply's shape, into samples in time order."""
+    data, lines = decode(reply, node)
+    samples = []
+    for name, line in lines.items():
+        # A field of this timeline has as many values as it has times.
+        own = {field: v for field, v in data.items() if len(v) == len(line.t)}
+        for i, t in enumerate(line.t.tolist()):
+            row = {field: to_list(column[i : i + 1].tolist())[0] for field, column in own.items()}
+            samples.append(LiveSample(t, name, row))
+    return sorted(samples, key=lambda sample: sample.t)
