@@ -70,7 +70,8 @@ export class Tree {
       const box = make("input", { type: "checkbox", checked: chosen.includes(key) });
       box.dataset.key = key;
       box.addEventListener("change", () => this.#onToggle(key, box.checked));
-      return make("label", { title: tell(fields[field]) }, box, " ", field, " ", make("small", {}, short(fields[field])));
+      const about = fields[field];
+      return make("label", {}, box, " ", field, " ", make("small", {}, short(about)), make("small", { className: "about" }, tell(about)));
     });
   }
 }
@@ -82,7 +83,8 @@ function short(about) {
 
 function tell(about) {
   if (!about) return "";
-  return [about.description, `${about.type} on timeline ${about.timeline}`].filter(Boolean).join("\n");
+  const kind = about.type === "number" ? "" : `${about.type}, `;
+  return [about.description, `${kind}timeline ${about.timeline}`].filter(Boolean).join("; ");
 }
 
 /** A length of time as people say it. */

@@ -170,13 +170,16 @@ def test_samples_that_may_still_change_are_marked(page, serve):
 
 def test_what_has_no_data_says_why(page, weather, serve):
     serve("tests/nodes.py", "odd", name="page_odd")
+    serve("tests/nodes.py", "too_much", name="page_too_much")
     keys = [f"{weather}::typo", TEMPERATURE, "nowhere::x", "page_odd::fails", "page_odd::empty"]
+    keys.append("page_too_much::x")
     page.open("?" + "&".join(f"s={key}" for key in keys) + "&from=1500076800&to=1500163200")
     page.wait(lambda: page.counts().get(TEMPERATURE) == 24, "what has data")
     page.wait(lambda: "no field typo" in page.legend(keys[0])[1], "the wrong name")
     assert "nowhere is not there" in page.legend(keys[2])[1]
     page.wait(lambda: "OSError" in page.legend(keys[3])[1], "the failure")
     page.wait(lambda: "no samples" in page.legend(keys[4])[1], "the field without data")
+    page.wait(lambda: "too large" in page.legend(keys[5])[1], "the reply of False")
     page.picture("errors")
 
 
