@@ -12,7 +12,7 @@ from selenium.webdriver.chrome.service import Service
 
 from sisock.client import Client
 from sisock.testing import RouterProcess, wait_until
-from tests.conftest import TOP, Program, wait_for_nodes
+from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 
 PICTURES = TOP / ".artefacts"
 """Screenshots, to be looked at; not in git."""
@@ -144,9 +144,9 @@ def page(browser: webdriver.Chrome, router: RouterProcess) -> Iterator[Page]:
     assert errors == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(router: RouterProcess, tmp_path_factory: Any) -> Iterator[Any]:
-    """Start nodes that stay for the session, each once."""
+    """Start nodes that stay for the module, each once; other tests list what is on the router."""
     programs: dict[str, Program] = {}
 
     def start(*command: str, name: str) -> str:
@@ -161,3 +161,5 @@ def serve(router: RouterProcess, tmp_path_factory: Any) -> Iterator[Any]:
     yield start
     for program in programs.values():
         program.end()
+    with Client(router.settings()) as client:
+        wait_for_absence(client, *programs)
