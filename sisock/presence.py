@@ -142,11 +142,12 @@ class Presence:
         self._wake = None
 
     async def _add_if_needed(self) -> None:
+        # Taken first: left standing by a failed try, it would have the next ones follow at once.
+        hub_is_new, self._hub_is_new = self._hub_is_new, False
         if not self._registrations:
             await self._register()
-        if self.added and not self._hub_is_new and await self._is_listed():
+        if self.added and not hub_is_new and await self._is_listed():
             return
-        self._hub_is_new = False
         was_added, self.added = self.added, await self._add()
         if not self.added:
             raise NodeNameTaken(
