@@ -1,4 +1,4 @@
-# make demo · test · test-odd · bench · lint · clean; everything is installed into .venv.
+# make demo · test · test-odd · test-compose · bench · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-odd bench lint clean
+.PHONY: demo test test-odd test-compose bench lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -21,6 +21,10 @@ test: $(TESTABLE) $(PAGE)
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
 test-odd: $(TESTABLE) $(PAGE)
 	SISOCK_TEST_ODD_BODIES=5000 $(BIN)/python -m pytest tests/bridge/test_odd_bodies.py
+
+# The containers, on a Docker engine; status 75 if none can be had.
+test-compose: $(TESTABLE)
+	@tests/compose/run $(BIN)/python -m pytest tests/compose
 
 bench: $(TESTABLE) $(PAGE)
 	$(BIN)/python -m benchmarks.bridge

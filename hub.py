@@ -15,6 +15,7 @@ from autobahn.wamp.types import CallDetails, RegisterOptions, SessionDetails
 
 from sisock import transport
 from sisock.errors import NOT_A_SERVER, AuthenticationRejected, InvalidNodeName, SisockError
+from sisock.health import WELL, serve_health
 from sisock.logs import make_logger
 from sisock.protocol import (
     ERROR_INVALID_ARGUMENT,
@@ -112,6 +113,14 @@ class hub(ApplicationSession):
         # Here, as this is the only code of ours that the router's process loads.
         transport.set_tcp_nodelay_everywhere()
         await HubProcedures(self).begin()
+        from twisted.internet import reactor
+
+        await serve_health(self._ask_itself, reactor)
+
+    async def _ask_itself(self) -> str:
+        """Ask for the list as consumers do: an answer has been through the router and the hub."""
+        await self.call(uri("consumer.get_data_node"))
+        return WELL
 
 
 def main() -> None:

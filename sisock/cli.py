@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -49,9 +50,21 @@ def make_parser() -> argparse.ArgumentParser:
     command("config", _config, "Show each setting and where it comes from; secrets are hidden.")
     certs = command("certs", _certs, "Make what is missing of credentials and certificates.")
     certs.add_argument(
-        "--name", action="append", default=[], help="a further name or address of this computer"
+        "--name",
+        action="append",
+        default=[],
+        help="a further name or address of this computer;"
+        " SISOCK_NAMES may hold some, with spaces between them",
     )
     certs.add_argument("--renew", action="store_true", help="make the router's certificate anew")
+    certs.add_argument(
+        "--export",
+        action="append",
+        default=[],
+        metavar="RECIPIENT=FOLDER",
+        help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
+        " recipients: router, server (data nodes), consumer",
+    )
     command("doctor", _doctor, "Check router, credentials, hub and nodes, and say what to do.")
     return parser
 
@@ -216,6 +229,7 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.credentials import (
         certificate_end,
         certificate_names,
+        export,
         make_certificates,
         make_credentials,
     )
@@ -223,10 +237,15 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
     home = find_home()
     for path in make_credentials(home):
         print(f"made {path}")
-    if make_certificates(home, args.name, args.renew):
+    names = [*args.name, *os.environ.get("SISOCK_NAMES", "").split()]
+    if make_certificates(home, names, args.renew):
         print(f"made {home.server_certificate}: restart the router")
-    names = " ".join(sorted(certificate_names(home.server_certificate)))
-    print(f"{home.server_certificate} is for: {names}")
+    for text in args.export:
+        recipient, _, folder = text.partition("=")
+        export(home, recipient, Path(folder))
+        print(f"copied what {recipient} needs to {folder}")
+    certified = " ".join(sorted(certificate_names(home.server_certificate)))
+    print(f"{home.server_certificate} is for: {certified}")
     print(f"it ends on {certificate_end(home.server_certificate):%Y-%m-%d}")
     print(f"clients on other computers need {home.ca_certificate} and a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")

@@ -82,6 +82,44 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
     return True
 
 
+def export(home: Home, recipient: str, folder: Path) -> None:
+    """Copy what one recipient needs, and no more, to a folder that will be its home.
+
+    Parameters
+    ----------
+    home : Home
+        Where credentials and certificates were made.
+    recipient : str
+        ``router``, ``server`` (data nodes and a hub of its own) or ``consumer``.
+    folder : Path
+        Made if it is not there. The key of the CA never leaves `home`.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such recipient, or nothing to copy.
+    """
+    server, consumer = home.secret_file(USER_SERVER), home.secret_file(USER_CONSUMER)
+    private = {
+        "router": (server, consumer, home.server_key),
+        "server": (server,),
+        "consumer": (consumer,),
+    }.get(recipient)
+    if private is None or not folder.name:
+        raise SettingsError(
+            f"--export wants router=FOLDER, server=FOLDER or consumer=FOLDER, not"
+            f" {recipient!r} for {str(folder)!r}"
+        )
+    public = [home.ca_certificate]
+    if recipient == "router":
+        public.append(home.server_certificate)
+    for write, paths in ((write_private, private), (write_public, public)):
+        for path in paths:
+            if not path.exists():
+                raise SettingsError(f"{path} is missing: a CA of your own needs no export of it")
+            write(folder / path.relative_to(home.path), path.read_bytes())
+
+
 def host_names() -> set[str]:
     """Names under which this computer is asked for."""
     return {"localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()}

@@ -12,6 +12,7 @@ from twisted.python.threadable import isInIOThread
 from sisock import protocol
 from sisock.connection import RouterConnection, global_reactor
 from sisock.errors import SisockError
+from sisock.health import connection_health
 from sisock.logs import make_logger
 from sisock.presence import Presence
 from sisock.program import add_common_flags, fail, run_program, settings_from_flags
@@ -177,6 +178,12 @@ class NodeService:
         """Note that the session is gone."""
         self._session = self._presence = None
 
+    def health(self, connection: RouterConnection) -> str:
+        """Whether consumers can find the node, for `sisock.health`."""
+        if self._presence is not None and not self._presence.added:
+            return f"joined to the router, but {self.node.name!r} is not in the hub's list"
+        return connection_health(connection)
+
     def publish(self, reply: dict[str, Any]) -> None:
         """Publish new samples on the node's live topic, while the node's name is its own."""
         if self._session is not None and self._presence is not None and self._presence.holds_name:
@@ -229,7 +236,8 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
     except SisockError as error:
         fail(error)
     settings = settings_from_flags(args, protocol.USER_SERVER)
-    run_program(RouterConnection(settings, service.joined, service.left), service.start)
+    connection = RouterConnection(settings, service.joined, service.left)
+    run_program(connection, service.start, lambda: service.health(connection))
 
 
 def _check(node: DataNodeServer) -> None:

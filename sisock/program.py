@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn
 
 import txaio
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 
 from sisock.connection import RouterConnection
 from sisock.errors import SisockError
+from sisock.health import Check, connection_health, serve_health
 from sisock.settings import LOG_LEVELS, Settings, load_settings
 
 
@@ -45,7 +47,9 @@ def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
         fail(error)
 
 
-def run_program(connection: RouterConnection, started: Callable[[], Any]) -> None:
+def run_program(
+    connection: RouterConnection, started: Callable[[], Any], health: Check | None = None
+) -> None:
     """Run the reactor with one connection to the router until a signal, or a final refusal.
 
     Parameters
@@ -55,6 +59,9 @@ def run_program(connection: RouterConnection, started: Callable[[], Any]) -> Non
     started : callable
         Called once the reactor runs, before the router is joined; may be a coroutine function.
         If it fails with a `SisockError` the program ends with that.
+    health : callable, optional
+        Says whether the program is well, for `sisock.health`; if not given, it is well while it
+        is joined to the router.
     """
     reactor, settings = connection.reactor, connection.settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
@@ -67,6 +74,7 @@ def run_program(connection: RouterConnection, started: Callable[[], Any]) -> Non
             reactor.stop()
 
     async def work() -> None:
+        await serve_health(health or partial(connection_health, connection), reactor)
         await defer.maybeDeferred(started)
         await connection.run()
 

@@ -32,9 +32,18 @@ class Value:
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of an installation's credentials, certificates and run-time files."""
+    """The folder of an installation's credentials, certificates and run-time files.
+
+    Attributes
+    ----------
+    path : Path
+        Where credentials and certificates are; it may be read-only.
+    runtime : Path or None
+        Where the router keeps its own files, if not there.
+    """
 
     path: Path
+    runtime: Path | None = None
 
     def secret_file(self, user: str) -> Path:
         """File of the secret of a WAMP user."""
@@ -63,12 +72,12 @@ class Home:
     @property
     def router_directory(self) -> Path:
         """Crossbar's own folder, its ``--cbdir``."""
-        return self.path / "router"
+        return (self.runtime or self.path) / "router"
 
     @property
     def router_socket(self) -> Path:
         """The router's Unix socket."""
-        return self.path / "run" / "router.sock"
+        return (self.runtime or self.path) / "run" / "router.sock"
 
 
 @dataclass(frozen=True)
@@ -147,10 +156,13 @@ def find_secret(
 
 
 def find_home(environ: Mapping[str, str] | None = None) -> Home:
-    """The folder that ``SISOCK_HOME`` names, or ``~/.sisock``."""
+    """The folder that ``SISOCK_HOME`` names, or ``~/.sisock``, and that of ``SISOCK_RUN``."""
     environ = os.environ if environ is None else environ
-    named = environ.get("SISOCK_HOME")
-    return Home(Path(named).expanduser() if named else Path.home() / ".sisock")
+    named, runtime = environ.get("SISOCK_HOME"), environ.get("SISOCK_RUN")
+    return Home(
+        Path(named).expanduser() if named else Path.home() / ".sisock",
+        Path(runtime).expanduser() if runtime else None,
+    )
 
 
 def parse_port(text: str) -> int:

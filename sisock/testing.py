@@ -80,8 +80,19 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.02) -> Any:
     """Poll until a condition holds, and return its value.
+
+    Parameters
+    ----------
+    condition : callable
+        Holds if it returns something true.
+    seconds : float
+        How long it may take.
+    what : str
+        What is waited for, for the error.
+    every : float
+        Seconds between polls.
 
     Raises
     ------
@@ -92,7 +103,7 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     while not (value := condition()):
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not happen within {seconds:g} s")
-        time.sleep(0.02)
+        time.sleep(every)
     return value
 
 

@@ -51,7 +51,7 @@ def test_the_node_of_the_readme_has_ten_lines():
 
 
 def test_every_setting_and_every_command_is_documented():
-    documents = ("README.md", "docs/installation.md", "docs/grafana.md")
+    documents = ("README.md", "docs/installation.md", "docs/grafana.md", "docs/docker.md")
     text = "".join((TOP / name).read_text() for name in documents)
     sources = "".join(path.read_text() for path in [*TOP.glob("*.py"), *TOP.glob("sisock/*.py")])
     settings = set(re.findall(r'"((?:CROSSBAR|WAMP|SISOCK)_[A-Z_]+|LOGLEVEL|PORT|BIND)"', sources))
@@ -59,6 +59,15 @@ def test_every_setting_and_every_command_is_documented():
     assert not [name for name in settings if name not in text]
     (commands,) = (a.choices for a in make_parser()._actions if a.choices)
     assert not [name for name in commands if f"sisock {name}" not in text and name != "fields"]
+
+
+def test_every_variable_of_the_compose_files_is_documented():
+    manual = (TOP / "docs/docker.md").read_text()
+    for path in TOP.glob("docker-compose*.yml"):
+        lines = path.read_text().splitlines()
+        told = manual + "".join(line for line in lines if line.startswith("#"))
+        used = set(re.findall(r"\$\{(\w+)", path.read_text()))
+        assert used and not [name for name in used if name not in told], path
 
 
 def test_links_lead_somewhere():

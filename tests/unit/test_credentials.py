@@ -3,14 +3,16 @@ import stat
 
 import pytest
 
+from sisock.cli import main
 from sisock.credentials import (
     certificate_end,
     certificate_names,
+    export,
     make_certificates,
     make_credentials,
 )
 from sisock.errors import SettingsError
-from sisock.settings import Home
+from sisock.settings import Home, load_settings
 
 
 @pytest.fixture
@@ -68,3 +70,44 @@ def test_somebody_elses_ca_is_not_overwritten(home):
     home.ca_key.unlink()
     with pytest.raises(SettingsError, match="has no key beside it"):
         make_certificates(home, renew=True)
+
+
+@pytest.mark.parametrize(
+    ("recipient", "private"),
+    [
+        ("router", {"credentials/server", "credentials/consumer", "tls/server_key.pem"}),
+        ("server", {"credentials/server"}),
+        ("consumer", {"credentials/consumer"}),
+    ],
+)
+def test_a_recipient_gets_what_it_needs_and_no_more(home, tmp_path, recipient, private):
+    folder = tmp_path / "exported"
+    export(home, recipient, folder)
+    files = {str(p.relative_to(folder)): p for p in folder.rglob("*") if p.is_file()}
+    public = {"tls/ca_cert.pem"} | ({"tls/server_cert.pem"} if recipient == "router" else set())
+    assert set(files) == private | public
+    assert {name for name, path in files.items() if mode(path) == 0o600} == private
+    assert all(path.read_bytes() == (home.path / name).read_bytes() for name, path in files.items())
+
+
+def test_what_was_exported_is_a_home_to_join_with(home, tmp_path):
+    export(home, "server", tmp_path / "node")
+    settings = load_settings("server", environ={"SISOCK_HOME": str(tmp_path / "node")})
+    assert settings.secret == home.secret_file("server").read_text().strip()
+
+
+@pytest.mark.parametrize("text", ["everybody=/tmp/x", "router=", "router"])
+def test_an_export_that_makes_no_sense_is_explained(home, text, capsys, monkeypatch):
+    monkeypatch.setenv("SISOCK_HOME", str(home.path))
+    with pytest.raises(SystemExit) as ended:
+        main(["certs", "--export", text])
+    assert ended.value.code == 1
+    assert "--export wants router=FOLDER" in capsys.readouterr().err
+
+
+def test_names_may_come_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_HOME", str(tmp_path))
+    monkeypatch.setenv("SISOCK_NAMES", "mountain.example 10.1.2.3")
+    main(["certs", "--name", "router"])
+    names = certificate_names(Home(tmp_path).server_certificate)
+    assert {"mountain.example", "10.1.2.3", "router", "localhost"} <= names

@@ -1,0 +1,81 @@
+# The images of docker-compose.yml: targets router, bridge and node.
+#   docker build --target node --build-arg PACKAGES="pyserial" -t my-node .
+ARG PYTHON=python:3.13-slim
+ARG NODE=node:22-slim
+
+FROM ${NODE} AS page
+WORKDIR /page
+COPY js/package.json js/package-lock.json ./
+RUN npm install --no-save --no-audit --no-fund --loglevel=error
+COPY js ./
+RUN node build.js
+
+# What is needed to install stays in these stages; the images get the environment that it made.
+FROM ${PYTHON} AS library
+WORKDIR /opt/sisock
+ENV PATH=/opt/venv/bin:$PATH
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=1
+RUN python3 -m venv /opt/venv
+# An empty package, so that a changed line of sisock does not have everything installed again.
+COPY pyproject.toml README.md LICENSE ./
+RUN mkdir sisock && touch sisock/__init__.py && pip install --editable .
+
+# bjdata is left out: see the Makefile. So are the tests of the packages, a fifth of their size.
+FROM library AS node-environment
+ARG PACKAGES=""
+RUN pip install --editable '.[sensors]' ${PACKAGES} && pip uninstall -y bjdata pip \
+    && find /opt/venv -type d \( -name test -o -name tests \) -prune -exec rm -r {} +
+
+FROM library AS bridge-environment
+RUN pip install --editable '.[grafana]' && pip uninstall -y bjdata pip \
+    && find /opt/venv -type d \( -name test -o -name tests \) -prune -exec rm -r {} +
+
+FROM library AS router-environment
+RUN pip install --editable '.[router]' && pip uninstall -y bjdata pip \
+    && find /opt/venv -type d \( -name test -o -name tests \) -prune -exec rm -r {} +
+
+FROM ${PYTHON} AS base
+# That of the first user of most systems, who can then give files to a container as they are.
+ARG UID=1000
+RUN useradd --uid ${UID} --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin sisock \
+    && install -d -o ${UID} -g ${UID} -m 700 /var/lib/sisock \
+       /credentials/router /credentials/servers /credentials/consumers \
+    && install -d -o ${UID} -g ${UID} -m 755 /credentials/grafana
+WORKDIR /opt/sisock
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    SISOCK_HOME=/var/lib/sisock SISOCK_HEALTH=/tmp/health.sock
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-m", "sisock.health"]
+
+FROM base AS router
+COPY --from=router-environment /opt/venv /opt/venv
+COPY --from=page /page/dist js/dist
+COPY .crossbar .crossbar
+COPY pyproject.toml hub.py ./
+COPY sisock sisock
+RUN python -m compileall -q .
+ENV SISOCK_RUN=/tmp/sisock
+USER sisock
+EXPOSE 8080
+CMD ["python", "-m", "sisock.router"]
+
+FROM base AS bridge
+COPY --from=bridge-environment /opt/venv /opt/venv
+COPY pyproject.toml grafana_http_json.py ./
+COPY sisock sisock
+RUN python -m compileall -q .
+ENV BIND=0.0.0.0
+USER sisock
+EXPOSE 5000
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-c", \
+    "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/healthz', timeout=5)"]
+CMD ["python", "grafana_http_json.py"]
+
+FROM base AS node
+COPY --from=node-environment /opt/venv /opt/venv
+COPY example_data example_data
+COPY data_nodes data_nodes
+COPY pyproject.toml ./
+COPY sisock sisock
+RUN python -m compileall -q .
+USER sisock
+CMD ["python", "data_nodes/sensors.py"]

@@ -1,0 +1,125 @@
+"""What the containers serve, and what each of them may."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.compose.project import JULY, SERVICES, Outside, Project
+
+pytestmark = pytest.mark.timeout(1800)
+
+PRIVATE = {
+    "sisock-crossbar": {"credentials/server", "credentials/consumer", "tls/server_key.pem"},
+    "sisock-http": {"credentials/consumer"},
+    "weather": {"credentials/server"},
+    "sensors": {"credentials/server"},
+}
+"""Files that only the service's own user may read."""
+
+
+def test_the_bridge_answers_what_grafana_asks(demo: tuple[Project, Outside]) -> None:
+    _, outside = demo
+    assert outside.ask("/healthz")
+    names = outside.ask("/search", {"target": ""})
+    assert "apex_archive::apex_temperature" in names and "sensors::cpu_percent" in names
+    outside.wait_for_data()
+    values = [value for value, _ in outside.weather()]
+    assert len(values) == 24 and all(-30 < value < 30 for value in values if value is not None)
+    annotation = {"annotation": {"name": "n", "query": "nodes"}, "range": JULY}
+    assert isinstance(outside.ask("/annotations", annotation), list)
+
+
+def test_programs_are_confined(demo: tuple[Project, Outside]) -> None:
+    project, _ = demo
+    for service in SERVICES:
+        assert project.run_in(service, "id", "-u").strip() == "1000"
+        refused = project.run_in(service, "sh", "-c", "touch /opt/sisock/x", check=False)
+        assert "Read-only file system" in refused
+        status = project.run_in(service, "cat", "/proc/1/status")
+        assert "CapEff:\t0000000000000000" in status
+        assert "NoNewPrivs:\t1" in status
+        host = project.inspect(service)["HostConfig"]
+        assert host["LogConfig"]["Config"] == {"max-file": "3", "max-size": "10m"}
+        assert host["RestartPolicy"]["Name"] == "unless-stopped"
+
+
+def test_each_service_sees_only_its_own_secrets(demo: tuple[Project, Outside]) -> None:
+    project, _ = demo
+    for service, expected in PRIVATE.items():
+        listed = project.run_in(
+            service, "sh", "-c", "cd $SISOCK_HOME && find . -type f -perm 600 | sed 's,^./,,'"
+        )
+        assert set(listed.split()) == expected
+        all_files = project.run_in(service, "sh", "-c", "find $SISOCK_HOME -type f")
+        assert "ca_key" not in all_files and "tls/ca_cert.pem" in all_files
+        written = project.run_in(service, "sh", "-c", "touch $SISOCK_HOME/x", check=False)
+        assert "Read-only file system" in written
+
+
+def test_nodes_are_small(demo: tuple[Project, Outside]) -> None:
+    project, _ = demo
+    script = "import crossbar"
+    assert "No module named" in project.run_in("weather", "python", "-c", script, check=False)
+    assert "No module named" in project.run_in(
+        "weather", "python", "-c", "import flask", check=False
+    )
+    for service in SERVICES:
+        assert (
+            "No module named"
+            in project.run_in(service, "/opt/venv/bin/python", "-m", "setuptools", check=False)
+            or service == "sisock-crossbar"
+        )
+        found = project.run_in(service, "sh", "-c", "command -v gcc make npm || echo none")
+        assert found.strip().endswith("none") or _is_of_the_base_image(project, service, found)
+
+
+def _is_of_the_base_image(project: Project, service: str, found: str) -> bool:
+    """A stand-in base image has a node of its own; our stages must not have brought it."""
+    return "/opt/venv" not in found and "gcc" not in found
+
+
+def test_the_command_line_works_inside(demo: tuple[Project, Outside]) -> None:
+    project, _ = demo
+    answer = project.run_in("sisock-http", "sisock", "doctor")
+    assert "BAD" not in answer
+    assert "hub: 2 data nodes" in answer
+
+
+def test_the_certificate_carries_the_names(demo: tuple[Project, Outside]) -> None:
+    project, _ = demo
+    for host in ("localhost", "sisock-crossbar"):
+        answer = project.run_in(
+            "sisock-http", "sisock", "nodes", "--router", f"{host}:8080", check=False
+        )
+        # In that container nothing listens on localhost: it is the name that must not be refused.
+        assert "certificate" not in answer
+    logs = project.compose("logs", "credentials")
+    assert "router.example.org" in logs and "sisock-crossbar" in logs and "localhost" in logs
+
+
+def test_health_is_what_the_program_says(demo: tuple[Project, Outside]) -> None:
+    project, outside = demo
+    ask = ("python", "-m", "sisock.health")
+    for service in ("sisock-crossbar", "weather", "sensors"):
+        assert project.run_in(service, *ask).strip() == "ok"
+        project.signal(service, "STOP")
+        said = project.run_in(service, *ask, check=False)
+        project.signal(service, "CONT")
+        # The router's own processes go on; it is the worker that serves.
+        assert service == "sisock-crossbar" or "no answer" in said
+    project.compose("stop", "-t", "5", "sisock-crossbar")
+    assert "router" in project.run_in("weather", *ask, check=False)
+    project.compose("start", "sisock-crossbar")
+    outside.wait_for_data()
+    project.wait_until_healthy(*SERVICES)
+
+
+def test_by_default_nothing_is_reachable_from_elsewhere(demo: tuple[Project, Outside]) -> None:
+    project, _ = demo
+    text = project.compose("config", SISOCK_BIND="")
+    ports = [line.strip() for line in text.splitlines() if ":8080" in line or ":5000" in line]
+    assert ports or "host_ip: 127.0.0.1" in text
+    assert all("127.0.0.1" in line for line in ports if line.startswith("- "))
+    assert "0.0.0.0" not in json.dumps(text)

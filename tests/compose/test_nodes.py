@@ -1,0 +1,66 @@
+"""A data node of docker-compose.nodes.yml, in a network of its own, as on another computer."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sisock.testing import wait_until
+from tests.compose.project import PATIENCE, TOP, Outside, Project
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def test_a_node_on_another_computer(
+    demo: tuple[Project, Outside], tree: Path, gateway: str, tmp_path: Path
+) -> None:
+    project, outside = demo
+    home = tmp_path / "sisock-home"
+    home.mkdir()
+    # What docs/docker.md says to do, but for the network between the two computers.
+    packed = subprocess.run(
+        ["docker", "exec", project.container("weather"), "tar", "-c", "-C", "/var/lib/sisock", "."],
+        capture_output=True,
+        check=True,
+    ).stdout
+    subprocess.run(["tar", "-x", "-C", str(home)], input=packed, check=True)
+    far = Project(
+        tree,
+        f"{project.name}-far",
+        project.variables["SISOCK_TAG"],
+        "docker-compose.nodes.yml",
+        CROSSBAR_HOST=gateway,
+        CROSSBAR_TLS_PORT=project.variables["CROSSBAR_TLS_PORT"],
+        SISOCK_HOME=str(home),
+    )
+    try:
+        far.compose("up", "-d")
+        far.wait_until_healthy("sensors")
+        wait_until(
+            lambda: outside.query("sensors_2::load_1min"), PATIENCE, "its samples", every=0.5
+        )
+        assert "sensors_2" in project.run_in("sisock-http", "sisock", "nodes")
+        far.compose("stop")
+        wait_until(
+            lambda: "sensors_2" not in project.run_in("sisock-http", "sisock", "nodes"),
+            PATIENCE,
+            "its absence",
+            every=0.5,
+        )
+    finally:
+        far.down()
+
+
+def test_it_says_what_is_missing(demo: tuple[Project, Outside], tree: Path) -> None:
+    project, _ = demo
+    tag = project.variables["SISOCK_TAG"]
+    far = Project(tree, f"{project.name}-none", tag, "docker-compose.nodes.yml")
+    assert "must be the name of the router's computer" in far.compose("config", check=False)
+
+
+def test_a_section_of_ones_own_is_ten_lines() -> None:
+    lines = (TOP / "docker-compose.nodes.yml").read_text().splitlines()
+    own = lines[next(i for i, line in enumerate(lines) if "my-node:" in line) :]
+    assert 0 < len(own) <= 10
