@@ -52,7 +52,8 @@ COPY --from=page /page/dist js/dist
 COPY .crossbar .crossbar
 COPY pyproject.toml hub.py ./
 COPY sisock sisock
-RUN python -m compileall -q .
+# The clone's modes may keep others out.
+RUN chmod -R a+rX . && python -m compileall -q .
 ENV SISOCK_RUN=/tmp/sisock
 USER sisock
 EXPOSE 8080
@@ -62,12 +63,13 @@ FROM base AS bridge
 COPY --from=bridge-environment /opt/venv /opt/venv
 COPY pyproject.toml grafana_http_json.py ./
 COPY sisock sisock
-RUN python -m compileall -q .
+# The clone's modes may keep others out.
+RUN chmod -R a+rX . && python -m compileall -q .
 ENV BIND=0.0.0.0
 USER sisock
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-c", \
-    "import urllib.request as r; r.urlopen('http://127.0.0.1:5000/healthz', timeout=5)"]
+    "import http.client as h; c = h.HTTPConnection('127.0.0.1', 5000, timeout=5); c.request('GET', '/healthz'); exit(c.getresponse().status != 200)"]
 CMD ["python", "grafana_http_json.py"]
 
 FROM base AS node
@@ -76,6 +78,7 @@ COPY example_data example_data
 COPY data_nodes data_nodes
 COPY pyproject.toml ./
 COPY sisock sisock
-RUN python -m compileall -q .
+# The clone's modes may keep others out.
+RUN chmod -R a+rX . && python -m compileall -q .
 USER sisock
 CMD ["python", "data_nodes/sensors.py"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -48,6 +49,7 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
         Host names or addresses, besides this computer's own.
     renew : bool
         Make a new server certificate although there is one. It keeps the old one's names.
+        Without it a certificate of another CA than this home's stays, whatever its names.
 
     Returns
     -------
@@ -57,12 +59,13 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
     Raises
     ------
     SettingsError
-        If the CA's certificate is there, but not its key: it is somebody else's CA.
+        If a name cannot be one, or the CA's certificate is there, but not its key: it is somebody
+        else's CA.
     """
-    wanted = set(names)
-    if home.server_certificate.exists() and home.server_key.exists():
+    wanted = {_check_name(name) for name in names}
+    if _is_pair(home):
         present = certificate_names(home.server_certificate)
-        if not renew and present >= set(names):
+        if not renew and (present >= wanted or not _is_ours(home)):
             return False
         wanted |= present
     wanted |= host_names()
@@ -127,7 +130,7 @@ def host_names() -> set[str]:
 
 def certificate_names(path: Path) -> set[str]:
     """Names and addresses that a certificate is for."""
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    certificate = _load_certificate(path)
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -137,7 +140,38 @@ def certificate_names(path: Path) -> set[str]:
 
 def certificate_end(path: Path) -> datetime.datetime:
     """When a certificate ends."""
-    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    return _load_certificate(path).not_valid_after_utc
+
+
+def _check_name(name: str) -> str:
+    """A host name or address, as it is written in certificates."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    if not re.fullmatch(r"[A-Za-z0-9_*]([A-Za-z0-9_.-]*[A-Za-z0-9])?", name):
+        raise SettingsError(f"{name!r} is not the name of a computer, nor an address")
+    return name
+
+
+def _is_pair(home: Home) -> bool:
+    """Whether the router's certificate is there, with its own key."""
+    if not (home.server_certificate.exists() and home.server_key.exists()):
+        return False
+    key = serialization.load_pem_private_key(home.server_key.read_bytes(), password=None)
+    return key.public_key() == _load_certificate(home.server_certificate).public_key()
+
+
+def _is_ours(home: Home) -> bool:
+    """Whether the router's certificate is of the CA in this home, and not of somebody else's."""
+    if not home.ca_key.exists():
+        return False
+    authority = _load_certificate(home.ca_certificate)
+    return _load_certificate(home.server_certificate).issuer == authority.subject
+
+
+def _load_certificate(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def _load_or_make_ca(home: Home) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -150,7 +184,7 @@ def _load_or_make_ca(home: Home) -> tuple[x509.Certificate, ec.EllipticCurvePriv
         key = serialization.load_pem_private_key(home.ca_key.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise SettingsError(f"{home.ca_key} is not a key that sisock made")
-        return x509.load_pem_x509_certificate(home.ca_certificate.read_bytes()), key
+        return _load_certificate(home.ca_certificate), key
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         _builder("sisock local CA", key.public_key(), None, CA_VALID_YEARS)

@@ -49,7 +49,8 @@ async def serve_health(
     from sisock.errors import SettingsError
 
     path = (os.environ if environ is None else environ).get(VARIABLE)
-    if not path:
+    # A second program in one container leaves the socket to the first.
+    if not path or _is_served(path):
         return
 
     class Answer(protocol.Protocol):
@@ -79,6 +80,12 @@ def connection_health(connection: RouterConnection) -> str:
 
 def _in_words(failure: Any) -> str:
     return failure.getErrorMessage() or failure.type.__name__
+
+
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        return probe.connect_ex(path) == 0
+    return False
 
 
 def ask(path: str) -> str:

@@ -152,7 +152,11 @@ def find_secret(
     if named:
         return Value(read_secret(Path(named)), f"file {named} ({variable}_FILE)")
     path = home.secret_file(user)
-    return Value(read_secret(path), f"file {path}") if path.exists() else None
+    try:
+        is_there = path.exists()
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be looked at: {error.strerror}") from None
+    return Value(read_secret(path), f"file {path}") if is_there else None
 
 
 def find_home(environ: Mapping[str, str] | None = None) -> Home:

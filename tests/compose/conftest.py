@@ -14,6 +14,17 @@ from tests.compose.project import SERVICES, Outside, Project, copy_tree, docker
 DECOY = "a-secret-beside-the-programs"
 """Lies about in the tree that the images are built from, as credentials of `make demo` might."""
 
+DECOYS = (
+    ".env.old",
+    ".sisock/credentials/server",
+    "sisock-home/tls/ca_key.pem",
+    ".crossbar/key.priv",
+    "data_nodes/password.txt",
+    "sisock/.env",
+    "js/.npmrc",
+)
+"""Where it lies: also in the folders of which the images get something."""
+
 NAME = f"sisock-test-{os.getpid()}"
 
 
@@ -22,7 +33,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean copy of the repository, with decoys where secrets might lie about."""
     folder = tmp_path_factory.mktemp("tree")
     copy_tree(folder)
-    for name in (".env.secret", ".sisock/credentials/server", "sisock-home/tls/ca_key.pem"):
+    for name in DECOYS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(DECOY)
     return folder
@@ -32,7 +43,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def images(tree: Path) -> Iterator[str]:
     """The images, built from that tree; returns their tag."""
     project = Project(tree, NAME, NAME)
-    project.compose("build", "sisock-crossbar", "sisock-http", "weather")
+    project.compose("build", "sisock-crossbar", "sisock-http", "credentials")
     yield NAME
     names = [f"sisock-{target}:{NAME}" for target in ("router", "bridge", "node")]
     docker("rmi", "-f", *names, check=False)

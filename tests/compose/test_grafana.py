@@ -75,10 +75,17 @@ def _run_it(project: Project, outside: Outside, service: str) -> None:
     wait_until(answers, 300, f"{service} ready", every=1)
     found = {each["uid"] for each in grafana.ask("/api/search?type=dash-db")}
     assert {"sisock-weather", "sisock-machine"} <= found
-    if service == "grafana":
-        body = {"range": JULY, "targets": [{"target": "apex_archive::apex_temperature"}]}
-        (series,) = grafana.ask("/api/datasources/proxy/uid/sisock/query", body)
-        assert len(series["datapoints"]) == 24
+    uid = {"grafana": "sisock", "grafana-latest": "sisock-json"}[service]
+    body = {"range": JULY, "targets": [{"target": "apex_archive::apex_temperature"}]}
+
+    def has_samples() -> bool:
+        try:
+            (series,) = grafana.ask(f"/api/datasources/proxy/uid/{uid}/query", body)
+        except OSError:  # the plugin is not there yet
+            return False
+        return len(series["datapoints"]) == 24
+
+    wait_until(has_samples, 300, "samples through Grafana", every=1)
     project.compose("--profile", "latest", "rm", "-sf", service)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_a_node_on_another_computer(
         capture_output=True,
         check=True,
     ).stdout
-    subprocess.run(["tar", "-x", "-C", str(home)], input=packed, check=True)
+    subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(home)], input=packed, check=True)
     far = Project(
         tree,
         f"{project.name}-far",
@@ -34,6 +35,7 @@ def test_a_node_on_another_computer(
         CROSSBAR_HOST=gateway,
         CROSSBAR_TLS_PORT=project.variables["CROSSBAR_TLS_PORT"],
         SISOCK_HOME=str(home),
+        SISOCK_UID=str(os.getuid()),
     )
     try:
         far.compose("up", "-d")

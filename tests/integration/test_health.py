@@ -76,3 +76,13 @@ def test_without_the_variable_the_check_says_so():
     status, said = check("")
     assert status == 1
     assert "SISOCK_HEALTH must name" in said
+
+
+def test_a_second_program_leaves_the_socket_to_the_first(router, start, path):
+    start(router, "data_nodes/sensors.py", "--name", "first_here", SISOCK_HEALTH=path)
+    wait_until(lambda: ask(path) == "ok", 30, "a healthy node")
+    second = start(router, "data_nodes/sensors.py", "--name", "guest", SISOCK_HEALTH=path)
+    second.wait_for("is in the hub's list")
+    second.signal(signal.SIGTERM)
+    assert second.wait() == 0
+    assert ask(path) == "ok"

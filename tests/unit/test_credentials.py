@@ -111,3 +111,34 @@ def test_names_may_come_from_the_environment(tmp_path, monkeypatch):
     main(["certs", "--name", "router"])
     names = certificate_names(Home(tmp_path).server_certificate)
     assert {"mountain.example", "10.1.2.3", "router", "localhost"} <= names
+
+
+def test_a_certificate_of_another_ca_is_left_alone(home, tmp_path):
+    other = Home(tmp_path / "other")
+    make_certificates(other)
+    for path in (home.server_certificate, home.server_key):
+        path.write_bytes((other.path / path.relative_to(home.path)).read_bytes())
+    home.ca_key.unlink()
+    before = home.server_key.read_bytes()
+    assert not make_certificates(home, ["sisock-crossbar"])
+    assert home.server_key.read_bytes() == before
+
+
+def test_a_key_without_its_certificate_gets_a_new_pair(home, tmp_path):
+    """As a renewal that was interrupted between the two leaves them."""
+    other = Home(tmp_path / "other")
+    make_certificates(other)
+    home.server_key.write_bytes(other.server_key.read_bytes())
+    assert make_certificates(home)
+    assert not make_certificates(home)
+
+
+def test_an_address_is_the_same_however_it_is_written(home):
+    assert make_certificates(home, ["2001:0db8::0001"])
+    assert not make_certificates(home, ["2001:db8:0::1"])
+
+
+@pytest.mark.parametrize("name", ["a,b", "host:8080", "https://host", "", "-x"])
+def test_what_is_no_name_is_refused(home, name):
+    with pytest.raises(SettingsError, match="is not the name of a computer"):
+        make_certificates(home, [name])
