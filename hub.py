@@ -111,7 +111,7 @@ class hub(ApplicationSession):
     async def onJoin(self, details: SessionDetails) -> None:
         """Begin to serve."""
         # Here, as this is the only code of ours that the router's process loads.
-        transport.set_tcp_nodelay_everywhere()
+        transport.tune_everywhere()
         await HubProcedures(self).begin()
         from twisted.internet import reactor
 

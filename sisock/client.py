@@ -14,13 +14,14 @@ from twisted.python.threadable import isInIOThread
 from sisock.async_client import AsyncClient
 from sisock.errors import SisockError
 from sisock.events import LiveSample, Node, NodeEvent
+from sisock.fetch import Progress
 from sisock.fields import Field
 from sisock.received import Data
 from sisock.session import CALL_TIMEOUT
 from sisock.settings import Settings
 from sisock.times import Time
 
-__all__ = ["AsyncClient", "Client", "LiveSample", "Node", "NodeEvent", "Stream"]
+__all__ = ["AsyncClient", "Client", "LiveSample", "Node", "NodeEvent", "Progress", "Stream"]
 
 _T = TypeVar("_T")
 
@@ -183,9 +184,21 @@ class Client:
         start: Time = "-1h",
         end: Time = "now",
         min_stride: float | None = None,
+        *,
+        max_points: int | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Data:
         """Get samples as numpy arrays; see `AsyncClient.get` for arguments and errors."""
-        return self._wait(self._client.get, node, fields, start, end, min_stride)
+        return self._wait(
+            self._client.get,
+            node,
+            fields,
+            start,
+            end,
+            min_stride,
+            max_points=max_points,
+            on_progress=on_progress,
+        )
 
     def watch(self, node: str) -> Stream[LiveSample]:
         """Iterate over the new samples of a node as they come."""

@@ -48,7 +48,7 @@ class DataNodeServer:
 
     _service: NodeService | None = None
 
-    features: tuple[str, ...] = ("binary", "progressive")
+    features: tuple[str, ...] = ("binary", "progressive", "max_points")
 
     def get_fields(self, start: float, end: float) -> Any:
         """Say which fields there are.
@@ -93,6 +93,27 @@ class DataNodeServer:
         raise NotImplementedError(
             f"{type(self).__name__} must have a method get_data(field, start, end, min_stride)"
         )
+
+    def get_overview(self, field: list[str], start: float, end: float, max_points: int) -> Any:
+        """Return few samples that keep the picture, where that is cheaper than `get_data`.
+
+        Parameters
+        ----------
+        field : list of str
+            Field names.
+        start, end : float
+            Sisock times, as the caller sent them.
+        max_points : int
+            Samples of each field, at most; PROTOCOL.md says which must be kept.
+
+        Returns
+        -------
+        dict or None
+            As of `get_data`, with a timeline for each field, named
+            ``sisock.reply.overview_timeline(timeline, field)``, and ``"follows": {field: name}``.
+            None (the default): `get_data` is asked, and its samples are thinned.
+        """
+        return None
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -154,6 +175,7 @@ class NodeService:
             threads.blockingCallFromThread(self.reactor, self._come_anew)
 
     def _come_anew(self) -> defer.Deferred:
+        self.serving.forget()
         if self._presence is None:
             return defer.succeed(None)
         coming = defer.ensureDeferred(self._presence.come_anew())

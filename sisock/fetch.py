@@ -5,17 +5,57 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet import defer
 
 from sisock.errors import NodeContractError, ReplyTooLarge
-from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri
+from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri, sisock_to_unix_time
 from sisock.received import decode
 from sisock.session import Session
 
 ENLARGE_UNDER = 2.0
 """Seconds: only a window that arrives faster makes the next one larger."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long reply has come.
+
+    Attributes
+    ----------
+    samples : int
+        Samples received, all fields together.
+    fraction : float
+        Part of the interval that has been received, from 0 to 1.
+    """
+
+    samples: int
+    fraction: float
+
+
+class _ProgressCount:
+    """Counts what has come, and tells it."""
+
+    def __init__(self, tell: Callable[[Progress], None], node: str) -> None:
+        self._tell = tell
+        self._node = node
+        self._samples = 0
+        self._start = self._end = 0.0
+
+    def begin(self, start: float, end: float) -> None:
+        now = time.time()
+        self._start, self._end = sisock_to_unix_time(start, now), sisock_to_unix_time(end, now)
+
+    def add(self, pieces: list[Any]) -> None:
+        until = self._start
+        for piece in pieces:
+            data, lines = decode(piece, self._node)
+            self._samples += sum(map(len, data.values()))
+            until = max([until, *(float(line.t[-1]) for line in lines.values() if len(line.t))])
+        whole = max(self._end - self._start, 1e-9)
+        self._tell(Progress(self._samples, min(max((until - self._start) / whole, 0.0), 1.0)))
 
 
 class _Window:
@@ -75,6 +115,8 @@ async def fetch(
     end: float,
     min_stride: float | None,
     timeout: float,
+    max_points: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Any]:
     """Ask a node for samples, in the best way that it announces.
 
@@ -94,6 +136,10 @@ async def fetch(
         Seconds between samples, at least.
     timeout : float
         Seconds without any piece of the reply after which the node is given up.
+    max_points : int, optional
+        Samples of each field, at most; sent only to a node that knows it.
+    on_progress : callable, optional
+        Called with a `Progress` after each window of a long reply.
 
     Returns
     -------
@@ -107,8 +153,10 @@ async def fetch(
     """
     features = set(features)
     keywords: dict[str, Any] = {"encoding": "binary"} if "binary" in features else {}
+    if max_points is not None and "max_points" in features:
+        keywords["max_points"] = max_points
     if "progressive" in features:
-        stream = _Stream(session, node, fields, min_stride, keywords, timeout)
+        stream = _Stream(session, node, fields, min_stride, keywords, timeout, on_progress)
         return await stream.run(start, end)
     reply = await session.request(
         node_uri(node, "get_data"),
@@ -142,6 +190,7 @@ class _Stream:
         min_stride: float | None,
         keywords: Mapping[str, Any],
         timeout: float,
+        on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self._session = session
         self._node = node
@@ -149,6 +198,7 @@ class _Stream:
         self._min_stride = min_stride
         self._keywords = keywords
         self._timeout = timeout
+        self._progress = None if on_progress is None else _ProgressCount(on_progress, node)
         self._size = WINDOW_DEFAULT
         self._after: dict[str, float] = {}
         self._underway: list[_Window] = []
@@ -181,6 +231,8 @@ class _Stream:
     async def _run(self, start: float, end: float) -> list[Any]:
         pieces: list[Any] = []
         following: tuple[float, float] | None = (start, end)
+        if self._progress is not None:
+            self._progress.begin(start, end)
         while following or self._underway:
             if following:
                 self._underway.append(self._open(*following))
@@ -213,7 +265,9 @@ class _Stream:
             self._timer.reset(self._timeout)
 
     def _open(self, start: float, end: float) -> _Window:
-        keywords: dict[str, Any] = {**self._keywords, "window": self._size}
+        keywords: dict[str, Any] = dict(self._keywords)
+        if "max_points" not in keywords:  # a reply to which is always one window
+            keywords["window"] = self._size
         arguments: tuple[Any, ...] = (self._fields, start, end)
         if self._min_stride is not None:
             arguments += (self._min_stride,)
@@ -227,6 +281,8 @@ class _Stream:
             pieces.append(piece)
             if self._min_stride is not None:
                 self._note_last_times(piece)
+        if self._progress is not None:
+            self._progress.add(window.pieces)
         if window.seconds < ENLARGE_UNDER:
             self._size = min(self._size * 4, WINDOW_MAX)
 

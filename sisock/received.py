@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from sisock import values
 from sisock.errors import NodeContractError
 from sisock.fields import Field
+from sisock.thinning import overview_indices
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class Data(Mapping[str, Series]):
 
     def __repr__(self) -> str:
         return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self._series.items())}>"
+
+    def overview(self, max_points: int) -> Data:
+        """Keep at most so many samples of each series, as a node does for ``max_points``."""
+        kept = {}
+        for name, series in self._series.items():
+            which = overview_indices(series.values, max_points)
+            kept[name] = replace(series, t=series.t[which], values=series.values[which])
+        return Data(kept)
 
     def to_pandas(self) -> Any:
         """Make a pandas DataFrame: a column a field, the times (UTC) as index.
@@ -148,6 +157,8 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
     NodeContractError
         If the lengths of values and times differ.
     """
+    pieces = list(pieces)
+    follows = _follows(pieces, fields, node)
     decoded = [decode(piece, node) for piece in pieces]
     lines = {name for _, piece_lines in decoded for name in piece_lines}
     joined_lines = {
@@ -155,15 +166,16 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
     }
     series = {}
     for name, field in fields.items():
+        followed = follows[name]
         parts = [
-            (data.get(name, ()), len(piece_lines[field.timeline].t))
+            (data.get(name, ()), len(piece_lines[followed].t))
             for data, piece_lines in decoded
-            if field.timeline in piece_lines
+            if followed in piece_lines
         ]
         if not any(len(part) for part, _ in parts):
             series[name] = Series(field, np.empty(0), np.empty(0))
             continue
-        line = joined_lines[field.timeline]
+        line = joined_lines[followed]
         joined = _join_values(_filled(parts), field.type)
         if len(joined) != len(line.t):
             raise NodeContractError(
@@ -171,6 +183,19 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
             )
         series[name] = Series(field, line.t, joined, line.finalized_until)
     return Data(series)
+
+
+def _follows(pieces: list[Any], fields: Mapping[str, Field], node: str) -> dict[str, str]:
+    """Which timeline each field has in this reply: of its own in one to ``max_points``."""
+    follows = {name: field.timeline for name, field in fields.items()}
+    for piece in pieces:
+        said = piece.get("follows") if isinstance(piece, Mapping) else None
+        if said is None:
+            continue
+        if not isinstance(said, Mapping):
+            raise NodeContractError(node, None, "follows must be a dict of field to timeline")
+        follows.update((name, str(line)) for name, line in said.items() if name in follows)
+    return follows
 
 
 def _filled(parts: list[tuple[Any, int]]) -> list[np.ndarray]:

@@ -90,6 +90,18 @@ class Reply:
             }
         )
 
+    def overview(self, max_points: int) -> Reply:
+        """Keep at most so many samples of each field, with a timeline of its own for each."""
+        kept = Reply(data={name: [] for name in self.data})
+        for name, followed in self.follows.items():
+            line, field_values = self.timelines[followed], self.data[name]
+            which = _overview_indices(field_values, max_points)
+            own = overview_timeline(followed, name)
+            kept.data[name] = values.take(field_values, which)
+            kept.timelines[own] = Timeline(line.t[which], line.finalized_until)
+            kept.follows[name] = own
+        return kept
+
     def _sample_bytes(self, timeline: str) -> float:
         """Mean size of one sample of a timeline, all its fields and the time, in bytes."""
         arrays = sum(values.binary_size(self.data[name]) for name in self.select(timeline))
@@ -151,6 +163,11 @@ class Reply:
         """Bytes of the reply in binary encoding, about."""
         return self._arrays_size() + self._overhead()
 
+    def own_bytes(self) -> int:
+        """Bytes of the arrays that belong to nobody else; lists count as what they send."""
+        held: list[Values] = [*self.data.values(), *(line.t for line in self.timelines.values())]
+        return sum(values.binary_size(v) for v in held if getattr(v, "base", None) is None)
+
     def _arrays_size(self) -> int:
         arrays = sum(values.binary_size(v) for v in self.data.values())
         return arrays + sum(line.t.nbytes for line in self.timelines.values())
@@ -171,16 +188,38 @@ class Reply:
         names = [*self.data, *self.timelines]
         return sum(len(name) * 6 for name in names) + _OVERHEAD_BYTES * (len(names) + 1)
 
-    def to_wire(self, binary: bool = False) -> dict[str, Any]:
-        """The dictionary that travels: arrays as lists, or as bytes if `binary`."""
+    def to_wire(self, binary: bool = False, follows: bool = False) -> dict[str, Any]:
+        """The dictionary that travels.
+
+        Parameters
+        ----------
+        binary : bool
+            Arrays as bytes, and else as lists.
+        follows : bool
+            Say which field follows which timeline, as a reply to ``max_points`` does.
+        """
         encode = values.to_binary if binary else values.to_list
         return {
+            **({"follows": dict(self.follows)} if follows else {}),
             "data": {name: encode(v) if len(v) else [] for name, v in self.data.items()},
             "timeline": {
                 name: {"t": encode(line.t), "finalized_until": line.finalized_until}
                 for name, line in self.timelines.items()
             },
         }
+
+
+def overview_timeline(timeline: str, field_name: str) -> str:
+    """Name of a field's own timeline in a reply to ``max_points``."""
+    return f"{timeline}/{field_name}"
+
+
+def _overview_indices(field_values: Values, max_points: int) -> np.ndarray:
+    if isinstance(field_values, list):
+        # Integers with missing ones become numbers with NaN, texts and booleans objects.
+        is_number = set(map(type, field_values)) <= {int, type(None)}
+        field_values = np.array(field_values, dtype="<f8" if is_number else object)
+    return thinning.overview_indices(field_values, max_points)
 
 
 def _choose(field_values: Values, which: slice | np.ndarray) -> Values:
@@ -195,17 +234,25 @@ def _cut_time(lines: list[tuple[np.ndarray, float]], size: int) -> float | None:
     At least the samples of the first instant come before it, or nothing would ever be sent.
     None if there is no later instant.
     """
+    if len(lines) == 1:
+        ((only, sample_bytes),) = lines
+        cut = float(only[min(int(size / sample_bytes), len(only) - 1)])
+        return cut if cut > only[0] else _next_time(only, float(only[0]))
     # No timeline can send more than the whole size: only that much has to be merged.
     heads = [(t[: int(size / weight) + 2], weight) for t, weight in lines]
     t = np.concatenate([t for t, _ in heads])
-    weight = np.concatenate([np.full(len(head), w) for head, w in heads])
-    if len(heads) > 1:
-        order = np.argsort(t, kind="stable")
-        t, weight = t[order], weight[order]
+    order = np.argsort(t, kind="stable")
+    weight = np.concatenate([np.full(len(head), w) for head, w in heads])[order]
+    t = t[order]
     index = int(np.searchsorted(np.cumsum(weight), size, side="right"))
     first = float(min(head[0] for head, _ in heads))
     cut = float(t[min(index, len(t) - 1)])
     if cut > first:
         return cut
-    later = [float(t[i]) for t, _ in lines if (i := np.searchsorted(t, first, "right")) < len(t)]
-    return min(later, default=None)
+    later = [_next_time(t, first) for t, _ in lines]
+    return min((time for time in later if time is not None), default=None)
+
+
+def _next_time(t: np.ndarray, after: float) -> float | None:
+    index = int(np.searchsorted(t, after, "right"))
+    return float(t[index]) if index < len(t) else None

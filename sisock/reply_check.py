@@ -13,6 +13,9 @@ from sisock.errors import NodeContractError
 from sisock.reply import Reply, Timeline
 from sisock.values import Values
 
+_BLOCK = 1 << 18
+"""Times that are checked at once."""
+
 
 def check_reply(
     raw: Any, fields: list[str], node: str, timeline_of: Mapping[str, str] | None = None
@@ -86,12 +89,16 @@ def check_times(times: Any, node: str, what: str) -> np.ndarray:
     if isinstance(t, list) or t.dtype.kind not in "fiu":
         raise NodeContractError(node, None, f"the times of {what} must all be UNIX seconds")
     t = np.asarray(t, dtype="<f8")
-    if not np.isfinite(t).all():
-        raise NodeContractError(node, None, f"the times of {what} must be finite")
-    if len(t) > 1 and (backward := np.flatnonzero(t[1:] < t[:-1])).size:
-        raise NodeContractError(
-            node, None, f"the times of {what} must ascend: t[{backward[0] + 1}] goes back"
-        )
+    # In blocks: what is compared with a mapped file of gigabytes must not be as large.
+    for start in range(0, len(t), _BLOCK):
+        block = t[max(start - 1, 0) : start + _BLOCK]
+        if not np.isfinite(block).all():
+            raise NodeContractError(node, None, f"the times of {what} must be finite")
+        if (backward := np.flatnonzero(block[1:] < block[:-1])).size:
+            index = max(start - 1, 0) + int(backward[0]) + 1
+            raise NodeContractError(
+                node, None, f"the times of {what} must ascend: t[{index}] goes back"
+            )
     return t
 
 

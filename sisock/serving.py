@@ -16,12 +16,14 @@ from twisted.internet import defer, task, threads
 from twisted.python.threadpool import ThreadPool
 
 from sisock import protocol
+from sisock.continuation import Continuations
 from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.fields import check_fields
 from sisock.logs import RepeatedWarning
-from sisock.protocol import DataRequest
+from sisock.protocol import Interval
 from sisock.reply import Reply
 from sisock.reply_check import check_reply
+from sisock.request import DataRequest, parse_get_data, parse_get_fields
 
 if TYPE_CHECKING:
     from sisock.data_node import DataNodeServer
@@ -58,6 +60,7 @@ class Serving:
         self._pool = make_pool(node.name, THREADS)
         self._waiting = 0
         self._lock = threading.Lock()
+        self._continuations = Continuations(reactor)
         self._timeline_of: dict[str, str] = {}
         self._warn = RepeatedWarning(node.log)
         self._log = node.log
@@ -65,6 +68,10 @@ class Serving:
     def start(self) -> None:
         """Start the threads; the reactor must run."""
         self._pool.start()
+
+    def forget(self) -> None:
+        """Forget what was read for windows to come: samples changed."""
+        self._continuations.clear()
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> defer.Deferred:
         """Run a function in one of the node's threads.
@@ -131,7 +138,7 @@ class Serving:
 
     async def answer_fields(self, args: tuple, kwargs: dict) -> Any:
         """Answer ``get_fields``; raises what is wrong with the request or with the node."""
-        start, end = protocol.parse_get_fields(args, kwargs)
+        start, end = parse_get_fields(args, kwargs)
         began = time.perf_counter()
         checked = check_fields(await self.call(self._node.get_fields, start, end), self._node.name)
         self._remember(checked[0])
@@ -149,11 +156,12 @@ class Serving:
         self, args: tuple, kwargs: dict, progress: Callable[[Any], None] | None
     ) -> Any:
         """Answer ``get_data``; raises what is wrong with the request or with the node."""
-        request = protocol.parse_get_data(args, kwargs)
+        request = parse_get_data(args, kwargs)
         if progress is None and "window" in kwargs:
             raise InvalidArgument("window needs a call with progressive results")
         began = time.perf_counter()
-        reply = await self._ask_node(request)
+        kept = None if progress is None else self._continuations.take(request)
+        reply = await self._ask_node(request) if kept is None else kept
         if reply is False:
             return False
         if progress is None:
@@ -176,9 +184,19 @@ class Serving:
         NodeContractError
             If the node breaks a rule.
         """
-        return await self._ask_node(protocol.parse_get_data((fields, start, end), {}))
+        return await self._ask_node(parse_get_data((fields, start, end), {}))
 
     async def _ask_node(self, request: DataRequest) -> Reply | Literal[False]:
+        if request.max_points is not None:
+            overview = await self.call(
+                self._node.get_overview,
+                request.fields,
+                request.sent_start,
+                request.sent_end,
+                request.max_points,
+            )
+            if overview is not None:
+                return await self.in_thread(self._check, overview, request)
         raw = await self.call(
             self._node.get_data,
             request.fields,
@@ -203,11 +221,16 @@ class Serving:
 
     def _prepare(self, raw: Any, request: DataRequest) -> Reply:
         """Check, clip to the half-open interval and thin; in a thread."""
-        reply = check_reply(raw, request.fields, self._node.name, self._timeline_of)
-        reply = reply.clip(request.interval)
+        reply = self._check(raw, request)
         if request.min_stride:
             reply = reply.thin(request.min_stride, request.after)
+        if request.max_points is not None:
+            reply = reply.overview(request.max_points)
         return reply
+
+    def _check(self, raw: Any, request: DataRequest) -> Reply:
+        reply = check_reply(raw, request.fields, self._node.name, self._timeline_of)
+        return reply.clip(request.interval)
 
     def _in_one(self, reply: Reply, request: DataRequest) -> dict[str, Any] | bool:
         """Encode the reply as one message, or return False if it is over the allowance."""
@@ -216,7 +239,7 @@ class Serving:
         else:
             fits = reply.fits(self._node.allowance)
         if fits:
-            return reply.to_wire(request.binary)
+            return reply.to_wire(request.binary, request.max_points is not None)
         names = ", ".join(request.fields)
         self._warn(f"a reply of {names} is over the allowance: False is returned")
         return False
@@ -226,16 +249,22 @@ class Serving:
     ) -> dict[str, Any]:
         """Send one window in pieces; the last is the call's result."""
         factor = 1 if request.binary else _LIST_FACTOR
-        window, following = await self.in_thread(reply.head, request.window // factor)
+        is_overview = request.max_points is not None
+        window, following = reply, None
+        if not is_overview:
+            window, following = await self.in_thread(reply.head, request.window // factor)
+        if following is not None and not request.min_stride:
+            rest = reply.clip(Interval(following, request.interval.end))
+            self._continuations.keep(request, following, rest)
         pieces = window.pieces(protocol.PIECE_BYTES // factor)
-        wire = next(pieces).to_wire(request.binary)
+        wire = next(pieces).to_wire(request.binary, is_overview)
         if following is not None:
             wire["next"], wire["end"] = following, request.interval.end
         for piece in pieces:
             progress(wire)
             # Let other requests and pings through between two pieces.
             await task.deferLater(self._reactor, 0)
-            wire = piece.to_wire(request.binary)
+            wire = piece.to_wire(request.binary, is_overview)
         return wire
 
 

@@ -1,8 +1,9 @@
-"""Thinning of samples by ``min_stride``; pure numpy."""
+"""Thinning of samples by ``min_stride`` and by ``max_points``; pure numpy."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -66,6 +67,89 @@ def _all_next_indices(t: np.ndarray, min_stride: float) -> np.ndarray:
     while (near := (index < len(t)) & (t[np.minimum(index, len(t) - 1)] - t < min_stride)).any():
         index += near
     return index
+
+
+def overview_indices(values: np.ndarray, max_points: int) -> np.ndarray:
+    """Choose samples that keep the picture: every bucket's extremes, both ends, the gaps.
+
+    Buckets are consecutive runs of one number of samples. Of each its smallest and its largest
+    are kept, of each run of missing samples (NaN, infinite) the first one, or the last at the
+    series' end; if there are too many such gaps the longest. See PROTOCOL.md, max_points.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        What is not numbers is thinned evenly.
+    max_points : int
+        At least 8.
+
+    Returns
+    -------
+    ndarray of int, shape (m,)
+        Indices into `values`, ascending, each once; m is at most `max_points`.
+    """
+    count = len(values)
+    if count <= max_points:
+        return np.arange(count)
+    if values.dtype.kind not in "fiu":
+        return np.arange(max_points) * (count - 1) // (max_points - 1)
+    missing = ~np.isfinite(values) if values.dtype.kind == "f" else None
+    if missing is None or not missing.any():
+        missing, gaps = None, np.empty(0, dtype=np.intp)
+    else:
+        gaps = _longest_gaps(missing, max_points // GAP_SHARE)
+    buckets = (max_points - 2 - len(gaps)) // 2
+    smallest, largest = bucket_extremes(values, missing, -(-count // buckets))
+    return np.unique(np.concatenate([[0, count - 1], smallest, largest, gaps]))
+
+
+GAP_SHARE = 4
+"""One part in so many of an overview's samples may show gaps."""
+
+
+def _longest_gaps(missing: np.ndarray, most: int) -> np.ndarray:
+    """For each of the longest runs of missing samples the index of one of them."""
+    edges = np.flatnonzero(np.diff(missing, prepend=False, append=False))
+    starts, ends = edges[::2], edges[1::2]
+    if len(starts) > most:
+        longest = np.argpartition(starts - ends, most - 1)[:most]
+        starts, ends = starts[longest], ends[longest]
+    # One that reaches to the end is shown by the last sample, which is kept anyway.
+    return np.where(ends == len(missing), len(missing) - 1, starts)
+
+
+def bucket_extremes(
+    values: np.ndarray, missing: np.ndarray | None, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the smallest and the largest sample of each run of `size` samples.
+
+    Parameters
+    ----------
+    values : ndarray of numbers, shape (n,)
+    missing : ndarray of bool, shape (n,), or None
+        Samples that do not count; a run of these alone gives nothing.
+    size : int
+        Samples of each run; the last one may be shorter.
+
+    Returns
+    -------
+    smallest, largest : ndarray of int
+        Indices into `values`, ascending.
+    """
+    low = values if missing is None else np.where(missing, np.inf, values)
+    high = values if missing is None else np.where(missing, -np.inf, values)
+    smallest, largest = _arg_of_runs(low, size, np.argmin), _arg_of_runs(high, size, np.argmax)
+    if missing is not None:
+        smallest, largest = smallest[~missing[smallest]], largest[~missing[largest]]
+    return smallest, largest
+
+
+def _arg_of_runs(values: np.ndarray, size: int, arg: Callable[..., np.ndarray]) -> np.ndarray:
+    whole = len(values) // size
+    found = arg(values[: whole * size].reshape(whole, size), axis=1) + np.arange(whole) * size
+    if whole * size < len(values):
+        found = np.append(found, arg(values[whole * size :]) + whole * size)
+    return found
 
 
 def mean_interval(t: np.ndarray) -> float | None:

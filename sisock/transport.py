@@ -33,15 +33,28 @@ PING_TIMEOUT = 8
 CONNECT_TIMEOUT = 10
 
 
-def set_tcp_nodelay(protocol: Any) -> None:
-    """Send small messages at once; autobahn means to, but asks for it too early (44 ms each)."""
+READ_BYTES = 256 << 10
+WRITE_BYTES = 1 << 20
+"""Bytes that are read from a socket, or handed to it, at once; Twisted's own are 64 and 128 KiB."""
+
+
+def tune(protocol: Any) -> None:
+    """Send small messages at once and large ones in large parts.
+
+    Autobahn means to set TCP_NODELAY, but asks for it too early: 44 ms each.
+    """
     set_option = getattr(protocol.transport, "setTcpNoDelay", None)
     if set_option is not None:
         with suppress(AttributeError, OSError):  # a Unix socket has no such option
             set_option(True)
+    transport = protocol.transport
+    while hasattr(transport, "transport"):  # TLS lies around the socket's own
+        transport = transport.transport
+    transport.bufferSize = READ_BYTES
+    transport.SEND_LIMIT = WRITE_BYTES
 
 
-def set_tcp_nodelay_everywhere() -> None:
+def tune_everywhere() -> None:
     """Do the same for all WebSockets of this process; for the router, whose class we cannot choose.
 
     Measured: 44 ms on the first call of each connection without it, 1 ms with it.
@@ -50,7 +63,7 @@ def set_tcp_nodelay_everywhere() -> None:
 
     def connection_made(protocol: WebSocketAdapterProtocol) -> None:
         original(protocol)
-        set_tcp_nodelay(protocol)
+        tune(protocol)
 
     WebSocketAdapterProtocol.connectionMade = connection_made
 
@@ -63,9 +76,9 @@ class ClientProtocol(WampWebSocketClientProtocol):
     _pings: LoopingCall | None = None
 
     def connectionMade(self) -> None:
-        """See `set_tcp_nodelay`."""
+        """See `tune`."""
         super().connectionMade()
-        set_tcp_nodelay(self)
+        tune(self)
 
     def onOpen(self) -> None:
         """Begin to ping.

@@ -34,6 +34,17 @@ class Big(sisock.ArchiveNode):
         return self.t[low:high], self.columns[field][low:high]
 
 
+class Counted(Big):
+    """Says each time that it is read."""
+
+    name = "counted"
+    pyramid = False
+
+    def read(self, field, start, end):
+        print(f"read {field}", flush=True)
+        return super().read(field, start, end)
+
+
 class Ending(sisock.ArchiveNode):
     """Two fields of one timeline, of which one ends long before the other; and a late False."""
 
@@ -143,6 +154,7 @@ class Ticker(sisock.LiveNode):
 
 KINDS = {
     "big": Big,
+    "counted": Counted,
     "ending": Ending,
     "too_much": TooMuch,
     "odd": Odd,

@@ -20,7 +20,7 @@ from sisock.errors import (
 from sisock.settings import load_settings
 from sisock.testing import free_port, wait_until
 from sisock.thinning import stride_indices
-from tests.conftest import wait_for_absence, wait_for_nodes
+from tests.conftest import TOP, wait_for_absence, wait_for_nodes
 from tests.nodes import ROWS, START, Big
 
 
@@ -80,6 +80,30 @@ def test_min_stride_is_exact_over_many_windows(client, big, stride):
     at_once = Big.t[:1_500_000][stride_indices(Big.t[:1_500_000], stride)]
     np.testing.assert_array_equal(t, at_once)
     assert (np.diff(t) >= stride).all()
+
+
+def test_a_reply_in_many_windows_asks_the_nodes_own_code_once(router, client, start):
+    node = start(router, TOP / "tests/nodes.py", "counted")
+    wait_for_nodes(client, "counted")
+    told = []
+    data = client.get("counted", "f8", 1, 0, on_progress=told.append)
+    assert len(data["f8"]) == ROWS
+    assert len(told) > 2
+    assert node.output.count("read f8") == 1
+    assert told[-1].samples == ROWS
+    assert sorted(told, key=lambda p: (p.samples, p.fraction)) == told
+    # Another window size, another end: nothing of what was kept is taken for it.
+    assert len(client.get("counted", "f8", START + 1, START + 2)["f8"]) == 1000
+    assert node.output.count("read f8") == 2
+
+
+def test_an_error_in_on_progress_ends_the_request_and_nothing_else(client, big):
+    def fail(progress):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        client.get(big, "f8", 1, 0, on_progress=fail)
+    assert len(client.get(big, "f8", START, START + 1)["f8"]) == 1000
 
 
 def test_the_interval_is_half_open(client, big):
@@ -218,7 +242,7 @@ def test_nodes_are_watched_as_they_come_and_go(client, router, start):
         while event.node.name != "visitor":
             event = events.next(30)
         assert event.present
-        assert event.node.features == ("binary", "progressive")
+        assert event.node.features == ("binary", "progressive", "max_points")
         program.end()
         while event.node.name != "visitor" or event.present:
             event = events.next(30)

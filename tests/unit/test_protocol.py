@@ -7,11 +7,10 @@ from sisock.protocol import (
     WINDOW_MAX,
     check_node_name,
     node_uri,
-    parse_get_data,
-    parse_get_fields,
     sisock_to_unix_time,
     uri,
 )
+from sisock.request import parse_get_data, parse_get_fields
 
 
 def test_uris_are_those_of_the_protocol():

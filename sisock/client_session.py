@@ -1,0 +1,130 @@
+"""A client's place on the router: joined, joined again, and subscribed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+from twisted.internet import defer
+
+from sisock.connection import RouterConnection
+from sisock.errors import RouterUnreachable, SisockError
+from sisock.logs import make_logger
+from sisock.session import CALL_TIMEOUT, Session
+from sisock.settings import Settings, load_settings
+from sisock.watch import Watch
+
+
+class ClientSession:
+    """Keeps a client joined; what it asks for waits for the session.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        From the environment if not given.
+    timeout : float
+        Seconds without any answer after which a call is given up.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, timeout: float = CALL_TIMEOUT, reactor: Any = None
+    ) -> None:
+        self.settings = load_settings() if settings is None else settings
+        self.timeout = timeout
+        self._connection = RouterConnection(self.settings, self._joined, reactor=reactor)
+        self._waiting: list[defer.Deferred] = []
+        self._watches: set[Watch] = set()
+        self._running: defer.Deferred | None = None
+        self._refused: BaseException | None = None
+        self._end_callbacks: list[Callable[[BaseException], None]] = []
+        self._log = make_logger()
+
+    async def connect(self) -> Self:
+        """Join the router.
+
+        Raises
+        ------
+        RouterUnreachable, AuthenticationRejected
+            If that fails the first time; later on it is tried again for ever.
+        """
+        if self._running is None:
+            self._running = defer.ensureDeferred(self._connection.run())
+            self._running.addBoth(self._ended)
+            self._connection.on_failure = self._first_try_failed
+        try:
+            await self._session()
+        except SisockError:
+            await self.close()  # or it would go on trying behind its caller's back
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Say goodbye."""
+        await self._connection.stop()
+        self._ended(None)
+
+    def on_end(self, callback: Callable[[BaseException], None]) -> None:
+        """Call back when the client has ended for good, with the reason."""
+        if self._refused is not None:
+            callback(self._refused)
+        else:
+            self._end_callbacks.append(callback)
+
+    def _first_try_failed(self, error: SisockError) -> None:
+        self._connection.on_failure = None
+        self._refused = error
+        self._tell_waiting()
+        defer.ensureDeferred(self._connection.stop())
+
+    def _ended(self, result: Any) -> None:
+        self._refused = (
+            getattr(result, "value", None)
+            or self._refused
+            or RouterUnreachable("the client is closed")
+        )
+        self._tell_waiting()
+        callbacks, self._end_callbacks = self._end_callbacks, []
+        for callback in callbacks:
+            callback(self._refused)
+
+    async def _joined(self, session: Session) -> None:
+        self._connection.on_failure = None
+        for watch in list(self._watches):
+            await watch.begin(session)
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    async def _session(self) -> Session:
+        """The session, or the next one while the router is away."""
+        if self._connection.session is None and self._refused is None:
+            joined: defer.Deferred = defer.Deferred()
+            self._waiting.append(joined)
+            try:
+                await joined.addTimeout(self.timeout, self._connection.reactor)
+            except defer.TimeoutError:
+                self._waiting.remove(joined)
+                raise self._connection.last_error or RouterUnreachable(
+                    f"the router at {self.settings.address} does not answer"
+                ) from None
+        if self._refused is not None:
+            raise self._refused
+        session = self._connection.session
+        if session is None:
+            raise RouterUnreachable("the connection to the router was lost")
+        return session
+
+    async def _subscribe(self, topic: str, handler: Callable[..., None]) -> Callable[[], None]:
+        session = await self._session()
+        watch = Watch(topic, handler, self._log)
+        self._watches.add(watch)
+        await watch.begin(session)
+
+        def stop() -> None:
+            self._watches.discard(watch)
+            watch.end()
+
+        return stop

@@ -1,0 +1,82 @@
+"""Memory of node and router while a gigabyte goes through them, and its reader stops."""
+
+import signal
+import time
+
+import psutil
+import pytest
+
+from sisock.client import Client
+from sisock.testing import wait_until
+from tests.conftest import TOP, wait_for_nodes
+
+GROWTH = 100e6
+"""Bytes by which a process may grow: a few windows of 16 MiB, each a few times over on its way."""
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def own_memory(process):
+    """Bytes that a process and its children hold, without the files that they map."""
+    total = 0
+    for each in [process, *process.children(recursive=True)]:
+        with open(f"/proc/{each.pid}/status") as status:
+            total += sum(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+    return total * 1024
+
+
+class Growth:
+    """The most by which node and router have grown since it was made."""
+
+    def __init__(self, router, node):
+        self._processes = [psutil.Process(p.pid) for p in (router, node.process)]
+        self._before = [own_memory(process) for process in self._processes]
+        self.most = 0.0
+
+    def look(self):
+        """Look once."""
+        now = [own_memory(process) for process in self._processes]
+        self.most = max(self.most, *(n - b for n, b in zip(now, self._before, strict=True)))
+
+
+@pytest.fixture
+def node(own_router, start, tmp_path):
+    program = start(own_router, TOP / "tests/faults/mapped_node.py", tmp_path)
+    with Client(own_router.settings()) as client:
+        wait_for_nodes(client, "mapped", seconds=120)
+        # Once through all that a request needs, so that what comes is compared with a warm node.
+        client.get("mapped", "x", start=1_500_000_000, end=1_500_001_000)
+    return program
+
+
+def test_a_reader_that_stops_in_the_middle_costs_no_memory(own_router, node, start):
+    growth = Growth(own_router, node)
+    consumer = start(own_router, TOP / "tests/faults/large_consumer.py", user="simonsobs")
+    consumer.wait_for("in the middle", 120)
+    consumer.signal(signal.SIGSTOP)
+    # The router gives it up when its pings are not answered, after 13 s; until then and after.
+    until = time.monotonic() + 20
+
+    def has_been_given_up():
+        growth.look()
+        return time.monotonic() > until
+
+    wait_until(has_been_given_up, 60, "20 s", every=0.1)
+    assert growth.most < GROWTH
+    with Client(own_router.settings()) as other:
+        assert len(other.get("mapped", "x", start=1_500_000_000, end=1_500_000_001)["x"]) == 1000
+    consumer.signal(signal.SIGCONT)
+    assert consumer.wait(60) != 0
+    assert "lost" in consumer.output
+
+
+def test_a_gigabyte_goes_through_at_constant_memory(own_router, node, start):
+    growth = Growth(own_router, node)
+    consumer = start(own_router, TOP / "tests/faults/large_consumer.py", user="simonsobs")
+
+    def has_all():
+        growth.look()
+        return "received 64000000" in consumer.output
+
+    wait_until(has_all, 240, "a gigabyte", every=0.05)
+    assert growth.most < GROWTH
