@@ -40,10 +40,11 @@ ARG UID=1000
 RUN useradd --uid ${UID} --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin sisock \
     && install -d -o ${UID} -g ${UID} -m 700 /var/lib/sisock \
        /credentials/router /credentials/servers /credentials/consumers \
-    && install -d -o ${UID} -g ${UID} -m 755 /credentials/grafana
+    && install -d -o ${UID} -g ${UID} -m 755 /credentials/grafana \
+    && install -d -m 1777 /var/cache/sisock
 WORKDIR /opt/sisock
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    SISOCK_HOME=/var/lib/sisock SISOCK_HEALTH=/tmp/health.sock
+    SISOCK_HOME=/var/lib/sisock SISOCK_CACHE=/var/cache/sisock SISOCK_HEALTH=/tmp/health.sock
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-m", "sisock.health"]
 
 FROM base AS router

@@ -18,8 +18,8 @@ const TYPES = {
  * Decode one array of a reply.
  * @param {Array|{dtype: string, values: Uint8Array}} encoded
  * @param {string} type "number", "string" or "bool"
- * @returns {TypedArray|Array} numbers as a typed array, NaN where one is missing; 64-bit integers
- *   as Float64Array, as everything in a page counts in floats; others as an array with null
+ * @returns {TypedArray|Array} numbers as a typed array, NaN where one is missing; others as an
+ *   array with null
  */
 export function decode(encoded, type) {
   if (Array.isArray(encoded)) {
@@ -32,8 +32,22 @@ export function decode(encoded, type) {
   // A copy: the bytes stand at any offset of their message, and typed arrays need an even one.
   const bytes = encoded.values.slice();
   const array = new Type(bytes.buffer, 0, bytes.length / Type.BYTES_PER_ELEMENT);
-  if (Type === BigInt64Array || Type === BigUint64Array) return Float64Array.from(array, Number);
   return encoded.dtype === "|b1" ? Array.from(array, Boolean) : array;
+}
+
+/** Whether these are 64-bit integers as they came, of JavaScript's type bigint. */
+export function isBig(array) {
+  return array instanceof BigInt64Array || array instanceof BigUint64Array;
+}
+
+/**
+ * Make floats of 64-bit integers, as everything counts in floats; not where that would round one.
+ * @param {TypedArray|Array} array
+ */
+export function countable(array) {
+  if (!isBig(array)) return array;
+  const [least, most] = [BigInt(Number.MIN_SAFE_INTEGER), BigInt(Number.MAX_SAFE_INTEGER)];
+  return array.every((v) => v >= least && v <= most) ? Float64Array.from(array, Number) : array;
 }
 
 /**
@@ -42,13 +56,14 @@ export function decode(encoded, type) {
  */
 export function join(parts) {
   if (parts.length === 1) return parts[0];
-  const Type = parts[0]?.constructor ?? Float64Array;
   if (parts.some(Array.isArray)) return parts.flatMap((part) => Array.from(part));
-  const Joined = parts.every((part) => part.constructor === Type) ? Type : Float64Array;
+  const Type = parts[0]?.constructor ?? Float64Array;
+  const isOneType = parts.every((part) => part.constructor === Type);
+  const Joined = isOneType ? Type : Float64Array;
   const joined = new Joined(parts.reduce((sum, part) => sum + part.length, 0));
   let offset = 0;
   for (const part of parts) {
-    joined.set(part, offset);
+    joined.set(isOneType || !isBig(part) ? part : Float64Array.from(part, Number), offset);
     offset += part.length;
   }
   return joined;
@@ -71,10 +86,12 @@ export function joinPieces(pieces, fields) {
       }
     }
   }
-  const lines = Object.fromEntries(Object.entries(times).map(([name, t]) => [name, join(t)]));
+  // A piece names only the fields that it has samples of.
+  const follows = Object.assign({}, ...pieces.map((piece) => piece.follows));
+  const lines = Object.fromEntries(Object.entries(times).map(([name, t]) => [name, countable(join(t))]));
   const data = {};
   for (const [name, about] of Object.entries(fields)) {
-    const line = pieces.find((piece) => piece.follows)?.follows[name] ?? about.timeline;
+    const line = follows[name] ?? about.timeline;
     const own = pieces.filter((piece) => line in piece.timeline);
     const parts = own.map((piece) => decode(piece.data[name] ?? [], about.type));
     const hasAny = parts.some((part) => part.length);
@@ -83,7 +100,7 @@ export function joinPieces(pieces, fields) {
     const missing = (count) =>
       about.type === "number" ? new Float64Array(count).fill(NaN) : new Array(count).fill(null);
     const filled = parts.map((part, i) => (part.length ? part : missing(counts[i])));
-    const values = hasAny ? join(filled) : new Float64Array(0);
+    const values = hasAny ? countable(join(filled)) : new Float64Array(0);
     const t = hasAny ? lines[line] : new Float64Array(0);
     if (t?.length !== values.length) {
       throw new Error(`${name} has ${values.length} values for ${t?.length ?? "no"} times`);

@@ -15,28 +15,21 @@ import { Wampy } from "wampy";
 import { CborSerializer } from "wampy/CborSerializer.js";
 import { sign } from "wampy/wampcra.js";
 
-import { decode, joinPieces } from "./arrays.js";
+import { joinPieces } from "./arrays.js";
+import { SisockError, translate } from "./errors.js";
+import { FEWEST_POINTS, overview } from "./thinning.js";
+import { inOneWindow, inWindows, notFalse } from "./windows.js";
 
 const PREFIX = "org.simonsobservatory.";
 const FIRST_DELAY = 0.5;
 const GROWTH = 1.6;
 const LONGEST_DELAY = 5;
 const CALL_SECONDS = 30;
-const WINDOW = 1 << 20;
-const WINDOW_MAX = 16 << 20;
-const ENLARGE_UNDER = 2;
 // Named, as wampy sends an undefined option as CBOR's undefined, for which the router hangs up.
 const SUBSCRIBE = { match: "exact", get_retained: false };
 const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
 
-/** What went wrong, as a sentence; `kind` is one word for programs. */
-export class SisockError extends Error {
-  constructor(kind, message) {
-    super(message);
-    this.name = "SisockError";
-    this.kind = kind;
-  }
-}
+export { SisockError };
 
 /**
  * Join the router; keeps trying while it cannot be reached.
@@ -183,17 +176,21 @@ export class Sisock {
    * @param {string[]} fields
    * @param {number} start
    * @param {number} end
-   * @param {object} [options] minStride in seconds, maxPoints, signal (an AbortSignal)
+   * @param {object} [options] minStride in seconds; or maxPoints, at most so many samples of each
+   *   field, chosen to keep the picture; signal (an AbortSignal)
    */
   async get(node, fields, start, end, { minStride = null, maxPoints = null, signal = null } = {}) {
+    checkPoints(maxPoints, minStride);
     const [nodes, known] = await Promise.all([this.nodes(), this.fields(node)]);
     const features = nodes.find(({ name }) => name === node)?.features ?? [];
     const unknown = fields.find((name) => !(name in known));
     if (unknown !== undefined) throw new SisockError("field", `${node} has no field ${unknown}`);
     const asked = Object.fromEntries(fields.map((name) => [name, known[name]]));
     const keywords = features.includes("binary") ? { encoding: "binary" } : {};
-    if (maxPoints !== null && features.includes("max_points")) keywords.max_points = maxPoints;
+    const isOverview = maxPoints !== null && features.includes("max_points");
+    if (isOverview) keywords.max_points = maxPoints;
     const args = minStride === null ? [] : [minStride];
+    signal?.throwIfAborted();
     const call = (from, to, more, onProgress) =>
       this.#call(
         `consumer.${node}.get_data`,
@@ -202,11 +199,12 @@ export class Sisock {
         onProgress,
         signal,
       );
-    const pieces =
-      features.includes("progressive") && !("max_points" in keywords)
-        ? await inWindows(call, start, end, minStride !== null)
-        : [notFalse(await call(start, end, {}, null))];
-    return joinPieces(pieces, asked);
+    let pieces;
+    if (!features.includes("progressive")) pieces = [notFalse(await call(start, end, {}, null))];
+    else if (isOverview) pieces = await inOneWindow(call, start, end);
+    else pieces = await inWindows(call, start, end, minStride !== null);
+    const data = joinPieces(pieces, asked);
+    return maxPoints !== null && !isOverview ? overview(data, maxPoints) : data;
   }
 
   /** Call back with { t, timeline, values } for each new sample of a node; gives a function that ends it. */
@@ -250,63 +248,12 @@ export class Sisock {
   }
 }
 
-/** Window after window, two under way at most; a larger one while they come fast (PROTOCOL.md). */
-async function inWindows(call, start, end, isThinned) {
-  const pieces = [];
-  const underway = [];
-  const after = {};
-  let size = WINDOW;
-  let following = { start, end };
-  while (following || underway.length) {
-    if (following) {
-      const more = { window: size, ...(Object.keys(after).length ? { after } : {}) };
-      const window = openWindow(call, following, more);
-      underway.push(window);
-      const head = notFalse(await window.first);
-      following = "next" in head ? { start: head.next, end: head.end } : null;
-    }
-    if (underway.length === 2 || !following || isThinned) {
-      const window = underway.shift();
-      const began = window.began;
-      for (const piece of await window.all) {
-        pieces.push(piece);
-        if (isThinned) noteLastTimes(piece, after);
-      }
-      if (performance.now() - began < ENLARGE_UNDER * 1000) size = Math.min(size * 4, WINDOW_MAX);
-    }
+function checkPoints(maxPoints, minStride) {
+  if (maxPoints === null) return;
+  if (!Number.isInteger(maxPoints) || maxPoints < FEWEST_POINTS) {
+    throw new SisockError("argument", `maxPoints must be a whole number, at least ${FEWEST_POINTS}`);
   }
-  return pieces;
-}
-
-function openWindow(call, { start, end }, more) {
-  const pieces = [];
-  let gotFirst, failed;
-  const first = new Promise((resolve, reject) => ([gotFirst, failed] = [resolve, reject]));
-  const take = (piece) => {
-    pieces.push(piece);
-    gotFirst(piece);
-  };
-  const all = call(start, end, more, take).then((last) => {
-    take(last);
-    return pieces;
-  });
-  all.catch(failed);
-  first.catch(() => {});
-  return { first, all, began: performance.now() };
-}
-
-function noteLastTimes(piece, after) {
-  for (const [name, line] of Object.entries(piece.timeline)) {
-    const t = decode(line.t, "number");
-    if (t.length) after[name] = t[t.length - 1];
-  }
-}
-
-function notFalse(reply) {
-  if (reply === false) {
-    throw new SisockError("too_large", "the reply is too large for this node: ask for less time");
-  }
-  return reply;
+  if (minStride !== null) throw new SisockError("argument", "maxPoints and minStride go one without the other");
 }
 
 function asNode({ name, description, features }) {
@@ -339,21 +286,4 @@ function cancelQuietly(wamp, reqId) {
   } catch {
     // The call has ended meanwhile.
   }
-}
-
-function translate(error, tail) {
-  if (error instanceof SisockError || error.name === "AbortError") return error;
-  const uri = String(error.errorUri ?? "");
-  const text = (error.argsList ?? []).join(" ");
-  const node = tail.split(".")[1];
-  if (uri.endsWith("no_such_procedure")) {
-    return tail === "consumer.get_data_node"
-      ? new SisockError("hub", "no hub is on the router")
-      : new SisockError("node", `the data node ${node} is not there`);
-  }
-  if (uri.endsWith("invalid_argument")) return new SisockError("argument", text);
-  if (uri.endsWith("node_failed")) return new SisockError("node_failed", `${node} failed: ${text}`);
-  if (uri.endsWith("canceled")) return new SisockError("node", `${node} went away`);
-  if (!uri) return new SisockError("unreachable", "the connection to the router was lost");
-  return new SisockError("other", `${uri} ${text}`);
 }

@@ -1,7 +1,7 @@
 """Sisock serves the time streams of an observatory, live and archived, over WAMP.
 
-A data node is a `LiveNode`, an `ArchiveNode` or a `DataNodeServer` given to `run`; a script asks
-with `Client`. See README.md.
+A data node is a `LiveNode`, an `ArchiveNode`, a `FileArchive` or a `DataNodeServer` given to `run`;
+a script asks with `Client`. See README.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sisock.data_node import DataNodeServer, run
     from sisock.data_node import DataNodeServer as data_node_server
     from sisock.errors import SisockError
+    from sisock.file_archive import FileArchive
     from sisock.live import LiveNode
     from sisock.protocol import sisock_to_unix_time, uri
 
@@ -23,6 +24,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "DataNodeServer",
+    "FileArchive",
     "LiveNode",
     "SisockError",
     "data_node_server",
@@ -36,6 +38,7 @@ _HOMES = {
     "AsyncClient": "sisock.client",
     "Client": "sisock.client",
     "DataNodeServer": "sisock.data_node",
+    "FileArchive": "sisock.file_archive",
     "LiveNode": "sisock.live",
     "SisockError": "sisock.errors",
     "data_node_server": "sisock.data_node",

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from sisock import values
-from sisock.data_node import DataNodeServer
-from sisock.errors import NodeContractError
+from sisock.archive_cache import CacheFolder, explain, find_cache_folder
+from sisock.archive_pyramid import ArchivePyramid
+from sisock.data_node import DataNodeServer, NodeService
+from sisock.errors import NodeContractError, SettingsError
 from sisock.fields import describe
-from sisock.protocol import check_interval
+from sisock.protocol import Interval, check_interval
+from sisock.reply import overview_timeline
 from sisock.reply_check import check_times
 from sisock.timelines import merge_timeline
 from sisock.values import Values
@@ -21,8 +24,18 @@ from sisock.values import Values
 class ArchiveNode(DataNodeServer):
     """A data node that reads one field at a time.
 
-    Override `list_fields` and `read`.
+    Override `list_fields` and `read`. For fields of numbers, overviews are prepared in the
+    background, from what `read` gives, in the folder ``SISOCK_CACHE``.
+
+    Attributes
+    ----------
+    pyramid : bool
+        Whether that is done.
     """
+
+    pyramid: bool = True
+
+    _pyramid: ArchivePyramid | None = None
 
     def list_fields(self, start: float, end: float) -> Mapping[str, Mapping[str, Any]]:
         """Say which fields there are.
@@ -86,6 +99,65 @@ class ArchiveNode(DataNodeServer):
             reply["data"].update(merged)
             reply["follows"].update(dict.fromkeys(merged, line))
         return reply
+
+    def get_overview(self, field: list[str], start: float, end: float, max_points: int) -> Any:
+        """Answer from what was prepared, if it is ready for all these fields."""
+        interval = check_interval(start, end)
+        if not self._has_overviews():
+            return None
+        listed = self.list_fields(interval.start, interval.end)
+        lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
+        for name in field:
+            if name in listed:
+                samples = self._overview(name, interval, max_points)
+                if samples is None:
+                    return None
+                lines.setdefault(listed[name].get("timeline") or name, {})[name] = samples
+        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
+        for line, samples_of in lines.items():
+            until = _final_until(samples_of)
+            for name, (t, field_values) in samples_of.items():
+                own = overview_timeline(line, name)
+                reply["timeline"][own] = {"t": t, "finalized_until": until}
+                reply["data"][name] = field_values
+                reply["follows"][name] = own
+        return reply
+
+    def _has_overviews(self) -> bool:
+        return self._pyramid is not None
+
+    def _overview(
+        self, name: str, interval: Interval, max_points: int
+    ) -> tuple[np.ndarray, Values] | None:
+        """Few samples of one field, the first and the last among them; None if they take long."""
+        if self._pyramid is None:
+            return None
+        return self._pyramid.overview(name, interval, max_points)
+
+    def begin(self, service: NodeService) -> None:
+        """Start to prepare the overviews."""
+        if not self.pyramid:
+            return
+        try:
+            folder = CacheFolder(find_cache_folder(self.name))
+        except (OSError, SettingsError) as error:
+            self.log.warn("{text}", text=explain(error, "each overview is made of all samples"))
+            return
+        self._pyramid = ArchivePyramid(self, self._read_interval, folder)
+        self._pyramid.build()
+
+    def samples_changed(self) -> None:
+        """Say that samples which were called final have changed; see `DataNodeServer`."""
+        if self._pyramid is not None:
+            self._pyramid.forget()
+        super().samples_changed()
+        if self._pyramid is not None:
+            self._pyramid.build()
+
+    def _read_interval(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
+        t, field_values = self._read_checked(name, start, end)
+        low, high = np.searchsorted(t, [start, end]).tolist()
+        return t[low:high], field_values[low:high]
 
     def _read_checked(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
         samples = self.read(name, start, end)

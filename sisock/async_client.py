@@ -14,8 +14,9 @@ from sisock.errors import (
     UnknownNode,
 )
 from sisock.events import LiveSample, Node, NodeEvent, live_samples, parse_node
-from sisock.fetch import Progress, fetch
+from sisock.fetch import fetch
 from sisock.fields import Field, parse_fields
+from sisock.progress import Progress
 from sisock.protocol import (
     check_node_name,
     node_uri,

@@ -74,8 +74,16 @@ def _add_get(get: argparse.ArgumentParser) -> None:
     get.add_argument("fields", nargs="+", metavar="field")
     get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=f"{_TIMES} (-1h)")
     get.add_argument("--to", dest="end", default="now", metavar="TIME", help="likewise (now)")
-    get.add_argument(
+    fewer = get.add_mutually_exclusive_group()
+    fewer.add_argument(
         "--min-stride", metavar="DURATION", help='least spacing of samples: "30s", "5min", "1h"'
+    )
+    fewer.add_argument(
+        "--max-points",
+        type=int,
+        metavar="N",
+        help="at most N samples of each field, chosen to keep the picture: each keeps its own"
+        " times, and a row where a field has no sample is empty",
     )
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
@@ -169,13 +177,22 @@ def _fields(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _get(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli_progress import ProgressLine
     from sisock.client import Client
     from sisock.output import WRITERS
     from sisock.times import parse_duration
 
     stride = None if args.min_stride is None else parse_duration(args.min_stride)
-    with Client(settings) as client:
-        data = client.get(args.node, args.fields, args.start, args.end, stride)
+    with Client(settings) as client, ProgressLine(sys.stderr) as line:
+        data = client.get(
+            args.node,
+            args.fields,
+            args.start,
+            args.end,
+            stride,
+            max_points=args.max_points,
+            on_progress=line.show,
+        )
     if args.output is None:
         WRITERS[args.form](sys.stdout, data)
         return

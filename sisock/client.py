@@ -14,8 +14,8 @@ from twisted.python.threadable import isInIOThread
 from sisock.async_client import AsyncClient
 from sisock.errors import SisockError
 from sisock.events import LiveSample, Node, NodeEvent
-from sisock.fetch import Progress
 from sisock.fields import Field
+from sisock.progress import Progress
 from sisock.received import Data
 from sisock.session import CALL_TIMEOUT
 from sisock.settings import Settings

@@ -5,57 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet import defer
 
 from sisock.errors import NodeContractError, ReplyTooLarge
-from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri, sisock_to_unix_time
+from sisock.progress import Progress, ProgressCount
+from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri
 from sisock.received import decode
 from sisock.session import Session
 
 ENLARGE_UNDER = 2.0
 """Seconds: only a window that arrives faster makes the next one larger."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a long reply has come.
-
-    Attributes
-    ----------
-    samples : int
-        Samples received, all fields together.
-    fraction : float
-        Part of the interval that has been received, from 0 to 1.
-    """
-
-    samples: int
-    fraction: float
-
-
-class _ProgressCount:
-    """Counts what has come, and tells it."""
-
-    def __init__(self, tell: Callable[[Progress], None], node: str) -> None:
-        self._tell = tell
-        self._node = node
-        self._samples = 0
-        self._start = self._end = 0.0
-
-    def begin(self, start: float, end: float) -> None:
-        now = time.time()
-        self._start, self._end = sisock_to_unix_time(start, now), sisock_to_unix_time(end, now)
-
-    def add(self, pieces: list[Any]) -> None:
-        until = self._start
-        for piece in pieces:
-            data, lines = decode(piece, self._node)
-            self._samples += sum(map(len, data.values()))
-            until = max([until, *(float(line.t[-1]) for line in lines.values() if len(line.t))])
-        whole = max(self._end - self._start, 1e-9)
-        self._tell(Progress(self._samples, min(max((until - self._start) / whole, 0.0), 1.0)))
 
 
 class _Window:
@@ -198,7 +159,7 @@ class _Stream:
         self._min_stride = min_stride
         self._keywords = keywords
         self._timeout = timeout
-        self._progress = None if on_progress is None else _ProgressCount(on_progress, node)
+        self._progress = None if on_progress is None else ProgressCount(on_progress, node)
         self._size = WINDOW_DEFAULT
         self._after: dict[str, float] = {}
         self._underway: list[_Window] = []

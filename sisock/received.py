@@ -46,7 +46,7 @@ class Series:
 
     @property
     def timeline(self) -> str:
-        """Name of the timeline; series of one timeline have the same times."""
+        """Name of the timeline; series of one have the same times, but if few points were asked."""
         return self.field.timeline
 
 

@@ -144,6 +144,7 @@ class RouterProcess:
         return {
             **kept,
             "SISOCK_HOME": str(self.home.path),
+            "SISOCK_CACHE": str(self.home.path / "cache"),
             "CROSSBAR_HOST": "localhost",
             "CROSSBAR_TLS_PORT": str(self.port),
             "WAMP_USER": user,

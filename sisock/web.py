@@ -24,6 +24,9 @@ from sisock.settings import find_optional
 THREADS = 32
 """Requests that are worked on at once; each mostly waits for a node."""
 
+BACKLOG = 1024
+"""Connections that may come at once: 32 dashboards of ten panels bring 320."""
+
 BODY_LIMIT = 1 << 20
 """Bytes of a request's body; those of a dashboard are a few thousand."""
 
@@ -225,7 +228,9 @@ async def serve(application: Any, settings: WebSettings, reactor: Any) -> Any:
     pool.start()
     site = _Site(WSGIResource(reactor, pool, _terminated(application)))
     site.protocol = _Channel
-    endpoint = endpoints.TCP4ServerEndpoint(reactor, settings.port, interface=settings.bind)
+    endpoint = endpoints.TCP4ServerEndpoint(
+        reactor, settings.port, backlog=BACKLOG, interface=settings.bind
+    )
     try:
         return await endpoint.listen(site)
     except Exception as error:

@@ -9,6 +9,9 @@ const COLOURS = ["#1f77b4", "#d95f02", "#2a9d5c", "#c2185b", "#7b5fc9", "#a07000
 const HEIGHT_ONE = [0.5, 380];
 const HEIGHT_STACKED = [0.2, 170];
 const GREY = "#8a8a8a";
+// A column of pixels shows a smallest and a largest sample.
+const POINTS_PER_COLUMN = 2;
+const LEAST_WIDTH = 100;
 
 /** The colour of the n-th field. */
 export function colourOf(index) {
@@ -29,6 +32,12 @@ export class Charts {
     new ResizeObserver(() => this.#resize()).observe(element);
   }
 
+  /** Samples of each curve that there is room for. */
+  get points() {
+    const columns = Math.max(this.#element.clientWidth, LEAST_WIDTH) * devicePixelRatio;
+    return Math.ceil(columns) * POINTS_PER_COLUMN;
+  }
+
   /** Draw; charts are only made anew if there are others than before. */
   draw(series, { start, end }, isStacked) {
     const drawn = series.filter(({ about }) => about && about.type !== "string");
@@ -39,9 +48,9 @@ export class Charts {
   }
 
   #fill(plot, group, start, end) {
-    const pixels = Math.max(plot.width, 100);
-    const curves = group.map(({ t, values, about }) =>
-      visible(t.array, values.array, start, end, pixels, about.interval),
+    const pixels = Math.max(plot.width, LEAST_WIDTH);
+    const curves = group.map(({ t, values, longest }) =>
+      visible(t.array, values.array, start, end, pixels, longest),
     );
     plot.batch(() => {
       plot.setData(align(curves), false);

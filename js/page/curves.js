@@ -1,6 +1,13 @@
 // Curves made ready to draw: what a screen can show of a long one, and where it has gaps.
 
+import { extremes } from "../thinning.js";
+
 const GAP_INTERVALS = 5;
+// Two samples of which one follows the other are no farther apart; of most, if none was left out.
+const NEXT_INTERVALS = 1.5;
+const MOST = 0.75;
+// The widest space within thinned samples: two buckets, each of at least one kept sample in two.
+const THINNED_SPACINGS = 4;
 
 /** Index of the first time that is not before `time`. */
 export function firstFrom(t, time) {
@@ -14,6 +21,24 @@ export function firstFrom(t, time) {
 }
 
 /**
+ * The longest time between two samples that is no gap: five intervals, more where samples were
+ * left out by the node because few were asked for.
+ * @param {Float64Array} t ascending
+ * @param {number|null} interval usual spacing of all samples in seconds
+ */
+export function longestSpacing(t, interval) {
+  if (!interval) return Infinity;
+  const spacings = Math.max(t.length - 1, 1);
+  let next = 0;
+  for (let i = 1; i < t.length; i += 1) {
+    if (t[i] - t[i - 1] <= interval * NEXT_INTERVALS) next += 1;
+  }
+  const whole = interval * GAP_INTERVALS;
+  if (t.length < 2 || next > MOST * spacings) return whole;
+  return Math.max(whole, (THINNED_SPACINGS * (t[t.length - 1] - t[0])) / spacings + interval);
+}
+
+/**
  * The samples that a curve of so many pixels needs: per bucket the smallest and the largest at
  * their own times, so that no spike is lost, and null where samples are missing.
  * @param {Float64Array} t ascending
@@ -21,16 +46,15 @@ export function firstFrom(t, time) {
  * @param {number} start
  * @param {number} end of the visible time
  * @param {number} pixels
- * @param {number|null} interval usual spacing in seconds; longer than five of it is a gap
+ * @param {number} longest seconds between two samples; a longer time is a gap
  * @returns {{ x: number[], y: (number|null)[] }}
  */
-export function visible(t, values, start, end, pixels, interval) {
+export function visible(t, values, start, end, pixels, longest) {
   // One sample beyond each edge, so that the line goes on to it.
   const from = Math.max(firstFrom(t, start) - 1, 0);
   const to = Math.min(firstFrom(t, end) + 1, t.length);
   const x = [];
   const y = [];
-  const longest = interval ? interval * GAP_INTERVALS : Infinity;
   const size = Math.max(Math.floor((to - from) / Math.max(pixels, 1)), 1);
   const put = (i) => {
     const value = values[i];
@@ -43,7 +67,7 @@ export function visible(t, values, start, end, pixels, interval) {
   for (let i = from; i < to; i += 1) {
     const isGap = i > from && t[i] - t[i - 1] > longest;
     if (i > begin && (isGap || i % size === 0)) {
-      extremes(values, begin, i).forEach(put);
+      drawn(values, begin, i).forEach(put);
       begin = i;
     }
     if (isGap) {
@@ -51,24 +75,20 @@ export function visible(t, values, start, end, pixels, interval) {
       y.push(null);
     }
   }
-  extremes(values, begin, to).forEach(put);
+  drawn(values, begin, to).forEach(put);
   return { x, y };
 }
 
 /** Indices to draw of one bucket, in order: first, smallest, largest, a missing one, last. */
-function extremes(values, from, to) {
+function drawn(values, from, to) {
   if (to - from <= 4) return Array.from({ length: to - from }, (_, i) => from + i);
-  let [least, most, missing] = [-1, -1, -1];
+  const chosen = new Set([from, ...extremes(values, from, to), to - 1]);
   for (let i = from; i < to; i += 1) {
-    const value = values[i];
-    if (value === null || value !== value) missing = i;
-    else {
-      if (least < 0 || value < values[least]) least = i;
-      if (most < 0 || value > values[most]) most = i;
+    if (values[i] === null || Number.isNaN(values[i])) {
+      chosen.add(i);
+      break;
     }
   }
-  const chosen = new Set([from, least, most, missing, to - 1]);
-  chosen.delete(-1);
   return [...chosen].sort((a, b) => a - b);
 }
 

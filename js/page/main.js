@@ -119,9 +119,18 @@ function loadSoon() {
 async function load() {
   clearTimeout(loadTimer);
   $("charts").ariaBusy = "true";
-  await store.load(state.series, intervalOf(state));
+  if (!(await store.load(state.series, intervalOf(state), charts.points))) return;
   await store.follow(isLive(), nodes);
   $("charts").ariaBusy = "false";
+}
+
+/** Every sample of the interval, not only those that are drawn, as a file. */
+async function saveCsv() {
+  const whole = new Store(sisock, () => {});
+  $("csv").disabled = true;
+  await whole.load(state.series, intervalOf(state), null);
+  $("csv").disabled = false;
+  downloadCsv(whole.series);
 }
 
 /** Draw once a frame, however often samples come. */
@@ -150,7 +159,7 @@ function showLegend(series) {
       item.dataset.count = count;
       const swatch = make("span", { className: "swatch" });
       swatch.style.background = each.gone ? "gray" : colourOf(i);
-      item.append(swatch, make("b", {}, each.key), ` ${text} `, make("small", {}, `${count} samples`));
+      item.append(swatch, make("b", {}, each.key), ` ${text} `, make("small", {}, `${count} drawn`));
       return item;
     }),
   );
@@ -201,7 +210,7 @@ function listen() {
   $("live").addEventListener("change", () => choose({ live: $("live").checked }));
   $("stack").addEventListener("change", () => choose({ stack: $("stack").checked }));
   $("show-table").addEventListener("change", () => choose({ table: $("show-table").checked }));
-  $("csv").addEventListener("click", () => downloadCsv(store.series));
+  $("csv").addEventListener("click", saveCsv);
   $("earlier").addEventListener("click", () => move(-0.5));
   $("later").addEventListener("click", () => move(0.5));
   $("closer").addEventListener("click", () => move(0, 0.5));
@@ -215,5 +224,7 @@ function listen() {
   });
 }
 
+// A wider chart has room for more samples.
+addEventListener("resize", () => store && loadSoon());
 listen();
 start();

@@ -1,12 +1,15 @@
 // The samples that the page shows: fetched for the interval, then added to as they are published.
 
+import { isBig } from "../arrays.js";
+import { longestSpacing } from "./curves.js";
 import { splitKey } from "./state.js";
 
 /** One array that grows at its end, in steps, so that a new sample costs no copy of the old ones. */
 export class Growing {
   constructor(initial) {
     this.length = initial.length;
-    this.isTyped = !Array.isArray(initial);
+    // Integers of 64 bits that a float would round stay as they are.
+    this.isTyped = !Array.isArray(initial) && !isBig(initial);
     this.buffer = this.isTyped ? Float64Array.from(initial) : [...initial];
   }
 
@@ -30,7 +33,8 @@ export class Growing {
 
 /** One curve. `error` says why it has no data, `gone` that its node is away. */
 function newSeries(key) {
-  return { key, ...splitKey(key), about: null, t: new Growing([]), values: new Growing([]), finalizedUntil: null, error: null, gone: false };
+  const samples = { t: new Growing([]), values: new Growing([]), longest: Infinity, finalizedUntil: null };
+  return { key, ...splitKey(key), about: null, ...samples, error: null, gone: false };
 }
 
 /** Holds the curves of the chosen fields. */
@@ -51,21 +55,31 @@ export class Store {
     return [...this.#series.values()];
   }
 
-  /** Show these fields over this interval: ask every node once for all of its fields. */
-  async load(keys, { start, end }) {
+  /**
+   * Show these fields over this interval: ask every node once for all of its fields. What is there
+   * stays until the new samples have come.
+   * @param {string[]} keys
+   * @param {object} interval start and end
+   * @param {number|null} maxPoints samples of each field, at most; all of them if null
+   * @returns {Promise<boolean>} whether nothing else was asked for meanwhile
+   */
+  async load(keys, { start, end }, maxPoints) {
     this.#abort?.abort();
     const abort = (this.#abort = new AbortController());
     const kept = this.#series;
     this.#series = new Map(keys.map((key) => [key, kept.get(key) ?? newSeries(key)]));
     const byNode = groupBy(this.series, ({ node }) => node);
-    const loads = [...byNode].map(([node, members]) => this.#loadNode(node, members, start, end, abort.signal));
+    const options = { maxPoints, signal: abort.signal };
+    const loads = [...byNode].map(([node, members]) => this.#loadNode(node, members, start, end, options));
     await Promise.all(loads);
     if (!abort.signal.aborted) this.#onChange();
+    return !abort.signal.aborted;
   }
 
-  async #loadNode(node, members, start, end, signal) {
+  async #loadNode(node, members, start, end, options) {
+    const { signal } = options;
     try {
-      const data = await this.#sisock.get(node, members.map(({ field }) => field), start, end, { signal });
+      const data = await this.#sisock.get(node, members.map(({ field }) => field), start, end, options);
       if (signal.aborted) return;
       for (const each of members) this.#take(each, data[each.field]);
     } catch (error) {
@@ -76,7 +90,7 @@ export class Store {
       }
       // One wrong name, or one field that fails, must not cost the others their data.
       if (["field", "node_failed"].includes(error.kind) && members.length > 1) {
-        await Promise.all(members.map((each) => this.#loadNode(node, [each], start, end, signal)));
+        await Promise.all(members.map((each) => this.#loadNode(node, [each], start, end, options)));
       }
     }
   }
@@ -86,6 +100,7 @@ export class Store {
     Object.assign(each, { about, finalizedUntil, gone: false });
     each.t = new Growing(t);
     each.values = new Growing(values);
+    each.longest = longestSpacing(t, about.interval);
     each.error = t.length ? null : "no samples in this time";
   }
 

@@ -26,7 +26,7 @@ export function rowsOf(series) {
 
 /** The samples as CSV, times as ISO. */
 export function csvOf(series) {
-  const quote = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const quote = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const heading = ({ key, about }) => quote(about?.units ? `${key} [${about.units}]` : key);
   const lines = rowsOf(series).map(([t, ...values]) =>
     [new Date(t * 1000).toISOString(), ...values.map((v) => (v === null ? "" : quote(String(v))))].join(","),
@@ -65,7 +65,7 @@ export function showTable(element, series, { start, end }) {
     return row;
   });
   const shown = Math.min(all.length, MOST_ROWS);
-  const caption = `${shown} of ${all.length} times, newest first; values in italics may still change`;
+  const caption = `${shown} of the ${all.length} times drawn, newest first (CSV holds every sample); values in italics may still change`;
   element.replaceChildren(
     make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
   );

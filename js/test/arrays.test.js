@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { decode, join, joinPieces } from "../arrays.js";
+import { countable, decode, join, joinPieces } from "../arrays.js";
 
 const bytes = (array) => {
   // As they come: in the middle of a message, at an odd offset.
@@ -19,11 +19,18 @@ for (const [dtype, Type] of Object.entries(TYPES)) {
   });
 }
 
-test("64-bit integers and booleans become what a page can count and show with", () => {
-  const big = BigInt64Array.from([-5n, 2n ** 40n]);
-  assert.deepEqual(decode({ dtype: "<i8", values: bytes(big) }, "number"), Float64Array.from([-5, 2 ** 40]));
-  const flags = Uint8Array.from([1, 0]);
-  assert.deepEqual(decode({ dtype: "|b1", values: bytes(flags) }, "bool"), [true, false]);
+test("64-bit integers become floats unless that would round one", () => {
+  const encoded = (array, dtype) => ({ dtype, values: bytes(array) });
+  const small = BigInt64Array.from([-5n, 2n ** 40n, -(2n ** 53n) + 1n]);
+  assert.deepEqual(countable(decode(encoded(small, "<i8"), "number")), Float64Array.from(small, Number));
+  const large = BigUint64Array.from([1n, 2n ** 64n - 1n]);
+  assert.deepEqual(countable(decode(encoded(large, "<u8"), "number")), large);
+  // Joined with what is missing elsewhere they can only be floats.
+  assert.deepEqual(join([small, Float64Array.from([NaN])]), Float64Array.from([-5, 2 ** 40, -(2 ** 53) + 1, NaN]));
+});
+
+test("bytes of booleans become booleans", () => {
+  assert.deepEqual(decode({ dtype: "|b1", values: bytes(Uint8Array.from([1, 0])) }, "bool"), [true, false]);
 });
 
 test("a missing number in a list is NaN, a missing string null", () => {
@@ -56,4 +63,18 @@ test("pieces join to one series a field, with what the node says of it", () => {
 test("a reply whose lengths differ is refused", () => {
   const piece = { data: { x: [1] }, timeline: { a: { t: [1, 2] } } };
   assert.throws(() => joinPieces([piece], { x: { timeline: "a", type: "number" } }), /1 values for 2/);
+});
+
+test("each field follows the timeline that the pieces name, also one that the first has nothing of", () => {
+  const fields = { x: { timeline: "a", type: "number" }, y: { timeline: "a", type: "number" }, z: { timeline: "a", type: "number" } };
+  const first = { data: { x: [1], y: [], z: [] }, timeline: { "a/x": { t: [1] } }, follows: { x: "a/x" } };
+  const second = {
+    data: { x: [2], y: [7], z: [] },
+    timeline: { "a/x": { t: [2] }, "a/y": { t: [3], finalized_until: 9 } },
+    follows: { x: "a/x", y: "a/y" },
+  };
+  const { x, y, z } = joinPieces([first, second], fields);
+  assert.deepEqual([x.t, x.values], [Float64Array.from([1, 2]), Float64Array.from([1, 2])]);
+  assert.deepEqual([y.t, y.values, y.finalizedUntil], [Float64Array.from([3]), Float64Array.from([7]), 9]);
+  assert.equal(z.t.length, 0);
 });

@@ -1,7 +1,6 @@
 """The page in a browser: what a scientist sees and does."""
 
 import csv
-import statistics
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -23,6 +22,23 @@ def weather(serve):
 @pytest.fixture
 def sensors(serve):
     return serve("data_nodes/sensors.py", name="page_sensors")
+
+
+def room(page):
+    """Samples of each field that the page asks for, at most: two for a column of pixels."""
+    return page.run(
+        "return 2 * Math.ceil(document.getElementById('charts').clientWidth * devicePixelRatio)"
+    )
+
+
+def all_there(page):
+    """Whether the hours are there, each of them, and of the minutes what there is room for."""
+    return page.counts().get(TEMPERATURE) == 332 and is_thinned(page, WIND)
+
+
+def is_thinned(page, key):
+    """Whether of a field no more is there than there is room for, nor less than a node may send."""
+    return room(page) / 16 < page.counts().get(key, 0) <= room(page)
 
 
 def address(page):
@@ -59,7 +75,7 @@ def test_a_wrong_secret_is_said_and_asked_for_again(page, weather):
 
 def test_two_weeks_are_plotted_and_a_dragged_range_is_fetched_anew(page, weather):
     page.open(f"?s={TEMPERATURE}&s={WIND}&{WEEKS}")
-    page.wait(lambda: page.counts() == {TEMPERATURE: 332, WIND: 19804}, "all samples")
+    page.wait(lambda: all_there(page), "the samples")
     page.picture("two-weeks")
     over = page.browser.find_element("css selector", ".u-over")
     width = over.size["width"]
@@ -150,13 +166,24 @@ def test_table_and_csv_hold_the_samples(page, weather):
     assert len(cells) == 24
     assert cells[-1] == "2017-07-15T00:00:00.000Z-5.1"
     page.picture("table")
-    page.element("csv").click()
     file = page.browser.downloads / "sisock.csv"
+    file.unlink(missing_ok=True)
+    page.element("csv").click()
     page.wait(file.exists, "the file")
     rows = list(csv.reader(file.open()))
     assert rows[0] == ["time", f"{TEMPERATURE} [C]"]
     assert rows[1] == ["2017-07-15T00:00:00.000Z", "-5.1"]
     assert len(rows) == 25
+
+
+def test_csv_holds_every_sample_of_which_only_some_are_drawn(page, weather):
+    page.open(f"?s={WIND}&{WEEKS}")
+    page.wait(lambda: is_thinned(page, WIND), "the samples")
+    file = page.browser.downloads / "sisock.csv"
+    file.unlink(missing_ok=True)
+    page.element("csv").click()
+    page.wait(file.exists, "the file")
+    assert len(list(csv.reader(file.open()))) == 1 + 19804
 
 
 def test_samples_that_may_still_change_are_marked(page, serve):
@@ -202,7 +229,7 @@ def test_it_is_readable_on_small_and_large_screens(page, weather, width, height,
     page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", emulated)
     try:
         page.open(f"?s={TEMPERATURE}&s={WIND}&{WEEKS}&stack=1")
-        page.wait(lambda: page.counts() == {TEMPERATURE: 332, WIND: 19804}, "the samples")
+        page.wait(lambda: all_there(page), "the samples")
         page.picture(f"{width}-{scheme}")
         assert page.run("return document.documentElement.scrollWidth") <= width
         plot = page.run("return document.querySelector('.uplot').getBoundingClientRect().width")
@@ -227,34 +254,3 @@ def test_it_can_be_used_by_keyboard(page, weather):
         " !(e.labels?.length || e.ariaLabel || e.textContent.trim())).map((e) => e.id)"
     )
     assert page.run(named) == []
-
-
-def test_a_million_samples_are_plotted_and_moved_without_freezing(page, serve):
-    serve("tests/nodes.py", "big", name="page_big")
-    page.open(f"?s=page_big::f8&from={START}&to={START + 1000}")
-    page.wait(lambda: page.counts() == {"page_big::f8": 1_000_000}, "a million samples", 60)
-    page.picture("a-million")
-    page.run(
-        """
-        window.frames_ = [];
-        let last = performance.now();
-        const frame = (now) => {
-          window.frames_.push(now - last);
-          last = now;
-          requestAnimationFrame(frame);
-        };
-        requestAnimationFrame(frame);
-        document.getElementById("charts").focus();
-        """
-    )
-    for key in [Keys.ARROW_RIGHT, Keys.ARROW_LEFT] * 15:
-        ActionChains(page.browser, duration=0).send_keys(key).perform()
-    page.wait(lambda: page.counts() == {"page_big::f8": 1_000_000}, "all samples again", 60)
-    frames = page.run("return window.frames_")
-    ordered = sorted(frames)
-    print(
-        f"\na million samples, moved 30 times: {len(frames)} frames, median"
-        f" {statistics.median(frames):.0f} ms, p90 {ordered[int(len(ordered) * 0.9)]:.0f} ms,"
-        f" longest {ordered[-1]:.0f} ms"
-    )
-    assert len(frames) > 30

@@ -109,7 +109,7 @@ def test_health_is_what_the_program_says(demo: tuple[Project, Outside]) -> None:
     assert "no answer" in project.run_in("weather", *ask, check=False)
     project.signal("weather", "CONT")
     # Not its first process, but the one that has the hub in it.
-    script = "kill -{} $(grep -l crossbar.worker /proc/[0-9]*/cmdline | cut -d/ -f3 | head -1)"
+    script = "kill -{} $(grep -l crossbar[.]worker /proc/[0-9]*/cmdline | cut -d/ -f3 | head -1)"
     project.run_in("sisock-crossbar", "sh", "-c", script.format("STOP"))
     assert "no answer" in project.run_in("sisock-crossbar", *ask, check=False)
     project.run_in("sisock-crossbar", "sh", "-c", script.format("CONT"))

@@ -65,4 +65,5 @@ def test_it_says_what_is_missing(demo: tuple[Project, Outside], tree: Path) -> N
 def test_a_section_of_ones_own_is_ten_lines() -> None:
     lines = (TOP / "docker-compose.nodes.yml").read_text().splitlines()
     own = lines[next(i for i, line in enumerate(lines) if "my-node:" in line) :]
+    own = own[: own.index("")]
     assert 0 < len(own) <= 10

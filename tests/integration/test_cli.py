@@ -74,6 +74,24 @@ def test_fields_of_different_timelines_are_joined_in_time(sisock, weather):
     assert [bool(row[1]) for row in rows[1:62]] == [True] + [False] * 59 + [True]
 
 
+def test_max_points_gives_each_field_its_own_times_in_every_form(sisock, weather):
+    fields = ["apex_radiometer", "apex_windspeed", "apex_temperature"]
+    words = ["get", weather, *fields, *DAY, "--max-points", "40"]
+    loaded = json.loads(sisock(*words, "--json").stdout)
+    rows = list(csv.reader(io.StringIO(sisock(*words, "--csv").stdout)))
+    table = sisock(*words).stdout.splitlines()
+    assert [len(loaded[name]["t"]) for name in fields[:2]] != [0, 0]
+    assert loaded[fields[0]]["t"] != loaded[fields[1]]["t"]
+    assert len(loaded[fields[2]]["t"]) == 24
+    union = sorted({t for name in fields for t in loaded[name]["t"]})
+    assert len(rows) == len(table) == len(union) + 1
+    for column, name in enumerate(fields, 1):
+        assert 8 <= len(loaded[name]["t"]) == len(loaded[name]["values"]) <= 40
+        kept = [float(row[column]) for row in rows[1:] if row[column]]
+        assert kept == [value for value in loaded[name]["values"] if value is not None]
+        assert sum(bool(row[column]) for row in rows[1:]) < len(union)
+
+
 def test_watch_prints_samples_until_it_is_interrupted(router, client, start):
     start(router, "tests/nodes.py", "ticker", "--name", "cli_ticker")
     wait_for_nodes(client, "cli_ticker")
@@ -146,6 +164,13 @@ def test_doctor_says_what_to_do(sisock, variables, advice):
         (["get", "cli_weather", "apex_pressure", "--from", "noon"], {}, "not a time"),
         (["get", "cli_weather", "apex_pressure", "--min-stride", "x"], {}, "not a duration"),
         (["get", "cli_weather", "apex_pressure", "-o", "/no/dir/x"], {}, "/no/dir/x"),
+        (["get", "cli_weather", "x", "--max-points", "7"], {}, "at least 8, not 7"),
+        (["get", "cli_weather", "x", "--max-points", "1e3"], {}, "invalid int value: '1e3'"),
+        (
+            ["get", "cli_weather", "x", "--max-points", "9", "--min-stride", "1s"],
+            {},
+            "argument --min-stride: not allowed with argument --max-points",
+        ),
         (["watch", "cli_weather"], {}, "publishes no live samples"),
         (["nodes"], {"WAMP_SECRET": "wrong"}, "refuses the user"),
         (["nodes"], {"SISOCK_HOME": "/nonexistent"}, "no secret for the user"),

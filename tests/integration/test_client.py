@@ -86,11 +86,13 @@ def test_a_reply_in_many_windows_asks_the_nodes_own_code_once(router, client, st
     node = start(router, TOP / "tests/nodes.py", "counted")
     wait_for_nodes(client, "counted")
     told = []
-    data = client.get("counted", "f8", 1, 0, on_progress=told.append)
+    end = START + ROWS / 1000
+    data = client.get("counted", "f8", 1, end, on_progress=told.append)
     assert len(data["f8"]) == ROWS
     assert len(told) > 2
     assert node.output.count("read f8") == 1
-    assert told[-1].samples == ROWS
+    assert told[-1].samples == ROWS and told[-1].fraction == 1
+    assert told[0].fraction < 0.2, "it counts from the first sample, not from 1970"
     assert sorted(told, key=lambda p: (p.samples, p.fraction)) == told
     # Another window size, another end: nothing of what was kept is taken for it.
     assert len(client.get("counted", "f8", START + 1, START + 2)["f8"]) == 1000

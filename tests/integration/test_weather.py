@@ -3,12 +3,18 @@ import sys
 import numpy as np
 import pytest
 
+from sisock.logs import RepeatedWarning
 from tests.conftest import TOP, wait_for_nodes
 
 sys.path.insert(0, str(TOP / "data_nodes"))
-from weather import WeatherArchive, parse_file
+from weather import WeatherArchive
 
 HEADER = "# A thing\n# line\n# m/s\n"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -22,20 +28,29 @@ def write(folder, name, *lines, header=HEADER):
     (folder / f"{name}.dat").write_text(header + "".join(f"{line}\n" for line in lines))
 
 
+def read_all(folder, field="a"):
+    node = WeatherArchive(folder)
+    entry = node.list_fields(1, 2)[field]
+    return entry, *node.read(field, 0, 1e9)
+
+
 def test_a_file_is_its_header_and_its_samples(archive):
     write(archive, "a", "1 2", "# a remark", "", "3\t4.5", "  5   -6e-1  ", "7 nan")
-    header, samples, malformed, _ = parse_file(archive / "a.dat")
-    assert header == ("A thing", "line", "m/s")
-    np.testing.assert_array_equal(samples, [[1, 2], [3, 4.5], [5, -0.6], [7, np.nan]])
-    assert malformed == 0
+    entry, t, values = read_all(archive)
+    assert (entry["description"], entry["timeline"], entry["units"]) == ("A thing", "line", "m/s")
+    np.testing.assert_array_equal(t, [1, 3, 5, 7])
+    np.testing.assert_array_equal(values, [2, 4.5, -0.6, np.nan])
 
 
 @pytest.mark.parametrize("bad", ["1", "1 2 3", "x 1", "1 x", "nan 1", "1,2", "inf 1"])
-def test_a_malformed_line_is_skipped_counted_and_named(archive, bad):
+def test_a_malformed_line_is_skipped_counted_and_named(archive, bad, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(RepeatedWarning, "__call__", lambda _, text: warnings.append(text))
     write(archive, "a", "1 2", "2 3", bad, "3 4", bad, "# end", "4 5")
-    _, samples, malformed, first = parse_file(archive / "a.dat")
-    assert samples[:, 0].tolist() == [1, 2, 3, 4]
-    assert (malformed, first) == (2, 6)
+    _, t, _ = read_all(archive)
+    assert t.tolist() == [1, 2, 3, 4]
+    (warning,) = warnings
+    assert "a.dat: 2 malformed lines are skipped, the first is line 6" in warning
 
 
 def test_a_file_without_header_or_samples_is_still_a_field(archive):

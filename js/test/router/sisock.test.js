@@ -21,7 +21,7 @@ test("nodes are listed by name with their features", async () => {
   const nodes = await sisock.nodes();
   const names = nodes.map(({ name }) => name);
   assert.deepEqual(names, ["js_big", "js_odd", "js_ticker"]);
-  assert.deepEqual(nodes[2].features, ["binary", "progressive", "live"]);
+  assert.deepEqual(nodes[2].features, ["binary", "progressive", "max_points", "live"]);
 });
 
 test("fields come with units, timeline and interval", async () => {

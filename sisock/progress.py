@@ -1,0 +1,69 @@
+"""How far a long reply has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sisock.protocol import sisock_to_unix_time
+from sisock.received import decode
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long reply has come.
+
+    Attributes
+    ----------
+    samples : int
+        Samples received, all fields together.
+    fraction : float
+        Part that has been received of the time from the first sample to the interval's end; 1
+        when all has come.
+    """
+
+    samples: int
+    fraction: float
+
+
+class ProgressCount:
+    """Counts what has come, and tells it.
+
+    Parameters
+    ----------
+    tell : callable
+        Called with a `Progress`.
+    node : str
+        For messages.
+    """
+
+    def __init__(self, tell: Callable[[Progress], None], node: str) -> None:
+        self._tell = tell
+        self._node = node
+        self._samples = 0
+        self._has_begun = False
+        self._start = self._end = 0.0
+
+    def begin(self, start: float, end: float) -> None:
+        """Take the sisock times of the request."""
+        now = time.time()
+        self._start, self._end = sisock_to_unix_time(start, now), sisock_to_unix_time(end, now)
+
+    def add(self, pieces: list[Any]) -> None:
+        """Count the pieces of one window, as they came from the wire."""
+        times: list[float] = []
+        for piece in pieces:
+            data, lines = decode(piece, self._node)
+            self._samples += sum(map(len, data.values()))
+            times += [float(t) for line in lines.values() if len(line.t) for t in line.t[[0, -1]]]
+        if not self._has_begun and times:
+            # The request may begin long before the first sample.
+            self._has_begun, self._start = True, max(self._start, min(times))
+        if "next" not in pieces[0]:
+            fraction = 1.0
+        else:
+            whole = max(self._end - self._start, 1e-9)
+            fraction = (max(times, default=self._start) - self._start) / whole
+        self._tell(Progress(self._samples, min(max(fraction, 0.0), 1.0)))

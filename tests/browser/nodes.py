@@ -1,0 +1,142 @@
+"""Data nodes of what is hard to bring to a page: ``python tests/browser/nodes.py KIND [--name …]``.
+
+Their samples are names of this module too, for the tests to compare with.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+import sisock
+
+START = 1_500_000_000.0
+"""Time of the first sample of each."""
+
+COUNT = 42_000
+"""Samples of each field of `Types`: more than one window and one piece hold."""
+
+ALPHABET = ["", "a", None, "ü", "日本", "\U0001f4ab", 'q"uo,te\r\nline']
+
+SPIKES = {500_000: 100.0, 600_000: 80.0}
+"""Number of a millisecond to the one value in it that stands out."""
+
+MISSING = slice(200_000, 250_000)
+"""Milliseconds whose values are NaN."""
+
+PAUSE = slice(700_000, 750_000)
+"""Milliseconds of which there is no sample at all."""
+
+
+def _tiled(values, dtype=None):
+    """The values, again and again."""
+    if dtype is None:
+        return [values[i % len(values)] for i in range(COUNT)]
+    return np.resize(np.array(values, dtype), COUNT)
+
+
+def _extremes(dtype):
+    """What is largest, smallest and oddest of a type."""
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return _tiled([True, False, False], dtype)
+    if kind == "f":
+        info = np.finfo(dtype)
+        ends = [info.max, info.min, info.tiny, info.smallest_subnormal, info.eps]
+        return _tiled([*ends, 0.0, -0.0, 0.1, np.pi, np.nan], dtype)
+    info = np.iinfo(dtype)
+    return _tiled([info.min, info.max, 0, 1, info.max - 1, info.min + 1], dtype)
+
+
+TYPED = {
+    dtype.strip("<|"): _extremes(dtype)
+    for dtype in ("<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1")
+}
+LISTED = {
+    "text": _tiled(ALPHABET),
+    "flag": _tiled([True, None, False]),
+    "count": _tiled([1, None, -(2**31), 2**53]),
+}
+
+
+class Types(sisock.ArchiveNode):
+    """A field of each type that can travel, with its extremes; and some with missing values."""
+
+    name = "types"
+    t = START + np.arange(COUNT)
+    columns = {**TYPED, **LISTED}
+
+    def list_fields(self, start, end):
+        kinds = {"b1": "bool", "flag": "bool", "text": "string"}
+        about = {"timeline": "t", "interval": 1.0}
+        return {name: {**about, "type": kinds.get(name, "number")} for name in self.columns}
+
+    def read(self, field, start, end):
+        low, high = np.searchsorted(self.t, [start, end])
+        return self.t[low:high], self.columns[field][low:high]
+
+
+class Spiky(sisock.ArchiveNode):
+    """A thousand seconds at 1 kHz: a small sine with spikes of one sample, and with gaps."""
+
+    name = "spiky"
+    t = START + np.delete(np.arange(1_000_000), PAUSE) / 1000
+
+    def __init__(self):
+        values = np.sin(np.arange(1_000_000) / 1e4)
+        for index, value in SPIKES.items():
+            values[index] = value
+        values[MISSING] = np.nan
+        self.values = np.delete(values, PAUSE)
+
+    def list_fields(self, start, end):
+        return {"x": {"timeline": "khz", "interval": 1e-3}}
+
+    def read(self, field, start, end):
+        low, high = np.searchsorted(self.t, [start, end])
+        return self.t[low:high], self.values[low:high]
+
+
+class Mixed(sisock.DataNodeServer):
+    """Ten thousand seconds by the original API; the last tenth may still change."""
+
+    name = "mixed"
+
+    def get_fields(self, start, end):
+        kinds = {"number": "number", "text": "string", "flag": "bool", "empty": "number"}
+        lines = {"number": "a", "text": "a", "flag": "b", "empty": "b"}
+        field = {
+            name: {"description": None, "timeline": lines[name], "type": kind, "units": None}
+            for name, kind in kinds.items()
+        }
+        timeline = {
+            line: {"interval": 1.0, "field": [name for name in lines if lines[name] == line]}
+            for line in "ab"
+        }
+        return field, timeline
+
+    def get_data(self, field, start, end, min_stride=None):
+        seconds = np.arange(10_000.0)
+        number = np.sin(seconds / 100)
+        number[1234], number[8765] = 50.0, -50.0
+        number[4000:4500] = np.nan
+        columns = {
+            "number": number,
+            "text": [f"{i}" for i in range(10_000)],
+            "flag": seconds % 2 == 0,
+        }
+        until = {"a": START + 9000, "b": None}
+        return {
+            "data": {name: columns.get(name, []) for name in field},
+            "timeline": {
+                line: {"t": START + seconds, "finalized_until": until[line]} for line in "ab"
+            },
+        }
+
+
+KINDS = {"types": Types, "spiky": Spiky, "mixed": Mixed}
+
+if __name__ == "__main__":
+    kind = sys.argv.pop(1)
+    sisock.run(KINDS[kind])

@@ -1,0 +1,179 @@
+"""A million samples in the page: what is seen of them at every zoom, and how fast."""
+
+import os
+import signal
+import statistics
+import time
+
+import numpy as np
+import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.nodes import MISSING, PAUSE, START
+from tests.conftest import wait_for_nodes
+
+KEY = "page_spiky::x"
+WHOLE = f"?s={KEY}&from={START}&to={START + 1000}"
+
+# Columns of the first chart that are drawn in the curve's colour, from 0 to 1; and how high.
+DRAWN = """
+const canvas = document.querySelector(".uplot canvas");
+const over = document.querySelector(".u-over").getBoundingClientRect();
+const outer = canvas.getBoundingClientRect();
+const scale = canvas.width / outer.width;
+const [left, top] = [(over.left - outer.left) * scale, (over.top - outer.top) * scale];
+const [width, height] = [Math.floor(over.width * scale), Math.floor(over.height * scale)];
+const { data } = canvas.getContext("2d").getImageData(left, top, width, height);
+const highest = [];
+for (let x = 0; x < width; x += 1) {
+  for (let y = 0; y < height; y += 1) {
+    const at = 4 * (y * width + x);
+    const isCurve = data[at] < 110 && data[at + 2] > 140 && data[at + 2] - data[at] > 60;
+    if (isCurve && data[at + 3] > 60) {
+      highest.push([x / width, 1 - y / height]);
+      break;
+    }
+  }
+}
+return highest;
+"""
+
+
+@pytest.fixture
+def spiky(router, client, start):
+    """The node, as a program that can be stopped."""
+    program = start(router, "tests/browser/nodes.py", "spiky", "--name", "page_spiky")
+    wait_for_nodes(client, "page_spiky")
+    return program
+
+
+def press(page, *keys):
+    """Press keys in the chart."""
+    page.run("document.getElementById('charts').focus()")
+    ActionChains(page.browser, duration=0).send_keys(*keys).perform()
+
+
+def is_busy(page):
+    return page.run("return document.getElementById('charts').ariaBusy") == "true"
+
+
+def rest(page):
+    """Wait until what is shown has come and is drawn."""
+    page.browser.execute_async_script(
+        """
+        const done = arguments[0];
+        let quiet = 0;
+        const frame = () => {
+          const isBusy = document.getElementById("charts").ariaBusy !== "false";
+          quiet = isBusy ? 0 : quiet + 1;
+          // As many frames as the page waits before it asks, and more.
+          if (quiet > 30) done();
+          else requestAnimationFrame(frame);
+        };
+        frame();
+        """
+    )
+
+
+def spikes(page):
+    """Where spikes stand out of the curve, from 0 to 1."""
+    high = [x for x, height in page.run(DRAWN) if height > 0.6]
+    groups = np.split(high, np.flatnonzero(np.diff(high) > 0.03) + 1)
+    return [float(np.mean(group)) for group in groups if len(group)]
+
+
+def open_whole(page):
+    page.open(WHOLE)
+    page.wait(lambda: page.counts().get(KEY, 0) > 100, "the samples", 60)
+    rest(page)
+
+
+def test_a_million_samples_come_as_few_and_nothing_of_the_picture_is_lost(page, spiky):
+    open_whole(page)
+    page.picture("spikes")
+    columns = page.run("return document.getElementById('charts').clientWidth * devicePixelRatio")
+    assert columns / 2 < page.counts()[KEY] <= 2 * np.ceil(columns)
+    assert spikes(page) == pytest.approx([0.5, 0.6], abs=0.01)
+    drawn = np.array([x for x, _ in page.run(DRAWN)])
+    for part in (MISSING, PAUSE):
+        inner = part.start / 1e6 + 0.008, part.stop / 1e6 - 0.008
+        assert not ((drawn > inner[0]) & (drawn < inner[1])).any(), part
+    # Anywhere else the curve is whole.
+    assert np.max(np.diff(drawn)) < 0.06
+    assert np.sum(np.diff(drawn) > 0.01) == 2
+
+
+def test_a_spike_of_one_sample_is_seen_at_every_zoom(page, spiky):
+    open_whole(page)
+    for step in range(1, 13):
+        press(page, "+")
+        rest(page)
+        beside = [0.5 + 0.1 * 2**step] if step <= 2 else []
+        assert spikes(page) == pytest.approx([0.5, *beside], abs=0.02), f"zoom {step}"
+        if step in (3, 12):
+            page.picture(f"spikes-zoom-{step}")
+    # A quarter of a second: all of its samples.
+    assert page.counts()[KEY] == pytest.approx(1e6 / 2**12, abs=1)
+    for _ in range(12):
+        press(page, "-")
+    rest(page)
+    assert spikes(page) == pytest.approx([0.5, 0.6], abs=0.01)
+
+
+def test_what_is_there_stays_until_the_finer_samples_have_come(page, spiky):
+    open_whole(page)
+    before = page.counts()
+    os.kill(spiky.process.pid, signal.SIGSTOP)
+    try:
+        press(page, "+")
+        page.wait(lambda: is_busy(page), "the question to the node")
+        page.wait(lambda: spikes(page) == pytest.approx([0.5, 0.7], abs=0.02), "the coarse zoom")
+        press(page, Keys.ARROW_RIGHT)
+        page.wait(lambda: spikes(page) == pytest.approx([0.4, 0.6], abs=0.02), "the coarse part")
+        page.picture("spikes-coarse")
+        assert is_busy(page)
+        assert page.counts() == before
+    finally:
+        os.kill(spiky.process.pid, signal.SIGCONT)
+    rest(page)
+    assert page.counts() != before
+    assert spikes(page) == pytest.approx([0.4, 0.6], abs=0.01)
+
+
+def test_a_million_samples_are_moved_without_freezing(page, spiky):
+    began = time.monotonic()
+    page.open(WHOLE)
+    page.wait(lambda: page.counts().get(KEY, 0) > 100, "the samples", 60)
+    loaded = time.monotonic() - began
+    page.run(
+        """
+        window.frames_ = [];
+        let last = performance.now();
+        const frame = (now) => {
+          window.frames_.push(now - last);
+          last = now;
+          requestAnimationFrame(frame);
+        };
+        requestAnimationFrame(frame);
+        """
+    )
+    for _ in range(15):
+        press(page, Keys.ARROW_RIGHT)
+        press(page, Keys.ARROW_LEFT)
+    rest(page)
+    ordered = sorted(page.run("return window.frames_"))
+    before = page.counts()
+    began = time.monotonic()
+    press(page, "+")
+    page.wait(lambda: page.counts() != before, "the zoom")
+    zoomed = time.monotonic() - began
+    bytes_ = page.run("return performance.memory?.usedJSHeapSize ?? 0")
+    print(
+        f"\na million samples: opened in {loaded:.2f} s, zoomed in {zoomed:.2f} s;"
+        f" moved 30 times: {len(ordered)} frames, median {statistics.median(ordered):.0f} ms,"
+        f" p90 {ordered[int(len(ordered) * 0.9)]:.0f} ms, longest {ordered[-1]:.0f} ms;"
+        f" heap {bytes_ / 1e6:.0f} MB"
+    )
+    assert len(ordered) > 30
+    assert statistics.median(ordered) < 100

@@ -1,0 +1,160 @@
+"""How far a long ``sisock get`` has come, on a pseudo-terminal as a user has it."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+from sisock.cli_progress import progress_text
+from sisock.progress import Progress
+from tests.conftest import TOP, wait_for_nodes
+from tests.nodes import ROWS, START
+
+ALL = ["--from", START, "--to", START + ROWS / 1000]
+SLOW_NODE = f"""
+import sys, time
+sys.path.insert(0, {str(TOP)!r})
+import sisock
+from tests.nodes import Big
+
+class SlowDisk(Big):
+    def read(self, field, start, end):
+        time.sleep(0.6)
+        return super().read(field, start, end)
+
+sisock.run(SlowDisk)
+"""
+
+
+@pytest.fixture
+def slow_disk(router, client, start, tmp_path):
+    """Two million samples, of which each window takes its time."""
+    program = tmp_path / "slow_disk.py"
+    program.write_text(SLOW_NODE)
+    start(router, program, "--name", "cli_slow_disk")
+    wait_for_nodes(client, "cli_slow_disk")
+    return "cli_slow_disk"
+
+
+class Terminal:
+    """The command on a pseudo-terminal, as a user has it; only what it prints goes elsewhere."""
+
+    def __init__(self, router, *words):
+        self.master, slave = pty.openpty()
+        self.text = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sisock.cli", *map(str, words)],
+            env=router.environ(),
+            stdin=slave,
+            stdout=subprocess.DEVNULL,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    def read_until(self, text, seconds=60):
+        """Read what comes until it holds `text`."""
+        end = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < end, f"no {text!r} in {self.text!r}"
+            assert self.read(), f"it ended without {text!r}: {self.text!r}"
+
+    def read(self):
+        """Read what comes; False at the end."""
+        if not select.select([self.master], [], [], 60)[0]:
+            raise TimeoutError(self.text)
+        try:
+            self.text += os.read(self.master, 65536).decode()
+        except OSError:  # of a terminal whose last user has gone
+            return False
+        return True
+
+    def end(self):
+        """Read to the end; gives the exit status."""
+        while self.read():
+            pass
+        os.close(self.master)
+        return self.process.wait(20)
+
+    def screen(self):
+        """The lines as they stand in the end, the cursor's last."""
+        lines, column = [""], 0
+        for character in self.text:
+            if character == "\n":
+                lines.append("")
+            elif character == "\r":
+                column = 0
+            else:
+                lines[-1] = lines[-1][:column] + character + lines[-1][column + 1 :]
+                column += 1
+        return [line.rstrip() for line in lines]
+
+
+def test_a_long_get_tells_its_progress_on_one_line_and_removes_it(router, slow_disk, tmp_path):
+    output = tmp_path / "out.json"
+    words = ["get", slow_disk, "f8", "i4", *ALL, "--json", "-o", output]
+    terminal = Terminal(router, *words)
+    status = terminal.end()
+    assert status == 0, terminal.text
+    told = re.findall(r"\r *(\d+)%  \S+ samples  \S+ samples/s", terminal.text)
+    assert len(told) >= 2
+    assert told == sorted(set(told), key=int)
+    assert "\n" not in terminal.text
+    assert terminal.screen() == [""]
+    assert len(json.loads(output.read_text())["f8"]["values"]) == ROWS
+
+
+def test_an_interrupted_get_ends_its_line(router, slow_disk, tmp_path):
+    output = tmp_path / "out.json"
+    terminal = Terminal(router, "get", slow_disk, "f8", *ALL, "-o", output)
+    terminal.read_until("samples/s")
+    os.write(terminal.master, b"\x03")
+    assert terminal.end() == 130
+    told, rest = terminal.screen()
+    assert "samples/s" in told
+    assert rest == ""
+    assert not output.exists()
+
+
+def test_a_failure_stands_on_a_line_of_its_own(router, slow_disk, tmp_path):
+    folder = tmp_path / "none" / "x"
+    terminal = Terminal(router, "get", slow_disk, "f8", *ALL, "-o", folder)
+    assert terminal.end() == 1
+    assert "samples/s" in terminal.text
+    assert terminal.screen() == [f"sisock: {folder}: No such file or directory", ""]
+
+
+def test_no_progress_is_told_of_a_short_get(router, slow_disk, tmp_path):
+    second = ["--from", START, "--to", START + 1]
+    terminal = Terminal(router, "get", slow_disk, "f8", *second, "-o", tmp_path / "x")
+    assert (terminal.end(), terminal.text) == (0, "")
+
+
+def test_no_progress_is_told_where_errors_go_to_a_file(router, slow_disk, tmp_path):
+    words = ["get", slow_disk, "f8", *map(str, ALL), "-o", str(tmp_path / "x"), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sisock.cli", *words],
+        env=router.environ(),
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", b"")
+
+
+def test_progress_is_a_few_words():
+    texts = [progress_text(Progress(n, 0.5), 2.0) for n in (0, 999, 999_999, 12_345_678)]
+    assert texts == [
+        " 50%  0 samples  0 samples/s",
+        " 50%  999 samples  500 samples/s",
+        " 50%  1M samples  500k samples/s",
+        " 50%  12.3M samples  6.17M samples/s",
+    ]

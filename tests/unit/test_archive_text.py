@@ -1,0 +1,91 @@
+"""However a line is spelled, it is read as `float` reads its words."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sisock import archive_text
+from sisock.archive_text import parse_pairs
+
+DIGITS = st.text("0123456789", max_size=20)
+NUMBER = st.one_of(
+    st.builds(
+        "{}{}{}{}".format,
+        st.sampled_from(["", "-", "+"]),
+        DIGITS,
+        st.sampled_from(["", "."]),
+        DIGITS,
+    ),
+    st.builds("{}e{}".format, DIGITS, st.integers(-330, 330)),
+    st.floats().map(repr),
+    st.floats(width=32).map("{:.6g}".format),
+    st.sampled_from(
+        ["nan", "inf", "-inf", "-0", "1_0", "0x1", "1e", "--1", "1-", "٣", "9007199254740993"]
+    ),
+)
+GAP = st.sampled_from([" ", "\t", "  ", " \t", "\x0b", "\r", "\0", "\xa0", ","])
+LINE = st.one_of(
+    st.builds("{}{}{}".format, NUMBER, st.sampled_from([" ", "\t"]), NUMBER),
+    st.lists(st.one_of(NUMBER, GAP, st.just("#")), max_size=6).map("".join),
+)
+TEXT = st.lists(st.builds("{}{}".format, LINE, st.sampled_from(["\n", "\n", "\r\n"])), max_size=30)
+
+
+def parse_slowly(text):
+    pairs, malformed = [], []
+    for index, line in enumerate(text.split(b"\n")):
+        words = line.partition(b"#")[0].split()
+        try:
+            t, value = map(float, words)
+        except ValueError:
+            t, value = math.nan, math.nan
+        if math.isfinite(t):
+            pairs.append((t, value))
+        elif words:
+            malformed.append(index)
+    return np.array(pairs).reshape(-1, 2).T, malformed
+
+
+def check(text):
+    expected, malformed = parse_slowly(text)
+    pairs = parse_pairs(text)
+    assert pairs.malformed == malformed
+    for got, wanted in zip((pairs.t, pairs.values), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(wanted))
+
+
+@given(TEXT)
+@example(["1 2\n", "3 1-.5\n", "3\r 1\n", "1 3\r5\n", "-1.5 +.5\n", ". 1\n", "1 .\n", " 1 2\n"])
+@example(["-\n", "\n", "\r\n", " \n", "1 2 3\n", "1..2 3\n", "12345678.12345678 1\n"])
+def test_every_spelling_is_read_as_float_reads_it(lines):
+    check("".join(lines).encode())
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_as_float_reads_them(text):
+    check(text + b"\n")
+
+
+@given(TEXT, st.integers(1, 40))
+def test_it_does_not_matter_where_a_text_is_divided(lines, piece):
+    text = "".join(lines).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive_text, "_PIECE", piece)
+        check(text)
+
+
+def test_lines_as_nearly_all_are_need_no_float(monkeypatch):
+    monkeypatch.setattr(archive_text, "_parse_words", None)
+    t, values = 1499990400 + np.arange(5000) * 0.25, np.arange(5000) / 8 - 100
+    text = "".join(f"{a} {b}\n" for a, b in zip(t.tolist(), values.tolist(), strict=True))
+    pairs = parse_pairs(text.encode())
+    np.testing.assert_array_equal(pairs.t, t)
+    np.testing.assert_array_equal(pairs.values, values)
+
+
+def test_no_text_has_no_samples():
+    assert len(parse_pairs(b"").t) == 0
