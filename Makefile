@@ -1,4 +1,4 @@
-# make demo · test · test-odd · test-compose · bench · lint · clean; everything is installed into .venv.
+# make demo · test · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-odd test-compose bench lint clean
+.PHONY: demo test test-odd test-compose bench bench-peers lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -27,7 +27,14 @@ test-compose: $(TESTABLE)
 	@tests/compose/run $(BIN)/python -m pytest tests/compose
 
 bench: $(TESTABLE) $(PAGE)
-	$(BIN)/python -m benchmarks.bridge
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.parse
+
+# Against VictoriaMetrics, of Debian's package of that name.
+bench-peers: $(TESTABLE) $(PAGE)
+	@command -v victoria-metrics >/dev/null || \
+	    { echo "the peer is missing: apt-get install victoria-metrics" >&2; exit 1; }
+	$(BIN)/python -m benchmarks --peers
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

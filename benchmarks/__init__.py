@@ -1,1 +1,1 @@
-"""Benchmarks: ``make bench``. Each prints ratios within one run; none is a test."""
+"""Benchmarks: ``make bench`` and ``make bench-peers`` give ratios within a run; none is a test."""

@@ -133,7 +133,7 @@ def _query_simpod(target: str) -> Json:
 
 
 def _query_infinity(target: str) -> Json:
-    times = "from=${__from}&to=${__to}&intervalMs=${__interval_ms}"
+    times = "from=${__from}&to=${__to}&intervalMs=${__interval_ms}&maxDataPoints=2000"
     return {
         "columns": [
             {"selector": "time", "text": "Time", "type": "timestamp_epoch"},

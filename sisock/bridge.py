@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet import defer, task
 
 from sisock.bridge_nodes import KnownNode, NodeList
-from sisock.bridge_query import NodeQuery, Samples
+from sisock.bridge_query import MOST_SAMPLES, SampleRequest, Samples, TooManySamples
+from sisock.bridge_samples import samples_of_node
 from sisock.connection import RouterConnection
-from sisock.errors import (
-    InvalidArgument,
-    NodeTimeout,
-    RouterUnreachable,
-    SisockError,
-    UnknownNode,
-)
+from sisock.errors import NodeTimeout, RouterUnreachable, SisockError, UnknownNode
 from sisock.events import parse_node
 from sisock.fields import Field, parse_fields
 from sisock.logs import RepeatedWarning, make_logger
@@ -34,9 +29,6 @@ LOOK_AGAIN_AFTER = 5.0
 HUB_RETRY = 2.0
 
 _POLL = 0.05
-
-MOST_SAMPLES = 20_000_000
-"""Samples of one answer: as many take 1 GB as JSON."""
 
 
 class Bridge:
@@ -140,9 +132,13 @@ class Bridge:
         ], notices
 
     async def samples(
-        self, wanted: Iterable[tuple[str, str]], interval: Interval, min_stride: float | None
+        self,
+        wanted: Iterable[tuple[str, str]],
+        interval: Interval,
+        min_stride: float | None,
+        max_points: int | None = None,
     ) -> Samples:
-        """Ask all nodes at the same time, each for all of its fields in one call.
+        """Ask all nodes at the same time, each for all of its fields.
 
         Parameters
         ----------
@@ -152,38 +148,35 @@ class Bridge:
             UNIX seconds.
         min_stride : float or None
             Seconds between successive samples, at least.
+        max_points : int, optional
+            Samples of each series, at most, chosen to keep the picture; then without `min_stride`.
+
+        Raises
+        ------
+        RouterUnreachable, HubMissing
+            If nobody can be asked.
+        TooManySamples
+            If more come, or are found, than one answer may have.
         """
+        request = SampleRequest(interval, min_stride, max_points)
         by_node: dict[str, list[str]] = {}
         for node, name in wanted:
             by_node.setdefault(node, []).append(name)
         if not by_node.keys() <= self.nodes.keys():
             await self.refresh_nodes()
         self.session()
-        found = Samples({}, [])
-        answers, found.notices = await self._at_once(
+        found = Samples(self._most_samples)
+        answers, notices = await self._at_once(
             [
-                (node, self._node_samples(node, sorted(set(names)), interval, min_stride, found))
+                (node, self._node_samples(node, sorted(set(names)), request, found))
                 for node, names in by_node.items()
             ]
         )
+        found.notices += notices
         for node, series in answers.items():
             found.series.update({(node, name): each for name, each in series.items()})
-        self.check_size(sum(map(len, found.series.values())))
+        found.check_size(sum(map(len, found.series.values())))
         return found
-
-    def check_size(self, count: int) -> None:
-        """Check how many samples one answer has.
-
-        Raises
-        ------
-        InvalidArgument
-            If these are too many.
-        """
-        if count > self._most_samples:
-            raise InvalidArgument(
-                f"{count} samples are more than the {self._most_samples} that one answer may have:"
-                " ask for less time, fewer series or a larger interval"
-            )
 
     async def _at_once(self, jobs: list[tuple[str, Any]]) -> tuple[dict[str, Any], list[str]]:
         """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
@@ -193,12 +186,12 @@ class Bridge:
         ]
         answers: dict[str, Any] = {}
         notices = []
-        lost: RouterUnreachable | None = None
+        lost: SisockError | None = None
         for name, answer in started:
             try:
                 answers[name] = await answer
-            except RouterUnreachable as error:
-                # Nobody has answered: that is no empty series. The others end just so.
+            except (RouterUnreachable, TooManySamples) as error:
+                # That is no empty series of one node. The others end just so.
                 lost = error
             except Exception as error:
                 notices.append(self._why(name, error))
@@ -235,22 +228,16 @@ class Bridge:
         return known.fields
 
     async def _node_samples(
-        self,
-        node: str,
-        names: list[str],
-        interval: Interval,
-        min_stride: float | None,
-        found: Samples,
-    ) -> dict[str, Series]:
-        asked = names, interval, min_stride, found
+        self, node: str, names: list[str], request: SampleRequest, found: Samples
+    ) -> Mapping[str, Series]:
         known = await self._find_node(node)
         if known is None:
             return {}
         try:
-            series = await self._ask_node(known, *asked)
+            series = await self._ask_node(known, names, request, found)
             if self.nodes.get(node) is known:
                 return series
-        except RouterUnreachable:
+        except (RouterUnreachable, TooManySamples):
             raise
         except SisockError:
             if self.nodes.get(node) is known:
@@ -259,7 +246,7 @@ class Bridge:
         known = await self._find_node(node)
         if known is None:
             raise UnknownNode(f"the data node {node!r} has just gone")
-        return await self._ask_node(known, *asked)
+        return await self._ask_node(known, names, request, found)
 
     async def _find_node(self, name: str) -> KnownNode | None:
         """Look a node up, and wait shortly for one that has just gone: it may come anew."""
@@ -269,13 +256,8 @@ class Bridge:
         return self.nodes.get(name)
 
     async def _ask_node(
-        self,
-        known: KnownNode,
-        names: list[str],
-        interval: Interval,
-        min_stride: float | None,
-        found: Samples,
-    ) -> dict[str, Series]:
+        self, known: KnownNode, names: list[str], request: SampleRequest, found: Samples
+    ) -> Mapping[str, Series]:
         fields = await self._fields_of(known)
         if (
             any(name not in fields for name in names)
@@ -286,14 +268,10 @@ class Bridge:
         wanted = {name: fields[name] for name in names if name in fields}
         if not wanted:
             return {}
-        node = known.node
-        belongs = node.name, known.incarnation
-        query = NodeQuery(
-            node.name, node.features, wanted, interval, min_stride, self.cache, belongs
+        session, cache = self.session(), self.cache
+        series = await samples_of_node(
+            session, known, wanted, request, cache, self.node_timeout, found
         )
-        series = await query.run(self.session(), self.node_timeout)
-        found.cache_hits += query.hits
-        found.cache_misses += query.misses
-        if self.nodes.get(node.name) is not known:
-            query.drop()
+        if self.nodes.get(known.node.name) is not known:
+            cache.drop_all(lambda key: key[:2] == known.key)
         return series

@@ -35,8 +35,10 @@ def answered(answer: Any, notices: list[str] | None = None) -> Response:
     return json_response(grafana_answers.dumps(answer), notices)
 
 
-def json_response(body: bytes, notices: list[str] | None = None, status: int = 200) -> Response:
-    """Answer with JSON, and notices in a header."""
+def json_response(
+    body: bytes | list[bytes], notices: list[str] | None = None, status: int = 200
+) -> Response:
+    """Answer with JSON, in one or in several parts, and notices in a header."""
     response = Response(body, status=status, mimetype="application/json")
     if notices:
         # A header holds no control characters, and no others than ASCII for sure.

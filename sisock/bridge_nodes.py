@@ -7,7 +7,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sisock.events import Node
 from sisock.fields import Field
@@ -34,12 +34,19 @@ class KnownNode:
     """A node in the hub's list.
 
     A node that went and came is another one, by `incarnation`: nothing kept of it holds any more.
+    For each field `final_until` is the latest UNIX time before which samples were called final.
     """
 
     node: Node
     incarnation: int
     fields: dict[str, Field] | None = None
     looked_up: float = -math.inf
+    final_until: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What the keys of all begin with that is kept of it."""
+        return self.node.name, self.incarnation
 
 
 class NodeList:

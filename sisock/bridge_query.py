@@ -3,73 +3,155 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from sisock.fetch import fetch
+from sisock.bridge_nodes import KnownNode
+from sisock.errors import InvalidArgument
+from sisock.fetch import Progress, fetch
 from sisock.fields import Field
 from sisock.protocol import Interval
-from sisock.received import Series, join
+from sisock.received import Data, Series, join
 from sisock.sample_cache import Kept, SampleCache, final_until
 from sisock.session import Session
+from sisock.tiles import concatenate
 from sisock.wire_errors import translated
 
+MOST_SAMPLES = 20_000_000
+"""Samples of one answer: as many take 1 GB as JSON."""
 
-@dataclass
+
+class TooManySamples(InvalidArgument):
+    """An answer is larger than one may be."""
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Which samples are wanted of each field.
+
+    Attributes
+    ----------
+    interval : Interval
+        UNIX seconds; empty if it ends where it starts.
+    min_stride : float or None
+        Seconds between successive samples, at least.
+    max_points : int or None
+        Samples of each field, at most, chosen to keep the picture; goes without `min_stride`.
+    """
+
+    interval: Interval
+    min_stride: float | None = None
+    max_points: int | None = None
+
+
 class Samples:
-    """What was found for a request: series by node and field, and what to tell about the rest."""
+    """What was found for a request: series by node and field, and what to tell about the rest.
 
-    series: dict[tuple[str, str], Series]
-    notices: list[str]
-    cache_hits: int = 0
-    cache_misses: int = 0
+    Parameters
+    ----------
+    most : int
+        Samples that may come for it.
+    """
+
+    def __init__(self, most: int = MOST_SAMPLES) -> None:
+        self.series: dict[tuple[str, str], Series] = {}
+        self.notices: list[str] = []
+        self.cache_hits = 0
+        self.cache_misses = 0
+        self._most = most
+        self._received = 0
 
     def pick(self, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, Series]]:
         """Node and series of those of `wanted` that were found, in their order."""
         return [(pair[0], self.series[pair]) for pair in wanted if pair in self.series]
 
+    def check_size(self, count: int) -> None:
+        """Check how many samples one answer has.
+
+        Raises
+        ------
+        TooManySamples
+        """
+        if count > self._most:
+            raise TooManySamples(
+                f"{count} samples are more than the {self._most} that one answer may have:"
+                " ask for less time, fewer series or a larger interval"
+            )
+
+    def counter(self) -> Callable[[Progress], None]:
+        """Make what counts the samples of one reply as they come, and raises `TooManySamples`."""
+        before = 0
+
+        def count(progress: Progress) -> None:
+            nonlocal before
+            self._received += progress.samples - before
+            before = progress.samples
+            self.check_size(self._received)
+
+        return count
+
+
+async def ask_node(
+    session: Session,
+    known: KnownNode,
+    fields: Mapping[str, Field],
+    request: SampleRequest,
+    timeout: float,
+    found: Samples,
+) -> Data:
+    """Ask a node for samples of some of its fields, counted in `found` as they come.
+
+    Raises
+    ------
+    SisockError
+        What went wrong on the wire or at the node; `TooManySamples` also for what has come.
+    """
+    name = known.node.name
+    with translated(name):
+        pieces = await fetch(
+            session,
+            name,
+            known.node.features,
+            list(fields),
+            request.interval.start,
+            request.interval.end,
+            request.min_stride,
+            timeout,
+            request.max_points,
+            found.counter(),
+        )
+    return join(pieces, fields, name)
+
 
 class NodeQuery:
-    """One request to one node: what is kept is taken from memory, the rest is asked for.
+    """One request to one node for raw or spaced samples.
 
     Parameters
     ----------
-    node : str
-        The node's name.
-    features : iterable of str
-        What it can do.
+    known : KnownNode
+        The node.
     fields : mapping
         Those that are asked for.
-    interval : Interval
-        UNIX seconds; empty if it ends where it starts.
-    min_stride : float or None
-        Seconds between successive samples, at least.
+    request : SampleRequest
+        Of which `max_points` is not looked at.
     cache : SampleCache
-        What is kept, under keys that begin with `belongs`.
-    belongs : tuple
-        Of the node and its session.
+        What is kept, under keys that begin with the node's name and incarnation.
     """
 
     def __init__(
         self,
-        node: str,
-        features: Iterable[str],
+        known: KnownNode,
         fields: Mapping[str, Field],
-        interval: Interval,
-        min_stride: float | None,
+        request: SampleRequest,
         cache: SampleCache,
-        belongs: tuple,
     ) -> None:
-        self._node = node
-        self._features = features
+        self._known = known
         self._fields = fields
-        self._interval = interval
-        self._stride = min_stride or None
+        self._interval = request.interval
+        self._stride = request.min_stride or None
         self._cache = cache
-        self._belongs = belongs
         self._kept: dict[str, Kept] = {}
         self._resume: dict[str, float] = {}
         self._fresh_ends: dict[str, float] = {}
@@ -80,14 +162,14 @@ class NodeQuery:
     def _key(self, name: str) -> tuple:
         # Which samples are kept at a spacing, and where one is missing, depends on all the fields
         # that are asked for together.
-        return *self._belongs, tuple(self._fields), self._stride, name
+        return *self._known.key, "stretch", tuple(self._fields), self._stride, name
 
     def _look_up(self) -> None:
-        kept = {
-            name: found
-            for name in self._fields
-            if (found := self._cache.get(self._key(name), self._interval.start))
-        }
+        kept = {}
+        for name in self._fields:
+            found = self._cache.get(self._key(name))
+            if found is not None and found.start <= self._interval.start < found.end:
+                kept[name] = found
         # One call asks for all fields: a part of them would not make it shorter.
         if len(kept) < len(self._fields):
             return
@@ -106,7 +188,7 @@ class NodeQuery:
             return kept.end
         return max(kept.end, float(kept.t[-1]) + self._stride)
 
-    async def run(self, session: Session, timeout: float) -> dict[str, Series]:
+    async def run(self, session: Session, timeout: float, found: Samples) -> dict[str, Series]:
         """Ask for what is not kept.
 
         Returns
@@ -116,31 +198,20 @@ class NodeQuery:
         """
         interval = self._interval
         start = min(self._resume.values(), default=interval.start)
-        fresh: dict[str, Series] = {}
+        fresh: Mapping[str, Series] = {}
         if start < interval.end:
-            fresh, untils = await self._ask(session, timeout, start)
+
+            async def ask(start: float) -> tuple[Data, dict[str, float]]:
+                request = SampleRequest(Interval(start, interval.end), self._stride)
+                data = await ask_node(session, self._known, self._fields, request, timeout, found)
+                return data, _final_untils(data)
+
+            fresh, untils = await ask(start)
             if self._kept and self._is_word_broken(untils):
                 self.drop()
-                fresh, untils = await self._ask(session, timeout, interval.start)
+                fresh, untils = await ask(interval.start)
             self._note_ends(fresh, untils)
         return {name: self._merge(name, fresh.get(name)) for name in self._fields}
-
-    async def _ask(
-        self, session: Session, timeout: float, start: float
-    ) -> tuple[dict[str, Series], dict[str, float]]:
-        """Series by field, and by timeline until when the node calls them final."""
-        with translated(self._node):
-            pieces = await fetch(
-                session,
-                self._node,
-                self._features,
-                list(self._fields),
-                start,
-                self._interval.end,
-                self._stride,
-                timeout,
-            )
-        return dict(join(pieces, self._fields, self._node)), _final_untils(pieces)
 
     def _is_word_broken(self, untils: Mapping[str, float]) -> bool:
         """Whether something that was final is not any more: the node's clock was set back."""
@@ -158,8 +229,11 @@ class NodeQuery:
     def _note_ends(self, fresh: Mapping[str, Series], untils: Mapping[str, float]) -> None:
         """Note until when each timeline's part of a reply is complete, also for empty fields."""
         for name, series in fresh.items():
-            line = self._fields[name].timeline
-            end = final_until(series.t, self._interval.end, untils.get(line))
+            line, known = self._fields[name].timeline, self._known.final_until
+            end = final_until(
+                series.t, self._interval.end, untils.get(line), known.get(name, -math.inf)
+            )
+            known[name] = max(known.get(name, -math.inf), end)
             self._fresh_ends[line] = max(self._fresh_ends.get(line, -math.inf), end)
 
     def _merge(self, name: str, fresh: Series | None) -> Series:
@@ -173,7 +247,7 @@ class NodeQuery:
             merged = self._series(
                 name,
                 np.concatenate([kept.t, fresh.t[first:]]),
-                _concatenate(kept.values, fresh.values[first:]),
+                concatenate([kept.values, fresh.values[first:]]),
             )
         if fresh is not None:
             self._keep(name, kept, merged)
@@ -196,21 +270,11 @@ class NodeQuery:
         self._cache.put(self._key(name), Kept(start, end, t, values))
 
 
-def _final_untils(pieces: Iterable[Any]) -> dict[str, float]:
-    """By timeline what the node said, also where none of the wanted fields has a sample."""
+def _final_untils(data: Mapping[str, Series]) -> dict[str, float]:
+    """By timeline until when the node calls its samples final, where it says so."""
     untils: dict[str, float] = {}
-    for piece in pieces:
-        for name, line in piece["timeline"].items():
-            until = line.get("finalized_until")
-            if until is not None:
-                untils[name] = min(untils.get(name, math.inf), float(until))
+    for series in data.values():
+        until = series.finalized_until
+        if until is not None:
+            untils[series.timeline] = min(untils.get(series.timeline, math.inf), until)
     return untils
-
-
-def _concatenate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    if not len(first) or not len(second):
-        # What is empty has no type of its own.
-        return second if len(second) else first
-    if object in (first.dtype, second.dtype):
-        first, second = first.astype(object), second.astype(object)
-    return np.concatenate([first, second])

@@ -114,33 +114,39 @@ class Routes:
         data = [target for target in query.targets if not is_annotation_query(target.text)]
         pairs, found = self._find(query, data)
         answers: list[Any] = []
-        notices = found.notices
+        notices = [notice for each in found.values() for notice in each.notices]
         for target in query.targets:
             if not is_annotation_query(target.text):
-                answers += _answers_of(target, pairs[target.text], found)
+                answers += _answers_of(target, pairs[target.text], found[target.table])
                 continue
             events, more = self._ask(find_annotations, self._bridge, target.text, query.interval)
             notices += more
             answers.append(grafana_answers.annotation_table(events, target.ref_id))
-        return answered(answers, [*dict.fromkeys(notices)])
+        return json_response(grafana_answers.body_of(answers), [*dict.fromkeys(notices)])
 
     def _find(
         self, query: Query, targets: list[Target]
-    ) -> tuple[dict[str, list[tuple[str, str]]], Samples]:
-        """Look up what the targets stand for, and ask for all of it at once."""
+    ) -> tuple[dict[str, list[tuple[str, str]]], dict[bool, Samples]]:
+        """Look up what the targets stand for, and ask for it; tables' samples are under True."""
         texts = {target.text: target.patterns for target in targets}
 
         def accepts(node: str, field: Field) -> bool:
             return all(each.accepts(node, field) for each in query.filters)
 
         pairs, notices = self._ask(find, self._bridge, texts, accepts)
-        wanted = {pair for each in pairs.values() for pair in each}
-        found = self._ask(self._bridge.samples, wanted, query.interval, query.min_stride)
-        found.notices = [*dict.fromkeys([*notices, *found.notices])]
-        # A target that is there twice is answered twice.
-        counts = {text: sum(len(s) for _, s in found.pick(each)) for text, each in pairs.items()}
-        self._bridge.check_size(sum(counts[target.text] for target in targets))
-        self._metrics.found(found)
+        found: dict[bool, Samples] = {}
+        for is_table in {target.table for target in targets} or {False}:
+            mine = [target.text for target in targets if target.table == is_table]
+            wanted = {pair for text in mine for pair in pairs[text]}
+            # The fields of a picture have times of their own, which make no rows.
+            points = None if is_table else query.max_points
+            stride = query.min_stride if points is None else None
+            each = self._ask(self._bridge.samples, wanted, query.interval, stride, points)
+            # A target that is there twice is answered twice.
+            each.check_size(sum(len(s) for text in mine for _, s in each.pick(pairs[text])))
+            each.notices = [*dict.fromkeys([*notices, *each.notices])]
+            self._metrics.found(each)
+            found[is_table] = each
         return pairs, found
 
     def series(self) -> Response:
@@ -154,9 +160,10 @@ class Routes:
             body["maxDataPoints"] = grafana.parse_number(points, "maxDataPoints")
         if "intervalMs" in arguments:
             body["intervalMs"] = grafana.parse_number(arguments["intervalMs"], "intervalMs")
-        query = grafana.parse_query(body)
-        pairs, found = self._find(query, query.targets)
+        query = grafana.with_fewer_points(grafana.parse_query(body))
+        pairs, every = self._find(query, query.targets)
         chosen = dict.fromkeys(pair for each in pairs.values() for pair in each)
+        found = every[False]
         return json_response(grafana_answers.long_rows(found.pick(chosen)), found.notices)
 
     def annotations(self) -> Response:

@@ -11,14 +11,14 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from sisock.errors import InvalidArgument
 from sisock.grafana_filters import Filter, parse_filters
-from sisock.protocol import Interval
+from sisock.protocol import FEWEST_POINTS, Interval
 from sisock.targets import Budget, Pattern, parse_target
 
 DEFAULT_SECONDS = 3600.0
@@ -74,7 +74,7 @@ class Query:
     min_stride : float or None
         Grafana's interval, in seconds.
     max_points : int or None
-        Points that the panel can show.
+        Points that the panel can show, which then says how much is wanted, and not the interval.
     filters : list of Filter
     """
 
@@ -238,6 +238,14 @@ def parse_stride(body: Mapping[str, Any]) -> float | None:
     return seconds or None
 
 
+def with_fewer_points(query: Query) -> Query:
+    """Ask for no more points than there are intervals, if both are given."""
+    if query.max_points is None or query.min_stride is None:
+        return query
+    intervals = math.ceil((query.interval.end - query.interval.start) / query.min_stride)
+    return replace(query, max_points=max(min(query.max_points, intervals), FEWEST_POINTS))
+
+
 def parse_number(text: str, name: str) -> float:
     """Read a number out of a URL.
 
@@ -257,4 +265,4 @@ def _parse_max_points(value: Any) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
         raise InvalidArgument("maxDataPoints must be a positive number")
-    return max(int(value), 1)
+    return max(int(value), FEWEST_POINTS)

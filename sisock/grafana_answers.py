@@ -6,7 +6,7 @@ Each answer is bytes of JSON. Numbers go from numpy arrays straight to orjson, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,53 @@ _MARK = 1.0078125e-290
 """A number that stands in for a text while orjson writes an array: no sample has this value."""
 
 
+ROWS = 1 << 13
+"""Rows that orjson writes at once, as it lets no other thread run meanwhile: a few ms."""
+
+
+PART_BYTES = 1 << 18
+"""Bytes of each part of an answer, at least."""
+
+
 def dumps(answer: Any) -> bytes:
     """JSON with numpy arrays in it."""
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def body_of(answers: Sequence[dict[str, Any]]) -> list[bytes]:
+    """JSON of a list of answers, in parts that do not keep other threads waiting."""
+    parts = []
+    for answer in answers:
+        parts += [b",", *_parts_of(answer)]
+    return _gathered([b"[", *parts[1:], b"]"])
+
+
+def _gathered(parts: list[bytes]) -> list[bytes]:
+    """Join small parts, as each one that is sent wakes the reactor."""
+    gathered: list[bytes] = []
+    few: list[bytes] = []
+    size = 0
+    for part in parts:
+        few.append(part)
+        size += len(part)
+        if size >= PART_BYTES:
+            gathered.append(b"".join(few))
+            few, size = [], 0
+    return [*gathered, b"".join(few)]
+
+
+def _parts_of(answer: dict[str, Any]) -> Iterator[bytes]:
+    """One answer, of which the one long array is cut into runs of rows."""
+    name = next((name for name in ("datapoints", "rows") if name in answer), None)
+    rows = answer.get(name) if name else None
+    if not isinstance(rows, np.ndarray) or len(rows) <= ROWS:
+        yield dumps(answer)
+        return
+    head = dumps({key: value for key, value in answer.items() if key != name})
+    yield b'%s,"%s":[' % (head[:-1], str(name).encode())
+    for first in range(0, len(rows), ROWS):
+        yield (b"," if first else b"") + dumps(rows[first : first + ROWS])[1:-1]
+    yield b"]}"
 
 
 def milliseconds(t: np.ndarray) -> np.ndarray:
@@ -134,7 +178,7 @@ def _rows(cells: list[np.ndarray | list[Any]]) -> np.ndarray | list[list[Any]]:
     return list(map(list, zip(*padded, strict=True)))
 
 
-def long_rows(found: Iterable[tuple[str, Series]]) -> bytes:
+def long_rows(found: Iterable[tuple[str, Series]]) -> list[bytes]:
     """Rows ``{"time": ms, "value": x, "series": "node::field"}`` of all series, in time order.
 
     Infinity makes series of them only if the times ascend.
@@ -145,11 +189,11 @@ def long_rows(found: Iterable[tuple[str, Series]]) -> bytes:
         if len(each)
     ]
     if not series:
-        return b"[]"
+        return [b"[]"]
     marks = [dumps(_MARK * (1 + index / 4096)) for index in range(len(series))]
     names = b"".join(dumps(name) for name, _, _ in series)
     if not all(is_numeric(values) for _, _, values in series) or any(m in names for m in marks):
-        return dumps(_long_objects(series))
+        return [dumps(_long_objects(series))]
     t = np.concatenate([milliseconds(times) for _, times, _ in series])
     values = np.concatenate([each.astype("<f8") for _, _, each in series])
     owner = np.repeat(np.arange(len(series)), [len(times) for _, times, _ in series])
@@ -158,11 +202,14 @@ def long_rows(found: Iterable[tuple[str, Series]]) -> bytes:
         t, values, owner = t[order], values[order], owner[order]
     rows = np.empty((len(t), 3))
     rows[:, 0], rows[:, 1], rows[:, 2] = t, _MARK * (1 + owner / 4096), values
-    # Cut into rows before there are names in it, which may hold any character.
-    text = dumps(rows)[2:-2].replace(b"],[", b'},{"time":')
-    for (name, _, _), mark in zip(series, marks, strict=True):
-        text = text.replace(b"," + mark + b",", b',"series":' + dumps(name) + b',"value":')
-    return b'[{"time":' + text + b"}]"
+    parts = [b'[{"time":']
+    for first in range(0, len(rows), ROWS):
+        # Cut into rows before there are names in it, which may hold any character.
+        text = dumps(rows[first : first + ROWS])[2:-2].replace(b"],[", b'},{"time":')
+        for (name, _, _), mark in zip(series, marks, strict=True):
+            text = text.replace(b"," + mark + b",", b',"series":' + dumps(name) + b',"value":')
+        parts += [text, b'},{"time":']
+    return _gathered([*parts[:-1], b"}]"])
 
 
 def _long_objects(series: list[tuple[str, np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:

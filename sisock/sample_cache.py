@@ -6,12 +6,19 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-_OBJECT_BYTES = 64
-"""What a Python object in an array takes besides the pointer to it, about."""
+from sisock.tiles import memory_of
+
+
+class Sized(Protocol):
+    """Whatever knows how much memory it takes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
 
 
 @dataclass
@@ -34,12 +41,11 @@ class Kept:
     @property
     def nbytes(self) -> int:
         """Memory that the samples take."""
-        per_object = _OBJECT_BYTES if self.values.dtype == object else 0
-        return self.t.nbytes + self.values.nbytes + per_object * len(self.values) + 200
+        return memory_of(self.t, self.values)
 
 
 class SampleCache:
-    """The most recently used series, up to a limit of memory.
+    """The most recently used samples, up to a limit of memory.
 
     Parameters
     ----------
@@ -49,39 +55,38 @@ class SampleCache:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: OrderedDict[Hashable, Kept] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self.nbytes = 0
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, key: Hashable, start: float) -> Kept | None:
-        """What is kept from `start` on without a hole, or None if `start` itself is not covered."""
-        kept = self._kept.get(key)
-        if kept is None or not kept.start <= start < kept.end:
+    def get(self, key: Hashable) -> Any:
+        """What was put there, or None."""
+        if key not in self._kept:
             return None
         self._kept.move_to_end(key)
-        return kept
+        return self._kept[key][0]
 
-    def put(self, key: Hashable, kept: Kept) -> None:
-        """Keep a series in place of what was kept of it, and drop the oldest beyond the limit."""
+    def put(self, key: Hashable, kept: Sized) -> None:
+        """Keep something in place of what was there, and drop the oldest beyond the limit."""
         self.drop(key)
-        if kept.nbytes > self._limit or kept.end <= kept.start:
+        size = kept.nbytes
+        if size > self._limit:
             return
-        self._kept[key] = kept
-        self.nbytes += kept.nbytes
+        self._kept[key] = kept, size
+        self.nbytes += size
         while self.nbytes > self._limit:
-            _, oldest = self._kept.popitem(last=False)
-            self.nbytes -= oldest.nbytes
+            _, (_, oldest) = self._kept.popitem(last=False)
+            self.nbytes -= oldest
 
     def drop(self, key: Hashable) -> None:
-        """Forget a series."""
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self.nbytes -= kept.nbytes
+        """Forget what is there."""
+        _, size = self._kept.pop(key, (None, 0))
+        self.nbytes -= size
 
     def drop_all(self, belongs: Callable[[Any], bool]) -> None:
-        """Forget the series whose keys `belongs` says yes to."""
+        """Forget all whose keys `belongs` says yes to."""
         for key in [key for key in self._kept if belongs(key)]:
             self.drop(key)
 
@@ -91,7 +96,9 @@ class SampleCache:
         self.nbytes = 0
 
 
-def final_until(t: np.ndarray, end: float, finalized_until: float | None) -> float:
+def final_until(
+    t: np.ndarray, end: float, finalized_until: float | None, known: float = -math.inf
+) -> float:
     """Up to when a reply can be kept: before it no sample changes and none is added.
 
     Parameters
@@ -103,7 +110,9 @@ def final_until(t: np.ndarray, end: float, finalized_until: float | None) -> flo
     finalized_until : float or None
         As the node says; None if all samples of the reply are final, after the last of which more
         may still come.
+    known : float
+        The same of earlier replies: an empty one says nothing.
     """
     if finalized_until is not None:
         return min(end, finalized_until)
-    return math.nextafter(float(t[-1]), math.inf) if len(t) else -math.inf
+    return math.nextafter(float(t[-1]), math.inf) if len(t) else min(end, known)

@@ -168,9 +168,8 @@ def test_a_cache_counts_its_memory_and_keeps_the_most_recent(steps, limit):
         values = np.array(["x"] * count, object) if is_text else np.zeros(count)
         cache.put(key, Kept(0.0, 1.0, np.zeros(count), values))
         assert cache.nbytes <= limit
-        kept = cache.get(key, 0.5)
+        kept = cache.get(key)
         assert kept is None or len(kept.t) == count
-        assert cache.get(key, 1.0) is None
     for key in range(10):
         cache.drop(key)
     assert (cache.nbytes, len(cache)) == (0, 0)
@@ -182,3 +181,4 @@ def test_a_reply_is_kept_up_to_where_it_is_complete():
     assert final_until(t, 30.0, 99.0) == 30.0
     assert 20.0 < final_until(t, 30.0, None) < 20.001
     assert final_until(np.empty(0), 30.0, None) == -np.inf
+    assert final_until(np.empty(0), 30.0, None, 25.0) == 25.0

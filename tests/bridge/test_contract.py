@@ -80,16 +80,32 @@ def test_a_body_of_any_content_type_is_read(bridge, kind):
     ("interval", "count"),
     [("20ms", 1440), ("1m", 1440), ("2m", 720), ("1h", 24), ("6h", 4), ("1d", 1), ("1y", 1)],
 )
-def test_interval_becomes_the_least_spacing(bridge, interval, count):
+def test_interval_becomes_the_least_spacing_where_no_points_are_given(bridge, interval, count):
+    # With maxDataPoints, as Grafana sends it, spikes between would be lost: see test_pictures.py.
     for given in ({"interval": interval, "intervalMs": None}, {"interval": interval}):
         body = {**GRAFANA_7, **given, "targets": [{"target": "apex_archive::apex_radiometer"}]}
+        del body["maxDataPoints"]
         if "intervalMs" not in given:
             del body["intervalMs"]
         assert len(bridge.ask("/query", body).json[0]["datapoints"]) == count
 
 
+def test_a_panel_is_thinned_by_its_points_and_a_table_by_its_interval(bridge):
+    target = {"target": "apex_archive::apex_(radiometer|windspeed)", "refId": "A"}
+    body = {**GRAFANA_7, "maxDataPoints": 100, "intervalMs": 7_200_000, "interval": "2h"}
+    body["targets"] = [target, {**target, "type": "table", "refId": "B"}]
+    *series, table = bridge.ask("/query", body).json
+    whole = bridge.query(target)
+    for picture, every in zip(series, whole, strict=True):
+        assert 60 < len(picture["datapoints"]) <= 100
+        shown, real = ({v for v, _ in s["datapoints"]} - {None} for s in (picture, every))
+        assert (min(shown), max(shown)) == (min(real), max(real))
+    assert len(table["rows"]) == 12
+    assert all(len(row) == 3 and None not in row for row in table["rows"])
+
+
 def test_interval_ms_is_preferred(bridge):
-    body = {**GRAFANA_7, "interval": "1ms", "intervalMs": 7_200_000}
+    body = {**GRAFANA_7, "interval": "1ms", "intervalMs": 7_200_000, "maxDataPoints": None}
     assert len(bridge.ask("/query", body).json[0]["datapoints"]) == 12
 
 

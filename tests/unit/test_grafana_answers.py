@@ -6,8 +6,17 @@ import json
 import numpy as np
 import pytest
 
+from sisock.bridge_app import NOTICE, json_response
 from sisock.fields import Field
-from sisock.grafana_answers import dumps, long_rows, series_answer, table_answer
+from sisock.grafana_answers import (
+    PART_BYTES,
+    ROWS,
+    body_of,
+    dumps,
+    long_rows,
+    series_answer,
+    table_answer,
+)
 from sisock.grafana_units import grafana_unit
 from sisock.received import Series
 from sisock.web import WebSettings, is_let_in
@@ -30,7 +39,7 @@ def series(values, name="x", t=T, kind="number"):
 def test_booleans_are_numbers_in_panels_and_themselves_in_tables(values, shown):
     flag = series(values, kind="bool")
     points = json.loads(dumps(series_answer("n", flag, None)))["datapoints"]
-    rows = json.loads(long_rows([("n", flag)]))
+    rows = json.loads(b"".join(long_rows([("n", flag)])))
     for given in ([value for value, _ in points], [row["value"] for row in rows]):
         assert given == shown
         assert not any(isinstance(value, bool) for value in given)
@@ -41,15 +50,27 @@ def test_booleans_are_numbers_in_panels_and_themselves_in_tables(values, shown):
 
 @pytest.mark.parametrize("name", ["a],[b", '","', "},{", "a,1.0078125e-290,b", "ü\\", '],["'])
 def test_any_name_is_right_in_long_rows(name):
-    rows = json.loads(
-        long_rows([("n", series(np.array([1.5, 2.5]), name)), ("n", series(np.array([3.0, 4.0])))])
-    )
+    both = [("n", series(np.array([1.5, 2.5]), name)), ("n", series(np.array([3.0, 4.0])))]
+    rows = json.loads(b"".join(long_rows(both)))
     assert rows == [
         {"time": 1000, "series": f"n::{name}", "value": 1.5},
         {"time": 1000, "series": "n::x", "value": 3.0},
         {"time": 2000, "series": f"n::{name}", "value": 2.5},
         {"time": 2000, "series": "n::x", "value": 4.0},
     ]
+
+
+@pytest.mark.parametrize("count", [0, 1, ROWS, ROWS + 1, 2 * ROWS + 5])
+def test_answers_in_parts_are_what_they_are_in_one(count):
+    one = series(np.arange(count) / 3, t=np.arange(count) * 60.0)
+    answers = [series_answer("n", one, "A"), table_answer([("n", one)], "B")]
+    parts = body_of(answers)
+    assert max(map(len, parts)) < PART_BYTES + 60 * ROWS
+    assert json.loads(b"".join(parts)) == json.loads(dumps(answers))
+    assert json.loads(b"".join(body_of([]))) == []
+    rows = json.loads(b"".join(long_rows([("n", one)])))
+    given = json.loads(dumps(answers[0]))["datapoints"]
+    assert [[row["value"], row["time"]] for row in rows] == given
 
 
 def test_values_of_a_table_are_at_their_times():
@@ -94,3 +115,8 @@ def test_who_signs_in_is_let_in_however_it_is_written():
     for each in wrong:
         assert not is_let_in(settings, each)
     assert is_let_in(WebSettings("", 1, None, None), None)
+
+
+def test_a_notice_is_one_line_of_ascii():
+    response = json_response(b"[]", ["a\r\nSet-Cookie: b\x00\x7f", "ü\u2028"])
+    assert response.headers[NOTICE] == "a Set-Cookie: b ;  "

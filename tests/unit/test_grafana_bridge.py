@@ -8,7 +8,6 @@ from twisted.internet import defer, task
 
 from sisock.annotations import find_annotations
 from sisock.bridge import Bridge
-from sisock.bridge_app import NOTICE, json_response
 from sisock.bridge_find import find
 from sisock.errors import InvalidArgument, RouterUnreachable
 from sisock.protocol import Interval
@@ -55,9 +54,8 @@ class Node:
 class Session:
     """A session to some nodes."""
 
-    def __init__(self, nodes):
-        self.nodes = nodes
-        self.subscribed = []
+    def __init__(self, nodes, features=()):
+        self.nodes, self.features, self.subscribed = nodes, features, []
 
     def subscribe(self, handler, topic):
         self.subscribed.append(topic)
@@ -65,20 +63,20 @@ class Session:
 
     def request(self, procedure, *args, timeout=None, **keywords):
         if procedure.endswith("get_data_node"):
-            return defer.succeed([entry(name) for name in self.nodes])
+            return defer.succeed([entry(name, self.features) for name in self.nodes])
         _, name, verb = procedure.rsplit(".", 2)
         return defer.maybeDeferred(getattr(self.nodes[name], verb), *args)
 
 
-def entry(name):
-    return {"name": name, "description": "", "features": []}
+def entry(name, features=()):
+    return {"name": name, "description": "", "features": list(features)}
 
 
 @pytest.fixture
 def make_bridge():
-    def make(**nodes):
+    def make(features=(), **nodes):
         bridge = Bridge(SimpleNamespace(), 10, 1 << 20, reactor=task.Clock())
-        bridge.connection.session = Session(nodes)
+        bridge.connection.session = Session(nodes, features)
         return bridge
 
     return make
@@ -97,8 +95,9 @@ def result(coroutine, clock=None):
     return found[0].raiseException() if hasattr(found[0], "raiseException") else found[0]
 
 
-def samples(bridge, node, names, start, end, stride=None):
-    found = result(bridge.samples([(node, name) for name in names], Interval(start, end), stride))
+def samples(bridge, node, names, start, end, stride=None, points=None):
+    wanted = [(node, name) for name in names]
+    found = result(bridge.samples(wanted, Interval(start, end), stride, points))
     return {name: found.series[node, name].t.tolist() for name in names}
 
 
@@ -121,14 +120,27 @@ def test_a_field_without_samples_does_not_disable_the_cache_of_its_call(make_bri
     assert node.asked == [(100, 130), (120, 130)]
 
 
-def test_a_node_that_takes_back_what_was_final_is_asked_for_everything(make_bridge):
+@pytest.mark.parametrize("points", [None, 100])
+def test_a_node_that_takes_back_what_was_final_is_asked_for_everything(make_bridge, points):
     times = {"a": [100.0, 110.0, 120.0]}
     node = Node({"x": "a"}, times, until=120.0)
-    bridge = make_bridge(n=node)
-    samples(bridge, "n", "x", 100, 130)
+    bridge = make_bridge(["max_points"], n=node)
+    samples(bridge, "n", "x", 100, 130, points=points)
     times["a"][:], node.until = [100.0, 105.0, 125.0], 105.0
-    assert samples(bridge, "n", "x", 100, 130) == {"x": [100.0, 105.0, 125.0]}
-    assert node.asked[-1] == (100, 130)
+    assert samples(bridge, "n", "x", 100, 130, points=points)["x"] == [100.0, 105.0, 125.0]
+    assert node.asked[-2:] == [(120, 130), (100, 130)]
+
+
+@pytest.mark.parametrize("points", [None, 100])
+def test_that_there_is_nothing_is_kept_once_it_is_known_to_be_final(make_bridge, points):
+    node = Node({"x": "a"}, {"a": [150.0, 160.0, 190.0]}, until=190.0)
+    bridge = make_bridge(["max_points"], n=node)
+    for _ in range(2):
+        assert samples(bridge, "n", "x", 100, 130, points=points) == {"x": []}
+    samples(bridge, "n", "x", 150, 195, points=points)
+    for _ in range(3):
+        assert samples(bridge, "n", "x", 100, 130, points=points) == {"x": []}
+    assert node.asked == [(100, 130), (100, 130), (150, 195), (100, 130)]
 
 
 def test_an_interval_without_length_is_asked_of_nobody(make_bridge):
@@ -285,8 +297,3 @@ def test_a_gap_that_goes_on_is_shown_and_failing_nodes_are_told(make_bridge):
     events, _ = result(find_annotations(bridge, "gaps good::x", Interval(100, 116)))
     assert len(events) == 1
     assert result(find_annotations(bridge, "gaps good::x", Interval(300, 400)))[0] == []
-
-
-def test_a_notice_is_one_line_of_ascii():
-    response = json_response(b"[]", ["a\r\nSet-Cookie: b\x00\x7f", "ü\u2028"])
-    assert response.headers[NOTICE] == "a Set-Cookie: b ;  "

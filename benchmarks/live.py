@@ -1,0 +1,171 @@
+"""Row g: a hundred live nodes, ten fields each at 10 Hz, and ten clients that watch them.
+
+The nodes share ten processes and the watchers two: the router has as many sessions as without
+that, and the machine can start them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from array import array
+
+import txaio
+from twisted.internet import defer, task
+
+from benchmarks.report import Figure, percentile
+from benchmarks.stack import Stack
+from sisock.async_client import AsyncClient
+from sisock.client import Client
+from sisock.connection import RouterConnection
+from sisock.data_node import NodeService
+from sisock.live import LiveNode
+from sisock.protocol import USER_SERVER
+from sisock.settings import load_settings
+from tests.conftest import Program, wait_for_nodes
+
+NODES, NODE_PROCESSES = 100, 10
+WATCHERS, WATCHER_PROCESSES = 10, 2
+RATE = 10
+SECONDS = 30
+SETTLE = 5
+
+
+class Counter(LiveNode):
+    """Ten fields, all of them the number of the reading."""
+
+    interval = 1 / RATE
+    fields = {f"f{i}": {} for i in range(10)}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+
+    async def read(self):
+        """Count."""
+        self.count += 1
+        return dict.fromkeys(self.fields, float(self.count))
+
+
+def node_name(number: int) -> str:
+    """The name of one of the nodes."""
+    return f"live{number}"
+
+
+def serve(reactor, first: int) -> defer.Deferred:
+    """Run one process's nodes, for ever."""
+    settings = load_settings(USER_SERVER)
+    for number in range(first, first + NODES // NODE_PROCESSES):
+        service = NodeService(Counter(node_name(number)), reactor)
+        connection = RouterConnection(settings, service.joined, service.left, reactor)
+        # Spread over the interval, as a hundred instruments would be.
+        reactor.callLater(number / NODES / RATE, service.start)
+        defer.ensureDeferred(connection.run())
+    return defer.Deferred()
+
+
+class Watcher:
+    """One client; notes how late each sample comes and which numbers it has."""
+
+    def __init__(self, reactor, nodes: range) -> None:
+        self.client = AsyncClient(reactor=reactor)
+        self.late = array("d")
+        self.seen = {node_name(number): array("d") for number in nodes}
+        self.counting = False
+
+    async def begin(self) -> None:
+        """Watch its nodes."""
+        await self.client.connect()
+        for name in self.seen:
+            await self.client.watch(name, lambda sample, name=name: self._take(name, sample))
+
+    def _take(self, name: str, sample) -> None:
+        if self.counting:
+            self.late.append(time.time() - sample.t)
+            self.seen[name].append(sample.values["f9"])
+
+    @property
+    def lost(self) -> int:
+        """Samples that did not come between the first and the last one of a node."""
+        return sum(int(got[-1] - got[0]) + 1 - len(got) for got in self.seen.values())
+
+
+async def watch(reactor, first: int, each: int) -> None:
+    """Run one process's watchers, of `each` nodes each; print what they found."""
+    starts = range(first, first + WATCHERS // WATCHER_PROCESSES)
+    watched = [range(n * each % NODES, n * each % NODES + each) for n in starts]
+    watchers = [Watcher(reactor, nodes) for nodes in watched]
+    for watcher in watchers:
+        await watcher.begin()
+    print("ready", file=sys.__stdout__, flush=True)
+    # The other process, too, shall watch before anything counts.
+    await task.deferLater(reactor, SETTLE)
+    for watcher in watchers:
+        watcher.counting = True
+    await task.deferLater(reactor, SECONDS)
+    for watcher in watchers:
+        watcher.counting = False
+    late = [second for watcher in watchers for second in watcher.late]
+    found = {"late": late, "lost": sum(watcher.lost for watcher in watchers)}
+    print(json.dumps(found), file=sys.__stdout__, flush=True)
+
+
+def figures() -> list[Figure]:
+    """Measure."""
+    with Stack() as stack:
+        for first in range(0, NODES, NODES // NODE_PROCESSES):
+            stack.start("-m", "benchmarks.live", "serve", str(first))
+        with Client(stack.settings()) as client:
+            wait_for_nodes(client, *map(node_name, range(NODES)), seconds=60)
+        return [row for each in (NODES // WATCHERS, NODES) for row in _watched(stack, each)]
+
+
+def _watched(stack: Stack, each: int) -> list[Figure]:
+    """Ten watchers of so many nodes each."""
+    programs = []
+    for first in range(0, WATCHERS, WATCHERS // WATCHER_PROCESSES):
+        words = ("-m", "benchmarks.live", "watch", str(first), str(each))
+        programs.append(stack.start(*words))
+    for program in programs:
+        program.wait_for("ready", 200)
+    time.sleep(SETTLE)
+    before, began = stack.worker.cpu_times(), time.monotonic()
+    time.sleep(SECONDS - SETTLE)
+    after, passed = stack.worker.cpu_times(), time.monotonic() - began
+    cores = (after.user + after.system - before.user - before.system) / passed
+    return _rows(each, cores, [_result(program) for program in programs])
+
+
+def _result(program: Program) -> dict:
+    program.wait(SECONDS + 60)
+    (line,) = [line for line in program.output.splitlines() if line.startswith("{")]
+    return json.loads(line)
+
+
+def _rows(each: int, cores: float, found: list[dict]) -> list[Figure]:
+    late = [second for result in found for second in result["late"]]
+    lost = sum(result["lost"] for result in found)
+    whom = "all" if each == NODES else f"{each}"
+    what = f"{NODES} live nodes, 10 fields at {RATE} Hz; {WATCHERS} watchers, each of {whom}"
+    given = f"{len(late) / SECONDS:,.0f} samples/s, {lost} lost"
+    p50, p99 = (percentile(late, part) * 1e3 for part in (0.5, 0.99))
+    way = f"p50 {p50:.3g} ms, p99 {p99:.3g} ms"
+    return [
+        Figure("g", what, given, "", lost, "<= 0 lost"),
+        Figure("g", "the same: from `read` to a watcher", way, "", p99, "< 100 ms"),
+        Figure("g", "the same: the router's CPU", f"{cores:.2f} cores", "", cores, "< 1 core"),
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", choices=["serve", "watch"])
+    parser.add_argument("numbers", type=int, nargs="*")
+    given = parser.parse_args()
+    txaio.start_logging(level="warn")
+    if given.work == "serve":
+        task.react(serve, given.numbers)
+    else:
+        task.react(lambda reactor: defer.ensureDeferred(watch(reactor, *given.numbers)))

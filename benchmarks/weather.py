@@ -1,0 +1,66 @@
+"""Row f: five fields of two weeks of the weather archive, against lists through JSON."""
+
+from __future__ import annotations
+
+import json
+import statistics
+
+import orjson
+
+from benchmarks.report import Figure, milliseconds, ratio
+from benchmarks.stack import NO_CACHE, Connection, Stack, panel, seconds_of
+
+ROUNDS = 7
+TIMES = 5
+"""Repetitions within a round: the time of one request is short."""
+
+NODE = "apex_archive"
+FIELDS = [f"apex_{name}" for name in ("humidity", "pressure", "radiometer", "temperature")]
+FIELDS.append("apex_windspeed")
+START, WEEKS = 1_499_990_400, 14 * 86_400
+REQUEST = panel([f"{NODE}::{field}" for field in FIELDS], START, START + WEEKS)
+
+
+def bridge_seconds(connection: Connection) -> float:
+    """The median time of a request, to the last byte."""
+    return statistics.median(seconds_of(connection.ask, "/query", REQUEST) for _ in range(TIMES))
+
+
+def count_samples(answer: bytes) -> int:
+    """The number of samples in an answer, without the missing ones."""
+    points = [point for series in orjson.loads(answer) for point in series["datapoints"]]
+    return sum(value is not None for value, _ in points)
+
+
+def list_seconds(stack: Stack) -> tuple[float, int]:
+    """The median time of a consumer of lists that writes Grafana's JSON, and its samples."""
+    path = str(stack.router.home.router_socket)
+    given = [NODE, ",".join(FIELDS), START, WEEKS, 1, TIMES]
+    program = stack.start("-m", "benchmarks.lists", path, *map(str, given), "--grafana")
+    program.wait(120)
+    answer = json.loads(program.output)
+    return statistics.median(answer["seconds"]), answer["samples"]
+
+
+def figures() -> list[Figure]:
+    """Measure."""
+    bridge: dict[str, list[float]] = {"no cache": [], "the cache has it": []}
+    lists = []
+    with Stack() as stack:
+        stack.start_node(NODE, "data_nodes/weather.py")
+        ports = [stack.start_bridge(**more).port for more in (NO_CACHE, {})]
+        clients = dict(zip(bridge, map(Connection, ports), strict=True))
+        samples = count_samples(clients["no cache"].ask("/query", REQUEST))
+        for _ in range(ROUNDS):
+            for name, client in clients.items():
+                bridge[name].append(bridge_seconds(client))
+            seconds, count = list_seconds(stack)
+            assert count == samples, (count, samples)
+            lists.append(seconds)
+    return [_row(samples, name, took, lists) for name, took in bridge.items()]
+
+
+def _row(samples: int, cache: str, took: list[float], lists: list[float]) -> Figure:
+    what = f"bridge, five fields of two weeks ({samples:,} samples), {cache}"
+    other = f"JSON lists: {milliseconds(lists)}"
+    return Figure("f", what, milliseconds(took), other, ratio(lists, took), ">= 8 x")

@@ -1,0 +1,75 @@
+"""Samples of one node for the Grafana bridge, in the way that the node and the request allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sisock.bridge_nodes import KnownNode
+from sisock.bridge_query import NodeQuery, SampleRequest, Samples
+from sisock.errors import ReplyTooLarge
+from sisock.fields import Field
+from sisock.received import Data, Series
+from sisock.sample_cache import SampleCache
+from sisock.session import Session
+from sisock.tile_query import TileQuery
+
+MOST_POINTS = 10_000
+"""Points of a picture that nodes make, in one message: no screen is wider. For more, all samples
+are asked for in windows, and thinned here."""
+
+
+async def samples_of_node(
+    session: Session,
+    known: KnownNode,
+    fields: Mapping[str, Field],
+    request: SampleRequest,
+    cache: SampleCache,
+    timeout: float,
+    found: Samples,
+) -> Mapping[str, Series]:
+    """Get samples from memory and from the node.
+
+    Parameters
+    ----------
+    known : KnownNode
+        The node.
+    fields : mapping
+        Those that are asked for.
+    request : SampleRequest
+    cache : SampleCache
+    timeout : float
+        Seconds without any piece of a reply after which the node is given up.
+    found : Samples
+        Takes counts and notices.
+
+    Raises
+    ------
+    SisockError
+    """
+    points, query = request.max_points, _query(known, fields, request, cache)
+    found.cache_hits += query.hits
+    found.cache_misses += query.misses
+    try:
+        series = await query.run(session, timeout, found)
+    except ReplyTooLarge:
+        if points is None:
+            raise
+        # An old node that can neither thin for a picture nor answer in windows.
+        spacing = (request.interval.end - request.interval.start) / points
+        spaced = replace(request, min_stride=spacing, max_points=None)
+        series = await NodeQuery(known, fields, spaced, cache).run(session, timeout, found)
+        found.notices.append(
+            f"{known.node.name!r} has too many samples for one reply: of each {spacing:g} s there"
+            " is one, whatever lies between"
+        )
+    return series if points is None else Data(series).overview(points)
+
+
+def _query(
+    known: KnownNode, fields: Mapping[str, Field], request: SampleRequest, cache: SampleCache
+) -> NodeQuery | TileQuery:
+    points = request.max_points
+    if points is None or points > MOST_POINTS or "max_points" not in known.node.features:
+        return NodeQuery(known, fields, request, cache)
+    return TileQuery(known, fields, request, points, cache)
