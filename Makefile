@@ -16,7 +16,7 @@ demo: $(INSTALLED) $(PAGE)
 
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
 test-odd: $(TESTABLE) $(PAGE)
