@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
@@ -79,8 +80,11 @@ class TemporaryCacheFolder(CacheFolder):
     """A cache that goes with the process, for a node that can have no other."""
 
     def __init__(self) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="sisock-cache-")
-        super().__init__(Path(self._directory.name))
+        super().__init__(Path(tempfile.mkdtemp(prefix="sisock-cache-")))
+
+    def remove(self) -> None:
+        """Remove it; nobody may be writing to it any more."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def explain(error: Exception, instead: str) -> str:

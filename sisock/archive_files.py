@@ -122,4 +122,5 @@ class ArchiveFiles:
             instead = "a temporary folder serves, and files are parsed again at the next start"
             self.warn(explain(error, instead))
             self._folder = TemporaryCacheFolder()
+            self._jobs.at_end(self._folder.remove)
             return self._folder.open_store(field)

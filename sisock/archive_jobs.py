@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,10 @@ LONG_WORK = 1.0
 
 PROGRESS_EVERY = 10.0
 """Seconds between two lines about it."""
+
+
+STOP_WITHIN = 5.0
+"""Seconds that the end of the program waits for the present step."""
 
 
 class _Job:
@@ -52,6 +57,13 @@ class Jobs:
         self._changed = threading.Condition()
         self._patient = threading.BoundedSemaphore(MOST_WAITING)
         self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._last: list[Callable[[], None]] = []
+        atexit.register(self._stop)
+
+    def at_end(self, last: Callable[[], None]) -> None:
+        """Have something done when the program ends, after the job that is under way."""
+        self._last.append(last)
 
     def start(self, key: str, steps: Callable[[], Iterator[None]], anew: bool = False) -> None:
         """Have a job done, in this order, unless it is under way already.
@@ -73,6 +85,15 @@ class Jobs:
                 name = f"sisock-{self._node}-jobs"
                 self._thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._thread.start()
+
+    def _stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join(STOP_WITHIN)
+        for last in self._last:
+            last()
 
     def wait(self, key: str) -> None:
         """Wait until a job is done, if it is under way; it is preferred meanwhile.
@@ -110,8 +131,10 @@ class Jobs:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._jobs:
+                while not self._jobs and not self._stopping:
                     self._changed.wait()
+                if self._stopping:
+                    return
                 key = next((k for k, job in self._jobs.items() if job.waiting), None)
                 key = next(iter(self._jobs)) if key is None else key
                 job = self._jobs[key]

@@ -111,8 +111,9 @@ def final_until(
         As the node says; None if all samples of the reply are final, after the last of which more
         may still come.
     known : float
-        The same of earlier replies: an empty one says nothing.
+        The same of earlier replies, which may have come further.
     """
     if finalized_until is not None:
         return min(end, finalized_until)
-    return math.nextafter(float(t[-1]), math.inf) if len(t) else min(end, known)
+    after_last = math.nextafter(float(t[-1]), math.inf) if len(t) else -math.inf
+    return max(after_last, min(end, known))

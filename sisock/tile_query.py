@@ -16,12 +16,13 @@ from sisock.protocol import Interval
 from sisock.received import Series
 from sisock.sample_cache import SampleCache, final_until
 from sisock.session import Session
-from sisock.tiles import Span, Tile, TileRow, concatenate, take
+from sisock.thinning import overview_indices
+from sisock.tiles import Span, Tile, TileRow, concatenate, memory_of, take
 
 RAW_FACTOR = 2
 """All samples are asked for where so many times the points hold them: then they serve any view."""
 
-FEWEST_ASKED = 64
+FEWEST_ASKED = 512
 """Points of a short hole: a view's edge is asked for again less often if it is raw."""
 
 FEWEST_UNKNOWN = 1024
@@ -46,12 +47,29 @@ class _Hole:
     points: int | None
 
 
+@dataclass(frozen=True)
+class Picture:
+    """Samples of one view, thinned: times and values, shape (n,) each."""
+
+    t: np.ndarray
+    values: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return memory_of(self.t, self.values)
+
+
 @dataclass
 class _Plan:
-    """Of one field what there is and what is asked for, in time order each."""
+    """Of one field what there is and what is asked for, in time order each.
+
+    Or the picture itself, if this view has been asked for before and is final.
+    """
 
     parts: list[Tile] = field(default_factory=list)
     holes: list[_Hole] = field(default_factory=list)
+    picture: Picture | None = None
 
 
 class TileQuery:
@@ -91,7 +109,7 @@ class TileQuery:
         # Off the powers of two, about which a window of 1024 s that moves would hover.
         self._level = math.floor(math.log2(width) + 0.01)
         self._plans = {name: self._plan(name) for name in fields}
-        self.hits = sum(bool(plan.parts) for plan in self._plans.values())
+        self.hits = sum(bool(plan.parts or plan.picture) for plan in self._plans.values())
         self.misses = len(fields) - self.hits
 
     def _row(self, name: str, level: float) -> TileRow:
@@ -100,7 +118,13 @@ class TileQuery:
     def _key(self, name: str, level: float) -> tuple:
         return *self._known.key, "tiles", name, level
 
+    def _view_key(self, name: str) -> tuple:
+        return *self._known.key, "view", name, self._view, self._points
+
     def _plan(self, name: str) -> _Plan:
+        picture = self._cache.get(self._view_key(name))
+        if picture is not None:
+            return _Plan(picture=picture)
         parts, spans = take(self._row(name, self._level).tiles, self._view)
         raw = self._row(name, RAW).tiles
         holes: list[_Hole] = []
@@ -134,7 +158,11 @@ class TileQuery:
             fresh = await self._ask(session, timeout, found)
         for (name, hole), series in fresh.items():
             self._keep(name, hole, series)
-        return {name: self._picture(name, fresh) for name in self._fields}
+        return {
+            name: Series(self._fields[name], picture.t, picture.values)
+            for name in self._fields
+            for picture in [self._picture(name, fresh)]
+        }
 
     async def _ask(
         self, session: Session, timeout: float, found: Samples
@@ -192,8 +220,10 @@ class TileQuery:
         row.add(Tile(hole.start, end, t, values, is_raw, is_cut), self._view)
         self._cache.put(self._key(name, level), row)
 
-    def _picture(self, name: str, fresh: Mapping[tuple[str, _Hole], Series]) -> Series:
+    def _picture(self, name: str, fresh: Mapping[tuple[str, _Hole], Series]) -> Picture:
         plan = self._plans[name]
+        if plan.picture is not None:
+            return plan.picture
         pieces = [(part.start, part.t, part.values) for part in plan.parts]
         for hole in plan.holes:
             series = fresh[name, hole]
@@ -202,7 +232,11 @@ class TileQuery:
         pieces.sort(key=lambda piece: piece[0])
         t = np.concatenate([t for _, t, _ in pieces]) if pieces else np.empty(0)
         values = concatenate([values for _, _, values in pieces])
-        return Series(self._fields[name], t, values)
+        kept = overview_indices(values, self._points)
+        picture = Picture(t[kept], values[kept])
+        if self._known.final_until.get(name, -math.inf) >= self._view[1]:
+            self._cache.put(self._view_key(name), picture)
+        return picture
 
 
 def _is_raw(series: Series, points: int | None) -> bool:

@@ -13,5 +13,5 @@ def tell(progress):
 
 
 with sisock.Client() as client:
-    data = client.get("mapped", "x", start=1, end=1_600_000_000, on_progress=tell)
+    data = client.get("mapped", "x", start=1, end=1_500_064_001, on_progress=tell)
     print("received", len(data["x"]), flush=True)

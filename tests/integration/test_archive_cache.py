@@ -127,6 +127,17 @@ def test_a_cache_that_cannot_be_made_is_told_once_and_done_without(client, weath
     assert "set SISOCK_CACHE" in program.output
 
 
+def test_a_temporary_cache_goes_with_its_program_amid_the_work(client, weather, archive, tmp_path):
+    with open(archive / "large.dat", "w") as file:
+        file.writelines(f"{1_500_000_000 + i} {i}.25\n" for i in range(600_000))
+    program = weather("brief", SISOCK_CACHE="/proc/nowhere", TMPDIR=str(tmp_path))
+    assert list(tmp_path.glob("sisock-cache-*"))
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert "Error" not in program.output.replace("SettingsError", "")
+    assert not list(tmp_path.glob("sisock-cache-*"))
+
+
 def test_the_cache_may_be_removed_while_the_node_runs(client, weather, archive, tmp_path):
     weather("robbed")
     assert len(client.get("robbed", "a", *DAYS)["a"].t) == LINES
