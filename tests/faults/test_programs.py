@@ -59,7 +59,8 @@ def test_a_refused_secret_ends_a_program_with_a_sentence(router, start, command)
 def test_a_refused_secret_is_not_printed_even_at_debug(router, start, command):
     program = start(router, *command, WAMP_SECRET=WRONG, LOGLEVEL="debug")
     assert program.wait() == 1
-    assert "refuses the user 'server'" in program.output.splitlines()[-1]
+    # Threads that end may add to it at that level.
+    assert "refuses the user 'server'" in program.output
     assert WRONG not in program.output and secret_of(router) not in program.output
 
 
