@@ -104,7 +104,7 @@ class Project:
 
     def run_in(self, service: str, *command: str, check: bool = True) -> str:
         """Run a command in a service's container."""
-        return self.compose("exec", "-T", service, *command, check=check)
+        return docker("exec", self.container(service), *command, check=check)
 
     def container(self, service: str) -> str:
         """Id of a service's container, also when it does not run."""
