@@ -86,14 +86,11 @@ class ArchiveNode(DataNodeServer):
         All samples are final, but where one field of a timeline has none yet and others have.
         """
         interval = check_interval(start, end)
-        listed = self.list_fields(interval.start, interval.end)
-        lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
-        for name in field:
-            if name in listed:
-                samples = self._read_checked(name, interval.start, interval.end)
-                lines.setdefault(listed[name].get("timeline") or name, {})[name] = samples
         reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
-        for line, samples_of in lines.items():
+        for line, names in self._by_timeline(field, interval).items():
+            samples_of = {
+                name: self._read_checked(name, interval.start, interval.end) for name in names
+            }
             t, merged = merge_timeline(samples_of)
             reply["timeline"][line] = {"t": t, "finalized_until": _final_until(samples_of)}
             reply["data"].update(merged)
@@ -105,16 +102,14 @@ class ArchiveNode(DataNodeServer):
         interval = check_interval(start, end)
         if not self._has_overviews():
             return None
-        listed = self.list_fields(interval.start, interval.end)
-        lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
-        for name in field:
-            if name in listed:
+        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
+        for line, names in self._by_timeline(field, interval).items():
+            samples_of = {}
+            for name in names:
                 samples = self._overview(name, interval, max_points)
                 if samples is None:
                     return None
-                lines.setdefault(listed[name].get("timeline") or name, {})[name] = samples
-        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
-        for line, samples_of in lines.items():
+                samples_of[name] = samples
             until = _final_until(samples_of)
             for name, (t, field_values) in samples_of.items():
                 own = overview_timeline(line, name)
@@ -122,6 +117,15 @@ class ArchiveNode(DataNodeServer):
                 reply["data"][name] = field_values
                 reply["follows"][name] = own
         return reply
+
+    def _by_timeline(self, fields: list[str], interval: Interval) -> dict[str, list[str]]:
+        """Those of the fields that there are, by the timeline that they follow."""
+        listed = self.list_fields(interval.start, interval.end)
+        lines: dict[str, list[str]] = {}
+        for name in fields:
+            if name in listed:
+                lines.setdefault(listed[name].get("timeline") or name, []).append(name)
+        return lines
 
     def _has_overviews(self) -> bool:
         return self._pyramid is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sisock import values
-from sisock.archive_jobs import Progress
+from sisock.archive_jobs import WorkLog
 from sisock.errors import NodeContractError
 from sisock.sample_store import STORED_DTYPES, SampleStore
 from sisock.thinning import mean_interval
@@ -107,7 +107,7 @@ class ArchiveFile:
         path = self.path
         status = os.stat(path)
         store = self._open_store()
-        self._progress = Progress(self._archive.log, f"parsing {path}")
+        self._progress = WorkLog(self._archive.log, f"parsing {path}")
         self._identity = {"version": self._archive.version, "stamp": list(_stamp(status))}
         known = store.identity
         if not (known.get("is_complete") and known.items() >= self._identity.items()):

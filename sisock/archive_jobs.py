@@ -159,7 +159,7 @@ class Jobs:
         return False
 
 
-class Progress:
+class WorkLog:
     """Tells the log how far long work has come: a line at its beginning, some more, one at its end.
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 
 from sisock import thinning
 from sisock.archive_cache import CacheFolder
-from sisock.archive_jobs import Jobs, Progress
+from sisock.archive_jobs import Jobs, WorkLog
 from sisock.logs import RepeatedWarning
 from sisock.protocol import FEWEST_POINTS, Interval
 from sisock.sample_store import STORED_DTYPES, SampleStore
@@ -174,7 +174,7 @@ class ArchivePyramid:
                 self._stores[name] = self._folder.open_store(name)
             series = _Series(self._stores[name])
             series.store.clear()
-        progress = Progress(self._archive.log, f"building the pyramid of {name!r}")
+        progress = WorkLog(self._archive.log, f"building the pyramid of {name!r}")
         try:
             yield from self._extend(name, series, progress)
         except _NotNumbers:
@@ -190,7 +190,7 @@ class ArchivePyramid:
             if generation == self._generation:
                 self._complete[name] = series
 
-    def _extend(self, name: str, series: _Series, progress: Progress) -> Iterator[None]:
+    def _extend(self, name: str, series: _Series, progress: WorkLog) -> Iterator[None]:
         """Take what `read` gives from where the series ends until now, window by window."""
         longest, span, now = self._longest_span(name), FIRST_SPAN, time.time()
         start, end = series.until, max(series.until, -FIRST_SPAN)

@@ -10,8 +10,9 @@ import numpy as np
 
 from sisock.bridge_nodes import KnownNode
 from sisock.errors import InvalidArgument
-from sisock.fetch import Progress, fetch
+from sisock.fetch import fetch
 from sisock.fields import Field
+from sisock.progress import Progress
 from sisock.protocol import Interval
 from sisock.received import Data, Series, join
 from sisock.sample_cache import Kept, SampleCache, final_until

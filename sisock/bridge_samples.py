@@ -47,9 +47,13 @@ async def samples_of_node(
     ------
     SisockError
     """
-    points, query = request.max_points, _query(known, fields, request, cache)
-    found.cache_hits += query.hits
-    found.cache_misses += query.misses
+    points = request.max_points
+    if points is not None and points <= MOST_POINTS and "max_points" in known.node.features:
+        tiles = TileQuery(known, fields, request.interval, points, cache)
+        _count(tiles, found)
+        return await tiles.run(session, timeout, found)
+    query = NodeQuery(known, fields, request, cache)
+    _count(query, found)
     try:
         series = await query.run(session, timeout, found)
     except ReplyTooLarge:
@@ -66,10 +70,6 @@ async def samples_of_node(
     return series if points is None else Data(series).overview(points)
 
 
-def _query(
-    known: KnownNode, fields: Mapping[str, Field], request: SampleRequest, cache: SampleCache
-) -> NodeQuery | TileQuery:
-    points = request.max_points
-    if points is None or points > MOST_POINTS or "max_points" not in known.node.features:
-        return NodeQuery(known, fields, request, cache)
-    return TileQuery(known, fields, request, points, cache)
+def _count(query: NodeQuery | TileQuery, found: Samples) -> None:
+    found.cache_hits += query.hits
+    found.cache_misses += query.misses

@@ -16,15 +16,7 @@ from sisock.watch import Watch
 
 
 class ClientSession:
-    """Keeps a client joined; what it asks for waits for the session.
-
-    Parameters
-    ----------
-    settings : Settings, optional
-        From the environment if not given.
-    timeout : float
-        Seconds without any answer after which a call is given up.
-    """
+    """Keeps a client joined; what it asks for waits for the session. Parameters: `AsyncClient`."""
 
     def __init__(
         self, settings: Settings | None = None, timeout: float = CALL_TIMEOUT, reactor: Any = None

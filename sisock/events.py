@@ -43,11 +43,11 @@ def parse_node(entry: Mapping[str, Any]) -> Node:
 
 def live_samples(reply: Any, node: str) -> list[LiveSample]:
     """Cut a live message, which has a reply's shape, into samples in time order."""
-    data, lines = decode(reply, node)
+    piece = decode(reply, node)
     samples = []
-    for name, line in lines.items():
+    for name, line in piece.lines.items():
         # A field of this timeline has as many values as it has times.
-        own = {field: v for field, v in data.items() if len(v) == len(line.t)}
+        own = {field: v for field, v in piece.data.items() if len(v) == len(line.t)}
         for i, t in enumerate(line.t.tolist()):
             row = {field: to_list(column[i : i + 1].tolist())[0] for field, column in own.items()}
             samples.append(LiveSample(t, name, row))

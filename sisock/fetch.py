@@ -12,7 +12,7 @@ from twisted.internet import defer
 from sisock.errors import NodeContractError, ReplyTooLarge
 from sisock.progress import Progress, ProgressCount
 from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri
-from sisock.received import decode
+from sisock.received import Piece, decode
 from sisock.session import Session
 
 ENLARGE_UNDER = 2.0
@@ -78,7 +78,7 @@ async def fetch(
     timeout: float,
     max_points: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-) -> list[Any]:
+) -> list[Piece]:
     """Ask a node for samples, in the best way that it announces.
 
     Parameters
@@ -104,8 +104,8 @@ async def fetch(
 
     Returns
     -------
-    list of dict
-        The pieces of the reply, as they came.
+    list of Piece
+        The pieces of the reply, in the order in which they came.
 
     Raises
     ------
@@ -128,7 +128,7 @@ async def fetch(
         timeout=timeout,
         **keywords,
     )
-    return [_not_false(reply, node)]
+    return [decode(_not_false(reply, node), node)]
 
 
 def _not_false(reply: Any, node: str) -> Any:
@@ -159,14 +159,14 @@ class _Stream:
         self._min_stride = min_stride
         self._keywords = keywords
         self._timeout = timeout
-        self._progress = None if on_progress is None else ProgressCount(on_progress, node)
+        self._progress = None if on_progress is None else ProgressCount(on_progress)
         self._size = WINDOW_DEFAULT
         self._after: dict[str, float] = {}
         self._underway: list[_Window] = []
         self._timed_out = False
         self._timer: Any = None
 
-    async def run(self, start: float, end: float) -> list[Any]:
+    async def run(self, start: float, end: float) -> list[Piece]:
         """Ask for window after window, and give the pieces of all.
 
         Raises
@@ -189,8 +189,8 @@ class _Stream:
             for window in self._underway:
                 window.cancel()
 
-    async def _run(self, start: float, end: float) -> list[Any]:
-        pieces: list[Any] = []
+    async def _run(self, start: float, end: float) -> list[Piece]:
+        pieces: list[Piece] = []
         following: tuple[float, float] | None = (start, end)
         if self._progress is not None:
             self._progress.begin(start, end)
@@ -236,18 +236,19 @@ class _Stream:
                 keywords["after"] = self._after
         return _Window(self._session, self._node, arguments, keywords, self._heard)
 
-    async def _close(self, window: _Window, pieces: list[Any]) -> None:
+    async def _close(self, window: _Window, pieces: list[Piece]) -> None:
         await window.done
-        for piece in window.pieces:
-            pieces.append(piece)
-            if self._min_stride is not None:
+        decoded = [decode(piece, self._node) for piece in window.pieces]
+        pieces += decoded
+        if self._min_stride is not None:
+            for piece in decoded:
                 self._note_last_times(piece)
         if self._progress is not None:
-            self._progress.add(window.pieces)
+            self._progress.add(decoded, is_last="next" not in window.pieces[0])
         if window.seconds < ENLARGE_UNDER:
             self._size = min(self._size * 4, WINDOW_MAX)
 
-    def _note_last_times(self, piece: Any) -> None:
-        for name, line in decode(piece, self._node)[1].items():
+    def _note_last_times(self, piece: Piece) -> None:
+        for name, line in piece.lines.items():
             if len(line.t):
                 self._after[name] = float(line.t[-1])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sisock.protocol import sisock_to_unix_time
-from sisock.received import decode
+from sisock.received import Piece
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,10 @@ class ProgressCount:
     ----------
     tell : callable
         Called with a `Progress`.
-    node : str
-        For messages.
     """
 
-    def __init__(self, tell: Callable[[Progress], None], node: str) -> None:
+    def __init__(self, tell: Callable[[Progress], None]) -> None:
         self._tell = tell
-        self._node = node
         self._samples = 0
         self._has_begun = False
         self._start = self._end = 0.0
@@ -51,17 +47,17 @@ class ProgressCount:
         now = time.time()
         self._start, self._end = sisock_to_unix_time(start, now), sisock_to_unix_time(end, now)
 
-    def add(self, pieces: list[Any]) -> None:
-        """Count the pieces of one window, as they came from the wire."""
+    def add(self, pieces: Sequence[Piece], is_last: bool) -> None:
+        """Count the pieces of one window."""
         times: list[float] = []
         for piece in pieces:
-            data, lines = decode(piece, self._node)
-            self._samples += sum(map(len, data.values()))
-            times += [float(t) for line in lines.values() if len(line.t) for t in line.t[[0, -1]]]
+            self._samples += sum(map(len, piece.data.values()))
+            filled = [line.t for line in piece.lines.values() if len(line.t)]
+            times += [float(t[end]) for t in filled for end in (0, -1)]
         if not self._has_begun and times:
             # The request may begin long before the first sample.
             self._has_begun, self._start = True, max(self._start, min(times))
-        if "next" not in pieces[0]:
+        if is_last:
             fraction = 1.0
         else:
             whole = max(self._end - self._start, 1e-9)

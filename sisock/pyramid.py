@@ -9,13 +9,13 @@ Missing samples are NaN or infinite; integers are never missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from sisock.protocol import FEWEST_POINTS
-from sisock.thinning import GAP_SHARE
+from sisock.thinning import GAP_SHARE, LARGEST, SMALLEST, largest, missing_of, row_extremes
 
 FIRST_LEVEL = 8
 """Samples themselves serve for smaller buckets: 2^8 of them are read as fast as one entry."""
@@ -28,6 +28,9 @@ GAP_BLOCK = 256
 
 GAP_DTYPE = np.dtype([("start", "<i8"), ("length", "<i8"), ("t", "<f8")])
 """A run of missing samples: index of its first one, number of them, time of its first one."""
+
+
+EXTREMES = {"min": SMALLEST, "max": LARGEST}
 
 
 def entry_dtype(dtype: np.dtype) -> np.dtype:
@@ -66,13 +69,14 @@ def entries_of_samples(t: np.ndarray, values: np.ndarray, first: int, size: int)
     ndarray of `entry_dtype`, shape (m,)
     """
     rows = values.reshape(-1, size)
+    missing = missing_of(rows)
     entries = np.empty(len(rows), dtype=entry_dtype(values.dtype))
-    for which, choose, last in (("min", np.argmin, np.inf), ("max", np.argmax, -np.inf)):
-        position = _positions(rows, choose, last)
+    for which, extreme in EXTREMES.items():
+        position = row_extremes(rows, missing, extreme)
         entries[which] = values[position]
         entries[f"t_{which}"] = t[position]
         entries[f"index_{which}"] = position + first
-        if values.dtype.kind == "f":
+        if missing is not None:
             all_missing = ~np.isfinite(entries[which])
             entries[f"index_{which}"][all_missing] = -1
             entries[f"t_{which}"][all_missing] = np.nan
@@ -83,18 +87,12 @@ def entries_of_samples(t: np.ndarray, values: np.ndarray, first: int, size: int)
 def entries_of_entries(entries: np.ndarray, size: int) -> np.ndarray:
     """Combine each `size` consecutive entries to one, shape (m * size,) to shape (m,)."""
     combined = np.empty(len(entries) // size, dtype=entries.dtype)
-    for which, choose, last in (("min", np.argmin, np.inf), ("max", np.argmax, -np.inf)):
-        chosen = entries[_positions(entries[which].reshape(-1, size), choose, last)]
+    for which, extreme in EXTREMES.items():
+        rows = entries[which].reshape(-1, size)
+        chosen = entries[row_extremes(rows, missing_of(rows), extreme)]
         for column in (which, f"t_{which}", f"index_{which}"):
             combined[column] = chosen[column]
     return combined
-
-
-def _positions(rows: np.ndarray, choose: Callable[..., np.ndarray], last: float) -> np.ndarray:
-    """Position of each row's extreme in the rows laid end to end; missing ones come last."""
-    if rows.dtype.kind == "f" and not (present := np.isfinite(rows)).all():
-        rows = np.where(present, rows, last)
-    return choose(rows, axis=1) + np.arange(len(rows)) * rows.shape[1]
 
 
 def ended_gaps(
@@ -271,20 +269,12 @@ class Pyramid:
         if last - first <= most:
             which = np.arange(low, high)
         else:
-            blocks = _largest(self.maxima[first:last], most) + first
+            blocks = largest(self.maxima[first:last], most) + first
             inner = blocks[:, np.newaxis] * GAP_BLOCK + np.arange(GAP_BLOCK)
             before, after = np.arange(low, first * GAP_BLOCK), np.arange(last * GAP_BLOCK, high)
             which = np.concatenate([before, inner.ravel(), after])
             which = which[self.gaps["length"][which] >= self.maxima[blocks].min()]
-        return self.gaps[which[_largest(self.gaps["length"][which], most)]]
-
-
-def _largest(numbers: np.ndarray, most: int) -> np.ndarray:
-    """Indices of the `most` largest of at least so many numbers, in any order."""
-    # np.partition takes up to a hundred times longer where there are many equal numbers.
-    least = np.sort(numbers)[-most]
-    larger, equal = np.flatnonzero(numbers > least), np.flatnonzero(numbers == least)
-    return np.concatenate([larger, equal[: most - len(larger)]])
+        return self.gaps[which[largest(self.gaps["length"][which], most)]]
 
 
 def _search(ascending: np.ndarray, number: int) -> int:

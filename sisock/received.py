@@ -103,14 +103,35 @@ class Line:
     finalized_until: float | None
 
 
-def decode(piece: Any, node: str) -> tuple[dict[str, np.ndarray], dict[str, Line]]:
-    """Decode one piece of a reply.
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a reply, decoded.
+
+    Attributes
+    ----------
+    data : dict
+        Field name to its values, shape (n,).
+    lines : dict
+        Timeline name to `Line`.
+    follows : dict
+        Field name to timeline name, in a reply to ``max_points``: there each has its own.
+    """
+
+    data: dict[str, np.ndarray]
+    lines: dict[str, Line]
+    follows: dict[str, str]
+
+
+def decode(piece: Any, node: str) -> Piece:
+    """Decode one piece of a reply; one that is decoded already is returned as it is.
 
     Raises
     ------
     NodeContractError
         If it does not have a reply's shape.
     """
+    if isinstance(piece, Piece):
+        return piece
     try:
         data = {name: values.from_wire(encoded) for name, encoded in piece["data"].items()}
         lines = {
@@ -119,7 +140,12 @@ def decode(piece: Any, node: str) -> tuple[dict[str, np.ndarray], dict[str, Line
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NodeContractError(node, None, f"its reply cannot be read: {error}") from None
-    return data, lines
+    follows = piece.get("follows")
+    if follows is None:
+        follows = {}
+    if not isinstance(follows, Mapping):
+        raise NodeContractError(node, None, "follows must be a dict of field to timeline")
+    return Piece(data, lines, {name: str(line) for name, line in follows.items()})
 
 
 def _times(encoded: Any) -> np.ndarray:
@@ -145,8 +171,8 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
 
     Parameters
     ----------
-    pieces : iterable of dict
-        As they came from the wire.
+    pieces : iterable of Piece or dict
+        Decoded, or as they came from the wire.
     fields : mapping
         The fields that were asked for.
     node : str
@@ -157,20 +183,20 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
     NodeContractError
         If the lengths of values and times differ.
     """
-    pieces = list(pieces)
-    follows = _follows(pieces, fields, node)
     decoded = [decode(piece, node) for piece in pieces]
-    lines = {name for _, piece_lines in decoded for name in piece_lines}
+    follows = {name: line for piece in decoded for name, line in piece.follows.items()}
+    lines = {name for piece in decoded for name in piece.lines}
     joined_lines = {
-        name: _join_line([ls[name] for _, ls in decoded if name in ls]) for name in lines
+        name: _join_line([piece.lines[name] for piece in decoded if name in piece.lines])
+        for name in lines
     }
     series = {}
     for name, field in fields.items():
-        followed = follows[name]
+        followed = follows.get(name, field.timeline)
         parts = [
-            (data.get(name, ()), len(piece_lines[followed].t))
-            for data, piece_lines in decoded
-            if followed in piece_lines
+            (piece.data.get(name, ()), len(piece.lines[followed].t))
+            for piece in decoded
+            if followed in piece.lines
         ]
         if not any(len(part) for part, _ in parts):
             series[name] = Series(field, np.empty(0), np.empty(0))
@@ -183,19 +209,6 @@ def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
             )
         series[name] = Series(field, line.t, joined, line.finalized_until)
     return Data(series)
-
-
-def _follows(pieces: list[Any], fields: Mapping[str, Field], node: str) -> dict[str, str]:
-    """Which timeline each field has in this reply: of its own in one to ``max_points``."""
-    follows = {name: field.timeline for name, field in fields.items()}
-    for piece in pieces:
-        said = piece.get("follows") if isinstance(piece, Mapping) else None
-        if said is None:
-            continue
-        if not isinstance(said, Mapping):
-            raise NodeContractError(node, None, "follows must be a dict of field to timeline")
-        follows.update((name, str(line)) for name, line in said.items() if name in follows)
-    return follows
 
 
 def _filled(parts: list[tuple[Any, int]]) -> list[np.ndarray]:

@@ -93,18 +93,63 @@ def overview_indices(values: np.ndarray, max_points: int) -> np.ndarray:
         return np.arange(count)
     if values.dtype.kind not in "fiu":
         return np.arange(max_points) * (count - 1) // (max_points - 1)
-    missing = ~np.isfinite(values) if values.dtype.kind == "f" else None
-    if missing is None or not missing.any():
-        missing, gaps = None, np.empty(0, dtype=np.intp)
-    else:
+    missing = missing_of(values)
+    gaps = np.empty(0, dtype=np.intp)
+    if missing is not None:
         gaps = _longest_gaps(missing, max_points // GAP_SHARE)
     buckets = (max_points - 2 - len(gaps)) // 2
-    smallest, largest = bucket_extremes(values, missing, -(-count // buckets))
-    return np.unique(np.concatenate([[0, count - 1], smallest, largest, gaps]))
+    extremes = _bucket_extremes(values, missing, -(-count // buckets))
+    return np.unique(np.concatenate([[0, count - 1], extremes, gaps]))
 
 
 GAP_SHARE = 4
 """One part in so many of an overview's samples may show gaps."""
+
+
+def missing_of(values: np.ndarray) -> np.ndarray | None:
+    """Which of some numbers are missing, NaN or infinite, as an array of bool; None if none is."""
+    if values.dtype.kind != "f" or (present := np.isfinite(values)).all():
+        return None
+    return ~present
+
+
+SMALLEST = (np.argmin, np.inf)
+LARGEST = (np.argmax, -np.inf)
+"""How one of several numbers is chosen, and what a missing one counts as."""
+
+
+def row_extremes(
+    rows: np.ndarray,
+    missing: np.ndarray | None,
+    extreme: tuple[Callable[..., np.ndarray], float],
+) -> np.ndarray:
+    """Find the smallest or the largest number of each row.
+
+    Parameters
+    ----------
+    rows : ndarray of numbers, shape (m, n)
+    missing : ndarray of bool, shape (m, n), or None
+        Numbers that are chosen only where a row has no others.
+    extreme : tuple
+        `SMALLEST` or `LARGEST`.
+
+    Returns
+    -------
+    ndarray of int, shape (m,)
+        Positions in the rows laid end to end.
+    """
+    choose, last = extreme
+    if missing is not None:
+        rows = np.where(missing, last, rows)
+    return choose(rows, axis=1) + np.arange(len(rows)) * rows.shape[1]
+
+
+def largest(numbers: np.ndarray, most: int) -> np.ndarray:
+    """Indices of the `most` largest of at least so many numbers, in any order."""
+    # np.partition takes up to a hundred times longer where there are many equal numbers.
+    least = np.sort(numbers)[-most]
+    larger, equal = np.flatnonzero(numbers > least), np.flatnonzero(numbers == least)
+    return np.concatenate([larger, equal[: most - len(larger)]])
 
 
 def _longest_gaps(missing: np.ndarray, most: int) -> np.ndarray:
@@ -112,44 +157,27 @@ def _longest_gaps(missing: np.ndarray, most: int) -> np.ndarray:
     edges = np.flatnonzero(np.diff(missing, prepend=False, append=False))
     starts, ends = edges[::2], edges[1::2]
     if len(starts) > most:
-        longest = np.argpartition(starts - ends, most - 1)[:most]
+        longest = largest(ends - starts, most)
         starts, ends = starts[longest], ends[longest]
     # One that reaches to the end is shown by the last sample, which is kept anyway.
     return np.where(ends == len(missing), len(missing) - 1, starts)
 
 
-def bucket_extremes(
-    values: np.ndarray, missing: np.ndarray | None, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the smallest and the largest sample of each run of `size` samples.
-
-    Parameters
-    ----------
-    values : ndarray of numbers, shape (n,)
-    missing : ndarray of bool, shape (n,), or None
-        Samples that do not count; a run of these alone gives nothing.
-    size : int
-        Samples of each run; the last one may be shorter.
-
-    Returns
-    -------
-    smallest, largest : ndarray of int
-        Indices into `values`, ascending.
-    """
-    low = values if missing is None else np.where(missing, np.inf, values)
-    high = values if missing is None else np.where(missing, -np.inf, values)
-    smallest, largest = _arg_of_runs(low, size, np.argmin), _arg_of_runs(high, size, np.argmax)
-    if missing is not None:
-        smallest, largest = smallest[~missing[smallest]], largest[~missing[largest]]
-    return smallest, largest
-
-
-def _arg_of_runs(values: np.ndarray, size: int, arg: Callable[..., np.ndarray]) -> np.ndarray:
-    whole = len(values) // size
-    found = arg(values[: whole * size].reshape(whole, size), axis=1) + np.arange(whole) * size
-    if whole * size < len(values):
-        found = np.append(found, arg(values[whole * size :]) + whole * size)
-    return found
+def _bucket_extremes(values: np.ndarray, missing: np.ndarray | None, size: int) -> np.ndarray:
+    """Indices of the smallest and the largest sample of each run of `size` samples."""
+    whole = len(values) // size * size
+    found = []
+    # The last run may be shorter.
+    for first, last in ((0, whole), (whole, len(values))):
+        if first == last:
+            continue
+        shape = (-1, min(size, last - first))
+        rows = values[first:last].reshape(shape)
+        gone = None if missing is None else missing[first:last].reshape(shape)
+        found += [row_extremes(rows, gone, each) + first for each in (SMALLEST, LARGEST)]
+    indices = np.concatenate(found)
+    # A run of missing samples alone gives nothing.
+    return indices if missing is None else indices[~missing[indices]]
 
 
 def mean_interval(t: np.ndarray) -> float | None:

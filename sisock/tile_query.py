@@ -17,7 +17,7 @@ from sisock.received import Series
 from sisock.sample_cache import SampleCache, final_until
 from sisock.session import Session
 from sisock.thinning import overview_indices
-from sisock.tiles import Span, Tile, TileRow, concatenate, memory_of, take
+from sisock.tiles import Span, Tile, TileRow, concatenate, take
 
 RAW_FACTOR = 2
 """All samples are asked for where so many times the points hold them: then they serve any view."""
@@ -47,19 +47,6 @@ class _Hole:
     points: int | None
 
 
-@dataclass(frozen=True)
-class Picture:
-    """Samples of one view, thinned: times and values, shape (n,) each."""
-
-    t: np.ndarray
-    values: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes."""
-        return memory_of(self.t, self.values)
-
-
 @dataclass
 class _Plan:
     """Of one field what there is and what is asked for, in time order each.
@@ -69,7 +56,7 @@ class _Plan:
 
     parts: list[Tile] = field(default_factory=list)
     holes: list[_Hole] = field(default_factory=list)
-    picture: Picture | None = None
+    picture: Tile | None = None
 
 
 class TileQuery:
@@ -83,10 +70,10 @@ class TileQuery:
         The node.
     fields : mapping
         Those that are asked for.
-    request : SampleRequest
-        With `max_points`.
+    interval : Interval
+        UNIX seconds.
     points : int
-        The same.
+        Samples of each field, at most.
     cache : SampleCache
         Where the tiles are, under keys that begin with the node's name and incarnation.
     """
@@ -95,13 +82,13 @@ class TileQuery:
         self,
         known: KnownNode,
         fields: Mapping[str, Field],
-        request: SampleRequest,
+        interval: Interval,
         points: int,
         cache: SampleCache,
     ) -> None:
         self._known = known
         self._fields = fields
-        self._view: Span = request.interval.start, request.interval.end
+        self._view: Span = interval.start, interval.end
         self._points = points
         self._cache = cache
         # No less than a millisecond, which is all that a picture's times are told by.
@@ -149,7 +136,7 @@ class TileQuery:
         Returns
         -------
         dict
-            Series of all the fields; without samples where there are none.
+            Series of all the fields, thinned; without samples where there are none.
         """
         fresh = await self._ask(session, timeout, found)
         if self._is_word_broken(fresh):
@@ -158,11 +145,8 @@ class TileQuery:
             fresh = await self._ask(session, timeout, found)
         for (name, hole), series in fresh.items():
             self._keep(name, hole, series)
-        return {
-            name: Series(self._fields[name], picture.t, picture.values)
-            for name in self._fields
-            for picture in [self._picture(name, fresh)]
-        }
+        pictures = {name: self._picture(name, fresh) for name in self._fields}
+        return {name: Series(self._fields[name], p.t, p.values) for name, p in pictures.items()}
 
     async def _ask(
         self, session: Session, timeout: float, found: Samples
@@ -220,7 +204,7 @@ class TileQuery:
         row.add(Tile(hole.start, end, t, values, is_raw, is_cut), self._view)
         self._cache.put(self._key(name, level), row)
 
-    def _picture(self, name: str, fresh: Mapping[tuple[str, _Hole], Series]) -> Picture:
+    def _picture(self, name: str, fresh: Mapping[tuple[str, _Hole], Series]) -> Tile:
         plan = self._plans[name]
         if plan.picture is not None:
             return plan.picture
@@ -233,7 +217,7 @@ class TileQuery:
         t = np.concatenate([t for _, t, _ in pieces]) if pieces else np.empty(0)
         values = concatenate([values for _, _, values in pieces])
         kept = overview_indices(values, self._points)
-        picture = Picture(t[kept], values[kept])
+        picture = Tile(*self._view, t[kept], values[kept], is_raw=False)
         if self._known.final_until.get(name, -math.inf) >= self._view[1]:
             self._cache.put(self._view_key(name), picture)
         return picture
