@@ -1,7 +1,7 @@
 """The Grafana bridge: answers the JSON plugins' HTTP requests from the data nodes.
 
 A Flask application inside of a Twisted process: each request in a thread, the WAMP session in the
-reactor. The routes are in `sisock/bridge_routes.py`.
+reactor. The routes are in `sisock/bridge_routes.py`; panels are answered in the reactor itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import os
 
 from sisock.bridge import MOST_SAMPLES, Bridge
 from sisock.bridge_app import make_app
+from sisock.bridge_direct import direct_routes
 from sisock.bridge_metrics import Metrics
+from sisock.bridge_panels import Panels
 from sisock.bridge_routes import Routes
 from sisock.errors import SettingsError, SisockError
 from sisock.logs import make_logger
@@ -55,8 +57,9 @@ def main() -> None:
 
     async def start() -> None:
         metrics = Metrics()
-        app = make_app(Routes(bridge, metrics).add_to, web, metrics)
-        await serve(app, web, bridge.connection.reactor)
+        panels = Panels(bridge, metrics)
+        app = make_app(Routes(bridge, panels, metrics).add_to, web, metrics)
+        await serve(app, web, bridge.connection.reactor, direct_routes(panels, web, metrics))
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
     run_program(bridge.connection, start)

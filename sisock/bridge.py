@@ -21,6 +21,7 @@ from sisock.received import Series
 from sisock.sample_cache import SampleCache
 from sisock.session import Session
 from sisock.settings import Settings
+from sisock.single_flight import SingleFlight
 from sisock.wire_errors import translated
 
 LOOK_AGAIN_AFTER = 5.0
@@ -59,6 +60,7 @@ class Bridge:
         self.cache = SampleCache(cache_bytes)
         self.node_list = NodeList(self.cache)
         self._most_samples = most_samples
+        self._listing = SingleFlight()
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
 
@@ -113,23 +115,31 @@ class Bridge:
         RouterUnreachable, HubMissing
             If it cannot be asked.
         """
+        await self._listing.join("nodes", self._list_nodes)
+
+    async def _list_nodes(self) -> None:
         session = self.session()
         with translated(None):
             listed = await session.request(uri("consumer.get_data_node"), timeout=self.node_timeout)
         self.node_list.replace(map(parse_node, listed))
 
-    async def catalogue(
-        self, is_wanted: Callable[[str], bool] = lambda name: True
-    ) -> tuple[list[tuple[str, Field]], list[str]]:
-        """Every field of every wanted node, by name; and a notice for each that did not answer."""
+    async def catalogue(self) -> tuple[list[tuple[str, Field]], list[str]]:
+        """Every field of every node, by name; and a notice for each that did not answer."""
         await self.refresh_nodes()
-        known = [self.nodes[name] for name in sorted(self.nodes) if is_wanted(name)]
-        answers, notices = await self._at_once(
-            [(each.node.name, self._fields_of(each)) for each in known]
-        )
+        answers, notices = await self.fields_of(lambda name: True)
         return [
             (name, field) for name, fields in answers.items() for field in fields.values()
         ], notices
+
+    async def fields_of(
+        self, is_wanted: Callable[[str], bool]
+    ) -> tuple[dict[str, dict[str, Field]], list[str]]:
+        """Fields of every wanted node, by name; and a notice for each that did not answer."""
+        wanted = [self.nodes[name] for name in sorted(self.nodes) if is_wanted(name)]
+        fields = {each.node.name: each.fields for each in wanted if each.fields is not None}
+        if len(fields) == len(wanted):
+            return fields, []
+        return await self._at_once([(each.node.name, self._fields_of(each)) for each in wanted])
 
     async def samples(
         self,
@@ -181,15 +191,21 @@ class Bridge:
     async def _at_once(self, jobs: list[tuple[str, Any]]) -> tuple[dict[str, Any], list[str]]:
         """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
         reactor, limit = self.connection.reactor, self.node_timeout
-        started = [
-            (name, defer.ensureDeferred(job).addTimeout(limit, reactor)) for name, job in jobs
-        ]
+        started = [(name, defer.ensureDeferred(job)) for name, job in jobs]
+        for _, job in started:
+            if not job.called:
+                job.addTimeout(limit, reactor)
         answers: dict[str, Any] = {}
         notices = []
         lost: SisockError | None = None
         for name, answer in started:
             try:
                 answers[name] = await answer
+            except defer.CancelledError:
+                # Who asked has left.
+                for _, other in started:
+                    other.cancel()
+                raise
             except (RouterUnreachable, TooManySamples) as error:
                 # That is no empty series of one node. The others end just so.
                 lost = error
@@ -218,14 +234,18 @@ class Bridge:
 
     async def _fields_of(self, known: KnownNode) -> dict[str, Field]:
         if known.fields is None:
-            known.looked_up = time.monotonic()
-            name = known.node.name
-            with translated(name):
-                raw = await self.session().request(
-                    node_uri(name, "get_fields"), 1, 0, timeout=self.node_timeout
-                )
-            known.fields = parse_fields(raw, name)
+            await known.flights.join("fields", lambda: self._look_up_fields(known))
+        assert known.fields is not None
         return known.fields
+
+    async def _look_up_fields(self, known: KnownNode) -> None:
+        known.looked_up = time.monotonic()
+        name = known.node.name
+        with translated(name):
+            raw = await self.session().request(
+                node_uri(name, "get_fields"), 1, 0, timeout=self.node_timeout
+            )
+        known.fields = parse_fields(raw, name)
 
     async def _node_samples(
         self, node: str, names: list[str], request: SampleRequest, found: Samples

@@ -39,16 +39,25 @@ async def find(
     bare = {text: pair for text in targets if (pair := as_it_stands(text))}
     wild = [p for each in targets.values() for p in each if p.literal is None]
     holders = {node for node, _ in bare.values()}
-    catalogue: list[tuple[str, Field]] = []
+    fields: dict[str, dict[str, Field]] = {}
     notices: list[str] = []
     if wild or bare:
-        catalogue, notices = await bridge.catalogue(
+        await bridge.refresh_nodes()
+        fields, notices = await bridge.fields_of(
             lambda name: name in holders or any(p.matches_node(name) for p in wild)
         )
-    everything = {(node, field.name) for node, field in catalogue}
-    passed = [(node, field.name) for node, field in catalogue if accepts(node, field)]
-    return {
-        # Any character may be part of a name: what is there as it stands is meant.
-        text: [bare[text]] if bare.get(text) in everything else expand(patterns, passed)
-        for text, patterns in targets.items()
-    }, notices
+    # Any character may be part of a name: what is there as it stands is meant.
+    found = {text: [pair] for text, pair in bare.items() if pair[1] in fields.get(pair[0], ())}
+    if len(found) < len(targets):
+        passed = [
+            (node, name)
+            for node, all_fields in fields.items()
+            for name, field in all_fields.items()
+            if accepts(node, field)
+        ]
+        found |= {
+            text: expand(patterns, passed)
+            for text, patterns in targets.items()
+            if text not in found
+        }
+    return found, notices

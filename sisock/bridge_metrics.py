@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -34,16 +33,11 @@ class Metrics:
         self._cache_bytes = Gauge("sisock_cache_bytes", "Memory of the cache", registry=registry)
         self._nodes = Gauge("sisock_nodes", "Data nodes in the hub's list", registry=registry)
         self._up = Gauge("sisock_router_up", "Whether the router is joined", registry=registry)
-        self._now = threading.local()
 
-    def begin(self) -> None:
-        """Note that this thread begins a request."""
-        self._now.began = time.perf_counter()
-
-    def end(self, path: str, status: int) -> None:
-        """Count the request that this thread has answered."""
+    def answered(self, path: str, status: int, began: float) -> None:
+        """Count a request that began at this `time.perf_counter`."""
         self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(time.perf_counter() - self._now.began)
+        self._seconds.labels(path).observe(time.perf_counter() - began)
 
     def found(self, found: Samples) -> None:
         """Count what was found for a request."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sisock.events import Node
 from sisock.fields import Field
 from sisock.sample_cache import SampleCache
+from sisock.single_flight import SingleFlight
 
 EVENTS_KEPT = 1000
 """Comings and goings of nodes that annotations can show."""
@@ -34,7 +35,8 @@ class KnownNode:
     """A node in the hub's list.
 
     A node that went and came is another one, by `incarnation`: nothing kept of it holds any more.
-    For each field `final_until` is the latest UNIX time before which samples were called final.
+    For each field `final_until` is the latest UNIX time before which samples were called final;
+    `flights` are the questions to it that are under way.
     """
 
     node: Node
@@ -42,6 +44,7 @@ class KnownNode:
     fields: dict[str, Field] | None = None
     looked_up: float = -math.inf
     final_until: dict[str, float] = field(default_factory=dict)
+    flights: SingleFlight = field(default_factory=SingleFlight)
 
     @property
     def key(self) -> tuple[str, int]:

@@ -12,16 +12,13 @@ from typing import Any
 from flask import Flask, Response, request
 from twisted.internet import defer, threads
 
-from sisock import grafana, grafana_answers
-from sisock.annotations import find_annotations, is_annotation_query
+from sisock import grafana
+from sisock.annotations import find_annotations
 from sisock.bridge import Bridge
-from sisock.bridge_app import answered, json_response
-from sisock.bridge_find import find
+from sisock.bridge_app import answered, response_of
 from sisock.bridge_metrics import Metrics
-from sisock.bridge_query import Samples
+from sisock.bridge_panels import Panels
 from sisock.errors import InvalidArgument
-from sisock.fields import Field
-from sisock.grafana import Query, Target
 from sisock.grafana_filters import TAG_KEYS
 from sisock.targets import parse_words
 
@@ -36,12 +33,15 @@ class Routes:
     ----------
     bridge : Bridge
         Asks the nodes, in the reactor.
+    panels : Panels
+        Answers panels, there too.
     metrics : Metrics
         Counts.
     """
 
-    def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
+    def __init__(self, bridge: Bridge, panels: Panels, metrics: Metrics) -> None:
         self._bridge = bridge
+        self._panels = panels
         self._metrics = metrics
 
     def _ask(self, method: Callable[..., Coroutine], *args: Any) -> Any:
@@ -109,62 +109,12 @@ class Routes:
         return list(filter(is_meant, names)), notices
 
     def query(self) -> Response:
-        """Answer a panel: series, tables, and simPod's annotations."""
-        query = grafana.parse_query(grafana.parse_body(request.get_data()))
-        data = [target for target in query.targets if not is_annotation_query(target.text)]
-        pairs, found = self._find(query, data)
-        answers: list[Any] = []
-        notices = [notice for each in found.values() for notice in each.notices]
-        for target in query.targets:
-            if not is_annotation_query(target.text):
-                answers += _answers_of(target, pairs[target.text], found[target.table])
-                continue
-            events, more = self._ask(find_annotations, self._bridge, target.text, query.interval)
-            notices += more
-            answers.append(grafana_answers.annotation_table(events, target.ref_id))
-        return json_response(grafana_answers.body_of(answers), [*dict.fromkeys(notices)])
-
-    def _find(
-        self, query: Query, targets: list[Target]
-    ) -> tuple[dict[str, list[tuple[str, str]]], dict[bool, Samples]]:
-        """Look up what the targets stand for, and ask for it; tables' samples are under True."""
-        texts = {target.text: target.patterns for target in targets}
-
-        def accepts(node: str, field: Field) -> bool:
-            return all(each.accepts(node, field) for each in query.filters)
-
-        pairs, notices = self._ask(find, self._bridge, texts, accepts)
-        found: dict[bool, Samples] = {}
-        for is_table in {target.table for target in targets} or {False}:
-            mine = [target.text for target in targets if target.table == is_table]
-            wanted = {pair for text in mine for pair in pairs[text]}
-            # The fields of a picture have times of their own, which make no rows.
-            points = None if is_table else query.max_points
-            stride = query.min_stride if points is None else None
-            each = self._ask(self._bridge.samples, wanted, query.interval, stride, points)
-            # A target that is there twice is answered twice.
-            each.check_size(sum(len(s) for text in mine for _, s in each.pick(pairs[text])))
-            each.notices = [*dict.fromkeys([*notices, *each.notices])]
-            self._metrics.found(each)
-            found[is_table] = each
-        return pairs, found
+        """Answer a panel, where the reactor has not: see `sisock/bridge_direct.py`."""
+        return response_of(self._ask(self._panels.query, request.get_data()))
 
     def series(self) -> Response:
-        """Answer Infinity: long rows in time order."""
-        arguments = request.args
-        targets = [{"target": text} for text in arguments.getlist("target")]
-        given = {"from": arguments.get("from"), "to": arguments.get("to")}
-        points, interval = arguments.get("maxDataPoints"), arguments.get("interval")
-        body: dict[str, Any] = {"targets": targets, "range": given, "interval": interval}
-        if points is not None:
-            body["maxDataPoints"] = grafana.parse_number(points, "maxDataPoints")
-        if "intervalMs" in arguments:
-            body["intervalMs"] = grafana.parse_number(arguments["intervalMs"], "intervalMs")
-        query = grafana.with_fewer_points(grafana.parse_query(body))
-        pairs, every = self._find(query, query.targets)
-        chosen = dict.fromkeys(pair for each in pairs.values() for pair in each)
-        found = every[False]
-        return json_response(grafana_answers.long_rows(found.pick(chosen)), found.notices)
+        """Answer Infinity, in the same way."""
+        return response_of(self._ask(self._panels.series, request.args.to_dict(flat=False)))
 
     def annotations(self) -> Response:
         """List nodes that came and went, or gaps of a field (SimpleJSON)."""
@@ -203,16 +153,3 @@ class Routes:
         """Give what was counted, in Prometheus's text format."""
         text, content_type = self._metrics.expose(self._bridge)
         return Response(text, content_type=content_type)
-
-
-def _answers_of(target: Target, pairs: list[tuple[str, str]], found: Samples) -> list[Any]:
-    if target.table:
-        return [grafana_answers.table_answer(found.pick(pairs), target.ref_id)]
-    if not target.patterns:
-        return [grafana_answers.empty_answer(target.text, target.ref_id)]
-    return [
-        grafana_answers.series_answer(node, found.series[node, name], target.ref_id)
-        if (node, name) in found.series
-        else grafana_answers.empty_answer(f"{node}::{name}", target.ref_id)
-        for node, name in pairs
-    ]

@@ -10,7 +10,7 @@ import datetime
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -244,6 +244,25 @@ def with_fewer_points(query: Query) -> Query:
         return query
     intervals = math.ceil((query.interval.end - query.interval.start) / query.min_stride)
     return replace(query, max_points=max(min(query.max_points, intervals), FEWEST_POINTS))
+
+
+def parse_arguments(arguments: Mapping[str, Sequence[str]]) -> Query:
+    """Read the arguments of ``/series``, of which the first of each name counts, but for targets.
+
+    Raises
+    ------
+    InvalidArgument
+        Naming the one that is wrong.
+    """
+    given = {name: values[0] for name, values in arguments.items() if values}
+    body: dict[str, Any] = {
+        "targets": [{"target": text} for text in arguments.get("target", ())],
+        "range": {"from": given.get("from"), "to": given.get("to")},
+        "interval": given.get("interval"),
+    }
+    for name in {"maxDataPoints", "intervalMs"} & given.keys():
+        body[name] = parse_number(given[name], name)
+    return with_fewer_points(parse_query(body))
 
 
 def parse_number(text: str, name: str) -> float:

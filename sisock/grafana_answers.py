@@ -1,8 +1,4 @@
-"""Samples made Grafana's answers: one array a series, never an object a sample.
-
-Each answer is bytes of JSON. Numbers go from numpy arrays straight to orjson, which writes a row
-``[value, ms]`` of a two-dimensional array by itself and null for NaN.
-"""
+"""Samples made Grafana's answers: one array a series, never an object a sample."""
 
 from __future__ import annotations
 
@@ -10,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
+from sisock import json_rows
+from sisock.datapoints import datapoints, is_numeric, milliseconds, with_truth_as_numbers
 from sisock.grafana_units import grafana_unit
+from sisock.json_rows import ROWS, dumps
 from sisock.received import Series
 from sisock.timelines import merge_timeline
 from sisock.values import to_list
@@ -20,71 +18,59 @@ from sisock.values import to_list
 _MARK = 1.0078125e-290
 """A number that stands in for a text while orjson writes an array: no sample has this value."""
 
-
-ROWS = 1 << 13
-"""Rows that orjson writes at once, as it lets no other thread run meanwhile: a few ms."""
-
-
 PART_BYTES = 1 << 18
 """Bytes of each part of an answer, at least."""
 
 
-def dumps(answer: Any) -> bytes:
-    """JSON with numpy arrays in it."""
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+def body_of(answers: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """JSON of a list of answers, in parts that are made as they are asked for.
+
+    Parameters
+    ----------
+    answers : iterable of mapping
+        A long array is an iterator of its JSON's parts, without the outer brackets.
+    """
+    return _gathered(_parts_of_all(answers))
 
 
-def body_of(answers: Sequence[dict[str, Any]]) -> list[bytes]:
-    """JSON of a list of answers, in parts that do not keep other threads waiting."""
-    parts = []
-    for answer in answers:
-        parts += [b",", *_parts_of(answer)]
-    return _gathered([b"[", *parts[1:], b"]"])
-
-
-def _gathered(parts: list[bytes]) -> list[bytes]:
+def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
     """Join small parts, as each one that is sent wakes the reactor."""
-    gathered: list[bytes] = []
     few: list[bytes] = []
     size = 0
     for part in parts:
         few.append(part)
         size += len(part)
         if size >= PART_BYTES:
-            gathered.append(b"".join(few))
+            yield b"".join(few)
             few, size = [], 0
-    return [*gathered, b"".join(few)]
+    yield b"".join(few)
 
 
-def _parts_of(answer: dict[str, Any]) -> Iterator[bytes]:
-    """One answer, of which the one long array is cut into runs of rows."""
-    name = next((name for name in ("datapoints", "rows") if name in answer), None)
-    rows = answer.get(name) if name else None
-    if not isinstance(rows, np.ndarray) or len(rows) <= ROWS:
-        yield dumps(answer)
-        return
-    head = dumps({key: value for key, value in answer.items() if key != name})
-    yield b'%s,"%s":[' % (head[:-1], str(name).encode())
-    for first in range(0, len(rows), ROWS):
-        yield (b"," if first else b"") + dumps(rows[first : first + ROWS])[1:-1]
-    yield b"]}"
+def _parts_of_all(answers: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    between = b"["
+    for answer in answers:
+        yield between
+        yield from _parts_of(answer)
+        between = b","
+    yield b"[]" if between == b"[" else b"]"
 
 
-def milliseconds(t: np.ndarray) -> np.ndarray:
-    """UNIX times as Grafana's, shape (n,)."""
-    return np.rint(t * 1e3)
-
-
-def is_numeric(values: np.ndarray) -> bool:
-    """Whether values are numbers or booleans, all of them."""
-    return values.dtype != object
+def _parts_of(answer: Mapping[str, Any]) -> Iterator[bytes]:
+    long = {name: value for name, value in answer.items() if isinstance(value, Iterator)}
+    text = dumps({name: value for name, value in answer.items() if name not in long})
+    yield text[:-1]
+    for name, parts in long.items():
+        yield b',"%s":[' % name.encode()
+        yield from parts
+        yield b"]"
+    yield b"}"
 
 
 def series_answer(node: str, series: Series, ref_id: str | None) -> dict[str, Any]:
     """One series as every plugin draws it."""
     answer: dict[str, Any] = {
         "target": f"{node}::{series.field.name}",
-        "datapoints": _datapoints(series),
+        "datapoints": datapoints(series),
     }
     return {**answer, **_about(series, ref_id)}
 
@@ -105,29 +91,6 @@ def _about(series: Series, ref_id: str | None) -> dict[str, Any]:
     return about
 
 
-def _datapoints(series: Series) -> np.ndarray | list[list[Any]]:
-    ms, values = milliseconds(series.t), _with_truth_as_numbers(series.values)
-    if not is_numeric(values):
-        # Text has no array that orjson could take.
-        return list(map(list, zip(to_list(values.tolist()), ms.tolist(), strict=True)))
-    return _pairs(values, ms)
-
-
-def _with_truth_as_numbers(values: np.ndarray) -> np.ndarray:
-    """Booleans as 1, 0 and NaN, which panels draw, whether one is missing or not."""
-    if is_numeric(values):
-        return values.astype("<f8") if values.dtype == bool else values
-    if not set(map(type, values)) <= {bool, type(None)}:
-        return values
-    return np.array([np.nan if value is None else value for value in values], dtype="<f8")
-
-
-def _pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    rows = np.empty((len(first), 2))
-    rows[:, 0], rows[:, 1] = first, second
-    return rows
-
-
 def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> dict[str, Any]:
     """One table: for each timeline its times and its fields, side by side."""
     lines: dict[tuple[str, str], list[tuple[str, Series]]] = {}
@@ -143,7 +106,7 @@ def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> dic
         for (node, series), values in zip(members, aligned, strict=True):
             columns.append(_column(node, series))
             cells.append(values)
-    answer = {"type": "table", "columns": columns, "rows": _rows(cells)}
+    answer = {"type": "table", "columns": columns, "rows": json_rows.rows(_rows(cells))}
     return answer if ref_id is None else {**answer, "refId": ref_id}
 
 
@@ -178,51 +141,54 @@ def _rows(cells: list[np.ndarray | list[Any]]) -> np.ndarray | list[list[Any]]:
     return list(map(list, zip(*padded, strict=True)))
 
 
-def long_rows(found: Iterable[tuple[str, Series]]) -> list[bytes]:
+def long_rows(found: Iterable[tuple[str, Series]]) -> Iterator[bytes]:
     """Rows ``{"time": ms, "value": x, "series": "node::field"}`` of all series, in time order.
 
-    Infinity makes series of them only if the times ascend.
+    Infinity makes series of them only if the times ascend. They come as parts of JSON.
     """
     series = [
-        (f"{node}::{each.field.name}", each.t, _with_truth_as_numbers(each.values))
+        (f"{node}::{each.field.name}", each.t, with_truth_as_numbers(each.values))
         for node, each in found
         if len(each)
     ]
-    if not series:
-        return [b"[]"]
     marks = [dumps(_MARK * (1 + index / 4096)) for index in range(len(series))]
     names = b"".join(dumps(name) for name, _, _ in series)
     if not all(is_numeric(values) for _, _, values in series) or any(m in names for m in marks):
-        return [dumps(_long_objects(series))]
+        yield dumps(_long_objects(series))
+    elif series:
+        yield from _gathered(_long_numbers(series, marks))
+    else:
+        yield b"[]"
+
+
+def _long_numbers(
+    series: list[tuple[str, np.ndarray, np.ndarray]], marks: list[bytes]
+) -> Iterator[bytes]:
     t = np.concatenate([milliseconds(times) for _, times, _ in series])
     values = np.concatenate([each.astype("<f8") for _, _, each in series])
     owner = np.repeat(np.arange(len(series)), [len(times) for _, times, _ in series])
     if len(series) > 1:
         order = np.argsort(t, kind="stable")
         t, values, owner = t[order], values[order], owner[order]
-    rows = np.empty((len(t), 3))
-    rows[:, 0], rows[:, 1], rows[:, 2] = t, _MARK * (1 + owner / 4096), values
-    parts = [b'[{"time":']
+    rows = np.column_stack([t, _MARK * (1 + owner / 4096), values])
+    between = b"["
     for first in range(0, len(rows), ROWS):
         # Cut into rows before there are names in it, which may hold any character.
         text = dumps(rows[first : first + ROWS])[2:-2].replace(b"],[", b'},{"time":')
         for (name, _, _), mark in zip(series, marks, strict=True):
             text = text.replace(b"," + mark + b",", b',"series":' + dumps(name) + b',"value":')
-        parts += [text, b'},{"time":']
-    return _gathered([*parts[:-1], b"}]"])
+        yield between + b'{"time":' + text + b"}"
+        between = b","
+    yield b"]"
 
 
 def _long_objects(series: list[tuple[str, np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
     rows = [
         {"time": ms, "series": name, "value": value}
         for name, t, values in series
-        for ms, value in zip(milliseconds(t).tolist(), _python_list(values), strict=True)
+        for ms, value in zip(milliseconds(t).tolist(), to_list(values.tolist()), strict=True)
     ]
     return sorted(rows, key=lambda row: row["time"])
-
-
-def _python_list(values: np.ndarray) -> list[Any]:
-    return to_list(values.tolist())
 
 
 def annotation_table(

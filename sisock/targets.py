@@ -151,7 +151,8 @@ def _alternatives(text: str, budget: Budget | None = None) -> list[str]:
 
     What was escaped and would be a wildcard comes out as a class of one, ``[*]``.
     """
-    parts = _parts(text)
+    # Most texts are plain names.
+    parts = _parts(text) if _SPECIAL.search(text) else [[text]]
     count = 1
     for part in parts:
         count *= len(part)
@@ -192,6 +193,8 @@ def _parts(text: str) -> list[list[str]]:
 
 def _literal(node: str, field: str) -> tuple[str, str] | None:
     """The names that two shell patterns stand for, if they hold no wildcard."""
+    if not (_SPECIAL.search(node) or _SPECIAL.search(field)):
+        return node, field
     names = []
     for shell in (node, field):
         name = re.sub(r"\[([*?\[])\]", r"\1", shell)

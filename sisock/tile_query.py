@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from twisted.internet import defer
 
 from sisock.bridge_nodes import KnownNode
 from sisock.bridge_query import SampleRequest, Samples, ask_node
+from sisock.datapoints import Picture
 from sisock.fields import Field
 from sisock.protocol import Interval
 from sisock.received import Series
@@ -34,6 +36,10 @@ FEWEST_BUCKETS = 16
 LEAST_SHARE = 1 / 16
 """Part of a view that a tile with gaps between its samples must fill, or there would be many."""
 
+FRESH_FOR = 1.0
+"""Seconds for which a picture that may still change is given again to whoever asks for the same:
+however many look at a dashboard, its nodes are asked once a second."""
+
 RAW = -math.inf
 """Level of the tiles that hold all samples."""
 
@@ -51,12 +57,12 @@ class _Hole:
 class _Plan:
     """Of one field what there is and what is asked for, in time order each.
 
-    Or the picture itself, if this view has been asked for before and is final.
+    Or the picture itself, if this view has been asked for before and is still right.
     """
 
     parts: list[Tile] = field(default_factory=list)
     holes: list[_Hole] = field(default_factory=list)
-    picture: Tile | None = None
+    picture: Picture | None = None
 
 
 class TileQuery:
@@ -108,10 +114,18 @@ class TileQuery:
     def _view_key(self, name: str) -> tuple:
         return *self._known.key, "view", name, self._view, self._points
 
+    def _latest_key(self, name: str) -> tuple:
+        return *self._known.key, "latest", name
+
+    def _is_right(self, picture: Picture, field: Field) -> bool:
+        is_same = (picture.view, picture.points) == (self._view, self._points)
+        return is_same and picture.field == field and time.monotonic() < picture.fresh_until
+
     def _plan(self, name: str) -> _Plan:
-        picture = self._cache.get(self._view_key(name))
-        if picture is not None:
-            return _Plan(picture=picture)
+        for key in (self._view_key(name), self._latest_key(name)):
+            picture = self._cache.get(key)
+            if picture is not None and self._is_right(picture, self._fields[name]):
+                return _Plan(picture=picture)
         parts, spans = take(self._row(name, self._level).tiles, self._view)
         raw = self._row(name, RAW).tiles
         holes: list[_Hole] = []
@@ -130,14 +144,21 @@ class TileQuery:
         points = max(points, FEWEST_ASKED)
         return None if seconds / interval <= RAW_FACTOR * points else points
 
-    async def run(self, session: Session, timeout: float, found: Samples) -> dict[str, Series]:
-        """Ask for what no tile has, all at the same time.
+    async def run(self, session: Session, timeout: float, found: Samples) -> dict[str, Picture]:
+        """Ask for what no tile has, all at the same time; what others are asking for, with them.
 
         Returns
         -------
         dict
             Series of all the fields, thinned; without samples where there are none.
         """
+        pictures = {name: plan.picture for name, plan in self._plans.items() if plan.picture}
+        if len(pictures) == len(self._fields):
+            return pictures
+        same = (tuple(self._fields), self._view, self._points)
+        return await self._known.flights.join(same, lambda: self._draw(session, timeout, found))
+
+    async def _draw(self, session: Session, timeout: float, found: Samples) -> dict[str, Picture]:
         fresh = await self._ask(session, timeout, found)
         if self._is_word_broken(fresh):
             self.drop()
@@ -145,8 +166,7 @@ class TileQuery:
             fresh = await self._ask(session, timeout, found)
         for (name, hole), series in fresh.items():
             self._keep(name, hole, series)
-        pictures = {name: self._picture(name, fresh) for name in self._fields}
-        return {name: Series(self._fields[name], p.t, p.values) for name, p in pictures.items()}
+        return {name: self._picture(name, fresh) for name in self._fields}
 
     async def _ask(
         self, session: Session, timeout: float, found: Samples
@@ -204,7 +224,7 @@ class TileQuery:
         row.add(Tile(hole.start, end, t, values, is_raw, is_cut), self._view)
         self._cache.put(self._key(name, level), row)
 
-    def _picture(self, name: str, fresh: Mapping[tuple[str, _Hole], Series]) -> Tile:
+    def _picture(self, name: str, fresh: Mapping[tuple[str, _Hole], Series]) -> Picture:
         plan = self._plans[name]
         if plan.picture is not None:
             return plan.picture
@@ -217,9 +237,17 @@ class TileQuery:
         t = np.concatenate([t for _, t, _ in pieces]) if pieces else np.empty(0)
         values = concatenate([values for _, _, values in pieces])
         kept = overview_indices(values, self._points)
-        picture = Tile(*self._view, t[kept], values[kept], is_raw=False)
-        if self._known.final_until.get(name, -math.inf) >= self._view[1]:
-            self._cache.put(self._view_key(name), picture)
+        is_final = self._known.final_until.get(name, -math.inf) >= self._view[1]
+        picture = Picture(
+            self._fields[name],
+            t[kept],
+            values[kept],
+            view=self._view,
+            points=self._points,
+            fresh_until=math.inf if is_final else time.monotonic() + FRESH_FOR,
+        )
+        key = self._view_key(name) if is_final else self._latest_key(name)
+        self._cache.put(key, picture)
         return picture
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from twisted.internet import endpoints
 from twisted.web.http import HTTPChannel
+from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 from twisted.web.wsgi import WSGIResource
 
@@ -20,6 +21,7 @@ from sisock.errors import SettingsError
 from sisock.logs import make_logger
 from sisock.serving import make_pool
 from sisock.settings import find_optional
+from sisock.web_direct import DirectResource, Handler
 
 THREADS = 32
 """Requests that are worked on at once; each mostly waits for a node."""
@@ -162,12 +164,17 @@ class _LimitedRequest(Request):
 class _Site(Site):
     """Writes one line of JSON a request."""
 
-    def __init__(self, resource: Any) -> None:
+    def __init__(self, resource: Any, direct: Mapping[tuple[bytes, bytes], Resource]) -> None:
         # A form is no better than other bodies, and a broken one would get an answer without JSON.
         super().__init__(resource, _LimitedRequest, parsePOSTFormSubmission=False)
         self.timeOut = KEEP_ALIVE
         self.noisy = False
         self._log = make_logger()
+        self._direct = direct
+
+    def getResourceFor(self, request: Any) -> Any:
+        direct = self._direct.get((request.method, request.path))
+        return super().getResourceFor(request) if direct is None else direct
 
     def log(self, request: Any) -> None:
         # A health check every few seconds would drown the others.
@@ -206,13 +213,22 @@ def _terminated(application: Any) -> Any:
     return run
 
 
-async def serve(application: Any, settings: WebSettings, reactor: Any) -> Any:
+async def serve(
+    application: Any,
+    settings: WebSettings,
+    reactor: Any,
+    direct: Mapping[tuple[bytes, bytes], Handler],
+) -> Any:
     """Listen, and run the application's requests in threads.
 
     Parameters
     ----------
     application : callable
         Of WSGI.
+    settings : WebSettings
+        Where to listen.
+    direct : mapping
+        By method and path what is answered in the reactor instead.
 
     Returns
     -------
@@ -226,7 +242,8 @@ async def serve(application: Any, settings: WebSettings, reactor: Any) -> Any:
     # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
     pool = make_pool("http", THREADS)
     pool.start()
-    site = _Site(WSGIResource(reactor, pool, _terminated(application)))
+    resources = {key: DirectResource(each, reactor, pool) for key, each in direct.items()}
+    site = _Site(WSGIResource(reactor, pool, _terminated(application)), resources)
     site.protocol = _Channel
     endpoint = endpoints.TCP4ServerEndpoint(
         reactor, settings.port, backlog=BACKLOG, interface=settings.bind

@@ -91,7 +91,8 @@ def iso_range(start: float, end: float) -> dict[str, Any]:
     """A range as Grafana sends it."""
 
     def iso(t: float) -> str:
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(t)) + f".{int(t % 1 * 1000):03d}Z"
+        seconds, ms = divmod(round(t * 1000), 1000)
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{ms:03d}Z"
 
     return {"from": iso(start), "to": iso(end), "raw": {"from": "now-6h", "to": "now"}}
 

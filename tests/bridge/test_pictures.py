@@ -72,6 +72,7 @@ def views(seed, count):
     """Ranges as somebody zooms and pans through them, and refreshes, all in whole milliseconds."""
     random = np.random.default_rng(seed)
     first, width, points, newest = 0.0, 18000.0, 500, 15000.0
+    seen = set()
     for _ in range(count):
         step = random.choice(["zoom", "pan", "refresh", "jump", "points"])
         if step == "zoom":
@@ -88,6 +89,10 @@ def views(seed, count):
         else:
             points = int(random.choice([1, 8, 60, 500, 1000, 3000, 20000]))
         first = round(min(max(first, 0.0), SECONDS - width), 3)
+        # The same view may be answered from memory for a second, whatever has come meanwhile.
+        while (first, width, points) in seen:
+            width -= 0.01
+        seen.add((first, width, points))
         yield first, round(first + width, 3), points, newest
 
 

@@ -6,13 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from sisock.bridge_app import NOTICE, json_response
 from sisock.fields import Field
 from sisock.grafana_answers import (
     PART_BYTES,
     ROWS,
     body_of,
-    dumps,
     long_rows,
     series_answer,
     table_answer,
@@ -20,8 +18,14 @@ from sisock.grafana_answers import (
 from sisock.grafana_units import grafana_unit
 from sisock.received import Series
 from sisock.web import WebSettings, is_let_in
+from sisock.web_answer import NOTICE, notice_headers
 
 T = np.array([1.0, 2.0])
+
+
+def written(answer):
+    (back,) = json.loads(b"".join(body_of([answer])))
+    return back
 
 
 def series(values, name="x", t=T, kind="number"):
@@ -38,12 +42,12 @@ def series(values, name="x", t=T, kind="number"):
 )
 def test_booleans_are_numbers_in_panels_and_themselves_in_tables(values, shown):
     flag = series(values, kind="bool")
-    points = json.loads(dumps(series_answer("n", flag, None)))["datapoints"]
+    points = written(series_answer("n", flag, None))["datapoints"]
     rows = json.loads(b"".join(long_rows([("n", flag)])))
     for given in ([value for value, _ in points], [row["value"] for row in rows]):
         assert given == shown
         assert not any(isinstance(value, bool) for value in given)
-    table = json.loads(dumps(table_answer([("n", flag)], None)))
+    table = written(table_answer([("n", flag)], None))
     assert [row[1] for row in table["rows"]] == values.tolist()
     assert all(isinstance(row[1], bool | None) for row in table["rows"])
 
@@ -63,21 +67,34 @@ def test_any_name_is_right_in_long_rows(name):
 @pytest.mark.parametrize("count", [0, 1, ROWS, ROWS + 1, 2 * ROWS + 5])
 def test_answers_in_parts_are_what_they_are_in_one(count):
     one = series(np.arange(count) / 3, t=np.arange(count) * 60.0)
-    answers = [series_answer("n", one, "A"), table_answer([("n", one)], "B")]
-    parts = body_of(answers)
+    points = [[i / 3, i * 60_000] for i in range(count)]
+    parts = list(body_of([series_answer("n", one, "A"), table_answer([("n", one)], "B")]))
     assert max(map(len, parts)) < PART_BYTES + 60 * ROWS
-    assert json.loads(b"".join(parts)) == json.loads(dumps(answers))
-    assert json.loads(b"".join(body_of([]))) == []
+    panel, table = json.loads(b"".join(parts))
+    assert panel == {"target": "n::x", "title": "x", "refId": "A", "datapoints": points}
+    assert [row[::-1] for row in table.pop("rows")] == points
+    assert table["refId"] == "B"
     rows = json.loads(b"".join(long_rows([("n", one)])))
-    given = json.loads(dumps(answers[0]))["datapoints"]
-    assert [[row["value"], row["time"]] for row in rows] == given
+    assert [[row["value"], row["time"]] for row in rows] == points
+
+
+def test_no_answers_are_an_empty_list():
+    assert b"".join(body_of([])) == b"[]"
+
+
+@pytest.mark.parametrize("time", [0.001, 1e9, 1e11])
+def test_numbers_of_any_size_keep_their_rows(time):
+    values = np.array([np.nan, np.inf, 0.0, -0.0, 1e-300, 1e300, -1.5, 3, 123456789012.5, 1e16])
+    t = np.full(len(values), time)
+    points = written(series_answer("n", series(values, t=t), None))["datapoints"]
+    assert points == [[v if np.isfinite(v) else None, round(time * 1000)] for v in values]
 
 
 def test_values_of_a_table_are_at_their_times():
     long = series(np.array([1.0, 2.0]), "long")
     late = series(np.array([9.0]), "late", np.array([2.0]))
     none = series(np.empty(0), "none", np.empty(0))
-    table = json.loads(dumps(table_answer([("n", late), ("n", long), ("n", none)], None)))
+    table = written(table_answer([("n", late), ("n", long), ("n", none)], None))
     assert table["rows"] == [[1000, None, 1, None], [2000, 9, 2, None]]
 
 
@@ -118,5 +135,6 @@ def test_who_signs_in_is_let_in_however_it_is_written():
 
 
 def test_a_notice_is_one_line_of_ascii():
-    response = json_response(b"[]", ["a\r\nSet-Cookie: b\x00\x7f", "ü\u2028"])
-    assert response.headers[NOTICE] == "a Set-Cookie: b ;  "
+    headers = notice_headers(["a\r\nSet-Cookie: b\x00\x7f", "ü\u2028"])
+    assert headers == {NOTICE: "a Set-Cookie: b ;  "}
+    assert notice_headers([]) == {}

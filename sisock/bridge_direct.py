@@ -1,0 +1,66 @@
+"""The bridge's answers to panels, given in the reactor: what most requests ask for.
+
+The same routes are Flask's too (`sisock/bridge_routes.py`), which answers whatever is odd about a
+request: another method, an escaped path.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+from twisted.internet import defer
+from twisted.web.server import Request
+
+from sisock.bridge_metrics import Metrics
+from sisock.bridge_panels import Panels
+from sisock.web import WebSettings, is_let_in
+from sisock.web_answer import CORS, Answer, failure_of, refusal
+from sisock.web_direct import Handler
+
+
+def direct_routes(
+    panels: Panels, web: WebSettings, metrics: Metrics
+) -> dict[tuple[bytes, bytes], Handler]:
+    """Handlers by method and path.
+
+    Parameters
+    ----------
+    panels : Panels
+        Answers panels.
+    web : WebSettings
+        Whom to let in.
+    metrics : Metrics
+        Counts.
+    """
+
+    def handler(path: str, answer: Callable[[Request], Awaitable[Answer]]) -> Handler:
+        async def handle(request: Request) -> Answer:
+            began = time.perf_counter()
+            if is_let_in(web, request.getHeader("authorization")):
+                try:
+                    given = await answer(request)
+                    if not given.is_long:
+                        given = replace(given, parts=[b"".join(given.parts)])
+                except defer.CancelledError:
+                    raise
+                except Exception as error:
+                    given = failure_of(error, path)
+            else:
+                given = refusal()
+            metrics.answered(path, given.status, began)
+            return replace(given, headers={**CORS, **given.headers})
+
+        return handle
+
+    return {
+        (b"POST", b"/query"): handler("/query", lambda r: panels.query(r.content.read())),
+        (b"GET", b"/series"): handler("/series", lambda r: panels.series(_arguments(r))),
+    }
+
+
+def _arguments(request: Request) -> dict[str, list[str]]:
+    _, _, query = request.uri.partition(b"?")
+    return parse_qs(query.decode("ascii", "replace"), keep_blank_values=True)

@@ -1,0 +1,117 @@
+"""What the Grafana bridge answers to a panel, in the reactor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from sisock import grafana, grafana_answers
+from sisock.annotations import find_annotations, is_annotation_query
+from sisock.bridge import Bridge
+from sisock.bridge_find import Pair, find
+from sisock.bridge_metrics import Metrics
+from sisock.bridge_query import Samples
+from sisock.fields import Field
+from sisock.grafana import Query, Target
+from sisock.web_answer import Answer, notice_headers
+
+MANY_SAMPLES = 50_000
+"""An answer with more is written in a thread: fewer take less time than the network."""
+
+
+class Panels:
+    """Answers panels.
+
+    Parameters
+    ----------
+    bridge : Bridge
+        Asks the nodes.
+    metrics : Metrics
+        Counts.
+    """
+
+    def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
+        self._bridge = bridge
+        self._metrics = metrics
+
+    async def query(self, body: bytes) -> Answer:
+        """Answer with series, tables, and simPod's annotations.
+
+        Raises
+        ------
+        SisockError
+        """
+        query = grafana.parse_query(grafana.parse_body(body))
+        data = [target for target in query.targets if not is_annotation_query(target.text)]
+        pairs, found = await self._find(query, data)
+        answers: list[Iterable[Mapping[str, Any]]] = []
+        notices = [notice for each in found.values() for notice in each.notices]
+        count = 0
+        for target in query.targets:
+            if is_annotation_query(target.text):
+                events, more = await find_annotations(self._bridge, target.text, query.interval)
+                notices += more
+                answers.append([grafana_answers.annotation_table(events, target.ref_id)])
+            else:
+                samples, mine = found[target.table], pairs[target.text]
+                count += sum(len(series) for _, series in samples.pick(mine))
+                answers.append(_answers_of(target, mine, samples))
+        parts = grafana_answers.body_of(chain.from_iterable(answers))
+        return _answer(parts, count, notices)
+
+    async def series(self, arguments: Mapping[str, Sequence[str]]) -> Answer:
+        """Answer Infinity: long rows in time order.
+
+        Raises
+        ------
+        SisockError
+        """
+        query = grafana.parse_arguments(arguments)
+        pairs, every = await self._find(query, query.targets)
+        chosen = dict.fromkeys(pair for each in pairs.values() for pair in each)
+        found = every[False].pick(chosen)
+        count = sum(len(series) for _, series in found)
+        return _answer(grafana_answers.long_rows(found), count, every[False].notices)
+
+    async def _find(
+        self, query: Query, targets: list[Target]
+    ) -> tuple[dict[str, list[Pair]], dict[bool, Samples]]:
+        """Look up what the targets stand for, and ask for it; tables' samples are under True."""
+        texts = {target.text: target.patterns for target in targets}
+
+        def accepts(node: str, field: Field) -> bool:
+            return all(each.accepts(node, field) for each in query.filters)
+
+        pairs, notices = await find(self._bridge, texts, accepts)
+        found: dict[bool, Samples] = {}
+        for is_table in {target.table for target in targets} or {False}:
+            mine = [target.text for target in targets if target.table == is_table]
+            wanted = {pair for text in mine for pair in pairs[text]}
+            # The fields of a picture have times of their own, which make no rows.
+            points = None if is_table else query.max_points
+            stride = query.min_stride if points is None else None
+            each = await self._bridge.samples(wanted, query.interval, stride, points)
+            # A target that is there twice is answered twice.
+            each.check_size(sum(len(s) for text in mine for _, s in each.pick(pairs[text])))
+            each.notices = [*dict.fromkeys([*notices, *each.notices])]
+            self._metrics.found(each)
+            found[is_table] = each
+        return pairs, found
+
+
+def _answer(parts: Iterator[bytes], count: int, notices: Iterable[str]) -> Answer:
+    headers = notice_headers(dict.fromkeys(notices))
+    return Answer(parts, headers=headers, is_long=count > MANY_SAMPLES)
+
+
+def _answers_of(target: Target, pairs: list[Pair], found: Samples) -> Iterator[dict[str, Any]]:
+    if target.table:
+        yield grafana_answers.table_answer(found.pick(pairs), target.ref_id)
+    elif not target.patterns:
+        yield grafana_answers.empty_answer(target.text, target.ref_id)
+    for node, name in () if target.table else pairs:
+        if (node, name) in found.series:
+            yield grafana_answers.series_answer(node, found.series[node, name], target.ref_id)
+        else:
+            yield grafana_answers.empty_answer(f"{node}::{name}", target.ref_id)
