@@ -22,7 +22,7 @@ from sisock.protocol import (
     node_uri,
     uri,
 )
-from sisock.received import Data, join
+from sisock.received import Data
 from sisock.request import check_max_points
 from sisock.times import Time, to_sisock_time
 from sisock.wire_errors import translated
@@ -144,18 +144,17 @@ class AsyncClient(ClientSession):
                 )
         session = await self._session()
         with translated(node):
-            pieces = await fetch(
+            data = await fetch(
                 session,
                 node,
                 found.features,
-                names,
+                {name: known[name] for name in names},
                 *interval,
                 stride,
                 self.timeout,
                 max_points,
                 on_progress,
             )
-        data = join(pieces, {name: known[name] for name in names}, node)
         if max_points is not None and "max_points" not in found.features:
             return data.overview(max_points)
         return data

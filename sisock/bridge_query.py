@@ -14,7 +14,7 @@ from sisock.fetch import fetch
 from sisock.fields import Field
 from sisock.progress import Progress
 from sisock.protocol import Interval
-from sisock.received import Data, Series, join
+from sisock.received import Data, Series
 from sisock.sample_cache import Kept, SampleCache, final_until
 from sisock.session import Session
 from sisock.tiles import concatenate
@@ -111,11 +111,11 @@ async def ask_node(
     """
     name = known.node.name
     with translated(name):
-        pieces = await fetch(
+        return await fetch(
             session,
             name,
             known.node.features,
-            list(fields),
+            fields,
             request.interval.start,
             request.interval.end,
             request.min_stride,
@@ -123,7 +123,6 @@ async def ask_node(
             request.max_points,
             found.counter(),
         )
-    return join(pieces, fields, name)
 
 
 class NodeQuery:

@@ -10,9 +10,11 @@ from typing import Any
 from twisted.internet import defer
 
 from sisock.errors import NodeContractError, ReplyTooLarge
+from sisock.fields import Field
+from sisock.joining import Joiner, join
 from sisock.progress import Progress, ProgressCount
 from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri
-from sisock.received import Piece, decode
+from sisock.received import Data, Piece, decode
 from sisock.session import Session
 
 ENLARGE_UNDER = 2.0
@@ -71,14 +73,14 @@ async def fetch(
     session: Session,
     node: str,
     features: Iterable[str],
-    fields: list[str],
+    fields: Mapping[str, Field],
     start: float,
     end: float,
     min_stride: float | None,
     timeout: float,
     max_points: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
-) -> list[Piece]:
+) -> Data:
     """Ask a node for samples, in the best way that it announces.
 
     Parameters
@@ -89,8 +91,8 @@ async def fetch(
         The node's name.
     features : iterable of str
         What the hub says that the node can do.
-    fields : list of str
-        Field names.
+    fields : mapping
+        Those that are asked for.
     start, end : float
         Sisock times.
     min_stride : float or None
@@ -104,13 +106,14 @@ async def fetch(
 
     Returns
     -------
-    list of Piece
-        The pieces of the reply, in the order in which they came.
+    Data
 
     Raises
     ------
     ReplyTooLarge
         If the node answers False.
+    NodeContractError
+        If its reply is none.
     """
     features = set(features)
     keywords: dict[str, Any] = {"encoding": "binary"} if "binary" in features else {}
@@ -121,14 +124,14 @@ async def fetch(
         return await stream.run(start, end)
     reply = await session.request(
         node_uri(node, "get_data"),
-        fields,
+        list(fields),
         start,
         end,
         *(() if min_stride is None else (min_stride,)),
         timeout=timeout,
         **keywords,
     )
-    return [decode(_not_false(reply, node), node)]
+    return join([_not_false(reply, node)], fields, node)
 
 
 def _not_false(reply: Any, node: str) -> Any:
@@ -147,7 +150,7 @@ class _Stream:
         self,
         session: Session,
         node: str,
-        fields: list[str],
+        fields: Mapping[str, Field],
         min_stride: float | None,
         keywords: Mapping[str, Any],
         timeout: float,
@@ -159,15 +162,16 @@ class _Stream:
         self._min_stride = min_stride
         self._keywords = keywords
         self._timeout = timeout
-        self._progress = None if on_progress is None else ProgressCount(on_progress)
+        self._progress = ProgressCount(on_progress)
+        self._joiner = Joiner(fields, node)
         self._size = WINDOW_DEFAULT
         self._after: dict[str, float] = {}
         self._underway: list[_Window] = []
         self._timed_out = False
         self._timer: Any = None
 
-    async def run(self, start: float, end: float) -> list[Piece]:
-        """Ask for window after window, and give the pieces of all.
+    async def run(self, start: float, end: float) -> Data:
+        """Ask for window after window, and join their pieces.
 
         Raises
         ------
@@ -189,19 +193,17 @@ class _Stream:
             for window in self._underway:
                 window.cancel()
 
-    async def _run(self, start: float, end: float) -> list[Piece]:
-        pieces: list[Piece] = []
+    async def _run(self, start: float, end: float) -> Data:
         following: tuple[float, float] | None = (start, end)
-        if self._progress is not None:
-            self._progress.begin(start, end)
+        self._progress.begin(start, end)
         while following or self._underway:
             if following:
                 self._underway.append(self._open(*following))
                 head = _not_false(await self._underway[-1].first, self._node)
                 following = self._following(head, following)
             if len(self._underway) == 2 or not following or self._min_stride is not None:
-                await self._close(self._underway.pop(0), pieces)
-        return pieces
+                await self._close(self._underway.pop(0))
+        return self._joiner.data()
 
     def _following(self, head: Any, asked: tuple[float, float]) -> tuple[float, float] | None:
         if not isinstance(head, dict):
@@ -229,22 +231,21 @@ class _Stream:
         keywords: dict[str, Any] = dict(self._keywords)
         if "max_points" not in keywords:  # a reply to which is always one window
             keywords["window"] = self._size
-        arguments: tuple[Any, ...] = (self._fields, start, end)
+        arguments: tuple[Any, ...] = (list(self._fields), start, end)
         if self._min_stride is not None:
             arguments += (self._min_stride,)
             if self._after:
                 keywords["after"] = self._after
         return _Window(self._session, self._node, arguments, keywords, self._heard)
 
-    async def _close(self, window: _Window, pieces: list[Piece]) -> None:
+    async def _close(self, window: _Window) -> None:
         await window.done
         decoded = [decode(piece, self._node) for piece in window.pieces]
-        pieces += decoded
-        if self._min_stride is not None:
-            for piece in decoded:
+        fraction = self._progress.add(decoded, is_last="next" not in window.pieces[0])
+        for piece in decoded:
+            self._joiner.add(piece, fraction)
+            if self._min_stride is not None:
                 self._note_last_times(piece)
-        if self._progress is not None:
-            self._progress.add(decoded, is_last="next" not in window.pieces[0])
         if window.seconds < ENLARGE_UNDER:
             self._size = min(self._size * 4, WINDOW_MAX)
 

@@ -32,11 +32,11 @@ class ProgressCount:
 
     Parameters
     ----------
-    tell : callable
+    tell : callable, optional
         Called with a `Progress`.
     """
 
-    def __init__(self, tell: Callable[[Progress], None]) -> None:
+    def __init__(self, tell: Callable[[Progress], None] | None = None) -> None:
         self._tell = tell
         self._samples = 0
         self._has_begun = False
@@ -47,8 +47,8 @@ class ProgressCount:
         now = time.time()
         self._start, self._end = sisock_to_unix_time(start, now), sisock_to_unix_time(end, now)
 
-    def add(self, pieces: Sequence[Piece], is_last: bool) -> None:
-        """Count the pieces of one window."""
+    def add(self, pieces: Sequence[Piece], is_last: bool) -> float:
+        """Count the pieces of one window; returns the fraction that has come."""
         times: list[float] = []
         for piece in pieces:
             self._samples += sum(map(len, piece.data.values()))
@@ -62,4 +62,7 @@ class ProgressCount:
         else:
             whole = max(self._end - self._start, 1e-9)
             fraction = (max(times, default=self._start) - self._start) / whole
-        self._tell(Progress(self._samples, min(max(fraction, 0.0), 1.0)))
+        fraction = min(max(fraction, 0.0), 1.0)
+        if self._tell is not None:
+            self._tell(Progress(self._samples, fraction))
+        return fraction

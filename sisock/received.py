@@ -1,9 +1,9 @@
-"""A reply on the consumer's side: pieces decoded and joined into one array a field."""
+"""A reply on the consumer's side: its pieces, decoded, and what they make, a series a field."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,15 +123,13 @@ class Piece:
 
 
 def decode(piece: Any, node: str) -> Piece:
-    """Decode one piece of a reply; one that is decoded already is returned as it is.
+    """Decode one piece of a reply.
 
     Raises
     ------
     NodeContractError
         If it does not have a reply's shape.
     """
-    if isinstance(piece, Piece):
-        return piece
     try:
         data = {name: values.from_wire(encoded) for name, encoded in piece["data"].items()}
         lines = {
@@ -164,74 +162,3 @@ def _until(until: Any) -> float | None:
     if isinstance(until, bool) or not isinstance(until, int | float) or not math.isfinite(until):
         raise ValueError("finalized_until must be a UNIX time or None")
     return float(until)
-
-
-def join(pieces: Iterable[Any], fields: Mapping[str, Field], node: str) -> Data:
-    """Join the pieces of a reply, in the order in which they came.
-
-    Parameters
-    ----------
-    pieces : iterable of Piece or dict
-        Decoded, or as they came from the wire.
-    fields : mapping
-        The fields that were asked for.
-    node : str
-        For messages.
-
-    Raises
-    ------
-    NodeContractError
-        If the lengths of values and times differ.
-    """
-    decoded = [decode(piece, node) for piece in pieces]
-    follows = {name: line for piece in decoded for name, line in piece.follows.items()}
-    lines = {name for piece in decoded for name in piece.lines}
-    joined_lines = {
-        name: _join_line([piece.lines[name] for piece in decoded if name in piece.lines])
-        for name in lines
-    }
-    series = {}
-    for name, field in fields.items():
-        followed = follows.get(name, field.timeline)
-        parts = [
-            (piece.data.get(name, ()), len(piece.lines[followed].t))
-            for piece in decoded
-            if followed in piece.lines
-        ]
-        if not any(len(part) for part, _ in parts):
-            series[name] = Series(field, np.empty(0), np.empty(0))
-            continue
-        line = joined_lines[followed]
-        joined = _join_values(_filled(parts), field.type)
-        if len(joined) != len(line.t):
-            raise NodeContractError(
-                node, name, f"it has {len(joined)} values for {len(line.t)} times"
-            )
-        series[name] = Series(field, line.t, joined, line.finalized_until)
-    return Data(series)
-
-
-def _filled(parts: list[tuple[Any, int]]) -> list[np.ndarray]:
-    """The values of each piece, missing ones where a piece has times but none of this field.
-
-    A field that ends before the others of its timeline is empty in the windows behind its end.
-    """
-    kinds = {part.dtype.kind for part, _ in parts if len(part)}
-    missing: Any = (None, object) if kinds & set("bO") else (np.nan, "<f8")
-    return [part if len(part) else np.full(count, missing[0], missing[1]) for part, count in parts]
-
-
-def _join_line(lines: list[Line]) -> Line:
-    untils = [line.finalized_until for line in lines if line.finalized_until is not None]
-    t = lines[0].t if len(lines) == 1 else np.concatenate([line.t for line in lines])
-    return Line(t, min(untils, default=None))
-
-
-def _join_values(parts: list[np.ndarray], kind: str) -> np.ndarray:
-    if any(part.dtype == object for part in parts):
-        joined = np.concatenate([part.astype(object) for part in parts])
-        # A piece of missing values alone is a list of None, of which nobody can tell the type.
-        if kind == "number" and set(map(type, joined)) <= {int, float, type(None)}:
-            return joined.astype("<f8")
-        return joined
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import suppress
 from typing import Any
@@ -36,6 +37,10 @@ PING_TIMEOUT = 8
 CONNECT_TIMEOUT = 10
 
 
+LOCAL_BYTES = 2 << 20
+"""Bytes that a Unix socket takes before its reader has come: a whole message or two, where the
+kernel's own 208 KiB have each sent in five parts, with the rest moved each time."""
+
 READ_BYTES = 256 << 10
 WRITE_BYTES = 1 << 20
 """Bytes that are read from a socket, or handed to it, at once; Twisted's own are 64 and 128 KiB."""
@@ -53,6 +58,8 @@ def tune(protocol: Any) -> None:
     transport = protocol.transport
     while hasattr(transport, "transport"):  # TLS lies around the socket's own
         transport = transport.transport
+    if transport.socket.family == socket.AF_UNIX:
+        transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BYTES)
     transport.bufferSize = READ_BYTES
     transport.SEND_LIMIT = WRITE_BYTES
 

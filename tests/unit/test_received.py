@@ -5,7 +5,7 @@ import pytest
 
 from sisock.errors import NodeContractError
 from sisock.fields import Field
-from sisock.received import join
+from sisock.joining import join
 
 
 def field(name, kind="number"):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sisock.errors import NodeContractError
 from sisock.fields import Field
+from sisock.joining import join
 from sisock.protocol import Interval
-from sisock.received import join
 from sisock.reply_check import check_reply
 
 
