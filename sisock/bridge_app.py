@@ -12,7 +12,15 @@ from werkzeug.exceptions import HTTPException
 from sisock.bridge_metrics import Metrics
 from sisock.json_rows import dumps
 from sisock.web import WebSettings, is_let_in
-from sisock.web_answer import CORS, Answer, failure, failure_of, notice_headers, refusal
+from sisock.web_answer import (
+    CORS,
+    PREFLIGHT,
+    Answer,
+    failure,
+    failure_of,
+    notice_headers,
+    refusal,
+)
 
 
 def answered(answer: Any, notices: Iterable[str] = ()) -> Response:
@@ -65,7 +73,7 @@ def make_app(add_routes: Callable[[Flask], None], web: WebSettings, metrics: Met
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers.update(CORS)
+        response.headers.update(PREFLIGHT if request.method == "OPTIONS" else CORS)
         metrics.answered(str(request.url_rule or "other"), response.status_code, g.began)
         return response
 

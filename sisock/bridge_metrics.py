@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -30,14 +31,17 @@ class Metrics:
         self._misses = Counter(
             "sisock_cache_misses", "Series asked for in whole", registry=registry
         )
+        # Looked up by their labels they take longer than they count.
+        self._counter_of = lru_cache(lambda path, status: self._requests.labels(path, str(status)))
+        self._histogram_of = lru_cache(self._seconds.labels)
         self._cache_bytes = Gauge("sisock_cache_bytes", "Memory of the cache", registry=registry)
         self._nodes = Gauge("sisock_nodes", "Data nodes in the hub's list", registry=registry)
         self._up = Gauge("sisock_router_up", "Whether the router is joined", registry=registry)
 
     def answered(self, path: str, status: int, began: float) -> None:
         """Count a request that began at this `time.perf_counter`."""
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(time.perf_counter() - began)
+        self._counter_of(path, status).inc()
+        self._histogram_of(path).observe(time.perf_counter() - began)
 
     def found(self, found: Samples) -> None:
         """Count what was found for a request."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 from twisted.internet import endpoints
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 from twisted.web.wsgi import WSGIResource
@@ -116,6 +115,10 @@ class _LimitedRequest(Request):
     _received = 0
     _refused = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.began = time.monotonic()
+
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)
         if length is not None and length > BODY_LIMIT:
@@ -186,21 +189,10 @@ class _Site(Site):
             "path": request.path.decode("utf-8", "replace"),
             "status": request.code,
             "bytes": request.sentLength,
-            "ms": round((time.monotonic() - request.channel.began) * 1e3, 1),
+            "ms": round((time.monotonic() - request.began) * 1e3, 1),
             "from": request.getClientAddress().host,
         }
         self._log.info("{entry}", entry=orjson.dumps(entry).decode())
-
-
-class _Channel(HTTPChannel):
-    """Notes when a request begins."""
-
-    began = 0.0
-
-    def lineReceived(self, line: bytes) -> None:
-        if not self.requests:
-            self.began = time.monotonic()
-        super().lineReceived(line)
 
 
 def _terminated(application: Any) -> Any:
@@ -244,7 +236,6 @@ async def serve(
     pool.start()
     resources = {key: DirectResource(each, reactor, pool) for key, each in direct.items()}
     site = _Site(WSGIResource(reactor, pool, _terminated(application)), resources)
-    site.protocol = _Channel
     endpoint = endpoints.TCP4ServerEndpoint(
         reactor, settings.port, backlog=BACKLOG, interface=settings.bind
     )

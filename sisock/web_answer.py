@@ -14,13 +14,15 @@ _NOTICE_LENGTH = 1000
 
 NOTICE = "X-Sisock-Notice"
 
-CORS = {
-    "Access-Control-Allow-Origin": "*",
+CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": NOTICE}
+
+PREFLIGHT = {
+    **CORS,
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Accept, Authorization, Content-Type",
-    "Access-Control-Expose-Headers": NOTICE,
     "Access-Control-Max-Age": "86400",
 }
+"""What a browser asks before it asks."""
 
 log = make_logger()
 
