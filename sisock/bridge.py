@@ -60,7 +60,7 @@ class Bridge:
         self.cache = SampleCache(cache_bytes)
         self.node_list = NodeList(self.cache)
         self._most_samples = most_samples
-        self._listing = SingleFlight()
+        self._flights = SingleFlight()
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
 
@@ -115,7 +115,7 @@ class Bridge:
         RouterUnreachable, HubMissing
             If it cannot be asked.
         """
-        await self._listing.join("nodes", self._list_nodes)
+        await self._flights.join("nodes", self._list_nodes)
 
     async def _list_nodes(self) -> None:
         session = self.session()
@@ -234,7 +234,7 @@ class Bridge:
 
     async def _fields_of(self, known: KnownNode) -> dict[str, Field]:
         if known.fields is None:
-            await known.flights.join("fields", lambda: self._look_up_fields(known))
+            await self._flights.join(known.key, lambda: self._look_up_fields(known))
         assert known.fields is not None
         return known.fields
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sisock.events import Node
 from sisock.fields import Field
+from sisock.received import Series
 from sisock.sample_cache import SampleCache
-from sisock.single_flight import SingleFlight
 
 EVENTS_KEPT = 1000
 """Comings and goings of nodes that annotations can show."""
@@ -35,8 +35,7 @@ class KnownNode:
     """A node in the hub's list.
 
     A node that went and came is another one, by `incarnation`: nothing kept of it holds any more.
-    For each field `final_until` is the latest UNIX time before which samples were called final;
-    `flights` are the questions to it that are under way.
+    For each field `final_until` is the latest UNIX time before which samples were called final.
     """
 
     node: Node
@@ -44,7 +43,11 @@ class KnownNode:
     fields: dict[str, Field] | None = None
     looked_up: float = -math.inf
     final_until: dict[str, float] = field(default_factory=dict)
-    flights: SingleFlight = field(default_factory=SingleFlight)
+
+    def is_final(self, series: Series) -> bool:
+        """Whether all samples of a series were called final."""
+        until = self.final_until.get(series.field.name, -math.inf)
+        return not len(series) or float(series.t[-1]) < until
 
     @property
     def key(self) -> tuple[str, int]:
@@ -59,10 +62,16 @@ class NodeList:
     ----------
     cache : SampleCache
         From which the samples of a node that goes are dropped; keys begin with its name.
+
+    Attributes
+    ----------
+    version : int
+        Another one after each change.
     """
 
     def __init__(self, cache: SampleCache) -> None:
         self.known: dict[str, KnownNode] = {}
+        self.version = 0
         self.changes: deque[NodeChange] = deque(maxlen=EVENTS_KEPT)
         # Of the last list or event, for annotations; None before the first.
         self._present: set[str] | None = None
@@ -71,6 +80,7 @@ class NodeList:
 
     def clear(self) -> None:
         """Forget the nodes and what was kept of them, but not what annotations show."""
+        self.version += 1
         self.known.clear()
         self._cache.clear()
 
@@ -83,7 +93,7 @@ class NodeList:
     def add(self, node: Node) -> None:
         """Take a node that came, also if one of its name is known: it came anew."""
         self._forget(node.name)
-        self.known[node.name] = KnownNode(node, next(self._incarnations))
+        self._know(node)
         self._record(node.name, True)
 
     def remove(self, name: str) -> None:
@@ -100,11 +110,16 @@ class NodeList:
         for name in self.known.keys() - nodes.keys():
             self._forget(name)
         for name in nodes.keys() - self.known.keys():
-            self.known[name] = KnownNode(nodes[name], next(self._incarnations))
+            self._know(nodes[name])
         for name in sorted(self._present ^ nodes.keys()):
             self._record(name, name in nodes)
 
+    def _know(self, node: Node) -> None:
+        self.version += 1
+        self.known[node.name] = KnownNode(node, next(self._incarnations))
+
     def _forget(self, name: str) -> None:
+        self.version += 1
         if self.known.pop(name, None) is not None:
             self._cache.drop_all(lambda key: key[0] == name)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -12,12 +13,10 @@ from sisock.bridge import Bridge
 from sisock.bridge_find import Pair, find
 from sisock.bridge_metrics import Metrics
 from sisock.bridge_query import Samples
+from sisock.bridge_recent import Found, RecentAnswers
 from sisock.fields import Field
 from sisock.grafana import Query, Target
-from sisock.web_answer import Answer, notice_headers
-
-MANY_SAMPLES = 50_000
-"""An answer with more is written in a thread: fewer take less time than the network."""
+from sisock.web_answer import Answer
 
 
 class Panels:
@@ -34,6 +33,7 @@ class Panels:
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
         self._metrics = metrics
+        self._recent = RecentAnswers(bridge.cache.limit)
 
     async def query(self, body: bytes) -> Answer:
         """Answer with series, tables, and simPod's annotations.
@@ -42,23 +42,36 @@ class Panels:
         ------
         SisockError
         """
-        query = grafana.parse_query(grafana.parse_body(body))
+        parsed = grafana.parse_body(body)
+        if parsed.get("maxDataPoints") is None:
+            # Who asks for all samples gets them as they are now.
+            return (await self._query(parsed)).answer()
+        question = self._bridge.node_list.version, grafana.key_of(parsed)
+        return await self._recent.answer(question, lambda: self._query(parsed))
+
+    async def _query(self, body: Mapping[str, Any]) -> Found:
+        query = grafana.parse_query(body)
         data = [target for target in query.targets if not is_annotation_query(target.text)]
         pairs, found = await self._find(query, data)
-        answers: list[Iterable[Mapping[str, Any]]] = []
+        answers: list[Callable[[], Iterable[Mapping[str, Any]]]] = []
         notices = [notice for each in found.values() for notice in each.notices]
+        may_change = any(each.may_change for each in found.values())
         count = 0
         for target in query.targets:
             if is_annotation_query(target.text):
                 events, more = await find_annotations(self._bridge, target.text, query.interval)
-                notices += more
-                answers.append([grafana_answers.annotation_table(events, target.ref_id)])
+                notices, may_change = notices + more, True
+                table = grafana_answers.annotation_table(events, target.ref_id)
+                answers.append(partial(iter, [table]))
             else:
                 samples, mine = found[target.table], pairs[target.text]
                 count += sum(len(series) for _, series in samples.pick(mine))
-                answers.append(_answers_of(target, mine, samples))
-        parts = grafana_answers.body_of(chain.from_iterable(answers))
-        return _answer(parts, count, notices)
+                answers.append(partial(_answers_of, target, mine, samples))
+
+        def write() -> Iterator[bytes]:
+            return grafana_answers.body_of(chain.from_iterable(each() for each in answers))
+
+        return Found(write, count, tuple(dict.fromkeys(notices)), may_change)
 
     async def series(self, arguments: Mapping[str, Sequence[str]]) -> Answer:
         """Answer Infinity: long rows in time order.
@@ -67,12 +80,20 @@ class Panels:
         ------
         SisockError
         """
+        if not arguments.get("maxDataPoints"):
+            return (await self._series(arguments)).answer()
+        given = frozenset((name, tuple(values)) for name, values in arguments.items())
+        question = self._bridge.node_list.version, given
+        return await self._recent.answer(question, lambda: self._series(arguments))
+
+    async def _series(self, arguments: Mapping[str, Sequence[str]]) -> Found:
         query = grafana.parse_arguments(arguments)
         pairs, every = await self._find(query, query.targets)
         chosen = dict.fromkeys(pair for each in pairs.values() for pair in each)
         found = every[False].pick(chosen)
-        count = sum(len(series) for _, series in found)
-        return _answer(grafana_answers.long_rows(found), count, every[False].notices)
+        count, notices = sum(len(series) for _, series in found), tuple(every[False].notices)
+        write = partial(grafana_answers.long_rows, found)
+        return Found(write, count, notices, every[False].may_change)
 
     async def _find(
         self, query: Query, targets: list[Target]
@@ -98,11 +119,6 @@ class Panels:
             self._metrics.found(each)
             found[is_table] = each
         return pairs, found
-
-
-def _answer(parts: Iterator[bytes], count: int, notices: Iterable[str]) -> Answer:
-    headers = notice_headers(dict.fromkeys(notices))
-    return Answer(parts, headers=headers, is_long=count > MANY_SAMPLES)
 
 
 def _answers_of(target: Target, pairs: list[Pair], found: Samples) -> Iterator[dict[str, Any]]:

@@ -61,6 +61,7 @@ class Samples:
         self.notices: list[str] = []
         self.cache_hits = 0
         self.cache_misses = 0
+        self.may_change = False
         self._most = most
         self._received = 0
 

@@ -51,9 +51,12 @@ async def samples_of_node(
     if points is not None and points <= MOST_POINTS and "max_points" in known.node.features:
         tiles = TileQuery(known, fields, request.interval, points, cache)
         _count(tiles, found)
-        return await tiles.run(session, timeout, found)
+        pictures = await tiles.run(session, timeout, found)
+        found.may_change |= not all(map(known.is_final, pictures.values()))
+        return pictures
     query = NodeQuery(known, fields, request, cache)
     _count(query, found)
+    found.may_change = True
     try:
         series = await query.run(session, timeout, found)
     except ReplyTooLarge:

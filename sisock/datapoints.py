@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ import numpy as np
 
 from sisock import json_rows
 from sisock.received import Series
-from sisock.tiles import Span, memory_of
+from sisock.tiles import memory_of
 
 _TEXT_BYTES = 26
 """What a sample takes as JSON, about."""
@@ -19,21 +18,7 @@ _TEXT_BYTES = 26
 
 @dataclass(frozen=True, eq=False)
 class Picture(Series):
-    """The samples of one field that a panel shows, kept for whoever asks for the same.
-
-    Attributes
-    ----------
-    view : (float, float)
-        The interval, UNIX seconds.
-    points : int
-        Samples at most.
-    fresh_until : float
-        Monotonic time until which it is still right.
-    """
-
-    view: Span = (-math.inf, -math.inf)
-    points: int = 0
-    fresh_until: float = -math.inf
+    """The samples of one field that a panel shows, kept for whoever asks for the same."""
 
     @cached_property
     def text(self) -> bytes:

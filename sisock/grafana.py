@@ -10,7 +10,7 @@ import datetime
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +34,9 @@ _EARLIEST = 1e-3
 
 _LATEST = 1e11
 """Seconds; larger numbers are times in milliseconds, or no times."""
+
+_COUNTED = {"requestId", "startTime", "endTime", "panelId", "dashboardId", "panelPluginId"}
+"""What tells a request of Grafana from others that ask the same."""
 
 _INTERVAL = re.compile(r"[<>~]?\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|M|y)")
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -102,6 +105,15 @@ def parse_body(body: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise InvalidArgument("the body must be a JSON object")
     return parsed
+
+
+def key_of(body: Mapping[str, Any]) -> Hashable:
+    """What a body asks for: the same for two requests that only count themselves differently."""
+    try:
+        return orjson.dumps({name: value for name, value in body.items() if name not in _COUNTED})
+    except orjson.JSONEncodeError:
+        # Nested deeper than orjson writes: equal to none.
+        return object()
 
 
 def parse_query(body: Mapping[str, Any], now: float | None = None) -> Query:

@@ -54,7 +54,7 @@ class SampleCache:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self.nbytes = 0
 
@@ -72,11 +72,11 @@ class SampleCache:
         """Keep something in place of what was there, and drop the oldest beyond the limit."""
         self.drop(key)
         size = kept.nbytes
-        if size > self._limit:
+        if size > self.limit:
             return
         self._kept[key] = kept, size
         self.nbytes += size
-        while self.nbytes > self._limit:
+        while self.nbytes > self.limit:
             _, (_, oldest) = self._kept.popitem(last=False)
             self.nbytes -= oldest
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,10 +35,6 @@ FEWEST_BUCKETS = 16
 LEAST_SHARE = 1 / 16
 """Part of a view that a tile with gaps between its samples must fill, or there would be many."""
 
-FRESH_FOR = 1.0
-"""Seconds for which a picture that may still change is given again to whoever asks for the same:
-however many look at a dashboard, its nodes are asked once a second."""
-
 RAW = -math.inf
 """Level of the tiles that hold all samples."""
 
@@ -57,7 +52,7 @@ class _Hole:
 class _Plan:
     """Of one field what there is and what is asked for, in time order each.
 
-    Or the picture itself, if this view has been asked for before and is still right.
+    Or the picture itself, if this view has been asked for before and is final.
     """
 
     parts: list[Tile] = field(default_factory=list)
@@ -114,18 +109,10 @@ class TileQuery:
     def _view_key(self, name: str) -> tuple:
         return *self._known.key, "view", name, self._view, self._points
 
-    def _latest_key(self, name: str) -> tuple:
-        return *self._known.key, "latest", name
-
-    def _is_right(self, picture: Picture, field: Field) -> bool:
-        is_same = (picture.view, picture.points) == (self._view, self._points)
-        return is_same and picture.field == field and time.monotonic() < picture.fresh_until
-
     def _plan(self, name: str) -> _Plan:
-        for key in (self._view_key(name), self._latest_key(name)):
-            picture = self._cache.get(key)
-            if picture is not None and self._is_right(picture, self._fields[name]):
-                return _Plan(picture=picture)
+        picture = self._cache.get(self._view_key(name))
+        if picture is not None and picture.field == self._fields[name]:
+            return _Plan(picture=picture)
         parts, spans = take(self._row(name, self._level).tiles, self._view)
         raw = self._row(name, RAW).tiles
         holes: list[_Hole] = []
@@ -145,20 +132,13 @@ class TileQuery:
         return None if seconds / interval <= RAW_FACTOR * points else points
 
     async def run(self, session: Session, timeout: float, found: Samples) -> dict[str, Picture]:
-        """Ask for what no tile has, all at the same time; what others are asking for, with them.
+        """Ask for what no tile has, all at the same time.
 
         Returns
         -------
         dict
             Series of all the fields, thinned; without samples where there are none.
         """
-        pictures = {name: plan.picture for name, plan in self._plans.items() if plan.picture}
-        if len(pictures) == len(self._fields):
-            return pictures
-        same = (tuple(self._fields), self._view, self._points)
-        return await self._known.flights.join(same, lambda: self._draw(session, timeout, found))
-
-    async def _draw(self, session: Session, timeout: float, found: Samples) -> dict[str, Picture]:
         fresh = await self._ask(session, timeout, found)
         if self._is_word_broken(fresh):
             self.drop()
@@ -237,17 +217,9 @@ class TileQuery:
         t = np.concatenate([t for _, t, _ in pieces]) if pieces else np.empty(0)
         values = concatenate([values for _, _, values in pieces])
         kept = overview_indices(values, self._points)
-        is_final = self._known.final_until.get(name, -math.inf) >= self._view[1]
-        picture = Picture(
-            self._fields[name],
-            t[kept],
-            values[kept],
-            view=self._view,
-            points=self._points,
-            fresh_until=math.inf if is_final else time.monotonic() + FRESH_FOR,
-        )
-        key = self._view_key(name) if is_final else self._latest_key(name)
-        self._cache.put(key, picture)
+        picture = Picture(self._fields[name], t[kept], values[kept])
+        if self._known.final_until.get(name, -math.inf) >= self._view[1]:
+            self._cache.put(self._view_key(name), picture)
         return picture
 
 

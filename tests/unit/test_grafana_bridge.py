@@ -120,13 +120,6 @@ def test_a_field_without_samples_does_not_disable_the_cache_of_its_call(make_bri
     assert node.asked == [(100, 130), (120, 130)]
 
 
-@pytest.fixture
-def none_stay_fresh(monkeypatch):
-    """Pictures that may change are asked for anew each time."""
-    monkeypatch.setattr("sisock.tile_query.FRESH_FOR", 0.0)
-
-
-@pytest.mark.usefixtures("none_stay_fresh")
 @pytest.mark.parametrize("points", [None, 100])
 def test_a_node_that_takes_back_what_was_final_is_asked_for_everything(make_bridge, points):
     times = {"a": [100.0, 110.0, 120.0]}
@@ -138,7 +131,6 @@ def test_a_node_that_takes_back_what_was_final_is_asked_for_everything(make_brid
     assert node.asked[-2:] == [(120, 130), (100, 130)]
 
 
-@pytest.mark.usefixtures("none_stay_fresh")
 @pytest.mark.parametrize("points", [None, 100])
 def test_that_there_is_nothing_is_kept_once_it_is_known_to_be_final(make_bridge, points):
     node = Node({"x": "a"}, {"a": [150.0, 160.0, 190.0]}, until=190.0)
