@@ -27,6 +27,7 @@ RAW = panel(ALL, START, END)
 THINNED = panel(ALL, START, END, POINTS)
 SINGLE = [panel([target], START, END, POINTS) for target in ALL]
 CACHES = {"the cache has it": {}, "no cache": NO_CACHE}
+CACHES_OF_VICTORIA: tuple[dict[str, int], ...] = ({}, {"nocache": 1})
 
 
 @contextmanager
@@ -100,15 +101,20 @@ def raw(ports: dict[str, int], other: int) -> Iterator[Figure]:
 
 def thinned(ports: dict[str, int], other: int) -> Iterator[Figure]:
     """Row c: a thousand points of each field."""
-    for (cache, port), more in zip(ports.items(), ({}, {"nocache": 1}), strict=True):
+    for (cache, port), more in zip(ports.items(), CACHES_OF_VICTORIA, strict=True):
         bridge, victoria = Connection(port), Connection(other)
         path = last_path('{node="day"}', START, END, POINTS, **more)
         kept = "min and max kept" if extremes_kept(bridge) else "min and max lost"
         took, others = alternate(
             partial(bridge.ask, "/query", THINNED), partial(victoria.ask, path), 5 * ROUNDS
         )
-        how = "query_range, last value" + (", nocache=1" if more else "")
-        yield versus("c", f"the same at 1,000 points, {cache}, {kept}", took, others, how)
+        what = f"the same at 1,000 points, {cache}, {kept}"
+        yield versus("c", what, took, others, how_asked(more))
+
+
+def how_asked(more: dict[str, int]) -> str:
+    """What the other side is asked for."""
+    return "query_range, last value" + (", nocache=1" if more else "")
 
 
 def extremes_kept(bridge: Connection) -> bool:
@@ -123,16 +129,16 @@ def extremes_kept(bridge: Connection) -> bool:
 
 def dashboards(ports: dict[str, int], other: int) -> Iterator[Figure]:
     """Row e: ten panels at once, by one dashboard and by many."""
-    paths = [last_path(name, START, END, POINTS) for name in Day.columns]
     for count in (1, 32):
         with ThreadPoolExecutor(count * DAY_FIELDS) as pool:
-            for cache, port in ports.items():
+            for (cache, port), more in zip(ports.items(), CACHES_OF_VICTORIA, strict=True):
+                paths = [last_path(name, START, END, POINTS, **more) for name in Day.columns]
                 ours = at_once(pool, port, [("/query", body) for body in SINGLE], count)
                 others = at_once(pool, other, [(path,) for path in paths], count)
                 rounds = DASHBOARD_ROUNDS * (5 if count == 1 else 1)
                 took = alternate(ours, others, rounds)
                 what = f"{count} dashboard{'s' * (count > 1)} of ten panels at once, {cache}"
-                yield versus("e", what, *took, "query_range, last value")
+                yield versus("e", what, *took, how_asked(more))
 
 
 def at_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,9 @@ def parse_node(entry: Mapping[str, Any]) -> Node:
 
 def live_samples(reply: Any, node: str) -> list[LiveSample]:
     """Cut a live message, which has a reply's shape, into samples in time order."""
+    single = _single_sample(reply)
+    if single is not None:
+        return [single]
     piece = decode(reply, node)
     samples = []
     for name, line in piece.lines.items():
@@ -52,3 +56,30 @@ def live_samples(reply: Any, node: str) -> list[LiveSample]:
             row = {field: to_list(column[i : i + 1].tolist())[0] for field, column in own.items()}
             samples.append(LiveSample(t, name, row))
     return sorted(samples, key=lambda sample: sample.t)
+
+
+_PLAIN = {float, bool, str, type(None)}
+
+
+def _single_sample(reply: Any) -> LiveSample | None:
+    """The one sample of a message as nodes publish them, without an array for each value."""
+    try:
+        ((name, line),) = reply["timeline"].items()
+        t = _only(line["t"])
+        values = {field: _only(column) for field, column in reply["data"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    if (
+        type(t) is not float
+        or not math.isfinite(t)
+        or not _PLAIN.issuperset(map(type, values.values()))
+    ):
+        return None
+    return LiveSample(t, name, dict(zip(values, to_list(list(values.values())), strict=True)))
+
+
+def _only(column: Any) -> Any:
+    if not isinstance(column, list | tuple):
+        raise TypeError
+    (value,) = column
+    return value
