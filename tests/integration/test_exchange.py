@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 import numpy as np
 import pytest
 
@@ -70,14 +68,6 @@ def start_hub(request, start, lone):
         return hub
 
     return start_one
-
-
-@pytest.fixture
-def bare(router, start):
-    """A bare node, known to our hub, of a name that no other test has."""
-    name = f"bare_{uuid.uuid4().hex}"
-    start_bare(start, router, "bare_node", f"--name={name}").wait_for("added True")
-    return name
 
 
 def test_our_hub_lists_a_bare_node_for_our_client(client, bare):

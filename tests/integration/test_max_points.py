@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-
 import numpy as np
 import pytest
 
 from sisock.protocol import ERROR_INVALID_ARGUMENT, USER_CONSUMER
 from sisock.values import from_wire
-from tests.integration.peers import Member, ask, data, results, serving, start_bare
+from tests.integration.peers import Member, ask, data, results, serving
 from tests.nodes import ROWS, START, Big
 
 BIG, MIXED, ODD = "points_big", "points_mixed", "points_odd"
@@ -35,13 +33,6 @@ def served(router, tmp_path_factory):
 def consumer(router):
     with Member(router, USER_CONSUMER) as member:
         yield member
-
-
-@pytest.fixture
-def bare(router, start):
-    name = f"points_{uuid.uuid4().hex}"
-    start_bare(start, router, "bare_node", f"--name={name}").wait_for("added True")
-    return name
 
 
 def get_data(consumer, node, *args, **kwargs):
