@@ -1,0 +1,129 @@
+"""Requests that are answered in the reactor: short answers, long ones, and clients that leave."""
+
+from twisted.internet import address, defer, error, task
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.web.server import Site
+
+from sisock.web_answer import Answer
+from sisock.web_direct import DirectResource
+
+REQUEST = b"POST /query HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class AtOnce:
+    """A reactor and a thread pool that do everything at once."""
+
+    def callFromThread(self, function, *args):
+        function(*args)
+
+    def callInThreadWithCallback(self, on_result, function, *args):
+        try:
+            result = True, function(*args)
+        except Exception:
+            result = False, Failure()
+        on_result(*result)
+
+
+class Visit:
+    """One connection to a server whose /query is answered by a handler."""
+
+    def __init__(self, handler):
+        at_once = AtOnce()
+        site = Site(DirectResource(handler, at_once, at_once))
+        site.reactor = task.Clock()
+        client = address.IPv4Address("TCP", "127.0.0.1", 1)
+        self._channel = site.buildProtocol(client)
+        self._transport = StringTransport(peerAddress=client)
+        self._transport.abortConnection = self._abort
+        self.was_aborted = False
+        self._channel.makeConnection(self._transport)
+        self._channel.dataReceived(REQUEST)
+
+    def _abort(self):
+        self.was_aborted = True
+        self.leave()
+
+    def leave(self):
+        """Close the connection."""
+        self._channel.connectionLost(Failure(error.ConnectionDone()))
+
+    @property
+    def head(self):
+        return self._transport.value().partition(b"\r\n\r\n")[0].lower().splitlines()
+
+    @property
+    def body(self):
+        return self._transport.value().partition(b"\r\n\r\n")[2]
+
+
+def answering(answer):
+    async def handle(request):
+        return answer
+
+    return handle
+
+
+def test_a_short_answer_says_how_long_it_is():
+    visit = Visit(answering(Answer([b"[1,", b"2]"], 502, {"X-A": "b"})))
+    assert visit.head[0] == b"http/1.1 502 bad gateway"
+    assert {b"content-length: 5", b"content-type: application/json", b"x-a: b"} < set(visit.head)
+    assert visit.body == b"[1,2]"
+
+
+def test_a_long_answer_goes_out_part_by_part():
+    visit = Visit(answering(Answer(iter([b"[1,", b"2]"]), is_long=True)))
+    assert b"transfer-encoding: chunked" in visit.head
+    assert visit.body == b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n"
+
+
+def test_who_leaves_ends_what_was_done_for_him():
+    waiting = defer.Deferred()
+    ended = []
+
+    async def handle(request):
+        try:
+            await waiting
+        except defer.CancelledError:
+            ended.append(True)
+            raise
+
+    visit = Visit(handle)
+    visit.leave()
+    assert ended == [True]
+    assert not visit.was_aborted
+
+
+def test_no_more_parts_are_made_for_who_has_left():
+    made = []
+
+    def parts():
+        for number in range(10):
+            made.append(number)
+            if number == 3:
+                waiting.callback(None)
+            yield b"x"
+
+    waiting = defer.Deferred()
+    visits = []
+    waiting.addCallback(lambda _: visits[0].leave())
+    begin = defer.Deferred()
+
+    async def handle(request):
+        await begin
+        return Answer(parts(), is_long=True)
+
+    visits.append(Visit(handle))
+    begin.callback(None)
+    assert made == [0, 1, 2, 3]
+
+
+def test_a_part_that_fails_cuts_the_answer_off():
+    def parts():
+        yield b"[1,"
+        raise MemoryError("too much")
+
+    visit = Visit(answering(Answer(parts(), is_long=True)))
+    assert visit.was_aborted
+    # Not the end of a chunked body.
+    assert not visit.body.endswith(b"0\r\n\r\n")
