@@ -45,7 +45,7 @@ class Figure:
     def cells(self) -> list[str]:
         """The row's texts."""
         sign, limit, unit = self.target.split() if self.target else ("", "", "x")
-        ratio = f"{self.value:.3g}" if unit == "x" else ""
+        ratio = f"{self.value:.3g}" if unit == "x" and self.other else ""
         reached = ""
         if sign:
             reached = "yes" if _HOLDS[sign](self.value, float(limit)) else "**no**"
