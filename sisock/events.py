@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sisock.received import decode
-from sisock.values import to_list
+from sisock.values import as_text, to_list
 
 
 @dataclass(frozen=True)
@@ -82,4 +82,4 @@ def _only(column: Any) -> Any:
     if not isinstance(column, list | tuple):
         raise TypeError
     (value,) = column
-    return value
+    return as_text(value) if isinstance(value, str) else value

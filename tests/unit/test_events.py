@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sisock.errors import NodeContractError
 from sisock.events import LiveSample, live_samples
+from sisock.values import as_text
 
 ONE = st.one_of(st.floats(), st.integers(-(2**62), 2**62), st.booleans(), st.text(), st.none())
 
@@ -21,8 +22,9 @@ def test_one_sample_is_what_the_same_is_among_others(values, t):
     assert alone == both
     assert alone[0].t == t
     for name, value in values.items():
-        is_missing = isinstance(value, float) and not math.isfinite(value)
-        assert alone[0].values[name] == (None if is_missing else value)
+        if isinstance(value, float) and not math.isfinite(value):
+            value = None
+        assert alone[0].values[name] == (as_text(value) if isinstance(value, str) else value)
 
 
 def test_several_samples_come_in_the_order_of_time():
