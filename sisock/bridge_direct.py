@@ -42,8 +42,6 @@ def direct_routes(
             if is_let_in(web, request.getHeader("authorization")):
                 try:
                     given = await answer(request)
-                    if not given.is_long:
-                        given = replace(given, parts=[b"".join(given.parts)])
                 except defer.CancelledError:
                     raise
                 except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sisock.sample_cache import SampleCache
@@ -43,9 +43,11 @@ class Found:
     may_change: bool
 
     def answer(self) -> Answer:
-        """Make the answer."""
-        is_long = self.count > MANY_SAMPLES
-        return Answer(self.write(), headers=notice_headers(self.notices), is_long=is_long)
+        """Make the answer; one that is not long is written at once."""
+        headers = notice_headers(self.notices)
+        if self.count > MANY_SAMPLES:
+            return Answer(self.write(), headers=headers, is_long=True)
+        return Answer([b"".join(self.write())], headers=headers)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,6 @@ class RecentAnswers:
         # What a notice tells of may be over at once.
         if answer.is_long or found.may_change or found.notices:
             return answer
-        body = b"".join(answer.parts)
-        answer = replace(answer, parts=[body])
-        self._recent.put(question, _Recent(answer, len(body), time.monotonic() + FRESH_FOR))
+        size = sum(map(len, answer.parts))
+        self._recent.put(question, _Recent(answer, size, time.monotonic() + FRESH_FOR))
         return answer

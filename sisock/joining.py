@@ -166,7 +166,8 @@ def _joined(arrays: list[np.ndarray]) -> np.ndarray:
 
 def _typed(values: np.ndarray, kind: str) -> np.ndarray:
     """Numbers as numbers: a piece of missing values alone is a list of None, of no type."""
-    only_numbers = (int, float, type(None))
-    if values.dtype == object and kind == "number" and set(map(type, values)) <= set(only_numbers):
+    if values.dtype != object or kind != "number":
+        return values
+    if set(map(type, values)) <= {int, float, type(None)}:
         return values.astype("<f8")
     return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError
 from sisock.json_rows import dumps
@@ -63,7 +63,7 @@ def failure(status: int, message: str, kind: str) -> Answer:
 def refusal() -> Answer:
     """Ask who did not sign in to do so."""
     refused = failure(401, "sign in with the bridge's token or password", "unauthorized")
-    return Answer(refused.parts, 401, {"WWW-Authenticate": 'Basic realm="sisock"'})
+    return replace(refused, headers={"WWW-Authenticate": 'Basic realm="sisock"'})
 
 
 def failure_of(error: Exception, path: str) -> Answer:
