@@ -204,8 +204,10 @@ def test_a_field_that_is_asked_for_is_parsed_before_the_others(folder):
     wait_until(lambda: job.waiting, 10, "the request to wait")
     may_go_on.set()
     asking.join(20)
-    assert passed.count("c") == 1000
-    assert passed.count("a") < 10 and "b" not in passed
+    # Afterwards the others go on at once, maybe before this thread has come here.
+    by_then = passed[: len(passed) - passed[::-1].index("c")]
+    assert by_then.count("c") == 1000
+    assert by_then.count("a") < 10 and "b" not in by_then
 
 
 @pytest.mark.parametrize(
