@@ -19,15 +19,21 @@ from tests.conftest import TOP, wait_for_nodes
 from tests.nodes import ROWS, START
 
 ALL = ["--from", START, "--to", START + ROWS / 1000]
+# Less than the samples' spacing, so all come; but the node reads anew for each of the windows.
+EACH_WINDOW_READ = ["--min-stride", "0.0005"]
 SLOW_NODE = f"""
-import sys, time
+import os, sys, time
 sys.path.insert(0, {str(TOP)!r})
 import sisock
-from tests.nodes import Big
+from tests.nodes import START, Big
 
 class SlowDisk(Big):
+    pyramid = False
+
     def read(self, field, start, end):
         time.sleep(0.6)
+        while start > START + 1000 and os.path.exists(os.environ["STUCK"]):
+            time.sleep(0.05)
         return super().read(field, start, end)
 
 sisock.run(SlowDisk)
@@ -36,10 +42,13 @@ sisock.run(SlowDisk)
 
 @pytest.fixture
 def slow_disk(router, client, start, tmp_path):
-    """Two million samples, of which each window takes its time."""
+    """Two million samples, 32 MB a field: windows of 1, 4 and twice 16 MiB, each 0.6 s or more.
+
+    The last does not come as long as there is a file ``stuck``.
+    """
     program = tmp_path / "slow_disk.py"
     program.write_text(SLOW_NODE)
-    start(router, program, "--name", "cli_slow_disk")
+    start(router, program, "--name", "cli_slow_disk", STUCK=str(tmp_path / "stuck"))
     wait_for_nodes(client, "cli_slow_disk")
     return "cli_slow_disk"
 
@@ -101,7 +110,7 @@ class Terminal:
 
 def test_a_long_get_tells_its_progress_on_one_line_and_removes_it(router, slow_disk, tmp_path):
     output = tmp_path / "out.json"
-    words = ["get", slow_disk, "f8", "i4", *ALL, "--json", "-o", output]
+    words = ["get", slow_disk, "f8", "i4", *ALL, *EACH_WINDOW_READ, "--json", "-o", output]
     terminal = Terminal(router, *words)
     status = terminal.end()
     assert status == 0, terminal.text
@@ -114,8 +123,9 @@ def test_a_long_get_tells_its_progress_on_one_line_and_removes_it(router, slow_d
 
 
 def test_an_interrupted_get_ends_its_line(router, slow_disk, tmp_path):
-    output = tmp_path / "out.json"
-    terminal = Terminal(router, "get", slow_disk, "f8", *ALL, "-o", output)
+    output, stuck = tmp_path / "out.json", tmp_path / "stuck"
+    stuck.touch()
+    terminal = Terminal(router, "get", slow_disk, "f8", *ALL, *EACH_WINDOW_READ, "-o", output)
     terminal.read_until("samples/s")
     os.write(terminal.master, b"\x03")
     assert terminal.end() == 130
@@ -123,11 +133,12 @@ def test_an_interrupted_get_ends_its_line(router, slow_disk, tmp_path):
     assert "samples/s" in told
     assert rest == ""
     assert not output.exists()
+    stuck.unlink()
 
 
 def test_a_failure_stands_on_a_line_of_its_own(router, slow_disk, tmp_path):
     folder = tmp_path / "none" / "x"
-    terminal = Terminal(router, "get", slow_disk, "f8", *ALL, "-o", folder)
+    terminal = Terminal(router, "get", slow_disk, "f8", *ALL, *EACH_WINDOW_READ, "-o", folder)
     assert terminal.end() == 1
     assert "samples/s" in terminal.text
     assert terminal.screen() == [f"sisock: {folder}: No such file or directory", ""]
@@ -140,9 +151,9 @@ def test_no_progress_is_told_of_a_short_get(router, slow_disk, tmp_path):
 
 
 def test_no_progress_is_told_where_errors_go_to_a_file(router, slow_disk, tmp_path):
-    words = ["get", slow_disk, "f8", *map(str, ALL), "-o", str(tmp_path / "x"), "--json"]
+    words = ["get", slow_disk, "f8", *ALL, *EACH_WINDOW_READ, "-o", tmp_path / "x", "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "sisock.cli", *words],
+        [sys.executable, "-m", "sisock.cli", *map(str, words)],
         env=router.environ(),
         capture_output=True,
         timeout=60,
