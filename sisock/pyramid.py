@@ -86,6 +86,8 @@ def entries_of_samples(t: np.ndarray, values: np.ndarray, first: int, size: int)
 
 def entries_of_entries(entries: np.ndarray, size: int) -> np.ndarray:
     """Combine each `size` consecutive entries to one, shape (m * size,) to shape (m,)."""
+    if size == 1:
+        return entries
     combined = np.empty(len(entries) // size, dtype=entries.dtype)
     for which, extreme in EXTREMES.items():
         rows = entries[which].reshape(-1, size)
@@ -183,11 +185,14 @@ class Pyramid:
             return self.t[start:stop], self.values[start:stop]
         ends = np.array([start, stop - 1])
         gaps = self._longest_gaps(start, stop, max_points // GAP_SHARE)
-        entries = self._bucket_entries(*self.buckets(start, stop, max_points))
         missing = np.full(len(gaps), np.nan).astype(self.values.dtype)
-        index = [ends, gaps["start"], entries["index_min"], entries["index_max"]]
-        t = [self.t[ends], gaps["t"], entries["t_min"], entries["t_max"]]
-        values = [self.values[ends], missing, entries["min"], entries["max"]]
+        index, t = [ends, gaps["start"]], [self.t[ends], gaps["t"]]
+        values = [self.values[ends], missing]
+        for entries in self._bucket_entries(*self.buckets(start, stop, max_points)):
+            for which in EXTREMES:
+                index.append(entries[f"index_{which}"])
+                t.append(entries[f"t_{which}"])
+                values.append(entries[which])
         unique, which = np.unique(np.concatenate(index), return_index=True)
         which = which[unique >= 0]
         return np.concatenate(t)[which], np.concatenate(values)[which]
@@ -215,12 +220,12 @@ class Pyramid:
         inner = np.arange((start >> bits) + 1, ((stop - 1) >> bits) + 1) << bits
         return np.concatenate([[start], inner, [stop]]), bits
 
-    def _bucket_entries(self, bounds: np.ndarray, bits: int) -> np.ndarray:
-        """Entries of the buckets, exact for the incomplete ones at the edges too."""
+    def _bucket_entries(self, bounds: np.ndarray, bits: int) -> list[np.ndarray]:
+        """Entries of the buckets, exact for the incomplete ones at the edges too, in order."""
         start, low, high, stop = (int(bounds[i]) for i in (0, 1, -2, -1))
         level = max(k for k in (0, *levels_of(len(self.t))) if k <= bits)
-        edges = [self._cover(start, low, level), self._cover(high, stop, level)]
-        first, last = (entries_of_entries(edge, len(edge)) for edge in map(np.concatenate, edges))
+        first = _combine_all(self._cover(start, low, level))
+        last = _combine_all(self._cover(high, stop, level))
         if bits < FIRST_LEVEL:
             t, values = self.t[low:high], self.values[low:high]
             inner = entries_of_samples(t, values, low, 1 << bits)
@@ -228,8 +233,8 @@ class Pyramid:
             stored = self.levels[level][low >> level : high >> level]
             inner = entries_of_entries(stored, 1 << (bits - level))
         else:
-            inner = first[:0]
-        return np.concatenate([first, inner, last])
+            return [first, last]
+        return [first, inner, last]
 
     def _cover(self, start: int, stop: int, level: int) -> list[np.ndarray]:
         """Entries that together cover a part exactly: of the level, and finer towards its ends."""
@@ -275,6 +280,13 @@ class Pyramid:
             which = np.concatenate([before, inner.ravel(), after])
             which = which[self.gaps["length"][which] >= self.maxima[blocks].min()]
         return self.gaps[which[largest(self.gaps["length"][which], most)]]
+
+
+def _combine_all(parts: list[np.ndarray]) -> np.ndarray:
+    """Combine all entries of some arrays to one entry."""
+    # Records are slow to put together, and mostly there is one alone.
+    entries = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return entries_of_entries(entries, len(entries))
 
 
 def _search(ascending: np.ndarray, number: int) -> int:
