@@ -1,0 +1,102 @@
+"""What the command ``sisock`` prints of samples: each format against the plain way to write it."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sisock.fields import Field
+from sisock.output import WRITERS
+from sisock.received import Data, Series
+from sisock.times import format_time
+
+NOON = 1500120000.0
+COLUMNS = {
+    "f8": np.array([0.1, np.nan, -1e300]),
+    "f4": np.array([0.1, np.nan, 3], dtype="<f4"),
+    "i8": np.array([2**62, -1, 0]),
+    "u1": np.array([0, 255, 1], dtype="|u1"),
+    "flag": np.array([True, None, False], dtype=object),
+    "text": np.array(['a "quoted", text', None, "µ\nm"], dtype=object),
+    "whole": np.array([2**62 + 1, None, 3], dtype=object),
+}
+
+
+def series(name, t, values, units=None):
+    field = Field(name, None, "line", "number", units, None)
+    return Series(field, np.asarray(t, dtype="<f8"), values, NOON)
+
+
+def written(form, data):
+    out = io.StringIO()
+    WRITERS[form](out, Data(data))
+    return out.getvalue()
+
+
+def rows_of_csv(data):
+    return list(csv.reader(io.StringIO(written("csv", data), newline="")))
+
+
+def plain(values):
+    return [None if v is None or v != v else v for v in values.tolist()]
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_each_type_of_values_comes_back_from_json(name):
+    t = [NOON, NOON + 0.25, NOON + 1e6]
+    loaded = json.loads(written("json", {name: series(name, t, COLUMNS[name], "K")}))
+    about = {"units": "K", "timeline": "line", "finalized_until": NOON}
+    assert loaded == {name: {"t": t, "values": plain(COLUMNS[name]), **about}}
+
+
+def test_csv_has_a_row_a_time_and_nothing_where_a_sample_is_missing():
+    t = [NOON, NOON + 0.25, NOON + 1]
+    header, *rows = rows_of_csv({n: series(n, t, v, "K") for n, v in COLUMNS.items()})
+    assert header == ["time", *(f"{name} [K]" for name in COLUMNS)]
+    assert [row[0] for row in rows] == [format_time(each) for each in t]
+    for index, (name, column) in enumerate(COLUMNS.items(), 1):
+        cells = [row[index] for row in rows]
+        read = cells if name in ("flag", "text") else [cell and json.loads(cell) for cell in cells]
+        assert read == ["" if v is None else str(v) if name == "flag" else v for v in plain(column)]
+
+
+def test_rows_are_at_the_union_of_the_times():
+    data = {
+        "a": series("a", [NOON, NOON + 1], np.array([1.5, 2.5])),
+        "b": series("b", [NOON + 1, NOON + 2], np.array([7, 8])),
+        "c": series("c", [], np.empty(0)),
+    }
+    assert [row[1:] for row in rows_of_csv(data)[1:]] == [
+        ["1.5", "", ""],
+        ["2.5", "7", ""],
+        ["", "8", ""],
+    ]
+
+
+def test_many_rows_are_all_written():
+    t = NOON + np.arange(200_000)
+    rows = rows_of_csv({"x": series("x", t, np.arange(200_000))})[1:]
+    assert [int(value) for _, value in rows] == list(range(200_000))
+    assert rows[-1][0] == format_time(float(t[-1]))
+
+
+@given(st.lists(st.floats(0, 2.5e11), min_size=1, max_size=20))
+@example([NOON + 0.0000005, NOON + 0.9999996, NOON + 0.9999999])
+@example([253402300799.9999998, 253402300800.0, 1e15, 1e300])
+def test_times_are_written_as_iso_has_them(times):
+    times = sorted(times)
+    rows = rows_of_csv({"x": series("x", times, np.zeros(len(times)))})[1:]
+    assert [row[0] for row in rows] == [format_time(t) for t in times]
+
+
+def test_times_before_1970_are_written_too():
+    rows = rows_of_csv({"x": series("x", [-86400.0, -0.5], np.zeros(2))})[1:]
+    assert [row[0] for row in rows] == ["1969-12-31T00:00:00Z", "1969-12-31T23:59:59.500000Z"]
+
+
+def test_nothing_is_written_as_json_too():
+    assert json.loads(written("json", {})) == {}
