@@ -189,10 +189,10 @@ class Pyramid:
         index, t = [ends, gaps["start"]], [self.t[ends], gaps["t"]]
         values = [self.values[ends], missing]
         for entries in self._bucket_entries(*self.buckets(start, stop, max_points)):
-            for which in EXTREMES:
-                index.append(entries[f"index_{which}"])
-                t.append(entries[f"t_{which}"])
-                values.append(entries[which])
+            for name in EXTREMES:
+                index.append(entries[f"index_{name}"])
+                t.append(entries[f"t_{name}"])
+                values.append(entries[name])
         unique, which = np.unique(np.concatenate(index), return_index=True)
         which = which[unique >= 0]
         return np.concatenate(t)[which], np.concatenate(values)[which]
