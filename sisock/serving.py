@@ -188,15 +188,9 @@ class Serving:
 
     async def _ask_node(self, request: DataRequest) -> Reply | Literal[False]:
         if request.max_points is not None:
-            overview = await self.call(
-                self._node.get_overview,
-                request.fields,
-                request.sent_start,
-                request.sent_end,
-                request.max_points,
-            )
+            overview = await self.in_thread(self._overview, request, request.max_points)
             if overview is not None:
-                return await self.in_thread(self._check, overview, request)
+                return overview
         raw = await self.call(
             self._node.get_data,
             request.fields,
@@ -208,6 +202,12 @@ class Serving:
             return False
         await self._learn_timelines(raw, request)
         return await self.in_thread(self._prepare, raw, request)
+
+    def _overview(self, request: DataRequest, max_points: int) -> Reply | None:
+        """Few samples, if the node has prepared any; asked and checked in one thread."""
+        start, end = request.sent_start, request.sent_end
+        raw = self._node.get_overview(request.fields, start, end, max_points)
+        return None if raw is None else self._check(raw, request)
 
     async def _learn_timelines(self, raw: Any, request: DataRequest) -> None:
         """Ask the node which field follows which timeline, if the reply leaves it open."""
