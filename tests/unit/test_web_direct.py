@@ -6,7 +6,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from sisock.web_answer import Answer
-from sisock.web_direct import DirectResource
+from sisock.web_direct import MOST_AHEAD, DirectResource
 
 REQUEST = b"POST /query HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -44,6 +44,14 @@ class Visit:
         self.was_aborted = True
         self.leave()
 
+    def pause(self):
+        """Be as if the client read no more."""
+        self._transport.producer.pauseProducing()
+
+    def resume(self):
+        """Read on."""
+        self._transport.producer.resumeProducing()
+
     def leave(self):
         """Close the connection."""
         self._channel.connectionLost(Failure(error.ConnectionDone()))
@@ -77,6 +85,49 @@ def test_a_long_answer_goes_out_part_by_part():
     assert visit.body == b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n"
 
 
+def test_no_more_parts_are_made_than_the_client_takes():
+    made = []
+
+    def parts():
+        for number in range(10):
+            made.append(number)
+            if number == 3:
+                visits[0].pause()
+            yield b"x" * MOST_AHEAD
+
+    begin = defer.Deferred()
+
+    async def handle(request):
+        await begin
+        return Answer(parts(), is_long=True)
+
+    visits = [Visit(handle)]
+    begin.callback(None)
+    assert made == [0, 1, 2, 3]
+    visits[0].resume()
+    assert made == list(range(10))
+    assert visits[0].body.count(b"x") == 10 * MOST_AHEAD
+    assert visits[0].body.endswith(b"\r\n0\r\n\r\n")
+
+
+def test_who_leaves_while_he_takes_nothing_ends_it_quietly():
+    begin = defer.Deferred()
+
+    def parts():
+        for _ in range(10):
+            visits[0].pause()
+            yield b"x" * MOST_AHEAD
+
+    async def handle(request):
+        await begin
+        return Answer(parts(), is_long=True)
+
+    visits = [Visit(handle)]
+    begin.callback(None)
+    visits[0].leave()
+    assert not visits[0].was_aborted
+
+
 def test_who_leaves_ends_what_was_done_for_him():
     waiting = defer.Deferred()
     ended = []
@@ -102,7 +153,7 @@ def test_no_more_parts_are_made_for_who_has_left():
             made.append(number)
             if number == 3:
                 waiting.callback(None)
-            yield b"x"
+            yield b"x" * MOST_AHEAD
 
     waiting = defer.Deferred()
     visits = []
