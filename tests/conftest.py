@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from sisock.client import Client
@@ -18,6 +19,12 @@ from sisock.testing import RouterProcess, wait_until
 
 # A shell that starts the tests in the background has SIGINT ignored, and all that they start would.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes depends on what else runs on the machine.
+hypothesis.settings.register_profile(
+    "sisock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("sisock")
 
 TOP = Path(__file__).parent.parent
 
@@ -46,9 +53,10 @@ class Program:
         """Wait until it has printed `text`."""
 
         def printed() -> bool:
+            has_ended = self.process.poll() is not None
             if text in self.output:
                 return True
-            assert self.process.poll() is None, f"it ended without {text!r}:\n{self.output}"
+            assert not has_ended, f"it ended without {text!r}:\n{self.output}"
             return False
 
         wait_until(printed, seconds, f"the line {text!r} in:\n{self.output}\n")

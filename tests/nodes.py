@@ -129,7 +129,7 @@ class Ticker(sisock.LiveNode):
     name = "ticker"
     interval = 0.1
     history_samples = 50
-    read_timeout = 0.5
+    read_timeout = 2
     fields = {
         "count": {"units": "1", "description": "number of readings"},
         "state": {"type": "string"},
@@ -148,7 +148,7 @@ class Ticker(sisock.LiveNode):
         if self.count % 10 == 7:
             return None
         if self.count == 9:
-            time.sleep(0.7)
+            time.sleep(2.5)
         return {"count": self.count, "state": "ok", "even": self.count % 2 == 0}
 
 

@@ -57,12 +57,12 @@ def test_every_type_of_value_has_its_place(bridge, odd):
 
 
 def test_a_slow_node_delays_nobody_longer_than_the_limit(start_bridge, bridge, odd):
-    hasty = start_bridge(SISOCK_NODE_TIMEOUT="1")
+    hasty = start_bridge(SISOCK_NODE_TIMEOUT="2.5")
     targets = [{"target": t} for t in ("odd_bridged::slow", "apex_archive::apex_temperature")]
     answer = hasty.ask("/query", {"range": DAY, "targets": targets})
     slow, good = answer.json
     assert (slow["datapoints"], len(good["datapoints"])) == ([], 24)
-    assert "did not answer in 1 s" in answer.headers["X-Sisock-Notice"]
+    assert "did not answer in 2.5 s" in answer.headers["X-Sisock-Notice"]
     # Its late answer, after three seconds, disturbs nobody.
     begun = hasty.program.output.count("joined the router")
     wait_until(lambda: bridge.query("odd_bridged::slow", range=RANGE)[0]["datapoints"], 20, "slow")
@@ -71,7 +71,7 @@ def test_a_slow_node_delays_nobody_longer_than_the_limit(start_bridge, bridge, o
 
 
 def test_a_stopped_node_costs_the_others_nothing(start_bridge, bridge, odd):
-    hasty = start_bridge(SISOCK_NODE_TIMEOUT="2")
+    hasty = start_bridge(SISOCK_NODE_TIMEOUT="5")
     assert len(hasty.query("odd_bridged::nan", range=RANGE)[0]["datapoints"]) == 5
     odd.signal(signal.SIGSTOP)
     try:
@@ -82,24 +82,32 @@ def test_a_stopped_node_costs_the_others_nothing(start_bridge, bridge, odd):
     assert (stopped["datapoints"], len(good["datapoints"])) == ([], 24)
 
 
-def test_many_at_once_are_answered_beside_a_slow_one(bridge, odd):
+def test_many_at_once_are_answered_beside_a_slow_one(router, bridge, start, tmp_path):
+    go_on = tmp_path / "go_on"
+    node = start(
+        router, "tests/bridge/nodes.py", "waiting", "--name", "slow_one", TEST_GO_ON=str(go_on)
+    )
+    node.wait_for("is in the hub's list", 60)
     results = []
 
     def ask(target, given):
         results.append((target, len(bridge.query(target, range=given)[0]["datapoints"])))
 
-    slow = threading.Thread(target=ask, args=("odd_bridged::slow", RANGE))
+    slow = threading.Thread(target=ask, args=("slow_one::x", RANGE))
     slow.start()
+    node.wait_for("asked")
     others = [
         threading.Thread(target=ask, args=("apex_archive::apex_temperature", DAY))
         for _ in range(10)
     ]
     for thread in others:
         thread.start()
-    for thread in [*others, slow]:
+    for thread in others:
         thread.join(30)
-    assert results[-1] == ("odd_bridged::slow", 5)
-    assert results[:-1] == [("apex_archive::apex_temperature", 24)] * 10
+    assert results == [("apex_archive::apex_temperature", 24)] * 10
+    go_on.touch()
+    slow.join(30)
+    assert results[-1] == ("slow_one::x", 1)
 
 
 def test_the_router_killed_and_back_is_503_and_then_right_data(own_router, tmp_path):
@@ -171,12 +179,12 @@ def test_a_call_that_is_given_up_is_cancelled(router, tmp_path, start):
     start(router, "tests/nodes.py", "odd", "--name", "cancelled", "--log-level", "debug")
     with Client(router.settings()) as client:
         wait_for_nodes(client, "cancelled")
-    hasty = RunningBridge(router, tmp_path, SISOCK_NODE_TIMEOUT="1")
+    hasty = RunningBridge(router, tmp_path, SISOCK_NODE_TIMEOUT="2.5")
     try:
         hasty.wait_until_healthy()
         hasty.query("cancelled::slow", range=RANGE)
         node_log = tmp_path / "program-0.log"
-        wait_until(lambda: "the caller gave up" in node_log.read_text(), 10, "the cancellation")
+        wait_until(lambda: "the caller gave up" in node_log.read_text(), 20, "the cancellation")
     finally:
         hasty.program.end()
 

@@ -130,7 +130,10 @@ def test_live_samples_of_two_refreshes_are_without_hole_and_duplicate(router, br
         assert second[: len(first)] == first
         everything = client.get("cached_ticker", "count")["count"]
         times = np.rint(everything.t * 1e3).tolist()
-        assert [t for _, t in second] == times[: len(second)]
+        # The node keeps fifty: if the answer came late, the first have gone.
+        shown = [t for _, t in second if t >= times[0]]
+        assert len(shown) > 5
+        assert shown == times[: len(shown)]
 
 
 @pytest.mark.parametrize("milliseconds", [60_000, 600_000, 7_200_000])

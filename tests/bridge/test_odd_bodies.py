@@ -113,7 +113,6 @@ def connection(bridge):
 def test_no_body_makes_the_bridge_fail_or_hang(bridge, connection, route):
     @settings(
         max_examples=BODIES,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
@@ -133,7 +132,7 @@ def test_no_body_makes_the_bridge_fail_or_hang(bridge, connection, route):
 
 @pytest.mark.timeout(1800)
 def test_no_url_makes_the_bridge_fail_or_hang(bridge, connection):
-    @settings(max_examples=BODIES, deadline=None, database=None)
+    @settings(max_examples=BODIES, database=None)
     @given(
         st.lists(
             st.tuples(

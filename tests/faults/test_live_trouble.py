@@ -16,7 +16,7 @@ WARNINGS = (
     "read failed, a sample is lost: OSError: the instrument does not answer",
     "read returned str for 'count', which is a number: the value is lost",
     "read failed, a sample is lost: TypeError: it returned NoneType, not a dict",
-    "read has not returned for 0.5 s: its sample is lost",
+    "read has not returned for 2 s: its sample is lost",
 )
 
 
@@ -64,14 +64,16 @@ def is_lost(count):
 
 def test_each_failed_reading_costs_its_own_sample_and_a_warning(client, ticker):
     data = kept_once(client, ticker, lambda data: newest_count(data) >= 28, "28 readings")
-    rows = list(zip(data["count"].values, data["state"].values, data["even"].values, strict=True))
-    last = int(newest_count(data))
-    expected = [
+    counts = data["count"].values
+    columns = without_nan(counts.tolist()), data["state"].values, data["even"].values
+    rows = list(zip(*columns, strict=True))
+    # The node reads from its start on, and keeps the newest: the oldest may be another one.
+    first, last = np.flatnonzero(~np.isnan(counts))[[0, -1]]
+    assert rows[first : last + 1] == [
         (count, "ok", count % 2 == 0) if count % 10 != 5 else (None, "odd", False)
-        for count in range(1, last + 1)
+        for count in range(int(counts[first]), int(counts[last]) + 1)
         if not is_lost(count)
     ]
-    assert [(None if math.isnan(c) else c, s, e) for c, s, e in rows][: len(expected)] == expected
     for warning in WARNINGS:
         ticker.wait_for(warning, seconds=5)
     assert ticker.process.poll() is None
@@ -105,9 +107,12 @@ def test_the_newest_fifty_samples_are_kept_through_all_trouble(client, ticker):
 
 def test_a_watcher_gets_each_kept_sample_once_and_in_order(client, ticker):
     with client.watch(ticker.label) as stream:
-        watched = [stream.next(timeout=5) for _ in range(40)]
+        watched = [stream.next(timeout=30) for _ in range(40)]
         data = kept(client, ticker)
         t = data["count"].t
+        # The node keeps fifty: if the answer came late, the first have gone.
+        watched = [sample for sample in watched if sample.t >= t[0]]
+        assert len(watched) > 10
         between = (t >= watched[0].t) & (t <= watched[-1].t)
         assert [sample.t for sample in watched] == t[between].tolist()
         for field, series in data.items():
@@ -124,7 +129,7 @@ def without_nan(values):
 def test_a_node_whose_instrument_fails_never_leaves_the_hubs_list(client, ticker):
     with client.watch_nodes() as events, client.watch(ticker.label) as stream:
         for _ in range(30):
-            stream.next(timeout=5)
+            stream.next(timeout=30)
         # The first event that names the node is that of its end.
         ticker.signal(signal.SIGTERM)
         assert ticker.wait() == 0

@@ -51,9 +51,8 @@ def node(own_router, start, tmp_path):
 
 def test_a_reader_that_stops_in_the_middle_costs_no_memory(own_router, node, start):
     growth = Growth(own_router, node)
-    consumer = start(own_router, TOP / "tests/faults/large_consumer.py", user="simonsobs")
+    consumer = start(own_router, TOP / "tests/faults/large_consumer.py", "stop", user="simonsobs")
     consumer.wait_for("in the middle", 120)
-    consumer.signal(signal.SIGSTOP)
     # The router gives it up when its pings are not answered, after 13 s; until then and after.
     until = time.monotonic() + 20
 

@@ -8,6 +8,7 @@ from sisock.client import Client
 from sisock.credentials import make_certificates
 from tests.faults.helpers import (
     BIG,
+    LISTED,
     TICKER,
     answers,
     promised_event,
@@ -47,6 +48,7 @@ def test_a_node_whose_network_vanishes_is_subtracted_and_comes_back_with_it(
 ):
     set_link = far.set_far_end if end == "far" else far.set_near_end
     node = start(router, *far.inside(*TICKER), CROSSBAR_HOST=far.near)
+    node.wait_for(LISTED, 60)
     with Client(router.settings()) as client, client.watch_nodes() as events:
         promised_presence(client, "ticker")
         assert answers(client, "ticker", "count")
@@ -66,7 +68,7 @@ def test_a_node_whose_network_vanishes_is_subtracted_and_comes_back_with_it(
 def test_a_consumer_behind_a_slow_network_gets_everything_and_is_not_dropped(router, far, start):
     rows = min(ROWS, SLOW_BYTES // SAMPLE_BYTES)
     end = START + (rows - 0.5) / 1000
-    start(router, *BIG)
+    start(router, *BIG).wait_for(LISTED, 60)
     with Client(router.settings()) as client:
         promised_presence(client, "big")
         far.limit(SLOW)

@@ -5,7 +5,14 @@ import pytest
 
 from sisock.client import Client
 from sisock.router import DEFAULT_CONFIGURATION
-from tests.faults.helpers import TICKER, WEATHER, answers, promised_list, unstarted_router
+from tests.faults.helpers import (
+    LISTED,
+    TICKER,
+    WEATHER,
+    answers,
+    promised_list,
+    unstarted_router,
+)
 
 WRONG = "a-wrong-secret-of-a-test"
 
@@ -32,6 +39,8 @@ def test_no_log_holds_a_secret_at_debug(start, hubless_configuration):
         hub.wait_for("the hub is ready", seconds=60)
         weather, ticker = begin(*WEATHER), begin(*TICKER)
         refused = begin(*WEATHER, "--name", "refused", WAMP_SECRET=WRONG)
+        for node in (weather, ticker):
+            node.wait_for(LISTED, 60)
         with Client(installation.settings()) as client:
             promised_list(client, "apex_archive", "ticker")
             assert answers(client, "apex_archive", "apex_temperature")

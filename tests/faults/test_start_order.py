@@ -6,6 +6,7 @@ from sisock.client import Client
 from sisock.errors import HubMissing
 from sisock.testing import RouterProcess
 from tests.faults.helpers import (
+    LISTED,
     SENSORS,
     TICKER,
     WEATHER,
@@ -59,9 +60,10 @@ def test_hub_and_node_started_before_the_router_find_each_other(start):
 @pytest.mark.parametrize("end_by", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
 def test_a_restarted_hub_lists_the_nodes_that_are_there_and_no_other(hubless_router, start, end_by):
     hub = start(hubless_router, "hub.py")
-    start(hubless_router, *WEATHER)
-    start(hubless_router, *TICKER)
+    start(hubless_router, *WEATHER).wait_for(LISTED, 60)
+    start(hubless_router, *TICKER).wait_for(LISTED, 60)
     leaver = start(hubless_router, *TICKER, "--name", "leaver")
+    leaver.wait_for(LISTED, 60)
     with Client(hubless_router.settings()) as client:
         promised_list(client, "apex_archive", "leaver", "ticker")
         hub.signal(end_by)

@@ -131,7 +131,7 @@ def test_a_temporary_cache_goes_with_its_program_amid_the_work(client, weather, 
     with open(archive / "large.dat", "w") as file:
         file.writelines(f"{1_500_000_000 + i} {i}.25\n" for i in range(600_000))
     program = weather("brief", SISOCK_CACHE="/proc/nowhere", TMPDIR=str(tmp_path))
-    assert list(tmp_path.glob("sisock-cache-*"))
+    wait_until(lambda: list(tmp_path.glob("sisock-cache-*")), 20, "the temporary folder")
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
     assert "Error" not in program.output.replace("SettingsError", "")

@@ -21,7 +21,7 @@ def sisock(router):
             env={**router.environ(), **variables},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
         )
 
     return run

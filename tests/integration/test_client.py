@@ -60,12 +60,14 @@ def test_two_million_samples_arrive_intact_while_another_clients_calls_are_answe
 
     thread = threading.Thread(target=bystander)
     thread.start()
-    wait_until(lambda: answered, 10, "the first answer to the other client")
-    before = len(answered)
-    data = client.get(big, ["f8", "f4", "i4", "b1"], 1, 0)
-    during = len(answered) - before
-    ended.set()
-    thread.join()
+    try:
+        wait_until(lambda: answered, 30, "the first answer to the other client")
+        before = len(answered)
+        data = client.get(big, ["f8", "f4", "i4", "b1"], 1, 0)
+        during = len(answered) - before
+    finally:
+        ended.set()
+        thread.join()
     np.testing.assert_array_equal(data["f8"].t, Big.t)
     for name, column in Big.columns.items():
         assert data[name].values.dtype == column.dtype
@@ -174,7 +176,7 @@ def test_a_node_may_say_false_itself(client, odd):
 
 def test_requests_that_were_given_up_are_not_worked_off(router, odd):
     node = odd("odd", "stuck")
-    with Client(router.settings(), timeout=0.5) as hasty:
+    with Client(router.settings(), timeout=2.5) as hasty:
         # Eight threads are busy for three seconds; the others wait and are given up.
         threads = [threading.Thread(target=_ask_slowly, args=(hasty, node)) for _ in range(40)]
         for thread in threads:
@@ -208,7 +210,7 @@ def test_a_stream_ends_with_its_client(router, odd):
 
 def test_a_slow_node_is_given_up_and_its_late_answer_disturbs_nobody(router, odd):
     node = odd("odd", "slow_one")
-    with Client(router.settings(), timeout=1) as hasty:
+    with Client(router.settings(), timeout=2.5) as hasty:
         session = hasty._client._connection.session
         with pytest.raises(NodeTimeout, match="slow_one"):
             hasty.get(node, "slow", START, START + 5)

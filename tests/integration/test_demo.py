@@ -23,6 +23,7 @@ class Demo:
             **{k: v for k, v in os.environ.items() if not k.startswith(("WAMP_", "CROSSBAR_"))},
             "SISOCK_HOME": str(folder / "home"),
             "CROSSBAR_TLS_PORT": str(port),
+            "PORT": str(free_port()),
         }
         self.log = folder / "demo.log"
         with open(self.log, "wb") as log:
@@ -105,7 +106,7 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
     send = os.killpg if by == signal.SIGINT else os.kill
     send(demo.process.pid, by)
     demo.process.wait(10)
-    wait_until(lambda: not demo.survivors(), 1, "the end of all programs")
+    wait_until(lambda: not demo.survivors(), 10, "the end of all programs")
     assert len(demo.children) >= 6
     server, consumer = (
         Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
@@ -144,7 +145,7 @@ def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, prog
     name = {"sensors.py": "sensors", "weather.py": "weather"}.get(program, "router")
     next(child for child in demo.children if sign in " ".join(child.cmdline())).kill()
     assert demo.process.wait(15) != 0
-    wait_until(lambda: not demo.survivors(), 1, "the end of all programs")
+    wait_until(lambda: not demo.survivors(), 10, "the end of all programs")
     assert f"{name}.1 stopped (rc=" in demo.output
 
 

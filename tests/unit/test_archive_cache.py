@@ -205,7 +205,8 @@ def test_a_field_that_is_asked_for_is_parsed_before_the_others(folder):
     may_go_on.set()
     asking.join(20)
     # Afterwards the others go on at once, maybe before this thread has come here.
-    by_then = passed[: len(passed) - passed[::-1].index("c")]
+    seen = list(passed)
+    by_then = seen[: len(seen) - seen[::-1].index("c")]
     assert by_then.count("c") == 1000
     assert by_then.count("a") < 10 and "b" not in by_then
 

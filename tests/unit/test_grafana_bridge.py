@@ -246,7 +246,9 @@ def test_what_was_known_before_the_subscription_is_forgotten(make_bridge):
     assert bridge.nodes["n"] is not known
 
 
-def test_a_request_while_a_node_comes_anew_gets_its_samples(make_bridge):
+def test_a_request_while_a_node_comes_anew_gets_its_samples(make_bridge, monkeypatch):
+    # However long this takes in truth, it is within the time in which a node comes anew.
+    monkeypatch.setattr("sisock.bridge_nodes.time", SimpleNamespace(time=lambda: 1000.0))
     node = Node({"x": "a"}, {"a": [100.0]})
     bridge = make_bridge(n=node)
     clock, session = bridge.connection.reactor, bridge.connection.session

@@ -145,7 +145,7 @@ def check_interval(pyramid, start, stop, max_points):
     check_overview(pyramid.values[start:stop], bounds, index - start, got, max_points)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seeds,
     st.sampled_from(DTYPES),
@@ -219,7 +219,6 @@ def test_equal_times_do_not_change_what_is_chosen():
     assert got.tobytes() == expected.tobytes()
 
 
-@settings(deadline=None)
 @given(seeds, st.sampled_from(GAPS), st.lists(st.integers(1, 400), max_size=8))
 def test_gaps_found_part_by_part_are_those_of_the_whole(seed, gaps, parts):
     rng = np.random.default_rng(seed)

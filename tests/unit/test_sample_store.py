@@ -37,7 +37,7 @@ def index_pyramid(pyramid):
     return Pyramid(t, pyramid.values, levels, gaps, pyramid.maxima)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seeds,
     st.sampled_from(DTYPES),

@@ -228,6 +228,7 @@ while True:
         store.append(*samples(count, stop))
         count = stop
     store.commit({"count": count})
+    print("committed", flush=True)
 """
 )
 
@@ -240,8 +241,10 @@ def test_a_process_killed_at_any_moment_leaves_what_it_committed(tmp_path):
     for _ in range(15):
         with subprocess.Popen(command, cwd=TOP, stdout=subprocess.PIPE) as process:
             assert process.stdout.readline() == b"opened\n"
+            for _ in range(random.randrange(4)):
+                assert process.stdout.readline() == b"committed\n"
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(random.uniform(0, 0.2))
+                process.wait(random.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
         store = SampleStore.open(tmp_path)
         assert not store.was_damaged

@@ -46,7 +46,7 @@ def figures(t, values):
     return (*ends, *((finite.min(), finite.max()) if len(finite) else ()))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.integers(0, 10_000),
     st.lists(st.integers(0, 300), min_size=2, max_size=5, unique=True),
