@@ -1,5 +1,4 @@
 import asyncio
-import contextlib
 import threading
 import time
 
@@ -7,43 +6,21 @@ import numpy as np
 import pytest
 
 from sisock import Client
-from sisock.errors import (
-    InvalidArgument,
-    NodeFailed,
-    NodeTimeout,
-    ReplyTooLarge,
-    RouterUnreachable,
-    SisockError,
-    UnknownField,
-    UnknownNode,
-)
-from sisock.settings import load_settings
-from sisock.testing import free_port, wait_until
+from sisock.errors import RouterUnreachable
+from sisock.testing import wait_until
 from sisock.thinning import stride_indices
-from tests.conftest import TOP, wait_for_absence, wait_for_nodes
+from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 from tests.nodes import ROWS, START, Big
 
 
 @pytest.fixture(scope="module")
 def big(router, tmp_path_factory):
-    from tests.conftest import TOP, Program
-
     log = tmp_path_factory.mktemp("big") / "log"
     program = Program([str(TOP / "tests/nodes.py"), "big"], router.environ("server"), log)
     with Client(router.settings()) as client:
         wait_for_nodes(client, "big")
     yield "big"
     program.end()
-
-
-@pytest.fixture
-def odd(router, client, start):
-    def serve(kind="odd", name=None):
-        start(router, "tests/nodes.py", kind, "--name", name or kind)
-        wait_for_nodes(client, name or kind)
-        return name or kind
-
-    return serve
 
 
 def test_two_million_samples_arrive_intact_while_another_clients_calls_are_answered(
@@ -134,65 +111,12 @@ def test_data_becomes_a_pandas_frame(client, odd):
     assert frame["text"].tolist()[0] == "a"
 
 
-def test_a_failing_node_is_named_without_what_its_exception_holds(client, odd):
-    node = odd()
-    with pytest.raises(NodeFailed, match="OSError") as caught:
-        client.get(node, "fails", START, START + 5)
-    assert "/secret/path" not in str(caught.value)
-    with pytest.raises(NodeFailed, match="2 values, but its timeline 't' 5 times"):
-        client.get(node, "unequal", START, START + 5)
-    assert len(client.get(node, "nan", START, START + 5)["nan"]) == 5
-
-
-def test_each_error_is_a_sentence_and_the_builtin_that_fits(client, odd):
-    node = odd()
-    for error, builtin, call in (
-        (UnknownNode, KeyError, lambda: client.get("nowhere", "x")),
-        (UnknownField, KeyError, lambda: client.get(node, ["nan", "typo"])),
-        (InvalidArgument, ValueError, lambda: client.get(node, "nan", "tomorrow")),
-        (InvalidArgument, ValueError, lambda: client.get(node, "nan", 5, 2)),
-        (InvalidArgument, ValueError, lambda: client.get(node, "nan", min_stride=-1)),
-        (InvalidArgument, ValueError, lambda: client.watch(node)),
-    ):
-        with pytest.raises(error) as caught:
-            call()
-        assert isinstance(caught.value, builtin)
-        assert isinstance(caught.value, SisockError)
-        assert len(str(caught.value)) > 10
-
-
 def test_a_field_that_ends_early_costs_a_reply_of_many_windows_nothing(client, odd):
     data = client.get(odd("ending"), ["long", "short"], START, START + 400_000)
     np.testing.assert_array_equal(data["long"].values, np.arange(400_000))
     np.testing.assert_array_equal(data["short"].values[:1000], np.arange(1000))
     assert np.isnan(data["short"].values[1000:]).all()
     assert len(data["short"]) == 400_000
-
-
-def test_a_node_may_say_false_itself(client, odd):
-    with pytest.raises(ReplyTooLarge):
-        client.get(odd("too_much"), "x")
-
-
-def test_requests_that_were_given_up_are_not_worked_off(router, odd):
-    node = odd("odd", "stuck")
-    with Client(router.settings(), timeout=2.5) as hasty:
-        # Eight threads are busy for three seconds; the others wait and are given up.
-        threads = [threading.Thread(target=_ask_slowly, args=(hasty, node)) for _ in range(40)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-    with Client(router.settings(), timeout=20) as patient:
-        began = time.monotonic()
-        assert len(patient.get(node, "nan", START, START + 5)["nan"]) == 5
-        # Five rounds of three seconds would have been before it.
-        assert time.monotonic() - began < 10
-
-
-def _ask_slowly(client, node):
-    with contextlib.suppress(NodeTimeout):
-        client.get(node, "slow", START, START + 5)
 
 
 def test_a_stream_ends_with_its_client(router, odd):
@@ -206,26 +130,6 @@ def test_a_stream_ends_with_its_client(router, odd):
             pass
     with pytest.raises(RouterUnreachable):
         next(stream)
-
-
-def test_a_slow_node_is_given_up_and_its_late_answer_disturbs_nobody(router, odd):
-    node = odd("odd", "slow_one")
-    with Client(router.settings(), timeout=2.5) as hasty:
-        session = hasty._client._connection.session
-        with pytest.raises(NodeTimeout, match="slow_one"):
-            hasty.get(node, "slow", START, START + 5)
-        with Client(router.settings(), timeout=20) as patient:
-            assert len(patient.get(node, "slow", START, START + 5)["slow"]) == 5
-        assert len(hasty.get(node, "nan", START, START + 5)["nan"]) == 5
-        assert hasty._client._connection.session is session
-
-
-def test_no_router_is_said_at_once(tmp_path):
-    (tmp_path / "credentials").mkdir()
-    (tmp_path / "credentials" / "consumer").write_text("x")
-    environ = {"SISOCK_HOME": str(tmp_path), "CROSSBAR_TLS_PORT": str(free_port())}
-    with pytest.raises(RouterUnreachable, match="nothing listens there"):
-        Client(load_settings(environ=environ))
 
 
 def test_live_samples_come_as_an_iterator_each_once(client, odd):

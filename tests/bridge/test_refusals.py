@@ -1,0 +1,68 @@
+"""What the bridge says to requests that it cannot answer, and to those that mean nothing."""
+
+import pytest
+
+from tests.bridge.conftest import DAY, JULY_15, iso_range
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("/query", b"{", 400, "not JSON"),
+        ("/query", b"[]", 400, "JSON object"),
+        ("/query", {"targets": {}}, 400, "targets must be a list"),
+        ("/query", {"targets": [1]}, 400, "must be an object"),
+        ("/query", {"targets": [{"target": 5}]}, 400, "node::field"),
+        ("/query", {"range": {"from": "noon"}}, 400, "range.from"),
+        ("/query", {"range": {"from": "2018-01-01", "to": "2017-01-01"}}, 400, "after range.to"),
+        ("/query", {"intervalMs": -5}, 400, "intervalMs"),
+        ("/query", {"interval": "soon"}, 400, "interval"),
+        ("/query", {"maxDataPoints": "many"}, 400, "maxDataPoints"),
+        ("/query", {"adhocFilters": [{"key": "node"}]}, 400, "key and a value"),
+        ("/query", {"filters": [{"key": "node", "value": "", "operator": "~"}]}, 400, "operator"),
+        ("/search", {"target": 5}, 400, "must be a text"),
+        ("/query", {"targets": [{"target": "a::b", "refId": "A" * 101}]}, 400, "refId"),
+        ("/query", {"targets": [{"target": "(a|b)" * 9 + "::x"}] * 4}, 400, "at most 2000"),
+        (
+            "/query",
+            {"filters": [{"key": "node", "operator": "=~", "value": "(a|b)" * 9}] * 4},
+            400,
+            "at most 2000",
+        ),
+        ("/annotations", {"annotation": {"query": "what?"}}, 400, "annotation query"),
+        ("/series?from=noon", None, 400, "range.from"),
+        ("/series?maxDataPoints=x", None, 400, "maxDataPoints"),
+        ("/nothing", None, 404, "Not Found"),
+        ("/query", None, 405, "Method Not Allowed"),
+        ("/query", b" " * (1 << 20) + b"{}", 413, "over 1048576 bytes"),
+    ],
+)
+def test_an_error_is_json_with_a_message(bridge, path, body, status, message):
+    answer = bridge.ask(path, body)
+    assert answer.status == status
+    assert message in answer.json["message"]
+    assert isinstance(answer.json["error"], str)
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert status != 405 or "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("target", ["apex_archive::apex_temperature", "apex_archive::*"])
+@pytest.mark.parametrize(
+    ("start", "end"), [(JULY_15, JULY_15), (-86400, -3600), (-3600, 0)], ids=["0", "1", "2"]
+)
+def test_a_range_without_length_or_before_1970_is_empty_series(bridge, target, start, end):
+    series = bridge.query(target, range=iso_range(start, end))
+    assert series
+    assert all(each["datapoints"] == [] for each in series)
+    rows = bridge.ask(f"/series?target={target}&from={start * 1000}&to={end * 1000}")
+    assert (rows.status, rows.json) == (200, [])
+
+
+def test_more_samples_than_one_answer_may_have_are_refused(start_bridge, bridge):
+    small = start_bridge(SISOCK_MAX_SAMPLES="30")
+    target = {"target": "apex_archive::apex_temperature"}
+    assert len(small.query(target)[0]["datapoints"]) == 24
+    for targets in ([target, target], [{"target": "apex_archive::apex_radiometer"}]):
+        answer = small.ask("/query", {"range": DAY, "targets": targets})
+        assert answer.status == 400
+        assert "ask for less" in answer.json["message"]

@@ -1,0 +1,95 @@
+"""What a client says when something is wrong, and that it goes on afterwards."""
+
+import contextlib
+import threading
+import time
+
+import pytest
+
+from sisock import Client
+from sisock.errors import (
+    InvalidArgument,
+    NodeFailed,
+    NodeTimeout,
+    ReplyTooLarge,
+    RouterUnreachable,
+    SisockError,
+    UnknownField,
+    UnknownNode,
+)
+from sisock.settings import load_settings
+from sisock.testing import free_port
+from tests.nodes import START
+
+
+def test_a_failing_node_is_named_without_what_its_exception_holds(client, odd):
+    node = odd()
+    with pytest.raises(NodeFailed, match="OSError") as caught:
+        client.get(node, "fails", START, START + 5)
+    assert "/secret/path" not in str(caught.value)
+    with pytest.raises(NodeFailed, match="2 values, but its timeline 't' 5 times"):
+        client.get(node, "unequal", START, START + 5)
+    assert len(client.get(node, "nan", START, START + 5)["nan"]) == 5
+
+
+def test_each_error_is_a_sentence_and_the_builtin_that_fits(client, odd):
+    node = odd()
+    for error, builtin, call in (
+        (UnknownNode, KeyError, lambda: client.get("nowhere", "x")),
+        (UnknownField, KeyError, lambda: client.get(node, ["nan", "typo"])),
+        (InvalidArgument, ValueError, lambda: client.get(node, "nan", "tomorrow")),
+        (InvalidArgument, ValueError, lambda: client.get(node, "nan", 5, 2)),
+        (InvalidArgument, ValueError, lambda: client.get(node, "nan", min_stride=-1)),
+        (InvalidArgument, ValueError, lambda: client.watch(node)),
+    ):
+        with pytest.raises(error) as caught:
+            call()
+        assert isinstance(caught.value, builtin)
+        assert isinstance(caught.value, SisockError)
+        assert len(str(caught.value)) > 10
+
+
+def test_a_node_may_say_false_itself(client, odd):
+    with pytest.raises(ReplyTooLarge):
+        client.get(odd("too_much"), "x")
+
+
+def test_requests_that_were_given_up_are_not_worked_off(router, odd):
+    node = odd("odd", "stuck")
+    with Client(router.settings(), timeout=2.5) as hasty:
+        # Eight threads are busy for three seconds; the others wait and are given up.
+        threads = [threading.Thread(target=_ask_slowly, args=(hasty, node)) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    with Client(router.settings(), timeout=20) as patient:
+        began = time.monotonic()
+        assert len(patient.get(node, "nan", START, START + 5)["nan"]) == 5
+        # Five rounds of three seconds would have been before it.
+        assert time.monotonic() - began < 10
+
+
+def _ask_slowly(client, node):
+    with contextlib.suppress(NodeTimeout):
+        client.get(node, "slow", START, START + 5)
+
+
+def test_a_slow_node_is_given_up_and_its_late_answer_disturbs_nobody(router, odd):
+    node = odd("odd", "slow_one")
+    with Client(router.settings(), timeout=2.5) as hasty:
+        session = hasty._client._connection.session
+        with pytest.raises(NodeTimeout, match="slow_one"):
+            hasty.get(node, "slow", START, START + 5)
+        with Client(router.settings(), timeout=20) as patient:
+            assert len(patient.get(node, "slow", START, START + 5)["slow"]) == 5
+        assert len(hasty.get(node, "nan", START, START + 5)["nan"]) == 5
+        assert hasty._client._connection.session is session
+
+
+def test_no_router_is_said_at_once(tmp_path):
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "consumer").write_text("x")
+    environ = {"SISOCK_HOME": str(tmp_path), "CROSSBAR_TLS_PORT": str(free_port())}
+    with pytest.raises(RouterUnreachable, match="nothing listens there"):
+        Client(load_settings(environ=environ))
