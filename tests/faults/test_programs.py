@@ -6,7 +6,7 @@ from sisock.client import Client
 from sisock.credentials import make_certificates, make_credentials
 from sisock.settings import Home
 from sisock.testing import RouterProcess
-from tests.conftest import wait_for_nodes
+from tests.conftest import TOP, wait_for_nodes
 from tests.faults.helpers import TICKER, WEATHER, promised_list, promised_presence
 
 HUB = ["hub.py"]
@@ -89,6 +89,39 @@ def test_a_missing_secret_ends_a_program_with_a_sentence(router, start, empty_ho
     assert_ended_with_a_sentence(
         program, "there is no secret for the user 'server'", "WAMP_SECRET", "credentials/server"
     )
+
+
+TALKATIVE = f"""
+import sys, threading, time
+sys.path.insert(0, {str(TOP)!r})
+import sisock
+
+class Talkative(sisock.FileArchive):
+    name = "talkative"
+
+    def __init__(self):
+        self.at_work = threading.Event()
+
+    def begin(self, service):
+        super().begin(service)
+        self.at_work.wait(20)
+
+    def list_files(self):
+        self.at_work.set()
+        time.sleep(0.5)
+        self.log.warn("there is nothing here")
+        return {{}}
+
+sisock.run(Talkative)
+"""
+
+
+def test_the_sentence_comes_after_what_threads_still_say(router, start, empty_home, tmp_path):
+    path = tmp_path / "talkative.py"
+    path.write_text(TALKATIVE)
+    program = start(router, path, SISOCK_HOME=str(empty_home.path))
+    assert_ended_with_a_sentence(program, "there is no secret for the user 'server'")
+    assert "there is nothing here" in program.output
 
 
 @node_and_hub
