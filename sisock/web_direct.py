@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, TypeAlias
 
 from twisted.internet import defer, threads
@@ -17,15 +17,18 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Answer]]
 """Answers a request whatever happens; it is cancelled if the client leaves."""
 
 MOST_AHEAD = 4 << 20
-"""Bytes of an answer that are made before a client takes them, about: no more wait in memory."""
+"""Bytes of an answer that are made before its client has taken them."""
+
+STALLED_AFTER = 300.0
+"""Seconds that a client may take for so much; an answer that nobody reads is cut off."""
 
 
 class _Pace:
-    """How far ahead of its client an answer is; a push producer of Twisted."""
+    """Whether a client takes what is written; a push producer of Twisted."""
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
         self._is_paused = False
-        self._ahead = 0
         self._resumed: defer.Deferred | None = None
 
     def pauseProducing(self) -> None:
@@ -34,7 +37,7 @@ class _Pace:
 
     def resumeProducing(self) -> None:
         """Told by the transport when its buffer is empty."""
-        self._is_paused, self._ahead = False, 0
+        self._is_paused = False
         if self._resumed is not None:
             resumed, self._resumed = self._resumed, None
             resumed.callback(None)
@@ -42,16 +45,21 @@ class _Pace:
     def stopProducing(self) -> None:
         """Told when the client has gone, which ends all that is done for the request anyway."""
 
-    def count(self, part: bytes) -> bool:
-        """Count what is written, and say whether it is enough until the client has taken it."""
-        self._ahead += len(part)
-        return self._is_paused and self._ahead >= MOST_AHEAD
-
     async def wait(self) -> None:
-        """Wait until the client has taken all."""
-        if self._is_paused:
-            self._resumed = defer.Deferred()
-            await self._resumed
+        """Wait until the client has taken all.
+
+        Raises
+        ------
+        TimeoutError
+            If it does not.
+        """
+        if not self._is_paused:
+            return
+        self._resumed = defer.Deferred()
+        try:
+            await self._resumed.addTimeout(STALLED_AFTER, self._reactor)
+        except defer.TimeoutError:
+            raise TimeoutError(f"its client takes nothing for {STALLED_AFTER:g} s") from None
 
 
 class DirectResource(Resource):
@@ -98,23 +106,19 @@ class DirectResource(Resource):
 
     async def _send(self, request: Request, parts: Iterator[bytes]) -> None:
         """Send a long answer; a client that takes it slowly keeps no thread waiting."""
-        pace = _Pace()
+        pace = _Pace(self._reactor)
         request.registerProducer(pace, True)
-        write = (self._reactor, self._pool, self._write, request, parts, pace)
+        write = (self._reactor, self._pool, _write, self._reactor, request, parts)
         while await threads.deferToThreadPool(*write):
-            await pace.wait()
+            try:
+                await pace.wait()
+            except BaseException:
+                _close(parts)
+                raise
+        # Behind the end of an answer Twisted has less patience.
+        await pace.wait()
         if request.channel is not None:
             request.unregisterProducer()
-
-    def _write(self, request: Request, parts: Iterator[bytes], pace: _Pace) -> bool:
-        """Hand parts on, each while the next is made; says if there are more. In a thread."""
-        for part in parts:
-            if request.channel is None:
-                return False
-            self._reactor.callFromThread(request.write, part)
-            if pace.count(part):
-                return True
-        return False
 
     def _failed(self, failure: Any, request: Request) -> None:
         if request.channel is None:
@@ -122,3 +126,23 @@ class DirectResource(Resource):
         self._log.error("an answer could not be written: {why}", why=failure.getErrorMessage())
         # What was said to come does not: the client must not take it for the whole.
         request.transport.abortConnection()
+
+
+def _write(reactor: Any, request: Request, parts: Iterator[bytes]) -> bool:
+    """Hand some parts on, each while the next is made; says if there are more. In a thread."""
+    ahead = 0
+    for part in parts:
+        if request.channel is None:
+            _close(parts)
+            return False
+        reactor.callFromThread(request.write, part)
+        ahead += len(part)
+        if ahead >= MOST_AHEAD:
+            return True
+    return False
+
+
+def _close(parts: Iterator[bytes]) -> None:
+    """Let go of what the parts are made of, which nothing else may do for a while."""
+    if isinstance(parts, Generator):
+        parts.close()

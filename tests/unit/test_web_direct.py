@@ -6,13 +6,13 @@ from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from sisock.web_answer import Answer
-from sisock.web_direct import MOST_AHEAD, DirectResource
+from sisock.web_direct import MOST_AHEAD, STALLED_AFTER, DirectResource
 
 REQUEST = b"POST /query HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class AtOnce:
-    """A reactor and a thread pool that do everything at once."""
+class AtOnce(task.Clock):
+    """A reactor and a thread pool that do everything at once, and a clock."""
 
     def callFromThread(self, function, *args):
         function(*args)
@@ -29,9 +29,9 @@ class Visit:
     """One connection to a server whose /query is answered by a handler."""
 
     def __init__(self, handler):
-        at_once = AtOnce()
-        site = Site(DirectResource(handler, at_once, at_once))
-        site.reactor = task.Clock()
+        self.clock = AtOnce()
+        site = Site(DirectResource(handler, self.clock, self.clock))
+        site.reactor = self.clock
         client = address.IPv4Address("TCP", "127.0.0.1", 1)
         self._channel = site.buildProtocol(client)
         self._transport = StringTransport(peerAddress=client)
@@ -85,47 +85,66 @@ def test_a_long_answer_goes_out_part_by_part():
     assert visit.body == b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n"
 
 
+class Slow:
+    """A visit to a long answer, whose client takes nothing any more after some parts."""
+
+    def __init__(self, taken=3):
+        self.made, self.was_closed = [], False
+        self._taken = taken
+        begin = defer.Deferred()
+
+        async def handle(request):
+            await begin
+            return Answer(self._parts(), is_long=True)
+
+        self.visit = Visit(handle)
+        begin.callback(None)
+
+    def _parts(self):
+        try:
+            for number in range(10):
+                self.made.append(number)
+                if number == self._taken:
+                    self.visit.pause()
+                yield b"x" * MOST_AHEAD
+        finally:
+            self.was_closed = True
+
+
 def test_no_more_parts_are_made_than_the_client_takes():
-    made = []
+    slow = Slow()
+    assert slow.made == [0, 1, 2, 3]
+    slow.visit.resume()
+    assert slow.made == list(range(10))
+    assert slow.visit.body.count(b"x") == 10 * MOST_AHEAD
+    assert slow.visit.body.endswith(b"\r\n0\r\n\r\n")
 
-    def parts():
-        for number in range(10):
-            made.append(number)
-            if number == 3:
-                visits[0].pause()
-            yield b"x" * MOST_AHEAD
 
-    begin = defer.Deferred()
-
-    async def handle(request):
-        await begin
-        return Answer(parts(), is_long=True)
-
-    visits = [Visit(handle)]
-    begin.callback(None)
-    assert made == [0, 1, 2, 3]
-    visits[0].resume()
-    assert made == list(range(10))
-    assert visits[0].body.count(b"x") == 10 * MOST_AHEAD
-    assert visits[0].body.endswith(b"\r\n0\r\n\r\n")
+def test_an_answer_has_ended_when_its_client_has_taken_it():
+    slow = Slow(taken=9)
+    assert not slow.visit.body.endswith(b"\r\n0\r\n\r\n")
+    slow.visit.resume()
+    assert slow.visit.body.endswith(b"\r\n0\r\n\r\n")
 
 
 def test_who_leaves_while_he_takes_nothing_ends_it_quietly():
-    begin = defer.Deferred()
+    slow = Slow()
+    slow.visit.leave()
+    assert slow.was_closed
+    assert slow.made == [0, 1, 2, 3]
+    assert not slow.visit.was_aborted
 
-    def parts():
-        for _ in range(10):
-            visits[0].pause()
-            yield b"x" * MOST_AHEAD
 
-    async def handle(request):
-        await begin
-        return Answer(parts(), is_long=True)
-
-    visits = [Visit(handle)]
-    begin.callback(None)
-    visits[0].leave()
-    assert not visits[0].was_aborted
+def test_who_takes_nothing_for_long_is_cut_off():
+    slow = Slow()
+    slow.visit.clock.advance(STALLED_AFTER - 1)
+    slow.visit.resume()
+    assert slow.made == list(range(10))
+    assert not slow.visit.was_aborted
+    slow = Slow()
+    slow.visit.clock.advance(STALLED_AFTER + 1)
+    assert slow.visit.was_aborted
+    assert slow.was_closed
 
 
 def test_who_leaves_ends_what_was_done_for_him():
