@@ -87,6 +87,21 @@ class RouterConnection:
         self._join_error: SisockError | None = None
         self._fatal: SisockError | None = None
 
+    def check_secret(self) -> None:
+        """See that there is a secret, if one is needed.
+
+        Raises
+        ------
+        SettingsError
+            If there is none.
+        """
+        settings = self.settings
+        if settings.secret is None and not settings.socket:
+            raise SettingsError(
+                f"there is no secret for the user {settings.user!r}: set WAMP_SECRET or"
+                f" WAMP_SECRET_FILE, or put it into {settings.home.secret_file(settings.user)}"
+            )
+
     async def run(self) -> None:
         """Join, and join again whenever the connection is lost, until `stop`.
 
@@ -99,12 +114,7 @@ class RouterConnection:
         SettingsError
             If there is no secret, or a file that the connection needs cannot be used.
         """
-        settings = self.settings
-        if settings.secret is None and not settings.socket:
-            raise SettingsError(
-                f"there is no secret for the user {settings.user!r}: set WAMP_SECRET or"
-                f" WAMP_SECRET_FILE, or put it into {settings.home.secret_file(settings.user)}"
-            )
+        self.check_secret()
         while not self._stopping:
             await self._connect_once()
             if self._fatal is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -67,8 +66,6 @@ def run_program(
     reactor, settings = connection.reactor, connection.settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
     failures: list[Failure] = []
-    # What is started from here on ends before it: the last line says why the program ended.
-    atexit.register(_report, failures, settings)
 
     def finished(result: Any) -> None:
         if isinstance(result, Failure):
@@ -77,6 +74,7 @@ def run_program(
             reactor.stop()
 
     async def work() -> None:
+        connection.check_secret()
         await serve_health(health or partial(connection_health, connection), reactor)
         await defer.maybeDeferred(started)
         await connection.run()
@@ -87,11 +85,10 @@ def run_program(
     )
     reactor.run()
     if failures:
-        raise SystemExit(1)
+        _report(failures[0], settings)
 
 
-def _report(failures: list[Failure], settings: Settings) -> None:
-    for failure in failures:
-        if settings.log_level in ("debug", "trace") or not failure.check(SisockError):
-            failure.printTraceback(sys.stderr)
-        print(failure.value, file=sys.stderr, flush=True)
+def _report(failure: Failure, settings: Settings) -> NoReturn:
+    if settings.log_level in ("debug", "trace") or not failure.check(SisockError):
+        failure.printTraceback(sys.stderr)
+    fail(failure.value)

@@ -98,7 +98,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     def start_program(
         router: RouterProcess, *command: Any, user: str = USER_SERVER, **variables: str
     ) -> Program:
-        environ = {**router.environ(user), **variables}
+        # Of the test's own: in that of the installation may still be a node of another test.
+        cache = str(tmp_path / "cache")
+        environ = {**router.environ(user), "SISOCK_CACHE": cache, **variables}
         log = tmp_path / f"program-{len(programs)}.log"
         programs.append(Program([os.fspath(word) for word in command], environ, log))
         return programs[-1]

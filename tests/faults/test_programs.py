@@ -92,36 +92,26 @@ def test_a_missing_secret_ends_a_program_with_a_sentence(router, start, empty_ho
 
 
 TALKATIVE = f"""
-import sys, threading, time
+import sys
 sys.path.insert(0, {str(TOP)!r})
 import sisock
 
 class Talkative(sisock.FileArchive):
     name = "talkative"
 
-    def __init__(self):
-        self.at_work = threading.Event()
-
     def begin(self, service):
-        super().begin(service)
-        self.at_work.wait(20)
-
-    def list_files(self):
-        self.at_work.set()
-        time.sleep(0.5)
-        self.log.warn("there is nothing here")
-        return {{}}
+        self.log.warn("it has begun")
 
 sisock.run(Talkative)
 """
 
 
-def test_the_sentence_comes_after_what_threads_still_say(router, start, empty_home, tmp_path):
+def test_no_node_begins_its_work_without_a_secret(router, start, empty_home, tmp_path):
     path = tmp_path / "talkative.py"
     path.write_text(TALKATIVE)
     program = start(router, path, SISOCK_HOME=str(empty_home.path))
     assert_ended_with_a_sentence(program, "there is no secret for the user 'server'")
-    assert "there is nothing here" in program.output
+    assert "it has begun" not in program.output
 
 
 @node_and_hub
