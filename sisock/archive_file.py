@@ -246,9 +246,11 @@ class ArchiveFile:
 
     def _commit(self, path: Path, offset: int, is_complete: bool) -> None:
         assert self.store is not None
+        # Of another file that has taken its place meanwhile, none: it is to be parsed anew.
+        is_same = _stamp(os.stat(path))[2] == self._identity["stamp"][2]
         how_far = {
             "offset": offset,
-            "fingerprint": _fingerprint(path, offset),
+            "fingerprint": _fingerprint(path, offset) if is_same else None,
             "is_sorted": self._is_sorted,
             "is_complete": is_complete,
         }

@@ -104,6 +104,20 @@ def test_of_a_file_that_grew_only_the_rest_is_parsed(node, file):
     assert node.changes == 0
 
 
+def test_a_file_that_takes_anothers_place_while_that_is_parsed_is_parsed_from_its_beginning(
+    folder, file
+):
+    class Replaced(Watched):
+        def parse(self, path, offset):
+            yield from super().parse(path, offset)
+            if len(self.offsets) == 1:
+                other = folder / "other"
+                other.write_text("1 11\n2 20\n3 30\n")
+                os.replace(other, path)
+
+    assert Replaced(folder).values() == [11, 20, 30]
+
+
 def test_a_half_written_line_is_read_when_it_is_whole(node, file):
     add(file, "3 3")
     assert node.values() == [10, 20]
