@@ -97,8 +97,6 @@ class DataNodeServer:
     def get_overview(self, field: list[str], start: float, end: float, max_points: int) -> Any:
         """Return few samples that keep the picture, where that is cheaper than `get_data`.
 
-        Called in a thread.
-
         Parameters
         ----------
         field : list of str

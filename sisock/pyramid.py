@@ -85,7 +85,10 @@ def entries_of_samples(t: np.ndarray, values: np.ndarray, first: int, size: int)
 
 
 def entries_of_entries(entries: np.ndarray, size: int) -> np.ndarray:
-    """Combine each `size` consecutive entries to one, shape (m * size,) to shape (m,)."""
+    """Combine each `size` consecutive entries to one, shape (m * size,) to shape (m,).
+
+    They are given back themselves if `size` is 1.
+    """
     if size == 1:
         return entries
     combined = np.empty(len(entries) // size, dtype=entries.dtype)

@@ -188,7 +188,7 @@ class Serving:
 
     async def _ask_node(self, request: DataRequest) -> Reply | Literal[False]:
         if request.max_points is not None:
-            overview = await self.in_thread(self._overview, request, request.max_points)
+            overview = await self._overview(request, request.max_points)
             if overview is not None:
                 return overview
         raw = await self.call(
@@ -203,11 +203,19 @@ class Serving:
         await self._learn_timelines(raw, request)
         return await self.in_thread(self._prepare, raw, request)
 
-    def _overview(self, request: DataRequest, max_points: int) -> Reply | None:
-        """Few samples, if the node has prepared any; asked and checked in one thread."""
-        start, end = request.sent_start, request.sent_end
-        raw = self._node.get_overview(request.fields, start, end, max_points)
-        return None if raw is None else self._check(raw, request)
+    async def _overview(self, request: DataRequest, max_points: int) -> Reply | None:
+        """Few samples, if the node has prepared any."""
+        ask = self._node.get_overview
+        given = (request.fields, request.sent_start, request.sent_end, max_points)
+
+        def ask_and_check() -> Reply | None:
+            raw = ask(*given)
+            return None if raw is None else self._check(raw, request)
+
+        if not is_asynchronous(ask):  # a panel of an archive: in one turn of a thread, not in two
+            return await self.in_thread(ask_and_check)
+        raw = await self.call(ask, *given)
+        return None if raw is None else await self.in_thread(self._check, raw, request)
 
     async def _learn_timelines(self, raw: Any, request: DataRequest) -> None:
         """Ask the node which field follows which timeline, if the reply leaves it open."""
