@@ -9,6 +9,7 @@ import numpy as np
 from twisted.internet import defer
 
 import sisock
+from sisock.reply import overview_timeline
 
 ROWS = 2_000_000
 START = 1_500_000_000.0
@@ -121,6 +122,17 @@ class Coroutine(Odd):
     async def get_data(self, field, start, end, min_stride=None):
         await defer.succeed(None)
         return super().get_data(field, start, end, min_stride)
+
+    async def get_overview(self, field, start, end, max_points):
+        await defer.succeed(None)
+        if field != ["count"]:
+            return None
+        line = overview_timeline("t", "count")
+        return {
+            "data": {"count": [1, 5]},
+            "timeline": {line: {"t": [START, START + 4], "finalized_until": START + 3}},
+            "follows": {"count": line},
+        }
 
 
 class Ticker(sisock.LiveNode):

@@ -230,3 +230,12 @@ def test_a_node_of_part_1_never_hears_of_max_points(router, client):
         member.subtract(name)
     assert got["x"].values.tolist() == [1.0, 2.0]
     assert calls == [((["x"], START, START + 2), {})]
+
+
+def test_an_overview_may_come_from_a_coroutine(client, odd):
+    node = odd("coroutine")
+    assert client.get(node, "count", START, START + 5, max_points=8)["count"].t.tolist() == [
+        START,
+        START + 4,
+    ]
+    assert len(client.get(node, "nan", START, START + 5, max_points=8)["nan"]) == 5
