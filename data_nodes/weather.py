@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import sisock
-from sisock.archive_lines import parse_file
+from sisock.archive_text import parse_pairs
 from sisock.logs import RepeatedWarning
 
 EXAMPLE_DATA = Path(__file__).parent.parent / "example_data"
@@ -70,12 +70,17 @@ class WeatherArchive(sisock.FileArchive):
     def parse(self, path: Path, offset: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """Parse whole lines; malformed ones are skipped, with one warning for all of them."""
         malformed, before_first, index = 0, 0, 0
-        for pairs, reached in parse_file(path, offset):
-            if pairs.malformed and not malformed:
-                before_first, index = offset, pairs.malformed[0]
-            malformed += len(pairs.malformed)
-            offset = reached
-            yield pairs.t, pairs.values, offset
+        with open(path, "rb") as file:
+            file.seek(offset)
+            rest = b""
+            while chunk := file.read(CHUNK_BYTES):
+                lines, newline, rest = (rest + chunk).rpartition(b"\n")
+                pairs = parse_pairs(lines + newline)
+                if pairs.malformed and not malformed:
+                    before_first, index = offset, pairs.malformed[0]
+                malformed += len(pairs.malformed)
+                offset += len(lines + newline)
+                yield pairs.t, pairs.values, offset
         if malformed:
             first = _count_lines(path, before_first) + index + 1
             self._warn(
