@@ -34,7 +34,8 @@ CACHES_OF_VICTORIA: tuple[dict[str, int], ...] = ({}, {"nocache": 1})
 def bridges() -> Iterator[dict[str, int]]:
     """A bridge with a cache and one without, on the day; gives their ports."""
     with Stack() as stack:
-        stack.start_node("day", "-m", "benchmarks.nodes", "day")
+        node = stack.start_node("day", "-m", "benchmarks.nodes", "day")
+        node.wait_for("overviews are ready", 60)
         yield {name: stack.start_bridge(**more).port for name, more in CACHES.items()}
 
 

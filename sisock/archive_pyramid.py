@@ -164,6 +164,13 @@ class ArchivePyramid:
         for name, entry in self._archive.list_fields(EARLIEST, time.time()).items():
             if entry.get("type", "number") == "number":
                 self._start(name)
+        self._jobs.start("overviews", self._tell)
+        yield
+
+    def _tell(self) -> Iterator[None]:
+        """Log that what was begun before is done."""
+        if ready := len(self._complete):
+            self._archive.log.info("overviews are ready, of {ready} fields", ready=ready)
         yield
 
     def _make_ready(self, name: str, generation: int) -> Iterator[None]:

@@ -239,3 +239,9 @@ def test_an_overview_may_come_from_a_coroutine(client, odd):
         START + 4,
     ]
     assert len(client.get(node, "nan", START, START + 5, max_points=8)["nan"]) == 5
+
+
+def test_the_log_says_when_the_overviews_are_ready(router, start):
+    node = start(router, "tests/nodes.py", "big", "--name", "points_ready")
+    # Of f8, f4 and i4; that of b1 is of no numbers.
+    node.wait_for("overviews are ready, of 3 fields", 60)
