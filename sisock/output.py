@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 import numpy as np
-import orjson
 
 from sisock.events import LiveSample
+from sisock.json_rows import dumps
 from sisock.received import Data
 from sisock.timelines import merge_timeline
 from sisock.times import format_time
@@ -97,7 +97,7 @@ def _cells(column: Values) -> list[Any]:
 def _json_numbers(numbers: np.ndarray) -> str:
     # A float32 is to be the same number for those who read it as a double.
     numbers = np.ascontiguousarray(numbers, dtype="<f8" if numbers.dtype.kind == "f" else None)
-    return orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return dumps(numbers).decode()
 
 
 def write_json(out: TextIO, data: Data) -> None:

@@ -69,6 +69,7 @@ def test_each_failed_reading_costs_its_own_sample_and_a_warning(client, ticker):
     rows = list(zip(*columns, strict=True))
     # The node reads from its start on, and keeps the newest: the oldest may be another one.
     first, last = np.flatnonzero(~np.isnan(counts))[[0, -1]]
+    assert counts[first] == 1 or len(counts) == DEPTH
     assert rows[first : last + 1] == [
         (count, "ok", count % 2 == 0) if count % 10 != 5 else (None, "odd", False)
         for count in range(int(counts[first]), int(counts[last]) + 1)
