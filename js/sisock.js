@@ -12,11 +12,11 @@
 // It reconnects by itself. Errors are SisockError, whose message says what to do.
 
 import { Wampy } from "wampy";
-import { CborSerializer } from "wampy/CborSerializer.js";
 import { sign } from "wampy/wampcra.js";
 
 import { joinPieces } from "./arrays.js";
 import { SisockError, translate } from "./errors.js";
+import { Serializer } from "./serializer.js";
 import { FEWEST_POINTS, overview } from "./thinning.js";
 import { inOneWindow, inWindows, notFalse } from "./windows.js";
 
@@ -25,8 +25,6 @@ const FIRST_DELAY = 0.5;
 const GROWTH = 1.6;
 const LONGEST_DELAY = 5;
 const CALL_SECONDS = 30;
-// Named, as wampy sends an undefined option as CBOR's undefined, for which the router hangs up.
-const SUBSCRIBE = { match: "exact", get_retained: false };
 const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
 
 export { SisockError };
@@ -57,7 +55,7 @@ export class Sisock {
   #timer = null;
   #closed = false;
   #waiting = [];
-  #subscriptions = new Set();
+  #topics = new Map();
 
   constructor(options) {
     const where = globalThis.location;
@@ -94,7 +92,7 @@ export class Sisock {
       authPlugins: { wampcra: sign(secret) },
       autoReconnect: false,
       uriValidation: "loose", // strict refuses names that the protocol allows
-      serializer: new CborSerializer(),
+      serializer: new Serializer(),
       onClose: () => {
         closed(new Error("closed"));
         this.#lost(wamp, "the connection to the router was lost");
@@ -112,7 +110,7 @@ export class Sisock {
     if (this.#closed) return wamp.disconnect();
     this.#wamp = wamp;
     this.#delay = FIRST_DELAY;
-    await Promise.all([...this.#subscriptions].map((each) => this.#subscribeNow(each)));
+    await Promise.all([...this.#topics.values()].map((topic) => this.#subscribeNow(topic)));
     if (this.#wamp !== wamp) return;
     this.#options.onState({ state: "joined" });
     for (const { resolve } of this.#waiting.splice(0)) resolve(this);
@@ -223,28 +221,33 @@ export class Sisock {
         ),
       ),
     );
-    return () => stops.forEach((stop) => stop());
+    return () => Promise.all(stops.map((stop) => stop()));
   }
 
-  async #subscribe(tail, handler) {
-    const subscription = { tail, handler: ({ argsList }) => handler(argsList[0]) };
-    this.#subscriptions.add(subscription);
-    if (this.#wamp) await this.#subscribeNow(subscription);
-    return () => {
-      this.#subscriptions.delete(subscription);
-      subscription.handler = () => {};
-      const key = `${PREFIX}${tail}-${JSON.stringify(SUBSCRIBE)}`;
-      this.#wamp?.unsubscribe(key, subscription.wampHandler).catch(() => {});
+  async #subscribe(tail, callback) {
+    let topic = this.#topics.get(tail);
+    if (!topic) {
+      topic = { uri: PREFIX + tail, callbacks: new Set() };
+      topic.pass = ({ argsList }) => topic.callbacks.forEach((each) => each(argsList[0]));
+      this.#topics.set(tail, topic);
+      this.#subscribeNow(topic);
+    }
+    topic.callbacks.add(callback);
+    await topic.subscribed;
+    return async () => {
+      topic.callbacks.delete(callback);
+      if (topic.callbacks.size || this.#topics.get(tail) !== topic) return;
+      this.#topics.delete(tail);
+      await topic.subscribed;
+      // If the connection is lost, so is the subscription.
+      await this.#wamp?.unsubscribe(topic.uri, topic.pass).catch(() => {});
     };
   }
 
-  async #subscribeNow(subscription) {
-    subscription.wampHandler = (event) => subscription.handler(event);
-    try {
-      await this.#wamp?.subscribe(PREFIX + subscription.tail, subscription.wampHandler, SUBSCRIBE);
-    } catch {
-      // The connection is lost; the next one subscribes again.
-    }
+  #subscribeNow(topic) {
+    // If the connection is lost meanwhile, the next one subscribes again.
+    topic.subscribed = this.#wamp?.subscribe(topic.uri, topic.pass).catch(() => {});
+    return topic.subscribed;
   }
 }
 

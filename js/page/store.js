@@ -113,7 +113,7 @@ export class Store {
     for (const [node, stop] of this.#watches) {
       if (!live.has(node)) {
         this.#watches.delete(node);
-        (await stop)();
+        await (await stop)();
       }
     }
     for (const node of live) {

@@ -120,6 +120,30 @@ def test_live_samples_grow_and_stop_when_told_to(page, sensors):
     assert address(page)["live"] == ["0"]
 
 
+def test_the_connection_stays_when_a_live_field_is_unticked(page, sensors):
+    key = f"{sensors}::cpu_percent"
+    box = f"[data-key='{key}']"
+    page.open(f"?s={key}&last=600")
+    page.wait(lambda: page.counts().get(key, 0) > 0, "the first samples")
+    before = page.counts()[key]
+    page.wait(lambda: page.counts()[key] > before, "a live sample")
+    page.run(
+        "window.states = [];"
+        "new MutationObserver(() => states.push(arguments[0].dataset.state))"
+        ".observe(arguments[0], { attributes: true })",
+        page.element("connection"),
+    )
+    page.run("arguments[0].click()", page.element("nodes").find_element("css selector", box))
+    page.wait(lambda: page.counts() == {}, "the curve to go")
+    # Its samples can be fetched anew only after the router has read that they are watched no more.
+    page.run("arguments[0].click()", page.element("nodes").find_element("css selector", box))
+    page.wait(lambda: page.counts().get(key, 0) > 0, "the samples again")
+    before = page.counts()[key]
+    page.wait(lambda: page.counts()[key] > before, "a live sample again")
+    assert page.run("return states") == []
+    assert page.text("connection") == "connected"
+
+
 def test_a_node_that_is_killed_stays_greyed_and_comes_back(page, router, start):
     first = start(router, "tests/nodes.py", "ticker", "--name", "page_killed")
     first.wait_for("is in the hub's list")

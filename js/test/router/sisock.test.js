@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
+import { Wampy } from "wampy";
+import { sign } from "wampy/wampcra.js";
 import websocket from "websocket";
 
+import { Serializer } from "../../serializer.js";
 import { connect } from "../../sisock.js";
 
 const { SISOCK_URL: url, SISOCK_SECRET: secret } = process.env;
@@ -89,4 +92,68 @@ test("live samples come in order until the watching ends", async () => {
   await done;
   stop();
   assert.deepEqual(times, [...times].sort((a, b) => a - b));
+});
+
+test("the connection stays when the watching ends, and the next one works", async (t) => {
+  const states = [];
+  const own = await connect({ ...options, onState: ({ state }) => states.push(state) });
+  t.after(() => own.close());
+  for (let round = 0; round < 2; round += 1) {
+    const stops = await Promise.all(
+      [0, 1].map(() => new Promise((resolve) => {
+        const watching = own.watch("js_ticker", () => resolve(watching));
+      })),
+    );
+    for (const stop of stops) await stop();
+  }
+  const abort = new AbortController();
+  const given = own.get("js_odd", ["slow"], START, START + 5, { signal: abort.signal });
+  setTimeout(() => abort.abort(), 300);
+  await assert.rejects(given, { name: "AbortError" });
+  assert.equal((await own.nodes()).length, 3);
+  assert.deepEqual(states, ["joined"]);
+});
+
+// As a client counts that has sent 8 billion requests.
+class LateSerializer extends Serializer {
+  encode(message) {
+    return super.encode([32, 34, 48, 49].includes(message[0]) ? message.with(1, message[1] + 2 ** 33) : message);
+  }
+
+  decode(bytes) {
+    const message = super.decode(bytes);
+    const place = { 8: 2, 33: 1, 35: 1, 50: 1 }[message[0]];
+    return place ? message.with(place, message[place] - 2 ** 33) : message;
+  }
+}
+
+test("large ids of requests work in every message", async (t) => {
+  const prefix = "org.simonsobservatory.consumer.";
+  let closed = false;
+  const wamp = new Wampy(url, {
+    realm: "sisock",
+    authid: "simonsobs",
+    authmethods: ["wampcra"],
+    authMode: "auto",
+    authPlugins: { wampcra: sign(secret) },
+    uriValidation: "loose",
+    autoReconnect: false,
+    serializer: new LateSerializer(),
+    ws: options.ws,
+    onClose: () => (closed = true),
+  });
+  await wamp.connect();
+  t.after(() => wamp.disconnect());
+  const call = (node, field, argsDict, more) =>
+    wamp.call(`${prefix}${node}.get_data`, { argsList: [[field], START, START + 2000], argsDict }, more);
+  let progressed = 0;
+  await call("js_big", "f8", { encoding: "binary" }, { progress_callback: () => (progressed += 1) });
+  assert.ok(progressed > 0);
+  const slow = call("js_odd", "slow", {});
+  wamp.cancel(wamp.getOpStatus().reqId);
+  await assert.rejects(slow, { errorUri: "wamp.error.canceled" });
+  await new Promise((resolve) => wamp.subscribe(`${prefix}js_ticker.data`, resolve));
+  await wamp.unsubscribe(`${prefix}js_ticker.data`);
+  assert.equal((await wamp.call(`${prefix}get_data_node`)).argsList[0].length, 3);
+  assert.equal(closed, false);
 });
