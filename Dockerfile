@@ -17,7 +17,7 @@ ENV PATH=/opt/venv/bin:$PATH
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=1
 RUN python3 -m venv /opt/venv
 # An empty package, so that a changed line of sisock does not have everything installed again.
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 RUN mkdir sisock && touch sisock/__init__.py && pip install --editable .
 
 # bjdata is left out: see the Makefile. So are the tests of the packages, a fifth of their size.

@@ -1,4 +1,4 @@
-# make demo · test · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,10 +9,15 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-odd test-compose bench bench-peers lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
+
+# With the page in it, so that it starts router and demo anywhere.
+wheel: $(INSTALLED) $(PAGE)
+	rm -rf build
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
@@ -43,7 +48,7 @@ lint: $(TESTABLE)
 
 # bjdata is left out: built against an older numpy, it prints a traceback in every process, and
 # autobahn does without it.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "sisock needs Python 3.11 or later; name one: make PYTHON=python3.12 demo" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -67,4 +72,4 @@ $(TESTABLE): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) js/node_modules js/dist .artefacts *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) js/node_modules js/dist .artefacts build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

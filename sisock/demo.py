@@ -1,8 +1,8 @@
-"""``make demo``: router, hub and the two example nodes in the foreground, until Ctrl-C.
+"""``make demo``: router, hub, bridge and the two example nodes in the foreground, until Ctrl-C.
 
-``python -m sisock.demo`` makes what is missing, sees that the ports are free and becomes honcho,
-which starts the programs of the Procfile. One of these is ``python -m sisock.demo --wait NODE…``,
-which says when the first query has been answered.
+``python -m sisock.demo`` makes what is missing, sees that the ports are free and becomes
+``python -m sisock.demo --run``, in which honcho runs the programs of the Procfile. That starts
+``python -m sisock.demo --wait``, which says when the first query has been answered, and ends.
 """
 
 from __future__ import annotations
@@ -10,32 +10,37 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
-from sisock.credentials import make_certificates, make_credentials
-from sisock.errors import AuthenticationRejected, SisockError
-from sisock.protocol import USER_CONSUMER
-from sisock.router import check_free, check_port
-from sisock.settings import load_settings
-from sisock.web import load_web_settings
+from sisock.errors import AuthenticationRejected, SettingsError, SisockError
+
+# Each stage imports what it needs itself: that which stays for ever is to be small.
 
 READY_WITHIN = 60
 """Seconds after which the demo gives up."""
 
-PROCFILE = Path(__file__).parent.parent / "Procfile"
+NODES = ("apex_archive", "sensors")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Start the demo, or wait for it."""
+    """Start the demo, or do a part of it."""
     parser = argparse.ArgumentParser(prog="sisock.demo", description=__doc__)
-    parser.add_argument("--wait", nargs="+", metavar="NODE", help="wait for these data nodes")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--run", action="store_true", help="run the programs of the Procfile here")
+    part.add_argument("--wait", action="store_true", help="wait for the first answered query")
     args = parser.parse_args(argv)
     try:
         if args.wait:
-            _announce(args.wait)
+            _announce()
+        elif args.run:
+            _run()
         else:
             _start()
     except SisockError as error:
@@ -44,6 +49,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _start() -> NoReturn:
+    for module in ("crossbar", "flask", "prometheus_client", "psutil", "honcho"):
+        if find_spec(module) is None:
+            raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
+    from sisock.credentials import make_certificates, make_credentials
+    from sisock.router import PROGRAMS, check_free, check_port
+    from sisock.settings import load_settings
+    from sisock.web import load_web_settings
+
     settings = load_settings()
     home = settings.home
     web = load_web_settings()
@@ -51,28 +64,63 @@ def _start() -> NoReturn:
     check_port(web.port, "PORT", web.bind)
     make_credentials(home)
     make_certificates(home)
+    # One that a killed router left would have the programs start before this router listens.
+    home.router_socket.unlink(missing_ok=True)
+    nodes = PROGRAMS / "data_nodes"
     variables = {
         **os.environ,
         "CROSSBAR_TLS_PORT": str(settings.port),
         "SISOCK_HOME": str(home.path.absolute()),
         # The Procfile gives it to the programs that are to use it.
         "DEMO_SOCKET": str(home.router_socket.absolute()),
-        # Honcho gives each program a PORT of its own choice.
+        "DEMO_PROGRAMS": str(PROGRAMS),
+        "DEMO_NODES": str(nodes if nodes.is_dir() else PROGRAMS.with_name("sisock_nodes")),
         "BRIDGE_PORT": str(web.port),
         "PYTHON": sys.executable,
     }
-    honcho = [sys.executable, "-m", "honcho", "start", "--no-prefix", "-f", str(PROCFILE)]
-    os.chdir(PROCFILE.parent)
-    os.execve(honcho[0], honcho, variables)
+    os.execve(sys.executable, [sys.executable, "-m", "sisock.demo", "--run"], variables)
 
 
-def _announce(nodes: list[str]) -> None:
-    """Print the line that begins with ``ready:`` once a query has been answered; then stay."""
-    # Another program that ends has honcho end this one: without a traceback.
+def _run() -> NoReturn:
+    """Run the Procfile until a program ends or a signal comes."""
+    from honcho.environ import parse_procfile
+    from honcho.manager import Manager
+
+    class Supervisor(Manager):
+        """Honcho's, but with a thread for each program instead of a process of 20 MB."""
+
+        def _start(self) -> None:
+            for program in self._processes.values():
+                run = program["obj"].run
+                threading.Thread(target=run, args=(self.events,), daemon=True).start()
+
+    programs = Path(os.environ["DEMO_PROGRAMS"])
+    supervisor = Supervisor()
+    procfile = parse_procfile((programs / "Procfile").read_text(encoding="utf-8"))
+    for name, command in procfile.processes.items():
+        supervisor.add_process(name, command, cwd=str(programs))
+    waiting = subprocess.Popen([sys.executable, "-m", "sisock.demo", "--wait"])
+
+    def watch() -> None:
+        if waiting.wait() > 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    supervisor.loop()
+    waiting.kill()
+    raise SystemExit(supervisor.returncode)
+
+
+def _announce() -> None:
+    """Print the line that begins with ``ready:`` once a query has been answered."""
+    from sisock.protocol import USER_CONSUMER
+    from sisock.settings import load_settings
+
+    # Ctrl-C comes here too, and needs no traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     settings = load_settings(USER_CONSUMER)
     end = time.monotonic() + READY_WITHIN
-    while (problem := _try_query(nodes)) is not None:
+    while (problem := _try_query()) is not None:
         if time.monotonic() > end or isinstance(problem, AuthenticationRejected):
             raise problem
         time.sleep(0.2)
@@ -81,19 +129,17 @@ def _announce(nodes: list[str]) -> None:
         command = command.relative_to(Path.cwd())
     grafana = f"http://127.0.0.1:{os.environ.get('BRIDGE_PORT', 5000)}"
     # What stands behind the # stays in the browser and reaches no server's log.
-    page = f"https://{settings.host}:{settings.port}/#secret={settings.secret}"
+    secret = quote(settings.secret or "", safe="")
+    page = f"https://{settings.host}:{settings.port}/#secret={secret}"
     print(f"ready: {page}  for Grafana: {grafana}  try: {command} nodes", flush=True)
-    # Honcho ends everything when one of its programs ends.
-    while True:
-        signal.pause()
 
 
-def _try_query(nodes: list[str]) -> SisockError | None:
+def _try_query() -> SisockError | None:
     from sisock.client import Client
 
     try:
         with Client(timeout=5) as client:
-            for node in nodes:
+            for node in NODES:
                 client.get(node, list(client.fields(node))[:1])
     except SisockError as error:
         return error

@@ -24,7 +24,11 @@ from sisock.settings import SOCKET_PATH_LIMIT, Home, find_home, find_secret, par
 
 SECRET_VARIABLES = {"WAMP_SERVER_SECRET": USER_SERVER, "WAMP_CONSUMER_SECRET": USER_CONSUMER}
 
-DEFAULT_CONFIGURATION = Path(__file__).parent.parent / ".crossbar" / "config.json"
+_ABOVE = Path(__file__).parent.parent
+PROGRAMS = _ABOVE if (_ABOVE / ".crossbar").is_dir() else _ABOVE / "sisock_programs"
+"""The repository, or what a wheel installs of it."""
+
+DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 
 
 def prepare(

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import socket
@@ -6,12 +7,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import pytest
 
 from sisock.testing import free_port, wait_until
 from tests.conftest import TOP
+
+PREFIX = re.compile(r"\d\d:\d\d:\d\d (system|router|weather|sensors|bridge) +\| ")
 
 
 class Demo:
@@ -117,6 +121,37 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
     assert [line[:7] for line in demo.output.splitlines() if consumer in line] == ["ready: "]
 
 
+def test_the_log_names_programs_and_complains_of_none_that_starts(start_demo):
+    demo = start_demo()
+    demo.wait_until_ready()
+    wait_until(lambda: "bridge  | " in demo.output, 20, "the bridge's first line")
+    wait_until(lambda: not waiting(demo), 10, "the end of the program that says ready:")
+    lines = [line for line in demo.output.splitlines() if not line.startswith("make")]
+    others = [line for line in lines if not PREFIX.match(line)]
+    assert [line[:7] for line in others] == ["ready: "]
+    assert "cannot be reached" not in demo.output
+
+
+def waiting(demo):
+    """Commands of the demo's programs that wait for it to be ready."""
+    children = psutil.Process(demo.process.pid).children(recursive=True)
+    # The command line of one that has just ended is None.
+    commands = [child.as_dict(["cmdline"])["cmdline"] or [] for child in children]
+    return [command for command in commands if "--wait" in command]
+
+
+def test_the_link_encodes_a_secret_with_reserved_characters(start_demo):
+    demo = start_demo()
+    demo.end()
+    demo.log.parent.joinpath("home/credentials").mkdir(parents=True, exist_ok=True)
+    secret = "a+b&c=d%e #f/ü"
+    demo.log.parent.joinpath("home/credentials/consumer").write_text(secret)
+    again = start_demo(folder=demo.log.parent)
+    again.wait_until_ready()
+    line = next(line for line in again.output.splitlines() if line.startswith("ready: "))
+    assert parse_qs(urlsplit(line.split()[1]).fragment) == {"secret": [secret]}
+
+
 def test_a_port_that_is_taken_is_one_clear_line(start_demo):
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
@@ -146,7 +181,7 @@ def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, prog
     next(child for child in demo.children if sign in " ".join(child.cmdline())).kill()
     assert demo.process.wait(15) != 0
     wait_until(lambda: not demo.survivors(), 10, "the end of all programs")
-    assert f"{name}.1 stopped (rc=" in demo.output
+    assert f"{name} stopped (rc=" in demo.output
 
 
 def test_no_secret_is_in_any_command_line(start_demo):

@@ -1,0 +1,24 @@
+"""What a wheel holds besides the library: the programs, laid out as in the repository."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+FOLDERS = {
+    "sisock_nodes": "data_nodes",
+    "sisock_programs": ".",
+    "sisock_programs.example_data": "example_data",
+    "sisock_programs.js.dist": "js/dist",
+}
+# An image's build has the library alone, and the page may not be built yet.
+HERE = {name: folder for name, folder in FOLDERS.items() if Path(folder).is_dir()}
+
+setup(
+    packages=[*find_packages(include=["sisock", "sisock.*"]), *HERE],
+    package_dir=HERE,
+    package_data={
+        "sisock_programs": ["Procfile", ".crossbar/config.json"],
+        "sisock_programs.example_data": ["*.dat"],
+        "sisock_programs.js.dist": ["*.html", "*.css", "*.js"],
+    },
+)
