@@ -54,3 +54,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'sisock' has no attribute {name!r}")
     attribute = "DataNodeServer" if name == "data_node_server" else name
     return getattr(import_module(_HOMES[name]), attribute)
+
+
+def __dir__() -> list[str]:
+    """Name what is imported on first use, too."""
+    return sorted({*globals(), *__all__})

@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 
 from sisock.errors import SettingsError, SisockError
 from sisock.protocol import USER_CONSUMER, USER_SERVER
-from sisock.settings import LOG_LEVELS, Settings, find_home, find_secret, load_settings
+from sisock.settings import LOG_LEVELS, Settings, find_home, load_settings
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
+
+_ONE_SECRET = ("WAMP_SECRET", "WAMP_SECRET_FILE")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -221,25 +223,9 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
 
 def _config(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.output import write_table
-    from sisock.router import SECRET_VARIABLES
+    from sisock.setting_table import setting_rows
 
-    values = {
-        "CROSSBAR_HOST": settings.host,
-        "CROSSBAR_TLS_PORT": settings.port,
-        "CROSSBAR_SOCKET": settings.socket or "none: TLS",
-        "WAMP_USER": settings.user,
-        "WAMP_SECRET": "hidden" if settings.secret else "none",
-        "WAMP_REALM": settings.realm,
-        "LOGLEVEL": settings.log_level,
-        "SISOCK_HOME": settings.home.path,
-    }
-    rows = [(name, str(value), settings.sources[name]) for name, value in values.items()]
-    for variable, user in SECRET_VARIABLES.items():
-        found = find_secret(variable, user, settings.home)
-        rows.append(
-            (variable, "hidden" if found else "none", found.source if found else "not found")
-        )
-    write_table(sys.stdout, ("setting", "value", "from"), rows)
+    write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
 
 
 def _certs(args: argparse.Namespace, settings: Settings) -> None:
@@ -272,7 +258,14 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
 def _doctor(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.doctor import examine
 
-    if not examine(settings):
+    every = [settings]
+    # A secret that the environment gives is that of one user.
+    is_one = settings.sources["WAMP_USER"] != "default" or any(map(os.environ.get, _ONE_SECRET))
+    if not (is_one or settings.socket):
+        server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
+        # The order has the nodes asked as their consumers ask them, if that can be.
+        every = [each for each in (settings, server) if each.secret] or every
+    if not examine(every):
         raise SettingsError("something is wrong: see the lines that begin with BAD")
 
 

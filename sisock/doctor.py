@@ -7,7 +7,8 @@ import socket
 import ssl
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from sisock.client import Client
 from sisock.errors import SisockError
@@ -19,13 +20,18 @@ TIMEOUT = 10
 _RENEW_BEFORE = datetime.timedelta(days=30)
 
 
-def examine(settings: Settings) -> bool:
-    """Check everything, printing a line each; returns whether all is well."""
+def examine(every: Sequence[Settings]) -> bool:
+    """Check everything for each of these users, printing a line each; return whether all is well.
+
+    The nodes are asked as the first one.
+    """
+    first, *others = every
+    checks = [*map(_credentials, every), _tls(first)]
+    checks += [_router_and_nodes(first), *map(_router, others)]
     well = True
-    for check in (_credentials, _tls, _router_and_nodes):
-        for good, text in check(settings):
-            print(f"{'ok ' if good else 'BAD'}  {text}", flush=True)
-            well = well and good
+    for good, text in chain.from_iterable(checks):
+        print(f"{'ok ' if good else 'BAD'}  {text}", flush=True)
+        well = well and good
     return well
 
 
@@ -81,6 +87,15 @@ def _tls(settings: Settings) -> Iterator[tuple[bool, str]]:
     good = end - datetime.datetime.now(datetime.UTC) > _RENEW_BEFORE
     advice = "" if good else ": renew it with `sisock certs --renew`"
     yield good, f"TLS: {where} is who it says, until {end:%Y-%m-%d}{advice}"
+
+
+def _router(settings: Settings) -> Iterator[tuple[bool, str]]:
+    try:
+        Client(settings, timeout=TIMEOUT).close()
+    except SisockError as error:
+        yield False, f"router: {error}"
+    else:
+        yield True, f"router: joined {settings.address} as {settings.user!r}"
 
 
 def _router_and_nodes(settings: Settings) -> Iterator[tuple[bool, str]]:

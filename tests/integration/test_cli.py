@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,19 @@ def test_doctor_is_content_with_a_healthy_installation(sisock, weather):
     done = sisock("doctor")
     assert done.returncode == 0, done.stdout
     assert "BAD" not in done.stdout
+    assert "node cli_weather: 5 fields" in done.stdout
+
+
+@pytest.mark.parametrize("files", [["server"], ["consumer"], ["server", "consumer"]])
+def test_doctor_checks_each_user_whose_secret_is_there(sisock, router, weather, tmp_path, files):
+    shutil.copytree(router.home.path / "tls", tmp_path / "tls")
+    (tmp_path / "credentials").mkdir()
+    for file in files:
+        shutil.copy(router.home.path / "credentials" / file, tmp_path / "credentials" / file)
+    done = sisock("doctor", SISOCK_HOME=str(tmp_path), WAMP_USER="")
+    assert done.returncode == 0, done.stdout
+    for file, user in (("server", "server"), ("consumer", "simonsobs")):
+        assert (f"as {user!r}" in done.stdout) == (file in files)
     assert "node cli_weather: 5 fields" in done.stdout
 
 
