@@ -8,13 +8,11 @@ The rules are in `sisock/registry.py`; this file only connects them.
 from __future__ import annotations
 
 import argparse
-import gc
 
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, RegisterOptions, SessionDetails
 
-from sisock import transport
 from sisock.errors import NOT_A_SERVER, AuthenticationRejected, InvalidNodeName, SisockError
 from sisock.health import WELL, serve_health
 from sisock.logs import make_logger
@@ -111,12 +109,6 @@ class hub(ApplicationSession):
 
     async def onJoin(self, details: SessionDetails) -> None:
         """Begin to serve."""
-        # Here, as this is the only code of ours that the router's process loads.
-        transport.tune_everywhere()
-        # What the router is made of stays: to look through it for garbage takes 0.2 s each time,
-        # in which nothing is passed on.
-        gc.collect()
-        gc.freeze()
         await HubProcedures(self).begin()
         from twisted.internet import reactor
 

@@ -8,9 +8,9 @@ and then becomes ``crossbar start`` with the secrets in that process's environme
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -59,8 +59,25 @@ def prepare(
         if not path.is_file():
             raise SettingsError(f"{path} is missing: make it with `sisock certs`")
     _prepare_socket(home)
-    write_configuration(home, load_configuration(configuration, port))
+    limit = environ.get("CROSSBAR_MAX_CONNECTIONS")
+    connections = parse_connections(limit) if limit else None
+    write_configuration(home, load_configuration(configuration, port, connections))
     return variables
+
+
+def parse_connections(text: str) -> int:
+    """Check a limit of connections.
+
+    Raises
+    ------
+    SettingsError
+        If it is not a whole number above zero.
+    """
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise SettingsError(
+        f"CROSSBAR_MAX_CONNECTIONS must be a whole number above zero, not {text!r}"
+    )
 
 
 def _prepare_socket(home: Home) -> None:
@@ -75,8 +92,8 @@ def _prepare_socket(home: Home) -> None:
     path.parent.chmod(0o700)
 
 
-def load_configuration(path: Path, port: int) -> dict[str, Any]:
-    """Read the router's configuration, with this port and with absolute paths.
+def load_configuration(path: Path, port: int, connections: int | None = None) -> dict[str, Any]:
+    """Read the router's configuration, with absolute paths, this port and this limit.
 
     Raises
     ------
@@ -93,6 +110,8 @@ def load_configuration(path: Path, port: int) -> dict[str, Any]:
         if "pythonpath" in options:
             options["pythonpath"] = [str((base / p).resolve()) for p in options["pythonpath"]]
         for transport in worker["transports"]:
+            if connections is not None:
+                transport["max_connections"] = connections
             if transport["endpoint"]["type"] == "tcp":
                 transport["endpoint"]["port"] = port
             for service in transport.get("paths", {}).values():
@@ -158,14 +177,13 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
     SettingsError
         If crossbar is not installed.
     """
-    beside = Path(sys.executable).with_name("crossbar")
-    program = str(beside) if beside.exists() else shutil.which("crossbar")
-    if program is None:
+    if importlib.util.find_spec("crossbar") is None:
         raise SettingsError("crossbar is not installed: pip install 'sisock[router]'")
     # At debug Crossbar prints the secrets that it reads.
     level = {"critical": "error", "trace": "info", "debug": "info"}.get(log_level, log_level)
     directory = str(home.router_directory)
-    return [program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
+    program = [sys.executable, "-m", "sisock.router_process"]
+    return [*program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,0 +1,95 @@
+"""Messages that would end the session of whoever receives them end at the router."""
+
+import pytest
+
+from sisock.client import Client
+from sisock.protocol import USER_SERVER, uri
+from tests.conftest import wait_for_nodes
+from tests.faults.doors import CODECS, Peer, frame
+from tests.faults.helpers import SENSORS, answers
+
+INVALID = "org.simonsobservatory.error.invalid_argument"
+CALL, ERROR, PUBLISH, PUBLISHED, SUBSCRIBE, EVENT = 48, 8, 16, 17, 32, 36
+HUB, NODE = "consumer.get_data_node", "consumer.sensors.get_data"
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.fixture
+def node(router, start, client):
+    program = start(router, *SENSORS)
+    wait_for_nodes(client, "sensors")
+    yield program
+
+
+def error_of(peer, procedure, *args, **kwargs):
+    request = peer.call(procedure, *args, **kwargs)
+    answer = peer.receive()
+    assert answer[:3] == [ERROR, CALL, request], answer
+    return answer[4]
+
+
+@pytest.mark.parametrize("serializer", CODECS)
+def test_a_harmful_call_is_an_error_for_its_caller_alone(router, node, client, serializer):
+    harmful = [
+        ((), {"fun": 1}),
+        ((), {"self": 1}),
+        ((), {"f": 1}),
+        ((nested(300),), {}),
+        ((), {"field": nested(300)}),
+    ]
+    if serializer != "cbor":
+        harmful.append(((nested(450),), {}))
+    if serializer == "cbor":
+        harmful.append(((), {"x": {1: nested(300)}}))
+    with Peer(router, serializer) as peer:
+        for procedure in (HUB, NODE):
+            for args, kwargs in harmful:
+                request = peer.call(procedure)
+                peer.receive()
+                # By hand, as `self` would be the method's own argument.
+                peer.send([CALL, request + 1, {}, uri(procedure), list(args), kwargs])
+                answer = peer.receive()
+                assert answer[:3] == [ERROR, CALL, request + 1], answer
+                assert answer[4] == INVALID
+                peer.call(HUB)
+                assert peer.receive()[0] == 50
+    assert answers(client, "sensors", "cpu_percent")
+    assert "was lost" not in node.output
+
+
+@pytest.mark.parametrize("procedure", [HUB, NODE])
+@pytest.mark.parametrize("text", ["\ud800", {"\udfff": 1}, {"a": ["b", "c\ud800"]}])
+def test_half_a_surrogate_is_an_error_for_its_caller(router, node, procedure, text):
+    with Peer(router, "json") as peer:
+        assert error_of(peer, procedure, text) == INVALID
+        assert error_of(peer, procedure, x=text) == INVALID
+
+
+@pytest.mark.parametrize("serializer", CODECS)
+def test_a_harmful_event_is_not_passed_on(router, serializer):
+    topic = uri("consumer.sensors.data")
+    with Peer(router, "cbor") as reader, Peer(router, serializer, USER_SERVER) as writer:
+        assert reader.request(SUBSCRIBE, topic)[0] == 33
+        for number, kwargs in enumerate([{"fun": 1}, {"self": 1}, {"f": 1}, {"x": nested(300)}]):
+            writer.send([PUBLISH, 100 + number, {}, topic, [], kwargs])
+        writer.send([PUBLISH, 200, {"acknowledge": True}, topic, [], {"fun": 1}])
+        assert writer.receive()[:5] == [ERROR, PUBLISH, 200, {}, INVALID]
+        writer.send([PUBLISH, 201, {"acknowledge": True}, topic, ["good"], {}])
+        assert writer.receive()[0] == PUBLISHED
+        assert reader.receive()[4] == ["good"]
+
+
+def test_the_hub_answers_after_a_caller_ended_its_own_session(router):
+    with Peer(router, "json") as peer:
+        peer.socket.sendall(frame(b"[" * 100_000))
+        with pytest.raises((AssertionError, OSError)):
+            while True:
+                assert peer.receive()
+    with Client(router.settings()) as client:
+        client.nodes()
