@@ -75,9 +75,7 @@ def parse_connections(text: str) -> int:
     """
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
-    raise SettingsError(
-        f"CROSSBAR_MAX_CONNECTIONS must be a whole number above zero, not {text!r}"
-    )
+    raise SettingsError(f"CROSSBAR_MAX_CONNECTIONS must be a whole number above zero, not {text!r}")
 
 
 def _prepare_socket(home: Home) -> None:

@@ -88,9 +88,7 @@ def read_until_closed(sock: socket.socket) -> bytes:
 class Peer:
     """A WAMP session on a raw WebSocket, which may send what no library would."""
 
-    def __init__(
-        self, router: RouterProcess, serializer: str, user: str = USER_CONSUMER
-    ) -> None:
+    def __init__(self, router: RouterProcess, serializer: str, user: str = USER_CONSUMER) -> None:
         self.socket = connect_websocket(router, serializer)
         self._encode, self._decode, self._opcode = CODECS[serializer]
         self._requests = 0
