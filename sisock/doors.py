@@ -22,13 +22,13 @@ LOGIN_TIMEOUT = 20
 ANSWER_TIMEOUT = 60
 """Seconds from a complete HTTP request to the next one."""
 
-MAX_STRANGER_BYTES = 256 << 10
+MAX_STRANGER_BYTES = 64 << 10
 """Bytes that a connection may send before its login, or in one HTTP request."""
 
 MAX_UNREAD_BYTES = 128 << 20
 """Bytes that wait for clients to read them; then the one that has most is closed."""
 
-LARGE = 1 << 20
+LARGE = 256 << 10
 """Bytes waiting for one client that make a look at all of them worthwhile."""
 
 SPARE_FILES = 200
@@ -122,7 +122,7 @@ class Door(endpoint._CountedConnection):
             self._deadline.cancel()
 
     def _forget(self) -> None:
-        if self.unread > LARGE:
+        if self.unread > MAX_UNREAD_BYTES // 8:
             reactor.callLater(0, return_memory)
         self.transport.dataBuffer, self.transport.offset = b"", 0
         self.transport._tempDataBuffer, self.transport._tempDataLen = [], 0

@@ -8,6 +8,7 @@ from sisock.router import SECRET_VARIABLES
 from sisock.settings import Settings, find_optional, find_secret
 
 DEFAULTS = {
+    "CROSSBAR_MAX_CONNECTIONS": "10000",
     "SISOCK_RUN": "SISOCK_HOME",
     "SISOCK_CACHE": "~/.cache/sisock",
     "SISOCK_HEALTH": "none",
