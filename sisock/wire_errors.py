@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from autobahn.wamp.exception import (
-    ApplicationError,
-    PayloadExceededError,
-    SerializationError,
-    TransportLost,
-)
+from autobahn.exception import PayloadExceededError
+from autobahn.wamp.exception import ApplicationError, SerializationError, TransportLost
 from twisted.internet import defer
 
 from sisock.errors import (
