@@ -90,9 +90,11 @@ def test_a_subscription_that_failed_is_not_made_later(own_router, start):
     client = AsyncClient(own_router.settings(), timeout=1, reactor=reactor)
     do(client.connect)
     os.killpg(own_router.pid, signal.SIGSTOP)
-    with pytest.raises(RouterUnreachable, match="does not answer"):
-        do(client.watch_nodes, heard.append)
-    os.killpg(own_router.pid, signal.SIGCONT)
+    try:
+        with pytest.raises(RouterUnreachable, match="does not answer"):
+            do(client.watch_nodes, heard.append)
+    finally:
+        os.killpg(own_router.pid, signal.SIGCONT)
     start(own_router, *TICKER).wait_for(LISTED, 60)
     own_router.stop()
     own_router.start()
