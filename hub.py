@@ -8,12 +8,20 @@ The rules are in `sisock/registry.py`; this file only connects them.
 from __future__ import annotations
 
 import argparse
+import inspect
+from collections.abc import Callable
+from typing import Any
 
-from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import CallDetails, RegisterOptions, SessionDetails
+from autobahn.wamp.types import CallDetails, SessionDetails
 
-from sisock.errors import NOT_A_SERVER, AuthenticationRejected, InvalidNodeName, SisockError
+from sisock.errors import (
+    NOT_A_SERVER,
+    AuthenticationRejected,
+    InvalidArgument,
+    InvalidNodeName,
+    SisockError,
+)
 from sisock.health import WELL, serve_health
 from sisock.logs import make_logger
 from sisock.protocol import (
@@ -25,6 +33,7 @@ from sisock.protocol import (
     uri,
 )
 from sisock.registry import NodeEntry, NodeRegistry
+from sisock.session import SteadySession
 
 log = make_logger()
 
@@ -32,25 +41,24 @@ log = make_logger()
 class HubProcedures:
     """What the hub registers and publishes on one WAMP session."""
 
-    def __init__(self, session: ApplicationSession) -> None:
+    def __init__(self, session: SteadySession) -> None:
         self._session = session
         self._registry = NodeRegistry(self._node_added, self._node_subtracted)
 
     async def begin(self) -> None:
         """Register everything, then say that the hub is there."""
         session = self._session
-        disclosed = RegisterOptions(details_arg="details")
         try:
             await session.subscribe(self._registry.session_left, "wamp.session.on_leave")
-            await session.register(self.add, uri("data_node.add"), options=disclosed)
+            await session.hold(_checked(self.add), uri("data_node.add"))
         except ApplicationError as error:
             if error.error == ERROR_NOT_AUTHORIZED:
                 raise AuthenticationRejected(NOT_A_SERVER) from None
             if error.error == ERROR_PROCEDURE_EXISTS:
                 raise SisockError("another hub is on this router: one is enough") from None
             raise
-        await session.register(self.subtract, uri("data_node.subtract"), options=disclosed)
-        await session.register(self._registry.nodes, uri("consumer.get_data_node"))
+        await session.hold(_checked(self.subtract), uri("data_node.subtract"))
+        await session.hold(_checked(self.nodes), uri("consumer.get_data_node"))
         session.publish(uri("data_node.hub_ready"))
         log.info("the hub is ready")
 
@@ -59,16 +67,14 @@ class HubProcedures:
         name: str,
         description: str,
         session_id: int,
-        features: list[str] | None = None,
         *,
         details: CallDetails,
+        features: list[str] | None = None,
+        generation: str | None = None,
     ) -> bool:
         """Add a data node; False if its name is taken."""
         session = _check_caller(session_id, details)
-        try:
-            added = self._registry.add(name, description, session, features)
-        except InvalidNodeName as error:
-            raise ApplicationError(ERROR_INVALID_NAME, str(error)) from None
+        added = self._registry.add(name, description, session, features, generation)
         if not added:
             log.info("node {name} refused: the name is taken", name=name)
         return added
@@ -76,6 +82,10 @@ class HubProcedures:
     def subtract(self, name: str, session_id: int, *, details: CallDetails) -> None:
         """Remove a data node, if it is the caller's."""
         self._registry.subtract(name, _check_caller(session_id, details))
+
+    def nodes(self, *, details: CallDetails) -> list[dict[str, Any]]:
+        """List the data nodes that are there."""
+        return self._registry.nodes()
 
     def _node_added(self, entry: NodeEntry) -> None:
         log.info("node {name} added", name=entry.name, session=entry.session)
@@ -86,12 +96,31 @@ class HubProcedures:
         self._session.publish(uri("consumer.data_node_subtracted"), entry.to_wire())
 
 
+def _checked(procedure: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse calls whose arguments do not fit a procedure, in words that say which."""
+    signature = inspect.signature(procedure)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ApplicationError(ERROR_INVALID_ARGUMENT, str(error)) from None
+        try:
+            return procedure(*args, **kwargs)
+        except InvalidNodeName as error:
+            raise ApplicationError(ERROR_INVALID_NAME, str(error)) from None
+        except InvalidArgument as error:
+            raise ApplicationError(ERROR_INVALID_ARGUMENT, str(error)) from None
+
+    return call
+
+
 def _check_caller(session_id: int, details: CallDetails) -> int:
     """The caller's session as the router discloses it; the argument may only agree with it."""
     if isinstance(session_id, float) and session_id.is_integer():
         session_id = int(session_id)  # as JavaScript's encoders send a large one
     if isinstance(session_id, bool) or not isinstance(session_id, int):
-        raise ApplicationError(ERROR_INVALID_ARGUMENT, "session_id must be a whole number")
+        raise InvalidArgument("session_id must be a whole number")
     # A router of another installation may not disclose its callers: then there is no other word.
     if details.caller is not None and details.caller != session_id:
         raise ApplicationError(
@@ -100,7 +129,7 @@ def _check_caller(session_id: int, details: CallDetails) -> int:
     return session_id
 
 
-class hub(ApplicationSession):
+class hub(SteadySession):
     """The hub inside of the router's process."""
 
     def onConnect(self) -> None:
@@ -109,9 +138,10 @@ class hub(ApplicationSession):
 
     async def onJoin(self, details: SessionDetails) -> None:
         """Begin to serve."""
-        await HubProcedures(self).begin()
         from twisted.internet import reactor
 
+        self.reactor = reactor
+        await HubProcedures(self).begin()
         await serve_health(self._ask_itself, reactor)
 
     async def _ask_itself(self) -> str:

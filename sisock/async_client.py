@@ -13,18 +13,18 @@ from sisock.errors import (
     UnknownField,
     UnknownNode,
 )
-from sisock.events import LiveSample, Node, NodeEvent, live_samples, parse_node
+from sisock.events import LiveSample, Node, NodeEvent, live_samples
 from sisock.fetch import fetch
 from sisock.fields import Field, parse_fields
 from sisock.progress import Progress
 from sisock.protocol import (
     check_node_name,
     node_uri,
-    uri,
 )
 from sisock.received import Data
 from sisock.request import check_max_points
 from sisock.times import Time, to_sisock_time
+from sisock.watch import NodeWatch, Watch, list_nodes
 from sisock.wire_errors import translated
 
 
@@ -50,10 +50,8 @@ class AsyncClient(ClientSession):
         HubMissing
             If no hub answers.
         """
-        session = await self._session()
-        with translated(None):
-            listed = await session.request(uri("consumer.get_data_node"), timeout=self.timeout)
-        return sorted((parse_node(entry) for entry in listed), key=lambda node: node.name)
+        listed = await list_nodes(await self._session(), self.timeout)
+        return sorted(listed, key=lambda node: node.name)
 
     async def _find(self, name: str) -> Node:
         with suppress(SisockError):
@@ -173,36 +171,33 @@ class AsyncClient(ClientSession):
             If there is no such node now.
         InvalidArgument
             If the node publishes no live samples.
+        RouterUnreachable, HubMissing
+            If router or hub does not answer.
         """
         found = await self._find(node)
         if "live" not in found.features:
             raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
 
-        def published(reply: Any, *_: Any, **__: Any) -> None:
+        def published(reply: Any) -> None:
             for sample in live_samples(reply, node):
                 callback(sample)
 
-        return await self._subscribe(node_uri(node, "data"), published)
+        topic = node_uri(node, "data")
+        return await self._keep(Watch(topic, published, self._subscribing, self.timeout))
 
     async def watch_nodes(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
-        """Call back with each node that comes or goes.
+        """Call back with each node that comes or goes, also while the router was away.
+
+        Where no event tells of it, a node's end is reported within 30 s.
 
         Returns
         -------
         callable
             Ends the watching.
+
+        Raises
+        ------
+        RouterUnreachable
+            If the router does not answer.
         """
-
-        def handler(present: bool) -> Callable[..., None]:
-            return lambda entry, *_, **__: callback(NodeEvent(parse_node(entry), present))
-
-        stops = [
-            await self._subscribe(uri("consumer.data_node_added"), handler(True)),
-            await self._subscribe(uri("consumer.data_node_subtracted"), handler(False)),
-        ]
-
-        def stop() -> None:
-            for each in stops:
-                each()
-
-        return stop
+        return await self._keep(NodeWatch(callback, self._subscribing, self.timeout))

@@ -210,9 +210,17 @@ class Client:
 
     def _stream(self, watch: Callable[..., Awaitable[Callable[[], None]]], *args: Any) -> Stream:
         stream: Stream = Stream()
-        stop = self._wait(watch, *args, stream._queue.put)
-        stream._stop = lambda: self._reactor.callFromThread(stop)
-        self._reactor.callFromThread(
-            self._client.on_end, lambda reason: stream._queue.put(_End(reason))
-        )
+
+        async def begin() -> Callable[[], None]:
+            stop = await watch(*args, stream._queue.put)
+            forget = self._client.on_end(lambda reason: stream._queue.put(_End(reason)))
+
+            def end() -> None:
+                stop()
+                forget()
+
+            return end
+
+        end = self._wait(begin)
+        stream._stop = lambda: self._reactor.callFromThread(end)
         return stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 from twisted.internet import defer
@@ -12,7 +13,7 @@ from sisock.errors import RouterUnreachable, SisockError
 from sisock.logs import make_logger
 from sisock.session import CALL_TIMEOUT, Session
 from sisock.settings import Settings, load_settings
-from sisock.watch import Watch
+from sisock.watch import NodeWatch, Watch
 
 
 class ClientSession:
@@ -25,10 +26,12 @@ class ClientSession:
         self.timeout = timeout
         self._connection = RouterConnection(self.settings, self._joined, reactor=reactor)
         self._waiting: list[defer.Deferred] = []
-        self._watches: set[Watch] = set()
+        self._watches: set[Watch | NodeWatch] = set()
+        self._subscribing = defer.DeferredLock()
         self._running: defer.Deferred | None = None
         self._refused: BaseException | None = None
-        self._end_callbacks: list[Callable[[BaseException], None]] = []
+        # A dictionary, as a set with an order.
+        self._end_callbacks: dict[Callable[[BaseException], None], None] = {}
         self._log = make_logger()
 
     async def connect(self) -> Self:
@@ -55,12 +58,19 @@ class ClientSession:
         await self._connection.stop()
         self._ended(None)
 
-    def on_end(self, callback: Callable[[BaseException], None]) -> None:
-        """Call back when the client has ended for good, with the reason."""
+    def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
+        """Call back when the client has ended for good, with the reason.
+
+        Returns
+        -------
+        callable
+            Forgets the callback.
+        """
         if self._refused is not None:
             callback(self._refused)
         else:
-            self._end_callbacks.append(callback)
+            self._end_callbacks[callback] = None
+        return partial(self._end_callbacks.pop, callback, None)
 
     def _first_try_failed(self, error: SisockError) -> None:
         self._connection.on_failure = None
@@ -75,7 +85,8 @@ class ClientSession:
             or RouterUnreachable("the client is closed")
         )
         self._tell_waiting()
-        callbacks, self._end_callbacks = self._end_callbacks, []
+        callbacks = list(self._end_callbacks)
+        self._end_callbacks.clear()
         for callback in callbacks:
             callback(self._refused)
 
@@ -109,14 +120,18 @@ class ClientSession:
             raise RouterUnreachable("the connection to the router was lost")
         return session
 
-    async def _subscribe(self, topic: str, handler: Callable[..., None]) -> Callable[[], None]:
-        session = await self._session()
-        watch = Watch(topic, handler, self._log)
-        self._watches.add(watch)
-        await watch.begin(session)
+    async def _keep(self, watch: Watch | NodeWatch) -> Callable[[], None]:
+        """Begin to watch, now and on each session to come; returns what ends it."""
 
         def stop() -> None:
             self._watches.discard(watch)
             watch.end()
 
+        session = await self._session()
+        self._watches.add(watch)
+        try:
+            await watch.begin(session)
+        except BaseException:
+            stop()
+            raise
         return stop

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import RegisterOptions
 from twisted.internet import defer
 
 from sisock.errors import (
@@ -20,6 +19,7 @@ from sisock.errors import (
 )
 from sisock.logs import RepeatedWarning, make_logger
 from sisock.protocol import (
+    ERROR_INVALID_ARGUMENT,
     ERROR_INVALID_NAME,
     ERROR_NO_SUCH_PROCEDURE,
     ERROR_NOT_AUTHORIZED,
@@ -45,10 +45,9 @@ _NOT_OF_PART_1 = (
     ERROR_NOT_AUTHORIZED,
     ERROR_INVALID_NAME,
     ERROR_NO_SUCH_PROCEDURE,
-    "wamp.error.canceled",
     *_LOST,
 )
-"""Failures of ``add`` that do not mean that the hub knows no features."""
+"""Failures of ``add`` that are no sign of a hub of Part 1; the last ones are the router's."""
 
 
 class Presence:
@@ -76,13 +75,13 @@ class Presence:
         reactor: Any,
     ) -> None:
         self.added = False
+        self.holds_name = False
         self._session = session
         self._name = name
         self._description = description
         self._features = features
         self._procedures = procedures
         self._reactor = reactor
-        self._registrations: list[Any] = []
         self._wake: defer.Deferred | None = None
         self._hub_is_new = False
         self._log = make_logger()
@@ -122,11 +121,6 @@ class Presence:
             )
             self.added = await self._add()
 
-    @property
-    def holds_name(self) -> bool:
-        """Whether the node's procedures are registered, so that nobody else has its name."""
-        return bool(self._registrations)
-
     def _hear_hub(self, *_: Any, **__: Any) -> None:
         self._hub_is_new = True
         if self._wake is not None and not self._wake.called:
@@ -144,7 +138,7 @@ class Presence:
     async def _add_if_needed(self) -> None:
         # Taken first: left standing by a failed try, it would have the next ones follow at once.
         hub_is_new, self._hub_is_new = self._hub_is_new, False
-        if not self._registrations:
+        if not self.holds_name:
             await self._register()
         if self.added and not hub_is_new and await self._is_listed():
             return
@@ -162,27 +156,20 @@ class Presence:
         )
 
     async def _register(self) -> None:
-        options = RegisterOptions(details_arg="details")
         try:
             with _may_serve():
                 for verb, endpoint in self._procedures.items():
-                    registration = await self._session.register(
-                        endpoint, node_uri(self._name, verb), options=options
-                    ).addTimeout(CALL_TIMEOUT, self._reactor)
-                    self._registrations.append(registration)
+                    await self._session.hold(endpoint, node_uri(self._name, verb))
+            self.holds_name = True
         except ApplicationError as error:
-            await self._unregister()
+            for verb in self._procedures:
+                await self._session.release(node_uri(self._name, verb))
             if error.error == ERROR_PROCEDURE_EXISTS:
                 raise NodeNameTaken(
                     f"another session serves as {self._name!r}; trying again, as it may be one"
                     " of this node that ended and is not yet noticed"
                 ) from None
             raise
-
-    async def _unregister(self) -> None:
-        registrations, self._registrations = self._registrations, []
-        for registration in registrations:
-            await registration.unregister()
 
     async def _is_listed(self) -> bool:
         try:
@@ -200,7 +187,7 @@ class Presence:
         except (ApplicationError, defer.TimeoutError) as error:
             if isinstance(error, defer.TimeoutError) or error_uri(error) in _NOT_OF_PART_1:
                 raise self._translate(error) from None
-        try:  # It is a hub of Part 1, which knows no features.
+        try:  # It is a hub of Part 1, which knows no such keyword.
             return await self._session.request(
                 uri("data_node.add"), *arguments, timeout=HUB_TIMEOUT
             )
@@ -214,6 +201,8 @@ class Presence:
             return InvalidNodeName(f"the hub refuses the name {self._name!r}")
         if error_uri(error) == ERROR_NOT_AUTHORIZED:
             return AuthenticationRejected("the hub refuses this node: see the hub's log")
+        if error_uri(error) == ERROR_INVALID_ARGUMENT:
+            return HubMissing(f"the hub refuses this node: {error.args[0]}; trying again")
         return HubMissing(f"no hub answers ({error_uri(error) or 'time out'}); trying again")
 
 

@@ -25,7 +25,7 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--router",
         metavar="ADDRESS",
-        help="host, host:port, or the path of the router's Unix socket"
+        help="host, host:port, [IPv6 address], or the path of the router's Unix socket"
         " (default: CROSSBAR_HOST, CROSSBAR_TLS_PORT, CROSSBAR_SOCKET)",
     )
     parser.add_argument(

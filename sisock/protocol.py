@@ -40,6 +40,10 @@ PIECE_BYTES = 1_000_000
 WINDOW_DEFAULT = 1 << 20
 WINDOW_MAX = 16 << 20
 
+MAX_NAME = 200
+MAX_DESCRIPTION = 1000
+"""Characters that the hub keeps of a node."""
+
 FEWEST_POINTS = 8
 """The least that ``max_points`` may be."""
 
@@ -131,6 +135,8 @@ def check_node_name(name: Any) -> str:
         raise InvalidNodeName(f"a node name has no '.', '#', '::' or white space, as {name!r} has")
     if not is_text(name):
         raise InvalidNodeName(f"the node name {name!r} cannot be written in UTF-8")
+    if len(name) > MAX_NAME:
+        raise InvalidNodeName(f"a node name has at most {MAX_NAME} characters, not {len(name)}")
     if name in RESERVED_NAMES:
         raise InvalidNodeName(f"the name {name!r} is taken by the protocol itself")
     return name

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sisock.protocol import as_text, check_node_name, is_text
+from sisock.errors import InvalidArgument
+from sisock.protocol import MAX_DESCRIPTION, MAX_NAME, as_text, check_node_name, is_text
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,15 @@ class NodeEntry:
     description: str
     session: int
     features: tuple[str, ...] = ()
+    generation: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        """The dictionary that consumers get."""
+        """Return the dictionary that consumers get."""
         return {
             "name": self.name,
             "description": self.description,
             "features": list(self.features),
+            **({} if self.generation is None else {"generation": self.generation}),
         }
 
 
@@ -42,7 +45,12 @@ class NodeRegistry:
     _entries: dict[str, NodeEntry] = field(default_factory=dict)
 
     def add(
-        self, name: str, description: str, session: int, features: Iterable[str] | None = None
+        self,
+        name: str,
+        description: str,
+        session: int,
+        features: Iterable[str] | None = None,
+        generation: str | None = None,
     ) -> bool:
         """Add a node.
 
@@ -55,14 +63,25 @@ class NodeRegistry:
         ------
         InvalidNodeName
             If the name is not one that a node can have.
+        InvalidArgument
+            If the description is too long, or the generation is no short string.
         """
         check_node_name(name)
-        entry = NodeEntry(name, _clean_description(description), session, _strings(features))
+        entry = NodeEntry(
+            name,
+            _clean_description(description),
+            session,
+            _strings(features),
+            _check_generation(generation),
+        )
         present = self._entries.get(name)
+        if present is not None and present.session != session:
+            return False
+        if present is not None and present.generation == entry.generation:
+            self._entries[name] = entry  # its description or features may be new
+            return True
         if present is not None:
-            if present.session == session:
-                self._entries[name] = entry  # its description or features may be new
-            return present.session == session
+            self.subtract(name, session)  # what consumers keep of it holds no more
         self._entries[name] = entry
         self.on_added(entry)
         return True
@@ -85,7 +104,20 @@ class NodeRegistry:
 
 
 def _clean_description(description: Any) -> str:
-    return as_text(description) if isinstance(description, str) else ""
+    text = as_text(description) if isinstance(description, str) else ""
+    if len(text) > MAX_DESCRIPTION:
+        raise InvalidArgument(
+            f"a description has at most {MAX_DESCRIPTION} characters, not {len(text)}"
+        )
+    return text
+
+
+def _check_generation(generation: Any) -> str | None:
+    if generation is None:
+        return None
+    if isinstance(generation, str) and len(generation) <= MAX_NAME and is_text(generation):
+        return generation
+    raise InvalidArgument(f"generation must be a string of at most {MAX_NAME} characters")
 
 
 def _strings(features: Iterable[str] | None) -> tuple[str, ...]:

@@ -199,8 +199,8 @@ def _parse_router(text: str) -> dict[str, str]:
     """Settings of the flag ``--router``: ``host``, ``host:port`` or a socket's path."""
     if "/" in text:
         return {"CROSSBAR_SOCKET": text.removeprefix("unix:")}
-    is_plain = text.count(":") == 1 or text.startswith("[")
-    host, _, port = text.rpartition(":") if is_plain else (text, "", "")
+    has_port = text.count(":") == 1 or "]:" in text
+    host, _, port = text.rpartition(":") if has_port else (text, "", "")
     host = host.strip("[]")
     return {
         "CROSSBAR_SOCKET": "",

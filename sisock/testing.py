@@ -116,13 +116,16 @@ class RouterProcess:
     ----------
     hub : bool
         Load the hub into the router, as the configuration does.
+    configuration : Path
+        Crossbar's, if not the one of this project.
     """
 
-    def __init__(self, hub: bool = True) -> None:
+    def __init__(self, hub: bool = True, configuration: Path = DEFAULT_CONFIGURATION) -> None:
         # Not pytest's tmp_path: a Unix socket's path has to be short.
         self.home = Home(Path(tempfile.mkdtemp(prefix="sisock-")))
         self.port = free_port()
         self._hub = hub
+        self._configuration = configuration
         self._process: subprocess.Popen | None = None
         make_credentials(self.home)
         make_certificates(self.home)
@@ -158,9 +161,9 @@ class RouterProcess:
     def start(self) -> RouterProcess:
         """Start it and wait until it listens."""
         environ = {k: v for k, v in os.environ.items() if k not in SECRET_VARIABLES}
-        variables = prepare(self.home, DEFAULT_CONFIGURATION, self.port, environ)
+        variables = prepare(self.home, self._configuration, self.port, environ)
         if not self._hub:
-            configuration = load_configuration(DEFAULT_CONFIGURATION, self.port)
+            configuration = load_configuration(self._configuration, self.port)
             del configuration["workers"][0]["components"]
             write_configuration(self.home, configuration)
         with open(self.home.path / "router.log", "ab") as log:

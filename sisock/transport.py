@@ -12,11 +12,7 @@ from autobahn.twisted.websocket import (
     WampWebSocketClientFactory,
     WampWebSocketClientProtocol,
 )
-from autobahn.wamp.serializer import (
-    CBORSerializer,
-    JsonSerializer,
-    MsgPackSerializer,
-)
+from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet import endpoints, error, ssl
@@ -25,6 +21,7 @@ from twisted.python.failure import Failure
 
 from sisock.errors import RouterUnreachable, SettingsError
 from sisock.logs import DemotedLogger
+from sisock.session import TolerantSerializer
 from sisock.settings import Settings
 
 PING_INTERVAL = 5
@@ -145,7 +142,7 @@ def make_factory(settings: Settings, make_session: Any, on_lost: Any) -> WampWeb
         make_session,
         url=url,
         # A new one each: they keep statistics per session.
-        serializers=[CBORSerializer(), MsgPackSerializer(), JsonSerializer()],
+        serializers=[TolerantSerializer(), MsgPackSerializer(), JsonSerializer()],
     )
     factory.protocol = ClientProtocol
     factory.noisy = False

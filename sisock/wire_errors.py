@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.exception import PayloadExceededError
+from autobahn.wamp.exception import ApplicationError, SerializationError, TransportLost
 from twisted.internet import defer
 
 from sisock.errors import (
@@ -42,6 +43,8 @@ class translated:
             raise RouterUnreachable("the connection to the router was lost") from None
         if isinstance(error, ApplicationError):
             raise self._translate(error) from None
+        if isinstance(error, SerializationError | PayloadExceededError):
+            raise NodeFailed(f"the request or its answer cannot be sent: {error}") from None
 
     def _timed_out(self) -> SisockError:
         if self._node is None:

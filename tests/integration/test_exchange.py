@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from autobahn.wamp.exception import ApplicationError
 
 from sisock import errors
 from sisock.client import Client
@@ -264,3 +265,19 @@ def test_a_name_in_the_hubs_list_is_taken_also_without_procedures(
         ours = start(lone, "tests/nodes.py", "odd", "--name=three")
         ours.wait_for("the name 'three' is taken in the hub's list")
     ours.wait_for("node three is in the hub's list", PROMISE)
+
+
+@pytest.mark.parametrize("error", ["wamp.error.canceled", uri("error.invalid_argument")])
+def test_our_node_asks_a_hub_that_fails_its_keywords_without_them(lone, start, error):
+    asked = []
+
+    def add(*arguments, **keywords):
+        asked.append((arguments[:1], sorted(keywords)))
+        if keywords:
+            raise ApplicationError(error, "no keywords here")
+        return True
+
+    with Member(lone) as hub:
+        hub.do("register", add, uri("data_node.add"))
+        start(lone, "tests/nodes.py", "odd", "--name=one").wait_for("is in the hub's list")
+    assert asked == [(("one",), ["features"]), (("one",), [])]

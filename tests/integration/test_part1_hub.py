@@ -27,6 +27,7 @@ BAD_NAMES = [
     *("get_data_node", "data_node_added", "data_node_subtracted"),
 ]
 INVALID_NAME = uri("error.invalid_name")
+INVALID_ARGUMENT = uri("error.invalid_argument")
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 LIST = call("consumer.get_data_node")
 
@@ -212,7 +213,9 @@ def test_our_nodes_announce_what_they_can(router, start, client):
     assert features["ticker"] == features["odd"] | {"live"}
 
 
-@pytest.mark.parametrize("name", [*BAD_NAMES, None, 7, True, ["one"], {"name": "one"}])
+@pytest.mark.parametrize(
+    "name", [*BAD_NAMES, "x" * 201, None, 7, True, ["one"], {"name": "one"}], ids=repr
+)
 def test_the_hub_refuses_a_name_that_is_not_one(member, client, name):
     with pytest.raises(ApplicationError) as refusal:
         member.add(name)
@@ -261,14 +264,54 @@ def test_a_session_id_that_is_no_whole_number_is_refused(router, member, session
     assert results(router, LIST) == [[]]
 
 
-def test_a_call_that_the_hub_does_not_understand_leaves_it_at_work(router, member):
-    assert member.refusal("call", uri("data_node.add"), "one")
-    assert member.refusal("call", uri("data_node.add"), "one", "a test", member.id, colour=1)
-    assert member.refusal("call", uri("data_node.subtract"))
+@pytest.mark.parametrize("keyword", ["colour", "details", "replica"])
+def test_the_hub_refuses_a_keyword_that_it_does_not_know(router, member, keyword):
+    for verb, arguments in (("add", ("one", "a test", member.id)), ("subtract", ("", member.id))):
+        with pytest.raises(ApplicationError, match=keyword) as refusal:
+            member.call(f"data_node.{verb}", *arguments, **{keyword: True})
+        assert refusal.value.error == INVALID_ARGUMENT
+    assert results(router, LIST) == [[]]
+
+
+def test_the_hub_refuses_arguments_that_are_missing_or_too_many(router, member):
+    for arguments in (("add", "one"), ("subtract",), ("add", "one", "", member.id, [], 5)):
+        verb, *rest = arguments
+        assert member.refusal("call", uri(f"data_node.{verb}"), *rest) == INVALID_ARGUMENT
     answers = ask(router, [call("consumer.get_data_node", 1), LIST])
-    assert "error" in answers[0]
+    assert answers[0]["error"] == INVALID_ARGUMENT
     assert answers[1] == {"result": []}
     assert member.add("one") is True
+
+
+def test_the_hub_refuses_a_description_that_is_too_long(router, member):
+    with pytest.raises(ApplicationError, match="description") as refusal:
+        member.add("one", "x" * 1001)
+    assert refusal.value.error == INVALID_ARGUMENT
+    assert member.add("one", "x" * 1000) is True
+
+
+def test_another_description_is_in_the_list_and_nobody_is_told(router, member):
+    with listening(router, "consumer.data_node_added", 2) as events:
+        assert member.add("one", "before") is True
+        assert member.add("one", "after") is True
+        (listed,) = results(router, LIST)
+        assert [node["description"] for node in listed] == ["after"]
+        member.add("two")
+        assert [node["name"] for node in heard(events())] == ["one", "two"]
+
+
+def test_a_generation_is_handed_on_and_a_new_one_is_announced(router, member):
+    member.add("none")
+    with (
+        listening(router, "consumer.data_node_added", 2) as added,
+        listening(router, "consumer.data_node_subtracted", 1) as subtracted,
+    ):
+        for generation in ("first", "first", "second"):
+            assert member.add("one", generation=generation) is True
+        first, second = ({**entry("one"), "generation": each} for each in ("first", "second"))
+        assert heard(added()) == [first, second]
+        assert heard(subtracted()) == [first]
+    assert results(router, LIST) == [[entry("none"), second]]
 
 
 def test_a_description_that_is_no_text_is_handed_on_as_none_at_all(router, member):

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import txaio
 from autobahn.twisted.wamp import ApplicationRunner, ApplicationSession
 from autobahn.wamp import auth
-from autobahn.wamp.serializer import CBORSerializer, JsonSerializer
+from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 
 REALM = "sisock"
 # Here, as the serializers' module can be used only if autobahn.twisted was imported before it.
-SERIALIZERS = {"json": JsonSerializer, "cbor": CBORSerializer}
+SERIALIZERS = {"json": JsonSerializer, "cbor": CBORSerializer, "msgpack": MsgPackSerializer}
 
 
 class NotJoined(Exception):
@@ -59,6 +59,20 @@ class Peer(ApplicationSession):
         """Keep the reason for `run`."""
         self.left = details
         return super().onLeave(details)
+
+    def send_with(self, keywords, request, *args, **options):
+        """Make a request with any keywords, also with names of autobahn's own arguments."""
+        send = self._transport.send
+
+        def send_message(message):
+            message.kwargs = keywords
+            send(message)
+
+        self._transport.send = send_message
+        try:
+            return request(*args, **options)
+        finally:
+            self._transport.send = send
 
     async def work(self):
         """What the peer does once it has joined."""

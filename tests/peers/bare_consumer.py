@@ -47,8 +47,8 @@ class Consumer(Peer):
         args, kwargs = request.get("args", []), request.get("kwargs", {})
         match request:
             case {"call": suffix}:
-                result = await self.call(uri(suffix), *args, **kwargs).addTimeout(LIMIT, reactor)
-                return {"result": result}
+                called = self.send_with(kwargs, self.call, uri(suffix), *args)
+                return {"result": await called.addTimeout(LIMIT, reactor)}
             case {"subscribe": suffix, "seconds": seconds, "count": count}:
                 return {"events": await self.events(suffix, seconds, count)}
             case {"register": suffix}:
@@ -56,7 +56,9 @@ class Consumer(Peer):
                 return {"result": None}
             case {"publish": suffix}:
                 options = PublishOptions(acknowledge=True)
-                published = self.publish(uri(suffix), *args, **kwargs, options=options)
+                published = self.send_with(
+                    kwargs, self.publish, uri(suffix), *args, options=options
+                )
                 await published.addTimeout(LIMIT, reactor)
                 return {"result": None}
         raise ValueError(f"not a request: {request}")

@@ -1,6 +1,6 @@
 import pytest
 
-from sisock.errors import InvalidNodeName
+from sisock.errors import InvalidArgument, InvalidNodeName
 from sisock.registry import NodeRegistry
 
 
@@ -58,3 +58,21 @@ def test_features_that_are_none_are_an_empty_list(registry, features):
 def test_features_are_handed_on_once_each_with_unknown_ones(registry):
     registry.add("a", None, 1, ["live", "later", "live"])
     assert registry.nodes() == [{"name": "a", "description": "", "features": ["live", "later"]}]
+
+
+def test_a_new_generation_is_another_node_and_the_same_is_not(registry):
+    assert registry.add("a", "", 1, generation="x")
+    assert registry.add("a", "other", 1, generation="x")
+    assert registry.events == [("added", "a")]
+    assert registry.add("a", "", 1, generation="y")
+    assert registry.events == [("added", "a"), ("subtracted", "a"), ("added", "a")]
+    assert registry.nodes()[0]["generation"] == "y"
+
+
+@pytest.mark.parametrize(
+    ("description", "generation"), [("x" * 1001, None), ("", 7), ("", "x" * 201), ("", "\ud800")]
+)
+def test_what_is_too_long_or_no_string_is_refused_and_named(registry, description, generation):
+    with pytest.raises(InvalidArgument, match="generation" if generation else "description"):
+        registry.add("a", description, 1, generation=generation)
+    assert registry.events == []

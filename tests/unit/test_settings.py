@@ -46,6 +46,7 @@ def test_environment_beats_file_beats_home(home, tmp_path):
         ("host", ("host", 1, None)),
         ("host:99", ("host", 99, None)),
         ("::1", ("::1", 1, None)),
+        ("[::1]", ("::1", 1, None)),
         ("[::1]:99", ("::1", 99, None)),
         ("/run/a.sock", ("env", 1, "/run/a.sock")),
         ("unix:/run/a.sock", ("env", 1, "/run/a.sock")),

@@ -1,0 +1,105 @@
+"""What a watcher of nodes hears though nobody could tell it, and what it does not hear."""
+
+import os
+import signal
+
+import pytest
+from twisted.internet import defer, threads
+
+from sisock.client import AsyncClient, Client, reactor_thread
+from sisock.errors import RouterUnreachable
+from sisock.testing import RouterProcess, wait_until
+from tests.conftest import wait_for_nodes
+from tests.faults.helpers import (
+    LISTED,
+    PROMISE,
+    TICKER,
+    interrupt_router,
+    kill_router,
+    promised_event,
+    promised_list,
+)
+
+
+def replay(events, nodes):
+    """Apply the events that came, up to now, to the names of nodes that were there."""
+    names, heard = set(nodes), []
+    while True:
+        try:
+            event = events.next(0.1)
+        except TimeoutError:
+            return names, heard
+        heard.append((event.node.name, event.present))
+        (names.add if event.present else names.discard)(event.node.name)
+
+
+@pytest.fixture
+def two_nodes(own_router, start):
+    stayer = start(own_router, *TICKER, "--name", "stayer")
+    leaver = start(own_router, *TICKER, "--name", "leaver")
+    for program in (stayer, leaver):
+        program.wait_for(LISTED, 60)
+    return stayer, leaver
+
+
+@pytest.mark.parametrize("end_router", [kill_router, interrupt_router], ids=lambda f: f.__name__)
+def test_a_node_that_ends_while_the_router_is_away(own_router, start, two_nodes, end_router):
+    with Client(own_router.settings()) as client, client.watch_nodes() as events:
+        end_router(own_router)
+        two_nodes[1].end()
+        own_router.start()
+        promised_event(events, "leaver", present=False)
+        start(own_router, *TICKER, "--name", "newcomer").wait_for(LISTED, 60)
+        promised_event(events, "newcomer", present=True)
+        promised_list(client, "newcomer", "stayer")
+        # The one that only had to join again has neither gone nor come.
+        assert replay(events, []) == (set(), [])
+
+
+def test_a_node_that_ends_while_the_hub_is_away(start):
+    with RouterProcess(hub=False) as router, Client(router.settings()) as client:
+        hub = start(router, "hub.py")
+        hub.wait_for("the hub is ready")
+        start(router, *TICKER, "--name", "stayer").wait_for(LISTED, 60)
+        leaver = start(router, *TICKER, "--name", "leaver")
+        leaver.wait_for(LISTED, 60)
+        with client.watch_nodes() as events:
+            hub.end()
+            leaver.end()
+            start(router, "hub.py").wait_for("the hub is ready")
+            promised_event(events, "leaver", present=False)
+            promised_list(client, "stayer")
+            assert replay(events, ["stayer"]) == ({"stayer"}, [])
+
+
+def test_nodes_that_were_there_before_have_not_come(own_router, two_nodes, start):
+    with Client(own_router.settings()) as client, client.watch_nodes() as events:
+        start(own_router, *TICKER, "--name", "newcomer").wait_for(LISTED, 60)
+        promised_event(events, "newcomer", present=True)
+        assert replay(events, []) == (set(), [])
+
+
+def test_a_subscription_that_failed_is_not_made_later(own_router, start):
+    reactor, heard = reactor_thread(), []
+
+    def do(function, *args):
+        return threads.blockingCallFromThread(
+            reactor, lambda: defer.ensureDeferred(function(*args))
+        )
+
+    client = AsyncClient(own_router.settings(), timeout=1, reactor=reactor)
+    do(client.connect)
+    os.killpg(own_router.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(RouterUnreachable, match="does not answer"):
+            do(client.watch_nodes, heard.append)
+    finally:
+        os.killpg(own_router.pid, signal.SIGCONT)
+    start(own_router, *TICKER).wait_for(LISTED, 60)
+    own_router.stop()
+    own_router.start()
+    with Client(own_router.settings()) as other:
+        wait_for_nodes(other, "ticker")
+    wait_until(lambda: do(client.nodes), PROMISE, "the client's return")
+    do(client.close)
+    assert heard == []

@@ -1,0 +1,99 @@
+"""Watches that are closed again leave nothing behind, in the client or in the router."""
+
+import collections
+import gc
+import json
+
+import pytest
+from twisted.internet import defer, threads
+
+from sisock.client import AsyncClient, Client, reactor_thread
+from sisock.protocol import node_uri, uri
+from sisock.router import DEFAULT_CONFIGURATION, load_configuration
+from sisock.testing import RouterProcess, wait_until
+from tests.integration.peers import Member
+
+CALLS = 10_000
+AT_ONCE = 100
+STREAMS = 300
+NODE_TOPICS = ["consumer.data_node_added", "consumer.data_node_subtracted"]
+
+
+@pytest.fixture
+def telling(tmp_path):
+    """A router that tells members of role server about its subscriptions."""
+    configuration = load_configuration(DEFAULT_CONFIGURATION, 1)
+    for role in configuration["workers"][0]["realms"][0]["roles"]:
+        if role["name"] == "server":
+            about = {"uri": "wamp.subscription.", "match": "prefix", "allow": {"call": True}}
+            role["permissions"].append(about)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(configuration))
+    with RouterProcess(configuration=path) as router, Member(router) as member:
+        member.add("live", features=["live"])
+        yield router, member
+
+
+def objects():
+    """How many objects of each type there are in this process, garbage aside."""
+    gc.collect()
+    return collections.Counter(type(each).__name__ for each in gc.get_objects())
+
+
+def left_behind(before, calls):
+    """Objects that are there now and were not, but for the few that Twisted clears up in bulk."""
+    return {name: n for name, n in (objects() - before).items() if n > 100 + calls / 100}
+
+
+def is_subscribed(member, topic):
+    return member.do("request", "wamp.subscription.lookup", topic) is not None
+
+
+def assert_unsubscribed(member, *topics):
+    for topic in topics:
+        wait_until(lambda t=topic: not is_subscribed(member, t), 10, f"the end of {topic}")
+
+
+def test_ten_thousand_watches_leave_nothing_behind(telling):
+    router, member = telling
+    topic, reactor = node_uri("live", "data"), reactor_thread()
+
+    async def watch(client, calls):
+        for _ in range(0, calls, AT_ONCE):
+            each = [defer.ensureDeferred(client.watch("live", print)) for _ in range(AT_ONCE)]
+            for watching in each:
+                (await watching)()
+
+    def do(function, *args):
+        return threads.blockingCallFromThread(
+            reactor, lambda: defer.ensureDeferred(function(*args))
+        )
+
+    client = AsyncClient(router.settings(), reactor=reactor)
+    do(client.connect)
+    do(watch, client, AT_ONCE)
+    before = objects()
+    do(watch, client, CALLS)
+    do(client.nodes)
+    assert left_behind(before, CALLS) == {}
+    assert_unsubscribed(member, topic)
+    do(client.close)
+
+
+def test_streams_that_are_closed_leave_nothing_behind(telling):
+    router, member = telling
+    with Client(router.settings()) as client:
+        kept = client.watch("live")
+        before = objects()
+        for _ in range(STREAMS):
+            client.watch("live").close()
+            client.watch_nodes().close()
+        client.nodes()
+        assert left_behind(before, STREAMS) == {}
+        assert_unsubscribed(member, *map(uri, NODE_TOPICS))
+        # One that goes on still hears, whatever began and ended beside it.
+        reply = {"data": {"x": [1.0]}, "timeline": {"t": {"t": [5.0]}}}
+        member.do("publish", node_uri("live", "data"), reply)
+        assert kept.next(10).values == {"x": 1.0}
+        kept.close()
+        assert_unsubscribed(member, node_uri("live", "data"))
