@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -24,6 +25,9 @@ WIRE_DTYPES = frozenset(
 
 _CBOR_NUMBER_BYTES = 9
 _JSON_NUMBER_BYTES = 26
+_OBJECT_BYTES = 72
+"""Memory of an item of a list: a short string, and the place that refers to it."""
+
 _NUMBERS = {int, float}
 
 
@@ -180,6 +184,20 @@ def binary_size(values: Values) -> int:
     if isinstance(values, np.ndarray):
         return values.nbytes
     return sum(len(v) * 2 + 3 if isinstance(v, str) else _CBOR_NUMBER_BYTES for v in values)
+
+
+def held_by(values: Values) -> tuple[int, int]:
+    """Return the id of the buffer that the values keep in memory, and its bytes.
+
+    A view keeps all of the array that it is a part of. A mapped file takes no memory.
+    """
+    if isinstance(values, list):
+        return id(values), len(values) * _OBJECT_BYTES
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    if values.base is None:
+        return id(values), values.nbytes
+    return id(values.base), 0 if isinstance(values.base, mmap.mmap) else values.nbytes
 
 
 def largest_size(values: Values) -> int:

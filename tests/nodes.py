@@ -46,6 +46,20 @@ class Counted(Big):
         return super().read(field, start, end)
 
 
+class Fresh(sisock.ArchiveNode):
+    """Makes 16 MB of samples anew whenever it is read."""
+
+    name = "fresh"
+    pyramid = False
+
+    def list_fields(self, start, end):
+        return {"x": {}}
+
+    def read(self, field, start, end):
+        t = START + np.arange(1_000_000.0)
+        return t, t * 2
+
+
 class Ending(sisock.ArchiveNode):
     """Two fields of one timeline, of which one ends long before the other; and a late False."""
 
@@ -167,6 +181,7 @@ class Ticker(sisock.LiveNode):
 KINDS = {
     "big": Big,
     "counted": Counted,
+    "fresh": Fresh,
     "ending": Ending,
     "too_much": TooMuch,
     "odd": Odd,
