@@ -70,6 +70,8 @@ def _normalise_array(values: np.ndarray) -> Values:
         return values
     if values.dtype.kind in "OUS":
         return _normalise_list(values.tolist())
+    if values.dtype.kind in "Mm":
+        raise ValueError(f"{values.dtype} cannot be served, but a number of seconds can")
     if values.dtype.kind not in "fiub":
         raise ValueError(f"values of type {values.dtype} cannot be served")
     return values.astype("<f8")
@@ -77,6 +79,8 @@ def _normalise_array(values: np.ndarray) -> Values:
 
 def _normalise_list(values: Sequence[Any]) -> Values:
     kinds = set(map(type, values))
+    if any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):
+        return _normalise_array(np.asarray(values))
     if any(issubclass(kind, np.generic) for kind in kinds):
         values = [v.item() if isinstance(v, np.generic) else v for v in values]
         kinds = set(map(type, values))

@@ -178,6 +178,18 @@ class Ticker(sisock.LiveNode):
         return {"count": self.count, "state": "ok", "even": self.count % 2 == 0}
 
 
+class Spoken(sisock.LiveNode):
+    """Says each time that its instrument is read."""
+
+    name = "spoken"
+    interval = 0.1
+    fields = {"x": {}}
+
+    def read(self):
+        print("read the instrument", flush=True)
+        return {"x": 1}
+
+
 KINDS = {
     "big": Big,
     "counted": Counted,
@@ -187,6 +199,7 @@ KINDS = {
     "odd": Odd,
     "coroutine": Coroutine,
     "ticker": Ticker,
+    "spoken": Spoken,
 }
 
 if __name__ == "__main__":
