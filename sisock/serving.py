@@ -105,11 +105,11 @@ class Serving:
         with self._lock:
             self._waiting += change
 
-    async def get_fields(self, /, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
+    async def get_fields(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
         """Endpoint of ``get_fields``, see PROTOCOL.md."""
         return await self._guarded("get_fields", self.answer_fields(args, kwargs))
 
-    async def get_data(self, /, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
+    async def get_data(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
         """Endpoint of ``get_data``, see PROTOCOL.md."""
         return await self._guarded("get_data", self.answer_data(args, kwargs, details.progress))
 
