@@ -64,9 +64,12 @@ def serve(reactor, first: int) -> defer.Deferred:
         service = NodeService(Counter(node_name(number)), reactor)
         connection = RouterConnection(settings, service.joined, service.left, reactor)
         # Spread over the interval, as a hundred instruments would be.
-        reactor.callLater(number / NODES / RATE, service.start)
-        defer.ensureDeferred(connection.run())
+        task.deferLater(reactor, number / NODES / RATE, _run, connection)
     return defer.Deferred()
+
+
+def _run(connection: RouterConnection) -> defer.Deferred:
+    return defer.ensureDeferred(connection.run())
 
 
 class Watcher:

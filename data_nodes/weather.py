@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import sisock
-from sisock.archive_text import parse_pairs
+from sisock.archive_text import LONGEST_LINE, parse_pairs
 from sisock.logs import RepeatedWarning
 
 EXAMPLE_DATA = Path(__file__).parent.parent / "example_data"
@@ -64,12 +64,12 @@ class WeatherArchive(sisock.FileArchive):
     def describe_file(self, path: Path) -> dict[str, str | None]:
         """Read the first three lines."""
         with open(path, "rb") as file:
-            lines = [file.readline() for _ in range(3)]
+            lines = [file.readline(LONGEST_LINE) for _ in range(3)]
         return dict(zip(("description", "timeline", "units"), map(_remark, lines), strict=True))
 
     def parse(self, path: Path, offset: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """Parse whole lines; malformed ones are skipped, with one warning for all of them."""
-        malformed, before_first, index = 0, 0, 0
+        malformed, before_first, index, cut = 0, 0, 0, 0
         with open(path, "rb") as file:
             file.seek(offset)
             rest = b""
@@ -79,7 +79,11 @@ class WeatherArchive(sisock.FileArchive):
                 if pairs.malformed and not malformed:
                     before_first, index = offset, pairs.malformed[0]
                 malformed += len(pairs.malformed)
-                offset += len(lines + newline)
+                if newline:
+                    offset, cut = offset + len(lines + newline) + cut, 0
+                if len(rest) > LONGEST_LINE:
+                    # One byte stands for what there is of the line so far, and is malformed.
+                    cut, rest = cut + len(rest) - 1, b"?"
                 yield pairs.t, pairs.values, offset
         if malformed:
             first = _count_lines(path, before_first) + index + 1

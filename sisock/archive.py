@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from sisock.archive_cache import CacheFolder, explain, find_cache_folder
 from sisock.archive_pyramid import ArchivePyramid
 from sisock.data_node import DataNodeServer, NodeService
 from sisock.errors import NodeContractError, SettingsError
-from sisock.fields import describe
+from sisock.fields import check_entries, describe
 from sisock.protocol import Interval, check_interval
 from sisock.reply import overview_timeline
 from sisock.reply_check import check_times
@@ -37,6 +38,7 @@ class ArchiveNode(DataNodeServer):
 
     _pyramid: ArchivePyramid | None = None
 
+    @abstractmethod
     def list_fields(self, start: float, end: float) -> Mapping[str, Mapping[str, Any]]:
         """Say which fields there are.
 
@@ -52,8 +54,9 @@ class ArchiveNode(DataNodeServer):
             same one share their times; the field's own name if not given), ``type`` ("number",
             "string" or "bool"), ``units``, ``interval`` (mean spacing in seconds).
         """
-        raise NotImplementedError(f"{type(self).__name__} must have a method list_fields")
+        raise NotImplementedError
 
+    @abstractmethod
     def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
         """Return the samples of one field.
 
@@ -71,12 +74,14 @@ class ArchiveNode(DataNodeServer):
         values : array_like, shape (n,)
             Numbers, booleans or strings; NaN or None where one is missing.
         """
-        raise NotImplementedError(f"{type(self).__name__} must have a method read")
+        raise NotImplementedError
 
     def get_fields(self, start: float, end: float) -> Any:
         """Answer from `list_fields`."""
         interval = check_interval(start, end)
-        return describe(self.list_fields(interval.start, interval.end))
+        listed = self.list_fields(interval.start, interval.end)
+        check_entries(listed, self.name)
+        return describe(listed)
 
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None

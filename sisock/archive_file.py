@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -78,7 +79,10 @@ class ArchiveFile:
 
     def look(self, path: Path) -> None:
         """Note where the file is, and have it described if it has changed; raises OSError."""
-        state = (path, *_stamp(os.stat(path)))
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is not a regular file")
+        state = (path, *_stamp(status))
         if state != self._described:
             self.about = dict(self._archive.describe_file(path))
             self.path, self._described = path, state

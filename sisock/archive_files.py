@@ -57,17 +57,18 @@ class ArchiveFiles:
                 try:
                     file.look(path)
                     is_parsed = file.is_parsed()
-                except OSError as error:
-                    self.warn(f"{path} is left out: {error}")
+                except Exception as error:
+                    self.warn(f"{path} is left out: {type(error).__name__}: {error}")
                     continue
                 present[field] = file
                 if not is_parsed:
                     self._jobs.start(field, file.steps)
             gone = [file for field, file in self._present.items() if field not in present]
             self._present = present
-            if any(file.was_served for file in gone):
-                self._archive.samples_changed()
-            return present
+        # Not while the lock is held: it waits for the hub.
+        if any(file.was_served for file in gone):
+            self._archive.samples_changed()
+        return present
 
     def ask(self, field: str, question: Callable[[SampleStore], Samples]) -> Samples:
         """Ask the store of a field when it is as the file is now, which may take time.

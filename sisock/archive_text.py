@@ -16,6 +16,9 @@ import numpy as np
 _PIECE = 1 << 18
 """Bytes read at once: what is computed of them stays in the processor's cache."""
 
+LONGEST_LINE = 1 << 12
+"""Bytes of a line; a longer one is malformed."""
+
 _BEFORE = b"\n" * 24
 """Put before the text, so that the digits before any place can be taken as words."""
 
@@ -50,7 +53,8 @@ class Pairs:
 def parse_pairs(text: bytes) -> Pairs:
     """Read lines of a finite time, white space, and a number, which may be nan.
 
-    What follows a ``#`` is a remark, and empty lines are allowed.
+    What follows a ``#`` is a remark, and empty lines are allowed. A line has at most
+    `LONGEST_LINE` bytes.
 
     Parameters
     ----------
@@ -77,7 +81,8 @@ def _parse_piece(text: bytes) -> tuple[np.ndarray, list[int], int]:
     samples = np.stack([t, value])
     malformed = []
     for index, start, end in marks.lines(np.flatnonzero(~good)):
-        words = text[start:end].partition(b"#")[0].split()
+        is_long = end - start > LONGEST_LINE
+        words = [b"?"] if is_long else text[start:end].partition(b"#")[0].split()
         pair = _parse_words(words)
         if pair is not None:
             samples[:, index], good[index] = pair, True
@@ -87,6 +92,8 @@ def _parse_piece(text: bytes) -> tuple[np.ndarray, list[int], int]:
 
 
 def _parse_words(words: list[bytes]) -> tuple[float, float] | None:
+    if any(b"_" in word for word in words):  # Python takes 1_0 for ten
+        return None
     try:
         t, value = map(float, words)
     except ValueError:

@@ -12,7 +12,10 @@ KEPT_FOR = 30.0
 """Seconds after the last window in which the next one is asked for, if at all."""
 
 MOST_BYTES = 256 << 20
-"""Memory that remainders may hold; views of what the node holds anyway do not count."""
+"""Memory that all remainders may hold."""
+
+MOST_KEPT = 100
+"""Remainders that are kept at once."""
 
 
 class Continuations:
@@ -34,8 +37,15 @@ class Continuations:
         self._forget(key)
         self._kept[key] = reply
         self._timers[key] = self._reactor.callLater(KEPT_FOR, self._forget, key)
-        while sum(each.own_bytes() for each in self._kept.values()) > MOST_BYTES:
+        while len(self._kept) > MOST_KEPT or self._bytes() > MOST_BYTES:
             self._forget(next(iter(self._kept)))
+
+    def _bytes(self) -> int:
+        # Each buffer once: many remainders may be views of one that the node keeps anyway.
+        held: dict[int, int] = {}
+        for reply in self._kept.values():
+            held.update(reply.held())
+        return sum(held.values())
 
     def take(self, request: DataRequest) -> Reply | None:
         """What was kept for this request, once; in the reactor."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from abc import abstractmethod
 from typing import Any
 
 from twisted.internet import defer, threads
@@ -11,7 +12,7 @@ from twisted.python.threadable import isInIOThread
 
 from sisock import protocol
 from sisock.connection import RouterConnection, global_reactor
-from sisock.errors import SisockError
+from sisock.errors import InvalidNodeName, NodeContractError, SisockError
 from sisock.health import connection_health
 from sisock.logs import make_logger
 from sisock.presence import Presence
@@ -50,6 +51,7 @@ class DataNodeServer:
 
     features: tuple[str, ...] = ("binary", "progressive", "max_points")
 
+    @abstractmethod
     def get_fields(self, start: float, end: float) -> Any:
         """Say which fields there are.
 
@@ -65,10 +67,8 @@ class DataNodeServer:
             Field name to ``{"description", "timeline", "type", "units"}``, and timeline name to
             ``{"interval", "field"}``. `sisock.fields.describe` makes them.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must have a method get_fields(start, end)"
-        )
 
+    @abstractmethod
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
@@ -90,9 +90,6 @@ class DataNodeServer:
             ``{"data": {field: values}, "timeline": {name: {"t", "finalized_until"}}}`` with lists
             or arrays; what lies outside of the interval is cut off.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must have a method get_data(field, start, end, min_stride)"
-        )
 
     def get_overview(self, field: list[str], start: float, end: float, max_points: int) -> Any:
         """Return few samples that keep the picture, where that is cheaper than `get_data`.
@@ -133,7 +130,13 @@ class DataNodeServer:
             self._service.come_anew()
 
     def begin(self, service: NodeService) -> None:
-        """Start whatever works beside the requests; called once, in the reactor."""
+        """Start whatever works beside the requests.
+
+        Called in the reactor, once: when the node holds its name for the first time.
+        """
+
+    def end(self) -> None:
+        """End whatever works beside the requests."""
 
 
 class NodeService:
@@ -153,19 +156,27 @@ class NodeService:
     """
 
     def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
-        protocol.check_node_name(node.name)
+        _check_class(node)
         node.prepare()
         self.node = node
         self.reactor = global_reactor() if reactor is None else reactor
         self.serving = Serving(node, self.reactor)
         self._presence: Presence | None = None
         self._session: Session | None = None
+        self._has_begun = False
+        node._service = self
 
-    def start(self) -> None:
-        """Start threads and whatever the node itself has to start; the reactor must run."""
-        self.serving.start()
-        self.node._service = self
-        self.node.begin(self)
+    def _begin_once(self) -> None:
+        # A second process with a name that is taken must not disturb the instrument; one that has
+        # begun goes on, whatever becomes of its connection.
+        if not self._has_begun:
+            self._has_begun = True
+            self.node.begin(self)
+
+    def stop(self) -> None:
+        """End the node's threads and what it does beside the requests; in the reactor."""
+        self.serving.stop()
+        self.node.end()
 
     def come_anew(self) -> None:
         """See `DataNodeServer.samples_changed`; in a thread it waits until it is done."""
@@ -192,6 +203,7 @@ class NodeService:
             node.description or _first_line(node),
             list(node.features),
             {"get_fields": self.serving.get_fields, "get_data": self.serving.get_data},
+            self._begin_once,
             self.reactor,
         )
         await self._presence.keep()
@@ -210,6 +222,18 @@ class NodeService:
         """Publish new samples on the node's live topic, while the node's name is its own."""
         if self._session is not None and self._presence is not None and self._presence.holds_name:
             self._session.publish(protocol.node_uri(self.node.name, "data"), reply)
+
+
+def _check_class(node: DataNodeServer) -> None:
+    """See that a node has a name and all methods that it needs."""
+    cls = type(node).__name__
+    if not node.name:
+        raise InvalidNodeName(f"{cls} has no name: set its attribute name, or use --name")
+    protocol.check_node_name(node.name)
+    for method in sorted(set(dir(type(node))) - set(vars(node))):
+        if getattr(getattr(type(node), method, None), "__isabstractmethod__", False):
+            rule = f"the class {cls} has no method {method}: see docs/data-nodes.md"
+            raise NodeContractError(node.name, None, rule)
 
 
 def _first_line(node: DataNodeServer) -> str:
@@ -236,6 +260,17 @@ def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) 
     return args, {name: getattr(args, name) for name in own}
 
 
+def _make(cls: type[DataNodeServer], flags: dict[str, Any]) -> DataNodeServer:
+    try:
+        inspect.signature(cls).bind(**flags)
+    except TypeError as error:
+        raise SisockError(
+            f"{cls.__name__}.__init__: {error}; each of its arguments needs a flag of its name in"
+            " add_arguments, and each flag an argument"
+        ) from None
+    return cls(**flags)
+
+
 def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = None) -> None:
     """Run a data node as a program, until SIGTERM or Ctrl-C.
 
@@ -248,7 +283,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
     """
     args, own = _parse(node, argv)
     try:
-        instance = node(**own) if isinstance(node, type) else node
+        instance = _make(node, own) if isinstance(node, type) else node
         if args.name is not None:
             instance.name = args.name
         if args.check:
@@ -259,11 +294,13 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         fail(error)
     settings = settings_from_flags(args, protocol.USER_SERVER)
     connection = RouterConnection(settings, service.joined, service.left)
-    run_program(connection, service.start, lambda: service.health(connection))
+    run_program(connection, lambda: None, lambda: service.health(connection))
 
 
 def _check(node: DataNodeServer) -> None:
-    from sisock.testing import check_node
+    from sisock.check_node import examine
 
-    for line in check_node(node):
-        print(line)
+    lines, faults = examine(node)
+    print("\n".join(lines), flush=True)
+    if faults:
+        raise SisockError("\n".join(map(str, faults)))

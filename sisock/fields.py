@@ -12,6 +12,9 @@ from sisock.protocol import as_text, is_text
 
 FIELD_TYPES = ("number", "string", "bool")
 
+ENTRY_KEYS = ("description", "timeline", "type", "units", "interval")
+"""What an author can say of a field."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -35,6 +38,27 @@ class Field:
     type: str
     units: str | None
     interval: float | None
+
+
+def check_entries(entries: Any, node: str) -> None:
+    """Check what an author says of each field, before `describe`.
+
+    Raises
+    ------
+    NodeContractError
+        Naming node, field and rule.
+    """
+    if not isinstance(entries, Mapping):
+        rule = f"its fields must be a dict, field name to a dict, not {type(entries).__name__}"
+        raise NodeContractError(node, None, rule)
+    for name, entry in entries.items():
+        if not isinstance(entry, Mapping):
+            rule = f"it must be described by a dict, not {type(entry).__name__}"
+            raise NodeContractError(node, str(name), rule)
+        for key in entry:
+            if key not in ENTRY_KEYS:
+                rule = f"{key!r} is not one of the keys {', '.join(ENTRY_KEYS)}"
+                raise NodeContractError(node, str(name), rule)
 
 
 def describe(entries: Mapping[str, Mapping[str, Any]], default_timeline: str | None = None) -> list:

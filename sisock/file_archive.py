@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,12 @@ class FileArchive(ArchiveNode):
 
     _files: ArchiveFiles | None = None
 
+    @abstractmethod
     def list_files(self) -> Mapping[str, Path]:
         """Say which files there are: field name to path."""
-        raise NotImplementedError(f"{type(self).__name__} must have a method list_files()")
+        raise NotImplementedError
 
+    @abstractmethod
     def describe_file(self, path: Path) -> Mapping[str, Any]:
         """Say what is in a file, from its beginning or its name.
 
@@ -48,8 +51,9 @@ class FileArchive(ArchiveNode):
         dict
             As an entry of `list_fields`; ``interval`` is found out if it is not given.
         """
-        raise NotImplementedError(f"{type(self).__name__} must have a method describe_file(path)")
+        raise NotImplementedError
 
+    @abstractmethod
     def parse(self, path: Path, offset: int) -> Iterator[tuple[Any, Any, int]]:
         """Parse a file from a byte on, in chunks of about a megabyte.
 
@@ -72,7 +76,7 @@ class FileArchive(ArchiveNode):
             The byte behind the last whole line or record that is in these or earlier arrays: what
             is half written now is parsed next time.
         """
-        raise NotImplementedError(f"{type(self).__name__} must have a method parse(path, offset)")
+        raise NotImplementedError
 
     def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
         """List every file, whether or not it has samples in the interval."""

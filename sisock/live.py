@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,11 @@ from twisted.internet import defer, task, threads
 
 from sisock.data_node import DataNodeServer, NodeService
 from sisock.errors import NodeContractError
-from sisock.fields import describe
+from sisock.fields import check_entries, check_fields, describe
 from sisock.logs import RepeatedWarning
 from sisock.protocol import check_interval
 from sisock.ring import RingBuffer
-from sisock.serving import is_asynchronous, make_pool
+from sisock.serving import is_asynchronous, make_pool, stop_pool
 from sisock.values import to_list
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -29,8 +30,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 class LiveNode(DataNodeServer):
     """A data node that reads its fields every `interval` seconds.
 
-    Override `read`. Each sample is kept for `history` and published at once on the node's live
-    topic. All fields share one timeline, named as the node.
+    Override `read`. Reading begins when the node holds its name for the first time, and then goes
+    on without a router too. Each sample is kept for `history` and published at once on the node's
+    live topic. All fields share one timeline, named as the node.
 
     Attributes
     ----------
@@ -56,6 +58,7 @@ class LiveNode(DataNodeServer):
 
     _ring: RingBuffer
 
+    @abstractmethod
     def read(self) -> Mapping[str, Any]:
         """Read the instrument once.
 
@@ -67,16 +70,23 @@ class LiveNode(DataNodeServer):
         dict
             Field name to value; a field that is left out is missing at this time.
         """
-        raise NotImplementedError(f"{type(self).__name__} must have a method read()")
+        raise NotImplementedError
+
+    @property
+    def read_limit(self) -> float:
+        """Seconds that one reading may take."""
+        return self.read_timeout or max(10 * self.interval, 10.0)
 
     def begin(self, service: NodeService) -> None:
         """Start to read."""
-        self._reactor, self._publish = service.reactor, service.publish
-        self._pool = make_pool(f"{self.name}-read", 1)
-        self._pool.start()
-        self._loop = task.LoopingCall(self._take_sample)
         self._loop.clock = service.reactor
         self._loop.start(self.interval)
+
+    def end(self) -> None:
+        """Read no more."""
+        if self._loop.running:
+            self._loop.stop()
+        stop_pool(self._pool)
 
     def prepare(self) -> None:
         """Check what the author set, and make the ring buffer.
@@ -86,60 +96,75 @@ class LiveNode(DataNodeServer):
         NodeContractError
             Naming the attribute that is wrong.
         """
+        check_entries(self.fields, self.name)
         if not self.fields:
             raise NodeContractError(self.name, None, "the attribute fields names no field")
-        if not self.interval > 0:
-            raise NodeContractError(self.name, None, "the attribute interval must be positive")
-        for name, entry in self.fields.items():
-            if entry.get("type", "number") not in _TYPES:
-                raise NodeContractError(self.name, name, f"type must be one of {tuple(_TYPES)}")
+        for attribute in ("interval", "history"):
+            value = getattr(self, attribute)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                rule = f"the attribute {attribute} must be a positive number of seconds"
+                raise NodeContractError(self.name, None, rule)
+        self._described = check_fields(self._describe(), self.name)
         depth = self.history_samples or math.ceil(self.history / self.interval)
-        kinds = {name: entry.get("type", "number") for name, entry in self.fields.items()}
-        self._kinds = kinds
-        self._ring = RingBuffer(depth, {name: kind == "number" for name, kind in kinds.items()})
+        self._kinds = {name: entry["type"] for name, entry in self._described[0].items()}
+        numeric = {name: kind == "number" for name, kind in self._kinds.items()}
+        self._ring = RingBuffer(depth, numeric)
         self._warn = RepeatedWarning(self.log)
+        self._pool = make_pool(f"{self.name}-read", 1)
+        self._loop = task.LoopingCall(self._read_and_warn)
 
-    async def _take_sample(self) -> None:
-        """Read once; never raises, as that would end the loop."""
-        timeout = self.read_timeout or max(10 * self.interval, 10.0)
-        began, clock = time.time(), time.monotonic()
+    async def _read_and_warn(self) -> None:
+        """Take a sample; never raises, as that would end the loop."""
+        limit = self.read_limit
         late = task.LoopingCall(
-            self._warn, f"read has not returned for {timeout:g} s: its sample is lost"
+            self._warn, f"read has not returned for {limit:g} s: its sample is lost"
         )
-        late.clock = self._reactor
-        late.start(timeout, now=False)
+        late.clock = self._loop.clock
+        late.start(limit, now=False)
         try:
-            values = await self._read(timeout)
-            if time.monotonic() - clock <= timeout:
-                self._keep(began, self._checked(values))
+            for fault in await self.take_sample(self._loop.clock):
+                self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
         finally:
             late.stop()
 
-    def _read(self, timeout: float) -> defer.Deferred:
-        if is_asynchronous(self.read):
-            return defer.maybeDeferred(self.read).addTimeout(timeout, self._reactor)
-        # A thread cannot be ended: the next reading waits until this one has come back.
-        return threads.deferToThreadPool(self._reactor, self._pool, self.read)
+    async def take_sample(self, reactor: Any) -> list[str]:
+        """Read once, keep and publish the sample, and return what is wrong with its values.
 
-    def _checked(self, values: Any) -> dict[str, Any]:
-        """The values that are of their field's type; a warning for each other one."""
+        Raises
+        ------
+        Exception
+            What `read` raised, or TypeError if it did not return a dict.
+        """
+        began, clock = time.time(), time.monotonic()
+        if is_asynchronous(self.read):
+            values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
+        else:
+            # A thread cannot be ended: the next reading waits until this one has come back.
+            values = await threads.deferToThreadPool(reactor, self._pool, self.read)
+        if time.monotonic() - clock > self.read_limit:
+            return []
+        checked, faults = self._judge(values)
+        self._keep(began, checked)
+        return faults
+
+    def _judge(self, values: Any) -> tuple[dict[str, Any], list[str]]:
+        """Return the values that are of their field's type, and a sentence for each other one."""
         if not isinstance(values, Mapping):
             raise TypeError(f"it returned {type(values).__name__}, not a dict of field to value")
-        checked = {}
+        good, faults = {}, []
         for name, value in values.items():
             kind = self._kinds.get(name)
             if kind is None:
-                self._warn(f"read returned the field {name!r}, which is not in fields")
+                faults.append(f"read returned the field {name!r}, which is not in fields")
             elif value is not None and not isinstance(value, _TYPES[kind]):
-                self._warn(
-                    f"read returned {type(value).__name__} for {name!r}, which is a {kind}:"
-                    " the value is lost"
+                faults.append(
+                    f"read returned {type(value).__name__} for {name!r}, which is a {kind}"
                 )
             elif value is not None:
-                checked[name] = value.item() if isinstance(value, np.generic) else value
-        return checked
+                good[name] = value.item() if isinstance(value, np.generic) else value
+        return good, faults
 
     def _keep(self, t: float, values: dict[str, Any]) -> None:
         newest = self._ring.newest
@@ -148,17 +173,20 @@ class LiveNode(DataNodeServer):
             self._warn(f"the clock was set back: {dropped} samples of a later time are dropped")
             self.samples_changed()
         self._ring.append(t, values)
-        self._publish(
-            {
-                "data": {name: to_list([values.get(name)]) for name in self.fields},
-                "timeline": {self.name: {"t": [t], "finalized_until": t}},
-            }
-        )
+        sample = {
+            "data": {name: to_list([values.get(name)]) for name in self.fields},
+            "timeline": {self.name: {"t": [t], "finalized_until": t}},
+        }
+        if self._service is not None:
+            self._service.publish(sample)
 
     async def get_fields(self, start: float, end: float) -> Any:
         """List all fields, whether or not they have samples in the interval."""
-        entries = {n: {**entry, "interval": self.interval} for n, entry in self.fields.items()}
-        return describe({name: {**entry, "timeline": self.name} for name, entry in entries.items()})
+        return self._described
+
+    def _describe(self) -> list:
+        shared = {"interval": self.interval, "timeline": self.name}
+        return describe({name: {**entry, **shared} for name, entry in self.fields.items()})
 
     async def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None

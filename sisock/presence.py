@@ -63,6 +63,8 @@ class Presence:
         What it announces.
     procedures : dict
         ``get_fields`` and ``get_data`` to their endpoints.
+    on_name : callable
+        Called whenever they are registered, so that the name is this node's.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Presence:
         description: str,
         features: list[str],
         procedures: dict[str, Callable[..., Any]],
+        on_name: Callable[[], None],
         reactor: Any,
     ) -> None:
         self.added = False
@@ -81,6 +84,7 @@ class Presence:
         self._description = description
         self._features = features
         self._procedures = procedures
+        self._on_name = on_name
         self._reactor = reactor
         self._wake: defer.Deferred | None = None
         self._hub_is_new = False
@@ -140,6 +144,7 @@ class Presence:
         hub_is_new, self._hub_is_new = self._hub_is_new, False
         if not self.holds_name:
             await self._register()
+            self._on_name()
         if self.added and not hub_is_new and await self._is_listed():
             return
         was_added, self.added = self.added, await self._add()

@@ -163,10 +163,10 @@ class Reply:
         """Bytes of the reply in binary encoding, about."""
         return self._arrays_size() + self._overhead()
 
-    def own_bytes(self) -> int:
-        """Bytes of the arrays that belong to nobody else; lists count as what they send."""
-        held: list[Values] = [*self.data.values(), *(line.t for line in self.timelines.values())]
-        return sum(values.binary_size(v) for v in held if getattr(v, "base", None) is None)
+    def held(self) -> dict[int, int]:
+        """Return the buffers that the reply keeps in memory: the id of each, and its bytes."""
+        arrays = [*self.data.values(), *(line.t for line in self.timelines.values())]
+        return dict(values.held_by(array) for array in arrays)
 
     def _arrays_size(self) -> int:
         arrays = sum(values.binary_size(v) for v in self.data.values())

@@ -83,7 +83,8 @@ def check_times(times: Any, node: str, what: str) -> np.ndarray:
     try:
         t = values.normalise(times)
     except ValueError as error:
-        raise NodeContractError(node, None, f"the times of {what}: {error}") from None
+        rule = f"the times of {what} must be UNIX seconds: {error}"
+        raise NodeContractError(node, None, rule) from None
     if not len(t):
         return np.empty(0)
     if isinstance(t, list) or t.dtype.kind not in "fiu":

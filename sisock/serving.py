@@ -39,10 +39,16 @@ _LIST_FACTOR = 4
 
 
 def make_pool(name: str, size: int) -> ThreadPool:
-    """Make a pool of threads that do not keep the program from ending, stuck in a device or not."""
+    """Start a pool of threads that do not keep the program from ending, even if one is stuck."""
     pool = ThreadPool(minthreads=0, maxthreads=size, name=f"sisock-{name}")
     pool.threadFactory = functools.partial(threading.Thread, daemon=True)
+    pool.start()
     return pool
+
+
+def stop_pool(pool: ThreadPool) -> None:
+    """Have the threads of a pool end, without waiting for one that is stuck."""
+    threading.Thread(target=pool.stop, daemon=True).start()
 
 
 class Serving:
@@ -65,9 +71,10 @@ class Serving:
         self._warn = RepeatedWarning(node.log)
         self._log = node.log
 
-    def start(self) -> None:
-        """Start the threads; the reactor must run."""
-        self._pool.start()
+    def stop(self) -> None:
+        """End the threads."""
+        self.forget()
+        stop_pool(self._pool)
 
     def forget(self) -> None:
         """Forget what was read for windows to come: samples changed."""

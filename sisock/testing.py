@@ -13,12 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import defer, task, threads
-
-from sisock.client import reactor_thread
+from sisock.check_node import check_node as check_node
 from sisock.credentials import make_certificates, make_credentials
-from sisock.data_node import DataNodeServer, NodeService
-from sisock.live import LiveNode
 from sisock.protocol import USER_CONSUMER
 from sisock.router import (
     DEFAULT_CONFIGURATION,
@@ -32,46 +28,6 @@ from sisock.settings import Home, Settings, load_settings
 
 STARTUP = 60
 """Seconds that a router may take to start, on a busy machine."""
-
-
-def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[str]:
-    """Ask a node for its fields and their samples without a router, and check both.
-
-    Parameters
-    ----------
-    node : DataNodeServer
-        An instance that no program runs yet.
-    start, end : float
-        Sisock times; the default is all there is.
-
-    Returns
-    -------
-    list of str
-        A line a field, for people.
-
-    Raises
-    ------
-    NodeContractError
-        Naming node, field and rule, if the node breaks one.
-    """
-    service = NodeService(node, reactor_thread())
-    return threads.blockingCallFromThread(
-        service.reactor, lambda: defer.ensureDeferred(_check(service, start, end))
-    )
-
-
-async def _check(service: NodeService, start: float, end: float) -> list[str]:
-    service.start()
-    if isinstance(service.node, LiveNode):
-        await task.deferLater(service.reactor, service.node.interval * 1.5)
-    fields, _ = await service.serving.answer_fields((start, end), {})
-    lines = [f"node {service.node.name}: {len(fields)} fields"]
-    for name, about in fields.items():
-        reply = await service.serving.look_up([name], start, end)
-        count = len(reply.data[name]) if reply else "too many"
-        units = f" [{about['units']}]" if about["units"] else ""
-        lines.append(f"{name}{units}: {count} samples on timeline {about['timeline']}")
-    return lines
 
 
 def free_port() -> int:

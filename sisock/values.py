@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -24,6 +25,9 @@ WIRE_DTYPES = frozenset(
 
 _CBOR_NUMBER_BYTES = 9
 _JSON_NUMBER_BYTES = 26
+_OBJECT_BYTES = 72
+"""Memory of an item of a list: a short string, and the place that refers to it."""
+
 _NUMBERS = {int, float}
 
 
@@ -66,6 +70,8 @@ def _normalise_array(values: np.ndarray) -> Values:
         return values
     if values.dtype.kind in "OUS":
         return _normalise_list(values.tolist())
+    if values.dtype.kind in "Mm":
+        raise ValueError(f"{values.dtype} cannot be served, but a number of seconds can")
     if values.dtype.kind not in "fiub":
         raise ValueError(f"values of type {values.dtype} cannot be served")
     return values.astype("<f8")
@@ -73,6 +79,8 @@ def _normalise_array(values: np.ndarray) -> Values:
 
 def _normalise_list(values: Sequence[Any]) -> Values:
     kinds = set(map(type, values))
+    if any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):
+        return _normalise_array(np.asarray(values))
     if any(issubclass(kind, np.generic) for kind in kinds):
         values = [v.item() if isinstance(v, np.generic) else v for v in values]
         kinds = set(map(type, values))
@@ -180,6 +188,20 @@ def binary_size(values: Values) -> int:
     if isinstance(values, np.ndarray):
         return values.nbytes
     return sum(len(v) * 2 + 3 if isinstance(v, str) else _CBOR_NUMBER_BYTES for v in values)
+
+
+def held_by(values: Values) -> tuple[int, int]:
+    """Return the id of the buffer that the values keep in memory, and its bytes.
+
+    A view keeps all of the array that it is a part of. A mapped file takes no memory.
+    """
+    if isinstance(values, list):
+        return id(values), len(values) * _OBJECT_BYTES
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    if values.base is None:
+        return id(values), values.nbytes
+    return id(values.base), 0 if isinstance(values.base, mmap.mmap) else values.nbytes
 
 
 def largest_size(values: Values) -> int:

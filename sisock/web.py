@@ -233,7 +233,6 @@ async def serve(
     """
     # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
     pool = make_pool("http", THREADS)
-    pool.start()
     resources = {key: DirectResource(each, reactor, pool) for key, each in direct.items()}
     site = _Site(WSGIResource(reactor, pool, _terminated(application)), resources)
     endpoint = endpoints.TCP4ServerEndpoint(

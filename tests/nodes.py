@@ -46,6 +46,20 @@ class Counted(Big):
         return super().read(field, start, end)
 
 
+class Fresh(sisock.ArchiveNode):
+    """Makes 16 MB of samples anew whenever it is read."""
+
+    name = "fresh"
+    pyramid = False
+
+    def list_fields(self, start, end):
+        return {"x": {}}
+
+    def read(self, field, start, end):
+        t = START + np.arange(1_000_000.0)
+        return t, t * 2
+
+
 class Ending(sisock.ArchiveNode):
     """Two fields of one timeline, of which one ends long before the other; and a late False."""
 
@@ -164,14 +178,28 @@ class Ticker(sisock.LiveNode):
         return {"count": self.count, "state": "ok", "even": self.count % 2 == 0}
 
 
+class Spoken(sisock.LiveNode):
+    """Says each time that its instrument is read."""
+
+    name = "spoken"
+    interval = 0.1
+    fields = {"x": {}}
+
+    def read(self):
+        print("read the instrument", flush=True)
+        return {"x": 1}
+
+
 KINDS = {
     "big": Big,
     "counted": Counted,
+    "fresh": Fresh,
     "ending": Ending,
     "too_much": TooMuch,
     "odd": Odd,
     "coroutine": Coroutine,
     "ticker": Ticker,
+    "spoken": Spoken,
 }
 
 if __name__ == "__main__":

@@ -7,8 +7,11 @@ import psutil
 import pytest
 
 from sisock.client import Client
+from sisock.protocol import USER_CONSUMER
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
+from tests.integration.peers import Member
+from tests.nodes import START
 
 GROWTH = 100e6
 """Bytes by which a process may grow: a few windows of 16 MiB, each a few times over on its way."""
@@ -79,3 +82,16 @@ def test_a_gigabyte_goes_through_at_constant_memory(own_router, node, start):
 
     wait_until(has_all, 240, "a gigabyte", every=0.05)
     assert growth.most < GROWTH
+
+
+def test_first_windows_whose_rest_nobody_fetches_cost_little_memory(router, start, client):
+    node = start(router, "tests/nodes.py", "fresh")
+    wait_for_nodes(client, "fresh")
+    asked = {"on_progress": lambda piece: None, "window": 1, "encoding": "binary"}
+    with Member(router, USER_CONSUMER) as consumer:
+        for number in range(100):
+            begin = START + 2 * number  # none is what follows another
+            reply = consumer.call("consumer.fresh.get_data", ["x"], begin, START + 1e6, **asked)
+            assert reply["next"] == begin + 1
+    # 256 MiB for the windows that may follow, and what a request takes; all rests are 1.6 GB.
+    assert own_memory(psutil.Process(node.process.pid)) < 600e6

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from sisock.archive_cache import CacheFolder
 from sisock.testing import wait_until
 from tests.conftest import wait_for_absence, wait_for_nodes
 
@@ -110,13 +111,26 @@ def test_after_a_kill_amid_the_parsing_all_is_there(
         assert both[name].values[PEAK] == 50
 
 
-def test_of_two_nodes_with_one_cache_the_second_does_without(client, weather, router, archive):
-    weather("twin")
+def test_a_second_node_leaves_the_cache_until_the_first_has_ended(client, weather):
+    first = weather("twin")
     client.get("twin", "a", *DAYS, max_points=10)
-    second = weather("twin")  # the name is taken in the hub, and its cache too
-    second.wait_for("a temporary folder serves")
-    assert "is in use by another process" in second.output
-    assert "set SISOCK_CACHE" in second.output
+    second = weather("twin")
+    second.wait_for("another session serves as 'twin'")
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    second.wait_for("is in the hub's list")
+    assert client.get("twin", "a", *DAYS, max_points=10)["a"].values.max() == 50
+    assert "the cache cannot be used" not in second.output
+
+
+def test_a_cache_that_another_process_has_is_done_without(client, weather, tmp_path):
+    cache = CacheFolder(tmp_path / "cache" / "other")
+    program = weather("other")
+    program.wait_for("a temporary folder serves")
+    assert "is in use by another process" in program.output
+    assert "set SISOCK_CACHE" in program.output
+    assert client.get("other", "a", *DAYS, max_points=10)["a"].values.max() == 50
+    assert cache.path.is_dir()
 
 
 def test_a_cache_that_cannot_be_made_is_told_once_and_done_without(client, weather):

@@ -56,6 +56,8 @@ def test_a_wrong_argument_is_refused_by_its_name_and_the_next_call_is_answered(
         *(("end", fields(node, 1, value)) for value in wrong["end"]),
         ("colour", data(node, **right, colour=1)),
         ("colour", fields(node, 1, 0, colour=1)),
+        ("field is given twice", data(node, ["count"], 1, 0, field=["count"])),
+        ("end is given twice", fields(node, 1, 0, end=0)),
         ("min_stride", data(node, ["count"], 1, 0, None, 1)),
         ("end", data(node, ["count"], 1)),
         ("end", fields(node, 1)),

@@ -1,6 +1,9 @@
+import os
 import sys
+import threading
 
 import numpy as np
+import psutil
 import pytest
 
 from sisock.logs import RepeatedWarning
@@ -42,7 +45,10 @@ def test_a_file_is_its_header_and_its_samples(archive):
     np.testing.assert_array_equal(values, [2, 4.5, -0.6, np.nan])
 
 
-@pytest.mark.parametrize("bad", ["1", "1 2 3", "x 1", "1 x", "nan 1", "1,2", "inf 1"])
+@pytest.mark.parametrize(
+    "bad",
+    ["1", "1 2 3", "x 1", "1 x", "nan 1", "1,2", "inf 1", "1_0 1", "1 1_0", "1 2" + 5000 * " "],
+)
 def test_a_malformed_line_is_skipped_counted_and_named(archive, bad, monkeypatch):
     warnings = []
     monkeypatch.setattr(RepeatedWarning, "__call__", lambda _, text: warnings.append(text))
@@ -134,3 +140,61 @@ def test_the_warning_about_malformed_lines_names_file_and_line(router, client, s
     wait_for_nodes(client, "rubbish")
     assert client.get("rubbish", "a", 1, 9)["a"].values.tolist() == [10.0, 20.0]
     program.wait_for("a.dat: 1 malformed lines are skipped, the first is line 5")
+
+
+def test_each_bad_file_costs_only_itself_and_a_warning(router, client, start, archive):
+    write(archive, "good", "1 10", "2 20")
+    os.mkfifo(archive / "fifo.dat")
+    (archive / "folder.dat").mkdir()
+    (archive / "nowhere.dat").symlink_to("missing")
+    (archive / "device.dat").symlink_to("/dev/zero")
+    (archive / "link.dat").symlink_to("good.dat")
+    node = start(router, "data_nodes/weather.py", "--directory", archive, "--name", "mixed_files")
+    wait_for_nodes(client, "mixed_files")
+    assert set(client.fields("mixed_files")) == {"good", "link"}
+    assert client.get("mixed_files", "link", 1, 9)["link"].values.tolist() == [10.0, 20.0]
+    for name in ("fifo", "folder", "device"):
+        node.wait_for(f"{name}.dat is left out: OSError: it is not a regular file")
+    node.wait_for("nowhere.dat is left out: FileNotFoundError")
+    assert node.output.count("is left out") == 4
+
+
+def test_a_line_without_end_takes_no_memory(router, client, start, archive):
+    write(archive, "a", "1 10", "2 20")
+    os.truncate(archive / "a.dat", 300_000_000)  # zeros that take no disk
+    with open(archive / "a.dat", "a") as file:
+        file.write("\n3 30\n")
+    node = start(router, "data_nodes/weather.py", "--directory", archive, "--name", "endless")
+    wait_for_nodes(client, "endless")
+    before = psutil.Process(node.process.pid).memory_info().rss
+    assert client.get("endless", "a", 1, 9)["a"].values.tolist() == [10.0, 20.0, 30.0]
+    assert psutil.Process(node.process.pid).memory_info().rss < before + 50e6
+    node.wait_for("1 malformed lines are skipped, the first is line 6")
+
+
+def test_a_hub_that_is_slow_does_not_hold_up_other_requests(archive):
+    hub_answers, is_waiting = threading.Event(), threading.Event()
+
+    class Waiting(WeatherArchive):
+        def samples_changed(self):
+            is_waiting.set()
+            assert hub_answers.wait(60)
+
+    write(archive, "a", "1 10")
+    write(archive, "b", "1 10")
+    node = Waiting(archive)
+    node.list_fields(1, 2)
+    node.read("b", 0, 9)
+    (archive / "b.dat").unlink()
+    first = threading.Thread(target=node.list_fields, args=(1, 2))
+    second = threading.Thread(target=node.list_fields, args=(1, 2))
+    try:
+        first.start()
+        assert is_waiting.wait(30)
+        second.start()
+        second.join(30)
+        assert not second.is_alive()
+    finally:
+        hub_answers.set()
+        first.join(30)
+        second.join(30)

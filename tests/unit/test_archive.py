@@ -1,4 +1,5 @@
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -220,3 +221,44 @@ def test_a_field_that_comes_later_is_built_when_it_is_asked_for():
     node.wait_for_overview()
     node.list_fields = lambda start, end: {"b": {"timeline": "line"}}
     wait_until(lambda: node.get_overview(["b"], 1, 1e9, 100), 20, "the pyramid of the new field")
+
+
+class Turning(Growing):
+    """Its integers turn into floats while a panel is being answered, which waits for that."""
+
+    def __init__(self):
+        super().__init__(T, T.astype("<i8"))
+        self.panel = threading.Thread(target=self.answer_panel)
+        self.panel_reads, self.is_read_anew = threading.Event(), threading.Event()
+        self.panel_goes_on, self.all_goes_on = threading.Event(), threading.Event()
+
+    def answer_panel(self):
+        self.reply = self.overview(end=1e9)
+
+    def read(self, field, start, end):
+        if threading.current_thread() is self.panel:
+            self.panel_reads.set()
+            self.panel_goes_on.wait(30)
+        elif self.panel_reads.is_set():
+            self.is_read_anew.set()
+            self.all_goes_on.wait(30)
+        return super().read(field, start, end)
+
+
+@pytest.mark.xfail(strict=True, reason="the store is emptied under the overview that reads it")
+def test_a_panel_loses_nothing_while_integers_turn_into_floats():
+    node = Turning()
+    node.begin(None)
+    node.wait_for_overview()
+    node.panel.start()
+    assert node.panel_reads.wait(30) or not node.panel.is_alive()
+    node.stored = T + 0.5
+    node.samples_changed()
+    node.is_read_anew.wait(10)
+    node.panel_goes_on.set()
+    node.panel.join(30)
+    node.all_goes_on.set()
+    # All of the old samples or of the new ones, or None: then they are read.
+    if node.reply is not None:
+        t = node.reply["timeline"]["line/a"]["t"]
+        assert (t[0], t[-1]) == (T[0], T[-1])

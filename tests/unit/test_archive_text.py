@@ -42,7 +42,7 @@ def parse_slowly(text):
             t, value = map(float, words)
         except ValueError:
             t, value = math.nan, math.nan
-        if math.isfinite(t):
+        if math.isfinite(t) and not any(b"_" in word for word in words):
             pairs.append((t, value))
         elif words:
             malformed.append(index)

@@ -1,0 +1,182 @@
+"""``--check`` and `check_node` judge a node; an author's slip costs one sentence and status 1."""
+
+import math
+import threading
+
+import numpy as np
+import pytest
+
+import sisock
+from sisock.errors import NodeContractError
+from sisock.testing import check_node, wait_until
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_CACHE", str(tmp_path / "cache"))
+
+
+class Live(sisock.LiveNode):
+    name = "live"
+    fields = {"x": {"units": "K"}, "state": {"type": "string"}}
+    answer = {"x": 4, "state": "on"}
+
+    def read(self):
+        return self.answer
+
+
+class Archive(sisock.ArchiveNode):
+    name = "archive"
+    samples = [1e9, 1e9 + 60], [1.5, -2]
+    entry = {"units": "m"}
+
+    def list_fields(self, start, end):
+        return {"a": self.entry}
+
+    def read(self, field, start, end):
+        return self.samples
+
+
+def made(parent, **attributes):
+    """An instance of a class that has one thing wrong."""
+    return type("Wrong", (parent,), attributes)()
+
+
+def raising(error):
+    def read(self, *args):
+        raise error
+
+    return read
+
+
+def ended(node, capsys, *flags):
+    """What a program says as it ends with status 1."""
+    with pytest.raises(SystemExit) as status:
+        sisock.run(node, list(flags))
+    assert status.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_a_good_node_is_described_with_its_times_and_extremes():
+    (head, line) = check_node(Archive())
+    assert head == "node archive: 1 fields"
+    assert line == (
+        "a [m]: 2 samples on timeline a, 2001-09-09T01:46:40Z to 2001-09-09T01:47:40Z, -2.0 to 1.5"
+    )
+    (head, number, text) = check_node(Live())
+    assert head == "node live: 2 fields"
+    assert number.startswith("x [K]: 1 samples on timeline live, ") and number.endswith(
+        "4.0 to 4.0"
+    )
+    assert text.startswith("state: 1 samples") and text.endswith("on to on")
+
+
+@pytest.mark.parametrize(
+    ("node", "sentence"),
+    [
+        (made(Live, answer=[4]), "it returned list, not a dict of field to value"),
+        (made(Live, answer={"x": "4"}), "read returned str for 'x', which is a number"),
+        (made(Live, answer={"x": np.datetime64("2026")}), "returned datetime64 for 'x'"),
+        (made(Live, answer={"z": 4}), "the field 'z', which is not in fields"),
+        (made(Live, read=raising(OSError("no answer"))), "read raised OSError: no answer"),
+        (
+            made(Archive, read=raising(OSError("no file"))),
+            "field 'a': read raised OSError: no file",
+        ),
+        (made(Archive, samples=[1, 2, 3]), "read must return the pair"),
+        (made(Archive, samples=([1, 2], [1])), "2 times, but 1 values"),
+        (made(Archive, samples=([1e9], ["text"])), "'number', but its values are strings"),
+        (made(Archive, samples=([1.5e12], [1])), "times lie in the year 49,503: milliseconds?"),
+        (made(Archive, samples=([1.5e18], [1])), ": nanoseconds?"),
+        (
+            made(Archive, samples=(np.array(["2026-01-01"], "datetime64[s]"), [1])),
+            "must be UNIX seconds: datetime64[s] cannot be served",
+        ),
+        (made(Archive, samples=([np.datetime64("2026-01-01")], [1])), "must be UNIX seconds"),
+        (made(Archive, samples=([1], [np.datetime64("2026-01-01")])), "datetime64[D] cannot"),
+        (made(Archive, entry={"unit": "m"}), "'unit' is not one of the keys description, "),
+        (made(Archive, list_fields=lambda *_: ["a"]), "field name to a dict, not list"),
+    ],
+)
+def test_a_broken_node_fails_with_one_clear_sentence(node, sentence, capsys):
+    said = ended(node, capsys, "--check")
+    assert sentence in said
+    assert said.count("\n") == 1
+    with pytest.raises(NodeContractError):
+        check_node(node)
+
+
+def test_a_reading_that_never_comes_back_is_a_fault():
+    release = threading.Event()
+    node = made(Live, read=lambda self: release.wait(120), read_timeout=0.5)
+    try:
+        with pytest.raises(NodeContractError, match=r"read has not returned for 0\.5 s"):
+            check_node(node)
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize(
+    ("node", "doubt"),
+    [
+        (made(Archive, samples=([], [])), "it has no samples"),
+        (made(Archive, samples=([100, 200], [1, 2])), "the year 1970: are they UNIX seconds?"),
+        (made(Live, answer={"x": 1}), "all of them missing"),
+        (made(Archive, samples=([1e9], [math.nan])), "all of them missing"),
+    ],
+)
+def test_what_is_doubtful_is_said_but_is_no_fault(node, doubt):
+    assert any(doubt in line for line in check_node(node))
+
+
+def test_a_check_leaves_no_thread_that_reads():
+    count = 0
+
+    def read(self):
+        nonlocal count
+        count += 1
+        return {"x": count}
+
+    node = made(Live, read=read, interval=0.01, name="stopped")
+    check_node(node)
+    wait_until(
+        lambda: not any("stopped" in thread.name for thread in threading.enumerate()),
+        30,
+        "the end of the node's threads",
+    )
+    assert count == 1
+
+
+@pytest.mark.parametrize("flags", [[], ["--check"]], ids=["run", "check"])
+@pytest.mark.parametrize(
+    ("attributes", "sentence"),
+    [
+        ({"name": ""}, "Wrong has no name: set its attribute name, or use --name"),
+        ({"fields": ["x"]}, "its fields must be a dict, field name to a dict, not list"),
+        ({"fields": {"x": "K"}}, "field 'x': it must be described by a dict, not str"),
+        ({"fields": {"x": {"unit": "K"}}}, "field 'x': 'unit' is not one of the keys"),
+        ({"fields": {"x": {"units": 5}}}, "field 'x': units must be a string or None"),
+        ({"fields": {"x": {"type": "float"}}}, "field 'x': type must be one of"),
+        ({"interval": "1"}, "the attribute interval must be a positive number of seconds"),
+        ({"history": 0}, "the attribute history must be a positive number of seconds"),
+        ({"__init__": lambda self, port: None}, "missing a required argument: 'port'"),
+    ],
+)
+def test_a_slip_ends_the_program_with_one_sentence(attributes, sentence, flags, capsys):
+    said = ended(type("Wrong", (Live,), attributes), capsys, *flags)
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("parent", "method"),
+    [
+        (sisock.LiveNode, "read"),
+        (sisock.ArchiveNode, "list_fields"),
+        (sisock.FileArchive, "describe_file"),
+        (sisock.DataNodeServer, "get_data"),
+    ],
+)
+def test_a_missing_method_ends_the_program_with_one_sentence(parent, method, capsys):
+    said = ended(type("Lacking", (parent,), {"name": "lacking"}), capsys)
+    assert f"node 'lacking': the class Lacking has no method {method}: see" in said
