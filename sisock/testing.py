@@ -20,14 +20,8 @@ from sisock.credentials import make_certificates, make_credentials
 from sisock.data_node import DataNodeServer, NodeService
 from sisock.live import LiveNode
 from sisock.protocol import USER_CONSUMER
-from sisock.router import (
-    DEFAULT_CONFIGURATION,
-    SECRET_VARIABLES,
-    crossbar_command,
-    load_configuration,
-    prepare,
-    write_configuration,
-)
+from sisock.router import SECRET_VARIABLES, crossbar_command, prepare, write_configuration
+from sisock.router_config import DEFAULT_CONFIGURATION, load_configuration
 from sisock.settings import Home, Settings, load_settings
 
 STARTUP = 60
