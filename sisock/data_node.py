@@ -135,6 +135,13 @@ class DataNodeServer:
     def begin(self, service: NodeService) -> None:
         """Start whatever works beside the requests; called once, in the reactor."""
 
+    def joined(self, session: Session) -> None:
+        """Do what needs the session, each time that the node has joined; in the reactor."""
+
+    def answering(self) -> DataNodeServer:
+        """Return the node whose methods answer the requests."""
+        return self
+
 
 class NodeService:
     """A node at work: its procedures, its place in the hub's list, its live topic.
@@ -157,7 +164,7 @@ class NodeService:
         node.prepare()
         self.node = node
         self.reactor = global_reactor() if reactor is None else reactor
-        self.serving = Serving(node, self.reactor)
+        self.serving = Serving(node.answering(), self.reactor)
         self._presence: Presence | None = None
         self._session: Session | None = None
 
@@ -194,6 +201,7 @@ class NodeService:
             {"get_fields": self.serving.get_fields, "get_data": self.serving.get_data},
             self.reactor,
         )
+        node.joined(session)
         await self._presence.keep()
 
     def left(self) -> None:
