@@ -1,6 +1,7 @@
 """Node classes of 2018 and 2019 run with `sisock.run`, and every sample is right."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -80,6 +81,53 @@ def test_a_node_that_subscribes_does_so_again_after_each_join(own_router, start)
         assert got["a"].values.tolist() == [1.5, 3.5]
         assert got["b"].values.tolist() == [2.5]
     assert "Traceback" not in node.output
+
+
+OLD_CONSUMER = """
+import os
+import sys
+from autobahn.twisted.wamp import ApplicationRunner, ApplicationSession
+from autobahn.wamp import auth
+from OpenSSL import crypto
+from twisted.internet import reactor
+from twisted.internet._sslverify import OpenSSLCertificateAuthorities
+from twisted.internet.ssl import CertificateOptions
+
+
+class consumer(ApplicationSession):
+    def onConnect(self):
+        self.join(self.config.realm, ["wampcra"], "simonsobs")
+
+    def onChallenge(self, challenge):
+        return auth.compute_wcs(os.environ["SECRET"], challenge.extra["challenge"])
+
+    def onJoin(self, details):
+        print("an old consumer has joined", file=sys.__stdout__, flush=True)
+
+
+cert = crypto.load_certificate(crypto.FILETYPE_PEM, open(".crossbar/server_cert.pem").read())
+opt = CertificateOptions(trustRoot=OpenSSLCertificateAuthorities([cert]))
+ApplicationRunner(os.environ["URI"], "sisock", ssl=opt).run(consumer)
+"""
+
+
+def test_an_old_part_trusts_our_ca_under_the_name_of_its_certificate(router, tmp_path):
+    (tmp_path / ".crossbar").mkdir()
+    shutil.copy(router.home.ca_certificate, tmp_path / ".crossbar" / "server_cert.pem")
+    secret = router.home.secret_file("simonsobs").read_text().strip()
+    where = f"wss://127.0.0.1:{router.port}/ws"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", OLD_CONSUMER],
+        cwd=tmp_path,
+        env={"URI": where, "SECRET": secret},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        try:
+            lines = iter(program.stdout.readline, "")
+            assert any("an old consumer has joined" in line for line in lines)
+        finally:
+            program.kill()
 
 
 @pytest.mark.parametrize("realm", ["sisock", "test_realm"])
