@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import subprocess
 from collections.abc import Container
 from contextlib import suppress
 from typing import Any
@@ -30,6 +32,9 @@ NETWORK = {
     "network_sent": ("sent to networks since boot", "bytes"),
 }
 
+UNITS = {"temp": "C", "fan": "rpm", "in": "V", "curr": "A", "power": "W"}
+"""Of the kinds of lm-sensors."""
+
 
 class Sensors(sisock.LiveNode):
     """Sensors of the computer that this program runs on.
@@ -42,7 +47,18 @@ class Sensors(sisock.LiveNode):
     interval = 2.5
     history = 3600.0
 
-    def __init__(self) -> None:
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the flag of the original's names."""
+        parser.add_argument(
+            "--original-names",
+            action="store_true",
+            help="name the hardware's fields as the sisock of 2018 did, after the output of the"
+            " command `sensors -u`, as coretemp-isa-0000_temp1",
+        )
+
+    def __init__(self, original_names: bool = False) -> None:
+        self.read_hardware = _read_original if original_names else read_hardware
         found = self.read_hardware()
         self.fields = {
             **{
@@ -63,24 +79,43 @@ class Sensors(sisock.LiveNode):
             self._has_compared = values.pop("cpu_percent", None) is not None
         return {name: value for name, value in values.items() if name in self.fields}
 
-    @staticmethod
-    def read_hardware() -> dict[str, tuple[Any, str, str | None]]:
-        """Value, description and units of the sensors that this computer has, if any."""
-        found: dict[str, tuple[Any, str, str | None]] = {}
-        for chip, readings in _ask("sensors_temperatures", {}).items():
-            for index, reading in enumerate(readings):
-                where = f"{chip} {reading.label or index}"
-                name = _name("temp", where, index, found)
-                found[name] = (reading.current, f"temperature of {where}", "C")
-        for chip, readings in _ask("sensors_fans", {}).items():
-            for index, reading in enumerate(readings):
-                where = f"{chip} {reading.label or index}"
-                name = _name("fan", where, index, found)
-                found[name] = (reading.current, f"speed of fan {where}", "rpm")
-        battery = _ask("sensors_battery", None)
-        if battery is not None:
-            found["battery_percent"] = (battery.percent, "charge of the battery", "percent")
-        return found
+
+def read_hardware() -> dict[str, tuple[Any, str, str | None]]:
+    """Value, description and units of the sensors that this computer has, if any."""
+    found: dict[str, tuple[Any, str, str | None]] = {}
+    for chip, readings in _ask("sensors_temperatures", {}).items():
+        for index, reading in enumerate(readings):
+            where = f"{chip} {reading.label or index}"
+            name = _name("temp", where, index, found)
+            found[name] = (reading.current, f"temperature of {where}", "C")
+    for chip, readings in _ask("sensors_fans", {}).items():
+        for index, reading in enumerate(readings):
+            where = f"{chip} {reading.label or index}"
+            name = _name("fan", where, index, found)
+            found[name] = (reading.current, f"speed of fan {where}", "rpm")
+    battery = _ask("sensors_battery", None)
+    if battery is not None:
+        found["battery_percent"] = (battery.percent, "charge of the battery", "percent")
+    return found
+
+
+def _read_original() -> dict[str, tuple[Any, str, str | None]]:
+    """The same of what the command `sensors` prints, by the original's names."""
+    try:
+        done = subprocess.run(["sensors", "-u"], capture_output=True, text=True, timeout=10)
+    except FileNotFoundError:
+        raise sisock.SisockError(
+            "--original-names needs the command sensors: install lm-sensors"
+        ) from None
+    found: dict[str, tuple[Any, str, str | None]] = {}
+    for block in done.stdout.split("\n\n"):
+        chip, *lines = block.strip().splitlines() or [""]
+        for line in lines:
+            name, is_input, value = line.strip().partition("_input:")
+            if is_input:
+                units = UNITS.get(name.rstrip("0123456789"))
+                found[f"{chip}_{name}"] = (float(value), f"{name} of {chip}", units)
+    return found
 
 
 def _ask(function: str, nothing: Any) -> Any:

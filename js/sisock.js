@@ -39,7 +39,7 @@ export { SisockError };
  * @param {Function} [options.onState] called with { state: "joined" }, or { state: "waiting",
  *   seconds, reason } before it tries again, or { state: "refused", reason }
  * @param {Function} [options.ws] a WebSocket class, where there is no global one
- * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong
+ * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong, "realm" if the realm is
  */
 export async function connect(options) {
   const sisock = new Sisock(options);
@@ -117,10 +117,14 @@ export class Sisock {
   }
 
   #refused(uri) {
-    const reason = `the router refuses the user ${this.#options.user} with this secret (${uri})`;
+    const { user, realm, onState } = this.#options;
+    const isRealm = uri.endsWith("no_such_realm");
+    const reason = isRealm
+      ? `the router has no realm ${realm}: see its setting WAMP_REALM, and reload the page`
+      : `the router refuses the user ${user} with this secret (${uri})`;
     this.#closed = true;
-    this.#options.onState({ state: "refused", reason });
-    const error = new SisockError("refused", reason);
+    onState({ state: "refused", reason });
+    const error = new SisockError(isRealm ? "realm" : "refused", reason);
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 

@@ -10,16 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sisock import base
     from sisock.archive import ArchiveNode
+    from sisock.base import REALM, data_node_server
     from sisock.client import AsyncClient, Client
     from sisock.data_node import DataNodeServer, run
-    from sisock.data_node import DataNodeServer as data_node_server
     from sisock.errors import SisockError
     from sisock.file_archive import FileArchive
     from sisock.live import LiveNode
     from sisock.protocol import sisock_to_unix_time, uri
 
 __all__ = [
+    "REALM",
     "ArchiveNode",
     "AsyncClient",
     "Client",
@@ -27,6 +29,7 @@ __all__ = [
     "FileArchive",
     "LiveNode",
     "SisockError",
+    "base",
     "data_node_server",
     "run",
     "sisock_to_unix_time",
@@ -40,8 +43,9 @@ _HOMES = {
     "DataNodeServer": "sisock.data_node",
     "FileArchive": "sisock.file_archive",
     "LiveNode": "sisock.live",
+    "REALM": "sisock.base",
     "SisockError": "sisock.errors",
-    "data_node_server": "sisock.data_node",
+    "data_node_server": "sisock.base",
     "run": "sisock.data_node",
     "sisock_to_unix_time": "sisock.protocol",
     "uri": "sisock.protocol",
@@ -50,10 +54,11 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``import sisock`` costs little."""
+    if name == "base":
+        return import_module("sisock.base")
     if name not in _HOMES:
         raise AttributeError(f"module 'sisock' has no attribute {name!r}")
-    attribute = "DataNodeServer" if name == "data_node_server" else name
-    return getattr(import_module(_HOMES[name]), attribute)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

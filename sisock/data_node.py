@@ -138,6 +138,13 @@ class DataNodeServer:
     def end(self) -> None:
         """End whatever works beside the requests."""
 
+    def joined(self, session: Session) -> None:
+        """Do what needs the session, each time that the node has joined; in the reactor."""
+
+    def answering(self) -> DataNodeServer:
+        """Return the node whose methods answer the requests."""
+        return self
+
 
 class NodeService:
     """A node at work: its procedures, its place in the hub's list, its live topic.
@@ -160,7 +167,7 @@ class NodeService:
         node.prepare()
         self.node = node
         self.reactor = global_reactor() if reactor is None else reactor
-        self.serving = Serving(node, self.reactor)
+        self.serving = Serving(node.answering(), self.reactor)
         self._presence: Presence | None = None
         self._session: Session | None = None
         self._has_begun = False
@@ -206,6 +213,7 @@ class NodeService:
             self._begin_once,
             self.reactor,
         )
+        node.joined(session)
         await self._presence.keep()
 
     def left(self) -> None:

@@ -53,7 +53,8 @@ def _start() -> NoReturn:
         if find_spec(module) is None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
     from sisock.credentials import make_certificates, make_credentials
-    from sisock.router import PROGRAMS, check_free, check_port
+    from sisock.router import check_free, check_port
+    from sisock.router_config import PROGRAMS
     from sisock.settings import load_settings
     from sisock.web import load_web_settings
 

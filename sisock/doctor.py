@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 from sisock.client import Client
 from sisock.errors import SisockError
@@ -16,6 +17,9 @@ from sisock.settings import Settings
 
 TIMEOUT = 10
 """Seconds that a node may take."""
+
+_HOSTNAME_MISMATCH = 62
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH."""
 
 _RENEW_BEFORE = datetime.timedelta(days=30)
 
@@ -57,12 +61,7 @@ def _tls(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     where, ca = f"{settings.host}:{settings.port}", settings.home.ca_certificate
     try:
-        context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
-        with (
-            socket.create_connection((settings.host, settings.port), timeout=TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname=settings.host) as secured,
-        ):
-            certificate = secured.getpeercert() or {}
+        certificate = _certificate_of(settings)
     except ssl.SSLCertVerificationError as error:
         yield (
             False,
@@ -86,7 +85,40 @@ def _tls(settings: Settings) -> Iterator[tuple[bool, str]]:
     )
     good = end - datetime.datetime.now(datetime.UTC) > _RENEW_BEFORE
     advice = "" if good else ": renew it with `sisock certs --renew`"
-    yield good, f"TLS: {where} is who it says, until {end:%Y-%m-%d}{advice}"
+    is_named = "subjectAltName" in certificate
+    who = "is who it says" if is_named else "has a certificate of a CA that is trusted"
+    yield good, f"TLS: {where} {who}, until {end:%Y-%m-%d}{advice}"
+    if not is_named:
+        yield (
+            True,
+            f"TLS: not checked is the host: the certificate of {where} names none (no subject"
+            " alternative names), so each certificate of its CA is accepted; `sisock certs --renew`"
+            " on the router's computer makes one with names",
+        )
+
+
+def _certificate_of(settings: Settings) -> dict[str, Any]:
+    """Return the router's certificate, accepted or refused as clients do."""
+    ca = settings.home.ca_certificate
+    context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
+
+    def shake_hands() -> dict[str, Any]:
+        with (
+            socket.create_connection((settings.host, settings.port), timeout=TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname=settings.host) as secured,
+        ):
+            return dict(secured.getpeercert() or {})
+
+    try:
+        return shake_hands()
+    except ssl.SSLCertVerificationError as refusal:
+        if refusal.verify_code != _HOSTNAME_MISMATCH or not ca.exists():
+            raise
+        context.check_hostname = False
+        certificate = shake_hands()
+        if "subjectAltName" in certificate:
+            raise
+        return certificate
 
 
 def _router(settings: Settings) -> Iterator[tuple[bool, str]]:

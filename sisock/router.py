@@ -17,18 +17,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sisock.credentials import write_public
+from sisock.credentials import write_private
 from sisock.errors import SettingsError, SisockError
 from sisock.protocol import USER_CONSUMER, USER_SERVER
+from sisock.router_config import (
+    DEFAULT_CONFIGURATION,
+    check_configuration,
+    load_configuration,
+    tls_files,
+)
 from sisock.settings import SOCKET_PATH_LIMIT, Home, find_home, find_secret, parse_level, parse_port
 
 SECRET_VARIABLES = {"WAMP_SERVER_SECRET": USER_SERVER, "WAMP_CONSUMER_SECRET": USER_CONSUMER}
-
-_ABOVE = Path(__file__).parent.parent
-PROGRAMS = _ABOVE if (_ABOVE / ".crossbar").is_dir() else _ABOVE / "sisock_programs"
-"""The repository, or what a wheel installs of it."""
-
-DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 
 
 def prepare(
@@ -46,8 +46,16 @@ def prepare(
     SettingsError
         If a file that the router needs is missing; the message says which and what to do.
     """
+    limit = environ.get("CROSSBAR_MAX_CONNECTIONS")
+    connections = parse_connections(limit) if limit else None
+    loaded = load_configuration(configuration, port, environ.get("WAMP_REALM"), connections)
+    if configuration != DEFAULT_CONFIGURATION:
+        check_configuration(loaded)
     variables = dict(environ)
+    text = json.dumps(loaded)
     for variable, user in SECRET_VARIABLES.items():
+        if f"${{{variable}}}" not in text:
+            continue  # a configuration of one's own may hold its secrets
         secret = find_secret(variable, user, home, environ)
         if secret is None:
             raise SettingsError(
@@ -55,13 +63,13 @@ def prepare(
                 " `sisock certs`"
             )
         variables[variable] = secret.value
-    for path in (home.server_certificate, home.server_key):
-        if not path.is_file():
-            raise SettingsError(f"{path} is missing: make it with `sisock certs`")
     _prepare_socket(home)
-    limit = environ.get("CROSSBAR_MAX_CONNECTIONS")
-    connections = parse_connections(limit) if limit else None
-    write_configuration(home, load_configuration(configuration, port, connections))
+    write_configuration(home, loaded)
+    for path in tls_files(loaded):
+        if not (home.router_directory / path).is_file():
+            raise SettingsError(
+                f"{home.server_certificate.parent / path} is missing: make it with `sisock certs`"
+            )
     return variables
 
 
@@ -90,43 +98,14 @@ def _prepare_socket(home: Home) -> None:
     path.parent.chmod(0o700)
 
 
-def load_configuration(path: Path, port: int, connections: int | None = None) -> dict[str, Any]:
-    """Read the router's configuration, with absolute paths, this port and this limit.
-
-    Raises
-    ------
-    SettingsError
-        If it cannot be read.
-    """
-    try:
-        configuration = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"the router's configuration {path} cannot be read: {error}") from None
-    base = path.absolute().parent
-    for worker in configuration["workers"]:
-        options = worker.get("options", {})
-        if "pythonpath" in options:
-            options["pythonpath"] = [str((base / p).resolve()) for p in options["pythonpath"]]
-        for transport in worker["transports"]:
-            if connections is not None:
-                transport["max_connections"] = connections
-            if transport["endpoint"]["type"] == "tcp":
-                transport["endpoint"]["port"] = port
-            for service in transport.get("paths", {}).values():
-                if service["type"] == "static":
-                    directory = (base / service["directory"]).resolve()
-                    directory.mkdir(parents=True, exist_ok=True)
-                    service["directory"] = str(directory)
-    return configuration
-
-
 def write_configuration(home: Home, configuration: Mapping[str, Any]) -> None:
     """Put the configuration and the certificates into Crossbar's folder."""
     directory = home.router_directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = json.dumps(configuration, indent=4) + "\n"
-    write_public(directory / "config.json", text.encode())
-    for path in (home.server_certificate, home.server_key):
+    # A configuration of one's own may hold secrets.
+    write_private(directory / "config.json", text.encode())
+    for path in (home.server_certificate, home.server_key, home.ca_certificate):
         link = directory / path.name
         link.unlink(missing_ok=True)
         link.symlink_to(path.absolute())
@@ -179,7 +158,7 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
         raise SettingsError("crossbar is not installed: pip install 'sisock[router]'")
     # At debug Crossbar prints the secrets that it reads.
     level = {"critical": "error", "trace": "info", "debug": "info"}.get(log_level, log_level)
-    directory = str(home.router_directory)
+    directory = str(home.router_directory.absolute())
     program = [sys.executable, "-m", "sisock.router_process"]
     return [*program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
 
@@ -200,6 +179,8 @@ def main(argv: list[str] | None = None) -> None:
     except (SisockError, OSError) as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from None
+    # Of a hub.py in the folder where this was started Crossbar would take that one.
+    os.chdir(home.router_directory)
     os.execve(command[0], command, variables)
 
 

@@ -16,14 +16,8 @@ from typing import Any
 from sisock.check_node import check_node as check_node
 from sisock.credentials import make_certificates, make_credentials
 from sisock.protocol import USER_CONSUMER
-from sisock.router import (
-    DEFAULT_CONFIGURATION,
-    SECRET_VARIABLES,
-    crossbar_command,
-    load_configuration,
-    prepare,
-    write_configuration,
-)
+from sisock.router import SECRET_VARIABLES, crossbar_command, prepare, write_configuration
+from sisock.router_config import DEFAULT_CONFIGURATION, load_configuration
 from sisock.settings import Home, Settings, load_settings
 
 STARTUP = 60

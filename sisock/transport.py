@@ -13,16 +13,17 @@ from autobahn.twisted.websocket import (
     WampWebSocketClientProtocol,
 )
 from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet import endpoints, error, ssl
+from twisted.internet import endpoints, error
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from sisock.errors import RouterUnreachable, SettingsError
+from sisock.errors import RouterUnreachable
 from sisock.logs import DemotedLogger
 from sisock.session import TolerantSerializer
 from sisock.settings import Settings
+from sisock.tls import make_tls_endpoint
 
 PING_INTERVAL = 5
 PING_TIMEOUT = 8
@@ -166,30 +167,11 @@ def make_endpoint(settings: Settings, reactor: Any) -> Any:
     Raises
     ------
     SettingsError
-        If the CA certificate in the home folder is not one.
+        If the host's name or the CA certificate in the home folder is not one.
     """
     if settings.socket:
         return endpoints.UNIXClientEndpoint(reactor, settings.socket, timeout=CONNECT_TIMEOUT)
-    tcp = endpoints.HostnameEndpoint(reactor, settings.host, settings.port, timeout=CONNECT_TIMEOUT)
-    options = ssl.optionsForClientTLS(settings.host, trustRoot=_trust_root(settings))
-    return endpoints.wrapClientTLS(options, tcp)
-
-
-def _trust_root(settings: Settings) -> Any:
-    """The CA of this installation, or the system's if it has none of its own."""
-    path = settings.home.ca_certificate
-    try:
-        pem = path.read_bytes()
-    except FileNotFoundError:
-        return ssl.platformTrust()
-    except OSError as problem:
-        raise SettingsError(
-            f"the CA certificate {path} cannot be read: {problem.strerror}"
-        ) from None
-    try:
-        return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(pem)])
-    except (SSL.Error, crypto.Error, ValueError):
-        raise SettingsError(f"{path} is not a certificate in PEM format") from None
+    return make_tls_endpoint(settings, reactor, CONNECT_TIMEOUT)
 
 
 def explain(failure: Failure, settings: Settings) -> RouterUnreachable:

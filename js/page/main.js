@@ -28,6 +28,12 @@ function takeSecret() {
   return sessionStorage.getItem(SECRET);
 }
 
+/** What the router says of itself beside the page: its realm. One of 2018 says nothing. */
+async function findSettings() {
+  const answer = await fetch("settings", { cache: "no-store" }).catch(() => null);
+  return answer?.ok ? answer.json() : {};
+}
+
 function say(text, isBad = false) {
   $("message").textContent = text;
   $("message").className = isBad ? "error" : "";
@@ -49,11 +55,12 @@ async function start() {
     return;
   }
   try {
-    const joined = await connect({ secret, onState: showConnection });
+    const joined = await connect({ secret, onState: showConnection, ...(await findSettings()) });
     await work(joined);
   } catch (error) {
-    sessionStorage.removeItem(SECRET);
     say(error.message, true);
+    if (error.kind !== "refused") return;
+    sessionStorage.removeItem(SECRET);
     $("sign-in").hidden = false;
     $("secret").focus();
   }

@@ -7,6 +7,8 @@ import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from sisock.testing import RouterProcess
+from tests.browser.conftest import Page
 from tests.nodes import START
 
 WEEKS = "from=1499990400&to=1501200000"
@@ -71,6 +73,22 @@ def test_a_wrong_secret_is_said_and_asked_for_again(page, weather):
     page.element("secret").send_keys(page.secret, Keys.ENTER)
     page.wait_until_connected()
     assert "refuses" not in page.text("message")
+
+
+def test_the_page_takes_the_realm_of_the_router_and_says_when_it_changes(browser, monkeypatch):
+    monkeypatch.setenv("WAMP_REALM", "test_realm")
+    with RouterProcess() as router:
+        page = Page(browser, router)
+        page.open()
+        page.wait_until_connected()
+        router.stop()
+        monkeypatch.delenv("WAMP_REALM")
+        router.start()
+        page.wait(lambda: "no realm test_realm" in page.text("connection"), "the refusal")
+        assert not page.element("sign-in").is_displayed()
+        page.open(secret="", anew=False)
+        page.wait_until_connected()
+        browser.get("about:blank")
 
 
 def test_two_weeks_are_plotted_and_a_dragged_range_is_fetched_anew(page, weather):

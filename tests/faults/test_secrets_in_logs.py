@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from sisock.client import Client
-from sisock.router import DEFAULT_CONFIGURATION
+from sisock.router_config import DEFAULT_CONFIGURATION
 from tests.faults.helpers import (
     LISTED,
     TICKER,

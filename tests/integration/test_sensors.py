@@ -1,3 +1,4 @@
+import os
 import sys
 from collections import namedtuple
 
@@ -7,7 +8,7 @@ from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
 
 sys.path.insert(0, str(TOP / "data_nodes"))
-from sensors import Sensors
+from sensors import read_hardware
 
 Temperature = namedtuple("Temperature", "label current")
 
@@ -29,11 +30,50 @@ def test_figures_of_this_computer_are_served_live_with_units(router, client, sta
     assert 0 < data["memory_available"].values[0] < psutil.virtual_memory().total
 
 
+PRINTED = """coretemp-isa-0000
+Adapter: ISA adapter
+Package id 0:
+  temp1_input: 45.000
+  temp1_max: 100.000
+Core 0:
+  temp2_input: 43.500
+
+thinkpad-isa-0000
+Adapter: ISA adapter
+fan1:
+  fan1_input: 2100.000
+"""
+
+
+def test_the_originals_names_are_those_of_the_command_sensors(router, client, start, tmp_path):
+    # This computer may have no sensors at all: what the command prints on one that has.
+    command = tmp_path / "sensors"
+    command.write_text(f"#!/bin/sh\ncat <<'END'\n{PRINTED}END\n")
+    command.chmod(0o755)
+    words = ["data_nodes/sensors.py", "--original-names", "--name", "old_sensors"]
+    start(router, *words, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    wait_for_nodes(client, "old_sensors")
+    fields = client.fields("old_sensors")
+    names = ["coretemp-isa-0000_temp1", "coretemp-isa-0000_temp2", "thinkpad-isa-0000_fan1"]
+    assert [name for name in fields if "isa" in name] == names
+    assert fields[names[2]].units == "rpm"
+    wait_until(lambda: client.get("old_sensors", names)[names[2]], 20, "samples")
+    got = client.get("old_sensors", names)
+    assert [got[name].values[0] for name in names] == [45.0, 43.5, 2100.0]
+
+
+def test_the_originals_names_need_the_command(router, start):
+    program = start(router, "data_nodes/sensors.py", "--original-names", PATH="/nowhere")
+    assert program.wait() == 1
+    assert "install lm-sensors" in program.output
+    assert "Traceback" not in program.output
+
+
 def test_two_sensors_of_one_chip_and_label_are_two_fields(monkeypatch):
     # This computer may have no sensors at all: what psutil says of one that has.
     drives = [Temperature("Composite", 70.0), Temperature("Composite", 30.0)]
     chips = {"nvme": drives}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: chips, raising=False)
-    found = Sensors.read_hardware()
+    found = read_hardware()
     assert found["temp_nvme_composite"][0] == 70.0
     assert found["temp_nvme_composite_1"][0] == 30.0
