@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet import defer
 
-from sisock.errors import NodeContractError, ReplyTooLarge
+from sisock.errors import NodeContractError, ReplyTooLarge, SisockError
 from sisock.fields import Field
 from sisock.joining import Joiner, join
 from sisock.progress import Progress, ProgressCount
-from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, node_uri
+from sisock.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri
 from sisock.received import Data, Piece, decode
 from sisock.session import Session
 
 ENLARGE_UNDER = 2.0
 """Seconds: only a window that arrives faster makes the next one larger."""
+
+CALLS_AT_ONCE = 4
+"""Calls under way to a node that is asked for each field of a timeline by itself."""
 
 
 class _Window:
@@ -30,7 +34,7 @@ class _Window:
         node: str,
         arguments: tuple,
         keywords: Mapping[str, Any],
-        heard: Callable[[], None],
+        heard: Callable[[Any], None],
     ) -> None:
         self.pieces: list[Any] = []
         self.first: defer.Deferred = defer.Deferred()
@@ -47,7 +51,7 @@ class _Window:
         self.done.addCallbacks(self._finish, self._fail)
 
     def _take(self, piece: Any) -> None:
-        self._heard()
+        self._heard(piece)
         self.pieces.append(piece)
         if not self.first.called:
             self.first.callback(piece)
@@ -74,12 +78,12 @@ async def fetch(
     node: str,
     features: Iterable[str],
     fields: Mapping[str, Field],
-    start: float,
-    end: float,
+    interval: Interval,
     min_stride: float | None,
     timeout: float,
     max_points: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_piece: Callable[[Any], None] | None = None,
 ) -> Data:
     """Ask a node for samples, in the best way that it announces.
 
@@ -93,8 +97,8 @@ async def fetch(
         What the hub says that the node can do.
     fields : mapping
         Those that are asked for.
-    start, end : float
-        Sisock times.
+    interval : Interval
+        UNIX seconds. What a node sends beside it is left out.
     min_stride : float or None
         Seconds between samples, at least.
     timeout : float
@@ -103,6 +107,8 @@ async def fetch(
         Samples of each field, at most; sent only to a node that knows it.
     on_progress : callable, optional
         Called with a `Progress` after each window of a long reply.
+    on_piece : callable, optional
+        Called with each piece of a reply as it comes, undecoded; an error that it raises ends all.
 
     Returns
     -------
@@ -120,18 +126,53 @@ async def fetch(
     if max_points is not None and "max_points" in features:
         keywords["max_points"] = max_points
     if "progressive" in features:
-        stream = _Stream(session, node, fields, min_stride, keywords, timeout, on_progress)
-        return await stream.run(start, end)
-    reply = await session.request(
-        node_uri(node, "get_data"),
-        list(fields),
-        start,
-        end,
-        *(() if min_stride is None else (min_stride,)),
-        timeout=timeout,
-        **keywords,
-    )
-    return join([_not_false(reply, node)], fields, node)
+        stream = _Stream(
+            session, node, fields, min_stride, keywords, timeout, on_progress, on_piece
+        )
+        return (await stream.run(interval)).clip(interval.start, interval.end)
+
+    async def ask(some: Mapping[str, Field]) -> Data:
+        arguments = list(some), interval.start, interval.end
+        stride = () if min_stride is None else (min_stride,)
+        uri = node_uri(node, "get_data")
+        reply = await session.request(uri, *arguments, *stride, timeout=timeout, **keywords)
+        if on_piece is not None:
+            on_piece(reply)
+        joined = join([_not_false(reply, node)], some, node)
+        return joined.clip(interval.start, interval.end)
+
+    turns = defer.DeferredSemaphore(CALLS_AT_ONCE)
+    calls = [
+        turns.run(lambda some=some: defer.ensureDeferred(ask(some))) for some in _apart(fields)
+    ]
+    found = {name: series for data in await gather(calls) for name, series in data.items()}
+    return Data({name: found[name] for name in fields})
+
+
+def _apart(fields: Mapping[str, Field]) -> list[dict[str, Field]]:
+    """Group fields so that no two of a group share a timeline.
+
+    Nodes of 2018 read each field from a file of its own and give the times of one of them for all:
+    where a file lacks a sample, nothing in a common reply tells which.
+    """
+    groups: list[dict[str, Field]] = []
+    lines: Counter[str] = Counter()
+    for name, field in fields.items():
+        if lines[field.timeline] == len(groups):
+            groups.append({})
+        groups[lines[field.timeline]][name] = field
+        lines[field.timeline] += 1
+    return groups
+
+
+async def gather(calls: list[defer.Deferred]) -> list[Any]:
+    """Wait for all calls; if one fails, cancel the others and raise its error."""
+    try:
+        return await defer.gatherResults(calls, consumeErrors=True)
+    except defer.FirstError as error:
+        for call in calls:
+            call.cancel()
+        raise error.subFailure.value from None
 
 
 def _not_false(reply: Any, node: str) -> Any:
@@ -155,6 +196,7 @@ class _Stream:
         keywords: Mapping[str, Any],
         timeout: float,
         on_progress: Callable[[Progress], None] | None,
+        on_piece: Callable[[Any], None] | None,
     ) -> None:
         self._session = session
         self._node = node
@@ -163,14 +205,15 @@ class _Stream:
         self._keywords = keywords
         self._timeout = timeout
         self._progress = ProgressCount(on_progress)
+        self._on_piece = on_piece
         self._joiner = Joiner(fields, node)
         self._size = WINDOW_DEFAULT
         self._after: dict[str, float] = {}
         self._underway: list[_Window] = []
-        self._timed_out = False
+        self._error: Exception | None = None
         self._timer: Any = None
 
-    async def run(self, start: float, end: float) -> Data:
+    async def run(self, interval: Interval) -> Data:
         """Ask for window after window, and join their pieces.
 
         Raises
@@ -180,18 +223,26 @@ class _Stream:
         """
         # One timer for both windows under way: a second one waits behind the first on the wire.
         reactor = self._session.reactor
-        self._timer = reactor.callLater(self._timeout, self._give_up)
+        late = defer.TimeoutError(self._timeout, "get_data")
+        self._timer = reactor.callLater(self._timeout, self._give_up, late)
         try:
-            return await self._run(start, end)
+            data = await self._run(interval.start, interval.end)
         except defer.CancelledError:
-            if self._timed_out:
-                raise defer.TimeoutError(self._timeout, "get_data") from None
-            raise
+            if self._error is None:
+                raise
         finally:
             if self._timer.active():
                 self._timer.cancel()
             for window in self._underway:
                 window.cancel()
+        if self._error is not None:
+            # Kept, it would keep this frame, and so all that has come, until a full collection.
+            error, self._error = self._error, None
+            try:
+                raise error from None
+            finally:
+                del error
+        return data
 
     async def _run(self, start: float, end: float) -> Data:
         following: tuple[float, float] | None = (start, end)
@@ -218,14 +269,20 @@ class _Stream:
             raise NodeContractError(self._node, None, "next does not advance: it has no end")
         return float(start), float(end)
 
-    def _give_up(self) -> None:
-        self._timed_out = True
+    def _give_up(self, error: Exception) -> None:
+        self._error = error
         for window in self._underway:
             window.done.cancel()
 
-    def _heard(self) -> None:
+    def _heard(self, piece: Any) -> None:
         if self._timer.active():
             self._timer.reset(self._timeout)
+        if self._on_piece is None:
+            return
+        try:
+            self._on_piece(piece)
+        except SisockError as error:
+            self._give_up(error)
 
     def _open(self, start: float, end: float) -> _Window:
         keywords: dict[str, Any] = dict(self._keywords)
