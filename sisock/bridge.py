@@ -24,9 +24,6 @@ from sisock.settings import Settings
 from sisock.single_flight import SingleFlight
 from sisock.wire_errors import translated
 
-LOOK_AGAIN_AFTER = 5.0
-"""Seconds after which a field that a node did not have is looked for once more."""
-
 HUB_RETRY = 2.0
 
 _POLL = 0.05
@@ -136,10 +133,11 @@ class Bridge:
     ) -> tuple[dict[str, dict[str, Field]], list[str]]:
         """Fields of every wanted node, by name; and a notice for each that did not answer."""
         wanted = [self.nodes[name] for name in sorted(self.nodes) if is_wanted(name)]
-        fields = {each.node.name: each.fields for each in wanted if each.fields is not None}
-        if len(fields) == len(wanted):
-            return fields, []
-        return await self._at_once([(each.node.name, self._fields_of(each)) for each in wanted])
+        jobs = [(each.node.name, self._fields_of(each)) for each in wanted if each.is_stale]
+        fresh, notices = await self._at_once(jobs) if jobs else ({}, [])
+        # A node that does not answer now still has the fields that it had.
+        known = {each.node.name: fresh.get(each.node.name, each.fields) for each in wanted}
+        return {name: fields for name, fields in known.items() if fields is not None}, notices
 
     async def samples(
         self,
@@ -233,7 +231,7 @@ class Bridge:
         return f"the answer of the data node {name!r} cannot be used ({type(error).__name__})"
 
     async def _fields_of(self, known: KnownNode) -> dict[str, Field]:
-        if known.fields is None:
+        if known.is_stale:
             await self._flights.join(known.key, lambda: self._look_up_fields(known))
         assert known.fields is not None
         return known.fields
@@ -278,12 +276,8 @@ class Bridge:
     async def _ask_node(
         self, known: KnownNode, names: list[str], request: SampleRequest, found: Samples
     ) -> Mapping[str, Series]:
-        fields = await self._fields_of(known)
-        if (
-            any(name not in fields for name in names)
-            and time.monotonic() - known.looked_up > LOOK_AGAIN_AFTER
-        ):
-            known.fields = None
+        fields = known.fields or {}
+        if any(name not in fields for name in names):
             fields = await self._fields_of(known)
         wanted = {name: fields[name] for name in names if name in fields}
         if not wanted:
