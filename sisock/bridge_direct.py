@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from urllib.parse import parse_qs
 
 from twisted.internet import defer
@@ -17,7 +16,7 @@ from twisted.web.server import Request
 from sisock.bridge_metrics import Metrics
 from sisock.bridge_panels import Panels
 from sisock.web import WebSettings, is_let_in
-from sisock.web_answer import CORS, Answer, failure_of, refusal
+from sisock.web_answer import Answer, failure_of, refusal
 from sisock.web_direct import Handler
 
 
@@ -49,7 +48,7 @@ def direct_routes(
             else:
                 given = refusal()
             metrics.answered(path, given.status, began)
-            return replace(given, headers={**CORS, **given.headers})
+            return given
 
         return handle
 

@@ -14,7 +14,7 @@ _NOTICE_LENGTH = 1000
 
 NOTICE = "X-Sisock-Notice"
 
-CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": NOTICE}
+CORS = {"Access-Control-Expose-Headers": NOTICE}
 
 PREFLIGHT = {
     **CORS,

@@ -40,11 +40,11 @@ from tests.bridge.conftest import DAY, JULY_15, iso_range
     ],
 )
 def test_an_error_is_json_with_a_message(bridge, path, body, status, message):
-    answer = bridge.ask(path, body)
+    answer = bridge.ask(path, body, headers={"Origin": "http://localhost:3000"})
     assert answer.status == status
     assert message in answer.json["message"]
     assert isinstance(answer.json["error"], str)
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
     assert status != 405 or "POST" in answer.headers["Allow"]
 
 
