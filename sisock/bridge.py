@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet import defer, task
 
+from sisock.answer_memory import AnswerMemory, Overloaded
 from sisock.bridge_nodes import KnownNode, NodeList
 from sisock.bridge_query import MOST_SAMPLES, SampleRequest, Samples, TooManySamples
 from sisock.bridge_samples import samples_of_node
@@ -55,6 +56,7 @@ class Bridge:
         self.connection = RouterConnection(settings, self._joined, self._left, reactor)
         self.node_timeout = node_timeout
         self.cache = SampleCache(cache_bytes)
+        self.memory = AnswerMemory()
         self.node_list = NodeList(self.cache)
         self._most_samples = most_samples
         self._flights = SingleFlight()
@@ -173,7 +175,7 @@ class Bridge:
         if not by_node.keys() <= self.nodes.keys():
             await self.refresh_nodes()
         self.session()
-        found = Samples(self._most_samples)
+        found = Samples(self.memory.share(), self._most_samples)
         answers, notices = await self._at_once(
             [
                 (node, self._node_samples(node, sorted(set(names)), request, found))
@@ -204,13 +206,15 @@ class Bridge:
                 for _, other in started:
                     other.cancel()
                 raise
-            except (RouterUnreachable, TooManySamples) as error:
+            except (RouterUnreachable, TooManySamples, Overloaded) as error:
                 # That is no empty series of one node. The others end just so.
                 lost = error
             except Exception as error:
                 notices.append(self._why(name, error))
                 self._warn(notices[-1])
         if lost is not None:
+            # Its traceback may last, and with it this.
+            answers.clear()
             raise lost
         if notices:
             # Calls that end with the session do so with several errors.
@@ -255,7 +259,7 @@ class Bridge:
             series = await self._ask_node(known, names, request, found)
             if self.nodes.get(node) is known:
                 return series
-        except (RouterUnreachable, TooManySamples):
+        except (RouterUnreachable, TooManySamples, Overloaded):
             raise
         except SisockError:
             if self.nodes.get(node) is known:

@@ -28,8 +28,7 @@ def answered(answer: Any, notices: Iterable[str] = ()) -> Response:
 
 def response_of(answer: Answer) -> Response:
     """Make it Flask's."""
-    body = answer.parts if answer.is_long else b"".join(answer.parts)
-    response = Response(body, status=answer.status, mimetype="application/json")
+    response = Response(b"".join(answer.parts), status=answer.status, mimetype="application/json")
     response.headers.update(answer.headers)
     return response
 

@@ -35,9 +35,6 @@ _EARLIEST = 1e-3
 _LATEST = 1e11
 """Seconds; larger numbers are times in milliseconds, or no times."""
 
-_SHORTEST = 1e-9
-"""Seconds; times of this century are told to 2e-7 s, and a span in shorter ones has no number."""
-
 _COUNTED = {"requestId", "startTime", "endTime", "panelId", "dashboardId", "panelPluginId"}
 """What tells a request of Grafana from others that ask the same."""
 
@@ -244,18 +241,14 @@ def parse_stride(body: Mapping[str, Any]) -> float | None:
             raise InvalidArgument("intervalMs must be a number of milliseconds")
         if not 0 <= milliseconds < 1000 * _LATEST:
             raise InvalidArgument("intervalMs must not be negative, nor beyond all measure")
-        return _spacing(milliseconds / 1000)
+        # Times are told to 2e-7 s; of much shorter spacings no span has a finite number.
+        return milliseconds / 1000 if milliseconds >= 1e-6 else None
     if text is None or text == "":
         return None
     match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
     if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < _LATEST:
         raise InvalidArgument('interval must be a duration as "20ms", "6h" or "1d"')
-    return _spacing(seconds)
-
-
-def _spacing(seconds: float) -> float | None:
-    """Return a least spacing; none if no two times of samples are that close to each other."""
-    return seconds if seconds >= _SHORTEST else None
+    return seconds if seconds >= 1e-9 else None
 
 
 def with_fewer_points(query: Query) -> Query:
