@@ -58,8 +58,9 @@ def main() -> None:
     async def start() -> None:
         metrics = Metrics()
         panels = Panels(bridge, metrics)
-        app = make_app(Routes(bridge, panels, metrics).add_to, web, metrics)
-        await serve(app, web, bridge.connection.reactor, direct_routes(panels, web, metrics))
+        app = make_app(Routes(bridge, metrics).add_to, web, metrics)
+        direct = direct_routes(panels, web, metrics, bridge.memory)
+        await serve(app, web, bridge.connection.reactor, direct)
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
     run_program(bridge.connection, start)

@@ -1,5 +1,7 @@
 // The arrays of a reply: from what travels (lists, or bytes with their type) to typed arrays.
 
+import { SisockError } from "./errors.js";
+
 const TYPES = {
   "<f8": Float64Array,
   "<f4": Float32Array,
@@ -87,12 +89,15 @@ export function joinPieces(pieces, fields) {
     }
   }
   // A piece names only the fields that it has samples of.
-  const follows = Object.assign({}, ...pieces.map((piece) => piece.follows));
+  const follows = Object.assign({}, ...pieces.map(followsOf));
   const lines = Object.fromEntries(Object.entries(times).map(([name, t]) => [name, countable(join(t))]));
   const data = {};
   for (const [name, about] of Object.entries(fields)) {
     const line = follows[name] ?? about.timeline;
     const own = pieces.filter((piece) => line in piece.timeline);
+    if (pieces.some((piece) => piece.data[name]?.length && !(line in piece.timeline))) {
+      throw new SisockError("reply", `${name} has data, but no timeline of the reply is its own`);
+    }
     const parts = own.map((piece) => decode(piece.data[name] ?? [], about.type));
     const hasAny = parts.some((part) => part.length);
     // A field that ends before the others of its timeline is empty in the pieces behind its end.
@@ -103,9 +108,54 @@ export function joinPieces(pieces, fields) {
     const values = hasAny ? countable(join(filled)) : new Float64Array(0);
     const t = hasAny ? lines[line] : new Float64Array(0);
     if (t?.length !== values.length) {
-      throw new Error(`${name} has ${values.length} values for ${t?.length ?? "no"} times`);
+      throw new SisockError("reply", `${name} has ${values.length} values for ${t?.length ?? "no"} times`);
     }
     data[name] = { ...about, t, values, finalizedUntil: untils[line] ?? null };
   }
   return data;
+}
+
+/** Field to timeline, where a reply says so: by `follows`, or in its timelines as in 2019. */
+function followsOf({ follows, timeline }) {
+  if (follows) return follows;
+  const listed = ([name, { field, fields }]) => [field ?? fields ?? []].flat().map((each) => [each, name]);
+  return Object.fromEntries(Object.entries(timeline).flatMap(listed));
+}
+
+/**
+ * Group fields so that no two of a group share a timeline. Nodes of 2018 give the times of one of
+ * them for all, and where a field lacks a sample, nothing in a common reply tells which.
+ * @param {Object<string, object>} fields what the node says of each
+ * @returns {Object<string, object>[]}
+ */
+export function apart(fields) {
+  const groups = [];
+  for (const [name, about] of Object.entries(fields)) {
+    const isFree = (group) => Object.values(group).every(({ timeline }) => timeline !== about.timeline);
+    let group = groups.find(isFree);
+    if (!group) groups.push((group = {}));
+    group[name] = about;
+  }
+  return groups;
+}
+
+/** Keep the samples of an interval, half-open: some nodes send whatever they have. */
+export function clip(data, start, end) {
+  const clipped = Object.entries(data).map(([name, series]) => {
+    const [low, high] = [firstFrom(series.t, start), firstFrom(series.t, end)];
+    if (high - low === series.t.length) return [name, series];
+    return [name, { ...series, t: series.t.slice(low, high), values: series.values.slice(low, high) }];
+  });
+  return Object.fromEntries(clipped);
+}
+
+/** Index of the first of ascending times that is not before `time`. */
+export function firstFrom(t, time) {
+  let [low, high] = [0, t.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (t[middle] < time) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -14,17 +14,19 @@
 import { Wampy } from "wampy";
 import { sign } from "wampy/wampcra.js";
 
-import { joinPieces } from "./arrays.js";
+import { clip, joinPieces } from "./arrays.js";
 import { SisockError, translate } from "./errors.js";
 import { Serializer } from "./serializer.js";
 import { FEWEST_POINTS, overview } from "./thinning.js";
-import { inOneWindow, inWindows, notFalse } from "./windows.js";
+import { fieldByField, inOneWindow, inWindows } from "./windows.js";
 
 const PREFIX = "org.simonsobservatory.";
 const FIRST_DELAY = 0.5;
 const GROWTH = 1.6;
 const LONGEST_DELAY = 5;
 const CALL_SECONDS = 30;
+// Of a start, as zero and below it would count from the node's present.
+const EARLIEST = 1e-3;
 const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
 
 export { SisockError };
@@ -183,6 +185,9 @@ export class Sisock {
    */
   async get(node, fields, start, end, { minStride = null, maxPoints = null, signal = null } = {}) {
     checkPoints(maxPoints, minStride);
+    // By one present for all calls.
+    const now = Date.now() / 1000;
+    [start, end] = [start, end].map((t) => (t > 0 ? t : Math.max(now + t, EARLIEST)));
     const [nodes, known] = await Promise.all([this.nodes(), this.fields(node)]);
     const features = nodes.find(({ name }) => name === node)?.features ?? [];
     const unknown = fields.find((name) => !(name in known));
@@ -193,19 +198,20 @@ export class Sisock {
     if (isOverview) keywords.max_points = maxPoints;
     const args = minStride === null ? [] : [minStride];
     signal?.throwIfAborted();
-    const call = (from, to, more, onProgress) =>
+    const call = (names, from, to, more, onProgress) =>
       this.#call(
         `consumer.${node}.get_data`,
-        [fields, from, to, ...args],
+        [names, from, to, ...args],
         { ...keywords, ...more },
         onProgress,
         signal,
       );
-    let pieces;
-    if (!features.includes("progressive")) pieces = [notFalse(await call(start, end, {}, null))];
-    else if (isOverview) pieces = await inOneWindow(call, start, end);
-    else pieces = await inWindows(call, start, end, minStride !== null);
-    const data = joinPieces(pieces, asked);
+    const callAll = call.bind(null, fields);
+    let data;
+    if (!features.includes("progressive")) data = await fieldByField(call, asked, start, end);
+    else if (isOverview) data = joinPieces(await inOneWindow(callAll, start, end), asked);
+    else data = joinPieces(await inWindows(callAll, start, end, minStride !== null), asked);
+    data = clip(data, start, end);
     return maxPoints !== null && !isOverview ? overview(data, maxPoints) : data;
   }
 

@@ -1,6 +1,6 @@
-// A long reply: window after window, each in pieces (PROTOCOL.md, progressive replies).
+// Replies: window after window, each in pieces (PROTOCOL.md, progressive replies), or as of 2018.
 
-import { decode } from "./arrays.js";
+import { apart, decode, joinPieces } from "./arrays.js";
 import { SisockError } from "./errors.js";
 
 const WINDOW = 1 << 20;
@@ -42,6 +42,16 @@ export async function inOneWindow(call, start, end) {
   return pieces;
 }
 
+/** The samples of a node without windows: one call for one field of each timeline. */
+export async function fieldByField(call, fields, start, end) {
+  const replies = apart(fields).map(async (some) => {
+    const reply = notFalse(await call(Object.keys(some), start, end, {}, null));
+    return joinPieces([reply], some);
+  });
+  const found = Object.assign({}, ...(await Promise.all(replies)));
+  return Object.fromEntries(Object.keys(fields).map((name) => [name, found[name]]));
+}
+
 function openWindow(call, { start, end }, more) {
   const pieces = [];
   let gotFirst, failed;
@@ -67,7 +77,7 @@ function noteLastTimes(piece, after) {
 }
 
 /** A reply, unless it is the protocol's way to say that it would be too much. */
-export function notFalse(reply) {
+function notFalse(reply) {
   if (reply === false) {
     throw new SisockError("too_large", "the reply is too large for this node: ask for less time");
   }

@@ -23,7 +23,7 @@ from sisock.protocol import (
 )
 from sisock.received import Data
 from sisock.request import check_max_points
-from sisock.times import Time, to_sisock_time
+from sisock.times import Time, to_interval
 from sisock.watch import NodeWatch, Watch, list_nodes
 from sisock.wire_errors import translated
 
@@ -73,8 +73,9 @@ class AsyncClient(ClientSession):
         start, end : float, str or datetime
             A field with samples in between is listed; the default is all there is.
         """
+        interval = to_interval(start, end)
         await self._find(node)
-        return await self._fields(node, to_sisock_time(start), to_sisock_time(end))
+        return await self._fields(node, interval.start, interval.end)
 
     async def _fields(self, node: str, start: float, end: float) -> dict[str, Field]:
         session = await self._session()
@@ -130,7 +131,7 @@ class AsyncClient(ClientSession):
             If the node's own code fails, or nothing comes for `timeout` seconds.
         """
         names = [fields] if isinstance(fields, str) else list(dict.fromkeys(fields))
-        interval = to_sisock_time(start), to_sisock_time(end)
+        interval = to_interval(start, end)
         stride = None if min_stride is None else float(min_stride)
         check_max_points(max_points, stride)
         found = await self._find(node)
@@ -147,7 +148,7 @@ class AsyncClient(ClientSession):
                 node,
                 found.features,
                 {name: known[name] for name in names},
-                *interval,
+                interval,
                 stride,
                 self.timeout,
                 max_points,

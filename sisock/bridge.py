@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet import defer, task
 
+from sisock.answer_memory import AnswerMemory, Overloaded
 from sisock.bridge_nodes import KnownNode, NodeList
 from sisock.bridge_query import MOST_SAMPLES, SampleRequest, Samples, TooManySamples
 from sisock.bridge_samples import samples_of_node
@@ -23,9 +24,6 @@ from sisock.session import Session
 from sisock.settings import Settings
 from sisock.single_flight import SingleFlight
 from sisock.wire_errors import translated
-
-LOOK_AGAIN_AFTER = 5.0
-"""Seconds after which a field that a node did not have is looked for once more."""
 
 HUB_RETRY = 2.0
 
@@ -58,6 +56,7 @@ class Bridge:
         self.connection = RouterConnection(settings, self._joined, self._left, reactor)
         self.node_timeout = node_timeout
         self.cache = SampleCache(cache_bytes)
+        self.memory = AnswerMemory()
         self.node_list = NodeList(self.cache)
         self._most_samples = most_samples
         self._flights = SingleFlight()
@@ -136,10 +135,11 @@ class Bridge:
     ) -> tuple[dict[str, dict[str, Field]], list[str]]:
         """Fields of every wanted node, by name; and a notice for each that did not answer."""
         wanted = [self.nodes[name] for name in sorted(self.nodes) if is_wanted(name)]
-        fields = {each.node.name: each.fields for each in wanted if each.fields is not None}
-        if len(fields) == len(wanted):
-            return fields, []
-        return await self._at_once([(each.node.name, self._fields_of(each)) for each in wanted])
+        jobs = [(each.node.name, self._fields_of(each)) for each in wanted if each.is_stale]
+        fresh, notices = await self._at_once(jobs) if jobs else ({}, [])
+        # A node that does not answer now still has the fields that it had.
+        known = {each.node.name: fresh.get(each.node.name, each.fields) for each in wanted}
+        return {name: fields for name, fields in known.items() if fields is not None}, notices
 
     async def samples(
         self,
@@ -175,7 +175,7 @@ class Bridge:
         if not by_node.keys() <= self.nodes.keys():
             await self.refresh_nodes()
         self.session()
-        found = Samples(self._most_samples)
+        found = Samples(self.memory.share(), self._most_samples)
         answers, notices = await self._at_once(
             [
                 (node, self._node_samples(node, sorted(set(names)), request, found))
@@ -206,13 +206,15 @@ class Bridge:
                 for _, other in started:
                     other.cancel()
                 raise
-            except (RouterUnreachable, TooManySamples) as error:
+            except (RouterUnreachable, TooManySamples, Overloaded) as error:
                 # That is no empty series of one node. The others end just so.
                 lost = error
             except Exception as error:
                 notices.append(self._why(name, error))
                 self._warn(notices[-1])
         if lost is not None:
+            # Its traceback may last, and with it this.
+            answers.clear()
             raise lost
         if notices:
             # Calls that end with the session do so with several errors.
@@ -233,7 +235,7 @@ class Bridge:
         return f"the answer of the data node {name!r} cannot be used ({type(error).__name__})"
 
     async def _fields_of(self, known: KnownNode) -> dict[str, Field]:
-        if known.fields is None:
+        if known.is_stale:
             await self._flights.join(known.key, lambda: self._look_up_fields(known))
         assert known.fields is not None
         return known.fields
@@ -257,7 +259,7 @@ class Bridge:
             series = await self._ask_node(known, names, request, found)
             if self.nodes.get(node) is known:
                 return series
-        except (RouterUnreachable, TooManySamples):
+        except (RouterUnreachable, TooManySamples, Overloaded):
             raise
         except SisockError:
             if self.nodes.get(node) is known:
@@ -278,12 +280,8 @@ class Bridge:
     async def _ask_node(
         self, known: KnownNode, names: list[str], request: SampleRequest, found: Samples
     ) -> Mapping[str, Series]:
-        fields = await self._fields_of(known)
-        if (
-            any(name not in fields for name in names)
-            and time.monotonic() - known.looked_up > LOOK_AGAIN_AFTER
-        ):
-            known.fields = None
+        fields = known.fields or {}
+        if any(name not in fields for name in names):
             fields = await self._fields_of(known)
         wanted = {name: fields[name] for name in names if name in fields}
         if not wanted:

@@ -1,4 +1,4 @@
-"""The Grafana bridge's Flask application: sign-in, CORS, and errors as Grafana shows them."""
+"""The Grafana bridge's Flask application: sign-in, and errors as Grafana shows them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from sisock.bridge_metrics import Metrics
 from sisock.json_rows import dumps
 from sisock.web import WebSettings, is_let_in
 from sisock.web_answer import (
-    CORS,
-    PREFLIGHT,
     Answer,
     failure,
     failure_of,
@@ -30,8 +28,7 @@ def answered(answer: Any, notices: Iterable[str] = ()) -> Response:
 
 def response_of(answer: Answer) -> Response:
     """Make it Flask's."""
-    body = answer.parts if answer.is_long else b"".join(answer.parts)
-    response = Response(body, status=answer.status, mimetype="application/json")
+    response = Response(b"".join(answer.parts), status=answer.status, mimetype="application/json")
     response.headers.update(answer.headers)
     return response
 
@@ -73,7 +70,6 @@ def make_app(add_routes: Callable[[Flask], None], web: WebSettings, metrics: Met
 
     @app.after_request
     def finish(response: Response) -> Response:
-        response.headers.update(PREFLIGHT if request.method == "OPTIONS" else CORS)
         metrics.answered(str(request.url_rule or "other"), response.status_code, g.began)
         return response
 

@@ -1,7 +1,6 @@
 """The bridge's answers to panels, given in the reactor: what most requests ask for.
 
-The same routes are Flask's too (`sisock/bridge_routes.py`), which answers whatever is odd about a
-request: another method, an escaped path.
+Flask knows the same routes (`sisock/bridge_routes.py`), but only to refuse other methods.
 """
 
 from __future__ import annotations
@@ -14,15 +13,19 @@ from urllib.parse import parse_qs
 from twisted.internet import defer
 from twisted.web.server import Request
 
+from sisock.answer_memory import AnswerMemory
 from sisock.bridge_metrics import Metrics
 from sisock.bridge_panels import Panels
 from sisock.web import WebSettings, is_let_in
-from sisock.web_answer import CORS, Answer, failure_of, refusal
-from sisock.web_direct import Handler
+from sisock.web_answer import Answer, failure_of, refusal
+from sisock.web_direct import MOST_AHEAD, Handler
+
+_LONG = 4 * MOST_AHEAD
+"""What a long answer takes on its way: parts that wait, and those that are made and joined."""
 
 
 def direct_routes(
-    panels: Panels, web: WebSettings, metrics: Metrics
+    panels: Panels, web: WebSettings, metrics: Metrics, memory: AnswerMemory
 ) -> dict[tuple[bytes, bytes], Handler]:
     """Handlers by method and path.
 
@@ -34,6 +37,8 @@ def direct_routes(
         Whom to let in.
     metrics : Metrics
         Counts.
+    memory : AnswerMemory
+        What all answers take.
     """
 
     def handler(path: str, answer: Callable[[Request], Awaitable[Answer]]) -> Handler:
@@ -42,6 +47,10 @@ def direct_routes(
             if is_let_in(web, request.getHeader("authorization")):
                 try:
                     given = await answer(request)
+                    # The samples are counted already, and the same bytes may go to many.
+                    share = memory.share()
+                    share.add(_LONG if given.is_long else sum(map(len, given.parts)))
+                    given = replace(given, held=share)
                 except defer.CancelledError:
                     raise
                 except Exception as error:
@@ -49,13 +58,16 @@ def direct_routes(
             else:
                 given = refusal()
             metrics.answered(path, given.status, began)
-            return replace(given, headers={**CORS, **given.headers})
+            return given
 
         return handle
 
     return {
         (b"POST", b"/query"): handler("/query", lambda r: panels.query(r.content.read())),
-        (b"GET", b"/series"): handler("/series", lambda r: panels.series(_arguments(r))),
+        **{
+            (method, b"/series"): handler("/series", lambda r: panels.series(_arguments(r)))
+            for method in (b"GET", b"HEAD")
+        },
     }
 
 

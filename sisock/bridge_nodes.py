@@ -20,6 +20,10 @@ EVENTS_KEPT = 1000
 COMES_ANEW_WITHIN = 1.0
 """Seconds: a node that vanished and is back so soon has only said that its samples changed."""
 
+LOOK_AGAIN_AFTER = 3.0
+"""Seconds after which a node is asked anew which fields it has, if that matters: new ones are found
+within 5 s."""
+
 
 @dataclass(frozen=True)
 class NodeChange:
@@ -43,6 +47,11 @@ class KnownNode:
     fields: dict[str, Field] | None = None
     looked_up: float = -math.inf
     final_until: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether its fields are to be looked up."""
+        return self.fields is None or time.monotonic() - self.looked_up > LOOK_AGAIN_AFTER
 
     def is_final(self, series: Series) -> bool:
         """Whether all samples of a series were called final."""

@@ -18,6 +18,9 @@ from sisock.fields import Field
 from sisock.grafana import Query, Target
 from sisock.web_answer import Answer
 
+_ROW_BYTES = 40
+"""What a sample takes in a table, or among the rows of all series, besides its own bytes."""
+
 
 class Panels:
     """Answers panels.
@@ -66,6 +69,8 @@ class Panels:
             else:
                 samples, mine = found[target.table], pairs[target.text]
                 count += sum(len(series) for _, series in samples.pick(mine))
+                if target.table:
+                    samples.share.add(sum(len(s) for _, s in samples.pick(mine)) * _ROW_BYTES)
                 answers.append(partial(_answers_of, target, mine, samples))
 
         def write() -> Iterator[bytes]:
@@ -92,7 +97,9 @@ class Panels:
         chosen = dict.fromkeys(pair for each in pairs.values() for pair in each)
         found = every[False].pick(chosen)
         count, notices = sum(len(series) for _, series in found), tuple(every[False].notices)
-        write = partial(grafana_answers.long_rows, found)
+        # All rows are sorted before the first is written.
+        every[False].share.add(count * _ROW_BYTES)
+        write = partial(_rows_of, every[False], list(chosen))
         return Found(write, count, notices, every[False].may_change)
 
     async def _find(
@@ -119,6 +126,10 @@ class Panels:
             self._metrics.found(each)
             found[is_table] = each
         return pairs, found
+
+
+def _rows_of(samples: Samples, pairs: list[Pair]) -> Iterator[bytes]:
+    yield from grafana_answers.long_rows(samples.pick(pairs))
 
 
 def _answers_of(target: Target, pairs: list[Pair], found: Samples) -> Iterator[dict[str, Any]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from sisock.answer_memory import Share, size_of
 from sisock.bridge_nodes import KnownNode
 from sisock.errors import InvalidArgument
 from sisock.fetch import fetch
@@ -52,11 +54,14 @@ class Samples:
 
     Parameters
     ----------
+    share : Share
+        Counts the memory that they take, as long as this is there.
     most : int
         Samples that may come for it.
     """
 
-    def __init__(self, most: int = MOST_SAMPLES) -> None:
+    def __init__(self, share: Share, most: int = MOST_SAMPLES) -> None:
+        self.share = share
         self.series: dict[tuple[str, str], Series] = {}
         self.notices: list[str] = []
         self.cache_hits = 0
@@ -81,6 +86,10 @@ class Samples:
                 f"{count} samples are more than the {self._most} that one answer may have:"
                 " ask for less time, fewer series or a larger interval"
             )
+
+    def take(self, piece: Any) -> None:
+        """Count the memory of a piece of a reply that has come; raises `Overloaded`."""
+        self.share.add(size_of(piece))
 
     def counter(self) -> Callable[[Progress], None]:
         """Make what counts the samples of one reply as they come, and raises `TooManySamples`."""
@@ -117,12 +126,12 @@ async def ask_node(
             name,
             known.node.features,
             fields,
-            request.interval.start,
-            request.interval.end,
+            request.interval,
             request.min_stride,
             timeout,
             request.max_points,
             found.counter(),
+            found.take,
         )
 
 

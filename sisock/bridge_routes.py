@@ -15,9 +15,8 @@ from twisted.internet import defer, threads
 from sisock import grafana
 from sisock.annotations import find_annotations
 from sisock.bridge import Bridge
-from sisock.bridge_app import answered, response_of
+from sisock.bridge_app import answered
 from sisock.bridge_metrics import Metrics
-from sisock.bridge_panels import Panels
 from sisock.errors import InvalidArgument
 from sisock.grafana_filters import TAG_KEYS
 from sisock.targets import parse_words
@@ -33,15 +32,12 @@ class Routes:
     ----------
     bridge : Bridge
         Asks the nodes, in the reactor.
-    panels : Panels
-        Answers panels, there too.
     metrics : Metrics
         Counts.
     """
 
-    def __init__(self, bridge: Bridge, panels: Panels, metrics: Metrics) -> None:
+    def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
-        self._panels = panels
         self._metrics = metrics
 
     def _ask(self, method: Callable[..., Coroutine], *args: Any) -> Any:
@@ -58,15 +54,16 @@ class Routes:
             ("/metrics", self.metrics, "POST"),
             ("/metric-payload-options", self.payload_options, "POST"),
             ("/variable", self.variable, "POST"),
-            ("/query", self.query, "POST"),
-            ("/series", self.series, "GET"),
+            # Answered in the reactor (`sisock/bridge_direct.py`); other methods are refused here.
+            ("/query", None, "POST"),
+            ("/series", None, "GET"),
             ("/annotations", self.annotations, "POST"),
             ("/tag-keys", self.tag_keys, "POST"),
             ("/tag-values", self.tag_values, "POST"),
             ("/healthz", self.healthz, "GET"),
             ("/prometheus", self.prometheus, "GET"),
         ):
-            app.add_url_rule(path, view_func=view, methods=[method])
+            app.add_url_rule(path, path, view, methods=[method])
 
     def root(self) -> Response:
         """Say that the bridge is there: what "Save & test" asks."""
@@ -107,14 +104,6 @@ class Routes:
             return text in name or any(fnmatch.fnmatchcase(name, p) for p in patterns)
 
         return list(filter(is_meant, names)), notices
-
-    def query(self) -> Response:
-        """Answer a panel, where the reactor has not: see `sisock/bridge_direct.py`."""
-        return response_of(self._ask(self._panels.query, request.get_data()))
-
-    def series(self) -> Response:
-        """Answer Infinity, in the same way."""
-        return response_of(self._ask(self._panels.series, request.args.to_dict(flat=False)))
 
     def annotations(self) -> Response:
         """List nodes that came and went, or gaps of a field (SimpleJSON)."""

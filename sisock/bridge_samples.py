@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sisock.bridge_nodes import KnownNode
-from sisock.bridge_query import NodeQuery, SampleRequest, Samples
+from sisock.bridge_query import NodeQuery, SampleRequest, Samples, ask_node
 from sisock.errors import ReplyTooLarge
 from sisock.fields import Field
 from sisock.received import Data, Series
@@ -54,18 +54,24 @@ async def samples_of_node(
         pictures = await tiles.run(session, timeout, found)
         found.may_change |= not all(map(known.is_final, pictures.values()))
         return pictures
-    query = NodeQuery(known, fields, request, cache)
-    _count(query, found)
     found.may_change = True
+    whole = replace(request, max_points=None)
+    if "progressive" in known.node.features:
+        query = NodeQuery(known, fields, whole, cache)
+        _count(query, found)
+        series: Mapping[str, Series] = await query.run(session, timeout, found)
+        return series if points is None else Data(series).overview(points)
+    # The fields of a timeline may differ in their times here, so nothing tells what is complete.
+    found.cache_misses += len(fields)
     try:
-        series = await query.run(session, timeout, found)
+        series = await ask_node(session, known, fields, whole, timeout, found)
     except ReplyTooLarge:
         if points is None:
             raise
-        # An old node that can neither thin for a picture nor answer in windows.
+        # It can neither thin for a picture nor answer in windows.
         spacing = (request.interval.end - request.interval.start) / points
-        spaced = replace(request, min_stride=spacing, max_points=None)
-        series = await NodeQuery(known, fields, spaced, cache).run(session, timeout, found)
+        spaced = replace(whole, min_stride=spacing)
+        series = await ask_node(session, known, fields, spaced, timeout, found)
         found.notices.append(
             f"{known.node.name!r} has too many samples for one reply: of each {spacing:g} s there"
             " is one, whatever lies between"

@@ -37,12 +37,7 @@ def datapoints(series: Series) -> Iterator[bytes]:
 
 
 def _written(series: Series) -> Iterator[bytes]:
-    return json_rows.pairs(with_truth_as_numbers(series.values), milliseconds(series.t))
-
-
-def milliseconds(t: np.ndarray) -> np.ndarray:
-    """UNIX times as Grafana's, shape (n,)."""
-    return np.rint(t * 1e3)
+    return json_rows.pairs(with_truth_as_numbers(series.values), series.t)
 
 
 def is_numeric(values: np.ndarray) -> bool:

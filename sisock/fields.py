@@ -144,8 +144,8 @@ def _check_field(name: Any, entry: Any, node: str) -> dict[str, Any]:
 def _check_timeline(name: Any, entry: Any, node: str) -> dict[str, Any]:
     if not isinstance(name, str) or not isinstance(entry, Mapping):
         raise NodeContractError(node, None, f"timeline {name!r} must be a name and a dict")
-    names = entry.get("field")
-    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+    names = listed_fields(entry)
+    if names is None:
         raise NodeContractError(node, None, f'"field" of timeline {name!r} must list field names')
     interval = entry.get("interval")
     if interval is not None:
@@ -157,7 +157,20 @@ def _check_timeline(name: Any, entry: Any, node: str) -> dict[str, Any]:
             raise NodeContractError(
                 node, None, f"interval of timeline {name!r} must be in seconds or None"
             )
-    return {"interval": interval, "field": list(names)}
+    return {"interval": interval, "field": names}
+
+
+def listed_fields(line: Mapping[str, Any]) -> list[str] | None:
+    """Return the fields that a timeline's entry lists, or None if it lists none.
+
+    Nodes of 2019 write a single name instead of a list, and ``fields`` in their replies.
+    """
+    names = line.get("field", line.get("fields"))
+    if isinstance(names, str):
+        return [names]
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return list(names)
+    return None
 
 
 def parse_fields(raw: Any, node: str) -> dict[str, Field]:

@@ -241,13 +241,14 @@ def parse_stride(body: Mapping[str, Any]) -> float | None:
             raise InvalidArgument("intervalMs must be a number of milliseconds")
         if not 0 <= milliseconds < 1000 * _LATEST:
             raise InvalidArgument("intervalMs must not be negative, nor beyond all measure")
-        return milliseconds / 1000 or None
+        # Times are told to 2e-7 s; of much shorter spacings no span has a finite number.
+        return milliseconds / 1000 if milliseconds >= 1e-6 else None
     if text is None or text == "":
         return None
     match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
     if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < _LATEST:
         raise InvalidArgument('interval must be a duration as "20ms", "6h" or "1d"')
-    return seconds or None
+    return seconds if seconds >= 1e-9 else None
 
 
 def with_fewer_points(query: Query) -> Query:

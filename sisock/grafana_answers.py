@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from sisock import json_rows
-from sisock.datapoints import datapoints, is_numeric, milliseconds, with_truth_as_numbers
+from sisock.datapoints import datapoints, is_numeric, with_truth_as_numbers
 from sisock.grafana_units import grafana_unit
-from sisock.json_rows import ROWS, dumps
+from sisock.json_rows import ROWS, dumps, milliseconds
 from sisock.received import Series
 from sisock.timelines import merge_timeline
 from sisock.values import to_list
@@ -170,11 +170,12 @@ def _long_numbers(
     if len(series) > 1:
         order = np.argsort(t, kind="stable")
         t, values, owner = t[order], values[order], owner[order]
-    rows = np.column_stack([t, _MARK * (1 + owner / 4096), values])
     between = b"["
-    for first in range(0, len(rows), ROWS):
+    for first in range(0, len(t), ROWS):
+        run = slice(first, first + ROWS)
+        rows = np.column_stack([t[run], _MARK * (1 + owner[run] / 4096), values[run]])
         # Cut into rows before there are names in it, which may hold any character.
-        text = dumps(rows[first : first + ROWS])[2:-2].replace(b"],[", b'},{"time":')
+        text = dumps(rows)[2:-2].replace(b"],[", b'},{"time":')
         for (name, _, _), mark in zip(series, marks, strict=True):
             text = text.replace(b"," + mark + b",", b',"series":' + dumps(name) + b',"value":')
         yield between + b'{"time":' + text + b"}"

@@ -108,14 +108,16 @@ class Joiner:
                 until = self._untils.get(name, line.finalized_until)
                 self._untils[name] = min(until, line.finalized_until)
         for name, column in self._columns.items():
-            if self._follows[name] not in piece.lines:
-                continue
-            values = piece.data.get(name)
-            if values is not None and len(values):
-                column.append(values, share)
-            else:
+            own, values = piece.lines.get(self._follows[name]), piece.data.get(name)
+            if values is None or not len(values):
                 # A field that ends before the others of its timeline is empty behind its end.
-                column.skip(len(piece.lines[self._follows[name]].t))
+                column.skip(len(own.t) if own else 0)
+            elif own is None:
+                raise NodeContractError(
+                    self._node, name, "it has data, but no timeline of the reply is its own"
+                )
+            else:
+                column.append(values, share)
 
     def data(self) -> Data:
         """Give what has come.

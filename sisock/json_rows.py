@@ -21,18 +21,23 @@ def dumps(answer: Any) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def pairs(values: np.ndarray, ms: np.ndarray) -> Iterator[bytes]:
+def milliseconds(t: np.ndarray) -> np.ndarray:
+    """UNIX times as Grafana's, shape (n,)."""
+    return np.rint(t * 1e3)
+
+
+def pairs(values: np.ndarray, t: np.ndarray) -> Iterator[bytes]:
     """Write ``[value,ms],[value,ms]``, in parts that follow each other.
 
     Parameters
     ----------
     values : ndarray, shape (n,)
         Numbers, of which those that are not finite become null, or objects.
-    ms : ndarray of float64, shape (n,)
-        Whole numbers between 0 and 1e15.
+    t : ndarray of float64, shape (n,)
+        UNIX seconds, of which the milliseconds are between 0 and 1e15.
     """
     write = _object_pairs if values.dtype == object else _number_pairs
-    return _in_runs(len(ms), lambda run: write(values[run], ms[run]))
+    return _in_runs(len(t), lambda run: write(values[run], milliseconds(t[run])))
 
 
 def _number_pairs(values: np.ndarray, ms: np.ndarray) -> bytes:

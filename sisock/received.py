@@ -11,7 +11,7 @@ import numpy as np
 
 from sisock import values
 from sisock.errors import NodeContractError
-from sisock.fields import Field
+from sisock.fields import Field, listed_fields
 from sisock.thinning import overview_indices
 
 
@@ -46,7 +46,10 @@ class Series:
 
     @property
     def timeline(self) -> str:
-        """Name of the timeline; series of one have the same times, but if few points were asked."""
+        """Name of the timeline; series of one have the same times, but if few points were asked.
+
+        Nodes without Part 2 of the protocol may give each field times of its own.
+        """
         return self.field.timeline
 
 
@@ -68,6 +71,16 @@ class Data(Mapping[str, Series]):
     def __repr__(self) -> str:
         return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self._series.items())}>"
 
+    def clip(self, start: float, end: float) -> Data:
+        """Keep the samples of an interval, half-open, in UNIX seconds."""
+        kept = {}
+        for name, series in self._series.items():
+            low, high = np.searchsorted(series.t, [start, end])
+            if high - low < len(series):
+                series = replace(series, t=series.t[low:high], values=series.values[low:high])
+            kept[name] = series
+        return Data(kept)
+
     def overview(self, max_points: int) -> Data:
         """Keep at most so many samples of each series, as a node does for ``max_points``."""
         kept = {}
@@ -87,12 +100,12 @@ class Data(Mapping[str, Series]):
             name: pd.Series(s.values, index=pd.to_datetime(s.t, unit="s", utc=True), name=name)
             for name, s in self._series.items()
         }
-        lines = {id(s.t) for s in self._series.values()}
-        if len(lines) == 1:
+        lines = [series.t for series in self._series.values()]
+        if lines and all(t is lines[0] or np.array_equal(t, lines[0]) for t in lines):
             return pd.DataFrame(columns)
         # Equal times within a timeline cannot be joined; the last of them stands for all.
         unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
-        return pd.concat(unique, axis=1).sort_index() if unique else pd.DataFrame()
+        return pd.concat(unique, axis=1, sort=False).sort_index() if unique else pd.DataFrame()
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,7 @@ class Piece:
     lines : dict
         Timeline name to `Line`.
     follows : dict
-        Field name to timeline name, in a reply to ``max_points``: there each has its own.
+        Field name to timeline name, where the reply says so itself.
     """
 
     data: dict[str, np.ndarray]
@@ -136,11 +149,16 @@ def decode(piece: Any, node: str) -> Piece:
             name: Line(_times(line["t"]), _until(line.get("finalized_until")))
             for name, line in piece["timeline"].items()
         }
+        listed = {
+            field: name
+            for name, line in piece["timeline"].items()
+            for field in listed_fields(line) or ()
+        }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NodeContractError(node, None, f"its reply cannot be read: {error}") from None
     follows = piece.get("follows")
     if follows is None:
-        follows = {}
+        follows = listed
     if not isinstance(follows, Mapping):
         raise NodeContractError(node, None, "follows must be a dict of field to timeline")
     return Piece(data, lines, {name: str(line) for name, line in follows.items()})

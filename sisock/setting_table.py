@@ -15,6 +15,8 @@ DEFAULTS = {
     "SISOCK_NAMES": "none",
     "PORT": "5000",
     "BIND": "127.0.0.1",
+    "SISOCK_HTTP_HOSTS": "none",
+    "SISOCK_HTTP_ORIGINS": "none",
     "SISOCK_NODE_TIMEOUT": "10",
     "SISOCK_CACHE_MB": "256",
     "SISOCK_MAX_SAMPLES": "20000000",

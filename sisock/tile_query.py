@@ -12,6 +12,7 @@ from twisted.internet import defer
 from sisock.bridge_nodes import KnownNode
 from sisock.bridge_query import SampleRequest, Samples, ask_node
 from sisock.datapoints import Picture
+from sisock.fetch import gather
 from sisock.fields import Field
 from sisock.protocol import Interval
 from sisock.received import Series
@@ -161,15 +162,9 @@ class TileQuery:
             request = SampleRequest(Interval(hole.start, hole.end), max_points=hole.points)
             asked = ask_node(session, self._known, fields, request, timeout, found)
             calls.append(defer.ensureDeferred(asked))
-        try:
-            replies = await defer.gatherResults(calls, consumeErrors=True)
-        except defer.FirstError as error:
-            for call in calls:
-                call.cancel()
-            raise error.subFailure.value from None
         return {
             (name, hole): series
-            for hole, data in zip(wanted, replies, strict=True)
+            for hole, data in zip(wanted, await gather(calls), strict=True)
             for name, series in data.items()
         }
 

@@ -9,8 +9,12 @@ import time
 from typing import Any, TypeAlias
 
 from sisock.errors import InvalidArgument
+from sisock.protocol import Interval, check_interval
 
 Time: TypeAlias = float | str | datetime.datetime
+
+_EARLIEST = 1e-3
+"""UNIX time of the earliest start: as zero and below it would count from the node's present."""
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
@@ -64,6 +68,20 @@ def to_sisock_time(value: Any) -> float:
     if not math.isfinite(number):
         raise InvalidArgument(f"{value!r} is not a time: {_HOW}")
     return number
+
+
+def to_interval(start: Any, end: Any) -> Interval:
+    """Make UNIX times of two times as `to_sisock_time` takes them, by one present for both.
+
+    Whatever is asked in several calls is then asked for one interval.
+
+    Raises
+    ------
+    InvalidArgument
+        If one is no time, or start is after end.
+    """
+    interval = check_interval(to_sisock_time(start), to_sisock_time(end))
+    return Interval(max(interval.start, _EARLIEST), max(interval.end, _EARLIEST))
 
 
 def _from_text(text: str) -> float:

@@ -7,12 +7,12 @@ import hmac
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import orjson
-from twisted.internet import endpoints
-from twisted.web.resource import Resource
+from twisted.internet import defer, endpoints
 from twisted.web.server import Request, Site
 from twisted.web.wsgi import WSGIResource
 
@@ -20,6 +20,7 @@ from sisock.errors import SettingsError
 from sisock.logs import make_logger
 from sisock.serving import make_pool
 from sisock.settings import find_optional
+from sisock.web_access import Access, load_access
 from sisock.web_direct import DirectResource, Handler
 
 THREADS = 32
@@ -57,19 +58,22 @@ class WebSettings:
         Bearer token that requests must carry.
     basic : str or None
         ``user:password`` that they may carry instead.
+    access : Access
+        By which names, and to pages from where, it answers.
     """
 
     bind: str
     port: int
     token: str | None
     basic: str | None
+    access: Access = field(default_factory=Access)
 
     def __repr__(self) -> str:
         return f"<WebSettings {self.bind}:{self.port}>"
 
 
 def load_web_settings(environ: Mapping[str, str] | None = None) -> WebSettings:
-    """Read ``PORT``, ``BIND``, ``SISOCK_HTTP_TOKEN`` and ``SISOCK_HTTP_BASIC``.
+    """Read ``PORT``, ``BIND`` and what begins with ``SISOCK_HTTP_``.
 
     Raises
     ------
@@ -83,11 +87,13 @@ def load_web_settings(environ: Mapping[str, str] | None = None) -> WebSettings:
     basic = find_optional("SISOCK_HTTP_BASIC", environ)
     if basic is not None and ":" not in basic:
         raise SettingsError("SISOCK_HTTP_BASIC must be of the form user:password")
+    bind = environ.get("BIND") or "127.0.0.1"
     return WebSettings(
-        bind=environ.get("BIND") or "127.0.0.1",
+        bind=bind,
         port=int(port),
         token=find_optional("SISOCK_HTTP_TOKEN", environ),
         basic=basic,
+        access=load_access(bind, environ),
     )
 
 
@@ -139,7 +145,8 @@ class _LimitedRequest(Request):
 
     def connectionLost(self, reason: Any) -> None:
         # A client may have the whole answer, and go, before the thread says that this was all.
-        if not self._refused and isinstance(self.method, bytes):
+        # One that is cut off before it has all come has no path yet.
+        if not self._refused and self.path is not None:
             if not self.startedWriting:
                 self.code = GIVEN_UP
             self.channel.factory.log(self)
@@ -152,10 +159,11 @@ class _LimitedRequest(Request):
         )
         head = (
             b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n"
-            b"Access-Control-Allow-Origin: *\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
         )
-        self.channel.transport.write(head + body)
+        cors = self.channel.factory.access.cors(self.requestHeaders, self.channel._command)
+        head += b"".join(b"%s: %s\r\n" % (n.encode(), v.encode()) for n, v in cors.items())
+        self.channel.transport.write(head + b"\r\n" + body)
         # The request is not complete: only the channel knows as yet what it is.
         self.method, self.path = self.channel._command, self.channel._path.split(b"?")[0]
         self.code, self.sentLength = 413, len(body)
@@ -165,18 +173,33 @@ class _LimitedRequest(Request):
 
 
 class _Site(Site):
-    """Writes one line of JSON a request."""
+    """Refuses what may not ask, and writes one line of JSON a request."""
 
-    def __init__(self, resource: Any, direct: Mapping[tuple[bytes, bytes], Resource]) -> None:
+    def __init__(
+        self,
+        resource: Any,
+        direct: Mapping[tuple[bytes, bytes], Handler],
+        access: Access,
+        reactor: Any,
+        pool: Any,
+    ) -> None:
         # A form is no better than other bodies, and a broken one would get an answer without JSON.
         super().__init__(resource, _LimitedRequest, parsePOSTFormSubmission=False)
         self.timeOut = KEEP_ALIVE
         self.noisy = False
+        self.access = access
         self._log = make_logger()
-        self._direct = direct
+        self._in_reactor = lambda handler: DirectResource(handler, reactor, pool)
+        self._direct = {key: self._in_reactor(handler) for key, handler in direct.items()}
 
     def getResourceFor(self, request: Any) -> Any:
-        direct = self._direct.get((request.method, request.path))
+        headers = request.requestHeaders
+        for name, value in self.access.cors(headers, request.method).items():
+            request.setHeader(name, value)
+        refused = self.access.refusal(headers)
+        if refused is not None:
+            return self._in_reactor(lambda _: defer.succeed(refused))
+        direct = self._direct.get((request.method, unquote_to_bytes(request.path)))
         return super().getResourceFor(request) if direct is None else direct
 
     def log(self, request: Any) -> None:
@@ -233,8 +256,8 @@ async def serve(
     """
     # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
     pool = make_pool("http", THREADS)
-    resources = {key: DirectResource(each, reactor, pool) for key, each in direct.items()}
-    site = _Site(WSGIResource(reactor, pool, _terminated(application)), resources)
+    resource = WSGIResource(reactor, pool, _terminated(application))
+    site = _Site(resource, direct, settings.access, reactor, pool)
     endpoint = endpoints.TCP4ServerEndpoint(
         reactor, settings.port, backlog=BACKLOG, interface=settings.bind
     )

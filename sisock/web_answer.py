@@ -5,16 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from sisock.answer_memory import Overloaded
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError
 from sisock.json_rows import dumps
 from sisock.logs import make_logger
 
 _NOTICE_LENGTH = 1000
 
+RETRY_AFTER = "5"
+"""Seconds after which one who was sent away may try again."""
+
 NOTICE = "X-Sisock-Notice"
 
-CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": NOTICE}
+CORS = {"Access-Control-Expose-Headers": NOTICE}
 
 PREFLIGHT = {
     **CORS,
@@ -40,12 +45,15 @@ class Answer:
         But for those that all answers have.
     is_long : bool
         To make the parts takes so long that it wants a thread.
+    held : object
+        What must be there until the client has taken all.
     """
 
     parts: Iterable[bytes]
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     is_long: bool = False
+    held: Any = None
 
 
 def notice_headers(notices: Iterable[str]) -> dict[str, str]:
@@ -72,6 +80,8 @@ def failure_of(error: Exception, path: str) -> Answer:
     if not isinstance(error, SisockError):
         log.error("{path} failed: {kind}: {why}", path=path, kind=kind, why=error)
         return failure(500, "the bridge failed: its log has the details", kind)
+    if isinstance(error, Overloaded):
+        return replace(failure(503, str(error), kind), headers={"Retry-After": RETRY_AFTER})
     status = 502
     if isinstance(error, InvalidArgument):
         status = 400

@@ -16,10 +16,10 @@ from sisock.web_answer import Answer
 Handler: TypeAlias = Callable[[Request], Awaitable[Answer]]
 """Answers a request whatever happens; it is cancelled if the client leaves."""
 
-MOST_AHEAD = 4 << 20
+MOST_AHEAD = 1 << 20
 """Bytes of an answer that are made before its client has taken them."""
 
-STALLED_AFTER = 300.0
+STALLED_AFTER = 60.0
 """Seconds that a client may take for so much; an answer that nobody reads is cut off."""
 
 
@@ -95,19 +95,22 @@ class DirectResource(Resource):
         request.setHeader("Content-Type", "application/json")
         for name, value in answer.headers.items():
             request.setHeader(name, value)
+        pace = _Pace(self._reactor)
+        request.registerProducer(pace, True)
         if answer.is_long:
-            await self._send(request, iter(answer.parts))
+            await self._make(request, iter(answer.parts), pace)
         else:
             body = b"".join(answer.parts)
             request.setHeader("Content-Length", str(len(body)))
             request.write(body)
+        # Behind the end of an answer Twisted has less patience; and what waits here is counted.
+        await pace.wait()
         if request.channel is not None:
+            request.unregisterProducer()
             request.finish()
 
-    async def _send(self, request: Request, parts: Iterator[bytes]) -> None:
-        """Send a long answer; a client that takes it slowly keeps no thread waiting."""
-        pace = _Pace(self._reactor)
-        request.registerProducer(pace, True)
+    async def _make(self, request: Request, parts: Iterator[bytes], pace: _Pace) -> None:
+        """Write a long answer; a client that takes it slowly keeps no thread waiting."""
         write = (self._reactor, self._pool, _write, self._reactor, request, parts)
         while await threads.deferToThreadPool(*write):
             try:
@@ -115,10 +118,6 @@ class DirectResource(Resource):
             except BaseException:
                 _close(parts)
                 raise
-        # Behind the end of an answer Twisted has less patience.
-        await pace.wait()
-        if request.channel is not None:
-            request.unregisterProducer()
 
     def _failed(self, failure: Any, request: Request) -> None:
         if request.channel is None:

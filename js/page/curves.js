@@ -1,5 +1,6 @@
 // Curves made ready to draw: what a screen can show of a long one, and where it has gaps.
 
+import { firstFrom } from "../arrays.js";
 import { extremes } from "../thinning.js";
 
 const GAP_INTERVALS = 5;
@@ -8,17 +9,6 @@ const NEXT_INTERVALS = 1.5;
 const MOST = 0.75;
 // The widest space within thinned samples: two buckets, each of at least one kept sample in two.
 const THINNED_SPACINGS = 4;
-
-/** Index of the first time that is not before `time`. */
-export function firstFrom(t, time) {
-  let [low, high] = [0, t.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (t[middle] < time) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
 
 /**
  * The longest time between two samples that is no gap: five intervals, more where samples were

@@ -89,7 +89,7 @@ export class Store {
         each.gone = error.kind === "node";
       }
       // One wrong name, or one field that fails, must not cost the others their data.
-      if (["field", "node_failed"].includes(error.kind) && members.length > 1) {
+      if (["field", "node_failed", "reply"].includes(error.kind) && members.length > 1) {
         await Promise.all(members.map((each) => this.#loadNode(node, [each], start, end, options)));
       }
     }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { countable, decode, join, joinPieces } from "../arrays.js";
+import { apart, clip, countable, decode, join, joinPieces } from "../arrays.js";
 
 const bytes = (array) => {
   // As they come: in the middle of a message, at an odd offset.
@@ -77,4 +77,32 @@ test("each field follows the timeline that the pieces name, also one that the fi
   assert.deepEqual([x.t, x.values], [Float64Array.from([1, 2]), Float64Array.from([1, 2])]);
   assert.deepEqual([y.t, y.values, y.finalizedUntil], [Float64Array.from([3]), Float64Array.from([7]), 9]);
   assert.equal(z.t.length, 0);
+});
+
+const ABC = { a: { timeline: "Ch 1", type: "number" }, b: { timeline: "Ch 1", type: "number" }, c: { timeline: "Ch 2", type: "number" } };
+
+test("a reply's own timelines are trusted where they list their fields", () => {
+  const reply = {
+    data: { a: [1, 2], c: [3] },
+    timeline: { group0: { t: [5, 6], finalized_until: 9, fields: ["a"] }, group1: { t: [7], field: "c" } },
+  };
+  const { a, b, c } = joinPieces([reply], ABC);
+  assert.deepEqual([a.t, a.values, a.finalizedUntil], [Float64Array.from([5, 6]), Float64Array.from([1, 2]), 9]);
+  assert.deepEqual([b.t.length, c.t, c.values], [0, Float64Array.from([7]), Float64Array.from([3])]);
+});
+
+test("data that no timeline is listed for is an error, never silence", () => {
+  const reply = { data: { a: [1] }, timeline: { group0: { t: [5] } } };
+  assert.throws(() => joinPieces([reply], ABC), (error) => error.kind === "reply" && /no timeline/.test(error.message));
+});
+
+test("fields of one timeline are asked for apart", () => {
+  assert.deepEqual(apart(ABC).map(Object.keys), [["a", "c"], ["b"]]);
+  assert.deepEqual(apart({}), []);
+});
+
+test("what lies beside the interval is left out", () => {
+  const x = { t: Float64Array.from([1, 2, 3]), values: ["a", "b", "c"], units: "K" };
+  assert.deepEqual(clip({ x }, 2, 3), { x: { t: Float64Array.from([2]), values: ["b"], units: "K" } });
+  assert.equal(clip({ x }, 1, 4).x, x);
 });

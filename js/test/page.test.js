@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { align, firstFrom, longestSpacing, visible } from "../page/curves.js";
+import { firstFrom } from "../arrays.js";
+import { align, longestSpacing, visible } from "../page/curves.js";
 import { DEFAULTS, formatState, intervalOf, parseState, splitKey } from "../page/state.js";
 import { Growing } from "../page/store.js";
 import { csvOf, rowsOf } from "../page/table.js";

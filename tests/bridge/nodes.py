@@ -98,7 +98,21 @@ class OldGrowing(Growing):
     features = ()
 
 
+class NewFields(sisock.ArchiveNode):
+    """A sample of each of the fields that a file lists."""
+
+    name = "new_fields"
+    pyramid = False
+
+    def list_fields(self, start, end):
+        return {name: {} for name in Path(os.environ["TEST_FIELDS"]).read_text().split()}
+
+    def read(self, field, start, end):
+        return [START], [1.0]
+
+
 KINDS = {
+    "new_fields": NewFields,
     "growing": Growing,
     "old_growing": OldGrowing,
     "told": Told,

@@ -1,5 +1,7 @@
 """What the bridge says to requests that it cannot answer, and to those that mean nothing."""
 
+import json
+
 import pytest
 
 from tests.bridge.conftest import DAY, JULY_15, iso_range
@@ -38,12 +40,23 @@ from tests.bridge.conftest import DAY, JULY_15, iso_range
     ],
 )
 def test_an_error_is_json_with_a_message(bridge, path, body, status, message):
-    answer = bridge.ask(path, body)
+    answer = bridge.ask(path, body, headers={"Origin": "http://localhost:3000"})
     assert answer.status == status
     assert message in answer.json["message"]
     assert isinstance(answer.json["error"], str)
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
     assert status != 405 or "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("tiny", ["1e-320", "5e-324", "1e-9", "0"])
+def test_an_interval_too_short_to_count_is_none_at_all(bridge, tiny):
+    targets = '[{"target": "apex_archive::apex_temperature"}]'
+    body = f'{{"range": {json.dumps(DAY)}, "targets": {targets}, "intervalMs": {tiny}}}'
+    assert len(bridge.ask("/query", body.encode()).json[0]["datapoints"]) == 24
+    span = f"from={JULY_15 * 1000}&to={(JULY_15 + 86400) * 1000}&maxDataPoints=100"
+    target = "target=apex_archive::apex_temperature"
+    answer = bridge.ask(f"/series?{target}&{span}&intervalMs={tiny}")
+    assert (answer.status, len(answer.json)) == (200, 24)
 
 
 @pytest.mark.parametrize("target", ["apex_archive::apex_temperature", "apex_archive::*"])

@@ -56,6 +56,7 @@ class Session:
 
     def __init__(self, nodes, features=()):
         self.nodes, self.features, self.subscribed = nodes, features, []
+        self.reactor = task.Clock()
 
     def subscribe(self, handler, topic):
         self.subscribed.append(topic)
@@ -104,7 +105,7 @@ def samples(bridge, node, names, start, end, stride=None, points=None):
 def test_a_kept_line_that_ends_elsewhere_does_not_shift_the_others_spacing(make_bridge):
     times = {"a": [float(t) for t in range(100, 200)], "b": [float(t) for t in range(100, 150)]}
     node = Node({"x": "a", "y": "b"}, times)
-    bridge = make_bridge(n=node)
+    bridge = make_bridge(["progressive"], n=node)
     samples(bridge, "n", "xy", 100, 200, 10)
     times["b"] += [float(t) for t in range(150, 200)]
     again = samples(bridge, "n", "xy", 100, 200, 10)
@@ -114,7 +115,7 @@ def test_a_kept_line_that_ends_elsewhere_does_not_shift_the_others_spacing(make_
 
 def test_a_field_without_samples_does_not_disable_the_cache_of_its_call(make_bridge):
     node = Node({"x": "a", "y": "a"}, {"a": [100.0, 110.0, 120.0]}, until=120.0, empty="y")
-    bridge = make_bridge(n=node)
+    bridge = make_bridge(["progressive"], n=node)
     assert samples(bridge, "n", "xy", 100, 130) == {"x": [100.0, 110.0, 120.0], "y": []}
     assert samples(bridge, "n", "xy", 100, 130)["x"] == [100.0, 110.0, 120.0]
     assert node.asked == [(100, 130), (120, 130)]
@@ -124,7 +125,7 @@ def test_a_field_without_samples_does_not_disable_the_cache_of_its_call(make_bri
 def test_a_node_that_takes_back_what_was_final_is_asked_for_everything(make_bridge, points):
     times = {"a": [100.0, 110.0, 120.0]}
     node = Node({"x": "a"}, times, until=120.0)
-    bridge = make_bridge(["max_points"], n=node)
+    bridge = make_bridge(["progressive", "max_points"], n=node)
     samples(bridge, "n", "x", 100, 130, points=points)
     times["a"][:], node.until = [100.0, 105.0, 125.0], 105.0
     assert samples(bridge, "n", "x", 100, 130, points=points)["x"] == [100.0, 105.0, 125.0]
@@ -134,7 +135,7 @@ def test_a_node_that_takes_back_what_was_final_is_asked_for_everything(make_brid
 @pytest.mark.parametrize("points", [None, 100])
 def test_that_there_is_nothing_is_kept_once_it_is_known_to_be_final(make_bridge, points):
     node = Node({"x": "a"}, {"a": [150.0, 160.0, 190.0]}, until=190.0)
-    bridge = make_bridge(["max_points"], n=node)
+    bridge = make_bridge(["progressive", "max_points"], n=node)
     for _ in range(2):
         assert samples(bridge, "n", "x", 100, 130, points=points) == {"x": []}
     samples(bridge, "n", "x", 150, 195, points=points)
@@ -145,7 +146,7 @@ def test_that_there_is_nothing_is_kept_once_it_is_known_to_be_final(make_bridge,
 
 def test_an_interval_without_length_is_asked_of_nobody(make_bridge):
     node = Node({"x": "a"}, {"a": [100.0]})
-    assert samples(make_bridge(n=node), "n", "x", 100, 100) == {"x": []}
+    assert samples(make_bridge(["progressive"], n=node), "n", "x", 100, 100) == {"x": []}
     assert node.asked == []
 
 
