@@ -1,0 +1,60 @@
+"""Many nodes or watchers in one process, each on a connection of its own.
+
+``python -m tests.faults.crowd_members nodes FIRST COUNT`` and ``… watchers COUNT NAME``: watchers
+print how many of them have heard of the node NAME.
+"""
+
+import sys
+
+from twisted.internet import defer, reactor
+
+from sisock.async_client import AsyncClient
+from sisock.connection import RouterConnection
+from sisock.data_node import NodeService
+from sisock.protocol import USER_CONSUMER, USER_SERVER
+from sisock.settings import load_settings
+from tests.faults.machine_nodes import Archive
+
+
+def start_nodes(first, count):
+    """Start nodes named by their numbers."""
+    settings = load_settings(USER_SERVER)
+    for number in range(int(first), int(first) + int(count)):
+        service = NodeService(Archive(f"node{number}"))
+        service.start()
+        connection = RouterConnection(settings, service.joined, service.left)
+        defer.ensureDeferred(connection.run()).addErrback(lambda failure: print(failure.value))
+
+
+async def start_watchers(count, name):
+    """Start watchers, and say when all of them watch."""
+    heard = set()
+
+    def listen(number):
+        def hear(event):
+            if event.present and event.node.name == name and number not in heard:
+                heard.add(number)
+                print(f"heard {len(heard)}", flush=True)
+
+        return hear
+
+    settings = load_settings(USER_CONSUMER)
+    for number in range(int(count)):
+        # One after the other: a thousand handshakes at once would be a test of TLS alone.
+        client = await AsyncClient(settings, timeout=60).connect()
+        await client.watch_nodes(listen(number))
+    print("all watch", flush=True)
+
+
+KINDS = {"nodes": start_nodes, "watchers": start_watchers}
+
+
+def begin():
+    """Start what the command line says; a failure ends the process."""
+    started = defer.maybeDeferred(KINDS[sys.argv[1]], *sys.argv[2:])
+    started.addErrback(lambda failure: (failure.printTraceback(), reactor.stop()))
+
+
+if __name__ == "__main__":
+    reactor.callWhenRunning(begin)
+    reactor.run()
