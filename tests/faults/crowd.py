@@ -77,4 +77,6 @@ def test_a_crowd_joins_is_listed_and_vanishes(router, start):
                 process.end()
             wait_until(lambda: client.nodes() == [], 120, "an empty list", every=0.1)
         assert all(process.process.poll() is None for process in watchers)
-    print(f"    the router's memory at the end: {own_memory(psutil.Process(router.pid)) / 1e6:.0f} MB")
+    print(
+        f"    the router's memory at the end: {own_memory(psutil.Process(router.pid)) / 1e6:.0f} MB"
+    )

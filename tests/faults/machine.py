@@ -17,7 +17,7 @@ from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from tests.faults import machine_nodes
 from tests.faults.processes import Process
@@ -64,7 +64,7 @@ class Report:
             f"\nfaults by kind:{table(self.faults)}"
             f"\nanswers:{table(self.answers)}"
             f"\nmemory and descriptors, of each process's first and last look:{table(self.growth)}"
-            f"\nviolations: {len(self.violations)}\n" + "\n\n".join(self.violations)
+            f"\nviolations: {len(self.violations)}"
         )
 
 
@@ -83,6 +83,7 @@ class Trial:
     def begin(self) -> None:
         """Bring the world to its first state, on a new one if the last was found broken."""
         self.parts += 1
+        print(f"{self.report.steps} steps, {len(self.report.violations)} violations", flush=True)
         if self.is_broken:
             self.end()
             self.world = self._make()
@@ -110,9 +111,8 @@ class Trial:
             self.is_broken = True
             where = "".join(traceback.format_tb(error.__traceback__)[-2:])
             steps = "; ".join(self.trace)
-            self.report.violations.append(
-                f"{type(error).__name__}: {error}\n{where}after: {steps}"
-            )
+            self.report.violations.append(f"{type(error).__name__}: {error}\n{where}after: {steps}")
+            print(self.report.violations[-1], flush=True)
 
     def step(self, fault: str, what: str, action: Callable[[], Any]) -> None:
         """Do one step, and come to rest after some."""
@@ -126,7 +126,10 @@ class Trial:
         steps = self.report.steps
         if steps % REST == 0 and not self.is_broken:
             thaw = steps % (10 * REST) != 0
-            self.guarded(f"rest, thaw={thaw}", lambda: self.world.settle(thaw))
+            self.guarded("rest" if thaw else "rest of the others", lambda: self._rest(thaw))
+
+    def _rest(self, thaw: bool) -> None:
+        self.report.answers["samples of all sound nodes, at rest"] += self.world.settle(thaw)
 
 
 class Machine(RuleBasedStateMachine):
@@ -150,23 +153,31 @@ class Machine(RuleBasedStateMachine):
     def _is_kept(self, label: str) -> bool:
         return label in CENTRAL and not self.trial.kill_central
 
+    @initialize(hosts=st.sets(st.integers(0, 3), min_size=1))
+    def begin(self, hosts: set[int]) -> None:
+        """Have some nodes from the beginning."""
+        for host in sorted(hosts):
+            self.start_many(host)
+
     @rule(
         question=st.tuples(
             st.sampled_from(["get", "panel"]),
-            st.sampled_from(NAMES),
+            st.integers(0, 24),
             st.integers(0, 1_900_000),
             st.sampled_from([10, 1000, 100_000]),
             st.sampled_from([None, 100]),
         )
     )
-    def ask(self, question: tuple[str, str, int, int, int | None]) -> None:
-        """Ask a node, whether or not it is there, directly or through the bridge."""
-        how, *arguments = question
+    def ask(self, question: tuple[str, int, int, int, int | None]) -> None:
+        """Ask a node, most often one that is there, directly or through the bridge."""
+        how, which, *arguments = question
+        name = chosen(self._world.started_nodes(), which) if which < 20 else NAMES[which - 5]
 
         def act() -> None:
-            self.trial.report.answers[f"{how}: {getattr(self._world, how)(*arguments)}"] += 1
+            answer = getattr(self._world, how)(name, *arguments)
+            self.trial.report.answers[f"{how}: {answer}".replace(name, "NODE")] += 1
 
-        self.trial.step("", f"ask {question}", act)
+        self.trial.step("", f"{how} {name} {arguments}", act)
 
     @rule(label=st.sampled_from(SHARE), gently=st.booleans())
     def end_or_start(self, label: str, gently: bool) -> None:
@@ -226,9 +237,10 @@ class Machine(RuleBasedStateMachine):
         if process.is_well and missing:
             self.trial.step("", f"start {missing}", lambda: [process.switch(n) for n in missing])
 
-    @rule(name=st.sampled_from(NAMES), fault=st.sampled_from(machine_nodes.FAULTS))
-    def spoil(self, name: str, fault: str) -> None:
+    @rule(which=st.integers(0, 19), fault=st.sampled_from(machine_nodes.FAULTS))
+    def spoil(self, which: int, fault: str) -> None:
         """Have a node hang, raise or lie; or be right again."""
+        name = chosen(self._world.started_nodes(), which)
         hosts = [h for h in self._world.hosts if h.is_well and name in h.nodes]
         if not machine_nodes.is_archive(name) and fault in machine_nodes.ARCHIVE_FAULTS:
             fault = "hangs"
@@ -238,12 +250,17 @@ class Machine(RuleBasedStateMachine):
                 what, f"spoil {name}: {fault}", lambda: [h.spoil(name, fault) for h in hosts]
             )
 
-    @rule(consumer=st.integers(0, 1), name=st.sampled_from(NAMES[::2]))
-    def vanish(self, consumer: int, name: str) -> None:
+    @rule(consumer=st.integers(0, 1), which=st.integers(0, 19))
+    def vanish(self, consumer: int, which: int) -> None:
         """Have a consumer end in the middle of a reply of megabytes."""
-        process = self._world.watchers[consumer]
-        if process.is_well and name in self._world.sound_nodes():
-            self.trial.step("consumer vanishes", f"vanish {consumer}", lambda: self._vanish(consumer, name))
+        archives = [n for n in self._world.sound_nodes() if machine_nodes.is_archive(n)]
+        if self._world.watchers[consumer].is_well and archives:
+            name = chosen(archives, which)
+            self.trial.step(
+                "consumer vanishes in a reply",
+                f"consumer{consumer} vanishes, asking {name}",
+                lambda: self._vanish(consumer, name),
+            )
 
     def _vanish(self, consumer: int, name: str) -> None:
         process = self._world.watchers[consumer]
@@ -254,6 +271,11 @@ class Machine(RuleBasedStateMachine):
         while not process.has_ended() and time.monotonic() < give_up:
             time.sleep(0.02)
         process.end()
+
+
+def chosen(names: list[str], which: int) -> str:
+    """One of the names, or one that is nobody's."""
+    return names[which % len(names)] if names else NAMES[which]
 
 
 def run_trial(folder: Path, hub_alone: bool, kill_central: bool, report: Report) -> None:

@@ -173,7 +173,9 @@ def host() -> None:
 
     def listen() -> None:
         for line in sys.stdin:
-            reactor.callFromThread(lambda text: defer.ensureDeferred(nodes.obey(text)), line.strip())
+            reactor.callFromThread(
+                lambda text: defer.ensureDeferred(nodes.obey(text)), line.strip()
+            )
         reactor.callFromThread(reactor.stop)
 
     reactor.callWhenRunning(threading.Thread(target=listen, daemon=True).start)

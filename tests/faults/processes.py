@@ -17,7 +17,7 @@ from tests.conftest import TOP
 from tests.faults.helpers import kill_router, own_memory
 
 STARTUP = 60
-"""Seconds that a process may take to start: it is Python's time, which sisock promises nothing of."""
+"""Seconds that Python may take to start a process: sisock promises nothing of that."""
 
 
 class Process:

@@ -102,8 +102,8 @@ class World:
 
     # What must hold
 
-    def settle(self, thaw: bool = True) -> None:
-        """Let all come to rest, and check everything.
+    def settle(self, thaw: bool = True) -> int:
+        """Let all come to rest, and check everything; returns how many nodes gave true samples.
 
         Without `thaw` nodes and consumers that were stopped stay so: their nodes must be gone.
         """
@@ -118,13 +118,14 @@ class World:
                 what = f"the events of {watcher.label}"
                 self._in_time(end, lambda w=watcher: (w.replayed(), present), what)
         self._in_time(end, lambda: (self._bridge("/healthz")[0], 200), "health of the bridge")
-        for name in self.sound_nodes():
+        sound = self.sound_nodes()
+        for name in sound:
             for ask in (self.get, self.panel):
-                self._in_time(end, lambda n=name, a=ask: (a(n, 1000, 10), "samples"), ask.__doc__)
+                what = f"{ask.__name__} of {name}"
+                self._in_time(end, lambda n=name, a=ask: (a(n, 1000, 10), "samples"), what)
+        return len(sound)
 
-    def _in_time(
-        self, end: float, look: Callable[[], tuple[Any, Any]], what: str | None
-    ) -> None:
+    def _in_time(self, end: float, look: Callable[[], tuple[Any, Any]], what: str | None) -> None:
         seen: list[Any] = []
 
         def holds() -> bool:
@@ -145,9 +146,16 @@ class World:
         hosts = [*self.hosts, *self.singles]
         return sorted({name for host in hosts if host.is_well for name in host.nodes})
 
+    def started_nodes(self) -> list[str]:
+        """Nodes that were started, also those of processes that are stopped."""
+        hosts = [*self.hosts, *self.singles]
+        return sorted({name for host in hosts if host.is_alive for name in host.nodes})
+
     def sound_nodes(self) -> list[str]:
         """Those of them that must answer with samples."""
-        bad = {n for host in self.hosts if host.is_alive for n, fault in host.nodes.items() if fault}
+        bad = {
+            n for host in self.hosts if host.is_alive for n, fault in host.nodes.items() if fault
+        }
         return [name for name in self.present_nodes() if name not in bad]
 
     def _replayed(self) -> list[str]:
