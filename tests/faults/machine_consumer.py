@@ -36,10 +36,18 @@ def tell(events):
         print(json.dumps({"name": event.node.name, "present": event.present}), flush=True)
 
 
+def watch():
+    """Begin to watch; the events say what has changed since this list."""
+    while True:
+        before = client.nodes()
+        stream = client.watch_nodes()
+        if client.nodes() == before:
+            return stream, [node.name for node in before]
+        stream.close()
+
+
 client = until_it_works(lambda: sisock.Client(timeout=3))
-stream = until_it_works(client.watch_nodes)
-# The events say what is newer than the list: whoever replays them applies them all, in order.
-present = [node.name for node in until_it_works(client.nodes)]
+stream, present = until_it_works(watch)
 print(json.dumps({"list": present}), flush=True)
 threading.Thread(target=tell, args=(stream,), daemon=True).start()
 for line in sys.stdin:
