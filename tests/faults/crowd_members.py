@@ -8,10 +8,9 @@ import sys
 
 from twisted.internet import defer, reactor
 
-from sisock.async_client import AsyncClient
 from sisock.connection import RouterConnection
 from sisock.data_node import NodeService
-from sisock.protocol import USER_CONSUMER, USER_SERVER
+from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
 from sisock.settings import load_settings
 from tests.faults.machine_nodes import Archive
 
@@ -26,24 +25,29 @@ def start_nodes(first, count):
         defer.ensureDeferred(connection.run()).addErrback(lambda failure: print(failure.value))
 
 
-async def start_watchers(count, name):
-    """Start watchers, and say when all of them watch."""
-    heard = set()
+def start_watchers(count, name):
+    """Start watchers: they subscribe, and leave the list alone, as one process reads for many."""
+    watching, heard = set(), set()
+    settings = load_settings(USER_CONSUMER)
 
-    def listen(number):
-        def hear(event):
-            if event.present and event.node.name == name and number not in heard:
+    def start_watcher(number):
+        def hear(entry):
+            if entry["name"] == name and number not in heard:
                 heard.add(number)
                 print(f"heard {len(heard)}", flush=True)
 
-        return hear
+        async def joined(session):
+            await session.subscribe(hear, uri("consumer.data_node_added"))
+            watching.add(number)
+            if len(watching) == int(count):
+                print("all watch", flush=True)
 
-    settings = load_settings(USER_CONSUMER)
+        connection = RouterConnection(settings, joined)
+        defer.ensureDeferred(connection.run()).addErrback(lambda failure: print(failure.value))
+
     for number in range(int(count)):
-        # One after the other: a thousand handshakes at once would be a test of TLS alone.
-        client = await AsyncClient(settings, timeout=60).connect()
-        await client.watch_nodes(listen(number))
-    print("all watch", flush=True)
+        # Apart, as watchers are: a thousand handshakes at once would be a test of TLS alone.
+        reactor.callLater(number / 25, start_watcher, number)
 
 
 KINDS = {"nodes": start_nodes, "watchers": start_watchers}
@@ -52,7 +56,7 @@ KINDS = {"nodes": start_nodes, "watchers": start_watchers}
 def begin():
     """Start what the command line says; a failure ends the process."""
     started = defer.maybeDeferred(KINDS[sys.argv[1]], *sys.argv[2:])
-    started.addErrback(lambda failure: (failure.printTraceback(), reactor.stop()))
+    started.addErrback(lambda failure: (failure.printTraceback(sys.stderr), reactor.stop()))
 
 
 if __name__ == "__main__":
