@@ -151,9 +151,8 @@ class Machine(RuleBasedStateMachine):
         return self.trial.world
 
     def _process(self, label: str) -> Process | None:
-        """A process by its name; None for a central one that this trial keeps."""
-        found = [process for process in self._world.processes if process.label == label]
-        return found[0] if found else None
+        """A process by its name; there is no hub where it is in the router."""
+        return next((p for p in self._world.processes if p.label == label), None)
 
     def _is_kept(self, label: str) -> bool:
         return label in CENTRAL and not self.trial.kill_central
@@ -279,7 +278,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def chosen(names: list[str], which: int) -> str:
-    """One of the names, or one that is nobody's."""
+    """One of the names; of none, one that is nobody's."""
     return names[which % len(names)] if names else NAMES[which]
 
 

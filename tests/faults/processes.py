@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -86,6 +85,11 @@ class Process:
             return False
 
         wait_until(printed, STARTUP, f"{text!r} of {self.label}")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Python has loaded it."""
+        return self._ready in self.output
 
     def wait_until_ready(self) -> None:
         """Wait until Python has loaded it."""
@@ -256,8 +260,3 @@ def replay(first: set[str], events: list[tuple[str, bool]]) -> list[str]:
     for name, is_present in events:
         (present.add if is_present else present.discard)(name)
     return sorted(present)
-
-
-def all_of(processes: list[Process], what: Callable[[Process], bool]) -> list[Process]:
-    """Those of the processes for which something holds."""
-    return [process for process in processes if what(process)]

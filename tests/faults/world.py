@@ -219,6 +219,7 @@ class World:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
+        is_ready = self.bridge.is_well and self.bridge.is_ready
         wait = CALL if self.bridge.frozen else HANGS
         try:
             with urllib.request.urlopen(request, timeout=wait) as response:
@@ -226,7 +227,7 @@ class World:
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read()
         except OSError:
-            assert not self.bridge.is_well, f"the bridge does not answer {path}"
+            assert not is_ready, f"the bridge does not answer {path}"
             return 0, {}, b""
 
     # Memory and descriptors
