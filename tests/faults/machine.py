@@ -92,16 +92,12 @@ class Trial:
         self.guarded("a new part", self.world.reset)
 
     def end(self) -> None:
-        """End the world."""
-        self.note_growth()
-        self.world.close()
-
-    def note_growth(self) -> None:
-        """Note what each central process used at first and at last."""
+        """End the world, and note what each central process used at first and at last."""
+        kind = "restarted at times" if self.kill_central else "kept"
         for label, looks in self.world.growth.items():
             texts = [f"{memory / 1e6:.0f} MB, {files} open" for memory, files in looks]
-            kind = "kept" if not self.kill_central else "restarted at times"
             self.report.growth[f"{label} ({kind})"] = f"{texts[0]} → {texts[-1]}"
+        self.world.close()
 
     def guarded(self, what: str, action: Callable[[], Any]) -> None:
         """Do something; what it raises is a violation, and the part is over."""
