@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-faults · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-faults test-odd test-compose bench bench-peers lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -22,6 +22,12 @@ wheel: $(INSTALLED) $(PAGE)
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
+
+# 2,000 steps of the trial of faults in 40 minutes at most, then a crowd of 2,000 nodes: prints what
+# was done and found. SISOCK_TEST_STEPS, _MINUTES and _SEED change it, see docs/reliability.md.
+test-faults: $(TESTABLE)
+	SISOCK_TEST_STEPS=$${SISOCK_TEST_STEPS:-2000} SISOCK_TEST_MINUTES=$${SISOCK_TEST_MINUTES:-40} \
+	    $(BIN)/python -m pytest -s tests/faults/test_machine.py tests/faults/crowd.py
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
 test-odd: $(TESTABLE) $(PAGE)

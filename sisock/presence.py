@@ -88,6 +88,7 @@ class Presence:
         self._reactor = reactor
         self._wake: defer.Deferred | None = None
         self._hub_is_new = False
+        self._hub_is_of_part_1 = False
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
 
@@ -145,7 +146,7 @@ class Presence:
         if not self.holds_name:
             await self._register()
             self._on_name()
-        if self.added and not hub_is_new and await self._is_listed():
+        if self.added and not hub_is_new and await self._is_still_added():
             return
         was_added, self.added = self.added, await self._add()
         if not self.added:
@@ -176,6 +177,12 @@ class Presence:
                 ) from None
             raise
 
+    async def _is_still_added(self) -> bool:
+        """Ask by adding again: with thousands of nodes, their lists would stop the router."""
+        if not self._hub_is_of_part_1 and await self._add():
+            return True
+        return await self._is_listed()  # a hub of Part 1 may refuse what it has already
+
     async def _is_listed(self) -> bool:
         try:
             listed = await self._session.request(uri("consumer.get_data_node"), timeout=HUB_TIMEOUT)
@@ -186,12 +193,15 @@ class Presence:
     async def _add(self) -> bool:
         arguments = (self._name, self._description, self._session._session_id)
         try:
-            return await self._session.request(
+            added = await self._session.request(
                 uri("data_node.add"), *arguments, features=self._features, timeout=HUB_TIMEOUT
             )
+            self._hub_is_of_part_1 = False
+            return added
         except (ApplicationError, defer.TimeoutError) as error:
             if isinstance(error, defer.TimeoutError) or error_uri(error) in _NOT_OF_PART_1:
                 raise self._translate(error) from None
+        self._hub_is_of_part_1 = True
         try:  # It is a hub of Part 1, which knows no such keyword.
             return await self._session.request(
                 uri("data_node.add"), *arguments, timeout=HUB_TIMEOUT

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import psutil
+
 from sisock.client import Client, Stream
 from sisock.errors import HubMissing, RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
@@ -93,3 +95,12 @@ def promised_event(events: Stream, name: str, present: bool, since: float | None
 def answers(client: Client, name: str, field: str) -> bool:
     """Whether a node is asked successfully for samples."""
     return len(client.get(name, field, start=1, end=0)[field]) > 0
+
+
+def own_memory(process: psutil.Process) -> int:
+    """Bytes that a process and its children hold, without the files that they map."""
+    total = 0
+    for each in [process, *process.children(recursive=True)]:
+        with open(f"/proc/{each.pid}/status") as status:
+            total += sum(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+    return total * 1024

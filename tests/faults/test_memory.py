@@ -10,6 +10,7 @@ from sisock.client import Client
 from sisock.protocol import USER_CONSUMER
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
+from tests.faults.helpers import own_memory
 from tests.integration.peers import Member
 from tests.nodes import START
 
@@ -17,15 +18,6 @@ GROWTH = 100e6
 """Bytes by which a process may grow: a few windows of 16 MiB, each a few times over on its way."""
 
 pytestmark = pytest.mark.timeout(400)
-
-
-def own_memory(process):
-    """Bytes that a process and its children hold, without the files that they map."""
-    total = 0
-    for each in [process, *process.children(recursive=True)]:
-        with open(f"/proc/{each.pid}/status") as status:
-            total += sum(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
-    return total * 1024
 
 
 class Growth:
