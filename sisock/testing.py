@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -68,14 +69,22 @@ class RouterProcess:
         Load the hub into the router, as the configuration does.
     configuration : Path
         Crossbar's, if not the one of this project.
+    plain : bool
+        Start Crossbar itself, without what sisock adds to its process.
     """
 
-    def __init__(self, hub: bool = True, configuration: Path = DEFAULT_CONFIGURATION) -> None:
+    def __init__(
+        self,
+        hub: bool = True,
+        configuration: Path = DEFAULT_CONFIGURATION,
+        plain: bool = False,
+    ) -> None:
         # Not pytest's tmp_path: a Unix socket's path has to be short.
         self.home = Home(Path(tempfile.mkdtemp(prefix="sisock-")))
         self.port = free_port()
         self._hub = hub
         self._configuration = configuration
+        self._plain = plain
         self._process: subprocess.Popen | None = None
         make_credentials(self.home)
         make_certificates(self.home)
@@ -116,9 +125,12 @@ class RouterProcess:
             configuration = load_configuration(self._configuration, self.port)
             del configuration["workers"][0]["components"]
             write_configuration(self.home, configuration)
+        command = crossbar_command(self.home, "warn")
+        if self._plain:
+            command[:3] = [str(Path(sys.executable).with_name("crossbar"))]
         with open(self.home.path / "router.log", "ab") as log:
             self._process = subprocess.Popen(
-                crossbar_command(self.home, "warn"),
+                command,
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

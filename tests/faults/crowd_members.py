@@ -20,7 +20,6 @@ def start_nodes(first, count):
     settings = load_settings(USER_SERVER)
     for number in range(int(first), int(first) + int(count)):
         service = NodeService(Archive(f"node{number}"))
-        service.start()
         connection = RouterConnection(settings, service.joined, service.left)
         defer.ensureDeferred(connection.run()).addErrback(lambda failure: print(failure.value))
 

@@ -142,7 +142,6 @@ class Host:
     def start(self, name: str) -> None:
         if name not in self._services:
             self._services[name] = NodeService(make(name))
-            self._services[name].start()
         service = self._services[name]
         self._connections[name] = RouterConnection(self._settings, service.joined, service.left)
         running = defer.ensureDeferred(self._connections[name].run())

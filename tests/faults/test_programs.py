@@ -96,11 +96,16 @@ import sys
 sys.path.insert(0, {str(TOP)!r})
 import sisock
 
-class Talkative(sisock.FileArchive):
+class Talkative(sisock.LiveNode):
     name = "talkative"
+    fields = {{"x": {{}}}}
 
     def begin(self, service):
         self.log.warn("it has begun")
+
+    def read(self):
+        self.log.warn("it has begun")
+        return {{"x": 1}}
 
 sisock.run(Talkative)
 """

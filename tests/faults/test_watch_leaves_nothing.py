@@ -42,7 +42,7 @@ def objects():
 
 def left_behind(before, calls):
     """Objects that are there now and were not, but for the few that Twisted clears up in bulk."""
-    return {name: n for name, n in (objects() - before).items() if n > 100 + calls / 100}
+    return {name: n for name, n in (objects() - before).items() if n > 100 + calls / 50}
 
 
 def is_subscribed(member, topic):

@@ -59,7 +59,8 @@ def nested(depth=450):
 
 @pytest.fixture(scope="module")
 def hubless():
-    with RouterProcess(hub=False) as process:
+    """A router as another installation has it, which passes everything on."""
+    with RouterProcess(hub=False, plain=True) as process:
         yield process
 
 
