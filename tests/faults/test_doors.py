@@ -97,29 +97,33 @@ REQUESTS = {
 }
 
 
+def send_all(sock, data):
+    with suppress(OSError):  # the router may hang up before it has all
+        sock.sendall(data)
+
+
 def send_messages(router, payload, serializer, opcode):
     sock = connect_websocket(router, serializer)
     for part in payload.split(b"|") if opcode == TEXT else [payload]:
-        sock.sendall(frame(part, opcode))
+        send_all(sock, frame(part, opcode))
     return sock
 
 
 def send_frames(router, data):
     sock = connect_websocket(router)
-    sock.sendall(data)
+    send_all(sock, data)
     return sock
 
 
 def send_request(router, data):
     sock = connect_tls(router)
-    with suppress(OSError):  # the router may hang up before it has all
-        sock.sendall(data)
+    send_all(sock, data)
     return sock
 
 
 def send_plain(router, data):
     sock = connect(router)
-    sock.sendall(data)
+    send_all(sock, data)
     return sock
 
 
