@@ -33,8 +33,12 @@ def test_grafana_shows_the_samples(demo: tuple[Project, Outside], service: str) 
     local = given["/etc/grafana/dashboards"] / home.relative_to("/etc/grafana/dashboards")
     assert json.loads(local.read_text())["panels"]
     # As uid 472 Grafana can read its password, and whoever else has no such volume.
-    listed = project.compose(
-        "run", "--rm", "--no-deps", "-T", "credentials", "ls", "-l", "/credentials/grafana"
+    look = ("run", "--rm", "--no-deps", "-T", "credentials", "ls", "-l", "/credentials/grafana")
+    # docker-compose 1.29 may attach too late to a container that ends at once: its output is lost.
+    listed = wait_until(
+        lambda: next((text for text in [project.compose(*look)] if "total" in text), ""),
+        120,
+        "a look at Grafana's credentials",
     )
     assert "-rw-r--r--" in listed and "admin_password" in listed
     if _can_be_had(settings["image"]):
