@@ -45,7 +45,7 @@ RUN useradd --uid ${UID} --user-group --no-create-home --home-dir /tmp --shell /
 WORKDIR /opt/sisock
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     SISOCK_HOME=/var/lib/sisock SISOCK_CACHE=/var/cache/sisock SISOCK_HEALTH=/tmp/health.sock
-HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-m", "sisock.health"]
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-m", "sisock.connection.health"]
 
 FROM base AS router
 COPY --from=router-environment /opt/venv /opt/venv

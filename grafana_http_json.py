@@ -1,7 +1,7 @@
 """The Grafana bridge: answers the JSON plugins' HTTP requests from the data nodes.
 
 A Flask application inside of a Twisted process: each request in a thread, the WAMP session in the
-reactor. The routes are in `sisock/bridge_routes.py`; panels are answered in the reactor itself.
+reactor. The routes are in `sisock/bridge/routes.py`; panels are answered in the reactor itself.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import argparse
 import os
 
-from sisock.bridge import MOST_SAMPLES, Bridge
-from sisock.bridge_app import make_app
-from sisock.bridge_direct import direct_routes
-from sisock.bridge_metrics import Metrics
-from sisock.bridge_panels import Panels
-from sisock.bridge_routes import Routes
+from sisock.bridge.app import make_app
+from sisock.bridge.bridge import MOST_SAMPLES, Bridge
+from sisock.bridge.direct import direct_routes
+from sisock.bridge.metrics import Metrics
+from sisock.bridge.panels import Panels
+from sisock.bridge.routes import Routes
+from sisock.bridge.server import load_web_settings, serve
+from sisock.connection.logs import make_logger
+from sisock.connection.program import add_common_flags, fail, run_program, settings_from_flags
 from sisock.errors import SettingsError, SisockError
-from sisock.logs import make_logger
-from sisock.program import add_common_flags, fail, run_program, settings_from_flags
-from sisock.protocol import USER_CONSUMER
-from sisock.web import load_web_settings, serve
+from sisock.wire.protocol import USER_CONSUMER
 
 NODE_TIMEOUT = 10.0
 """Seconds that one node may take for one request, unless SISOCK_NODE_TIMEOUT says otherwise."""

@@ -2,7 +2,7 @@
 
 The router loads it into its own process as ``hub.hub`` (`.crossbar/config.json`), where it needs
 no password. Run by itself, ``python hub.py``, it joins like any other program, as user `server`.
-The rules are in `sisock/registry.py`; this file only connects them.
+The rules are in `sisock/router/registry.py`; this file only connects them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, SessionDetails
 
+from sisock.connection.health import WELL, serve_health
+from sisock.connection.logs import make_logger
+from sisock.connection.session import SteadySession
 from sisock.errors import (
     NOT_A_SERVER,
     AuthenticationRejected,
@@ -22,9 +25,8 @@ from sisock.errors import (
     InvalidNodeName,
     SisockError,
 )
-from sisock.health import WELL, serve_health
-from sisock.logs import make_logger
-from sisock.protocol import (
+from sisock.router.registry import NodeEntry, NodeRegistry
+from sisock.wire.protocol import (
     ERROR_INVALID_ARGUMENT,
     ERROR_INVALID_NAME,
     ERROR_NOT_AUTHORIZED,
@@ -32,8 +34,6 @@ from sisock.protocol import (
     USER_SERVER,
     uri,
 )
-from sisock.registry import NodeEntry, NodeRegistry
-from sisock.session import SteadySession
 
 log = make_logger()
 
@@ -152,9 +152,9 @@ class hub(SteadySession):
 
 def main() -> None:
     """Run the hub as a program of its own."""
-    from sisock.connection import RouterConnection
-    from sisock.program import add_common_flags, run_program, settings_from_flags
-    from sisock.session import Session
+    from sisock.connection.program import add_common_flags, run_program, settings_from_flags
+    from sisock.connection.reconnect import RouterConnection
+    from sisock.connection.session import Session
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_flags(parser)

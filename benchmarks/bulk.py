@@ -14,7 +14,7 @@ from benchmarks.nodes import FAST_SAMPLES, START, Fast
 from benchmarks.relay import Relay
 from benchmarks.report import Figure, milliseconds, percentile, ratio
 from benchmarks.stack import Stack, seconds_of
-from sisock.client import Client
+from sisock.client.client import Client
 
 ROUNDS = 7
 LIST_SECONDS, LIST_CALLS = 20, 10

@@ -18,7 +18,7 @@ import orjson
 from benchmarks.report import Figure, milliseconds, ratio
 from benchmarks.stack import NO_CACHE, Connection, Stack, panel, seconds_of
 from benchmarks.victoria import Victoria, last_path
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.errors import NodeFailed, NodeTimeout
 from sisock.testing import wait_until
 

@@ -20,7 +20,7 @@ from autobahn.wamp.types import ComponentConfig
 from twisted.internet import defer, endpoints
 from twisted.internet.task import react
 
-from sisock.protocol import REALM, node_uri
+from sisock.wire.protocol import REALM, node_uri
 
 
 class Consumer(ApplicationSession):

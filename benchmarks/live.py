@@ -17,13 +17,13 @@ from twisted.internet import defer, task
 
 from benchmarks.report import Figure, percentile
 from benchmarks.stack import Stack
-from sisock.async_client import AsyncClient
-from sisock.client import Client
-from sisock.connection import RouterConnection
-from sisock.data_node import NodeService
-from sisock.live import LiveNode
-from sisock.protocol import USER_SERVER
-from sisock.settings import load_settings
+from sisock.client.async_client import AsyncClient
+from sisock.client.client import Client
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.settings import load_settings
+from sisock.node.data_node import NodeService
+from sisock.node.live import LiveNode
+from sisock.wire.protocol import USER_SERVER
 from tests.conftest import Program, wait_for_nodes
 
 NODES, NODE_PROCESSES = 100, 10

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import HEADER, Figure, publish, table
-from sisock.archive_text import parse_pairs
-from sisock.client import Client
+from sisock.archive.text import parse_pairs
+from sisock.client.client import Client
 from sisock.testing import RouterProcess
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 

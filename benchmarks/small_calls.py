@@ -9,7 +9,7 @@ import json
 import time
 
 from benchmarks.stack import seconds_of
-from sisock.client import Client
+from sisock.client.client import Client
 
 CALLS = 600
 PAUSE = 0.01

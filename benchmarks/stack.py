@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import psutil
 
-from sisock.client import Client
-from sisock.settings import Settings
+from sisock.client.client import Client
+from sisock.connection.settings import Settings
 from sisock.testing import RouterProcess
 from tests.bridge.conftest import RunningBridge, iso_range
 from tests.conftest import Program, wait_for_nodes

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import sisock
-from sisock.archive_text import LONGEST_LINE, parse_pairs
-from sisock.logs import RepeatedWarning
+from sisock.archive.text import LONGEST_LINE, parse_pairs
+from sisock.connection.logs import RepeatedWarning
 
 EXAMPLE_DATA = Path(__file__).parent.parent / "example_data"
 SUFFIX = ".dat"

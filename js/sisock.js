@@ -3,10 +3,10 @@
 //   import { connect } from "./sisock.js";
 //   const sisock = await connect({ secret });       // and url, user, realm, onState
 //   await sisock.nodes();                           // [{ name, description, features }]
-//   await sisock.fields("sensors");                 // { cpu_percent: { units, timeline, … }, … }
+//   await sisock.wire.fields("sensors");                 // { cpu_percent: { units, timeline, … }, … }
 //   const data = await sisock.get("sensors", ["cpu_percent"], -3600, 0, { minStride: 10 });
 //   data.cpu_percent;                               // { t, values (typed arrays), units, … }
-//   const stop = await sisock.watch("sensors", ({ t, values }) => console.log(t, values));
+//   const stop = await sisock.client.watch("sensors", ({ t, values }) => console.log(t, values));
 //   sisock.onNodes((node, present) => console.log(node.name, present));
 //
 // It reconnects by itself. Errors are SisockError, whose message says what to do.

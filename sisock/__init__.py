@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sisock import base
-    from sisock.archive import ArchiveNode
+    from sisock.archive.file_archive import FileArchive
+    from sisock.archive.node import ArchiveNode
     from sisock.base import REALM, data_node_server
-    from sisock.client import AsyncClient, Client
-    from sisock.data_node import DataNodeServer, run
+    from sisock.client.client import AsyncClient, Client
     from sisock.errors import SisockError
-    from sisock.file_archive import FileArchive
-    from sisock.live import LiveNode
-    from sisock.protocol import sisock_to_unix_time, uri
+    from sisock.node.data_node import DataNodeServer, run
+    from sisock.node.live import LiveNode
+    from sisock.wire.protocol import sisock_to_unix_time, uri
 
 __all__ = [
     "REALM",
@@ -37,18 +37,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ArchiveNode": "sisock.archive",
-    "AsyncClient": "sisock.client",
-    "Client": "sisock.client",
-    "DataNodeServer": "sisock.data_node",
-    "FileArchive": "sisock.file_archive",
-    "LiveNode": "sisock.live",
+    "ArchiveNode": "sisock.archive.node",
+    "AsyncClient": "sisock.client.client",
+    "Client": "sisock.client.client",
+    "DataNodeServer": "sisock.node.data_node",
+    "FileArchive": "sisock.archive.file_archive",
+    "LiveNode": "sisock.node.live",
     "REALM": "sisock.base",
     "SisockError": "sisock.errors",
     "data_node_server": "sisock.base",
-    "run": "sisock.data_node",
-    "sisock_to_unix_time": "sisock.protocol",
-    "uri": "sisock.protocol",
+    "run": "sisock.node.data_node",
+    "sisock_to_unix_time": "sisock.wire.protocol",
+    "uri": "sisock.wire.protocol",
 }
 
 

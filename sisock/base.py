@@ -15,12 +15,13 @@ from autobahn.wamp.types import SessionDetails
 from twisted.internet import defer
 from twisted.python.failure import Failure
 
-from sisock import data_node, protocol
-from sisock.protocol import sisock_to_unix_time, uri
-from sisock.reply import Reply
-from sisock.reply_check import check_reply
-from sisock.session import Session
-from sisock.timelines import merge_timeline
+from sisock.connection.session import Session
+from sisock.node import data_node
+from sisock.node.validation import check_reply
+from sisock.wire import protocol
+from sisock.wire.align import merge_timeline
+from sisock.wire.protocol import sisock_to_unix_time, uri
+from sisock.wire.reply import Reply
 
 __all__ = ["BASE_URI", "REALM", "DataNodeServer", "sisock_to_unix_time", "uri"]
 

@@ -52,11 +52,11 @@ def _start() -> NoReturn:
     for module in ("crossbar", "flask", "prometheus_client", "psutil", "honcho"):
         if find_spec(module) is None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
-    from sisock.credentials import make_certificates, make_credentials
-    from sisock.router import check_free, check_port
-    from sisock.router_config import PROGRAMS
-    from sisock.settings import load_settings
-    from sisock.web import load_web_settings
+    from sisock.bridge.server import load_web_settings
+    from sisock.connection.settings import load_settings
+    from sisock.router.configuration import PROGRAMS
+    from sisock.router.credentials import make_certificates, make_credentials
+    from sisock.router.launch import check_free, check_port
 
     settings = load_settings()
     home = settings.home
@@ -114,8 +114,8 @@ def _run() -> NoReturn:
 
 def _announce() -> None:
     """Print the line that begins with ``ready:`` once a query has been answered."""
-    from sisock.protocol import USER_CONSUMER
-    from sisock.settings import load_settings
+    from sisock.connection.settings import load_settings
+    from sisock.wire.protocol import USER_CONSUMER
 
     # Ctrl-C comes here too, and needs no traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -136,7 +136,7 @@ def _announce() -> None:
 
 
 def _try_query() -> SisockError | None:
-    from sisock.client import Client
+    from sisock.client.client import Client
 
     try:
         with Client(timeout=5) as client:

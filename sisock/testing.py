@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sisock.check_node import check_node as check_node
-from sisock.credentials import make_certificates, make_credentials
-from sisock.protocol import USER_CONSUMER
-from sisock.router import SECRET_VARIABLES, crossbar_command, prepare, write_configuration
-from sisock.router_config import DEFAULT_CONFIGURATION, load_configuration
-from sisock.settings import Home, Settings, load_settings
+from sisock.connection.settings import Home, Settings, load_settings
+from sisock.node.check import check_node as check_node
+from sisock.router.configuration import DEFAULT_CONFIGURATION, load_configuration
+from sisock.router.credentials import make_certificates, make_credentials
+from sisock.router.launch import SECRET_VARIABLES, crossbar_command, prepare, write_configuration
+from sisock.wire.protocol import USER_CONSUMER
 
 STARTUP = 60
 """Seconds that a router may take to start, on a busy machine."""

@@ -13,9 +13,9 @@ from typing import Any
 import hypothesis
 import pytest
 
-from sisock.client import Client
-from sisock.protocol import USER_CONSUMER, USER_SERVER
+from sisock.client.client import Client
 from sisock.testing import RouterProcess, wait_until
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 # A shell that starts the tests in the background has SIGINT ignored, and all that they start would.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,7 @@ import numpy as np
 from twisted.internet import defer
 
 import sisock
-from sisock.reply import overview_timeline
+from sisock.wire.reply import overview_timeline
 
 ROWS = 2_000_000
 START = 1_500_000_000.0

@@ -118,7 +118,7 @@ export class Store {
     }
     for (const node of live) {
       if (!this.#watches.has(node)) {
-        this.#watches.set(node, this.#sisock.watch(node, (sample) => this.#add(node, sample)));
+        this.#watches.set(node, this.#sisock.client.watch(node, (sample) => this.#add(node, sample)));
       }
     }
   }

@@ -37,7 +37,7 @@ export class Tree {
   async #load(name) {
     if (this.#fields.has(name)) return;
     try {
-      this.#fields.set(name, await this.#sisock.fields(name));
+      this.#fields.set(name, await this.#sisock.wire.fields(name));
     } catch (error) {
       this.#fields.set(name, { error: error.message });
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.testing import RouterProcess, free_port, wait_until
 from tests.conftest import TOP, Program, wait_for_nodes
 

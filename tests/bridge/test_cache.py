@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sisock import Client
-from sisock.sample_cache import Kept, SampleCache, final_until
+from sisock.bridge.sample_cache import Kept, SampleCache, final_until
 from sisock.testing import wait_until
 from tests.bridge.conftest import DAY, JULY_15, iso_range
 from tests.bridge.nodes import START

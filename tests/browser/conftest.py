@@ -10,7 +10,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 

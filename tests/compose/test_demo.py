@@ -102,7 +102,7 @@ def test_the_certificate_carries_the_names(demo: tuple[Project, Outside]) -> Non
 
 def test_health_is_what_the_program_says(demo: tuple[Project, Outside]) -> None:
     project, outside = demo
-    ask = ("python", "-m", "sisock.health")
+    ask = ("python", "-m", "sisock.connection.health")
     for service in ("sisock-crossbar", "weather", "sensors"):
         assert project.run_in(service, *ask).strip() == "ok"
     project.signal("weather", "STOP")

@@ -58,7 +58,7 @@ def test_no_secret_is_in_an_image(demo: tuple[Project, Outside], images: str) ->
         for name, content in _layer_files(f"sisock-{target}:{images}"):
             names.add(name)
             assert not any(secret in content for secret in secrets), f"{target}: {name}"
-        assert "opt/sisock/sisock/protocol.py" in names
+        assert "opt/sisock/sisock/wire/protocol.py" in names
         assert not any(name.endswith(("credentials/server", "_key.pem")) for name in names)
         history = docker("history", "--no-trunc", f"sisock-{target}:{images}").encode()
         assert not any(secret in history for secret in secrets)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.testing import RouterProcess, wait_until
 from tests.faults.helpers import listed, own_memory
 

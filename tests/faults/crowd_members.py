@@ -8,10 +8,10 @@ import sys
 
 from twisted.internet import defer, reactor
 
-from sisock.connection import RouterConnection
-from sisock.data_node import NodeService
-from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
-from sisock.settings import load_settings
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.settings import load_settings
+from sisock.node.data_node import NodeService
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
 from tests.faults.machine_nodes import Archive
 
 

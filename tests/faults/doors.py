@@ -14,9 +14,9 @@ import cbor2
 import msgpack
 from autobahn.wamp import auth
 
-from sisock.protocol import REALM, USER_CONSUMER
-from sisock.settings import read_secret
+from sisock.connection.settings import read_secret
 from sisock.testing import RouterProcess
+from sisock.wire.protocol import REALM, USER_CONSUMER
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from sisock.client import Client, Stream
+from sisock.client.client import Client, Stream
 from sisock.errors import HubMissing, RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
 

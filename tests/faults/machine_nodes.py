@@ -16,10 +16,10 @@ import numpy as np
 from twisted.internet import defer, reactor
 
 import sisock
-from sisock.connection import RouterConnection
-from sisock.data_node import NodeService
-from sisock.protocol import USER_SERVER
-from sisock.settings import load_settings
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.settings import load_settings
+from sisock.node.data_node import NodeService
+from sisock.wire.protocol import USER_SERVER
 
 START = 1_500_000_000
 COUNT = 2_000_000

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.errors import NodeFailed, NodeTimeout
 from tests.conftest import wait_for_absence, wait_for_nodes
 from tests.faults.helpers import (

@@ -9,7 +9,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.errors import SettingsError
 from sisock.testing import RouterProcess, wait_until
 from tests.faults.doors import (

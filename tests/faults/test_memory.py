@@ -6,9 +6,9 @@ import time
 import psutil
 import pytest
 
-from sisock.client import Client
-from sisock.protocol import USER_CONSUMER
+from sisock.client.client import Client
 from sisock.testing import wait_until
+from sisock.wire.protocol import USER_CONSUMER
 from tests.conftest import TOP, wait_for_nodes
 from tests.faults.helpers import own_memory
 from tests.integration.peers import Member

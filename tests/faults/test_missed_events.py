@@ -6,7 +6,7 @@ import signal
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client import AsyncClient, Client, reactor_thread
+from sisock.client.client import AsyncClient, Client, reactor_thread
 from sisock.errors import RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import wait_for_nodes

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from sisock.client import Client
-from sisock.credentials import make_certificates
+from sisock.client.client import Client
+from sisock.router.credentials import make_certificates
 from tests.faults.helpers import (
     BIG,
     LISTED,

@@ -2,9 +2,9 @@ import shutil
 
 import pytest
 
-from sisock.client import Client
-from sisock.credentials import make_certificates, make_credentials
-from sisock.settings import Home
+from sisock.client.client import Client
+from sisock.connection.settings import Home
+from sisock.router.credentials import make_certificates, make_credentials
 from sisock.testing import RouterProcess
 from tests.conftest import TOP, wait_for_nodes
 from tests.faults.helpers import TICKER, WEATHER, promised_list, promised_presence

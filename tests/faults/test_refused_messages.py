@@ -2,8 +2,8 @@
 
 import pytest
 
-from sisock.client import Client
-from sisock.protocol import USER_SERVER, uri
+from sisock.client.client import Client
+from sisock.wire.protocol import USER_SERVER, uri
 from tests.conftest import wait_for_nodes
 from tests.faults.doors import CODECS, Peer, frame
 from tests.faults.helpers import SENSORS, answers

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from tests.faults.helpers import (
     SENSORS,
     TICKER,

@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from sisock.client import Client
-from sisock.router_config import DEFAULT_CONFIGURATION
+from sisock.client.client import Client
+from sisock.router.configuration import DEFAULT_CONFIGURATION
 from tests.faults.helpers import (
     LISTED,
     TICKER,

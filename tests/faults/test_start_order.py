@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.errors import HubMissing
 from sisock.testing import RouterProcess
 from tests.faults.helpers import (

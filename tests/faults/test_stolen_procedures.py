@@ -5,8 +5,8 @@ import time
 import pytest
 from autobahn.wamp.types import RegisterOptions
 
-from sisock.protocol import USER_SERVER, uri
 from sisock.testing import RouterProcess, wait_until
+from sisock.wire.protocol import USER_SERVER, uri
 from tests.conftest import node_names, wait_for_nodes
 from tests.faults.helpers import PROMISE
 from tests.integration.peers import Member

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.testing import wait_until
 from tests.conftest import wait_for_nodes
 from tests.faults.doors import Peer

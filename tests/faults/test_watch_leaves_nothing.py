@@ -7,10 +7,10 @@ import json
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client import AsyncClient, Client, reactor_thread
-from sisock.protocol import node_uri, uri
-from sisock.router import DEFAULT_CONFIGURATION, load_configuration
+from sisock.client.client import AsyncClient, Client, reactor_thread
+from sisock.router.launch import DEFAULT_CONFIGURATION, load_configuration
 from sisock.testing import RouterProcess, wait_until
+from sisock.wire.protocol import node_uri, uri
 from tests.integration.peers import Member
 
 CALLS = 10_000

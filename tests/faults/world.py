@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from sisock import errors
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.errors import SisockError
-from sisock.protocol import USER_CONSUMER, USER_SERVER
 from sisock.testing import RouterProcess, free_port, wait_until
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 from tests.faults import machine_nodes
 from tests.faults.helpers import PROMISE, listed
 from tests.faults.processes import Host, Process, Router, Single, Watcher, replay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.testing import RouterProcess
 from tests.conftest import Program, wait_for_nodes
 from tests.integration.peers import start_bare

@@ -15,11 +15,11 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer, threads
 
-from sisock.client import Client, reactor_thread
-from sisock.connection import RouterConnection
-from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
-from sisock.settings import read_secret
+from sisock.client.client import Client, reactor_thread
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.settings import read_secret
 from sisock.testing import RouterProcess, wait_until
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 
 PEERS = TOP / "tests" / "peers"

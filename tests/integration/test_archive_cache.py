@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from sisock.archive_cache import CacheFolder
+from sisock.archive.cache import CacheFolder
 from sisock.testing import wait_until
 from tests.conftest import wait_for_absence, wait_for_nodes
 

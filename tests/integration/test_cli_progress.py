@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from sisock.cli_progress import ProgressLine, progress_text
-from sisock.progress import Progress
+from sisock.cli.progress import ProgressLine, progress_text
+from sisock.client.progress import Progress
 from tests.conftest import TOP, wait_for_nodes
 from tests.nodes import ROWS, START
 
@@ -150,7 +150,7 @@ def test_a_failure_stands_on_a_line_of_its_own(router, slow_disk, tmp_path):
 def test_no_progress_is_told_of_what_takes_less_than_a_second(monkeypatch):
     now = iter([10.0, 10.5, 10.99, 11.0, 11.05])
     clock = SimpleNamespace(monotonic=lambda: next(now))
-    monkeypatch.setattr("sisock.cli_progress.time", clock)
+    monkeypatch.setattr("sisock.cli.progress.time", clock)
     master, slave = pty.openpty()
     with (
         os.fdopen(master, "rb", 0) as screen,

@@ -8,7 +8,7 @@ import pytest
 from sisock import Client
 from sisock.errors import RouterUnreachable
 from sisock.testing import wait_until
-from sisock.thinning import stride_indices
+from sisock.wire.thinning import stride_indices
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 from tests.nodes import ROWS, START, Big
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from sisock import Client
+from sisock.connection.settings import load_settings
 from sisock.errors import (
     InvalidArgument,
     NodeFailed,
@@ -17,7 +18,6 @@ from sisock.errors import (
     UnknownField,
     UnknownNode,
 )
-from sisock.settings import load_settings
 from sisock.testing import free_port
 from tests.nodes import START
 

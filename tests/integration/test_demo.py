@@ -171,12 +171,12 @@ def test_a_second_demo_in_the_same_home_says_that_one_runs(start_demo):
     assert "apex_archive" in ask(first, "nodes").stdout
 
 
-@pytest.mark.parametrize("program", ["sensors.py", "sisock.router", "weather.py"])
+@pytest.mark.parametrize("program", ["sensors.py", "sisock.router.launch", "weather.py"])
 def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, program):
     demo = start_demo()
     demo.wait_until_ready()
     # Crossbar's command line names its folder, as it has become crossbar.
-    sign = "crossbar" if program == "sisock.router" else program
+    sign = "crossbar" if program == "sisock.router.launch" else program
     name = {"sensors.py": "sensors", "weather.py": "weather"}.get(program, "router")
     next(child for child in demo.children if sign in " ".join(child.cmdline())).kill()
     assert demo.process.wait(15) != 0

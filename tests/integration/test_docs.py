@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sisock.cli import make_parser
+from sisock.cli.main import make_parser
 from tests.conftest import TOP, wait_for_nodes
 
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -53,7 +53,8 @@ def test_the_node_of_the_readme_has_ten_lines():
 def test_every_setting_and_every_command_is_documented():
     documents = ("README.md", "docs/installation.md", "docs/grafana.md", "docs/docker.md")
     text = "".join((TOP / name).read_text() for name in documents)
-    sources = "".join(path.read_text() for path in [*TOP.glob("*.py"), *TOP.glob("sisock/*.py")])
+    programs = [*TOP.glob("*.py"), *TOP.glob("sisock/**/*.py")]
+    sources = "".join(path.read_text() for path in programs)
     settings = set(re.findall(r'"((?:CROSSBAR|WAMP|SISOCK)_[A-Z_]+|LOGLEVEL|PORT|BIND)"', sources))
     assert len(settings) >= 15
     assert not [name for name in settings if name not in text]

@@ -7,9 +7,9 @@ import pytest
 from autobahn.wamp.exception import ApplicationError
 
 from sisock import errors
-from sisock.client import Client
-from sisock.protocol import USER_SERVER, uri
+from sisock.client.client import Client
 from sisock.testing import RouterProcess, wait_until
+from sisock.wire.protocol import USER_SERVER, uri
 from tests.conftest import node_names, wait_for_nodes
 from tests.integration.peers import (
     Member,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sisock.health import ask
+from sisock.connection.health import ask
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import TOP, wait_for_nodes
 
@@ -21,7 +21,7 @@ def path(tmp_path):
 def check(path):
     """The health check of a container: its status and what it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "sisock.health"],
+        [sys.executable, "-m", "sisock.connection.health"],
         env={**os.environ, "SISOCK_HEALTH": path},
         cwd=TOP,
         capture_output=True,

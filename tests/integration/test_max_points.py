@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sisock.protocol import ERROR_INVALID_ARGUMENT, USER_CONSUMER
-from sisock.values import from_wire
+from sisock.wire.arrays import from_wire
+from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, USER_CONSUMER
 from tests.integration.peers import Member, ask, data, results, serving
 from tests.nodes import ROWS, START, Big
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
 from sisock.errors import NodeFailed
-from sisock.protocol import USER_SERVER, uri
 from sisock.testing import RouterProcess, free_port
+from sisock.wire.protocol import USER_SERVER, uri
 from tests.conftest import TOP, Program, wait_for_nodes
 from tests.integration.peers import (
     PEERS,

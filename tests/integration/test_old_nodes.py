@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client import reactor_thread
-from sisock.connection import RouterConnection
+from sisock.client.client import reactor_thread
+from sisock.connection.reconnect import RouterConnection
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.integration.peers import data, results
@@ -63,7 +63,7 @@ def test_a_node_that_reads_in_threads_and_ignores_times_is_clipped(router, clien
 
 
 def test_a_node_that_subscribes_does_so_again_after_each_join(own_router, start):
-    from sisock.client import Client
+    from sisock.client.client import Client
 
     node = old(start, own_router, "thermometry")
     node.wait_for("subscribed")

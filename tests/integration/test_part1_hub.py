@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from autobahn.wamp.exception import ApplicationError
 
-from sisock.protocol import USER_SERVER, uri
 from sisock.testing import RouterProcess, free_port
+from sisock.wire.protocol import USER_SERVER, uri
 from tests.conftest import node_names, wait_for_absence, wait_for_nodes
 from tests.integration.peers import (
     PEERS,

@@ -9,8 +9,8 @@ import sys
 import pytest
 from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
 
-from sisock.protocol import USER_CONSUMER, USER_SERVER, uri
 from sisock.testing import wait_until
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
 from tests.conftest import wait_for_nodes
 from tests.integration.peers import (
     LIMIT,

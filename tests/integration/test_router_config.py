@@ -9,9 +9,9 @@ import urllib.request
 
 import pytest
 
-from sisock.client import Client
+from sisock.client.client import Client
+from sisock.connection.settings import load_settings
 from sisock.errors import SisockError
-from sisock.settings import load_settings
 from sisock.testing import RouterProcess, free_port, wait_until
 from tests.conftest import TOP, node_names
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sisock.credentials import make_certificates
+from sisock.router.credentials import make_certificates
 from sisock.testing import RouterProcess
 from tests.conftest import TOP
 

@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from sisock.logs import RepeatedWarning
+from sisock.connection.logs import RepeatedWarning
 from tests.conftest import TOP, wait_for_nodes
 
 sys.path.insert(0, str(TOP / "data_nodes"))

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from sisock.sample_store import SampleStore
+from sisock.store.sample_store import SampleStore
 from tests.unit.stores import PATHS, fill, series
 
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from sisock.answer_memory import AnswerMemory, Overloaded, size_of
+from sisock.bridge.answer_memory import AnswerMemory, Overloaded, size_of
 
 
 def test_answers_together_have_no_more_than_the_limit():

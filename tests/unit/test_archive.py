@@ -4,7 +4,8 @@ import threading
 import numpy as np
 import pytest
 
-from sisock import ArchiveNode, archive_pyramid
+from sisock import ArchiveNode
+from sisock.archive import overview as archive_pyramid
 from sisock.errors import NodeContractError
 from sisock.testing import wait_until
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisock.archive_cache import folder_name
+from sisock.archive.cache import folder_name
 from sisock.errors import NodeContractError
 from sisock.testing import wait_until
 from tests.conftest import TOP
@@ -178,7 +178,7 @@ def test_a_cache_that_is_removed_while_the_node_runs_is_made_again(node, file, c
 
 def test_without_a_cache_a_temporary_folder_serves(folder, file, cache, monkeypatch):
     warnings = []
-    monkeypatch.setattr("sisock.archive_files.RepeatedWarning", lambda log: warnings.append)
+    monkeypatch.setattr("sisock.archive.files.RepeatedWarning", lambda log: warnings.append)
     cache.write_text("a file where the folder should be")
     node = Watched(folder)
     (folder / "b.dat").write_text("1 1\n")

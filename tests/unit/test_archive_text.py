@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisock import archive_text
-from sisock.archive_text import parse_pairs
+from sisock.archive import text as archive_text
+from sisock.archive.text import parse_pairs
 
 DIGITS = st.text("0123456789", max_size=20)
 NUMBER = st.one_of(

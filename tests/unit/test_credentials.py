@@ -3,16 +3,16 @@ import stat
 
 import pytest
 
-from sisock.cli import main
-from sisock.credentials import (
+from sisock.cli.main import main
+from sisock.connection.settings import Home, load_settings
+from sisock.errors import SettingsError
+from sisock.router.credentials import (
     certificate_end,
     certificate_names,
     export,
     make_certificates,
     make_credentials,
 )
-from sisock.errors import SettingsError
-from sisock.settings import Home, load_settings
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import re
 
-from sisock.setting_table import setting_rows
-from sisock.settings import load_settings
+from sisock.cli.settings import setting_rows
+from sisock.connection.settings import load_settings
 from tests.conftest import TOP
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sisock.client.events import LiveSample, live_samples
 from sisock.errors import NodeContractError
-from sisock.events import LiveSample, live_samples
-from sisock.values import as_text
+from sisock.wire.arrays import as_text
 
 ONE = st.one_of(st.floats(), st.integers(-(2**62), 2**62), st.booleans(), st.text(), st.none())
 

@@ -6,8 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from sisock.fields import Field
-from sisock.grafana_answers import (
+from sisock.bridge.answers import (
     PART_BYTES,
     ROWS,
     body_of,
@@ -15,10 +14,11 @@ from sisock.grafana_answers import (
     series_answer,
     table_answer,
 )
-from sisock.grafana_units import grafana_unit
-from sisock.received import Series
-from sisock.web import WebSettings, is_let_in
-from sisock.web_answer import NOTICE, notice_headers
+from sisock.bridge.server import WebSettings, is_let_in
+from sisock.bridge.units import grafana_unit
+from sisock.bridge.web_answer import NOTICE, notice_headers
+from sisock.client.data import Series
+from sisock.wire.fields import Field
 
 T = np.array([1.0, 2.0])
 

@@ -6,12 +6,12 @@ import pytest
 from autobahn.wamp.exception import TransportLost
 from twisted.internet import defer, task
 
-from sisock.annotations import find_annotations
-from sisock.bridge import Bridge
-from sisock.bridge_find import find
+from sisock.bridge.annotations import find_annotations
+from sisock.bridge.bridge import Bridge
+from sisock.bridge.find import find
+from sisock.bridge.targets import parse_target
 from sisock.errors import InvalidArgument, RouterUnreachable
-from sisock.protocol import Interval
-from sisock.targets import parse_target
+from sisock.wire.protocol import Interval
 
 
 def described(**timeline_of):
@@ -218,7 +218,7 @@ def changes(bridge):
 
 def test_comings_and_goings_are_recorded_whoever_finds_them(make_bridge, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("sisock.bridge_nodes.time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr("sisock.bridge.nodes.time", SimpleNamespace(time=lambda: now[0]))
     node = Node({"x": "a"}, {"a": []})
     bridge = make_bridge(first=node)
     session = bridge.connection.session
@@ -249,7 +249,7 @@ def test_what_was_known_before_the_subscription_is_forgotten(make_bridge):
 
 def test_a_request_while_a_node_comes_anew_gets_its_samples(make_bridge, monkeypatch):
     # However long this takes in truth, it is within the time in which a node comes anew.
-    monkeypatch.setattr("sisock.bridge_nodes.time", SimpleNamespace(time=lambda: 1000.0))
+    monkeypatch.setattr("sisock.bridge.nodes.time", SimpleNamespace(time=lambda: 1000.0))
     node = Node({"x": "a"}, {"a": [100.0]})
     bridge = make_bridge(n=node)
     clock, session = bridge.connection.reactor, bridge.connection.session
@@ -279,7 +279,7 @@ def test_a_request_while_a_node_comes_anew_gets_its_samples(make_bridge, monkeyp
 
 
 def test_a_node_that_goes_meanwhile_is_noticed(make_bridge, monkeypatch):
-    monkeypatch.setattr("sisock.bridge_nodes.COMES_ANEW_WITHIN", 0.0)
+    monkeypatch.setattr("sisock.bridge.nodes.COMES_ANEW_WITHIN", 0.0)
     node = Node({"x": "a"}, {"a": [100.0]})
     bridge = make_bridge(n=node)
     answer = node.get_data

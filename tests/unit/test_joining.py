@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sisock.fields import Field
-from sisock.joining import MOST_AHEAD, Joiner
-from sisock.received import decode
+from sisock.client.data import decode
+from sisock.client.joining import MOST_AHEAD, Joiner
+from sisock.wire.fields import Field
 
 FIELDS = {name: Field(name, None, "t", "number", None, None) for name in ("x", "y")}
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisock.fields import Field
-from sisock.output import WRITERS
-from sisock.received import Data, Series
-from sisock.times import format_time
+from sisock.cli.output import WRITERS
+from sisock.client.data import Data, Series
+from sisock.wire.fields import Field
+from sisock.wire.times import format_time
 
 NOON = 1500120000.0
 COLUMNS = {

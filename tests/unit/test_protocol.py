@@ -3,14 +3,14 @@ import math
 import pytest
 
 from sisock.errors import InvalidArgument, InvalidNodeName
-from sisock.protocol import (
+from sisock.wire.protocol import (
     WINDOW_MAX,
     check_node_name,
     node_uri,
     sisock_to_unix_time,
     uri,
 )
-from sisock.request import parse_get_data, parse_get_fields
+from sisock.wire.request import parse_get_data, parse_get_fields
 
 
 def test_uris_are_those_of_the_protocol():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.pyramid import (
+from sisock.store.pyramid import (
     FIRST_LEVEL,
     GAP_DTYPE,
     LEVEL_STEP,

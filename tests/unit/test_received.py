@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from sisock.client.joining import join
 from sisock.errors import NodeContractError
-from sisock.fields import Field
-from sisock.joining import join
+from sisock.wire.fields import Field
 
 
 def field(name, kind="number"):

@@ -1,7 +1,7 @@
 import pytest
 
 from sisock.errors import InvalidArgument, InvalidNodeName
-from sisock.registry import NodeRegistry
+from sisock.router.registry import NodeRegistry
 
 
 @pytest.fixture

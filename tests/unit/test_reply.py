@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sisock.client.joining import join
 from sisock.errors import NodeContractError
-from sisock.fields import Field
-from sisock.joining import join
-from sisock.protocol import Interval
-from sisock.reply_check import check_reply
+from sisock.node.validation import check_reply
+from sisock.wire.fields import Field
+from sisock.wire.protocol import Interval
 
 
 def raw(data, t, until=None):

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisock.ring import RingBuffer
+from sisock.node.ring_buffer import RingBuffer
 
 
 @given(st.integers(1, 20), st.integers(0, 100), st.floats(0, 110), st.floats(0, 110))

@@ -6,12 +6,12 @@ import orjson
 import pytest
 from twisted.internet import defer, task
 
-from sisock.bridge import Bridge
-from sisock.bridge_metrics import Metrics
-from sisock.bridge_panels import Panels
+from sisock.bridge.bridge import Bridge
+from sisock.bridge.metrics import Metrics
+from sisock.bridge.panels import Panels
+from sisock.bridge.web_answer import NOTICE
+from sisock.client.events import parse_node
 from sisock.errors import InvalidArgument, NodeTimeout
-from sisock.events import parse_node
-from sisock.web_answer import NOTICE
 from tests.unit.test_grafana_bridge import described, entry
 
 
@@ -40,7 +40,7 @@ class World:
     def __init__(self, monkeypatch, cache_bytes=1 << 20):
         self.now = 1000.0
         clock = SimpleNamespace(monotonic=lambda: self.now)
-        monkeypatch.setattr("sisock.bridge_recent.time", clock)
+        monkeypatch.setattr("sisock.bridge.recent.time", clock)
         self.bridge = Bridge(SimpleNamespace(), 10, cache_bytes, reactor=task.Clock())
         self.node = self.bridge.connection.session = SlowNode()
         self.bridge.node_list.replace([parse_node(entry("n", ["max_points"]))])

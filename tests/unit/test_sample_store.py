@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sisock.errors import SettingsError
-from sisock.pyramid import Pyramid
-from sisock.sample_store import SampleStore
+from sisock.store.pyramid import Pyramid
+from sisock.store.sample_store import SampleStore
 from tests.unit.stores import assert_holds, fill, same, series
 from tests.unit.test_pyramid import (
     DTYPES,
@@ -195,7 +195,7 @@ def test_a_folder_is_opened_once_at_a_time(opened, tmp_path):
     fill(store, *series(100))
     with pytest.raises(SettingsError, match="in use by another process"):
         opened()
-    script = "import sys, pathlib\nfrom sisock.sample_store import SampleStore\n"
+    script = "import sys, pathlib\nfrom sisock.store.sample_store import SampleStore\n"
     script += "SampleStore.open(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", script, str(tmp_path / "store")]
     refused = subprocess.run(command, cwd=TOP, capture_output=True, text=True, timeout=60)

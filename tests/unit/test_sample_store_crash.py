@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sisock.sample_store import SampleStore
+from sisock.store.sample_store import SampleStore
 from tests.unit.stores import assert_holds, fill, series
 
 TOP = Path(__file__).parent.parent.parent
@@ -213,7 +213,7 @@ WRITER = (
     ENDLESS
     + """
 import pathlib, random, sys
-from sisock.sample_store import SampleStore
+from sisock.store.sample_store import SampleStore
 
 store = SampleStore.open(pathlib.Path(sys.argv[1]))
 assert not store.was_damaged

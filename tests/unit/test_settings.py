@@ -1,7 +1,7 @@
 import pytest
 
+from sisock.connection.settings import load_settings
 from sisock.errors import SettingsError
-from sisock.settings import load_settings
 
 
 @pytest.fixture

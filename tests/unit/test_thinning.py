@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sisock.thinning import GAP_SHARE, mean_interval, overview_indices, stride_indices
+from sisock.wire.thinning import GAP_SHARE, mean_interval, overview_indices, stride_indices
 
 spacings = st.lists(
     st.one_of(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.thinning import overview_indices
-from sisock.tiles import ROW_SAMPLES, Tile, TileRow, take
+from sisock.bridge.tiles import ROW_SAMPLES, Tile, TileRow, take
+from sisock.wire.thinning import overview_indices
 
 
 def made(seed, count=400):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisock.timelines import merge_timeline
+from sisock.wire.align import merge_timeline
 
 ascending = st.lists(st.integers(0, 30), max_size=30).map(lambda ts: np.array(sorted(ts), float))
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sisock.errors import InvalidArgument
-from sisock.times import format_time, parse_duration, to_sisock_time
+from sisock.wire.times import format_time, parse_duration, to_sisock_time
 
 NOON = 1500120000.0
 

@@ -5,8 +5,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 
-from sisock.web_answer import Answer
-from sisock.web_direct import MOST_AHEAD, STALLED_AFTER, DirectResource
+from sisock.bridge.web_answer import Answer
+from sisock.bridge.web_direct import MOST_AHEAD, STALLED_AFTER, DirectResource
 
 REQUEST = b"POST /query HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -28,7 +28,7 @@ test("nodes are listed by name with their features", async () => {
 });
 
 test("fields come with units, timeline and interval", async () => {
-  const { count } = await sisock.fields("js_ticker");
+  const { count } = await sisock.wire.fields("js_ticker");
   assert.deepEqual(
     [count.units, count.timeline, count.type, count.interval],
     ["1", "js_ticker", "number", 0.1],
@@ -69,7 +69,7 @@ test("each error is a sentence with a kind", async () => {
   await fails(sisock.get("js_odd", ["typo"], START, START + 5), "field");
   await fails(sisock.get("js_odd", ["fails"], START, START + 5), "node_failed");
   await fails(sisock.get("js_odd", ["nan"], 5, 2), "argument");
-  await fails(sisock.fields("nowhere"), "node");
+  await fails(sisock.wire.fields("nowhere"), "node");
   await fails(connect({ ...options, secret: "wrong" }), "refused");
 });
 
@@ -85,7 +85,7 @@ test("live samples come in order until the watching ends", async () => {
   const times = [];
   let enough;
   const done = new Promise((resolve) => (enough = resolve));
-  const stop = await sisock.watch("js_ticker", ({ t, values }) => {
+  const stop = await sisock.client.watch("js_ticker", ({ t, values }) => {
     assert.ok("count" in values);
     if (times.push(t) === 10) enough();
   });

@@ -1,0 +1,1 @@
+"""Nodes over samples that exist already: files, databases, anything with a `read`."""

@@ -1,0 +1,1 @@
+"""The Grafana bridge: an HTTP server on top of the client."""

@@ -1,0 +1,5 @@
+"""Run the command: ``python -m sisock.cli``."""
+
+from sisock.cli.main import main
+
+main()

@@ -1,0 +1,139 @@
+"""How the command ``sisock`` prints samples: aligned table, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+import numpy as np
+
+from sisock.client.data import Data
+from sisock.client.events import LiveSample
+from sisock.wire.align import merge_timeline
+from sisock.wire.arrays import Values, to_list
+from sisock.wire.json_rows import dumps
+from sisock.wire.times import format_time
+
+_SAMPLED_ROWS = 1000
+"""Rows that a column's width is measured on; a longer value further down shifts its row."""
+
+_EARLIEST, _LATEST = -62135596800, 253402300799
+"""UNIX times of the years that a date of ISO has, 1 to 9999."""
+
+_RUN = 1 << 16
+"""Rows of CSV that are made at once."""
+
+_LIVE_WIDTH = 12
+_TIME_WIDTH = len("2017-07-15T00:00:00.000000Z")
+
+
+def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write rows of text in aligned columns."""
+    sampled = [header, *rows[:_SAMPLED_ROWS]]
+    widths = [max(len(row[i]) for row in sampled) for i in range(len(header))]
+    for row in [header, *rows]:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        out.write("  ".join(cells).rstrip() + "\n")
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def _columns(data: Data) -> tuple[np.ndarray, list[Values]]:
+    """The union of all fields' times, and values at these; None or NaN where there is no sample."""
+    t, merged = merge_timeline(
+        {name: (series.t, _mergeable(series.values)) for name, series in data.items()}
+    )
+    return t, [merged[name] if len(merged[name]) else [None] * len(t) for name in data]
+
+
+def _mergeable(column: np.ndarray) -> Any:
+    return column.tolist() if column.dtype == object else column
+
+
+def _headings(data: Data) -> list[str]:
+    return [f"{name} [{s.units}]" if s.units else name for name, s in data.items()]
+
+
+def write_samples(out: TextIO, data: Data) -> None:
+    """Write an aligned table, a row a time."""
+    t, columns = _columns(data)
+    cells = (map(_text, to_list(column)) for column in columns)
+    rows = list(zip(_times(t), *cells, strict=True))
+    write_table(out, ["time", *_headings(data)], rows)
+
+
+def write_csv(out: TextIO, data: Data) -> None:
+    """Write CSV, a row a time; an empty cell is a missing sample."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["time", *_headings(data)])
+    t, columns = _columns(data)
+    for first in range(0, len(t), _RUN):
+        run = slice(first, first + _RUN)
+        writer.writerows(zip(_times(t[run]), *(_cells(c[run]) for c in columns), strict=True))
+
+
+def _times(t: np.ndarray) -> list[str]:
+    """What `format_time` gives of each of some times, in less time."""
+    if len(t) and not (t[0] >= _EARLIEST and t[-1] < _LATEST):
+        return [format_time(each) for each in t.tolist()]
+    whole = np.floor(t)
+    microseconds = np.rint((t - whole) * 1e6).astype("<m8[us]")
+    moments = whole.astype("<M8[s]") + microseconds
+    return [f"{text.removesuffix('.000000')}Z" for text in np.datetime_as_string(moments).tolist()]
+
+
+def _cells(column: Values) -> list[Any]:
+    if isinstance(column, list) or column.dtype.kind not in "fiu":
+        return ["" if value is None else value for value in to_list(column)]
+    return _json_numbers(column)[1:-1].replace("null", "").split(",")
+
+
+def _json_numbers(numbers: np.ndarray) -> str:
+    # A float32 is to be the same number for those who read it as a double.
+    numbers = np.ascontiguousarray(numbers, dtype="<f8" if numbers.dtype.kind == "f" else None)
+    return dumps(numbers).decode()
+
+
+def write_json(out: TextIO, data: Data) -> None:
+    """Write JSON: field name to its times in UNIX seconds, values, units and timeline."""
+    out.write("{")
+    for index, (name, series) in enumerate(data.items()):
+        out.write(f'{", " if index else ""}{json.dumps(name)}: {{"t": {_json_numbers(series.t)}')
+        out.write(f', "values": {_json(series.values)}')
+        about = {
+            "units": series.units,
+            "timeline": series.timeline,
+            "finalized_until": series.finalized_until,
+        }
+        out.write(f", {json.dumps(about)[1:]}")
+    out.write("}\n")
+
+
+def _json(column: np.ndarray) -> str:
+    if column.dtype.kind in "fiu":
+        return _json_numbers(column)
+    return json.dumps(to_list(_mergeable(column)))
+
+
+WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
+    "table": write_samples,
+    "csv": write_csv,
+    "json": write_json,
+}
+
+
+def live_header(names: Sequence[str]) -> str:
+    """Heading of the rows of live samples."""
+    return "  ".join(["time".ljust(_TIME_WIDTH), *(name.rjust(_LIVE_WIDTH) for name in names)])
+
+
+def live_row(names: Sequence[str], sample: LiveSample) -> str:
+    """One live sample in columns under `live_header`."""
+    cells = (_text(sample.values.get(name)).rjust(max(_LIVE_WIDTH, len(name))) for name in names)
+    return "  ".join([format_time(sample.t).ljust(_TIME_WIDTH), *cells])

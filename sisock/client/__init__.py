@@ -1,0 +1,1 @@
+"""Find data nodes, fetch their samples and watch new ones."""

@@ -1,0 +1,1 @@
+"""Join the router and stay joined: settings, transport, sessions, reconnecting, health, logs."""

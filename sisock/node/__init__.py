@@ -1,0 +1,1 @@
+"""Data nodes: what their authors write, and the service around it."""

@@ -1,0 +1,194 @@
+"""Check a data node without a router: ask it for its fields and samples, and judge both."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Awaitable
+from typing import Any
+
+import numpy as np
+from twisted.internet import defer, threads
+
+from sisock.archive.node import ArchiveNode
+from sisock.client.client import reactor_thread
+from sisock.errors import NodeContractError
+from sisock.node.data_node import DataNodeServer, NodeService
+from sisock.node.live import LiveNode
+from sisock.wire.arrays import Values, as_array
+from sisock.wire.times import format_time
+
+TIMEOUT = 30.0
+"""Seconds that a node may take to answer: consumers wait no longer."""
+
+FAR = 1e20
+"""UNIX time that is later than any sample, also one in nanoseconds."""
+
+_YEAR = 31556952.0
+_LATEST = 230 * _YEAR
+"""A UNIX time beyond it is in another unit."""
+
+_EARLIEST = 5 * _YEAR
+"""Samples that end before it are doubtful."""
+
+_UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
+
+
+def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[str]:
+    """Ask a node for its fields and samples without a router, judge them, and stop the node.
+
+    Parameters
+    ----------
+    node : DataNodeServer
+        An instance that no program runs yet; it cannot be used afterwards.
+    start, end : float
+        Sisock times; the default is all there is.
+
+    Returns
+    -------
+    list of str
+        Lines for people: of each field its samples, times and extremes, and what is doubtful.
+
+    Raises
+    ------
+    NodeContractError
+        Naming node, field and rule, if the node breaks one.
+    """
+    lines, faults = examine(node, start, end)
+    if faults:
+        raise faults[0]
+    return lines
+
+
+def examine(
+    node: DataNodeServer, start: float = 1, end: float = 0
+) -> tuple[list[str], list[NodeContractError]]:
+    """Do as `check_node`, but return the lines of the good fields and all faults."""
+    service = NodeService(node, reactor_thread())
+    check = _Check(service, start, end)
+    try:
+        threads.blockingCallFromThread(
+            service.reactor, lambda: defer.ensureDeferred(check.check_all())
+        )
+    finally:
+        threads.blockingCallFromThread(service.reactor, service.stop)
+    return check.lines, check.faults
+
+
+class _Check:
+    """One check of a node: what was found so far."""
+
+    def __init__(self, service: NodeService, start: float, end: float) -> None:
+        self.lines: list[str] = []
+        self.faults: list[NodeContractError] = []
+        self._service = service
+        self._node = service.node
+        self._interval = start, end
+        self._verb = "read" if isinstance(self._node, LiveNode | ArchiveNode) else "get_data"
+
+    async def check_all(self) -> None:
+        try:
+            if isinstance(self._node, LiveNode):
+                sample = self._node.take_sample(self._service.reactor)
+                wrong = await self._within(self._node.read_limit, "read", None, sample)
+                self.faults += [self._fault(None, rule) for rule in wrong]
+            answer = self._service.serving.answer_fields(self._interval, {})
+            fields, _ = await self._within(TIMEOUT, "get_fields", None, answer)
+        except NodeContractError as fault:
+            self.faults.append(fault)
+            return
+        self.lines.append(f"node {self._node.name}: {len(fields)} fields")
+        for name, about in fields.items():
+            try:
+                await self._check_field(name, about)
+            except NodeContractError as fault:
+                self.faults.append(fault)
+
+    async def _check_field(self, name: str, about: dict[str, Any]) -> None:
+        samples = await self._ask(name, *self._interval)
+        label = f"{name} [{about['units']}]" if about["units"] else name
+        if samples is None:
+            self.lines.append(f"{label}: too many samples for one reply")
+            return
+        if not len(samples[0]):
+            # Times in milliseconds are later than any that was asked for.
+            samples = await self._ask_for_all(name)
+            self._check_times(name, samples[0])
+            self.lines.append(f"{label}: doubtful: it has no samples")
+            return
+        t, values = samples
+        self._check_times(name, t)
+        first = as_array(values)[:1000].tolist()
+        is_text = {isinstance(value, str) for value in first if value is not None}
+        if is_text - {about["type"] == "string"}:
+            has = "strings" if True in is_text else "no strings"
+            raise self._fault(name, f"its type is {about['type']!r}, but its values are {has}")
+        self.lines.append(
+            f"{label}: {len(t)} samples on timeline {about['timeline']},"
+            f" {format_time(t[0])} to {format_time(t[-1])}, {_extremes(values)}"
+        )
+        self.lines += [f"{label}: doubtful: {doubt}" for doubt in _doubts(t)]
+
+    async def _ask(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values] | None:
+        answer = self._service.serving.look_up([name], start, end)
+        reply = await self._within(TIMEOUT, self._verb, name, answer)
+        if reply is False:
+            return None
+        followed = reply.follows.get(name)
+        t = np.empty(0) if followed is None else reply.timelines[followed].t
+        return t, reply.data[name]
+
+    async def _ask_for_all(self, name: str) -> tuple[np.ndarray, Values]:
+        try:
+            return await self._ask(name, 1, FAR) or (np.empty(0), [])
+        except NodeContractError:  # so late a time may be more than its code can do
+            return np.empty(0), []
+
+    def _check_times(self, name: str, t: np.ndarray) -> None:
+        if not len(t) or t[-1] < _LATEST:
+            return
+        likely = [unit for unit, factor in _UNITS.items() if 0 < t[-1] / factor < _LATEST]
+        year = 1970 + t[-1] / _YEAR
+        guess = f"{likely[0]}?" if likely else "are they UNIX seconds?"
+        raise self._fault(name, f"its times lie in the year {year:,.0f}: {guess}")
+
+    async def _within(
+        self, seconds: float, verb: str, field: str | None, answer: Awaitable[Any]
+    ) -> Any:
+        """Wait for an answer; whatever goes wrong is a fault of the node."""
+        try:
+            waited = defer.ensureDeferred(answer)
+            return await waited.addTimeout(seconds, self._service.reactor)
+        except NodeContractError:
+            raise
+        except defer.TimeoutError:
+            fault = self._fault(field, f"{verb} has not returned for {seconds:g} s")
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{place.filename}, line {place.lineno}"
+            rule = f"{verb} raised {type(error).__name__}: {error} ({where})"
+            fault = self._fault(field, rule)
+        raise fault
+
+    def _fault(self, field: str | None, rule: str) -> NodeContractError:
+        return NodeContractError(self._node.name, field, rule)
+
+
+def _extremes(values: Values) -> str:
+    array = as_array(values)
+    if array.dtype.kind == "f":
+        array = array[np.isfinite(array)]
+    elif array.dtype.kind == "O":
+        array = array[array != None]  # noqa: E711 - item by item
+    if not len(array):
+        return "all of them missing"
+    lowest, highest = (min, max) if array.dtype.kind == "O" else (np.min, np.max)
+    return f"{lowest(array)} to {highest(array)}"
+
+
+def _doubts(t: np.ndarray) -> list[str]:
+    if t[-1] > time.time() + 1:
+        return ["its last sample is in the future: is the clock right?"]
+    if t[-1] < _EARLIEST:
+        return [f"its times lie in the year {1970 + t[-1] // _YEAR:.0f}: are they UNIX seconds?"]
+    return []

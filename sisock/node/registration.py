@@ -1,0 +1,232 @@
+"""How a data node gets into the hub's list and stays in it, whatever restarts in which order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from autobahn.wamp.exception import ApplicationError
+from twisted.internet import defer
+
+from sisock.connection.logs import RepeatedWarning, make_logger
+from sisock.connection.session import CALL_TIMEOUT, Session, error_uri
+from sisock.errors import (
+    NOT_A_SERVER,
+    AuthenticationRejected,
+    HubMissing,
+    InvalidNodeName,
+    NodeNameTaken,
+)
+from sisock.wire.protocol import (
+    ERROR_INVALID_ARGUMENT,
+    ERROR_INVALID_NAME,
+    ERROR_NO_SUCH_PROCEDURE,
+    ERROR_NOT_AUTHORIZED,
+    ERROR_PROCEDURE_EXISTS,
+    node_uri,
+    uri,
+)
+
+RETRY = 2.0
+"""Seconds between tries; short, as a ghost of an earlier session is gone within 15 s."""
+
+CHECK = 10.0
+"""Seconds between looks at the hub's list, for a hub that does not say when it is there."""
+
+HUB_TIMEOUT = 5.0
+"""Seconds that the hub may take."""
+
+_LOST = ("wamp.close.transport_lost", "wamp.close.system_shutdown", "wamp.close.normal")
+"""The session ends: not the hub's fault."""
+
+_NOT_OF_PART_1 = (
+    ERROR_NOT_AUTHORIZED,
+    ERROR_INVALID_NAME,
+    ERROR_NO_SUCH_PROCEDURE,
+    *_LOST,
+)
+"""Failures of ``add`` that are no sign of a hub of Part 1; the last ones are the router's."""
+
+
+class Presence:
+    """Registers a node's procedures on one session and keeps the node in the hub's list.
+
+    Parameters
+    ----------
+    session : Session
+        A joined session.
+    name, description : str
+        The node's.
+    features : list of str
+        What it announces.
+    procedures : dict
+        ``get_fields`` and ``get_data`` to their endpoints.
+    on_name : callable
+        Called whenever they are registered, so that the name is this node's.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        name: str,
+        description: str,
+        features: list[str],
+        procedures: dict[str, Callable[..., Any]],
+        on_name: Callable[[], None],
+        reactor: Any,
+    ) -> None:
+        self.added = False
+        self.holds_name = False
+        self._session = session
+        self._name = name
+        self._description = description
+        self._features = features
+        self._procedures = procedures
+        self._on_name = on_name
+        self._reactor = reactor
+        self._wake: defer.Deferred | None = None
+        self._hub_is_new = False
+        self._hub_is_of_part_1 = False
+        self._log = make_logger()
+        self._warn = RepeatedWarning(self._log)
+
+    async def keep(self) -> None:
+        """Work for as long as the session lasts.
+
+        Raises
+        ------
+        AuthenticationRejected
+            If this user may not serve data.
+        InvalidNodeName
+            If the hub does not take the name.
+        """
+        with _may_serve():
+            await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready")).addTimeout(
+                CALL_TIMEOUT, self._reactor
+            )
+        while True:
+            try:
+                await self._add_if_needed()
+            except (NodeNameTaken, HubMissing) as problem:
+                self.added = False
+                self._warn(str(problem))
+            await self._pause(CHECK if self.added else RETRY)
+
+    async def come_anew(self) -> None:
+        """Leave the hub's list and come back, so that nobody keeps what this node said before."""
+        if self.added:
+            self.added = False
+            await self._session.request(
+                uri("data_node.subtract"),
+                self._name,
+                self._session._session_id,
+                timeout=HUB_TIMEOUT,
+            )
+            self.added = await self._add()
+
+    def _hear_hub(self, *_: Any, **__: Any) -> None:
+        self._hub_is_new = True
+        if self._wake is not None and not self._wake.called:
+            self._wake.callback(None)
+
+    async def _pause(self, seconds: float) -> None:
+        if self._hub_is_new:
+            return
+        self._wake = defer.Deferred()
+        # Jitter, so that a hundred nodes do not ask in the same instant.
+        with suppress(defer.TimeoutError):
+            await self._wake.addTimeout(seconds * random.uniform(0.7, 1.0), self._reactor)
+        self._wake = None
+
+    async def _add_if_needed(self) -> None:
+        # Taken first: left standing by a failed try, it would have the next ones follow at once.
+        hub_is_new, self._hub_is_new = self._hub_is_new, False
+        if not self.holds_name:
+            await self._register()
+            self._on_name()
+        if self.added and not hub_is_new and await self._is_still_added():
+            return
+        was_added, self.added = self.added, await self._add()
+        if not self.added:
+            raise NodeNameTaken(
+                f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
+                " a session of this node that ended and is not yet noticed"
+            )
+        self._warn.reset()
+        self._log.info(
+            "node {name} is in the hub's list{again}",
+            name=self._name,
+            again=" again" if was_added else "",
+        )
+
+    async def _register(self) -> None:
+        try:
+            with _may_serve():
+                for verb, endpoint in self._procedures.items():
+                    await self._session.hold(endpoint, node_uri(self._name, verb))
+            self.holds_name = True
+        except ApplicationError as error:
+            for verb in self._procedures:
+                await self._session.release(node_uri(self._name, verb))
+            if error.error == ERROR_PROCEDURE_EXISTS:
+                raise NodeNameTaken(
+                    f"another session serves as {self._name!r}; trying again, as it may be one"
+                    " of this node that ended and is not yet noticed"
+                ) from None
+            raise
+
+    async def _is_still_added(self) -> bool:
+        """Ask by adding again: with thousands of nodes, their lists would stop the router."""
+        if not self._hub_is_of_part_1 and await self._add():
+            return True
+        return await self._is_listed()  # a hub of Part 1 may refuse what it has already
+
+    async def _is_listed(self) -> bool:
+        try:
+            listed = await self._session.request(uri("consumer.get_data_node"), timeout=HUB_TIMEOUT)
+        except (ApplicationError, defer.TimeoutError) as error:
+            raise self._translate(error) from None
+        return any(entry.get("name") == self._name for entry in listed)
+
+    async def _add(self) -> bool:
+        arguments = (self._name, self._description, self._session._session_id)
+        try:
+            added = await self._session.request(
+                uri("data_node.add"), *arguments, features=self._features, timeout=HUB_TIMEOUT
+            )
+            self._hub_is_of_part_1 = False
+            return added
+        except (ApplicationError, defer.TimeoutError) as error:
+            if isinstance(error, defer.TimeoutError) or error_uri(error) in _NOT_OF_PART_1:
+                raise self._translate(error) from None
+        self._hub_is_of_part_1 = True
+        try:  # It is a hub of Part 1, which knows no such keyword.
+            return await self._session.request(
+                uri("data_node.add"), *arguments, timeout=HUB_TIMEOUT
+            )
+        except (ApplicationError, defer.TimeoutError) as error:
+            raise self._translate(error) from None
+
+    def _translate(self, error: Exception) -> Exception:
+        if error_uri(error) in _LOST:
+            return error
+        if error_uri(error) == ERROR_INVALID_NAME:
+            return InvalidNodeName(f"the hub refuses the name {self._name!r}")
+        if error_uri(error) == ERROR_NOT_AUTHORIZED:
+            return AuthenticationRejected("the hub refuses this node: see the hub's log")
+        if error_uri(error) == ERROR_INVALID_ARGUMENT:
+            return HubMissing(f"the hub refuses this node: {error.args[0]}; trying again")
+        return HubMissing(f"no hub answers ({error_uri(error) or 'time out'}); trying again")
+
+
+@contextmanager
+def _may_serve() -> Iterator[None]:
+    """Say it in our words if this user may not do what a node does."""
+    try:
+        yield
+    except ApplicationError as error:
+        if error.error == ERROR_NOT_AUTHORIZED:
+            raise AuthenticationRejected(NOT_A_SERVER) from None
+        raise

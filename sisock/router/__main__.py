@@ -1,0 +1,5 @@
+"""Start the router: ``python -m sisock.router``."""
+
+from sisock.router.launch import main
+
+main()

@@ -1,0 +1,172 @@
+"""The connections of the router: strangers are closed, and clients that do not read.
+
+In the router's process these are the outermost of each listening port's layers, below TLS: a
+stranger is a connection that has not logged in, whichever protocol it speaks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import resource
+from typing import Any
+
+from crossbar.common.twisted import endpoint
+from twisted.internet import reactor
+
+from sisock.connection.logs import make_logger
+
+LOGIN_TIMEOUT = 20
+"""Seconds from a connection's begin to its login, whichever layer takes the time."""
+
+ANSWER_TIMEOUT = 60
+"""Seconds from a complete HTTP request to the next one."""
+
+MAX_STRANGER_BYTES = 64 << 10
+"""Bytes that a connection may send before its login, or in one HTTP request."""
+
+MAX_UNREAD_BYTES = 128 << 20
+"""Bytes that wait for clients to read them; then the one that has most is closed."""
+
+LARGE = 256 << 10
+"""Bytes waiting for one client that make a look at all of them worthwhile."""
+
+SPARE_FILES = 200
+"""Open files that are not for connections."""
+
+log = make_logger()
+
+
+class Door(endpoint._CountedConnection):
+    """A connection, which is closed unless it logs in soon and sends little before."""
+
+    _is_told = False
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin to wait for the login."""
+        self._allowance = MAX_STRANGER_BYTES
+        self._deadline = reactor.callLater(
+            LOGIN_TIMEOUT, self.refuse, f"it did not log in within {LOGIN_TIMEOUT} s"
+        )
+        self.factory.strangers[self] = None
+        super().makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on what a stranger sends, as long as it is little and does no harm."""
+        if not self.is_stranger:
+            super().dataReceived(data)
+            return
+        self._allowance -= len(data)
+        if self._allowance < 0:
+            self.refuse(f"it sent {MAX_STRANGER_BYTES >> 10} KiB without a login")
+            return
+        try:
+            super().dataReceived(data)
+        except Exception as error:
+            self.refuse(repr(error))
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it has neither logged in nor been closed."""
+        return self in self.factory.strangers
+
+    def renew(self) -> None:
+        """Allow for another HTTP request, after a complete one."""
+        if self.is_stranger:
+            self._allowance = MAX_STRANGER_BYTES
+            self._deadline.reset(ANSWER_TIMEOUT)
+
+    def admit(self) -> None:
+        """End the wait: the client has logged in."""
+        if self.is_stranger:
+            self._end_wait()
+
+    def refuse(self, reason: str) -> None:
+        """Close a stranger's connection."""
+        if self.is_stranger:
+            self._end_wait()
+            self.close(reason)
+
+    def close(self, reason: str) -> None:
+        """Close the connection at once, with one line in the log."""
+        self.tell(reason)
+        self._forget()
+        # The place is free at once, not when Twisted has closed the socket.
+        self.factory.unregisterProtocol(self)
+        self.transport.abortConnection()
+
+    def tell(self, reason: str) -> None:
+        """Log once why the connection is closed; the reason may quote what a stranger sent."""
+        if self._is_told:
+            return
+        self._is_told = True
+        peer = self.transport.getPeer()
+        address = f"{peer.host}:{peer.port}" if hasattr(peer, "port") else "the Unix socket"
+        text = ascii(reason)[1:-1][:200]
+        log.warn("closed a connection from {address}: {text}", address=address, text=text)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the client has not read yet."""
+        return len(self.transport.dataBuffer) + self.transport._tempDataLen
+
+    def connectionLost(self, reason: Any) -> None:
+        """Let go of everything: what nobody has read lies in a cycle of references."""
+        self._end_wait()
+        self._forget()
+        super().connectionLost(reason)
+
+    def _end_wait(self) -> None:
+        self.factory.strangers.pop(self, None)
+        if self._deadline.active():
+            self._deadline.cancel()
+
+    def _forget(self) -> None:
+        if self.unread > MAX_UNREAD_BYTES // 8:
+            reactor.callLater(0, return_memory)
+        self.transport.dataBuffer, self.transport.offset = b"", 0
+        self.transport._tempDataBuffer, self.transport._tempDataLen = [], 0
+
+
+class Doors(endpoint.MaxConnectionsFactory):
+    """The connections of one listening port."""
+
+    protocol = Door
+
+    def __init__(self, factory: Any, max_connections: int, *args: Any) -> None:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        super().__init__(factory, min(max_connections, files - SPARE_FILES), *args)
+        self.strangers: dict[Door, None] = {}
+
+    def buildProtocol(self, address: Any) -> Any:
+        """Make room, if there is none, by closing the stranger who came first."""
+        if len(self.protocols) >= self.max_connections and self.strangers:
+            next(iter(self.strangers)).refuse("it had to make room for another")
+        return super().buildProtocol(address)
+
+    def unregisterProtocol(self, door: Door) -> None:
+        """Free the place of a connection."""
+        self.protocols.pop(door, None)
+
+    def relieve(self) -> None:
+        """Close the client that has most to read, if all have too much."""
+        if sum(door.unread for door in self.protocols) > MAX_UNREAD_BYTES:
+            door = max(self.protocols, key=lambda door: door.unread)
+            door.close(f"it does not read: {door.unread >> 20} MiB wait for it")
+
+
+def find_door(transport: Any) -> Door | None:
+    """Find the connection below a protocol's transport, which may be TLS."""
+    while transport is not None:
+        if isinstance(door := getattr(transport, "protocol", None), Door):
+            return door
+        transport = getattr(transport, "transport", None)
+    return None
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system, which the C library would keep."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -1,0 +1,1 @@
+"""Samples on disk: series, their pyramid, the catalogue of both, and background work."""

@@ -1,0 +1,122 @@
+"""The ways in which people write a time, made sisock times."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+import time
+from typing import Any, TypeAlias
+
+from sisock.errors import InvalidArgument
+from sisock.wire.protocol import Interval, check_interval
+
+Time: TypeAlias = float | str | datetime.datetime
+
+_EARLIEST = 1e-3
+"""UNIX time of the earliest start: as zero and below it would count from the node's present."""
+
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
+
+_HOW = 'use an ISO time ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a duration such as ``"30s"``, ``"1.5h"`` or ``"2d"``; a bare number is seconds.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is none.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match and match[2] in _UNITS:
+        return float(match[1]) * _UNITS[match[2]]
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds < 0:
+        raise InvalidArgument(f'{text!r} is not a duration: write "30s", "5min", "1h" or "2d"')
+    return seconds
+
+
+def to_sisock_time(value: Any) -> float:
+    """Make a sisock time of what a person wrote.
+
+    Parameters
+    ----------
+    value : float, str or datetime
+        A sisock time in seconds; an ISO time; a duration before now such as ``"-1h"``; ``"now"``;
+        a datetime. ISO times and datetimes without a zone are UTC.
+
+    Raises
+    ------
+    InvalidArgument
+        If it is none of these, or a date before 1970, for which sisock time has no number.
+    """
+    if isinstance(value, datetime.datetime):
+        return _from_datetime(value)
+    if isinstance(value, str):
+        return _from_text(value.strip())
+    if hasattr(value, "astype") and value.dtype.kind == "M":  # numpy.datetime64
+        return _from_text(str(value))
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise InvalidArgument(f"{value!r} is not a time: {_HOW}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise InvalidArgument(f"{value!r} is not a time: {_HOW}")
+    return number
+
+
+def to_interval(start: Any, end: Any) -> Interval:
+    """Make UNIX times of two times as `to_sisock_time` takes them, by one present for both.
+
+    Whatever is asked in several calls is then asked for one interval.
+
+    Raises
+    ------
+    InvalidArgument
+        If one is no time, or start is after end.
+    """
+    interval = check_interval(to_sisock_time(start), to_sisock_time(end))
+    return Interval(max(interval.start, _EARLIEST), max(interval.end, _EARLIEST))
+
+
+def _from_text(text: str) -> float:
+    if text == "now":
+        return 0.0
+    if text.startswith("-"):
+        return -parse_duration(text[1:])
+    try:
+        return to_sisock_time(float(text))
+    except ValueError:
+        pass
+    try:
+        return _from_datetime(datetime.datetime.fromisoformat(text))
+    except ValueError:
+        raise InvalidArgument(f"{text!r} is not a time: {_HOW}") from None
+
+
+def _from_datetime(value: datetime.datetime) -> float:
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=datetime.UTC)
+    seconds = value.timestamp()
+    if seconds <= 0:
+        raise InvalidArgument(f"{value} is before 1970: sisock times begin there")
+    return seconds
+
+
+def format_time(t: float) -> str:
+    """ISO form of a UNIX time in UTC, with as many digits of the second as it has, up to µs."""
+    try:
+        moment = datetime.datetime.fromtimestamp(t, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return repr(t)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def now() -> float:
+    """The present as a UNIX time."""
+    return time.time()
