@@ -1,7 +1,8 @@
 """A program's own word on whether it is well, asked for over a Unix socket.
 
 For the health checks of containers: ``python -m sisock.connection.health`` connects to the socket
-that ``SISOCK_HEALTH`` names, prints what the program says, and ends with status 1 if that is not "ok".
+that ``SISOCK_HEALTH`` names, prints what the program says, and ends with status 1 if that is not
+"ok".
 A program that hangs does not answer.
 """
 
