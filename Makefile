@@ -39,7 +39,6 @@ test-compose: $(TESTABLE)
 
 bench: $(TESTABLE) $(PAGE)
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.parse
 
 # Against VictoriaMetrics, of Debian's package of that name.
 bench-peers: $(TESTABLE) $(PAGE)
@@ -51,6 +50,7 @@ lint: $(TESTABLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # bjdata is left out: built against an older numpy, it prints a traceback in every process, and
 # autobahn does without it.

@@ -1,7 +1,7 @@
 """The Grafana bridge: answers the JSON plugins' HTTP requests from the data nodes.
 
-A Flask application inside of a Twisted process: each request in a thread, the WAMP session in the
-reactor. The routes are in `sisock/bridge/routes.py`; panels are answered in the reactor itself.
+Panels are answered in the reactor, the other routes by Flask in threads
+(`sisock/bridge/app.py`).
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 
-from sisock.bridge.app import make_app
-from sisock.bridge.bridge import MOST_SAMPLES, Bridge
-from sisock.bridge.direct import direct_routes
-from sisock.bridge.metrics import Metrics
-from sisock.bridge.panels import Panels
-from sisock.bridge.routes import Routes
+from sisock.bridge.app import ROUTES, Panels, make_app
+from sisock.bridge.bridge import Bridge
+from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.server import load_web_settings, serve
 from sisock.connection.logs import make_logger
-from sisock.connection.program import add_common_flags, fail, run_program, settings_from_flags
+from sisock.connection.program import fail, run_program, settings_from_flags
+from sisock.connection.settings import add_common_flags, parse_count
 from sisock.errors import SettingsError, SisockError
 from sisock.wire.protocol import USER_CONSUMER
 
@@ -25,7 +23,7 @@ NODE_TIMEOUT = 10.0
 """Seconds that one node may take for one request, unless SISOCK_NODE_TIMEOUT says otherwise."""
 
 CACHE_MEGABYTES = 256
-"""Memory for final samples, unless SISOCK_CACHE_MB says otherwise."""
+"""Memory for tiles, unless SISOCK_CACHE_MB says otherwise."""
 
 log = make_logger()
 
@@ -49,18 +47,17 @@ def main() -> None:
     try:
         web = load_web_settings()
         cache_bytes = int(_positive("SISOCK_CACHE_MB", CACHE_MEGABYTES) * 1e6)
-        most_samples = int(_positive("SISOCK_MAX_SAMPLES", MOST_SAMPLES))
+        samples = os.environ.get("SISOCK_MAX_SAMPLES") or str(MAX_SAMPLES)
+        max_samples = parse_count(samples, "SISOCK_MAX_SAMPLES")
         node_timeout = _positive("SISOCK_NODE_TIMEOUT", NODE_TIMEOUT)
-        bridge = Bridge(settings, node_timeout, cache_bytes, most_samples)
+        bridge = Bridge(settings, node_timeout, cache_bytes, max_samples)
     except SisockError as error:
         fail(error)
 
     async def start() -> None:
-        metrics = Metrics()
-        panels = Panels(bridge, metrics)
-        app = make_app(Routes(bridge, metrics).add_to, web, metrics)
-        direct = direct_routes(panels, web, metrics, bridge.memory)
-        await serve(app, web, bridge.connection.reactor, direct)
+        metrics = Metrics(ROUTES)
+        handlers = Panels(bridge, metrics).handlers()
+        await serve(make_app(bridge, metrics), web, bridge.reactor, handlers, metrics.answered)
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
     run_program(bridge.connection, start)

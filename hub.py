@@ -15,7 +15,7 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, SessionDetails
 
-from sisock.connection.health import WELL, serve_health
+from sisock.connection.health import OK, serve_health
 from sisock.connection.logs import make_logger
 from sisock.connection.session import SteadySession
 from sisock.errors import (
@@ -25,7 +25,7 @@ from sisock.errors import (
     InvalidNodeName,
     SisockError,
 )
-from sisock.router.registry import NodeEntry, NodeRegistry
+from sisock.router.registry import NodeRegistry
 from sisock.wire.protocol import (
     ERROR_INVALID_ARGUMENT,
     ERROR_INVALID_NAME,
@@ -39,7 +39,7 @@ log = make_logger()
 
 
 class HubProcedures:
-    """What the hub registers and publishes on one WAMP session."""
+    """Register and publish on one WAMP session all that makes the hub."""
 
     def __init__(self, session: SteadySession) -> None:
         self._session = session
@@ -87,13 +87,13 @@ class HubProcedures:
         """List the data nodes that are there."""
         return self._registry.nodes()
 
-    def _node_added(self, entry: NodeEntry) -> None:
-        log.info("node {name} added", name=entry.name, session=entry.session)
-        self._session.publish(uri("consumer.data_node_added"), entry.to_wire())
+    def _node_added(self, node: dict[str, Any], session: int) -> None:
+        log.info("node {name} added", name=node["name"], session=session)
+        self._session.publish(uri("consumer.data_node_added"), node)
 
-    def _node_subtracted(self, entry: NodeEntry) -> None:
-        log.info("node {name} subtracted", name=entry.name, session=entry.session)
-        self._session.publish(uri("consumer.data_node_subtracted"), entry.to_wire())
+    def _node_subtracted(self, node: dict[str, Any], session: int) -> None:
+        log.info("node {name} subtracted", name=node["name"], session=session)
+        self._session.publish(uri("consumer.data_node_subtracted"), node)
 
 
 def _checked(procedure: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,14 +147,15 @@ class hub(SteadySession):
     async def _ask_itself(self) -> str:
         """Ask for the list as consumers do: an answer has been through the router and the hub."""
         await self.call(uri("consumer.get_data_node"))
-        return WELL
+        return OK
 
 
 def main() -> None:
     """Run the hub as a program of its own."""
-    from sisock.connection.program import add_common_flags, run_program, settings_from_flags
+    from sisock.connection.program import run_program, settings_from_flags
     from sisock.connection.reconnect import RouterConnection
     from sisock.connection.session import Session
+    from sisock.connection.settings import add_common_flags
 
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_flags(parser)
@@ -163,7 +164,7 @@ def main() -> None:
         await HubProcedures(session).begin()
 
     settings = settings_from_flags(parser.parse_args(), USER_SERVER)
-    run_program(RouterConnection(settings, begin), lambda: None)
+    run_program(RouterConnection(settings, begin))
 
 
 if __name__ == "__main__":

@@ -80,20 +80,20 @@ class Sensors(sisock.LiveNode):
         return {name: value for name, value in values.items() if name in self.fields}
 
 
-def read_hardware() -> dict[str, tuple[Any, str, str | None]]:
-    """Value, description and units of the sensors that this computer has, if any."""
+def read_hardware(system: Any = psutil) -> dict[str, tuple[Any, str, str | None]]:
+    """Return value, description and units of each sensor that psutil finds, by name."""
     found: dict[str, tuple[Any, str, str | None]] = {}
-    for chip, readings in _ask("sensors_temperatures", {}).items():
+    for chip, readings in _ask(system, "sensors_temperatures", {}).items():
         for index, reading in enumerate(readings):
             where = f"{chip} {reading.label or index}"
             name = _name("temp", where, index, found)
             found[name] = (reading.current, f"temperature of {where}", "C")
-    for chip, readings in _ask("sensors_fans", {}).items():
+    for chip, readings in _ask(system, "sensors_fans", {}).items():
         for index, reading in enumerate(readings):
             where = f"{chip} {reading.label or index}"
             name = _name("fan", where, index, found)
             found[name] = (reading.current, f"speed of fan {where}", "rpm")
-    battery = _ask("sensors_battery", None)
+    battery = _ask(system, "sensors_battery", None)
     if battery is not None:
         found["battery_percent"] = (battery.percent, "charge of the battery", "percent")
     return found
@@ -118,10 +118,10 @@ def _read_original() -> dict[str, tuple[Any, str, str | None]]:
     return found
 
 
-def _ask(function: str, nothing: Any) -> Any:
+def _ask(system: Any, function: str, nothing: Any) -> Any:
     """What psutil says, or `nothing` where the system has no such function or does not let us."""
     try:
-        return getattr(psutil, function)() or nothing
+        return getattr(system, function)() or nothing
     except (AttributeError, OSError, NotImplementedError):
         return nothing
 
@@ -151,14 +151,14 @@ def _read_memory() -> dict[str, float]:
 
 def _read_disk() -> dict[str, float]:
     figures: dict[str, float] = {"disk_percent": psutil.disk_usage("/").percent}
-    counters = _ask("disk_io_counters", None)
+    counters = _ask(psutil, "disk_io_counters", None)
     if counters is not None:
         figures.update(disk_read=counters.read_bytes, disk_written=counters.write_bytes)
     return figures
 
 
 def _read_network() -> dict[str, float]:
-    counters = _ask("net_io_counters", None)
+    counters = _ask(psutil, "net_io_counters", None)
     if counters is None:
         return {}
     return {"network_received": counters.bytes_recv, "network_sent": counters.bytes_sent}

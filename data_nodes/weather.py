@@ -16,19 +16,18 @@ from pathlib import Path
 import numpy as np
 
 import sisock
-from sisock.archive.text import LONGEST_LINE, parse_pairs
-from sisock.connection.logs import RepeatedWarning
 
 EXAMPLE_DATA = Path(__file__).parent.parent / "example_data"
 SUFFIX = ".dat"
-CHUNK_BYTES = 1 << 20
+MAX_LINE = 4096
+"""Bytes of a line of a file's head that are read."""
 
 
 class WeatherArchive(sisock.FileArchive):
     """Archived APEX weather.
 
     Serves a directory of text files, a field a file; see the head of data_nodes/weather.py for
-    their format. Files that appear, change or go are noticed at the next request.
+    their format. Files that appear, change or go are noticed within a second.
     """
 
     name = "apex_archive"
@@ -36,7 +35,7 @@ class WeatherArchive(sisock.FileArchive):
 
     def __init__(self, directory: Path = EXAMPLE_DATA) -> None:
         self._directory = directory
-        self._warn = RepeatedWarning(self.log)
+        self._warn = sisock.RepeatedWarning(self.log)
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -64,41 +63,12 @@ class WeatherArchive(sisock.FileArchive):
     def describe_file(self, path: Path) -> dict[str, str | None]:
         """Read the first three lines."""
         with open(path, "rb") as file:
-            lines = [file.readline(LONGEST_LINE) for _ in range(3)]
+            lines = [file.readline(MAX_LINE) for _ in range(3)]
         return dict(zip(("description", "timeline", "units"), map(_remark, lines), strict=True))
 
     def parse(self, path: Path, offset: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
         """Parse whole lines; malformed ones are skipped, with one warning for all of them."""
-        malformed, before_first, index, cut = 0, 0, 0, 0
-        with open(path, "rb") as file:
-            file.seek(offset)
-            rest = b""
-            while chunk := file.read(CHUNK_BYTES):
-                lines, newline, rest = (rest + chunk).rpartition(b"\n")
-                pairs = parse_pairs(lines + newline)
-                if pairs.malformed and not malformed:
-                    before_first, index = offset, pairs.malformed[0]
-                malformed += len(pairs.malformed)
-                if newline:
-                    offset, cut = offset + len(lines + newline) + cut, 0
-                if len(rest) > LONGEST_LINE:
-                    # One byte stands for what there is of the line so far, and is malformed.
-                    cut, rest = cut + len(rest) - 1, b"?"
-                yield pairs.t, pairs.values, offset
-        if malformed:
-            first = _count_lines(path, before_first) + index + 1
-            self._warn(
-                f"{path}: {malformed} malformed lines are skipped, the first is line {first}"
-            )
-
-
-def _count_lines(path: Path, end: int) -> int:
-    """Newlines before a byte."""
-    count = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(min(CHUNK_BYTES, end - file.tell())):
-            count += chunk.count(b"\n")
-    return count
+        return sisock.read_pairs(path, offset, self._warn)
 
 
 def _remark(line: bytes) -> str | None:

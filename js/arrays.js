@@ -31,9 +31,10 @@ export function decode(encoded, type) {
   if (!Type || !(encoded.values instanceof Uint8Array)) {
     throw new Error(`an array of type ${encoded?.dtype} is not in the protocol`);
   }
-  // A copy: the bytes stand at any offset of their message, and typed arrays need an even one.
-  const bytes = encoded.values.slice();
-  const array = new Type(bytes.buffer, 0, bytes.length / Type.BYTES_PER_ELEMENT);
+  // The bytes stand at any offset of their message; where a typed array cannot, they are copied.
+  const size = Type.BYTES_PER_ELEMENT;
+  const bytes = encoded.values.byteOffset % size ? encoded.values.slice() : encoded.values;
+  const array = new Type(bytes.buffer, bytes.byteOffset, bytes.length / size);
   return encoded.dtype === "|b1" ? Array.from(array, Boolean) : array;
 }
 
@@ -72,50 +73,80 @@ export function join(parts) {
 }
 
 /**
- * Join the pieces of a reply into one series a field.
- * @param {object[]} pieces as they came
+ * Decode one chunk of a reply, each of its arrays once.
+ * @param {object} raw as it came
+ * @param {Object<string, object>} fields what the node says of each field that was asked for
+ */
+export function decodeReply(raw, fields) {
+  const lines = Object.entries(raw.timeline).map(([name, line]) => [
+    name,
+    { t: countable(decode(line.t, "number")), finalizedUntil: line.finalized_until ?? null },
+  ]);
+  const asked = Object.entries(fields).filter(([name]) => hasAny(raw.data[name]));
+  return {
+    timelines: Object.fromEntries(lines),
+    data: Object.fromEntries(asked.map(([name, { type }]) => [name, decode(raw.data[name], type)])),
+    follows: followsOf(raw),
+    bucket: raw.bucket ?? {},
+    finalTo: raw.final_to ?? {},
+    placed: raw.placed ?? [],
+  };
+}
+
+/** Whether an array has samples, in either encoding; absent and empty mean the same. */
+function hasAny(encoded) {
+  return encoded != null && (Array.isArray(encoded) ? encoded : encoded.values)?.length !== 0;
+}
+
+/**
+ * Join the decoded chunks of a reply into one series a field.
+ * @param {object[]} chunks in the order in which they came
  * @param {Object<string, object>} fields what the node says of each field that was asked for
  * @returns {Object<string, {t: Float64Array, values, finalizedUntil: number|null}>}
  */
-export function joinPieces(pieces, fields) {
-  const times = {};
-  const untils = {};
-  for (const { timeline } of pieces) {
-    for (const [name, line] of Object.entries(timeline)) {
-      (times[name] ??= []).push(decode(line.t, "number"));
-      if (line.finalized_until != null) {
-        untils[name] = Math.min(line.finalized_until, untils[name] ?? Infinity);
-      }
-    }
-  }
-  // A piece names only the fields that it has samples of.
-  const follows = Object.assign({}, ...pieces.map(followsOf));
-  const lines = Object.fromEntries(Object.entries(times).map(([name, t]) => [name, countable(join(t))]));
+export function joinChunks(chunks, fields) {
+  const merged = (key) => Object.assign({}, ...chunks.map((chunk) => chunk[key]));
+  // A chunk names only the fields that it has samples of.
+  const [follows, bucket, finalTo] = ["follows", "bucket", "finalTo"].map(merged);
+  const placed = new Set(chunks.flatMap((chunk) => chunk.placed));
+  const times = new Map();
   const data = {};
   for (const [name, about] of Object.entries(fields)) {
     const line = follows[name] ?? about.timeline;
-    const own = pieces.filter((piece) => line in piece.timeline);
-    if (pieces.some((piece) => piece.data[name]?.length && !(line in piece.timeline))) {
+    if (chunks.some((chunk) => chunk.data[name]?.length && !(line in chunk.timelines))) {
       throw new SisockError("reply", `${name} has data, but no timeline of the reply is its own`);
     }
-    const parts = own.map((piece) => decode(piece.data[name] ?? [], about.type));
-    const hasAny = parts.some((part) => part.length);
-    // A field that ends before the others of its timeline is empty in the pieces behind its end.
-    const counts = own.map((piece) => decode(piece.timeline[line].t, "number").length);
-    const missing = (count) =>
-      about.type === "number" ? new Float64Array(count).fill(NaN) : new Array(count).fill(null);
-    const filled = parts.map((part, i) => (part.length ? part : missing(counts[i])));
-    const values = hasAny ? countable(join(filled)) : new Float64Array(0);
-    const t = hasAny ? lines[line] : new Float64Array(0);
-    if (t?.length !== values.length) {
-      throw new SisockError("reply", `${name} has ${values.length} values for ${t?.length ?? "no"} times`);
+    const own = chunks.filter((chunk) => line in chunk.timelines);
+    const values = joinValues(own, name, line, about.type);
+    // Fields of one timeline share the array of its times.
+    if (!times.has(line)) times.set(line, join(own.map((chunk) => chunk.timelines[line].t)));
+    const t = values.length ? times.get(line) : new Float64Array(0);
+    if (t.length !== values.length) {
+      throw new SisockError("reply", `${name} has ${values.length} values for ${t.length} times`);
     }
-    data[name] = { ...about, t, values, finalizedUntil: untils[line] ?? null };
+    const untils = own.map((chunk) => chunk.timelines[line].finalizedUntil).filter((until) => until !== null);
+    data[name] = {
+      ...about,
+      t,
+      values,
+      finalizedUntil: untils.length ? Math.min(...untils) : null,
+      bucket: bucket[name] ?? null,
+      finalTo: finalTo[name] ?? null,
+      isPlaced: placed.has(name),
+    };
   }
   return data;
 }
 
-/** Field to timeline, where a reply says so: by `follows`, or in its timelines as in 2019. */
+/** Join a field's values; where it ends before the others of its timeline, its values are missing. */
+function joinValues(chunks, name, line, type) {
+  if (!chunks.some((chunk) => chunk.data[name]?.length)) return new Float64Array(0);
+  const missing = (count) =>
+    type === "number" ? new Float64Array(count).fill(NaN) : new Array(count).fill(null);
+  return countable(join(chunks.map((chunk) => chunk.data[name] ?? missing(chunk.timelines[line].t.length))));
+}
+
+/** Return field to timeline, where a reply says so: by `follows`, or in its timelines as in 2019. */
 function followsOf({ follows, timeline }) {
   if (follows) return follows;
   const listed = ([name, { field, fields }]) => [field ?? fields ?? []].flat().map((each) => [each, name]);
@@ -149,7 +180,7 @@ export function clip(data, start, end) {
   return Object.fromEntries(clipped);
 }
 
-/** Index of the first of ascending times that is not before `time`. */
+/** Return the index of the first of ascending times that is not before `time`. */
 export function firstFrom(t, time) {
   let [low, high] = [0, t.length];
   while (low < high) {

@@ -9,7 +9,7 @@ export class SisockError extends Error {
   }
 }
 
-/** The error that a caller sees for one of a call to `tail`, a URI without its prefix. */
+/** Return the error that a caller sees for one of a call to `tail`, a URI without its prefix. */
 export function translate(error, tail) {
   if (error instanceof SisockError || error.name === "AbortError") return error;
   const uri = String(error.errorUri ?? "");

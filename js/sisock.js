@@ -2,37 +2,29 @@
 //
 //   import { connect } from "./sisock.js";
 //   const sisock = await connect({ secret });       // and url, user, realm, onState
-//   await sisock.nodes();                           // [{ name, description, features }]
-//   await sisock.wire.fields("sensors");                 // { cpu_percent: { units, timeline, … }, … }
-//   const data = await sisock.get("sensors", ["cpu_percent"], -3600, 0, { minStride: 10 });
+//   await sisock.nodes();                           // [{ name, description, features, generation }]
+//   await sisock.fields("sensors");                 // { cpu_percent: { units, timeline, … }, … }
+//   const data = await sisock.get("sensors", ["cpu_percent"], -3600, 0, { maxPoints: 1000 });
 //   data.cpu_percent;                               // { t, values (typed arrays), units, … }
-//   const stop = await sisock.client.watch("sensors", ({ t, values }) => console.log(t, values));
-//   sisock.onNodes((node, present) => console.log(node.name, present));
+//   const stop = await sisock.watch("sensors", ({ t, values }) => console.log(t, values));
+//   sisock.onNodes((node, isPresent) => console.log(node.name, isPresent));
 //
 // It reconnects by itself. Errors are SisockError, whose message says what to do.
 
-import { Wampy } from "wampy";
-import { sign } from "wampy/wampcra.js";
-
-import { clip, joinPieces } from "./arrays.js";
-import { SisockError, translate } from "./errors.js";
-import { Serializer } from "./serializer.js";
-import { FEWEST_POINTS, overview } from "./thinning.js";
+import { clip, decodeReply, joinChunks } from "./arrays.js";
+import { Connection } from "./connection.js";
+import { Directory, askFields } from "./directory.js";
+import { SisockError } from "./errors.js";
+import { MAX_EXPONENT, MIN_EXPONENT, MIN_POINTS, decimate, decimateTo } from "./grid.js";
 import { fieldByField, inOneWindow, inWindows } from "./windows.js";
 
-const PREFIX = "org.simonsobservatory.";
-const FIRST_DELAY = 0.5;
-const GROWTH = 1.6;
-const LONGEST_DELAY = 5;
-const CALL_SECONDS = 30;
 // Of a start, as zero and below it would count from the node's present.
 const EARLIEST = 1e-3;
-const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
 
 export { SisockError };
 
 /**
- * Join the router; keeps trying while it cannot be reached.
+ * Join the router; keep trying while it cannot be reached.
  * @param {object} options
  * @param {string} options.secret of the user
  * @param {string} [options.url] wss://host:port/ws; by default where the page came from
@@ -44,259 +36,147 @@ export { SisockError };
  * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong, "realm" if the realm is
  */
 export async function connect(options) {
-  const sisock = new Sisock(options);
-  await sisock.join();
-  return sisock;
+  const connection = new Connection(options);
+  await connection.join();
+  return new Sisock(connection);
 }
 
-/** A connection to the router; made by `connect`. */
+/** Find data nodes and their samples through one connection; made by `connect`. */
 export class Sisock {
-  #options;
-  #wamp = null;
-  #delay = FIRST_DELAY;
-  #timer = null;
-  #closed = false;
-  #waiting = [];
-  #topics = new Map();
+  #connection;
+  #directory;
 
-  constructor(options) {
-    const where = globalThis.location;
-    const url = options.url ?? (where && `${where.protocol.replace("http", "ws")}//${where.host}/ws`);
-    this.#options = { user: "simonsobs", realm: "sisock", onState: () => {}, ...options, url };
-  }
-
-  /** Resolves once joined, also by a later try. */
-  join() {
-    const joined = new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
-    this.#try();
-    return joined;
+  constructor(connection) {
+    this.#connection = connection;
+    this.#directory = new Directory(connection);
   }
 
   /** End the connection for good. */
   close() {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    this.#wamp?.disconnect();
-    this.#wamp = null;
+    this.#directory.close();
+    this.#connection.close();
   }
 
-  async #try() {
-    const { url, user, realm, secret, ws } = this.#options;
-    // Wampy leaves a connection that closes before it is signed in without an answer.
-    let closed;
-    const ended = new Promise((_, reject) => (closed = reject));
-    ended.catch(() => {});
-    const wamp = new Wampy(url, {
-      realm,
-      authid: user,
-      authmethods: ["wampcra"],
-      authMode: "auto",
-      authPlugins: { wampcra: sign(secret) },
-      autoReconnect: false,
-      uriValidation: "loose", // strict refuses names that the protocol allows
-      serializer: new Serializer(),
-      onClose: () => {
-        closed(new Error("closed"));
-        this.#lost(wamp, "the connection to the router was lost");
-      },
-      ...(ws ? { ws } : {}),
-    });
-    try {
-      await within(Promise.race([wamp.connect(), ended]), "the router", null);
-    } catch (error) {
-      if (error.kind === "timeout") wamp.disconnect();
-      const refusal = String(error.errorUri ?? "");
-      if (REFUSALS.test(refusal)) return this.#refused(refusal);
-      return this.#retry(`the router at ${url} cannot be reached`);
-    }
-    if (this.#closed) return wamp.disconnect();
-    this.#wamp = wamp;
-    this.#delay = FIRST_DELAY;
-    await Promise.all([...this.#topics.values()].map((topic) => this.#subscribeNow(topic)));
-    if (this.#wamp !== wamp) return;
-    this.#options.onState({ state: "joined" });
-    for (const { resolve } of this.#waiting.splice(0)) resolve(this);
-  }
-
-  #refused(uri) {
-    const { user, realm, onState } = this.#options;
-    const isRealm = uri.endsWith("no_such_realm");
-    const reason = isRealm
-      ? `the router has no realm ${realm}: see its setting WAMP_REALM, and reload the page`
-      : `the router refuses the user ${user} with this secret (${uri})`;
-    this.#closed = true;
-    onState({ state: "refused", reason });
-    const error = new SisockError(isRealm ? "realm" : "refused", reason);
-    for (const { reject } of this.#waiting.splice(0)) reject(error);
-  }
-
-  #lost(wamp, reason) {
-    if (wamp !== this.#wamp || this.#closed) return;
-    this.#wamp = null;
-    this.#retry(reason);
-  }
-
-  #retry(reason) {
-    if (this.#closed) return;
-    const seconds = this.#delay * (0.5 + Math.random() / 2);
-    this.#delay = Math.min(this.#delay * GROWTH, LONGEST_DELAY);
-    this.#options.onState({ state: "waiting", seconds, reason });
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#try(), seconds * 1000);
-  }
-
-  async #call(tail, args, kwargs = {}, onProgress = null, signal = null) {
-    const wamp = this.#wamp;
-    if (!wamp) throw new SisockError("unreachable", "the router is not there; trying again by itself");
-    const options = onProgress ? { progress_callback: ({ argsList }) => onProgress(argsList[0]) } : {};
-    const answer = wamp.call(PREFIX + tail, { argsList: args, argsDict: kwargs }, options);
-    const { reqId } = wamp.getOpStatus();
-    try {
-      return (await within(answer, tail, signal)).argsList?.[0];
-    } catch (error) {
-      if (error.kind === "timeout" || error.name === "AbortError") cancelQuietly(wamp, reqId);
-      throw translate(error, tail);
-    }
-  }
-
-  /** The data nodes that are there: [{ name, description, features }], by name. */
-  async nodes() {
-    const listed = await this.#call("consumer.get_data_node", []);
-    return listed.map(asNode).sort((a, b) => (a.name < b.name ? -1 : 1));
-  }
-
-  /** What a node says of its fields: name → { description, units, type, timeline, interval }. */
-  async fields(node, start = 1, end = 0) {
-    const [fields, timelines] = await this.#call(`consumer.${node}.get_fields`, [start, end]);
-    for (const about of Object.values(fields)) {
-      about.interval = timelines[about.timeline]?.interval ?? null;
-    }
-    return fields;
+  /** Return the data nodes that are there, by name; kept by subscription. */
+  nodes() {
+    return this.#directory.nodes();
   }
 
   /**
-   * Samples: field → { t, values, finalizedUntil, units, description, … }, typed arrays.
-   * @param {string} node
-   * @param {string[]} fields
+   * Return what a node says of its fields: name → { description, units, type, timeline, interval }; asked
+   * once, unless for an interval.
+   */
+  async fields(name, start = null, end = 0) {
+    if (start !== null) return askFields(this.#connection, name, start, end);
+    return this.#directory.fields(await this.#directory.node(name));
+  }
+
+  /**
+   * Find a node and some of its fields.
+   * @returns {Promise<{ node: object, fields: Object<string, object> }>}
+   */
+  async find(name, names) {
+    const node = await this.#directory.node(name);
+    const known = await this.#directory.fields(node, names);
+    const unknown = names.find((each) => !(each in known));
+    if (unknown !== undefined) throw new SisockError("field", `${name} has no field ${unknown}`);
+    return { node, fields: Object.fromEntries(names.map((each) => [each, known[each]])) };
+  }
+
+  /**
+   * Return samples: field → { t, values, finalizedUntil, units, description, … }, typed arrays; decimated
+   * ones also with `bucket`, `finalTo` (null if the node does not say) and `isPlaced`.
+   * @param {string} name of the node
+   * @param {string[]} names of fields
    * @param {number} start
    * @param {number} end
-   * @param {object} [options] minStride in seconds; or maxPoints, at most so many samples of each
-   *   field, chosen to keep the picture; signal (an AbortSignal)
+   * @param {object} [options] at most one of minStride (seconds between samples), maxPoints (at most
+   *   so many of each field, spikes kept) and bucket (the bucket size of PROTOCOL.md's grid, a power
+   *   of two of seconds); and signal (an AbortSignal)
    */
-  async get(node, fields, start, end, { minStride = null, maxPoints = null, signal = null } = {}) {
-    checkPoints(maxPoints, minStride);
+  async get(name, names, start, end, options = {}) {
+    const { minStride = null, maxPoints = null, bucket = null, signal = null } = options;
+    checkStrategy({ minStride, maxPoints, bucket });
     // By one present for all calls.
     const now = Date.now() / 1000;
     [start, end] = [start, end].map((t) => (t > 0 ? t : Math.max(now + t, EARLIEST)));
-    const [nodes, known] = await Promise.all([this.nodes(), this.fields(node)]);
-    const features = nodes.find(({ name }) => name === node)?.features ?? [];
-    const unknown = fields.find((name) => !(name in known));
-    if (unknown !== undefined) throw new SisockError("field", `${node} has no field ${unknown}`);
-    const asked = Object.fromEntries(fields.map((name) => [name, known[name]]));
-    const keywords = features.includes("binary") ? { encoding: "binary" } : {};
-    const isOverview = maxPoints !== null && features.includes("max_points");
-    if (isOverview) keywords.max_points = maxPoints;
-    const args = minStride === null ? [] : [minStride];
+    const { node, fields } = await this.find(name, names);
+    const { features } = node;
+    const isDecimatedThere =
+      (maxPoints !== null && features.includes("max_points")) || (bucket !== null && features.includes("bucket"));
+    const keywords = {
+      ...(features.includes("binary") ? { encoding: "binary" } : {}),
+      ...(isDecimatedThere ? (bucket === null ? { max_points: maxPoints } : { bucket }) : {}),
+    };
+    const stride = minStride === null ? [] : [minStride];
     signal?.throwIfAborted();
-    const call = (names, from, to, more, onProgress) =>
-      this.#call(
-        `consumer.${node}.get_data`,
-        [names, from, to, ...args],
+    const call = (some, from, to, more, onProgress) =>
+      this.#connection.call(
+        `consumer.${name}.get_data`,
+        [some, from, to, ...stride],
         { ...keywords, ...more },
         onProgress,
         signal,
       );
-    const callAll = call.bind(null, fields);
+    const request = { call: call.bind(null, names), decode: (raw) => decodeReply(raw, fields) };
     let data;
-    if (!features.includes("progressive")) data = await fieldByField(call, asked, start, end);
-    else if (isOverview) data = joinPieces(await inOneWindow(callAll, start, end), asked);
-    else data = joinPieces(await inWindows(callAll, start, end, minStride !== null), asked);
+    if (!features.includes("progressive")) data = await fieldByField(call, fields, start, end);
+    else if (isDecimatedThere) data = joinChunks(await inOneWindow(request, start, end), fields);
+    else data = joinChunks(await inWindows(request, start, end, minStride !== null), fields);
     data = clip(data, start, end);
-    return maxPoints !== null && !isOverview ? overview(data, maxPoints) : data;
+    return isDecimatedThere ? data : decimated(data, bucket, maxPoints);
   }
 
-  /** Call back with { t, timeline, values } for each new sample of a node; gives a function that ends it. */
-  watch(node, callback) {
-    return this.#subscribe(`consumer.${node}.data`, (reply) => {
+  /**
+   * Call back with { t, timeline, values } for each new sample of a node; `values` is null where the
+   * node is too fast to publish: samples up to `t` can then be fetched.
+   * @returns {Promise<Function>} ends it
+   */
+  watch(name, callback) {
+    return this.#connection.subscribe(`consumer.${name}.data`, (reply) => {
       for (const sample of liveSamples(reply)) callback(sample);
     });
   }
 
-  /** Call back with (node, present) when a node comes or goes; gives a function that ends it. */
-  async onNodes(callback) {
-    const stops = await Promise.all(
-      [true, false].map((present) =>
-        this.#subscribe(`consumer.data_node_${present ? "added" : "subtracted"}`, (node) =>
-          callback(asNode(node), present),
-        ),
-      ),
-    );
-    return () => Promise.all(stops.map((stop) => stop()));
-  }
-
-  async #subscribe(tail, callback) {
-    let topic = this.#topics.get(tail);
-    if (!topic) {
-      topic = { uri: PREFIX + tail, callbacks: new Set() };
-      topic.pass = ({ argsList }) => topic.callbacks.forEach((each) => each(argsList[0]));
-      this.#topics.set(tail, topic);
-      this.#subscribeNow(topic);
-    }
-    topic.callbacks.add(callback);
-    await topic.subscribed;
-    return async () => {
-      topic.callbacks.delete(callback);
-      if (topic.callbacks.size || this.#topics.get(tail) !== topic) return;
-      this.#topics.delete(tail);
-      await topic.subscribed;
-      // If the connection is lost, so is the subscription.
-      await this.#wamp?.unsubscribe(topic.uri, topic.pass).catch(() => {});
-    };
-  }
-
-  #subscribeNow(topic) {
-    // If the connection is lost meanwhile, the next one subscribes again.
-    topic.subscribed = this.#wamp?.subscribe(topic.uri, topic.pass).catch(() => {});
-    return topic.subscribed;
+  /** Call back with (node, isPresent) when a node comes, goes or changes; return a function that ends it. */
+  onNodes(callback) {
+    return this.#directory.onChange(callback);
   }
 }
 
-function checkPoints(maxPoints, minStride) {
-  if (maxPoints === null) return;
-  if (!Number.isInteger(maxPoints) || maxPoints < FEWEST_POINTS) {
-    throw new SisockError("argument", `maxPoints must be a whole number, at least ${FEWEST_POINTS}`);
+function checkStrategy({ minStride, maxPoints, bucket }) {
+  if (maxPoints !== null && !(Number.isInteger(maxPoints) && maxPoints >= MIN_POINTS)) {
+    throw new SisockError("argument", `maxPoints must be a whole number, at least ${MIN_POINTS}`);
   }
-  if (minStride !== null) throw new SisockError("argument", "maxPoints and minStride go one without the other");
+  const exponent = bucket === null ? 0 : Math.log2(bucket);
+  if (!(Number.isInteger(exponent) && exponent >= MIN_EXPONENT && exponent <= MAX_EXPONENT)) {
+    throw new SisockError("argument", "bucket must be a power of two, from 2^-20 to 2^40 s");
+  }
+  if ([minStride, maxPoints, bucket].filter((each) => each !== null).length > 1) {
+    throw new SisockError("argument", "give only one of minStride, maxPoints and bucket");
+  }
 }
 
-function asNode({ name, description, features }) {
-  return { name, description: description ?? "", features: features ?? [] };
+/** Decimate all samples here, for a node that cannot. */
+function decimated(data, bucket, maxPoints) {
+  if (bucket === null && maxPoints === null) return data;
+  const series = Object.entries(data).map(([name, { t, values, ...about }]) => {
+    const { kept, w } =
+      bucket === null ? decimateTo(t, values, maxPoints) : { kept: decimate(t, values, bucket), w: bucket };
+    const take = (array) => array.constructor.from(kept, (i) => array[i]);
+    return [name, { ...about, t: take(t), values: take(values), bucket: w }];
+  });
+  return Object.fromEntries(series);
 }
 
-function liveSamples({ data, timeline }) {
+function liveSamples({ data = {}, timeline }) {
   const samples = [];
-  for (const [name, line] of Object.entries(timeline)) {
-    Array.from(line.t).forEach((t, i) => {
-      const own = Object.entries(data).filter(([, values]) => values.length === line.t.length);
-      samples.push({ t, timeline: name, values: Object.fromEntries(own.map(([f, v]) => [f, v[i]])) });
+  for (const [name, { t, last }] of Object.entries(timeline)) {
+    if (!t) samples.push({ t: last, timeline: name, values: null });
+    const own = Object.entries(data).filter(([, values]) => values.length === t?.length);
+    (t ?? []).forEach((time, i) => {
+      samples.push({ t: time, timeline: name, values: Object.fromEntries(own.map(([f, v]) => [f, v[i]])) });
     });
   }
   return samples.sort((a, b) => a.t - b.t);
-}
-
-function within(promise, what, signal) {
-  return new Promise((resolve, reject) => {
-    const late = new SisockError("timeout", `${what} was not answered in ${CALL_SECONDS} s`);
-    const timer = setTimeout(() => reject(late), CALL_SECONDS * 1000);
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
-}
-
-function cancelQuietly(wamp, reqId) {
-  try {
-    wamp.cancel(reqId);
-  } catch {
-    // The call has ended meanwhile.
-  }
 }

@@ -1,15 +1,18 @@
-// Replies: window after window, each in pieces (PROTOCOL.md, progressive replies), or as of 2018.
+// Replies: window after window, each in chunks (PROTOCOL.md, progressive replies), or as of 2018.
 
-import { apart, decode, joinPieces } from "./arrays.js";
+import { apart, decodeReply, joinChunks } from "./arrays.js";
 import { SisockError } from "./errors.js";
 
 const WINDOW = 1 << 20;
 const WINDOW_MAX = 16 << 20;
 const ENLARGE_UNDER = 2;
 
-/** All pieces of a reply: two windows under way at most; a larger one while they come fast. */
-export async function inWindows(call, start, end, isThinned) {
-  const pieces = [];
+/**
+ * Return all chunks of a reply: two windows under way at most; a larger one while they come fast.
+ * @param {{ call: Function, decode: Function }} request
+ */
+export async function inWindows(request, start, end, isStrided) {
+  const chunks = [];
   const underway = [];
   const after = {};
   let size = WINDOW;
@@ -17,66 +20,62 @@ export async function inWindows(call, start, end, isThinned) {
   while (following || underway.length) {
     if (following) {
       const more = { window: size, ...(Object.keys(after).length ? { after } : {}) };
-      const window = openWindow(call, following, more);
+      const window = openWindow(request, following, more);
       underway.push(window);
       const head = notFalse(await window.first);
       following = "next" in head ? { start: head.next, end: head.end } : null;
     }
-    if (underway.length === 2 || !following || isThinned) {
-      const window = underway.shift();
-      const began = window.began;
-      for (const piece of await window.all) {
-        pieces.push(piece);
-        if (isThinned) noteLastTimes(piece, after);
+    if (underway.length === 2 || !following || isStrided) {
+      const { began, all } = underway.shift();
+      for (const chunk of await all) {
+        chunks.push(chunk);
+        if (isStrided) noteLastTimes(chunk, after);
       }
       if (performance.now() - began < ENLARGE_UNDER * 1000) size = Math.min(size * 4, WINDOW_MAX);
     }
   }
-  return pieces;
+  return chunks;
 }
 
-/** All pieces of a reply that is always one window. */
-export async function inOneWindow(call, start, end) {
-  const pieces = await openWindow(call, { start, end }, {}).all;
-  notFalse(pieces[0]);
-  return pieces;
+/** Return all chunks of a reply that is always one window. */
+export function inOneWindow(request, start, end) {
+  return openWindow(request, { start, end }, {}).all;
 }
 
-/** The samples of a node without windows: one call for one field of each timeline. */
+/** Return the samples of a node without windows: one call for one field of each timeline. */
 export async function fieldByField(call, fields, start, end) {
   const replies = apart(fields).map(async (some) => {
     const reply = notFalse(await call(Object.keys(some), start, end, {}, null));
-    return joinPieces([reply], some);
+    return joinChunks([decodeReply(reply, some)], some);
   });
   const found = Object.assign({}, ...(await Promise.all(replies)));
   return Object.fromEntries(Object.keys(fields).map((name) => [name, found[name]]));
 }
 
-function openWindow(call, { start, end }, more) {
-  const pieces = [];
+function openWindow({ call, decode }, { start, end }, more) {
+  const raw = [];
   let gotFirst, failed;
   const first = new Promise((resolve, reject) => ([gotFirst, failed] = [resolve, reject]));
-  const take = (piece) => {
-    pieces.push(piece);
-    gotFirst(piece);
+  const take = (chunk) => {
+    raw.push(chunk);
+    gotFirst(chunk);
   };
   const all = call(start, end, more, take).then((last) => {
     take(last);
-    return pieces;
+    return raw.map((chunk) => decode(notFalse(chunk)));
   });
   all.catch(failed);
   first.catch(() => {});
   return { first, all, began: performance.now() };
 }
 
-function noteLastTimes(piece, after) {
-  for (const [name, line] of Object.entries(piece.timeline)) {
-    const t = decode(line.t, "number");
+function noteLastTimes({ timelines }, after) {
+  for (const [name, { t }] of Object.entries(timelines)) {
     if (t.length) after[name] = t[t.length - 1];
   }
 }
 
-/** A reply, unless it is the protocol's way to say that it would be too much. */
+/** Return a reply, unless it is the protocol's way to say that it would be too much. */
 function notFalse(reply) {
   if (reply === false) {
     throw new SisockError("too_large", "the reply is too large for this node: ask for less time");

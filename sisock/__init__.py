@@ -10,55 +10,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sisock import base
-    from sisock.archive.file_archive import FileArchive
-    from sisock.archive.node import ArchiveNode
-    from sisock.base import REALM, data_node_server
-    from sisock.client.client import AsyncClient, Client
-    from sisock.errors import SisockError
-    from sisock.node.data_node import DataNodeServer, run
-    from sisock.node.live import LiveNode
-    from sisock.wire.protocol import sisock_to_unix_time, uri
-
-__all__ = [
-    "REALM",
-    "ArchiveNode",
-    "AsyncClient",
-    "Client",
-    "DataNodeServer",
-    "FileArchive",
-    "LiveNode",
-    "SisockError",
-    "base",
-    "data_node_server",
-    "run",
-    "sisock_to_unix_time",
-    "uri",
-]
+    from sisock import base as base
+    from sisock.archive.files import FileArchive as FileArchive
+    from sisock.archive.node import ArchiveNode as ArchiveNode
+    from sisock.archive.text import read_pairs as read_pairs
+    from sisock.base import REALM as REALM
+    from sisock.base import data_node_server as data_node_server
+    from sisock.client.client import AsyncClient as AsyncClient
+    from sisock.client.client import Client as Client
+    from sisock.connection.logs import RepeatedWarning as RepeatedWarning
+    from sisock.errors import SisockError as SisockError
+    from sisock.node.api import DataNodeServer as DataNodeServer
+    from sisock.node.live import LiveNode as LiveNode
+    from sisock.node.run import run as run
+    from sisock.wire.fields import describe as describe
+    from sisock.wire.protocol import sisock_to_unix_time as sisock_to_unix_time
+    from sisock.wire.protocol import uri as uri
 
 _HOMES = {
     "ArchiveNode": "sisock.archive.node",
     "AsyncClient": "sisock.client.client",
     "Client": "sisock.client.client",
-    "DataNodeServer": "sisock.node.data_node",
-    "FileArchive": "sisock.archive.file_archive",
+    "DataNodeServer": "sisock.node.api",
+    "FileArchive": "sisock.archive.files",
     "LiveNode": "sisock.node.live",
     "REALM": "sisock.base",
+    "RepeatedWarning": "sisock.connection.logs",
     "SisockError": "sisock.errors",
+    "base": "sisock.base",
     "data_node_server": "sisock.base",
-    "run": "sisock.node.data_node",
+    "describe": "sisock.wire.fields",
+    "read_pairs": "sisock.archive.text",
+    "run": "sisock.node.run",
     "sisock_to_unix_time": "sisock.wire.protocol",
     "uri": "sisock.wire.protocol",
 }
 
+__all__ = list(_HOMES)
+
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``import sisock`` costs little."""
-    if name == "base":
-        return import_module("sisock.base")
     if name not in _HOMES:
         raise AttributeError(f"module 'sisock' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module = import_module(_HOMES[name])
+    return module if name == "base" else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partialmethod
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import TransportLost
 from autobahn.wamp.types import SessionDetails
 from twisted.internet import defer
-from twisted.python.failure import Failure
 
 from sisock.connection.session import Session
-from sisock.node import data_node
+from sisock.node import api
 from sisock.node.validation import check_reply
 from sisock.wire import protocol
 from sisock.wire.align import merge_timeline
+from sisock.wire.fields import check_fields, listed_fields
 from sisock.wire.protocol import sisock_to_unix_time, uri
-from sisock.wire.reply import Reply
+from sisock.wire.reply import Reply, Timeline
 
 __all__ = ["BASE_URI", "REALM", "DataNodeServer", "sisock_to_unix_time", "uri"]
 
@@ -30,7 +31,7 @@ BASE_URI = protocol.PREFIX.removesuffix(".")
 REALM = os.environ.get("WAMP_REALM") or protocol.REALM
 
 
-class DataNodeServer(data_node.DataNodeServer, ApplicationSession):
+class DataNodeServer(api.DataNodeServer, ApplicationSession):
     """The parent of node classes of 2018 and 2019.
 
     Override `get_fields` and `get_data`, which run in the reactor and may return a Deferred, or
@@ -63,48 +64,34 @@ class DataNodeServer(data_node.DataNodeServer, ApplicationSession):
         raise NotImplementedError(f"{type(self).__name__} must override get_data")
 
     def _in_thread(self, method: Any, *args: Any) -> defer.Deferred:
-        assert self._service is not None
-        return self._service.serving.in_thread(method, *args)
+        assert self.service is not None
+        return self.service.requests.in_thread(method, *args)
 
-    def answering(self) -> data_node.DataNodeServer:
+    def answering(self) -> api.DataNodeServer:
         """Return the node whose answers are made of this one's."""
         return _Answers(self)
 
     def joined(self, session: Session) -> None:
         """Call `after_onJoin`."""
         self._session = session
+        done = defer.maybeDeferred(self.after_onJoin, session.session_details)
+        done.addErrback(lambda why: self.log.error("after_onJoin: {t}", t=why.getTraceback()))
 
-        def failed(failure: Failure) -> None:
-            self.log.error("after_onJoin failed: {text}", text=failure.getTraceback())
-
-        defer.maybeDeferred(self.after_onJoin, session.session_details).addErrback(failed)
-
-    def _present(self) -> Session:
+    def _ask_session(self, name: str, *args: Any, **kwargs: Any) -> Any:
         if self._session is None or not self._session.is_attached():
             raise TransportLost
-        return self._session
+        return getattr(self._session, name)(*args, **kwargs)
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Call a procedure, as of autobahn's sessions."""
-        return self._present().call(*args, **kwargs)
-
-    def publish(self, *args: Any, **kwargs: Any) -> Any:
-        """Publish an event, as of autobahn's sessions."""
-        return self._present().publish(*args, **kwargs)
-
-    def register(self, *args: Any, **kwargs: Any) -> Any:
-        """Register a procedure, as of autobahn's sessions."""
-        return self._present().register(*args, **kwargs)
-
-    def subscribe(self, *args: Any, **kwargs: Any) -> Any:
-        """Subscribe to a topic, as of autobahn's sessions."""
-        return self._present().subscribe(*args, **kwargs)
+    call = partialmethod(_ask_session, "call")
+    publish = partialmethod(_ask_session, "publish")
+    register = partialmethod(_ask_session, "register")
+    subscribe = partialmethod(_ask_session, "subscribe")
 
 
 data_node_server = DataNodeServer
 
 
-class _Answers(data_node.DataNodeServer):
+class _Answers(api.DataNodeServer):
     """Answers of a node of 2018 or 2019, as the protocol wants them.
 
     Fields that share a timeline are asked for one by one and brought to common times: the replies
@@ -117,15 +104,11 @@ class _Answers(data_node.DataNodeServer):
         self.name, self.allowance = node.name, node.allowance
 
     async def get_fields(self, start: float, end: float) -> Any:
-        """Return the node's fields; a timeline's fields may be the name of one."""
+        """Return the node's fields."""
         raw = await defer.maybeDeferred(self._node.get_fields, start, end)
-        if not isinstance(raw, tuple | list) or not all(isinstance(p, Mapping) for p in raw):
-            return raw  # for the caller to complain of
-        fields, timelines = raw
+        fields, timelines = check_fields(raw, self.name)
         self._timeline_of.update({name: about["timeline"] for name, about in fields.items()})
-        return fields, {
-            name: {**line, "field": _names(line.get("field"))} for name, line in timelines.items()
-        }
+        return fields, timelines
 
     async def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
@@ -149,31 +132,22 @@ class _Answers(data_node.DataNodeServer):
         return _combine(parts)
 
 
-def _names(field: Any) -> list[str]:
-    return [field] if isinstance(field, str) else field
-
-
 def _follows(raw: Any) -> dict[str, str]:
-    """Which field has which timeline, where the reply itself says so."""
+    """Return which field has which timeline, where the reply itself says so."""
     lines = raw.get("timeline") if isinstance(raw, Mapping) else None
-    if not isinstance(lines, Mapping):
-        return {}
-    return {
-        name: line
-        for line, entry in lines.items()
-        for name in _names(entry.get("fields") or entry.get("field") or [])
-    }
+    entries = lines.items() if isinstance(lines, Mapping) else ()
+    return {name: line for line, entry in entries for name in listed_fields(entry) or ()}
 
 
-def _combine(parts: Mapping[str, Mapping[str, Reply]]) -> dict[str, Any]:
+def _combine(parts: Mapping[str, Mapping[str, Reply]]) -> Reply:
     """Make one reply of replies for one field each, by timeline."""
-    reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
+    combined = Reply()
     for line, replies in parts.items():
         followed = {n: r.timelines[r.follows[n]] for n, r in replies.items() if n in r.follows}
         t, merged = merge_timeline({n: (f.t, replies[n].data[n]) for n, f in followed.items()})
         ends = [f.finalized_until for f in followed.values() if f.finalized_until is not None]
-        reply["data"].update({name: [] for name in replies} | merged)
+        combined.data |= {name: [] for name in replies} | merged
         if followed:
-            reply["timeline"][line] = {"t": t, "finalized_until": min(ends, default=None)}
-            reply["follows"].update(dict.fromkeys(followed, line))
-    return reply
+            combined.timelines[line] = Timeline(t, min(ends, default=None))
+            combined.follows |= dict.fromkeys(followed, line)
+    return combined

@@ -1,8 +1,8 @@
 """``make demo``: router, hub, bridge and the two example nodes in the foreground, until Ctrl-C.
 
-``python -m sisock.demo`` makes what is missing, sees that the ports are free and becomes
-``python -m sisock.demo --run``, in which honcho runs the programs of the Procfile. That starts
-``python -m sisock.demo --wait``, which says when the first query has been answered, and ends.
+It makes what is missing, sees that the ports are free and becomes ``sisock.demo --run``, in which
+honcho runs the programs of the Procfile. That starts ``sisock.demo --wait``, which says when the
+first query has been answered, and ends.
 """
 
 from __future__ import annotations
@@ -16,51 +16,39 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import quote
 
 from sisock.errors import AuthenticationRejected, SettingsError, SisockError
 
 # Each stage imports what it needs itself: that which stays for ever is to be small.
 
-READY_WITHIN = 60
+STARTUP = 60
 """Seconds after which the demo gives up."""
-
-NODES = ("apex_archive", "sensors")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
     parser = argparse.ArgumentParser(prog="sisock.demo", description=__doc__)
-    part = parser.add_mutually_exclusive_group()
-    part.add_argument("--run", action="store_true", help="run the programs of the Procfile here")
-    part.add_argument("--wait", action="store_true", help="wait for the first answered query")
+    parser.add_argument("--run", action="store_true", help="run the programs of the Procfile here")
+    parser.add_argument("--wait", action="store_true", help="wait for the first answered query")
     args = parser.parse_args(argv)
     try:
-        if args.wait:
-            _announce()
-        elif args.run:
-            _run()
-        else:
-            _start()
+        (_announce if args.wait else _run if args.run else _start)()
     except SisockError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from None
+        sys.exit(str(error))
 
 
-def _start() -> NoReturn:
+def _start() -> None:
     for module in ("crossbar", "flask", "prometheus_client", "psutil", "honcho"):
         if find_spec(module) is None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
     from sisock.bridge.server import load_web_settings
     from sisock.connection.settings import load_settings
-    from sisock.router.configuration import PROGRAMS
     from sisock.router.credentials import make_certificates, make_credentials
-    from sisock.router.launch import check_free, check_port
+    from sisock.router.launch import PROGRAMS, check_free, check_port
 
-    settings = load_settings()
+    settings, web = load_settings(), load_web_settings()
     home = settings.home
-    web = load_web_settings()
     check_free(home, settings.port)
     check_port(web.port, "PORT", web.bind)
     make_credentials(home)
@@ -82,7 +70,7 @@ def _start() -> NoReturn:
     os.execve(sys.executable, [sys.executable, "-m", "sisock.demo", "--run"], variables)
 
 
-def _run() -> NoReturn:
+def _run() -> None:
     """Run the Procfile until a program ends or a signal comes."""
     from honcho.environ import parse_procfile
     from honcho.manager import Manager
@@ -114,16 +102,23 @@ def _run() -> NoReturn:
 
 def _announce() -> None:
     """Print the line that begins with ``ready:`` once a query has been answered."""
+    from sisock.client.client import Client
     from sisock.connection.settings import load_settings
     from sisock.wire.protocol import USER_CONSUMER
 
     # Ctrl-C comes here too, and needs no traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     settings = load_settings(USER_CONSUMER)
-    end = time.monotonic() + READY_WITHIN
-    while (problem := _try_query()) is not None:
-        if time.monotonic() > end or isinstance(problem, AuthenticationRejected):
-            raise problem
+    end = time.monotonic() + STARTUP
+    while True:
+        try:
+            with Client(timeout=5) as client:
+                for node in ("apex_archive", "sensors"):
+                    client.get(node, list(client.fields(node))[:1])
+            break
+        except SisockError as problem:
+            if time.monotonic() > end or isinstance(problem, AuthenticationRejected):
+                raise
         time.sleep(0.2)
     command = Path(sys.executable).with_name("sisock")
     if command.is_relative_to(Path.cwd()):
@@ -133,18 +128,6 @@ def _announce() -> None:
     secret = quote(settings.secret or "", safe="")
     page = f"https://{settings.host}:{settings.port}/#secret={secret}"
     print(f"ready: {page}  for Grafana: {grafana}  try: {command} nodes", flush=True)
-
-
-def _try_query() -> SisockError | None:
-    from sisock.client.client import Client
-
-    try:
-        with Client(timeout=5) as client:
-            for node in NODES:
-                client.get(node, list(client.fields(node))[:1])
-    except SisockError as error:
-        return error
-    return None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What can go wrong, each as one sentence that its reader can act on.
+"""Errors, each with one sentence that its reader can act on.
 
 Every error is a `SisockError` and also the built-in that fits, so that a script can catch either.
 """
@@ -73,6 +73,4 @@ class NodeContractError(SisockError, ValueError):
     def __init__(self, node: str, field: str | None, rule: str) -> None:
         where = f"node {node!r}" + (f", field {field!r}" if field is not None else "")
         super().__init__(f"{where}: {rule}")
-        self.node = node
-        self.field = field
-        self.rule = rule
+        self.node, self.field, self.rule = node, field, rule

@@ -1,7 +1,8 @@
-"""For tests, also those of node authors: a check of one node, and a real router in a folder."""
+"""Help tests, also those of node authors: check one node, and run a real router in a folder."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -11,44 +12,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sisock.connection.health import is_served
 from sisock.connection.settings import Home, Settings, load_settings
 from sisock.node.check import check_node as check_node
-from sisock.router.configuration import DEFAULT_CONFIGURATION, load_configuration
 from sisock.router.credentials import make_certificates, make_credentials
-from sisock.router.launch import SECRET_VARIABLES, crossbar_command, prepare, write_configuration
+from sisock.router.launch import DEFAULT_CONFIGURATION, SECRET_VARIABLES, crossbar_command, prepare
 from sisock.wire.protocol import USER_CONSUMER
-
-STARTUP = 60
-"""Seconds that a router may take to start, on a busy machine."""
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody uses."""
+    """Return a TCP port of loopback that nobody uses."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.02) -> Any:
-    """Poll until a condition holds, and return its value.
+    """Poll `every` so many seconds until a condition is true, and return its value.
 
-    Parameters
-    ----------
-    condition : callable
-        Holds if it returns something true.
-    seconds : float
-        How long it may take.
-    what : str
-        What is waited for, for the error.
-    every : float
-        Seconds between polls.
-
-    Raises
-    ------
-    TimeoutError
-        Naming what was waited for.
+    After `seconds` that is a TimeoutError; `what` names what was waited for.
     """
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -61,47 +46,33 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: f
 class RouterProcess:
     """A Crossbar router of its own, with our configuration, in a temporary home folder.
 
-    Needs the repository's ``.crossbar`` and ``hub.py`` and the extra ``router``.
-
-    Parameters
-    ----------
-    hub : bool
-        Load the hub into the router, as the configuration does.
-    configuration : Path
-        Crossbar's, if not the one of this project.
-    plain : bool
-        Start Crossbar itself, without what sisock adds to its process.
+    Needs the extra ``router``. With `hub` false the hub is left out; `configuration` is Crossbar's,
+    if not this project's; `plain` starts Crossbar itself, without what sisock adds to its process.
     """
 
     def __init__(
-        self,
-        hub: bool = True,
-        configuration: Path = DEFAULT_CONFIGURATION,
-        plain: bool = False,
+        self, hub: bool = True, configuration: Path = DEFAULT_CONFIGURATION, plain: bool = False
     ) -> None:
         # Not pytest's tmp_path: a Unix socket's path has to be short.
         self.home = Home(Path(tempfile.mkdtemp(prefix="sisock-")))
         self.port = free_port()
-        self._hub = hub
-        self._configuration = configuration
-        self._plain = plain
-        self._process: subprocess.Popen | None = None
+        self._hub, self._configuration, self._plain = hub, configuration, plain
+        self._process: Any = None
         make_credentials(self.home)
         make_certificates(self.home)
 
     @property
     def pid(self) -> int:
-        """Process id of the router's controller."""
-        assert self._process is not None
+        """The process id of the router's controller."""
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """What the router has logged so far."""
+        """The router's log so far."""
         return (self.home.path / "router.log").read_text(errors="replace")
 
     def environ(self, user: str = USER_CONSUMER, use_socket: bool = False) -> dict[str, str]:
-        """Variables with which a program finds this router."""
+        """Return the variables with which a program finds this router."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("WAMP_", "CROSSBAR_"))}
         return {
             **kept,
@@ -114,7 +85,7 @@ class RouterProcess:
         }
 
     def settings(self, user: str = USER_CONSUMER, use_socket: bool = False) -> Settings:
-        """Settings with which a client finds this router."""
+        """Return the settings with which a client finds this router."""
         return load_settings(user, environ=self.environ(user, use_socket))
 
     def start(self) -> RouterProcess:
@@ -122,52 +93,36 @@ class RouterProcess:
         environ = {k: v for k, v in os.environ.items() if k not in SECRET_VARIABLES}
         variables = prepare(self.home, self._configuration, self.port, environ)
         if not self._hub:
-            configuration = load_configuration(self._configuration, self.port)
+            written = self.home.router_directory / "config.json"
+            configuration = json.loads(written.read_text())
             del configuration["workers"][0]["components"]
-            write_configuration(self.home, configuration)
+            written.write_text(json.dumps(configuration))
         command = crossbar_command(self.home, "warn")
         if self._plain:
             command[:3] = [str(Path(sys.executable).with_name("crossbar"))]
         with open(self.home.path / "router.log", "ab") as log:
+            streams: Any = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             self._process = subprocess.Popen(
-                command,
-                env=variables,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                command, env=variables, start_new_session=True, **streams
             )
-        wait_until(self._listens, STARTUP, "the start of the router")
+        wait_until(self._listens, 60, "the start of the router")
         return self
 
     def _listens(self) -> bool:
-        assert self._process is not None
         if self._process.poll() is not None:
             raise RuntimeError(f"the router ended:\n{self.log}")
-        for family, address in (
-            (socket.AF_INET, ("127.0.0.1", self.port)),
-            (socket.AF_UNIX, str(self.home.router_socket)),
-        ):
-            with socket.socket(family) as probe:
-                if probe.connect_ex(address) != 0:
-                    return False
-        return True
+        with socket.socket() as probe:
+            is_open = probe.connect_ex(("127.0.0.1", self.port)) == 0
+        return is_open and is_served(str(self.home.router_socket))
 
     def stop(self, with_signal: int = signal.SIGINT) -> None:
         """End it, and its worker."""
         if self._process is not None:
             self._process.send_signal(with_signal)
             self._process.wait(20)
-            wait_until(lambda: not self._group_lives(), 20, "the end of the router's worker")
+            with suppress(ProcessLookupError):
+                wait_until(lambda: os.killpg(self.pid, 0), 20, "the end of the router's worker")
             self._process = None
-
-    def _group_lives(self) -> bool:
-        assert self._process is not None
-        try:
-            os.killpg(self._process.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
 
     def __enter__(self) -> RouterProcess:
         return self.start()

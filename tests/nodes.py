@@ -9,7 +9,7 @@ import numpy as np
 from twisted.internet import defer
 
 import sisock
-from sisock.wire.reply import overview_timeline
+from sisock.wire.reply import Decimated
 
 ROWS = 2_000_000
 START = 1_500_000_000.0
@@ -137,16 +137,11 @@ class Coroutine(Odd):
         await defer.succeed(None)
         return super().get_data(field, start, end, min_stride)
 
-    async def get_overview(self, field, start, end, max_points):
+    async def get_decimated(self, field, start, end, bucket=None, max_points=None):
         await defer.succeed(None)
         if field != ["count"]:
             return None
-        line = overview_timeline("t", "count")
-        return {
-            "data": {"count": [1, 5]},
-            "timeline": {line: {"t": [START, START + 4], "finalized_until": START + 3}},
-            "follows": {"count": line},
-        }
+        return {"count": Decimated([START, START + 4], [1, 5], bucket, START + 3)}
 
 
 class Ticker(sisock.LiveNode):
@@ -190,7 +185,24 @@ class Spoken(sisock.LiveNode):
         return {"x": 1}
 
 
+class Corrected(sisock.DataNodeServer):
+    """A sample that is another one at each request, which it says."""
+
+    name = "corrected"
+    count = 0
+
+    def get_fields(self, start, end):
+        field = {"x": {"description": None, "timeline": "t", "type": "number", "units": None}}
+        return field, {"t": {"interval": None, "field": ["x"]}}
+
+    def get_data(self, field, start, end, min_stride=None):
+        self.count += 1
+        self.samples_changed()
+        return {"data": {"x": [self.count]}, "timeline": {"t": {"t": [START]}}}
+
+
 KINDS = {
+    "corrected": Corrected,
     "big": Big,
     "counted": Counted,
     "fresh": Fresh,

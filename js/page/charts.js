@@ -11,14 +11,14 @@ const HEIGHT_STACKED = [0.2, 170];
 const GREY = "#8a8a8a";
 // A column of pixels shows a smallest and a largest sample.
 const POINTS_PER_COLUMN = 2;
-const LEAST_WIDTH = 100;
+const MIN_WIDTH = 100;
 
-/** The colour of the n-th field. */
+/** Return the colour of the n-th field. */
 export function colourOf(index) {
   return COLOURS[index % COLOURS.length];
 }
 
-/** Draws the store's curves into an element. */
+/** Draw the store's curves into an element. */
 export class Charts {
   #element;
   #onZoom;
@@ -32,13 +32,13 @@ export class Charts {
     new ResizeObserver(() => this.#resize()).observe(element);
   }
 
-  /** Samples of each curve that there is room for. */
+  /** Return how many samples of each curve there is room for. */
   get points() {
-    const columns = Math.max(this.#element.clientWidth, LEAST_WIDTH) * devicePixelRatio;
+    const columns = Math.max(this.#element.clientWidth, MIN_WIDTH) * devicePixelRatio;
     return Math.ceil(columns) * POINTS_PER_COLUMN;
   }
 
-  /** Draw; charts are only made anew if there are others than before. */
+  /** Draw; charts are only rebuilt if there are others than before. */
   draw(series, { start, end }, isStacked) {
     const drawn = series.filter(({ about }) => about && about.type !== "string");
     const groups = isStacked ? drawn.map((each) => [each]) : drawn.length ? [drawn] : [];
@@ -48,7 +48,7 @@ export class Charts {
   }
 
   #fill(plot, group, start, end) {
-    const pixels = Math.max(plot.width, LEAST_WIDTH);
+    const pixels = Math.max(plot.width, MIN_WIDTH);
     const curves = group.map(({ t, values, longest }) =>
       visible(t.array, values.array, start, end, pixels, longest),
     );

@@ -1,35 +1,31 @@
 // Curves made ready to draw: what a screen can show of a long one, and where it has gaps.
 
 import { firstFrom } from "../arrays.js";
-import { extremes } from "../thinning.js";
+import { extremes } from "../grid.js";
 
-const GAP_INTERVALS = 5;
-// Two samples of which one follows the other are no farther apart; of most, if none was left out.
-const NEXT_INTERVALS = 1.5;
-const MOST = 0.75;
-// The widest space within thinned samples: two buckets, each of at least one kept sample in two.
-const THINNED_SPACINGS = 4;
+const GAP_SPACINGS = 5;
+const GAP_BUCKETS = 2;
+// Spacings that the median is taken of, at most.
+const MAX_SPACINGS = 10_000;
 
 /**
- * The longest time between two samples that is no gap: five intervals, more where samples were
- * left out by the node because few were asked for.
+ * Return the longest time between two samples that is no gap: two buckets, or five times the median
+ * spacing if that is more.
  * @param {Float64Array} t ascending
- * @param {number|null} interval usual spacing of all samples in seconds
+ * @param {number|null} bucket size in seconds; null for all samples
+ * @param {number|null} interval usual spacing, of which there may be too few samples to tell
  */
-export function longestSpacing(t, interval) {
-  if (!interval) return Infinity;
-  const spacings = Math.max(t.length - 1, 1);
-  let next = 0;
-  for (let i = 1; i < t.length; i += 1) {
-    if (t[i] - t[i - 1] <= interval * NEXT_INTERVALS) next += 1;
-  }
-  const whole = interval * GAP_INTERVALS;
-  if (t.length < 2 || next > MOST * spacings) return whole;
-  return Math.max(whole, (THINNED_SPACINGS * (t[t.length - 1] - t[0])) / spacings + interval);
+export function longestSpacing(t, bucket, interval) {
+  const step = Math.ceil(t.length / MAX_SPACINGS);
+  const spacings = [];
+  for (let i = 1; i < t.length; i += step) if (t[i] > t[i - 1]) spacings.push(t[i] - t[i - 1]);
+  spacings.sort((a, b) => a - b);
+  const usual = spacings.length > 1 ? spacings[Math.floor(spacings.length / 2)] : interval || Infinity;
+  return Math.max(GAP_BUCKETS * (bucket ?? 0), GAP_SPACINGS * usual);
 }
 
 /**
- * The samples that a curve of so many pixels needs: per bucket the smallest and the largest at
+ * Return the samples that a curve of so many pixels needs: per run of samples the smallest and the largest at
  * their own times, so that no spike is lost, and null where samples are missing.
  * @param {Float64Array} t ascending
  * @param {ArrayLike<number|boolean|null>} values
@@ -51,7 +47,7 @@ export function visible(t, values, start, end, pixels, longest) {
     x.push(t[i]);
     y.push(value === null || Number.isNaN(value) ? null : Number(value));
   };
-  // Buckets end at multiples of their size, so that a curve does not flicker while it moves, and
+  // Runs end at multiples of their size, so that a curve does not flicker while it moves, and
   // at gaps.
   let begin = from;
   for (let i = from; i < to; i += 1) {
@@ -69,7 +65,7 @@ export function visible(t, values, start, end, pixels, longest) {
   return { x, y };
 }
 
-/** Indices to draw of one bucket, in order: first, smallest, largest, a missing one, last. */
+/** Return the indices to draw of one run, in order: first, smallest, largest, a missing one, last. */
 function drawn(values, from, to) {
   if (to - from <= 4) return Array.from({ length: to - from }, (_, i) => from + i);
   const chosen = new Set([from, ...extremes(values, from, to), to - 1]);
@@ -82,7 +78,7 @@ function drawn(values, from, to) {
   return [...chosen].sort((a, b) => a - b);
 }
 
-/** Times of other curves within a gap belong to the gap: otherwise a line leads into it. */
+/** Give times of other curves within a gap to the gap: otherwise a line leads into it. */
 function widenGaps(column) {
   for (let i = 1; i < column.length; i += 1) {
     if (column[i] === undefined && column[i - 1] === null) column[i] = null;

@@ -68,7 +68,7 @@ async function start() {
 
 async function work(joined) {
   sisock = joined;
-  store = new Store(sisock, draw);
+  store = new Store(sisock, draw, { onBehind: load });
   charts = new Charts($("charts"), (from, to) => choose({ last: null, from, to }));
   tree = new Tree($("nodes"), sisock, (key, ticked) =>
     choose({ series: ticked ? [...state.series, key] : state.series.filter((each) => each !== key) }),
@@ -86,20 +86,20 @@ async function refresh() {
     nodes.clear();
     for (const node of listed) nodes.set(node.name, node);
     await tree.show(nodes, state.series);
+    store.expire();
     await load();
   } catch (error) {
     say(error.message, true);
   }
 }
 
-function nodeChanged(node, present) {
-  if (present) nodes.set(node.name, node);
+function nodeChanged(node, isPresent) {
+  if (isPresent) nodes.set(node.name, node);
   else nodes.delete(node.name);
-  tree.forget(node.name);
   tree.show(nodes, state.series);
-  store.mark(node.name, !present);
-  say(`${node.name} ${present ? "is there" : "is gone"}`, !present);
-  if (present) load();
+  store.mark(node.name, !isPresent);
+  say(`${node.name} ${isPresent ? "is there" : "is gone"}`, !isPresent);
+  if (isPresent) load();
 }
 
 /** Change what is shown, and put it into the address. */
@@ -109,13 +109,18 @@ function choose(changes) {
   history.replaceState(null, "", formatState(state));
   showControls();
   if ("series" in changes) tree.show(nodes, state.series);
-  if ("series" in changes) load();
-  else if ("last" in changes) loadSoon();
-  else if ("live" in changes) store.follow(isLive(), nodes);
+  if ("series" in changes || "live" in changes) load();
+  else if ("last" in changes) {
+    store.show(viewOf(state));
+    loadSoon();
+  }
   draw();
 }
 
-const isLive = () => state.live && state.last !== null;
+/** What the store is to hold. */
+function viewOf({ live, last }) {
+  return { ...intervalOf(state), points: charts.points, isLive: live && last !== null };
+}
 
 /** Load when the range has come to rest: a drag or a held key changes it many times a second. */
 function loadSoon() {
@@ -126,16 +131,14 @@ function loadSoon() {
 async function load() {
   clearTimeout(loadTimer);
   $("charts").ariaBusy = "true";
-  if (!(await store.load(state.series, intervalOf(state), charts.points))) return;
-  await store.follow(isLive(), nodes);
-  $("charts").ariaBusy = "false";
+  if (await store.load(state.series, viewOf(state))) $("charts").ariaBusy = "false";
 }
 
 /** Every sample of the interval, not only those that are drawn, as a file. */
 async function saveCsv() {
   const whole = new Store(sisock, () => {});
   $("csv").disabled = true;
-  await whole.load(state.series, intervalOf(state), null);
+  await whole.load(state.series, { ...intervalOf(state), points: null, isLive: false });
   $("csv").disabled = false;
   downloadCsv(whole.series);
 }

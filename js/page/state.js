@@ -1,4 +1,4 @@
-// What the page shows, as a plain object that stands in the URL, so that a view can be sent on.
+// The state of the page, a plain object that stands in the URL, so that a view can be sent on.
 
 export const DEFAULTS = { series: [], last: 3600, from: null, to: null, live: true, stack: false, table: false };
 
@@ -38,14 +38,14 @@ export function formatState({ series, last, from, to, live, stack, table }) {
   return `?${written}`;
 }
 
-/** The interval to show now, in UNIX seconds. */
+/** Return the interval to show now, in UNIX seconds. */
 export function intervalOf(state, now = Date.now() / 1000) {
   return state.last !== null
     ? { start: now - state.last, end: now }
     : { start: state.from, end: state.to };
 }
 
-/** Node and field of a key; a node's name never holds the separator. */
+/** Return node and field of a key; a node's name never holds the separator. */
 export function splitKey(key) {
   const at = key.indexOf("::");
   return { node: key.slice(0, at), field: key.slice(at + 2) };

@@ -2,9 +2,9 @@
 
 import { make } from "./tree.js";
 
-const MOST_ROWS = 500;
+const MAX_ROWS = 500;
 
-/** Rows at the union of all times, newest last: [time, value of each series or null]. */
+/** Return rows at the union of all times, newest last: [time, value of each series or null]. */
 export function rowsOf(series) {
   const cursors = series.map(() => 0);
   const rows = [];
@@ -24,7 +24,7 @@ export function rowsOf(series) {
   }
 }
 
-/** The samples as CSV, times as ISO. */
+/** Return the samples as CSV, times as ISO. */
 export function csvOf(series) {
   const quote = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const heading = ({ key, about }) => quote(about?.units ? `${key} [${about.units}]` : key);
@@ -52,7 +52,7 @@ export function showTable(element, series, { start, end }) {
     head.append(make("th", { scope: "col" }, about?.units ? `${key} [${about.units}]` : key));
   }
   const untils = series.map(({ finalizedUntil }) => finalizedUntil ?? Infinity);
-  const body = all.slice(-MOST_ROWS).reverse().map(([t, ...values]) => {
+  const body = all.slice(-MAX_ROWS).reverse().map(([t, ...values]) => {
     const row = make("tr", {}, make("th", { scope: "row" }, new Date(t * 1000).toISOString()));
     values.forEach((value, i) => {
       const cell = make("td", {}, value === null ? "" : show(value));
@@ -64,14 +64,14 @@ export function showTable(element, series, { start, end }) {
     });
     return row;
   });
-  const shown = Math.min(all.length, MOST_ROWS);
+  const shown = Math.min(all.length, MAX_ROWS);
   const caption = `${shown} of the ${all.length} times drawn, newest first (CSV holds every sample); values in italics may still change`;
   element.replaceChildren(
     make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
   );
 }
 
-/** A value as a person reads it. */
+/** Return a value as a person reads it. */
 export function show(value) {
   return typeof value === "number" ? String(Number(value.toPrecision(8))) : String(value);
 }

@@ -1,6 +1,6 @@
 // The nodes and their fields, as boxes to tick.
 
-/** Shows the nodes that are there, and those that are chosen and gone. */
+/** Show the nodes that are there, and those that are chosen and gone. */
 export class Tree {
   #element;
   #sisock;
@@ -13,11 +13,6 @@ export class Tree {
     this.#element = element;
     this.#sisock = sisock;
     this.#onToggle = onToggle;
-  }
-
-  /** Forget what a node said of its fields: it came anew. */
-  forget(node) {
-    this.#fields.delete(node);
   }
 
   /** Show these nodes. */
@@ -35,9 +30,8 @@ export class Tree {
   }
 
   async #load(name) {
-    if (this.#fields.has(name)) return;
     try {
-      this.#fields.set(name, await this.#sisock.wire.fields(name));
+      this.#fields.set(name, await this.#sisock.fields(name));
     } catch (error) {
       this.#fields.set(name, { error: error.message });
     }
@@ -87,7 +81,7 @@ function tell(about) {
   return [about.description, `${kind}timeline ${about.timeline}`].filter(Boolean).join("; ");
 }
 
-/** A length of time as people say it. */
+/** Return a length of time as people say it. */
 export function duration(seconds) {
   for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]]) {
     if (seconds >= length) return `${Number((seconds / length).toPrecision(3))} ${unit}`;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { apart, clip, countable, decode, join, joinPieces } from "../arrays.js";
+import { apart, clip, countable, decode, decodeReply, join, joinChunks } from "../arrays.js";
 
 const bytes = (array) => {
   // As they come: in the middle of a message, at an odd offset.
@@ -9,6 +9,9 @@ const bytes = (array) => {
   message.set(new Uint8Array(array.buffer), 3);
   return message.subarray(3);
 };
+
+/** The series of a reply that came as these chunks. */
+const read = (chunks, fields) => joinChunks(chunks.map((raw) => decodeReply(raw, fields)), fields);
 
 const TYPES = { "<f8": Float64Array, "<f4": Float32Array, "<i4": Int32Array, "<i2": Int16Array, "|i1": Int8Array, "<u4": Uint32Array, "<u2": Uint16Array, "|u1": Uint8Array };
 
@@ -49,10 +52,10 @@ test("parts of different types join as floats", () => {
   assert.deepEqual(join([["a"], [null]]), ["a", null]);
 });
 
-test("pieces join to one series a field, with what the node says of it", () => {
+test("chunks join to one series a field, with what the node says of it", () => {
   const fields = { x: { timeline: "a", type: "number", units: "K" }, none: { timeline: "b", type: "number" } };
-  const piece = (t, x, until) => ({ data: { x, none: [] }, timeline: { a: { t, finalized_until: until } } });
-  const data = joinPieces([piece([1, 2], [10, null], 5), piece([3], [30], null)], fields);
+  const chunk = (t, x, until) => ({ data: { x, none: [] }, timeline: { a: { t, finalized_until: until } } });
+  const data = read([chunk([1, 2], [10, null], 5), chunk([3], [30], null)], fields);
   assert.deepEqual(data.x.t, Float64Array.from([1, 2, 3]));
   assert.deepEqual(data.x.values, Float64Array.from([10, NaN, 30]));
   assert.equal(data.x.finalizedUntil, 5);
@@ -61,11 +64,11 @@ test("pieces join to one series a field, with what the node says of it", () => {
 });
 
 test("a reply whose lengths differ is refused", () => {
-  const piece = { data: { x: [1] }, timeline: { a: { t: [1, 2] } } };
-  assert.throws(() => joinPieces([piece], { x: { timeline: "a", type: "number" } }), /1 values for 2/);
+  const chunk = { data: { x: [1] }, timeline: { a: { t: [1, 2] } } };
+  assert.throws(() => read([chunk], { x: { timeline: "a", type: "number" } }), /1 values for 2/);
 });
 
-test("each field follows the timeline that the pieces name, also one that the first has nothing of", () => {
+test("each field follows the timeline that the chunks name", () => {
   const fields = { x: { timeline: "a", type: "number" }, y: { timeline: "a", type: "number" }, z: { timeline: "a", type: "number" } };
   const first = { data: { x: [1], y: [], z: [] }, timeline: { "a/x": { t: [1] } }, follows: { x: "a/x" } };
   const second = {
@@ -73,7 +76,7 @@ test("each field follows the timeline that the pieces name, also one that the fi
     timeline: { "a/x": { t: [2] }, "a/y": { t: [3], finalized_until: 9 } },
     follows: { x: "a/x", y: "a/y" },
   };
-  const { x, y, z } = joinPieces([first, second], fields);
+  const { x, y, z } = read([first, second], fields);
   assert.deepEqual([x.t, x.values], [Float64Array.from([1, 2]), Float64Array.from([1, 2])]);
   assert.deepEqual([y.t, y.values, y.finalizedUntil], [Float64Array.from([3]), Float64Array.from([7]), 9]);
   assert.equal(z.t.length, 0);
@@ -86,14 +89,14 @@ test("a reply's own timelines are trusted where they list their fields", () => {
     data: { a: [1, 2], c: [3] },
     timeline: { group0: { t: [5, 6], finalized_until: 9, fields: ["a"] }, group1: { t: [7], field: "c" } },
   };
-  const { a, b, c } = joinPieces([reply], ABC);
+  const { a, b, c } = read([reply], ABC);
   assert.deepEqual([a.t, a.values, a.finalizedUntil], [Float64Array.from([5, 6]), Float64Array.from([1, 2]), 9]);
   assert.deepEqual([b.t.length, c.t, c.values], [0, Float64Array.from([7]), Float64Array.from([3])]);
 });
 
 test("data that no timeline is listed for is an error, never silence", () => {
   const reply = { data: { a: [1] }, timeline: { group0: { t: [5] } } };
-  assert.throws(() => joinPieces([reply], ABC), (error) => error.kind === "reply" && /no timeline/.test(error.message));
+  assert.throws(() => read([reply], ABC), (error) => error.kind === "reply" && /no timeline/.test(error.message));
 });
 
 test("fields of one timeline are asked for apart", () => {

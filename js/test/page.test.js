@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { firstFrom } from "../arrays.js";
+import { decimateTo } from "../grid.js";
 import { align, longestSpacing, visible } from "../page/curves.js";
 import { DEFAULTS, formatState, intervalOf, parseState, splitKey } from "../page/state.js";
-import { Growing } from "../page/store.js";
+import { Growing } from "../page/growing.js";
 import { csvOf, rowsOf } from "../page/table.js";
-import { overviewIndices } from "../thinning.js";
 
 test("a state goes into the address and comes back", () => {
   const states = [
@@ -27,7 +27,7 @@ test("the last hour ends now", () => {
   assert.deepEqual(splitKey("node::a::b"), { node: "node", field: "a::b" });
 });
 
-test("what is drawn keeps every bucket's smallest and largest at their own times", () => {
+test("what is drawn keeps smallest and largest at their own times", () => {
   const n = 100000;
   const t = Float64Array.from({ length: n }, (_, i) => i);
   const values = Float64Array.from({ length: n }, (_, i) => Math.sin(i / 50));
@@ -46,50 +46,37 @@ test("gaps and missing values stay visible, long curve or short", () => {
     const t = Float64Array.from({ length: 1000 }, (_, i) => (i < 500 ? i : i + 100));
     const values = Float64Array.from(t, (v, i) => (i === 250 ? NaN : v));
     const { x, y } = visible(t, values, 0, 2000, pixels, 5);
-    const holes = x.filter((_, i) => y[i] === null);
-    assert.deepEqual(holes, [250, 549.5]);
+    const gaps = x.filter((_, i) => y[i] === null);
+    assert.deepEqual(gaps, [250, 549.5]);
   }
 });
 
-/** A series without a gap but the one of 10,000 s that begins at second 50,000, thinned. */
-function thinned(n, valueOf, points) {
+/** A series without a gap but the one of 10,000 s that begins at second 50,000, decimated. */
+function decimated(n, valueOf, points) {
   const t = Float64Array.from({ length: n }, (_, i) => (i < 50000 ? i : i + 10000));
   const values = Float64Array.from({ length: n }, (_, i) => valueOf(i));
-  const kept = overviewIndices(values, points);
-  return { t: Float64Array.from(kept, (i) => t[i]), values: Float64Array.from(kept, (i) => values[i]) };
+  const { kept, w } = decimateTo(t, values, points);
+  return { t: Float64Array.from(kept, (i) => t[i]), values: Float64Array.from(kept, (i) => values[i]), w };
 }
 
-test("a thinned curve is whole but for its gap, whatever its shape", () => {
+test("a decimated curve is whole but for its gap, whatever its shape", () => {
   const shapes = { sine: (i) => Math.sin(i / 50), still: () => 1, ramp: (i) => i, saw: (i) => -i % 400, noise: (i) => (i * 7919) % 1009 };
   for (const [name, valueOf] of Object.entries(shapes)) {
-    for (const points of [100, 500, 2000, 60000]) {
-      const { t, values } = thinned(100000, valueOf, points);
-      const { x, y } = visible(t, values, 0, 2e5, points / 2, longestSpacing(t, 1));
+    for (const points of [500, 2000, 60000]) {
+      const { t, values, w } = decimated(100000, valueOf, points);
+      const { x, y } = visible(t, values, 0, 2e5, points / 2, longestSpacing(t, w, 1));
       assert.deepEqual(x.filter((_, i) => y[i] === null).length, 1, `${name} in ${points} points`);
     }
   }
 });
 
-test("of a curve that is not thinned five intervals are a gap, however little there is", () => {
+test("a gap is wider than two buckets and than five usual spacings", () => {
   const t = Float64Array.from({ length: 100 }, (_, i) => i + 1000 * Math.floor(i / 10));
-  assert.equal(longestSpacing(t, 1), 5);
-  assert.equal(longestSpacing(Float64Array.from([7]), 2), 10);
-  assert.equal(longestSpacing(t, null), Infinity);
-});
-
-test("thinning keeps both ends, extremes and gaps, in no more than so many samples", () => {
-  const values = Float64Array.from({ length: 100000 }, (_, i) => Math.sin(i / 77));
-  [values[7], values[43210], values[99998]] = [-9, 9, -8];
-  values.fill(NaN, 500, 600);
-  for (const points of [8, 9, 100, 1001]) {
-    const kept = overviewIndices(values, points);
-    assert.ok(kept.length <= points);
-    for (const index of [0, 7, 500, 43210, 99999]) assert.ok(kept.includes(index), `${index} of ${points}`);
-    assert.deepEqual(kept, [...new Set(kept)].sort((a, b) => a - b));
-  }
-  const words = Array.from({ length: 1000 }, (_, i) => `word ${i}`);
-  assert.deepEqual(overviewIndices(words, 10), [0, 111, 222, 333, 444, 555, 666, 777, 888, 999]);
-  assert.deepEqual(overviewIndices(values.subarray(0, 8), 8), [0, 1, 2, 3, 4, 5, 6, 7]);
+  assert.equal(longestSpacing(t, null, 1), 5);
+  assert.equal(longestSpacing(t, 64, 1), 128);
+  assert.equal(longestSpacing(t, 2, 7), 5);
+  assert.equal(longestSpacing(Float64Array.from([7]), null, 2), 10);
+  assert.equal(longestSpacing(Float64Array.from([7]), null, null), Infinity);
 });
 
 test("64-bit integers are kept and written whole", () => {
@@ -107,7 +94,7 @@ test("the drawn part goes one sample beyond each edge", () => {
   assert.equal(firstFrom(t, 99), 6);
 });
 
-test("curves of different times share an axis without gaps of their own making", () => {
+test("curves of different times share an axis without new gaps", () => {
   const aligned = align([{ x: [1, 3], y: [10, 11] }, { x: [2, 3], y: [20, 30] }]);
   assert.deepEqual(aligned, [[1, 2, 3], [10, undefined, 11], [undefined, 20, 30]]);
 });
@@ -129,7 +116,7 @@ test("live samples are added without losing any", () => {
 
 const series = (key, units, t, values) => ({ key, about: { units }, t: new Growing(Float64Array.from(t)), values: new Growing(values) });
 
-test("table and CSV have a row for each time at which any field has a sample", () => {
+test("table and CSV have a row for each time of any field", () => {
   const both = [
     series("n::a", "K", [0, 1], Float64Array.from([1.5, NaN])),
     series('n::"b"', null, [1, 2], ["x,y", null]),

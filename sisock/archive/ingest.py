@@ -1,286 +1,254 @@
-"""One file of an archive, and the store of what was parsed of it."""
+"""One file of an archive: whether it has changed, and its samples in the store."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from sisock.errors import NodeContractError
-from sisock.store.background import WorkLog
-from sisock.store.sample_store import STORED_DTYPES, SampleStore
-from sisock.wire import arrays as values
-from sisock.wire.thinning import mean_interval
-
-if TYPE_CHECKING:
-    from sisock.archive.file_archive import FileArchive
-    from sisock.archive.files import ArchiveFiles
+from sisock.store.background import Steps, WorkLog, until_stored
+from sisock.store.catalogue import Store
+from sisock.store.pyramid import Pyramid
+from sisock.store.series import (
+    NOTHING,
+    STORED_DTYPES,
+    Damaged,
+    Samples,
+    Snapshot,
+    TypeDiffers,
+    ascends,
+)
+from sisock.wire import arrays
 
 HEAD = 1 << 16
 TAIL = 1 << 12
 """Bytes at the beginning and before the end of what was parsed, by which it is known again."""
 
-COMMIT_EVERY = 5.0
-"""Seconds of parsing that are lost at most when the process is killed."""
 
-_APPENDED = 1 << 16
-"""Samples appended in one step."""
-
-Samples = tuple[np.ndarray, np.ndarray]
+_Chunk: TypeAlias = tuple[np.ndarray, Any, int]
 
 
-class _Differs(Exception):
-    """The file no longer begins with the samples that were stored."""
-
-
-class _TimesGoBack(Exception):
-    """The file's times are not in order."""
-
-
+@dataclass(eq=False)
 class ArchiveFile:
-    """One file: what its author says of it, and its samples.
+    """One file of `source`, a `FileArchive`: what its author says of it, and its samples.
 
-    Its methods but `steps` may be called in any thread.
-
-    Attributes
-    ----------
-    path : Path
-        It may change, if the field's samples come to be in another file.
-    about : dict
-        What `describe_file` said.
-    store : SampleStore or None
-        Its samples; None before it was opened.
-    times_emptied : int
-        How often it was replaced or emptied: what was read around that may be of no state.
-    was_served : bool
-        Whether consumers may have samples of it.
+    `pyramid` holds the samples as last parsed.
     """
 
-    def __init__(self, field: str, archive: FileArchive, files: ArchiveFiles) -> None:
-        self.path = Path()
-        self.about: dict[str, Any] = {}
-        self.store: SampleStore | None = None
-        self.times_emptied = 0
-        self.was_served = False
-        self._field = field
-        self._archive = archive
-        self._files = files
-        self._described: tuple | None = None
-        self._parsed: tuple | None = None
-        self._identity: dict[str, Any] = {}
-        self._is_sorted = True
+    field: str
+    source: Any
+    store: Store
+    warn: Callable[[str], None]
+    pyramid: Pyramid | None = None
+    _path: Path = Path()
+    _about: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    # As it was when it was described, and when it was parsed.
+    _described: tuple[Path, list[int]] | None = None
+    _parsed: tuple[Path, list[int]] | None = None
 
-    def look(self, path: Path) -> None:
-        """Note where the file is, and have it described if it has changed; raises OSError."""
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is not a regular file")
-        state = (path, *_stamp(status))
+    def look(self, path: Path) -> bool:
+        """Have the file described if it has changed; say whether it is parsed. Raises OSError."""
+        state = path, _stamp(path)
         if state != self._described:
-            self.about = dict(self._archive.describe_file(path))
-            self.path, self._described = path, state
+            self._about = dict(self.source.describe_file(path))
+            self._path, self._described = path, state
+        return self._parsed == state
 
     def is_parsed(self) -> bool:
         """Whether the file is now as it was when it was parsed; raises OSError."""
-        return self._parsed == (self.path, *_stamp(os.stat(self.path)))
+        return self._parsed == (self._path, _stamp(self._path))
 
-    def entry(self) -> dict[str, Any]:
-        """What `list_fields` says of it."""
-        interval = None if self.store is None else mean_interval(self.store.t)
-        return {"interval": interval, **self.about}
+    def store_again(self, damage: Damaged) -> None:
+        """Have stored anew what is damaged."""
+        self._parsed = None
+        self.store.repair(self.field, damage)
 
-    def steps(self) -> Iterator[None]:
+    def entry(self) -> Mapping[str, Any]:
+        """Return what `list_fields` says of it."""
+        if self.pyramid is None:
+            return self._about
+        record = self.pyramid.base.record
+        first, last, interval = record.first, record.last, None
+        if first is not None and last is not None and last > first:
+            interval = (last - first) / (record.count - 1)
+        return {"interval": interval, "first": first, "last": last, **self._about}
+
+    def steps(self) -> Steps:
         """Bring the store up to the file, in small steps; in the thread of the jobs."""
-        try:
-            yield from self._parse_what_is_new()
-        except BaseException:
-            # What was appended and not committed is not to be there at the next try.
-            if self.store is not None:
-                self.store.close()
-            self.store = self._parsed = None
-            raise
+        self._parsed, state = None, (self._path, _stamp(self._path))
+        served = {} if self.pyramid is None else self.pyramid.base.record.identity
+        ingest = _Ingest(self, *state, served)
+        yield from until_stored(self.store, self.field, ingest.fill)
+        if ingest.has_changed and served:
+            # Those who ask wait for this job: nobody gets old samples as the new generation's.
+            telling = threading.Thread(target=self.source.samples_changed, daemon=True)
+            telling.start()
+            yield telling
+        self.pyramid, self._parsed = ingest.pyramid, state
 
-    def _parse_what_is_new(self) -> Iterator[None]:
-        path = self.path
-        status = os.stat(path)
-        store = self._open_store()
-        self._progress = WorkLog(self._archive.log, f"parsing {path}")
-        self._identity = {"version": self._archive.version, "stamp": list(_stamp(status))}
-        known = store.identity
-        if not (known.get("is_complete") and known.items() >= self._identity.items()):
-            self._is_sorted = known.get("is_sorted", True)
-            yield from self._update(path, *self._where_to_go_on(path, known, status))
-            self._progress.end(len(store))
-        self._parsed, self.was_served = (path, *_stamp(status)), True
 
-    def _open_store(self) -> SampleStore:
-        if self.store is not None and self._files.has_store(self._field):
-            return self.store
-        if self.store is not None:
-            self.store.close()
-        self.times_emptied += 1
-        self.store = self._files.open_store(self._field)
-        if self.store.was_damaged:
-            self._archive.log.warn("the cache of {path} is damaged: made anew", path=self.path)
-        return self.store
+@dataclass
+class _Ingest:
+    """Brings a pyramid up to a file in one state.
 
-    def _where_to_go_on(
-        self, path: Path, known: dict[str, Any], status: os.stat_result
-    ) -> tuple[int, int]:
-        """From which byte to parse, and how many of the stored samples lie before it."""
-        assert self.store is not None
-        stamp = known.get("stamp") or [0, 0, 0]
-        is_as_before = stamp == list(_stamp(status)) or status.st_size > stamp[1]
-        offset = known.get("offset", 0)
-        if (
-            is_as_before
-            and known.get("version") == self._archive.version
-            and known.get("fingerprint") == _fingerprint(path, offset)
-        ):
-            return offset, len(self.store)
-        return 0, 0
+    `served` is the identity of the samples that consumers may have; `has_changed` says whether
+    samples were replaced.
+    """
 
-    def _update(self, path: Path, offset: int, position: int) -> Iterator[None]:
-        """Have the store hold what the file does, in whichever way it takes."""
-        assert self.store is not None
-        way: Callable[[], Iterator[None]] | None = partial(self._follow, path, offset, position)
-        if not self._is_sorted:
-            way = partial(self._sort, path)
-        while way is not None:
+    file: ArchiveFile
+    path: Path
+    stamp: list[int]
+    served: Mapping[str, Any]
+    has_changed: bool = False
+    is_sorted: bool = True
+    pyramid: Pyramid = dataclasses.field(init=False)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """By what samples are known that are complete, together with the parser."""
+        return {"version": self.file.source.version, "stamp": self.stamp}
+
+    def fill(self, pyramid: Pyramid) -> Steps:
+        """Parse what the pyramid does not hold yet."""
+        self.pyramid, known = pyramid, pyramid.base.record.identity
+        if known.get("is_complete") and known.items() >= self.identity.items():
+            return
+        if self.served and not known:
+            # Stored anew, for another reason than that the file has changed; which it may, too.
+            self.has_changed |= not self._is_known(self.served)
+        where, self.is_sorted = (0, 0), known.get("is_sorted", True)
+        if self._is_known(known):
+            where = known.get("offset", 0), len(pyramid.base)
+        progress = WorkLog(self.file.source.log, f"parsing {self.path}")
+        while True:
             try:
-                yield from way()
-                way = None
-            except _TimesGoBack:
-                self._files.warn(
-                    f"{path}: its times are not in order: it is sorted in memory,"
-                    " and parsed from its beginning whenever it grows"
+                if (yield from self._follow(progress, *where)):
+                    break
+            except TypeDiffers as error:
+                self._make_anew(dtype=error.wider)
+            where = 0, 0
+        progress.end(len(self.pyramid.base))
+
+    def _is_known(self, known: Mapping[str, Any]) -> bool:
+        """Whether the file begins with what was parsed before."""
+        before = known.get("stamp", self.stamp)
+        return (
+            (before == self.stamp or before[1] < self.stamp[1])
+            and known.get("version") == self.file.source.version
+            and known.get("fingerprint") == self._fingerprint(known.get("offset", 0))
+        )
+
+    def _fingerprint(self, offset: int) -> list[str]:
+        """Return hashes of the head of the file, and of what is before an offset."""
+        with open(self.path, "rb") as file:
+            head = file.read(min(HEAD, offset))
+            file.seek(max(offset - TAIL, 0))
+            tail = file.read(min(TAIL, offset))
+        return [hashlib.blake2b(part, digest_size=16).hexdigest() for part in (head, tail)]
+
+    def _follow(
+        self, progress: WorkLog, reached: int, position: int
+    ) -> Generator[None, None, bool]:
+        """Compare the samples from a byte on with the stored ones, and append those beyond.
+
+        Returns False if that has to be done again from the beginning.
+        """
+        stored = self.pyramid.base.snapshot
+        last = stored.samples(position - 1, position)[0][0] if position else -np.inf
+        chunks = self._chunks(reached)
+        # The last chunk is stored together with the news that it is the last one.
+        rest: Samples = NOTHING
+        for t, numbers, end in chunks if self.is_sorted or position else self._in_order(chunks):
+            if len(t) and (t[0] < last or not ascends(t)):
+                self.file.warn(
+                    f"{self.path}: its times are not in order: it is sorted in memory, and parsed"
+                    " from its beginning whenever they go back again"
                 )
-                way = partial(self._sort, path)
-            except _Differs:
-                self._clear()
-                way = partial(self._follow, path, 0, 0)
-
-    def _follow(self, path: Path, offset: int, position: int) -> Iterator[None]:
-        """Compare the file's samples with the stored ones, and append those beyond."""
-        assert self.store is not None
-        store, stored = self.store, len(self.store)
-        last = float(store.t[position - 1]) if position else -np.inf
-        committed = time.monotonic()
-        size = max(self._identity["stamp"][1], 1)
-        for t, numbers, reached in self._parsed_chunks(path, offset):
-            if len(t) and (t[0] < last or (t[1:] < t[:-1]).any()):
-                raise _TimesGoBack
-            last = float(t[-1]) if len(t) else last
-            known = min(stored - position, len(t))
-            if not _same(store, position, (t[:known], numbers[:known])):
-                raise _Differs
+                self.is_sorted = False
+                return False
+            last = t[-1] if len(t) else last
+            known = min(len(stored) - position, len(t))
+            if not _same(stored, position, t[:known], numbers[:known]):
+                return self._make_anew()
             position += known
-            self._append(t[known:], numbers[known:])
-            offset = reached
-            if position == stored and time.monotonic() - committed > COMMIT_EVERY:
-                self._commit(path, offset, False)
-                committed = time.monotonic()
-            self._progress.tell(f"{min(offset / size, 1):.0%}")
-            yield
-        if position < stored:
-            raise _Differs
-        self._commit(path, offset, True)
+            if len(rest[0]):
+                self._append(reached, rest, is_complete=False)
+            rest, reached = (t[known:], numbers[known:]), end
+            progress.tell(f"{min(end / max(self.stamp[1], 1), 1):.0%}")
+            yield None
+        if position < len(stored):
+            return self._make_anew()
+        self._append(reached, rest, is_complete=True)
+        return True
 
-    def _sort(self, path: Path) -> Iterator[None]:
-        """Take the whole file into memory, sort it by time and store it anew."""
-        assert self.store is not None
-        parts, offset = [], 0
-        for t, numbers, reached in self._parsed_chunks(path, 0):
-            parts.append((t, numbers))
-            offset = reached
-            yield
-        t = np.concatenate([t for t, _ in parts] or [np.empty(0)])
-        numbers = np.concatenate([numbers for _, numbers in parts] or [np.empty(0)])
-        self._is_sorted = not (t[1:] < t[:-1]).any()
-        order = np.argsort(t, kind="stable")
-        t, numbers = t[order], numbers[order]
-        yield
-        stored = len(self.store)
-        self._clear(not _same(self.store, 0, (t[:stored], numbers[:stored]), stored))
-        for first in range(0, len(t), _APPENDED):
-            self._append(t[first : first + _APPENDED], numbers[first : first + _APPENDED])
-            yield
-        self._commit(path, offset, True)
-
-    def _parsed_chunks(self, path: Path, offset: int) -> Iterator[tuple[np.ndarray, Any, int]]:
-        """What the author's `parse` gives, checked."""
-        for chunk in self._archive.parse(path, offset):
+    def _chunks(self, offset: int) -> Iterator[_Chunk]:
+        """Return what the author's `parse` gives, checked."""
+        broken = partial(NodeContractError, self.file.source.name, self.file.field)
+        dtype = self.pyramid.base.record.identity.get("dtype")
+        for chunk in self.file.source.parse(self.path, offset):
             if not isinstance(chunk, tuple) or len(chunk) != 3:
-                raise self._broken("parse must give (t, values, offset) again and again")
-            t, numbers = np.asarray(chunk[0], dtype="<f8"), values.normalise(chunk[1])
-            if isinstance(numbers, list) or numbers.dtype.str not in STORED_DTYPES:
-                if len(numbers):
-                    raise self._broken("parse must give numbers")
+                raise broken("parse must give (t, values, offset) again and again")
+            t, numbers = np.asarray(chunk[0], dtype="<f8"), arrays.normalise(chunk[1])
+            if not len(numbers):
                 numbers = np.empty(0)
+            if isinstance(numbers, list) or numbers.dtype.str not in STORED_DTYPES:
+                raise broken("parse must give numbers")
             if t.shape != numbers.shape:
-                raise self._broken(f"parse gave {len(t)} times, but {len(numbers)} values")
+                raise broken(f"parse gave {len(t)} times, but {len(numbers)} values")
             if not np.isfinite(t).all():
-                raise self._broken("parse gave a time that is not finite")
-            yield t, numbers, int(chunk[2])
+                raise broken("parse gave a time that is not finite")
+            yield t, numbers if dtype is None else numbers.astype(dtype), int(chunk[2])
 
-    def _append(self, t: np.ndarray, numbers: np.ndarray) -> None:
-        assert self.store is not None
-        try:
-            self.store.append(t, numbers)
-        except ValueError as error:
-            raise self._broken(str(error)) from None
+    def _in_order(self, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
+        """Return nothing for each chunk, and then the samples of all in order."""
+        parts: list[Samples] = []
+        end = 0
+        for t, numbers, reached in chunks:
+            parts, end = [*parts, (t, numbers)] if len(t) else parts, reached
+            yield *NOTHING, 0
+        t, numbers = (np.concatenate(each) for each in zip(*(parts or [NOTHING]), strict=True))
+        self.is_sorted, order = ascends(t), np.argsort(t, kind="stable")
+        yield t[order], numbers[order], end
 
-    def _broken(self, rule: str) -> NodeContractError:
-        return NodeContractError(self._archive.name, self._field, rule)
+    def _make_anew(self, **identity: Any) -> bool:
+        self.pyramid, self.has_changed = self.file.store.make(self.file.field), True
+        self.pyramid.base.append(*NOTHING, **identity)
+        return False
 
-    def _clear(self, has_changed: bool = True) -> None:
-        """Empty the store; before that, tell consumers if they were given something else."""
-        assert self.store is not None
-        if has_changed and self.was_served:
-            self._archive.samples_changed()
-        self.times_emptied += 1
-        self.store.clear()
-
-    def _commit(self, path: Path, offset: int, is_complete: bool) -> None:
-        assert self.store is not None
+    def _append(self, offset: int, samples: Samples, is_complete: bool) -> None:
         # Of another file that has taken its place meanwhile, none: it is to be parsed anew.
-        is_same = _stamp(os.stat(path))[2] == self._identity["stamp"][2]
-        how_far = {
+        is_same = _stamp(self.path)[2] == self.stamp[2]
+        identity = {
+            **self.pyramid.base.record.identity,
+            **self.identity,
             "offset": offset,
-            "fingerprint": _fingerprint(path, offset) if is_same else None,
-            "is_sorted": self._is_sorted,
+            "fingerprint": self._fingerprint(offset) if is_same else None,
+            "is_sorted": self.is_sorted,
             "is_complete": is_complete,
         }
-        self.store.commit({**self._identity, **how_far})
+        self.pyramid.base.append(*samples, **identity)
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _stamp(path: Path) -> list[int]:
+    """Return a file's time, size and inode."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is not a regular file")
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
 
 
-def _fingerprint(path: Path, offset: int) -> list[str]:
-    """Hashes of the head of a file, and of what is before an offset."""
-    with open(path, "rb") as file:
-        head = file.read(min(HEAD, offset))
-        file.seek(max(offset - TAIL, 0))
-        tail = file.read(min(TAIL, offset))
-    return [hashlib.blake2b(part, digest_size=16).hexdigest() for part in (head, tail)]
-
-
-def _same(store: SampleStore, position: int, samples: Samples, count: int | None = None) -> bool:
-    """Whether a store has these samples from a position on, `count` of them if that is given."""
-    t, numbers = samples
-    if count is not None and len(t) != count:
-        return False
-    stop = position + len(t)
+def _same(stored: Snapshot, position: int, t: np.ndarray, numbers: np.ndarray) -> bool:
+    """Whether a series has these samples from a position on."""
+    found_t, found = stored.samples(position, position + len(t))
     is_float = numbers.dtype.kind == "f"
-    return np.array_equal(store.t[position:stop], t) and np.array_equal(
-        store.values[position:stop], numbers, equal_nan=is_float
-    )
+    return np.array_equal(found_t, t) and np.array_equal(found, numbers, equal_nan=is_float)

@@ -4,77 +4,65 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sisock.archive.cache import CacheFolder, explain, find_cache_folder
-from sisock.archive.overview import ArchivePyramid
-from sisock.errors import NodeContractError, SettingsError
-from sisock.node.data_node import DataNodeServer, NodeService
-from sisock.node.validation import check_times
-from sisock.wire import arrays as values
+from sisock.archive.overview import Overviews, decimate_windows, windows
+from sisock.errors import NodeContractError
+from sisock.node.api import DataNodeServer
+from sisock.node.validation import check_times, check_values
+from sisock.store.background import WorkLog
+from sisock.store.pyramid import View
 from sisock.wire.align import merge_timeline
 from sisock.wire.arrays import Values
 from sisock.wire.fields import check_entries, describe
-from sisock.wire.protocol import Interval, check_interval
-from sisock.wire.reply import overview_timeline
+from sisock.wire.protocol import NEVER_FINAL, Interval, check_interval
+from sisock.wire.reply import Decimated
 
 
 class ArchiveNode(DataNodeServer):
     """A data node that reads one field at a time.
 
-    Override `list_fields` and `read`. For fields of numbers, overviews are prepared in the
-    background, from what `read` gives, in the folder ``SISOCK_CACHE``.
-
-    Attributes
-    ----------
-    pyramid : bool
-        Whether that is done.
+    Override `list_fields` and `read`. For fields of numbers and booleans, decimated samples are
+    prepared in the background, from what `read` gives, in the folder ``SISOCK_CACHE``; unless
+    `pyramid` is False.
     """
 
     pyramid: bool = True
 
-    _pyramid: ArchivePyramid | None = None
+    _overviews: Overviews | None = None
 
     @abstractmethod
     def list_fields(self, start: float, end: float) -> Mapping[str, Mapping[str, Any]]:
-        """Say which fields there are.
+        """Say which fields there are: name to a dict, any item of which may be left out.
 
-        Parameters
-        ----------
-        start, end : float
-            UNIX seconds. A field with samples in between must be listed; others may be.
+        ``description``; ``timeline`` (fields that name the same one share their times; the field's
+        own name if not given); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
+        (mean spacing in seconds); ``first`` and ``last`` (UNIX times; what is prepared begins with
+        ``first``).
 
-        Returns
-        -------
-        dict
-            Field name to a dict with any of ``description``, ``timeline`` (fields that name the
-            same one share their times; the field's own name if not given), ``type`` ("number",
-            "string" or "bool"), ``units``, ``interval`` (mean spacing in seconds).
+        A field with samples from `start` to `end`, in UNIX seconds, must be listed; others may be.
         """
-        raise NotImplementedError
 
     @abstractmethod
     def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
-        """Return the samples of one field.
+        """Return times and values of one field's samples: two array_likes of shape (n,).
 
-        Parameters
-        ----------
-        field : str
-            A name that `list_fields` gave.
-        start, end : float
-            UNIX seconds, half-open; what is returned beyond them is cut off.
-
-        Returns
-        -------
-        t : array_like, shape (n,)
-            UNIX seconds, ascending.
-        values : array_like, shape (n,)
-            Numbers, booleans or strings; NaN or None where one is missing.
+        The times are UNIX seconds, ascending; the values numbers, booleans or strings, NaN or None
+        where one is missing. What is not from `start` on and before `end`, also UNIX seconds, is
+        cut off.
         """
-        raise NotImplementedError
+
+    def fingerprint(self, field: str) -> str | None:
+        """Return a text that is another one if earlier samples of the field are others.
+
+        While it stays the same what was prepared is kept, over restarts too, and only later
+        samples are read. None (the default): all is prepared anew at each start.
+        """
+        return None
 
     def get_fields(self, start: float, end: float) -> Any:
         """Answer from `list_fields`."""
@@ -91,77 +79,88 @@ class ArchiveNode(DataNodeServer):
         All samples are final, but where one field of a timeline has none yet and others have.
         """
         interval = check_interval(start, end)
+        lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
+        for name, entry in self._entries_of(field, interval).items():
+            samples = self._read_checked(name, interval.start, interval.end)
+            lines.setdefault(entry.get("timeline") or name, {})[name] = samples
         reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
-        for line, names in self._by_timeline(field, interval).items():
-            samples_of = {
-                name: self._read_checked(name, interval.start, interval.end) for name in names
-            }
+        for line, samples_of in lines.items():
             t, merged = merge_timeline(samples_of)
             reply["timeline"][line] = {"t": t, "finalized_until": _final_until(samples_of)}
             reply["data"].update(merged)
             reply["follows"].update(dict.fromkeys(merged, line))
         return reply
 
-    def get_overview(self, field: list[str], start: float, end: float, max_points: int) -> Any:
-        """Answer from what was prepared, if it is ready for all these fields."""
+    def get_decimated(
+        self,
+        field: list[str],
+        start: float,
+        end: float,
+        bucket: float | None = None,
+        max_points: int | None = None,
+    ) -> Any:
+        """Answer from what was prepared, or else from `read`, in little memory."""
         interval = check_interval(start, end)
-        if not self._has_overviews():
-            return None
-        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
-        for line, names in self._by_timeline(field, interval).items():
-            samples_of = {}
-            for name in names:
-                samples = self._overview(name, interval, max_points)
-                if samples is None:
-                    return None
-                samples_of[name] = samples
-            until = _final_until(samples_of)
-            for name, (t, field_values) in samples_of.items():
-                own = overview_timeline(line, name)
-                reply["timeline"][own] = {"t": t, "finalized_until": until}
-                reply["data"][name] = field_values
-                reply["follows"][name] = own
-        return reply
+        entries = self._entries_of(field, interval)
+        return {
+            name: self._decimate(name, entry, interval, bucket, max_points)
+            for name, entry in entries.items()
+        }
 
-    def _by_timeline(self, fields: list[str], interval: Interval) -> dict[str, list[str]]:
-        """Those of the fields that there are, by the timeline that they follow."""
-        listed = self.list_fields(interval.start, interval.end)
-        lines: dict[str, list[str]] = {}
-        for name in fields:
-            if name in listed:
-                lines.setdefault(listed[name].get("timeline") or name, []).append(name)
-        return lines
-
-    def _has_overviews(self) -> bool:
-        return self._pyramid is not None
-
-    def _overview(
-        self, name: str, interval: Interval, max_points: int
-    ) -> tuple[np.ndarray, Values] | None:
-        """Few samples of one field, the first and the last among them; None if they take long."""
-        if self._pyramid is None:
-            return None
-        return self._pyramid.overview(name, interval, max_points)
-
-    def begin(self, service: NodeService) -> None:
-        """Start to prepare the overviews."""
+    def begin(self, service: Any) -> None:
+        """Start to prepare decimated samples."""
         if not self.pyramid:
             return
-        try:
-            folder = CacheFolder(find_cache_folder(self.name))
-        except (OSError, SettingsError) as error:
-            self.log.warn("{text}", text=explain(error, "each overview is made of all samples"))
-            return
-        self._pyramid = ArchivePyramid(self, self._read_interval, folder)
-        self._pyramid.build()
+        self._overviews = Overviews(self, self._read_interval)
+        self._overviews.build()
 
     def samples_changed(self) -> None:
         """Say that samples which were called final have changed; see `DataNodeServer`."""
-        if self._pyramid is not None:
-            self._pyramid.forget()
+        if self._overviews is not None:
+            self._overviews.forget()
         super().samples_changed()
-        if self._pyramid is not None:
-            self._pyramid.build()
+        if self._overviews is not None:
+            self._overviews.build()
+
+    def _entries_of(
+        self, names: Iterable[str], interval: Interval
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Return the entries of those of the fields that there are."""
+        listed = self.list_fields(interval.start, interval.end)
+        return {name: listed[name] for name in names if name in listed}
+
+    def _ask(self, name: str, interval: Interval, question: Callable[[View], Decimated]) -> Any:
+        """Return the answer of what was prepared, or None if it is not ready."""
+        if self._overviews is None:
+            return None
+        return self._overviews.ask(name, interval.start, interval.end, question)
+
+    def _decimate(
+        self,
+        name: str,
+        entry: Mapping[str, Any],
+        interval: Interval,
+        bucket: float | None,
+        max_points: int | None,
+    ) -> Decimated:
+        start, end = interval.start, interval.end
+
+        def question(view: View) -> Decimated:
+            if bucket is None:
+                (t, found), w = view.few(start, end, max_points or 0)
+            else:
+                (t, found), w = view.decimated(start, end, bucket), bucket
+            return Decimated(t, found, w, _just_after(view.last))
+
+        answer = self._ask(name, interval, question)
+        if answer is not None:
+            return answer
+        first, read = entry.get("first"), partial(self._read_interval, name)
+        begin = start if first is None else max(start, first)
+        parts = windows(read, begin, end, entry.get("interval"))
+        progress = WorkLog(self.log, f"reading {name!r} to decimate it")
+        t, found, w = decimate_windows(parts, bucket, max_points, progress)
+        return Decimated(t, found, w, _just_after(float(t[-1]) if len(t) else None))
 
     def _read_interval(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
         t, field_values = self._read_checked(name, start, end)
@@ -173,15 +172,16 @@ class ArchiveNode(DataNodeServer):
         if not isinstance(samples, tuple | list) or len(samples) != 2:
             raise NodeContractError(self.name, name, "read must return the pair (t, values)")
         t = check_times(samples[0], self.name, f"field {name!r}")
-        try:
-            field_values = values.normalise(samples[1])
-        except ValueError as error:
-            raise NodeContractError(self.name, name, str(error)) from None
+        field_values = check_values(samples[1], name, self.name)
         if len(t) != len(field_values):
             raise NodeContractError(
                 self.name, name, f"read returned {len(t)} times, but {len(field_values)} values"
             )
         return t, field_values
+
+
+def _just_after(last: float | None) -> float:
+    return NEVER_FINAL if last is None else math.nextafter(last, math.inf)
 
 
 def _final_until(samples_of: Mapping[str, tuple[np.ndarray, Values]]) -> float | None:

@@ -1,110 +1,68 @@
-"""Overviews of an archive that only its author's `read` can read."""
+"""Pyramids of what an archive's `read` gives, made in the background, and reading without them."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from sisock.archive.cache import CacheFolder
 from sisock.connection.logs import RepeatedWarning
-from sisock.store.background import Jobs, WorkLog
-from sisock.store.sample_store import STORED_DTYPES, SampleStore
-from sisock.wire import thinning
+from sisock.store.background import Jobs, Steps, WorkLog, until_stored
+from sisock.store.catalogue import Store
+from sisock.store.pyramid import Pyramid, View
+from sisock.store.series import NOTHING, STORED_DTYPES, Damaged, Samples, TypeDiffers
+from sisock.wire import arrays, grid
 from sisock.wire.arrays import Values
-from sisock.wire.protocol import FEWEST_POINTS, Interval
-
-if TYPE_CHECKING:
-    from sisock.archive.node import ArchiveNode
 
 FEW = 250_000
-"""A window of fewer samples is followed by a longer one."""
-
 MANY = 1_000_000
-"""A window of more samples is followed by a shorter one."""
+"""A window of fewer samples is followed by a longer one, of more by a shorter one."""
 
-FIRST_SPAN = 86400.0
-"""Seconds of the first window after 1970."""
+FIRST_SPAN = 3600.0
+MAX_SPAN = 32 * 86400.0
+"""Seconds of the first window, and of any where nobody says how dense the samples are."""
 
-LONGEST_SPAN = 32 * 86400.0
-"""Seconds of a window where nobody says how dense the samples are: it may end among many."""
+SEARCH_SPAN = 86400.0
+"""Seconds that any window may have behind one without samples: years may have none."""
 
 EARLIEST = -1e12
 """UNIX time before all samples."""
 
 EXTEND_OVER = 10_000
-"""Samples that are read for each overview before the pyramid is extended by them."""
-
 EXTEND_EVERY = 60.0
-"""Seconds between two extensions of one field, or between two tries to build it."""
+"""Samples that each request reads before the pyramid is extended by them, and seconds between two
+extensions of one field, or two tries to build it."""
 
-_APPENDED = 1 << 16
-"""Samples appended in one step."""
+Pair: TypeAlias = tuple[np.ndarray, Any]
+"""Times and values, these an array or a list."""
 
-
-Read: TypeAlias = Callable[[str, float, float], tuple[np.ndarray, Values]]
+Answer = TypeVar("Answer")
 
 
 class _NotNumbers(Exception):
     """The values cannot be stored."""
 
 
-class _MixedNumbers(Exception):
-    """The values fit into no type that `read` gave so far."""
-
-
-class _Series:
-    """One field's store, and the UNIX time before which it has all samples."""
-
-    def __init__(self, store: SampleStore, as_floats: bool = False) -> None:
-        self.store = store
-        self.until = EARLIEST
-        self._as_floats = as_floats
-
-    def append(self, t: np.ndarray, values: np.ndarray) -> Iterator[None]:
-        """Append samples, in small steps."""
-        if self._as_floats:
-            values = values.astype("<f8")
-        for first in range(0, len(t), _APPENDED):
-            piece = slice(first, first + _APPENDED)
-            try:
-                self.store.append(t[piece], values[piece])
-            except ValueError:
-                # Times are checked already: it is the type.
-                raise _MixedNumbers from None
-            yield
-        self.store.commit({})
-
-
-class ArchivePyramid:
+class Overviews:
     """Builds the pyramids of an archive's fields, and answers from those that are complete.
 
-    Nothing says whether what was built in an earlier life is still true, so all begins empty.
-
-    Parameters
-    ----------
-    archive : ArchiveNode
-        Whose `list_fields` and `read` are asked, in a thread of its own.
-    read : callable
-        As the archive's `read`, but checked and cut to the interval.
-    folder : CacheFolder
-        Where the pyramids are.
+    `source` is the `ArchiveNode`; `read` is as its own, but checked and cut to the interval.
     """
 
-    def __init__(self, archive: ArchiveNode, read: Read, folder: CacheFolder) -> None:
-        self._archive = archive
+    def __init__(self, source: Any, read: Callable[[str, float, float], Pair]) -> None:
+        self._source = source
         self._read = read
-        self._folder = folder
-        self._warn = RepeatedWarning(archive.log)
-        self._jobs = Jobs(archive.name, self._warn)
-        self._stores: dict[str, SampleStore] = {}
-        self._complete: dict[str, _Series] = {}
+        self._entries: Mapping[str, Mapping[str, Any]] = {}
+        self._warn = RepeatedWarning(source.log)
+        self._store = Store(source.name, self._warn)
+        self._jobs = Jobs(source.name, self._warn, self._store.close)
+        self._complete: dict[str, Pyramid] = {}
         self._tried: dict[str, float] = {}
-        self._not_numbers: set[str] = set()
         self._generation = 0
         self._lock = threading.Lock()
 
@@ -113,111 +71,122 @@ class ArchivePyramid:
         with self._lock:
             self._generation += 1
             self._complete.clear()
-            self._not_numbers.clear()
+            self._tried.clear()
 
     def build(self) -> None:
         """Begin to build the pyramids of all fields."""
-        for name in list(self._tried):
-            self._start(name, anew=True)
-        self._jobs.start("list_fields", self._list)
+        self._jobs.start(("all", self._generation), self._build_all)
 
-    def overview(
-        self, name: str, interval: Interval, max_points: int
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return few samples of a field that keep the picture, or None if it is not built yet."""
-        series = self._complete.get(name)
-        if series is None:
-            self._start_again(name)
+    def ask(
+        self, name: str, start: float, end: float, question: Callable[[View], Answer]
+    ) -> Answer | None:
+        """Ask a view of the samples from `start` to `end`; None if it is not built yet."""
+        pyramid = self._complete.get(name)
+        if pyramid is None:
+            self._try(name)
             return None
-        until, end = series.until, interval.end
-        stored = series.store.read(interval.start, min(end, until))
-        if end <= until:
-            return series.store.overview(interval.start, end, max_points)
         try:
-            rest = self._read_numbers(name, max(interval.start, until), end)
+            view = pyramid.view()
+            until = view.identity["until"]
+            if end > until:
+                tail = self._read_numbers(name, max(start, until), end)
+                if len(tail[0]) > EXTEND_OVER:
+                    self._try(name)
+                view = view.with_tail(*tail)
+            return question(view)
         except _NotNumbers:
             return None
-        if len(rest[0]) > EXTEND_OVER:
-            self._start_again(name)
-        if len(stored[0]) + len(rest[0]) <= max_points:
-            return _join(stored, rest)
-        share = max(len(rest[0]) * max_points // (len(stored[0]) + len(rest[0])), FEWEST_POINTS)
-        share = min(share, len(rest[0]))
-        if max_points - share < FEWEST_POINTS:
+        except Damaged as damage:
+            self._warn(f"the cache is damaged, and made anew: {damage}")
+            self._store.repair(name, damage)
+            if not damage.record.w:
+                self._complete.pop(name, None)
+            self._tried.pop(name, None)
             return None
-        which = thinning.overview_indices(rest[1], max(share, FEWEST_POINTS))
-        few = series.store.overview(interval.start, until, max_points - share)
-        return _join(few, (rest[0][which], rest[1][which]))
 
-    def _start(self, name: str, anew: bool = False) -> None:
-        generation = self._generation
-        self._tried[name] = time.monotonic()
-        self._jobs.start(name, lambda: self._make_ready(name, generation), anew)
+    def _try(self, name: str) -> None:
+        """Build a pyramid or extend it, but not too often."""
+        if time.monotonic() - self._tried.get(name, -math.inf) > EXTEND_EVERY:
+            self._tried[name] = time.monotonic()
+            generation = self._generation
+            key = f"{name} of generation {generation}"
+            self._jobs.start(key, lambda: self._make_ready(name, generation))
 
-    def _start_again(self, name: str) -> None:
-        """Extend a pyramid, or try once more to build it, but not too often."""
-        is_due = time.monotonic() - self._tried.get(name, -math.inf) > EXTEND_EVERY
-        if is_due and name not in self._not_numbers:
-            self._start(name)
+    def _build_all(self) -> Steps:
+        self._entries = self._source.list_fields(EARLIEST, time.time())
+        for name, entry in self._entries.items():
+            if entry.get("type", "number") != "string":
+                self._try(name)
+        self._jobs.start(("tell", self._generation), self._tell)
+        yield None
 
-    def _list(self) -> Iterator[None]:
-        for name, entry in self._archive.list_fields(EARLIEST, time.time()).items():
-            if entry.get("type", "number") == "number":
-                self._start(name)
-        self._jobs.start("overviews", self._tell)
-        yield
-
-    def _tell(self) -> Iterator[None]:
+    def _tell(self) -> Steps:
         """Log that what was begun before is done."""
         if ready := len(self._complete):
-            self._archive.log.info("overviews are ready, of {ready} fields", ready=ready)
-        yield
+            self._source.log.info("the pyramids of {ready} fields are ready", ready=ready)
+        yield None
 
-    def _make_ready(self, name: str, generation: int) -> Iterator[None]:
+    def _make_ready(self, name: str, generation: int) -> Steps:
         """Build a field's pyramid, or extend it."""
-        series = self._complete.get(name)
-        if series is None:
-            if name not in self._stores:
-                self._stores[name] = self._folder.open_store(name)
-            series = _Series(self._stores[name])
-            series.store.clear()
-        progress = WorkLog(self._archive.log, f"building the pyramid of {name!r}")
+        progress = WorkLog(self._source.log, f"building the pyramid of {name!r}")
+
+        def fill(pyramid: Pyramid) -> Steps:
+            known = pyramid.base.record.identity.get("fingerprint")
+            if self._complete.get(name) is not pyramid and (
+                known is None or known != self._source.fingerprint(name)
+            ):
+                pyramid = self._store.make(name)
+            while True:
+                try:
+                    yield from self._extend(name, pyramid, progress)
+                    break
+                except TypeDiffers as error:
+                    pyramid = self._store.make(name)
+                    pyramid.base.append(*NOTHING, dtype=error.wider)
+            with self._lock:
+                if generation == self._generation:
+                    self._complete[name] = pyramid
+            progress.end(len(pyramid.base))
+
         try:
-            yield from self._extend(name, series, progress)
+            for step in until_stored(self._store, name, fill):
+                if generation != self._generation:
+                    return
+                yield step
         except _NotNumbers:
-            self._not_numbers.add(name)
-            return
-        except _MixedNumbers:
-            self._complete.pop(name, None)
-            series.store.clear()
-            series = _Series(series.store, as_floats=True)
-            yield from self._extend(name, series, progress)
-        progress.end(len(series.store))
-        with self._lock:
-            if generation == self._generation:
-                self._complete[name] = series
+            self._tried[name] = math.inf
 
-    def _extend(self, name: str, series: _Series, progress: WorkLog) -> Iterator[None]:
+    def _extend(self, name: str, pyramid: Pyramid, progress: WorkLog) -> Steps:
         """Take what `read` gives from where the series ends until now, window by window."""
-        longest, span, now = self._longest_span(name), FIRST_SPAN, time.time()
-        start, end = series.until, max(series.until, -FIRST_SPAN)
+        series, entry = pyramid.base, self._entries.get(name, {})
+        first = entry.get("first")
+        identity = {
+            "until": EARLIEST if first is None else first,
+            **series.record.identity,
+            "fingerprint": self._source.fingerprint(name),
+        }
         # Others of the last instant may still come, so it waits until there is a later one.
-        held = np.empty(0), np.empty(0)
-        while end < now:
-            end = end + span if end + span < now else now
-            t, values = self._read_numbers(name, start, end)
-            span = min(_next_span(span, len(t)), longest)
-            start = end
-            if len(t):
-                t, values = _join(held, (t, values)) if len(held[0]) else (t, values)
-                stop = int(np.searchsorted(t, t[-1]))
-                held = t[stop:], values[stop:]
-                yield from series.append(t[:stop], values[:stop])
-                series.until = float(t[-1])
-            progress.tell(f"{len(series.store)} samples")
-            yield
+        held = NOTHING
+        end = max(time.time(), identity["until"])
+        for t, values in windows(
+            partial(self._read_numbers, name), identity["until"], end, entry.get("interval")
+        ):
+            t, values = join(held, (t, values))
+            stop = int(np.searchsorted(t, t[-1])) if len(t) else 0
+            held = t[stop:], values[stop:]
+            if stop:
+                identity["until"] = float(t[-1])
+                dtype = identity.get("dtype", values.dtype)
+                series.append(t[:stop], values[:stop].astype(dtype, copy=False), **identity)
+            progress.tell(f"{len(series)} samples")
+            yield None
+        if len(held[0]):
+            identity["until"] = float(held[0][0])
+        series.append(*NOTHING, **identity)
+        if pyramid.is_due():
+            yield from pyramid.extend()
 
-    def _read_numbers(self, name: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    def _read_numbers(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read(name, start, end)
         if isinstance(values, list):
             # Where all are missing, nothing says of what type they are.
@@ -228,19 +197,55 @@ class ArchivePyramid:
             raise _NotNumbers
         return t, values
 
-    def _longest_span(self, name: str) -> float:
-        entry = self._archive.list_fields(EARLIEST, time.time()).get(name, {})
-        interval = entry.get("interval")
-        return max(FIRST_SPAN, MANY * interval) if interval else LONGEST_SPAN
+
+def windows(
+    read: Callable[[float, float], Pair], start: float, end: float, interval: float | None
+) -> Iterator[Pair]:
+    """Read from `start` to `end` in windows of about a million samples, `interval` apart."""
+    longest = MANY * interval if interval else MAX_SPAN
+    span = min(FIRST_SPAN, longest)
+    while start < end:
+        # Before 1970 there is little, if anything.
+        stop = min(max(start + span, -FIRST_SPAN), end)
+        t, values = read(start, stop)
+        factor = 2.0 if len(t) < FEW else 0.5 if len(t) > MANY else 1.0
+        span = min(span * factor, longest if len(t) else max(longest, SEARCH_SPAN))
+        start = stop
+        yield t, values
 
 
-def _next_span(span: float, count: int) -> float:
-    if count < FEW:
-        return span * 2
-    return span / 2 if count > MANY else span
+def decimate_windows(
+    parts: Iterator[Pair], bucket: float | None, max_points: int | None, progress: WorkLog
+) -> tuple[np.ndarray, Values, float | None]:
+    """Decimate samples that come in parts, in memory for one of them.
+
+    Return times, values and the size of the buckets, None if all samples are kept.
+    """
+    kept: Pair = NOTHING
+    count = 0
+    for part in parts:
+        count += len(part[0])
+        progress.tell(f"{count} samples")
+        t, values = kept = join(kept, part)
+        if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
+            continue
+        if max_points is not None:
+            # It only grows with the last time, and decimated samples decimate as all do.
+            bucket = grid.bucket_size_for(float(t[0]), float(t[-1]), max_points)
+        assert bucket is not None
+        which = grid.decimate(t, values, bucket)
+        if max_points is not None:
+            which = grid.with_ends(which, len(t))
+        kept = t[which], arrays.take(values, which)
+    progress.end(count)
+    return *kept, bucket
 
 
-def _join(
-    before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([before[0], after[0]]), np.concatenate([before[1], after[1]])
+def join(before: Pair, after: Pair) -> Pair:
+    """Put samples behind others."""
+    if not len(before[0]) or not len(after[0]):
+        return after if len(after[0]) else before
+    t = np.concatenate([before[0], after[0]])
+    if isinstance(before[1], np.ndarray) and isinstance(after[1], np.ndarray):
+        return t, np.concatenate([before[1], after[1]])
+    return t, arrays.normalise([*before[1], *after[1]])

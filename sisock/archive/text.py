@@ -1,49 +1,32 @@
-"""Fast reading of text in two columns, a time and a number a line; pure numpy.
-
-Lines as nearly all are, digits with at most a point and a sign, are read all at once: eight digits
-lie in one machine word and become a number by three multiplications. Every other line is read on
-its own, by `float`. Both give the same.
-"""
+"""Two-column text: a time and a number on each line, as most archives of one quantity have it."""
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-_PIECE = 1 << 18
-"""Bytes read at once: what is computed of them stays in the processor's cache."""
-
-LONGEST_LINE = 1 << 12
+MAX_LINE = 1 << 12
 """Bytes of a line; a longer one is malformed."""
 
-_BEFORE = b"\n" * 24
-"""Put before the text, so that the digits before any place can be taken as words."""
+CHUNK_BYTES = 1 << 20
+"""Bytes of a file that are read at once."""
 
-_MOST_DIGITS = 16
-_EXACT_BELOW = 1 << 53
-"""An integer below it and a power of ten are floats, so their quotient is rounded only once."""
+_AT_ONCE = 1 << 18
+_FEW_BYTES = 1 << 10
+"""Text that is read faster line by line."""
 
-_KEPT = np.array([0x0F0F0F0F0F0F0F0F >> 8 * n << 8 * n for n in range(8, -1, -1)], dtype="<u8")
-"""For so many digits at the end of a word, the bits that count."""
-
-_TEN_TO = 10 ** np.arange(_MOST_DIGITS + 1)
-_NEWLINE, _RETURN, _SPACE, _TAB, _POINT, _PLUS, _MINUS = b"\n\r \t.+-"
+_PLAIN = b"0123456789+-.eE \t\n"
+"""Bytes of lines that numpy reads as `float` does."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What was read of some lines.
-
-    Attributes
-    ----------
-    t, values : ndarray of float64, shape (n,)
-        Of the good lines, in their order; the times are finite.
-    malformed : list of int
-        Indices of the lines that are neither good nor empty, from zero.
-    """
+    """Times and values of good lines, and indices of lines that are neither good nor empty."""
 
     t: np.ndarray
     values: np.ndarray
@@ -51,142 +34,91 @@ class Pairs:
 
 
 def parse_pairs(text: bytes) -> Pairs:
-    """Read lines of a finite time, white space, and a number, which may be nan.
+    """Read whole lines of a finite time, white space, and a number, which may be nan.
 
-    What follows a ``#`` is a remark, and empty lines are allowed. A line has at most
-    `LONGEST_LINE` bytes.
-
-    Parameters
-    ----------
-    text : bytes
-        Whole lines, each with its newline.
+    What follows a ``#`` is a remark, and empty lines are allowed.
     """
-    parts, malformed, lines, begin = [], [], 0, 0
+    parts, malformed, lines, begin = [np.empty((0, 2))], [], 0, 0
     while begin < len(text):
-        end = text.rfind(b"\n", begin, begin + _PIECE) + 1 or text.index(b"\n", begin) + 1
-        samples, bad, count = _parse_piece(text[begin:end])
-        parts.append(samples)
-        malformed += [lines + index for index in bad]
-        lines, begin = lines + count, end
-    both = np.concatenate(parts, axis=1) if parts else np.empty((2, 0))
-    return Pairs(both[0], both[1], malformed)
+        end = text.rfind(b"\n", begin, begin + _AT_ONCE) + 1 or text.index(b"\n", begin) + 1
+        part = text[begin:end]
+        rows = _all_at_once(part)
+        if rows is None:
+            rows, bad = _line_by_line(part)
+            malformed += [lines + index for index in bad]
+        parts.append(rows)
+        lines, begin = lines + part.count(b"\n"), end
+    t, values = np.concatenate(parts).T
+    return Pairs(np.ascontiguousarray(t), np.ascontiguousarray(values), malformed)
 
 
-def _parse_piece(text: bytes) -> tuple[np.ndarray, list[int], int]:
-    """Times and values as shape (2, n), the malformed lines' indices, and the number of lines."""
-    marks = _Marks(text)
-    value, good = marks.read_number((_SPACE, _TAB))
-    t, is_good = marks.read_number((_NEWLINE,))
-    good &= is_good & marks.is_at_line_start()
-    samples = np.stack([t, value])
-    malformed = []
-    for index, start, end in marks.lines(np.flatnonzero(~good)):
-        is_long = end - start > LONGEST_LINE
-        words = [b"?"] if is_long else text[start:end].partition(b"#")[0].split()
-        pair = _parse_words(words)
-        if pair is not None:
-            samples[:, index], good[index] = pair, True
-        elif words:
-            malformed.append(index)
-    return samples if good.all() else samples[:, good], malformed, len(good)
-
-
-def _parse_words(words: list[bytes]) -> tuple[float, float] | None:
-    if any(b"_" in word for word in words):  # Python takes 1_0 for ten
+def _all_at_once(text: bytes) -> np.ndarray | None:
+    """Return times and values, shape (n, 2), or None if a line is not as nearly all are."""
+    if len(text) < _FEW_BYTES or text.translate(None, _PLAIN):
+        return None
+    newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
+    if np.diff(newlines, prepend=-1).max() > MAX_LINE:
         return None
     try:
-        t, value = map(float, words)
+        rows = np.loadtxt(io.BytesIO(text), ndmin=2)
     except ValueError:
         return None
-    return (t, value) if math.isfinite(t) else None
+    return rows if rows.shape[1] == 2 and np.isfinite(rows[:, 0]).all() else None
 
 
-class _Marks:
-    """The bytes that are no digits, from which the lines are read, all at once, from their ends."""
+def _line_by_line(text: bytes) -> tuple[np.ndarray, list[int]]:
+    rows, malformed = [], []
+    for index, line in enumerate(text.split(b"\n")):
+        if len(line) >= MAX_LINE:
+            line = b"?"
+        elif b"#" in line:
+            line = line.partition(b"#")[0]
+        try:
+            t, value = map(float, line.split())
+            # Python takes 1_0 for ten.
+            is_good = math.isfinite(t) and b"_" not in line
+        except ValueError:
+            is_good = False
+        if is_good:
+            rows.append((t, value))
+        elif line.strip():
+            malformed.append(index)
+    return np.array(rows).reshape(-1, 2), malformed
 
-    def __init__(self, text: bytes) -> None:
-        padded = _BEFORE + text
-        codes = np.frombuffer(padded, dtype=np.uint8)
-        # The eight bytes from any place on, without a copy.
-        self._words = np.ndarray((len(codes) - 7,), dtype="<u8", buffer=padded, strides=(1,))
-        self._place = np.flatnonzero(codes - ord("0") > 9)
-        self._code = codes[self._place]
-        newline = np.flatnonzero(self._code == _NEWLINE)[len(_BEFORE) - 1 :]
-        self._line_start, self._line_end = newline[:-1], newline[1:]
-        # The mark before what is read next, and where that ends.
-        self._mark, self._end = self._line_end - 1, self._place[self._line_end]
-        is_return = self._code[self._mark] == _RETURN
-        is_return &= self._place[self._mark] == self._end - 1
-        if is_return.any():
-            self._end, self._mark = self._end - is_return, self._mark - is_return
 
-    def lines(self, which: np.ndarray) -> Iterator[tuple[int, int, int]]:
-        """The indices of some lines, and where in the text each begins and ends."""
-        starts = self._place[self._line_start[which]] + (1 - len(_BEFORE))
-        ends = self._place[self._line_end[which]] - len(_BEFORE)
-        return zip(which.tolist(), starts.tolist(), ends.tolist(), strict=True)
+def read_pairs(
+    path: Path, offset: int, warn: Callable[[str], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """Read a file from a byte on, chunk by chunk, as `FileArchive.parse` must.
 
-    def is_at_line_start(self) -> np.ndarray:
-        """Whether nothing of the line is left."""
-        return self._mark + 1 == self._line_start
+    Malformed lines are left out, with one warning for all of them. A last line without its newline
+    is taken as half written.
+    """
+    malformed, before_first, index, cut = 0, 0, 0, 0
+    with open(path, "rb") as file:
+        file.seek(offset)
+        rest = b""
+        while chunk := file.read(CHUNK_BYTES):
+            lines, newline, rest = (rest + chunk).rpartition(b"\n")
+            pairs = parse_pairs(lines + newline)
+            if pairs.malformed and not malformed:
+                before_first, index = offset, pairs.malformed[0]
+            malformed += len(pairs.malformed)
+            if newline:
+                offset, cut = offset + len(lines + newline) + cut, 0
+            if len(rest) > MAX_LINE:
+                # One byte stands for what there is of the line so far, and is malformed.
+                cut, rest = cut + len(rest) - 1, b"?"
+            yield pairs.t, pairs.values, offset
+    if malformed:
+        first = _count_lines(path, before_first) + index + 1
+        warn(f"{path}: {malformed} malformed lines are skipped, the first is line {first}")
 
-    def read_number(self, before: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Read each line's last number that is not read yet, and say which are good.
 
-        Those are that can be read so, and have one of the bytes `before` before them.
-        """
-        end, mark, code = self._end, self._mark, self._code[self._mark]
-        is_point = code == _POINT
-        has_points = is_point.any()
-        if has_points:
-            point = np.where(is_point, self._place[mark], end)
-            mark = mark - is_point
-            code = self._code[mark]
-        is_minus = code == _MINUS
-        is_sign = is_minus | (code == _PLUS)
-        has_signs = is_sign.any()
-        if has_signs:
-            sign = self._place[mark]
-            mark = mark - is_sign
-            code = self._code[mark]
-        begin = self._place[mark] + 1
-        good = np.logical_or.reduce([code == one for one in before])
-        if has_signs:
-            good &= ~is_sign | (sign == begin)
-            begin += is_sign
-        if has_points:
-            whole, decimals = self._digits(begin, point), end - np.minimum(point + 1, end)
-            scale = _TEN_TO[np.minimum(decimals, _MOST_DIGITS)]
-            digits = whole * scale + self._digits(end - decimals, end)
-            count = point - begin + decimals
-            numbers = digits / scale
-        else:
-            digits, count = self._digits(begin, end), end - begin
-            numbers = digits.astype(float)
-        if has_signs:
-            np.negative(numbers, out=numbers, where=is_minus)
-        good &= (count > 0) & (count <= _MOST_DIGITS) & (digits < _EXACT_BELOW)
-        self._mark, self._end = mark - 1, self._place[mark]
-        return numbers, good
-
-    def _digits(self, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """The integers that stand there, of at most sixteen digits."""
-        count = end - begin
-        if count.max(initial=0) <= 8:
-            return self._last_digits(end, count)
-        high = self._last_digits(end - 8, np.clip(count - 8, 0, 8))
-        return high * 10**8 + self._last_digits(end, np.minimum(count, 8))
-
-    def _last_digits(self, end: np.ndarray, count: np.ndarray) -> np.ndarray:
-        """Up to eight digits: neighbours are joined to two, these to four, these to eight."""
-        word = self._words[end - 8]
-        word &= _KEPT[count]
-        word *= np.uint64(10 << 8 | 1)
-        word >>= np.uint64(8)
-        word &= np.uint64(0x00FF00FF00FF00FF)
-        word *= np.uint64(100 << 16 | 1)
-        word >>= np.uint64(16)
-        word &= np.uint64(0x0000FFFF0000FFFF)
-        word *= np.uint64(10000 << 32 | 1)
-        word >>= np.uint64(32)
-        return word.view(np.int64)
+def _count_lines(path: Path, end: int) -> int:
+    """Return the number of newlines before a byte."""
+    count = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(min(CHUNK_BYTES, end - file.tell())):
+            count += chunk.count(b"\n")
+    return count

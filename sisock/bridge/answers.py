@@ -1,98 +1,130 @@
-"""Samples made Grafana's answers: one array a series, never an object a sample."""
+"""Write answers as JSON for Grafana: series, tables, rows, notices and errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from sisock.bridge.datapoints import datapoints, is_numeric, with_truth_as_numbers
-from sisock.bridge.units import grafana_unit
+from sisock.bridge.metrics import Overloaded
+from sisock.bridge.tiles import View, join
 from sisock.client.data import Series
+from sisock.connection.logs import make_logger
+from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError
 from sisock.wire import json_rows
 from sisock.wire.align import merge_timeline
 from sisock.wire.arrays import to_list
-from sisock.wire.json_rows import ROWS, dumps, milliseconds
+from sisock.wire.fields import Field
+from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
 
-_MARK = 1.0078125e-290
-"""A number that stands in for a text while orjson writes an array: no sample has this value."""
+NONE: Mapping[str, str] = {}
+NOTICE = "X-Sisock-Notice"
+_MAX_NOTICE = 1000
+
+RETRY_AFTER = "5"
+"""Seconds after which a client that found no room may try again."""
 
 PART_BYTES = 1 << 18
 """Bytes of each part of an answer, at least."""
 
+SERIES_END = b"]}"
 
-def body_of(answers: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """JSON of a list of answers, in parts that are made as they are asked for.
+log = make_logger()
 
-    Parameters
-    ----------
-    answers : iterable of mapping
-        A long array is an iterator of its JSON's parts, without the outer brackets.
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer of JSON in parts; an iterator of these takes so long that it needs a thread.
+
+    `on_end` is called when the client has taken all, or has left; `share` counts the memory of the
+    answer as long as there is the answer.
     """
-    return _gathered(_parts_of_all(answers))
+
+    parts: Any
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    on_end: Callable[[], Any] = lambda: None
+    share: Any = None
+
+    @property
+    def body(self) -> bytes | None:
+        """All of the answer, if it is there already."""
+        return b"".join(self.parts) if isinstance(self.parts, list) else None
 
 
-def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Join small parts, as each one that is sent wakes the reactor."""
-    few: list[bytes] = []
-    size = 0
-    for part in parts:
-        few.append(part)
-        size += len(part)
-        if size >= PART_BYTES:
-            yield b"".join(few)
-            few, size = [], 0
-    yield b"".join(few)
+def failure(status: int, message: str, kind: str, headers: Mapping[str, str] = NONE) -> Answer:
+    """Return an error as Grafana shows it: the text of ``message``."""
+    return Answer([dumps({"message": message, "error": kind})], status, headers)
 
 
-def _parts_of_all(answers: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    between = b"["
-    for answer in answers:
-        yield between
-        yield from _parts_of(answer)
-        between = b","
-    yield b"[]" if between == b"[" else b"]"
+def failure_of(error: Exception, path: str) -> Answer:
+    """Return the answer to a request that failed; an unforeseen error goes to the log."""
+    kind = type(error).__name__
+    if not isinstance(error, SisockError):
+        log.error("{path} failed: {kind}: {why}", path=path, kind=kind, why=error)
+        return failure(500, "the bridge failed: its log has the details", kind)
+    if isinstance(error, Overloaded):
+        return failure(503, str(error), kind, {"Retry-After": RETRY_AFTER})
+    status = 502
+    if isinstance(error, InvalidArgument):
+        status = 400
+    elif isinstance(error, RouterUnreachable | HubMissing):
+        status = 503
+    return failure(status, str(error), kind)
 
 
-def _parts_of(answer: Mapping[str, Any]) -> Iterator[bytes]:
-    long = {name: value for name, value in answer.items() if isinstance(value, Iterator)}
-    text = dumps({name: value for name, value in answer.items() if name not in long})
-    yield text[:-1]
-    for name, parts in long.items():
-        yield b',"%s":[' % name.encode()
-        yield from parts
-        yield b"]"
-    yield b"}"
+def notice_headers(notices: Iterable[str]) -> dict[str, str]:
+    """Return notices as a header, each once."""
+    # A header holds no control characters, and no others than ASCII for sure.
+    text = "; ".join(dict.fromkeys(notices))[:_MAX_NOTICE]
+    return {NOTICE: re.sub(r"[^\x20-\x7e]+", " ", text)} if text else {}
 
 
-def series_answer(node: str, series: Series, ref_id: str | None) -> dict[str, Any]:
-    """One series as every plugin draws it."""
-    answer: dict[str, Any] = {
-        "target": f"{node}::{series.field.name}",
-        "datapoints": datapoints(series),
-    }
-    return {**answer, **_about(series, ref_id)}
+def body_of(answers: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
+    """Write a list of answers, each of which comes as parts of JSON, in larger parts."""
+    few, size = [b"["], 0
+    for number, answer in enumerate(answers):
+        if number:
+            few.append(b",")
+        for part in answer:
+            few.append(part)
+            size += len(part)
+            # Each part that is sent wakes the reactor.
+            if size >= PART_BYTES:
+                yield b"".join(few)
+                few, size = [], 0
+    yield b"".join([*few, b"]"])
 
 
-def empty_answer(target: str, ref_id: str | None) -> dict[str, Any]:
-    """The series of a target that does not exist, or whose node does not answer."""
-    answer: dict[str, Any] = {"target": target, "datapoints": []}
-    return answer if ref_id is None else {**answer, "refId": ref_id}
+def series_start(target: str, about: Field | None, ref_id: str | None) -> bytes:
+    """Write a series up to its first pair; `about` is None for a target that is not there."""
+    title = None if about is None else about.description or about.name
+    unit = None if about is None else grafana_unit(about.units)
+    return _opened("datapoints", target=target, title=title, unit=unit, refId=ref_id)
 
 
-def _about(series: Series, ref_id: str | None) -> dict[str, Any]:
-    about: dict[str, Any] = {"title": series.field.description or series.field.name}
-    unit = grafana_unit(series.units)
-    if unit is not None:
-        about["unit"] = unit
-    if ref_id is not None:
-        about["refId"] = ref_id
-    return about
+def _opened(last: str, **more: Any) -> bytes:
+    """Write an object up to the first entry of its last list; what is None is left out."""
+    answer = {name: each for name, each in more.items() if each is not None}
+    return dumps(answer)[:-1] + b',"%s":[' % last.encode()
 
 
-def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> dict[str, Any]:
-    """One table: for each timeline its times and its fields, side by side."""
+def series_answer(target: str, series: Series | View | None, ref_id: str | None) -> Iterator[bytes]:
+    """Write one series as every plugin draws it."""
+    yield series_start(target, None if series is None else series.field, ref_id)
+    if series is not None:
+        if isinstance(series, View):
+            yield from series.rows()
+        else:
+            yield from json_rows.pairs(series.values, series.t)
+    yield SERIES_END
+
+
+def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> Iterator[bytes]:
+    """Write one table: for each timeline its times and its fields, side by side."""
     lines: dict[tuple[str, str], list[tuple[str, Series]]] = {}
     for node, series in found:
         lines.setdefault((node, series.timeline), []).append((node, series))
@@ -103,30 +135,27 @@ def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> dic
         name = "Time" if len(lines) == 1 else f"Time ({timeline})"
         columns.append({"text": name, "type": "time"})
         cells.append(milliseconds(t))
-        for (node, series), values in zip(members, aligned, strict=True):
-            columns.append(_column(node, series))
-            cells.append(values)
-    answer = {"type": "table", "columns": columns, "rows": json_rows.rows(_rows(cells))}
-    return answer if ref_id is None else {**answer, "refId": ref_id}
+        columns += [_column(node, series.field) for node, series in members]
+        cells += aligned
+    yield _opened("rows", type="table", columns=columns, refId=ref_id)
+    yield from json_rows.rows(_rows(cells))
+    yield SERIES_END
 
 
 def _aligned(members: list[Series]) -> tuple[np.ndarray, list[np.ndarray | list[Any]]]:
-    """Times of fields of one timeline, and their values at these; nothing for an empty field.
-
-    A field may have come from memory up to another time than its siblings.
-    """
+    """Return the times of fields of one timeline, and their values at these."""
     given: dict[str, tuple[np.ndarray, Any]] = {
-        str(i): (each.t, each.values if is_numeric(each.values) else each.values.tolist())
+        str(i): (each.t, each.values.tolist() if each.values.dtype == object else each.values)
         for i, each in enumerate(members)
     }
     t, merged = merge_timeline(given)
     return t, [merged[name] if len(merged[name]) else np.empty(0) for name in given]
 
 
-def _column(node: str, series: Series) -> dict[str, str]:
-    kind = {"number": "number", "bool": "boolean"}.get(series.field.type, "string")
-    column = {"text": f"{node}::{series.field.name}", "type": kind}
-    unit = grafana_unit(series.units)
+def _column(node: str, about: Field) -> dict[str, str]:
+    kind = {"number": "number", "bool": "boolean"}.get(about.type, "string")
+    unit = grafana_unit(about.units)
+    column = {"text": f"{node}::{about.name}", "type": kind}
     return column if unit is None else {**column, "unit": unit}
 
 
@@ -141,71 +170,84 @@ def _rows(cells: list[np.ndarray | list[Any]]) -> np.ndarray | list[list[Any]]:
     return list(map(list, zip(*padded, strict=True)))
 
 
-def long_rows(found: Iterable[tuple[str, Series]]) -> Iterator[bytes]:
-    """Rows ``{"time": ms, "value": x, "series": "node::field"}`` of all series, in time order.
-
-    Infinity makes series of them only if the times ascend. They come as parts of JSON.
-    """
-    series = [
-        (f"{node}::{each.field.name}", each.t, with_truth_as_numbers(each.values))
-        for node, each in found
-        if len(each)
-    ]
-    marks = [dumps(_MARK * (1 + index / 4096)) for index in range(len(series))]
-    names = b"".join(dumps(name) for name, _, _ in series)
-    if not all(is_numeric(values) for _, _, values in series) or any(m in names for m in marks):
-        yield dumps(_long_objects(series))
-    elif series:
-        yield from _gathered(_long_numbers(series, marks))
-    else:
-        yield b"[]"
-
-
-def _long_numbers(
-    series: list[tuple[str, np.ndarray, np.ndarray]], marks: list[bytes]
-) -> Iterator[bytes]:
-    t = np.concatenate([milliseconds(times) for _, times, _ in series])
-    values = np.concatenate([each.astype("<f8") for _, _, each in series])
+def long_rows(found: Iterable[tuple[str, Series | View]]) -> Iterator[bytes]:
+    """Write rows ``{"time": ms, "series": "node::field", "value": x}`` of all, in time order."""
+    series = [(f"{node}::{each.field.name}", each.t, each.values) for node, each in found]
+    names = [name for name, _, _ in series]
+    t = np.concatenate([np.empty(0), *(milliseconds(times) for _, times, _ in series)])
     owner = np.repeat(np.arange(len(series)), [len(times) for _, times, _ in series])
-    if len(series) > 1:
-        order = np.argsort(t, kind="stable")
-        t, values, owner = t[order], values[order], owner[order]
-    between = b"["
-    for first in range(0, len(t), ROWS):
-        run = slice(first, first + ROWS)
-        rows = np.column_stack([t[run], _MARK * (1 + owner[run] / 4096), values[run]])
-        # Cut into rows before there are names in it, which may hold any character.
-        text = dumps(rows)[2:-2].replace(b"],[", b'},{"time":')
-        for (name, _, _), mark in zip(series, marks, strict=True):
-            text = text.replace(b"," + mark + b",", b',"series":' + dumps(name) + b',"value":')
-        yield between + b'{"time":' + text + b"}"
-        between = b","
-    yield b"]"
+    values = join((times, truth_as_numbers(each)) for _, times, each in series)[1]
+    order = np.argsort(t, kind="stable")
+
+    def rows() -> Iterator[bytes]:
+        for first in range(0, len(order), ROWS):
+            run = order[first : first + ROWS]
+            cells = t[run].tolist(), owner[run].tolist(), to_list(values[run])
+            yield dumps(
+                [
+                    {"time": ms, "series": names[index], "value": value}
+                    for ms, index, value in zip(*cells, strict=True)
+                ]
+            )[1:-1]
+
+    return body_of([part] for part in rows())
 
 
-def _long_objects(series: list[tuple[str, np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
-    rows = [
-        {"time": ms, "series": name, "value": value}
-        for name, t, values in series
-        for ms, value in zip(milliseconds(t).tolist(), to_list(values.tolist()), strict=True)
-    ]
-    return sorted(rows, key=lambda row: row["time"])
-
-
-def annotation_table(
-    events: Sequence[Mapping[str, Any]], ref_id: str | None = None
-) -> dict[str, Any]:
-    """Annotations as a table, the form that simPod's plugin takes from ``/query``."""
+def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None = None) -> bytes:
+    """Write annotations as a table, the form that simPod's plugin takes from ``/query``."""
     names = ("time", "timeEnd", "title", "text", "tags")
-    answer: dict[str, Any] = {
-        "type": "table",
-        "columns": [
-            {"text": name, "type": "time" if name.startswith("time") else "string"}
-            for name in names
-        ],
-        "rows": [
-            [",".join(event["tags"]) if name == "tags" else event.get(name) for name in names]
-            for event in events
-        ],
+    kinds = ["time" if name.startswith("time") else "string" for name in names]
+    columns = [{"text": n, "type": kind} for n, kind in zip(names, kinds, strict=True)]
+    rows = [{**event, "tags": ",".join(event["tags"])} for event in events]
+    cells = [[row.get(name) for name in names] for row in rows]
+    return _opened("rows", type="table", columns=columns, refId=ref_id) + dumps(cells)[1:] + b"}"
+
+
+# As they are written: S is siemens and s a second, mW and MW are a factor of 1e9 apart.
+_SYMBOLS = """
+celsius: C degC °C ℃ | fahrenheit: degF °F | kelvin: K | percent: % | humidity: %h %H %rh %RH
+pressurehpa: hPa | pressurembar: mbar | pressurebar: bar | pressurepa: Pa | pressurekpa: kPa
+pressurepsi: psi | pressurehg: inHg | velocityms: m/s ms-1 m*s-1 mps | velocitykmh: km/h kmh kph
+velocitymph: mph | velocityknot: kn kt | lengthmm: mm | lengthm: m | lengthkm: km | degree: deg °
+radian: rad | arcmin: arcmin | arcsec: arcsec | rotrpm: rpm RPM | volt: V | mvolt: mV | kvolt: kV
+amp: A | mamp: mA | farad: F | henry: H | mhenry: mH | ohm: Ω Ω ohm | watt: W | mwatt: mW
+kwatt: kW | megwatt: MW | Wm2: W/m2 W/m^2 W/m² | dB: dB | dBm: dBm | hertz: Hz | ns: ns
+µs: us µs μs | ms: ms | s: s | m: min | h: h | d: d | bits: b | bytes: B | kbytes: KiB
+deckbytes: kB | mbytes: MiB | decmbytes: MB | gbytes: GiB | decgbytes: GB | Bps: B/s Bps
+bps: bps b/s bit/s | accMS2: m/s2 m/s^2 m/s² | ppm: ppm | litre: l L | flowlpm: l/min L/min lpm
+none: 1
+"""
+
+# In any case, as nobody means two things by one of them.
+_WORDS = """
+celsius: celsius, deg c, degree celsius, degrees celsius
+fahrenheit: fahrenheit, deg f, degree fahrenheit, degrees fahrenheit
+kelvin: kelvin | percent: percent, pct | humidity: % rh | pressurehpa: hectopascal
+pressurembar: millibar | pressurepa: pascal | velocityms: m s-1 | velocityknot: knot, knots
+lengthmm: millimeter, millimetre, millimeters, millimetres
+lengthm: meter, metre, meters, metres | degree: degree, degrees | radian: radian, radians
+volt: volt, volts | amp: amp, ampere, amps, amperes | ohm: ohms | watt: watt, watts | Wm2: w m-2
+hertz: hertz | ms: millisecond, milliseconds | s: sec, second, seconds | m: minute, minutes
+h: hour, hours | d: day, days | bytes: byte, bytes | Bps: bytes/s
+litre: litre, liter, litres, liters | none: , count, counts, dimensionless
+"""
+
+
+def _table(text: str, separator: str | None) -> dict[str, str]:
+    """Return a dict of what is after each colon to what is before it."""
+    entries = [line.partition(":") for line in text.strip().replace("\n", "|").split("|")]
+    return {
+        word.strip(): unit.strip() for unit, _, words in entries for word in words.split(separator)
     }
-    return answer if ref_id is None else {**answer, "refId": ref_id}
+
+
+_BY_SYMBOL = _table(_SYMBOLS, None)
+_BY_WORD = _table(_WORDS, ",")
+
+
+def grafana_unit(units: str | None) -> str | None:
+    """Return Grafana's id of a node's unit, or the unit as a suffix if it has none for it."""
+    if units is None:
+        return None
+    bare = units.strip()
+    return _BY_SYMBOL.get(bare) or _BY_WORD.get(bare.lower()) or f"suffix: {bare}"

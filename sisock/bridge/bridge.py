@@ -1,48 +1,57 @@
-"""What the Grafana bridge knows and asks: nodes, their fields, and samples of many at once."""
+"""Be the consumer behind the HTTP server: the nodes, their fields, and calls of many at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
+import numpy as np
 from twisted.internet import defer, task
 
-from sisock.bridge.answer_memory import AnswerMemory, Overloaded
-from sisock.bridge.nodes import KnownNode, NodeList
-from sisock.bridge.query import MOST_SAMPLES, SampleRequest, Samples, TooManySamples
-from sisock.bridge.sample_cache import SampleCache
-from sisock.bridge.samples import samples_of_node
-from sisock.bridge.single_flight import SingleFlight
-from sisock.client.data import Series
-from sisock.client.events import parse_node
+from sisock.bridge.metrics import MAX_SAMPLES, AnswerMemory, Found, Overloaded, TooManySamples
+from sisock.bridge.targets import Pair, Pattern, as_it_stands, expand
+from sisock.bridge.tiles import TileCache
+from sisock.client.data import Data, Series
+from sisock.client.directory import Directory, KnownNode
+from sisock.client.fetch import fetch
 from sisock.connection.logs import RepeatedWarning, make_logger
 from sisock.connection.reconnect import RouterConnection
-from sisock.connection.session import Session
+from sisock.connection.session import Session, translated
 from sisock.connection.settings import Settings
-from sisock.connection.wire_errors import translated
 from sisock.errors import NodeTimeout, RouterUnreachable, SisockError, UnknownNode
-from sisock.wire.fields import Field, parse_fields
-from sisock.wire.protocol import Interval, node_uri, uri
+from sisock.wire.fields import Field
+from sisock.wire.protocol import Interval
 
-HUB_RETRY = 2.0
+MAX_CHANGES = 1000
+"""Comings and goings of nodes that annotations can show."""
+
+BACK_WITHIN = 1.0
+"""Seconds: a node that vanished and is back so soon has only said that its samples changed."""
 
 _POLL = 0.05
+
+_EVERYBODYS = RouterUnreachable, TooManySamples, Overloaded
+"""Errors of a whole request: none is just an empty series of one node."""
+
+
+@dataclass(frozen=True)
+class NodeChange:
+    """A node that came or went, at a UNIX time."""
+
+    t: float
+    node: str
+    is_present: bool
 
 
 class Bridge:
     """The consumer behind the HTTP server; all methods run in the reactor.
 
-    Parameters
-    ----------
-    settings : Settings
-        Where the router is.
-    node_timeout : float
-        Seconds that one node may take for one request.
-    cache_bytes : int
-        Memory for samples that never change.
-    most_samples : int
-        More make a request fail.
+    A node may take `node_timeout` seconds for a request, tiles `cache_bytes`; a request for more
+    than `max_samples` fails.
     """
 
     def __init__(
@@ -50,172 +59,197 @@ class Bridge:
         settings: Settings,
         node_timeout: float,
         cache_bytes: int,
-        most_samples: int = MOST_SAMPLES,
+        max_samples: int = MAX_SAMPLES,
         reactor: Any = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self.connection = RouterConnection(settings, self._joined, self._left, reactor)
-        self.node_timeout = node_timeout
-        self.cache = SampleCache(cache_bytes)
+        self.connection = RouterConnection(
+            settings,
+            lambda session: self.directory.joined(session),
+            lambda: self.directory.left(),
+            reactor,
+        )
+        self.reactor = self.connection.reactor
+        self.directory = Directory(self.reactor, node_timeout, self._node_changed)
+        self.changes: deque[NodeChange] = deque(maxlen=MAX_CHANGES)
+        self.tiles = TileCache(cache_bytes)
         self.memory = AnswerMemory()
-        self.node_list = NodeList(self.cache)
-        self._most_samples = most_samples
-        self._flights = SingleFlight()
+        self.now = now
+        self._timeout = node_timeout
+        self._max_samples = max_samples
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
 
-    async def _joined(self, session: Session) -> None:
-        await session.subscribe(self._node_added, uri("consumer.data_node_added"))
-        await session.subscribe(self._node_subtracted, uri("consumer.data_node_subtracted"))
-        # A request may have listed the nodes before: what changed since then went unnoticed.
-        self.node_list.clear()
-        while True:
-            try:
-                await self.refresh_nodes()
-                return
-            except SisockError as error:
-                self._log.info("{why}; trying again", why=str(error))
-            await task.deferLater(self.connection.reactor, HUB_RETRY)
+    def _node_changed(self, node: KnownNode, is_present: bool) -> None:
+        vanished = self._just_vanished().get(node.name)
+        if is_present and vanished is not None:
+            self.changes.remove(vanished)  # it has only a new generation
+        else:
+            self.changes.append(NodeChange(self.now(), node.name, is_present))
+        if not is_present:
+            self.tiles.drop(node.name)
 
-    def _left(self) -> None:
-        self.node_list.lose()
-
-    def _node_added(self, entry: Any, *_: Any, **__: Any) -> None:
-        self.node_list.add(parse_node(entry))
-
-    def _node_subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
-        self.node_list.remove(parse_node(entry).name)
-
-    @property
-    def nodes(self) -> dict[str, KnownNode]:
-        """The nodes by name, as the hub last said."""
-        return self.node_list.known
+    def _just_vanished(self) -> dict[str, NodeChange]:
+        """Return the nodes that went so shortly ago that they may be back at once."""
+        since = self.now() - BACK_WITHIN
+        recent = takewhile(lambda change: change.t >= since, reversed(self.changes))
+        return {change.node: change for change in recent if not change.is_present}
 
     def session(self) -> Session:
-        """The session.
-
-        Raises
-        ------
-        RouterUnreachable
-            If there is none at the moment.
-        """
+        """Return the session; raises RouterUnreachable if there is none at the moment."""
         session = self.connection.session
         if session is None:
-            raise RouterUnreachable(
-                str(self.connection.last_error or "the router has not answered yet")
-                + "; trying again by itself"
-            )
+            why = self.connection.last_error or "the router has not answered yet"
+            raise RouterUnreachable(f"{why}; trying again by itself")
         return session
 
-    async def refresh_nodes(self) -> None:
-        """Bring what is known of nodes up to the hub's list.
+    async def nodes(self) -> list[KnownNode]:
+        """Return the nodes by name; raises RouterUnreachable or HubMissing."""
+        self.session()
+        return await self.directory.nodes()
 
-        Raises
-        ------
-        RouterUnreachable, HubMissing
-            If it cannot be asked.
-        """
-        await self._flights.join("nodes", self._list_nodes)
+    def is_current(self, node: KnownNode) -> bool:
+        """Return whether a node is still there, in the same generation."""
+        current = self.directory.current(node.name)
+        return current is not None and current.generation == node.generation
 
-    async def _list_nodes(self) -> None:
-        session = self.session()
-        with translated(None):
-            listed = await session.request(uri("consumer.get_data_node"), timeout=self.node_timeout)
-        self.node_list.replace(map(parse_node, listed))
-
-    async def catalogue(self) -> tuple[list[tuple[str, Field]], list[str]]:
-        """Every field of every node, by name; and a notice for each that did not answer."""
-        await self.refresh_nodes()
-        answers, notices = await self.fields_of(lambda name: True)
-        return [
-            (name, field) for name, fields in answers.items() for field in fields.values()
-        ], notices
-
-    async def fields_of(
-        self, is_wanted: Callable[[str], bool]
+    async def fields(
+        self, is_wanted: Callable[[str], bool] = lambda name: True
     ) -> tuple[dict[str, dict[str, Field]], list[str]]:
-        """Fields of every wanted node, by name; and a notice for each that did not answer."""
-        wanted = [self.nodes[name] for name in sorted(self.nodes) if is_wanted(name)]
-        jobs = [(each.node.name, self._fields_of(each)) for each in wanted if each.is_stale]
-        fresh, notices = await self._at_once(jobs) if jobs else ({}, [])
-        # A node that does not answer now still has the fields that it had.
-        known = {each.node.name: fresh.get(each.node.name, each.fields) for each in wanted}
-        return {name: fields for name, fields in known.items() if fields is not None}, notices
+        """Return the fields of every wanted node, and a notice for each that did not answer."""
+        await self._wait_for_vanished(is_wanted)
+        wanted = [node for node in await self.nodes() if is_wanted(node.name)]
+        return await self._at_once({node.name: self.directory.fields(node) for node in wanted})
+
+    async def find(
+        self,
+        targets: Mapping[str, Sequence[Pattern]],
+        accepts: Callable[[str, Field], bool] = lambda node, field: True,
+    ) -> tuple[dict[str, list[Pair]], list[str]]:
+        """Return the fields that targets stand for, by their texts, and notices of nodes.
+
+        `accepts` restricts what wildcards find.
+        """
+        bare = {text: pair for text in targets if (pair := as_it_stands(text))}
+        wild = [p for each in targets.values() for p in each if p.literal is None]
+        holders = {node for node, _ in bare.values()}
+        if not wild and not bare:
+            return {text: expand(patterns, ()) for text, patterns in targets.items()}, []
+        fields, notices = await self.fields(
+            lambda name: name in holders or any(p.matches_node(name) for p in wild)
+        )
+        passed = [
+            (node, name)
+            for node, known in fields.items()
+            for name, about in known.items()
+            if accepts(node, about)
+        ]
+        found = {text: expand(patterns, passed) for text, patterns in targets.items()}
+        # Any character may be part of a name: the field that is there as it stands is meant.
+        found |= {text: [pair] for text, pair in bare.items() if pair[1] in fields.get(pair[0], ())}
+        return found, notices
+
+    def found(self) -> Found:
+        """Return what takes the samples of one more request."""
+        return Found(self.memory.share(), self._max_samples)
 
     async def samples(
+        self, found: Found, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
+    ) -> dict[Pair, Series]:
+        """Return all samples of fields, or those that are `min_stride` seconds apart."""
+
+        async def ask(known: KnownNode, fields: dict[str, Field]) -> Data:
+            return await self.fetch(
+                known, fields, interval, min_stride=min_stride, on_chunk=found.take
+            )
+
+        return await self.ask_nodes(found, pairs, interval, ask)
+
+    async def fetch(
+        self, node: KnownNode, fields: Mapping[str, Field], interval: Interval, **how: Any
+    ) -> Data:
+        """Ask a node for samples (`sisock.client.fetch.fetch`)."""
+        with translated(node.name):
+            return await fetch(self.session(), node, fields, interval, timeout=self._timeout, **how)
+
+    async def ask_nodes(
         self,
-        wanted: Iterable[tuple[str, str]],
+        found: Found,
+        pairs: Iterable[Pair],
         interval: Interval,
-        min_stride: float | None,
-        max_points: int | None = None,
-    ) -> Samples:
-        """Ask all nodes at the same time, each for all of its fields.
+        ask: Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]],
+    ) -> dict[Pair, Any]:
+        """Ask all nodes at the same time, each for all of its fields that there are.
 
-        Parameters
-        ----------
-        wanted : iterable of (str, str)
-            Node and field. What does not exist has no series in the result.
-        interval : Interval
-            UNIX seconds.
-        min_stride : float or None
-            Seconds between successive samples, at least.
-        max_points : int, optional
-            Samples of each series, at most, chosen to keep the picture; then without `min_stride`.
-
-        Raises
-        ------
-        RouterUnreachable, HubMissing
-            If nobody can be asked.
-        TooManySamples
-            If more come, or are found, than one answer may have.
+        Errors are notices, but for RouterUnreachable, HubMissing, TooManySamples and Overloaded.
         """
-        request = SampleRequest(interval, min_stride, max_points)
         by_node: dict[str, list[str]] = {}
-        for node, name in wanted:
+        for node, name in dict.fromkeys(pairs):
             by_node.setdefault(node, []).append(name)
-        if not by_node.keys() <= self.nodes.keys():
-            await self.refresh_nodes()
+        if not by_node or interval.start >= interval.end:
+            ask = _nothing
         self.session()
-        found = Samples(self.memory.share(), self._most_samples)
         answers, notices = await self._at_once(
-            [
-                (node, self._node_samples(node, sorted(set(names)), request, found))
-                for node, names in by_node.items()
-            ]
+            {node: self._ask_node(node, names, ask) for node, names in by_node.items()}
         )
         found.notices += notices
-        for node, series in answers.items():
-            found.series.update({(node, name): each for name, each in series.items()})
-        found.check_size(sum(map(len, found.series.values())))
-        return found
+        return {(node, name): each for node, a in answers.items() for name, each in a.items()}
 
-    async def _at_once(self, jobs: list[tuple[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-        """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
-        reactor, limit = self.connection.reactor, self.node_timeout
-        started = [(name, defer.ensureDeferred(job)) for name, job in jobs]
-        for _, job in started:
-            if not job.called:
-                job.addTimeout(limit, reactor)
-        answers: dict[str, Any] = {}
-        notices = []
-        lost: SisockError | None = None
-        for name, answer in started:
+    async def _ask_node(
+        self, name: str, names: list[str], ask: Callable[..., Awaitable[Mapping[str, Any]]]
+    ) -> Mapping[str, Any]:
+        for is_last in (False, True):
+            node = await self._find_node(name)
+            if node is None and is_last:
+                raise UnknownNode(f"the data node {name!r} has just gone")
+            if node is None:
+                break
             try:
-                answers[name] = await answer
-            except defer.CancelledError:
-                # Who asked has left.
-                for _, other in started:
-                    other.cancel()
-                raise
-            except (RouterUnreachable, TooManySamples, Overloaded) as error:
-                # That is no empty series of one node. The others end just so.
-                lost = error
-            except Exception as error:
-                notices.append(self._why(name, error))
+                fields = await self.directory.fields(node, names)
+                wanted = {each: fields[each] for each in names if each in fields}
+                found = await ask(node, wanted) if wanted else {}
+                if is_last or self.is_current(node):
+                    return found
+            except SisockError as error:
+                if is_last or isinstance(error, _EVERYBODYS) or self.is_current(node):
+                    raise
+            # The node went, and perhaps came, meanwhile: its samples may have changed.
+        return {}
+
+    async def _find_node(self, name: str) -> KnownNode | None:
+        await self._wait_for_vanished(name.__eq__)
+        try:
+            return await self.directory.node(name)
+        except UnknownNode:
+            return None
+
+    async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
+        """Wait shortly for nodes that have just gone: they may be back in a new generation."""
+        while any(map(is_wanted, self._just_vanished())):
+            self.session()
+            await task.deferLater(self.reactor, _POLL)
+
+    async def _at_once(
+        self, jobs: Mapping[str, Coroutine[Any, Any, Any]]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
+        started = [defer.ensureDeferred(job) for job in jobs.values()]
+        for job in started:
+            if not job.called:
+                job.addTimeout(self._timeout, self.reactor)
+        answers, notices = {}, []
+        ended = await defer.DeferredList(started, consumeErrors=True)
+        for name, (is_done, result) in zip(jobs, ended, strict=True):
+            if is_done:
+                answers[name] = result
+            elif result.check(*_EVERYBODYS, defer.CancelledError):
+                # The traceback of an error may last, and with it this.
+                answers.clear()
+                ended.clear()
+                raise result.value
+            else:
+                notices.append(self._why(name, result.value))
                 self._warn(notices[-1])
-        if lost is not None:
-            # Its traceback may last, and with it this.
-            answers.clear()
-            raise lost
         if notices:
             # Calls that end with the session do so with several errors.
             self.session()
@@ -223,73 +257,14 @@ class Bridge:
 
     def _why(self, name: str, error: Exception) -> str:
         if isinstance(error, defer.TimeoutError):
-            error = NodeTimeout(f"the data node {name!r} did not answer in {self.node_timeout:g} s")
+            error = NodeTimeout(f"the data node {name!r} did not answer in {self._timeout:g} s")
         if isinstance(error, SisockError):
             return str(error)
-        self._log.error(
-            "the answer of {name!r} failed: {kind}: {why}",
-            name=name,
-            kind=type(error).__name__,
-            why=str(error),
-        )
-        return f"the answer of the data node {name!r} cannot be used ({type(error).__name__})"
+        kind, why = type(error).__name__, str(error)
+        self._log.error("the answer of {n!r} failed: {kind}: {why}", n=name, kind=kind, why=why)
+        return f"the answer of the data node {name!r} cannot be used ({kind})"
 
-    async def _fields_of(self, known: KnownNode) -> dict[str, Field]:
-        if known.is_stale:
-            await self._flights.join(known.key, lambda: self._look_up_fields(known))
-        assert known.fields is not None
-        return known.fields
 
-    async def _look_up_fields(self, known: KnownNode) -> None:
-        known.looked_up = time.monotonic()
-        name = known.node.name
-        with translated(name):
-            raw = await self.session().request(
-                node_uri(name, "get_fields"), 1, 0, timeout=self.node_timeout
-            )
-        known.fields = parse_fields(raw, name)
-
-    async def _node_samples(
-        self, node: str, names: list[str], request: SampleRequest, found: Samples
-    ) -> Mapping[str, Series]:
-        known = await self._find_node(node)
-        if known is None:
-            return {}
-        try:
-            series = await self._ask_node(known, names, request, found)
-            if self.nodes.get(node) is known:
-                return series
-        except (RouterUnreachable, TooManySamples, Overloaded):
-            raise
-        except SisockError:
-            if self.nodes.get(node) is known:
-                raise
-        # The node went, and perhaps came, meanwhile: what was kept of it may be wrong.
-        known = await self._find_node(node)
-        if known is None:
-            raise UnknownNode(f"the data node {node!r} has just gone")
-        return await self._ask_node(known, names, request, found)
-
-    async def _find_node(self, name: str) -> KnownNode | None:
-        """Look a node up, and wait shortly for one that has just gone: it may come anew."""
-        while name not in self.nodes and self.node_list.just_vanished(name):
-            self.session()
-            await task.deferLater(self.connection.reactor, _POLL)
-        return self.nodes.get(name)
-
-    async def _ask_node(
-        self, known: KnownNode, names: list[str], request: SampleRequest, found: Samples
-    ) -> Mapping[str, Series]:
-        fields = known.fields or {}
-        if any(name not in fields for name in names):
-            fields = await self._fields_of(known)
-        wanted = {name: fields[name] for name in names if name in fields}
-        if not wanted:
-            return {}
-        session, cache = self.session(), self.cache
-        series = await samples_of_node(
-            session, known, wanted, request, cache, self.node_timeout, found
-        )
-        if self.nodes.get(known.node.name) is not known:
-            cache.drop_all(lambda key: key[:2] == known.key)
-        return series
+async def _nothing(node: KnownNode, fields: dict[str, Field]) -> dict[str, Series]:
+    """Return series of an interval without length."""
+    return {name: Series(about, np.empty(0), np.empty(0)) for name, about in fields.items()}

@@ -1,57 +1,174 @@
-"""What the Grafana bridge counts, for Prometheus."""
+"""Count what the bridge does, for Prometheus, and the memory that all its answers take."""
 
 from __future__ import annotations
 
+import gc
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
+from weakref import WeakSet
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from sisock.bridge.bridge import Bridge
-from sisock.bridge.query import Samples
+from sisock.bridge.targets import Pair
+from sisock.errors import InvalidArgument, SisockError
+from sisock.wire.reply import Reply
+
+MEMORY_LIMIT = 100_000_000
+"""Bytes of samples and of JSON that wait for their clients; while arrays are joined or written they
+take about twice as much."""
+
+MAX_SAMPLES = 20_000_000
+"""Samples of one answer: as many take 1 GB as JSON."""
+
+COLLECT_EVERY = 1.0
+"""Seconds between full collections of garbage, at least; one takes a tenth of a second."""
+
+_OBJECT_BYTES = 64
+"""Memory of a Python object in an array, about."""
 
 
 class Metrics:
-    """Requests, seconds, samples, cache hits and nodes."""
+    """Count requests to some paths, seconds, samples and cache hits."""
 
-    def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self._registry = registry
-        self._requests = Counter(
-            "sisock_http_requests", "Requests answered", ["path", "status"], registry=registry
-        )
-        self._seconds = Histogram(
-            "sisock_http_request_seconds", "Seconds to answer", ["path"], registry=registry
-        )
-        self._samples = Counter("sisock_samples", "Samples in answers", registry=registry)
-        self._hits = Counter(
-            "sisock_cache_hits", "Series that began in the cache", registry=registry
-        )
-        self._misses = Counter(
-            "sisock_cache_misses", "Series asked for in whole", registry=registry
-        )
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._paths = frozenset(paths)
+        self._registry = registry = CollectorRegistry()
+        labels = ["path", "status"]
+        requests = Counter("sisock_http_requests", "Requests", labels, registry=registry)
+        seconds = Histogram("sisock_http_request_seconds", "Seconds", ["path"], registry=registry)
         # Looked up by their labels they take longer than they count.
-        self._counter_of = lru_cache(lambda path, status: self._requests.labels(path, str(status)))
-        self._histogram_of = lru_cache(self._seconds.labels)
-        self._cache_bytes = Gauge("sisock_cache_bytes", "Memory of the cache", registry=registry)
-        self._nodes = Gauge("sisock_nodes", "Data nodes in the hub's list", registry=registry)
-        self._up = Gauge("sisock_router_up", "Whether the router is joined", registry=registry)
+        self._requests_of = lru_cache(lambda path, status: requests.labels(path, str(status)))
+        self._seconds_of = lru_cache(seconds.labels)
+        self._samples = Counter("sisock_samples", "Samples in answers", registry=registry)
+        self._hits = Counter("sisock_cache_hits", "Series partly of tiles", registry=registry)
+        self._misses = Counter("sisock_cache_misses", "Series of no tile", registry=registry)
 
-    def answered(self, path: str, status: int, began: float) -> None:
-        """Count a request that began at this `time.perf_counter`."""
-        self._counter_of(path, status).inc()
-        self._histogram_of(path).observe(time.perf_counter() - began)
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """Count a request; paths that are none of ours are counted as one."""
+        path = path if path in self._paths else "other"
+        self._requests_of(path, status).inc()
+        self._seconds_of(path).observe(seconds)
 
-    def found(self, found: Samples) -> None:
-        """Count what was found for a request."""
-        self._samples.inc(sum(map(len, found.series.values())))
-        self._hits.inc(found.cache_hits)
-        self._misses.inc(found.cache_misses)
+    def found(self, samples: int, hits: int, misses: int) -> None:
+        """Count the samples of an answer, and the series that were partly of tiles, or of none."""
+        self._samples.inc(samples)
+        self._hits.inc(hits)
+        self._misses.inc(misses)
 
-    def expose(self, bridge: Bridge) -> tuple[bytes, str]:
-        """Text and content type of all figures."""
-        self._nodes.set(len(bridge.nodes))
-        self._up.set(bridge.connection.session is not None)
-        self._cache_bytes.set(bridge.cache.nbytes)
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+    def expose(self, gauges: Mapping[str, float]) -> tuple[bytes, str]:
+        """Return text and content type of all figures, and of some that are given."""
+        current = CollectorRegistry()
+        for name, value in gauges.items():
+            Gauge(f"sisock_{name}", name.replace("_", " "), registry=current).set(value)
+        text = generate_latest(self._registry) + generate_latest(current)
+        return text, CONTENT_TYPE_LATEST
+
+
+class Overloaded(SisockError, MemoryError):
+    """The bridge has as many answers under way as it has memory for: try again later."""
+
+
+class AnswerMemory:
+    """Limit the bytes that all answers under way take together.
+
+    One answer alone may take more, and counts as half of the limit then: the other half is left
+    to the others.
+    """
+
+    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+        self._limit = limit
+        self._collected = -COLLECT_EVERY
+        # An answer that is not there any more takes nothing, whatever became of it.
+        self._shares: WeakSet[Share] = WeakSet()
+
+    def share(self) -> Share:
+        """Return the count of one more answer, which lasts as long as the object."""
+        share = Share(self)
+        self._shares.add(share)
+        return share
+
+    def check(self, share: Share) -> None:
+        """Check that there is room for an answer that has grown; raises `Overloaded`."""
+        if not self._has_room(share) and time.monotonic() - self._collected > COLLECT_EVERY:
+            # The traceback of a request that failed, or whose client left, is a cycle.
+            gc.collect()
+            self._collected = time.monotonic()
+        if not self._has_room(share):
+            share.nbytes = 0  # the client's samples are dropped
+            raise Overloaded
+
+    def _has_room(self, share: Share) -> bool:
+        sizes = [each.nbytes for each in self._shares if each is not share]
+        half = self._limit / 2
+        total = sum(min(size, half) for size in [*sizes, share.nbytes])
+        return total <= self._limit and min(share.nbytes, max(sizes, default=0)) <= half
+
+
+class Share:
+    """Count the memory that one answer takes."""
+
+    def __init__(self, memory: AnswerMemory) -> None:
+        self.nbytes = 0
+        self._memory = memory
+
+    def add(self, nbytes: int) -> None:
+        """Count more bytes, or fewer; raises `Overloaded` if there is no room for them."""
+        self.nbytes += nbytes
+        if nbytes > 0:
+            self._memory.check(self)
+
+
+def size_of(*arrays: np.ndarray) -> int:
+    """Return about how many bytes arrays take."""
+    return sum(
+        each.nbytes + (_OBJECT_BYTES * len(each) if each.dtype == object else 0) for each in arrays
+    )
+
+
+class TooManySamples(InvalidArgument):
+    """An answer is larger than one may be."""
+
+
+@dataclass
+class Found:
+    """What was found for a request: series by node and field, and notices about the rest."""
+
+    share: Share
+    max_samples: int
+    series: dict[Pair, Any] = field(default_factory=dict)
+    """Each a `Series`, or a `View`, which may be made one of."""
+    notices: list[str] = field(default_factory=list)
+    hits: int = 0
+    misses: int = 0
+    written: int = 0
+    _received: int = 0
+
+    def check_size(self, count: int) -> None:
+        """Check how many samples the answer has; raises `TooManySamples`."""
+        if count > self.max_samples:
+            raise TooManySamples(
+                f"{count} samples are more than the {self.max_samples} that one answer may have:"
+                " ask for less time, fewer series or a larger interval"
+            )
+
+    def take(self, chunk: Reply) -> None:
+        """Count the samples and the memory of a chunk of a reply as it comes."""
+        self._received += sum(map(len, chunk.data.values()))
+        self.check_size(self._received)
+        self.share.add(memory_of(chunk))
+
+
+def memory_of(chunk: Reply) -> int:
+    """Return about how many bytes the arrays of a decoded chunk take."""
+    arrays = *chunk.data.values(), *(line.t for line in chunk.timelines.values())
+    return size_of(*map(np.asarray, arrays))
+
+
+def pick(series: Mapping[Pair, Any], wanted: Iterable[Pair]) -> list[tuple[str, Any]]:
+    """Return node and series of those of `wanted` that are there, in their order."""
+    return [(pair[0], series[pair]) for pair in wanted if pair in series]

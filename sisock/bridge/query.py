@@ -1,290 +1,248 @@
-"""One request of the Grafana bridge to one node: kept samples from memory, the rest asked for."""
+"""Find views of fields for panels: out of tiles, and by calls for the ranges that are missing."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from twisted.internet import defer
 
-from sisock.bridge.answer_memory import Share, size_of
-from sisock.bridge.nodes import KnownNode
-from sisock.bridge.sample_cache import Kept, SampleCache, final_until
-from sisock.bridge.tiles import concatenate
-from sisock.client.data import Data, Series
-from sisock.client.fetch import fetch
-from sisock.client.progress import Progress
-from sisock.connection.session import Session
-from sisock.connection.wire_errors import translated
-from sisock.errors import InvalidArgument
+from sisock.bridge.bridge import Bridge
+from sisock.bridge.metrics import Found, size_of
+from sisock.bridge.targets import Pair
+from sisock.bridge.tiles import Samples, View, bucket_size, fine_bucket_size
+from sisock.client.data import Series
+from sisock.client.directory import KnownNode, gather
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval
+from sisock.wire.grid import bucket_of
+from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, Interval
 
-MOST_SAMPLES = 20_000_000
-"""Samples of one answer: as many take 1 GB as JSON."""
+MAX_PROMISED = 50_000
+"""Samples of a field that a node without buckets is asked for; of more only some."""
 
+MAX_POINTS = 32_768
+"""Samples of a view, however many are asked for: no screen is wider."""
 
-class TooManySamples(InvalidArgument):
-    """An answer is larger than one may be."""
+UNITE_WITHIN = 1e-3
+"""Seconds in which requests for the same buckets of different fields become one call."""
 
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """Which samples are wanted of each field.
-
-    Attributes
-    ----------
-    interval : Interval
-        UNIX seconds; empty if it ends where it starts.
-    min_stride : float or None
-        Seconds between successive samples, at least.
-    max_points : int or None
-        Samples of each field, at most, chosen to keep the picture; goes without `min_stride`.
-    """
-
-    interval: Interval
-    min_stride: float | None = None
-    max_points: int | None = None
+_AFTER_1970 = 1e-300
+"""The first UNIX time: sisock time zero is now."""
 
 
-class Samples:
-    """What was found for a request: series by node and field, and what to tell about the rest.
-
-    Parameters
-    ----------
-    share : Share
-        Counts the memory that they take, as long as this is there.
-    most : int
-        Samples that may come for it.
-    """
-
-    def __init__(self, share: Share, most: int = MOST_SAMPLES) -> None:
-        self.share = share
-        self.series: dict[tuple[str, str], Series] = {}
-        self.notices: list[str] = []
-        self.cache_hits = 0
-        self.cache_misses = 0
-        self.may_change = False
-        self._most = most
-        self._received = 0
-
-    def pick(self, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, Series]]:
-        """Node and series of those of `wanted` that were found, in their order."""
-        return [(pair[0], self.series[pair]) for pair in wanted if pair in self.series]
-
-    def check_size(self, count: int) -> None:
-        """Check how many samples one answer has.
-
-        Raises
-        ------
-        TooManySamples
-        """
-        if count > self._most:
-            raise TooManySamples(
-                f"{count} samples are more than the {self._most} that one answer may have:"
-                " ask for less time, fewer series or a larger interval"
-            )
-
-    def take(self, piece: Any) -> None:
-        """Count the memory of a piece of a reply that has come; raises `Overloaded`."""
-        self.share.add(size_of(piece))
-
-    def counter(self) -> Callable[[Progress], None]:
-        """Make what counts the samples of one reply as they come, and raises `TooManySamples`."""
-        before = 0
-
-        def count(progress: Progress) -> None:
-            nonlocal before
-            self._received += progress.samples - before
-            before = progress.samples
-            self.check_size(self._received)
-
-        return count
-
-
-async def ask_node(
-    session: Session,
-    known: KnownNode,
-    fields: Mapping[str, Field],
-    request: SampleRequest,
-    timeout: float,
-    found: Samples,
-) -> Data:
-    """Ask a node for samples of some of its fields, counted in `found` as they come.
-
-    Raises
-    ------
-    SisockError
-        What went wrong on the wire or at the node; `TooManySamples` also for what has come.
-    """
-    name = known.node.name
-    with translated(name):
-        return await fetch(
-            session,
-            name,
-            known.node.features,
-            fields,
-            request.interval,
-            request.min_stride,
-            timeout,
-            request.max_points,
-            found.counter(),
-            found.take,
-        )
-
-
-class NodeQuery:
-    """One request to one node for raw or spaced samples.
-
-    Parameters
-    ----------
-    known : KnownNode
-        The node.
-    fields : mapping
-        Those that are asked for.
-    request : SampleRequest
-        Of which `max_points` is not looked at.
-    cache : SampleCache
-        What is kept, under keys that begin with the node's name and incarnation.
-    """
+class Flight:
+    """A job that begins a little later; several wait for it, and the last to leave cancels it."""
 
     def __init__(
         self,
-        known: KnownNode,
-        fields: Mapping[str, Field],
-        request: SampleRequest,
-        cache: SampleCache,
+        reactor: Any,
+        delay: float,
+        job: Callable[[], Coroutine[Any, Any, Any]],
+        on_end: Callable[[], Any],
     ) -> None:
-        self._known = known
-        self._fields = fields
-        self._interval = request.interval
-        self._stride = request.min_stride or None
-        self._cache = cache
-        self._kept: dict[str, Kept] = {}
-        self._resume: dict[str, float] = {}
-        self._fresh_ends: dict[str, float] = {}
-        self._look_up()
-        self.hits = len(self._kept)
-        self.misses = len(fields) - len(self._kept)
+        self.has_begun = False
+        self._on_end: Callable[[], Any] | None = on_end
+        self._waiters: list[defer.Deferred] = []
+        self._job = reactor.callLater(delay, self._begin, job)
 
-    def _key(self, name: str) -> tuple:
-        # Which samples are kept at a spacing, and where one is missing, depends on all the fields
-        # that are asked for together.
-        return *self._known.key, "stretch", tuple(self._fields), self._stride, name
+    def wait(self) -> defer.Deferred:
+        """Return what the job will return."""
+        self._waiters.append(defer.Deferred(self._leave))
+        return self._waiters[-1]
 
-    def _look_up(self) -> None:
-        kept = {}
-        for name in self._fields:
-            found = self._cache.get(self._key(name))
-            if found is not None and found.start <= self._interval.start < found.end:
-                kept[name] = found
-        # One call asks for all fields: a part of them would not make it shorter.
-        if len(kept) < len(self._fields):
-            return
-        resume: dict[str, float] = {}
-        for name, each in kept.items():
-            line = self._fields[name].timeline
-            resume[line] = max(resume.get(line, -math.inf), self._resume_after(each))
-        # A node that thins from one time on for all would choose other samples of the timelines
-        # that go on later.
-        if self._stride is None or len(set(resume.values())) == 1:
-            self._kept, self._resume = kept, resume
+    def _begin(self, job: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self.has_begun = True
+        self._job = defer.ensureDeferred(job())
+        self._job.addBoth(self._land)
 
-    def _resume_after(self, kept: Kept) -> float:
-        """From when on samples are still wanted."""
-        if self._stride is None or not len(kept.t):
-            return kept.end
-        return max(kept.end, float(kept.t[-1]) + self._stride)
+    def _land(self, result: Any) -> None:
+        self._end()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(result)
 
-    async def run(self, session: Session, timeout: float, found: Samples) -> dict[str, Series]:
-        """Ask for what is not kept.
+    def _leave(self, waiter: defer.Deferred) -> None:
+        self._waiters.remove(waiter)
+        if not self._waiters:
+            self._end()
+            self._job.cancel()
 
-        Returns
-        -------
-        dict
-            Series of all the fields; without samples where there are none.
+    def _end(self) -> None:
+        # Once: others for the same may be under way by then.
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end()
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """A range of buckets, half-open, of a node in one generation."""
+
+    node: KnownNode
+    w: float
+    first: int
+    last: int
+
+
+class Views:
+    """Find views of fields, and keep of them what is final."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        # What is under way for the same buckets: fields, which others may join, and their flight.
+        self._calls: dict[Buckets, list[tuple[dict[str, Field], Flight]]] = {}
+
+    async def find(
+        self, found: Found, pairs: Iterable[Pair], interval: Interval, points: int
+    ) -> dict[Pair, Any]:
+        """Return a `View` of each field with at most `points` samples.
+
+        It is a `Series` if the node knows no buckets.
         """
-        interval = self._interval
-        start = min(self._resume.values(), default=interval.start)
-        fresh: Mapping[str, Series] = {}
-        if start < interval.end:
+        points = min(points, MAX_POINTS)
 
-            async def ask(start: float) -> tuple[Data, dict[str, float]]:
-                request = SampleRequest(Interval(start, interval.end), self._stride)
-                data = await ask_node(session, self._known, self._fields, request, timeout, found)
-                return data, _final_untils(data)
+        async def ask(node: KnownNode, fields: dict[str, Field]) -> Mapping[str, Series | View]:
+            if "bucket" in node.features:
+                return await self._from_tiles(found, node, fields, interval, points)
+            return await self._without_buckets(found, node, fields, interval, points)
 
-            fresh, untils = await ask(start)
-            if self._kept and self._is_word_broken(untils):
-                self.drop()
-                fresh, untils = await ask(interval.start)
-            self._note_ends(fresh, untils)
-        return {name: self._merge(name, fresh.get(name)) for name in self._fields}
+        return await self._bridge.ask_nodes(found, pairs, interval, ask)
 
-    def _is_word_broken(self, untils: Mapping[str, float]) -> bool:
-        """Whether something that was final is not any more: the node's clock was set back."""
-        return any(
-            untils.get(self._fields[name].timeline, math.inf) < kept.end
-            for name, kept in self._kept.items()
+    async def _from_tiles(
+        self,
+        found: Found,
+        node: KnownNode,
+        fields: Mapping[str, Field],
+        interval: Interval,
+        points: int,
+    ) -> dict[str, View]:
+        rough, seconds = bucket_size(interval, points), interval.end - interval.start
+        # Where the interval promises few samples, regular data lose none.
+        fine = {}
+        for name, about in fields.items():
+            series = node.name, node.generation, name
+            spacing = self._bridge.tiles.spacing.setdefault(series, about.interval)
+            if spacing and seconds <= points * spacing:
+                fine[name] = fine_bucket_size(spacing)
+        sizes = {name: fine.get(name, rough) for name in fields}
+        views = await self._complete(found, node, fields, interval, sizes)
+        irregular = {}
+        for name, w in fine.items():
+            if _drop_outer(views[name], interval) and rough < w:
+                irregular[name] = rough
+        if irregular:
+            views |= await self._complete(found, node, fields, interval, irregular)
+        for view in views.values():
+            view.limit(points)
+        return views
+
+    async def _complete(
+        self,
+        found: Found,
+        node: KnownNode,
+        fields: Mapping[str, Field],
+        interval: Interval,
+        sizes: Mapping[str, float],
+    ) -> dict[str, View]:
+        """Return views with buckets of the given sizes, and count what came and did not come."""
+        views: dict[str, View] = {}
+        missing: dict[Buckets, dict[str, Field]] = {}
+        now = self._bridge.now()
+        for name, w in sizes.items():
+            series = node.name, node.generation, name
+            first, last = int(interval.start // w), int(-(-interval.end // w))
+            view = views[name] = self._bridge.tiles.view(series, first, last, w, now)
+            view.field = fields[name]
+            found.hits += bool(view.parts)
+            found.misses += not view.parts
+            for begin, end in view.missing:
+                for start in range(begin, end, MAX_BUCKETS):
+                    key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))
+                    missing.setdefault(key, {})[name] = fields[name]
+        if missing:
+            calls = [defer.ensureDeferred(self._join(*each)) for each in missing.items()]
+            for (buckets, names), samples in zip(missing.items(), await gather(calls), strict=True):
+                for name in names:
+                    found.share.add(size_of(*samples[name]))
+                    views[name].add(buckets.first, samples[name])
+        return views
+
+    async def _join(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
+        """Return what is under way for the fields, or will be: one call, if it has room."""
+        calls = self._calls.setdefault(buckets, [])
+        room = MAX_CELLS // (buckets.last - buckets.first)
+        joined = {}
+        for name, about in fields.items():
+            common = next((call for call in calls if name in call[0]), None) or next(
+                (call for call in calls if not call[1].has_begun and len(call[0]) < room), None
+            )
+            if common is None:
+                common = self._call(buckets, calls)
+            common[0][name] = about
+            joined[id(common)] = common[1]
+        waiting = [flight.wait() for flight in joined.values()]
+        return {name: found for each in await gather(waiting) for name, found in each.items()}
+
+    def _call(
+        self, buckets: Buckets, calls: list[tuple[dict[str, Field], Flight]]
+    ) -> tuple[dict[str, Field], Flight]:
+        fields: dict[str, Field] = {}
+
+        def forget() -> None:
+            calls.remove(call)
+            if not calls:
+                del self._calls[buckets]
+
+        flight = Flight(
+            self._bridge.reactor, UNITE_WITHIN, lambda: self._fetch(buckets, fields), forget
         )
+        call = fields, flight
+        calls.append(call)
+        return call
 
-    def drop(self) -> None:
-        """Forget what is kept of these fields."""
-        for name in self._fields:
-            self._cache.drop(self._key(name))
-        self._kept, self._resume = {}, {}
+    async def _fetch(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
+        """Ask a node for buckets, and keep those that are final in the reply that brought them."""
+        node, w, first, last = buckets.node, buckets.w, buckets.first, buckets.last
+        interval = Interval(max(first * w, _AFTER_1970), last * w)
+        data = await self._bridge.fetch(node, fields, interval, bucket=w)
+        is_current = self._bridge.is_current(node)
+        for name, each in data.items():
+            if is_current and each.final_to is not None:
+                series = node.name, node.generation, name
+                samples = each.t, each.values
+                self._bridge.tiles.store(series, w, first, last, samples, each.final_to)
+        return {name: (each.t, each.values) for name, each in data.items()}
 
-    def _note_ends(self, fresh: Mapping[str, Series], untils: Mapping[str, float]) -> None:
-        """Note until when each timeline's part of a reply is complete, also for empty fields."""
-        for name, series in fresh.items():
-            line, known = self._fields[name].timeline, self._known.final_until
-            end = final_until(
-                series.t, self._interval.end, untils.get(line), known.get(name, -math.inf)
+    async def _without_buckets(
+        self,
+        found: Found,
+        node: KnownNode,
+        fields: Mapping[str, Field],
+        interval: Interval,
+        points: int,
+    ) -> Mapping[str, Series]:
+        """Ask a node without buckets, of which nothing is kept."""
+        found.misses += len(fields)
+        spacing = (interval.end - interval.start) / MAX_PROMISED
+        many = [each.name for each in fields.values() if each.interval and each.interval < spacing]
+        if many and "max_points" not in node.features:
+            found.notices.append(
+                f"{node.name!r} has too many samples of {', '.join(many)} for one reply: of each"
+                f" {spacing:g} s there is one, whatever lies between"
             )
-            known[name] = max(known.get(name, -math.inf), end)
-            self._fresh_ends[line] = max(self._fresh_ends.get(line, -math.inf), end)
-
-    def _merge(self, name: str, fresh: Series | None) -> Series:
-        kept = self._kept.get(name)
-        if kept is None:
-            merged = self._series(name, np.empty(0), np.empty(0)) if fresh is None else fresh
-        elif fresh is None or not len(fresh):
-            merged = self._series(name, kept.t, kept.values)
-        else:
-            first = int(np.searchsorted(fresh.t, self._resume[self._fields[name].timeline]))
-            merged = self._series(
-                name,
-                np.concatenate([kept.t, fresh.t[first:]]),
-                concatenate([kept.values, fresh.values[first:]]),
-            )
-        if fresh is not None:
-            self._keep(name, kept, merged)
-        low, high = np.searchsorted(merged.t, [self._interval.start, self._interval.end])
-        return self._series(name, merged.t[low:high], merged.values[low:high])
-
-    def _series(self, name: str, t: np.ndarray, values: np.ndarray) -> Series:
-        return Series(self._fields[name], t, values)
-
-    def _keep(self, name: str, kept: Kept | None, merged: Series) -> None:
-        interval = self._interval
-        start = interval.start if kept is None else kept.start
-        end = self._fresh_ends[self._fields[name].timeline]
-        if end <= start or (kept is not None and end < kept.end):
-            return
-        # A window that moves on leaves behind what it does not show any more.
-        start = max(start, interval.start - (interval.end - interval.start))
-        low, high = np.searchsorted(merged.t, [start, end])
-        t, values = merged.t[low:high].copy(), merged.values[low:high].copy()
-        self._cache.put(self._key(name), Kept(start, end, t, values))
+        ask = self._bridge.fetch
+        return await ask(node, fields, interval, max_points=points, on_chunk=found.take)
 
 
-def _final_untils(data: Mapping[str, Series]) -> dict[str, float]:
-    """By timeline until when the node calls its samples final, where it says so."""
-    untils: dict[str, float] = {}
-    for series in data.values():
-        until = series.finalized_until
-        if until is not None:
-            untils[series.timeline] = min(untils.get(series.timeline, math.inf), until)
-    return untils
+def _drop_outer(view: View, interval: Interval) -> bool:
+    """Drop a last sample that is beyond the interval, if it is alone in its bucket.
+
+    A first one may stand for an equal one within the interval. Returns whether there are buckets
+    with several samples: then the data are not as regular as was said.
+    """
+    t, _ = view.samples()
+    buckets = bucket_of(t, view.w)
+    if len(t) and t[-1] >= interval.end and (buckets[-1:] != buckets[-2:-1]).all():
+        view.drop_last()
+    return bool((buckets[1:] == buckets[:-1]).any())

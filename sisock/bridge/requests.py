@@ -1,4 +1,4 @@
-"""Grafana's requests, as the JSON plugins send them, made sisock's; nothing here needs a server.
+"""Read Grafana's requests, as the JSON plugins send them; InvalidArgument names what is wrong.
 
 Read from the sources of `grafana-simple-json-datasource` 1.4, `simpod-json-datasource` 0.6 and
 `yesoreyeram-infinity-datasource`: see docs/grafana.md.
@@ -7,36 +7,43 @@ Read from the sources of `grafana-simple-json-datasource` 1.4, `simpod-json-data
 from __future__ import annotations
 
 import datetime
+import fnmatch
 import math
 import re
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from sisock.bridge.filters import Filter, parse_filters
-from sisock.bridge.targets import Budget, Pattern, parse_target
+from sisock.bridge.targets import Budget, Pattern, parse_target, parse_words, split_top
 from sisock.errors import InvalidArgument
-from sisock.wire.protocol import FEWEST_POINTS, Interval
+from sisock.wire.fields import Field
+from sisock.wire.protocol import MIN_POINTS, Interval
 
 DEFAULT_SECONDS = 3600.0
 """Length of the range of a request that has none, up to now."""
 
-MOST_TARGETS = 1000
+MAX_ENTRIES = 1000
+"""Targets of a request, or ad hoc filters."""
 
-LONGEST_REF_ID = 100
+MAX_REF_ID = 100
 """Characters; Grafana's are one or two, and each series repeats it."""
+
+GAPS = "gaps "
+"""What an annotation query begins with that asks for gaps; the other one is ``nodes``."""
+
+TAG_KEYS = ("node", "timeline", "units")
+"""Keys of ad hoc filters."""
+
+_OPERATORS = ("=", "!=", "=~", "!~", "<", ">")
 
 _EARLIEST = 1e-3
 """Sisock time zero and below is relative, so a range begins after 1970 did."""
 
 _LATEST = 1e11
 """Seconds; larger numbers are times in milliseconds, or no times."""
-
-_COUNTED = {"requestId", "startTime", "endTime", "panelId", "dashboardId", "panelPluginId"}
-"""What tells a request of Grafana from others that ask the same."""
 
 _INTERVAL = re.compile(r"[<>~]?\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|M|y)")
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -45,41 +52,38 @@ _SECONDS.update(M=30 * 86400, y=365 * 86400)
 
 @dataclass(frozen=True)
 class Target:
-    """One target of a query.
-
-    Attributes
-    ----------
-    text : str
-        As it was written.
-    patterns : list of Pattern
-        What it stands for.
-    ref_id : str or None
-        Grafana's letter for it, which the answer repeats.
-    table : bool
-        Answer with a table.
-    """
+    """One target of a query: its text, what that stands for, Grafana's letter, and its form."""
 
     text: str
     patterns: list[Pattern]
     ref_id: str | None = None
-    table: bool = False
+    is_table: bool = False
+
+
+@dataclass(frozen=True)
+class Filter:
+    """An ad hoc filter: key, operator and values, which are shell patterns but for < and >."""
+
+    key: str
+    operator: str
+    values: list[str]
+
+    def accepts(self, node: str, about: Field) -> bool:
+        """Return whether a field passes."""
+        have = tag_values(node, about).get(self.key)
+        if have is None:
+            return True
+        if self.operator == "<":
+            return have < self.values[0]
+        if self.operator == ">":
+            return have > self.values[0]
+        is_equal = any(fnmatch.fnmatchcase(have, value) for value in self.values)
+        return is_equal if self.operator in ("=", "=~") else not is_equal
 
 
 @dataclass(frozen=True)
 class Query:
-    """A request for samples.
-
-    Attributes
-    ----------
-    targets : list of Target
-    interval : Interval
-        UNIX seconds.
-    min_stride : float or None
-        Grafana's interval, in seconds.
-    max_points : int or None
-        Points that the panel can show, which then says how much is wanted, and not the interval.
-    filters : list of Filter
-    """
+    """A request for samples; `max_points`, if given, says how many, and not `min_stride`."""
 
     targets: list[Target]
     interval: Interval
@@ -87,15 +91,23 @@ class Query:
     max_points: int | None = None
     filters: list[Filter] = field(default_factory=list)
 
+    def accepts(self, node: str, about: Field) -> bool:
+        """Return whether a field passes all filters."""
+        return all(each.accepts(node, about) for each in self.filters)
+
+
+def is_annotation_query(text: str) -> bool:
+    """Return whether a target is an annotation query, as simPod's plugin sends them."""
+    return text == "nodes" or text.startswith(GAPS)
+
+
+def tag_values(node: str, about: Field) -> dict[str, str]:
+    """Return what the keys of ad hoc filters stand for."""
+    return {"node": node, "timeline": about.timeline, "units": about.units or ""}
+
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """Read the body of a request, of whatever content type; empty is the same as ``{}``.
-
-    Raises
-    ------
-    InvalidArgument
-        If it is not a JSON object.
-    """
+    """Read the body of a request, of whatever content type; empty is the same as ``{}``."""
     if not body.strip():
         return {}
     try:
@@ -107,194 +119,148 @@ def parse_body(body: bytes) -> dict[str, Any]:
     return parsed
 
 
-def key_of(body: Mapping[str, Any]) -> Hashable:
-    """What a body asks for: the same for two requests that only count themselves differently."""
-    try:
-        return orjson.dumps({name: value for name, value in body.items() if name not in _COUNTED})
-    except orjson.JSONEncodeError:
-        # Nested deeper than orjson writes: equal to none.
-        return object()
-
-
-def parse_query(body: Mapping[str, Any], now: float | None = None) -> Query:
-    """Read the body of ``/query``.
-
-    Raises
-    ------
-    InvalidArgument
-        Naming the part that is wrong.
-    """
-    targets = body.get("targets")
-    if targets is None:
-        targets = []
-    if not isinstance(targets, list) or len(targets) > MOST_TARGETS:
-        raise InvalidArgument(f"targets must be a list of at most {MOST_TARGETS}")
+def parse_query(body: Mapping[str, Any]) -> Query:
+    """Read the body of ``/query``."""
     budget = Budget()
-    parsed = [_parse_target(target, budget) for target in targets]
+    targets = [_parse_target(each, budget) for each in _objects(body, "targets")]
+    # Ad hoc filters are SimpleJSON's ``adhocFilters``, and simPod's ``filters`` too.
+    filters = [
+        _parse_filter(entry, name, budget)
+        for name in ("adhocFilters", "filters")
+        for entry in _objects(body, name)
+    ]
+    points = _number(body, "maxDataPoints", 1e9)
     return Query(
-        targets=[target for target in parsed if target is not None],
-        interval=parse_range(body.get("range"), now),
-        min_stride=parse_stride(body),
-        max_points=_parse_max_points(body.get("maxDataPoints")),
-        filters=parse_filters(body, budget),
+        targets=[target for target in targets if target is not None],
+        interval=parse_range(body.get("range")),
+        min_stride=_parse_stride(body),
+        max_points=None if points is None else max(int(points), MIN_POINTS),
+        filters=filters,
     )
 
 
-def _parse_target(target: Any, budget: Budget) -> Target | None:
-    """One entry of ``targets``; None if it is hidden or not filled in yet."""
-    if not isinstance(target, Mapping):
-        raise InvalidArgument("each of the targets must be an object")
-    text, ref_id = target.get("target"), target.get("refId")
-    if target.get("hide") is True or text is None or text == "":
-        return None
-    if not isinstance(text, str):
-        raise InvalidArgument("target must be a text of the form node::field")
-    if isinstance(ref_id, str) and len(ref_id) > LONGEST_REF_ID:
-        raise InvalidArgument(f"refId has at most {LONGEST_REF_ID} characters")
-    return Target(
-        text=text,
-        patterns=parse_target(text, budget),
-        ref_id=ref_id if isinstance(ref_id, str) else None,
-        table=_is_table(target),
-    )
-
-
-def _is_table(target: Mapping[str, Any]) -> bool:
-    """SimpleJSON says it by ``type``; simPod's payload is free, and says it the same way."""
-    payload = target.get("payload")
-    in_payload = isinstance(payload, Mapping) and payload.get("type") == "table"
-    return target.get("type") == "table" or in_payload
-
-
-def parse_range(value: Any, now: float | None = None) -> Interval:
-    """Read ``range``; without one it is the last hour.
-
-    Raises
-    ------
-    InvalidArgument
-        If a time cannot be read, or ``from`` is after ``to``.
-    """
-    now = time.time() if now is None else now
+def _objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    value = body.get(name)
     if value is None:
-        value = {}
-    if not isinstance(value, Mapping):
-        raise InvalidArgument("range must be an object with from and to")
-    end = parse_time(value["to"], "range.to") if value.get("to") is not None else now
-    start = (
-        parse_time(value["from"], "range.from")
-        if value.get("from") is not None
-        else end - DEFAULT_SECONDS
-    )
-    if start > end:
-        raise InvalidArgument("range.from is after range.to")
-    return Interval(max(start, _EARLIEST), max(end, _EARLIEST))
+        return []
+    if not isinstance(value, list) or len(value) > MAX_ENTRIES:
+        raise InvalidArgument(f"{name} must be a list of at most {MAX_ENTRIES}")
+    if not all(isinstance(each, Mapping) for each in value):
+        raise InvalidArgument(f"each of {name} must be an object")
+    return value
 
 
-def parse_time(value: Any, name: str) -> float:
-    """Read a time: ISO, or milliseconds since 1970, also as text.
-
-    Returns
-    -------
-    float
-        UNIX seconds.
-
-    Raises
-    ------
-    InvalidArgument
-        Naming the time.
-    """
-    seconds = math.nan
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            seconds = _parse_iso(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        # An integer of any length comes out of JSON.
-        seconds = value / 1000 if abs(value) < 1000 * _LATEST else math.nan
-    if not abs(seconds) < _LATEST:
-        raise InvalidArgument(f"{name} must be an ISO time or milliseconds since 1970")
-    return seconds
-
-
-def _parse_iso(text: str) -> float:
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
-        return moment.timestamp()
-    except (ValueError, OverflowError):
-        return math.nan
-
-
-def parse_stride(body: Mapping[str, Any]) -> float | None:
-    """Least spacing in seconds: ``intervalMs``, or else ``interval``.
-
-    Raises
-    ------
-    InvalidArgument
-        If it cannot be read.
-    """
-    milliseconds, text = body.get("intervalMs"), body.get("interval")
-    if milliseconds is not None:
-        if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
-            raise InvalidArgument("intervalMs must be a number of milliseconds")
-        if not 0 <= milliseconds < 1000 * _LATEST:
-            raise InvalidArgument("intervalMs must not be negative, nor beyond all measure")
-        # Times are told to 2e-7 s; of much shorter spacings no span has a finite number.
-        return milliseconds / 1000 if milliseconds >= 1e-6 else None
-    if text is None or text == "":
+def _number(body: Mapping[str, Any], name: str, limit: float) -> float | None:
+    value = body.get(name)
+    if value is None:
         return None
-    match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
-    if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < _LATEST:
-        raise InvalidArgument('interval must be a duration as "20ms", "6h" or "1d"')
-    return seconds if seconds >= 1e-9 else None
-
-
-def with_fewer_points(query: Query) -> Query:
-    """Ask for no more points than there are intervals, if both are given."""
-    if query.max_points is None or query.min_stride is None:
-        return query
-    intervals = math.ceil((query.interval.end - query.interval.start) / query.min_stride)
-    return replace(query, max_points=max(min(query.max_points, intervals), FEWEST_POINTS))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < limit:
+        raise InvalidArgument(f"{name} must be a number that is not negative, below {limit:g}")
+    return value
 
 
 def parse_arguments(arguments: Mapping[str, Sequence[str]]) -> Query:
     """Read the arguments of ``/series``, of which the first of each name counts, but for targets.
 
-    Raises
-    ------
-    InvalidArgument
-        Naming the one that is wrong.
+    There are no more points than intervals, if both are given.
     """
     given = {name: values[0] for name, values in arguments.items() if values}
     body: dict[str, Any] = {
         "targets": [{"target": text} for text in arguments.get("target", ())],
-        "range": {"from": given.get("from"), "to": given.get("to")},
+        "range": given,
         "interval": given.get("interval"),
     }
     for name in {"maxDataPoints", "intervalMs"} & given.keys():
-        body[name] = parse_number(given[name], name)
-    return with_fewer_points(parse_query(body))
+        try:
+            body[name] = float(given[name])
+        except ValueError:
+            raise InvalidArgument(f"{name} must be a number, not {given[name]!r}") from None
+    query = parse_query(body)
+    if query.max_points is None or query.min_stride is None:
+        return query
+    intervals = math.ceil((query.interval.end - query.interval.start) / query.min_stride)
+    return replace(query, max_points=max(min(query.max_points, intervals), MIN_POINTS))
 
 
-def parse_number(text: str, name: str) -> float:
-    """Read a number out of a URL.
+def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
+    """Read one entry of ``targets``; None if it is hidden or not filled in yet."""
+    text, ref_id = target.get("target"), target.get("refId")
+    if target.get("hide") is True or text is None or text == "":
+        return None
+    if not isinstance(text, str):
+        raise InvalidArgument("target must be a text of the form node::field")
+    if isinstance(ref_id, str) and len(ref_id) > MAX_REF_ID:
+        raise InvalidArgument(f"refId has at most {MAX_REF_ID} characters")
+    # SimpleJSON says it by `type`; simPod's payload is free, and says it the same way.
+    payload = target.get("payload")
+    kinds = target.get("type"), payload.get("type") if isinstance(payload, Mapping) else None
+    letter = ref_id if isinstance(ref_id, str) else None
+    return Target(text, parse_target(text, budget), letter, "table" in kinds)
 
-    Raises
-    ------
-    InvalidArgument
-        Naming it.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidArgument(f"{name} must be a number, not {text!r}") from None
+
+def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter:
+    key, operator, value = entry.get("key"), entry.get("operator", "="), entry.get("value")
+    if not isinstance(key, str) or not isinstance(value, str):
+        raise InvalidArgument(f"each of {name} must have a key and a value")
+    if operator not in _OPERATORS:
+        every = ", ".join(_OPERATORS)
+        raise InvalidArgument(f"the operator of a filter must be {every}, not {operator!r}")
+    if operator in ("=~", "!~"):
+        # Of regular expressions what variables make, and .* : no pattern can take for ever.
+        plain = [part.removeprefix("^").removesuffix("$") for part in split_top(value)]
+        shell = [part.replace(".*", "*").replace(".+", "?*") for part in plain]
+        return Filter(key, operator, [word for part in shell for word in parse_words(part, budget)])
+    budget.spend(1)
+    literal = value if operator in ("<", ">") else re.sub(r"([*?\[])", r"[\1]", value)
+    return Filter(key, operator, [literal])
 
 
-def _parse_max_points(value: Any) -> int | None:
+def parse_range(value: Any) -> Interval:
+    """Read ``range``; without one it is the last hour."""
+    value = {} if value is None else value
+    if not isinstance(value, Mapping):
+        raise InvalidArgument("range must be an object with from and to")
+    start, end = (_parse_time(value.get(name), f"range.{name}") for name in ("from", "to"))
+    if end is None:
+        end = time.time()
+    if start is None:
+        start = end - DEFAULT_SECONDS
+    if start > end:
+        raise InvalidArgument("range.from is after range.to")
+    return Interval(max(start, _EARLIEST), max(end, _EARLIEST))
+
+
+def _parse_time(value: Any, name: str) -> float | None:
+    """Read an ISO time, or milliseconds since 1970, also as text, as UNIX seconds."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise InvalidArgument("maxDataPoints must be a positive number")
-    return max(int(value), FEWEST_POINTS)
+    try:
+        seconds = math.nan if isinstance(value, bool) else _seconds(value)
+    except (ValueError, TypeError, OverflowError):
+        seconds = math.nan
+    if not abs(seconds) < _LATEST:
+        raise InvalidArgument(f"{name} must be an ISO time or milliseconds since 1970")
+    return seconds
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return float(value) / 1000
+    except ValueError:
+        moment = datetime.datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def _parse_stride(body: Mapping[str, Any]) -> float | None:
+    """Read the least spacing in seconds: ``intervalMs``, or else ``interval``."""
+    milliseconds, text = _number(body, "intervalMs", 1000 * _LATEST), body.get("interval")
+    if milliseconds is not None:
+        seconds = milliseconds / 1000
+    elif text is None or text == "":
+        return None
+    else:
+        match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
+        if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < _LATEST:
+            raise InvalidArgument('interval must be a duration as "20ms", "6h" or "1d"')
+    # Times are told to 2e-7 s; of much shorter spacings no span has a finite number.
+    return seconds if seconds >= 1e-9 else None

@@ -1,190 +1,273 @@
-"""Final samples in tiles: what a view has of them, and what it still has to ask for.
+"""Keep what buckets hold, in tiles of 64 of them, and put views together.
 
-A tile holds all samples of its stretch of time, or few that keep the picture (``max_points``): of
-each bucket, a run of samples, the smallest and the largest. Inside of it nobody knows where one
-bucket ends and the next begins, so a view that ends there must not use the tile up to its own
-edge: an extreme of the bucket that is cut may lie outside of it. `MARGIN` samples further in, that
-bucket is over for sure; up to there the view asks anew.
+A view of one field is a range of whole buckets of one size `w`: bucket number i is
+``[i w, (i + 1) w)``, as everywhere (`sisock/wire/grid.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import math
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 
-MARGIN = 8
-"""Samples of a picture of which not all belong to one bucket, which has two and seldom four."""
+from sisock.bridge.metrics import size_of
+from sisock.wire import grid, json_rows
+from sisock.wire.fields import Field
+from sisock.wire.protocol import Interval
 
-TILE_SAMPLES = 4096
-"""Raw tiles that touch become one up to this size."""
+TILE = 64
+"""Buckets of a tile."""
 
-ROW_SAMPLES = 200_000
-"""Samples that a row keeps, those nearest to the last view."""
+MIN_CACHE = 4096
+"""Bytes; with less memory than for a few tiles, the cache is off."""
 
-_OBJECT_BYTES = 64
-"""What a Python object in an array takes besides the pointer to it, about."""
+DERIVED_FROM = 3
+"""Levels: a tile is derived from complete ones whose buckets are 2 to 8 times as small."""
 
-Span: TypeAlias = tuple[float, float]
-"""Start and end, UNIX seconds, half-open."""
+_OVERHEAD, _ROW_BYTES = 700, 32
+"""Memory of a tile besides its arrays, about, and of the JSON of each sample."""
+
+Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Times and values, of shape (n,) each."""
+
+NONE: Samples = np.empty(0), np.empty(0)
 
 
-def concatenate(arrays: Iterable[np.ndarray]) -> np.ndarray:
-    """Join arrays of values of one field, whatever their types."""
-    # What is empty has no type of its own.
-    filled = [array for array in arrays if len(array)]
+def join(parts: Iterable[Samples]) -> Samples:
+    """Join samples that follow each other, whatever the types of their values."""
+    # Empty arrays have no type of their own.
+    filled = [part for part in parts if len(part[0])]
     if len(filled) < 2:
-        return filled[0] if filled else np.empty(0)
-    if any(array.dtype == object for array in filled):
-        filled = [array.astype(object) for array in filled]
-    return np.concatenate(filled)
+        return filled[0] if filled else NONE
+    values = [each for _, each in filled]
+    if any(each.dtype == object for each in values):
+        values = [each.astype(object) for each in values]
+    return np.concatenate([t for t, _ in filled]), np.concatenate(values)
 
 
-def memory_of(t: np.ndarray, values: np.ndarray) -> int:
-    """Bytes that samples take."""
-    per_object = _OBJECT_BYTES if values.dtype == object else 0
-    return t.nbytes + values.nbytes + per_object * len(values) + 200
+def cut(samples: Samples, start: float, end: float) -> Samples:
+    """Return the samples of a half-open interval."""
+    low, high = np.searchsorted(samples[0], [start, end])
+    return samples[0][low:high], samples[1][low:high]
 
 
-@dataclass(frozen=True)
+def thin(samples: Samples, w: float) -> Samples:
+    """Return what buckets of size `w` keep."""
+    kept = grid.decimate(*samples, w)
+    return samples[0][kept], samples[1][kept]
+
+
+def fine_bucket_size(spacing: float) -> float:
+    """Return the largest bucket size of which regular data have one sample in each bucket."""
+    exponent = math.frexp(1.01 * spacing)[1] - 1
+    return math.ldexp(1.0, min(max(exponent, grid.MIN_EXPONENT), grid.MAX_EXPONENT))
+
+
+def bucket_size(interval: Interval, points: int) -> float:
+    """Return the smallest bucket size of which a view has at most `points` samples."""
+    least = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
+    for exponent in range(max(least, grid.MIN_EXPONENT), grid.MAX_EXPONENT):
+        w = math.ldexp(1.0, exponent)
+        if 2 * (math.ceil(interval.end / w) - math.floor(interval.start / w)) <= points:
+            return w
+    return math.ldexp(1.0, grid.MAX_EXPONENT)
+
+
 class Tile:
-    """Final samples of one field.
+    """Samples that follow each other; if they are kept, all up to bucket `final`, exclusive."""
 
-    Attributes
-    ----------
-    start, end : float
-        UNIX seconds, half-open.
-    t, values : ndarray, shape (n,)
-        Samples in between.
-    is_raw : bool
-        These are all.
-    is_cut : bool
-        The last bucket goes on behind `end`.
-    """
+    def __init__(self, samples: Samples, final: int = 0, nbytes: int = 0) -> None:
+        self.samples = samples
+        self.final = final
+        self.nbytes = nbytes
+        self._text = b""
+        self._ends: list[int] = []
 
-    start: float
-    end: float
-    t: np.ndarray
-    values: np.ndarray
-    is_raw: bool
-    is_cut: bool = False
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the samples take."""
-        return memory_of(self.t, self.values)
-
-    def clip(self, start: float, end: float) -> Tile:
-        """The samples of `start` to `end`, which are within the tile."""
-        low, high = np.searchsorted(self.t, [start, end])
-        return Tile(start, end, self.t[low:high], self.values[low:high], self.is_raw)
-
-    def part(self, start: float, end: float) -> Tile | None:
-        """What a view of `start` to `end` can use: with the rest asked for, no extreme is lost."""
-        low, high = max(self.start, start), min(self.end, end)
-        if not self.is_raw:
-            t = self._extremes()
-            if self.start < start:
-                low = self._after_margin(t, start)
-            if end < self.end or self.is_cut:
-                high = self._before_margin(t, high)
-        return self.clip(low, high) if low < high else None
-
-    def _extremes(self) -> np.ndarray:
-        if self.values.dtype == object:
-            return self.t
-        # A missing sample stands for a gap, not for a bucket.
-        return self.t[np.isfinite(self.values)]
-
-    def _after_margin(self, t: np.ndarray, start: float) -> float:
-        last = int(np.searchsorted(t, start)) + MARGIN - 1
-        if last >= len(t):
-            return self.end
-        # Behind all samples of that time, which may still belong to the bucket before.
-        following = int(np.searchsorted(t, t[last], side="right"))
-        return float(t[following]) if following < len(t) else self.end
-
-    def _before_margin(self, t: np.ndarray, end: float) -> float:
-        first = int(np.searchsorted(t, end)) - MARGIN
-        return float(t[first]) if first >= 0 else self.start
-
-
-def take(
-    tiles: Sequence[Tile], span: Span, least: Callable[[Span], float] = lambda span: 0.0
-) -> tuple[list[Tile], list[Span]]:
-    """Take the parts of tiles that a view can use.
-
-    Parameters
-    ----------
-    tiles : sequence of Tile
-        In the order of their starts.
-    span : (float, float)
-        What is wanted.
-    least : callable, optional
-        Seconds that a part must have to be worth another request for what lies beside it.
-
-    Returns
-    -------
-    parts : list of Tile
-        In time order; none begins before the one before has ended.
-    holes : list of (float, float)
-        What lies between.
-    """
-    reached, end = span
-    parts: list[Tile] = []
-    holes: list[Span] = []
-    for tile in tiles:
-        part = tile.part(reached, end) if tile.start < end and tile.end > reached else None
-        if part is None or part.end - part.start < least(span):
-            continue
-        if part.start > reached:
-            holes.append((reached, part.start))
-        parts.append(part)
-        reached = part.end
-    if reached < end:
-        holes.append((reached, end))
-    return parts, holes
-
-
-@dataclass
-class TileRow:
-    """Tiles of one field at one resolution, in the order of their starts."""
-
-    tiles: list[Tile] = field(default_factory=list)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of all tiles."""
-        return sum(tile.nbytes for tile in self.tiles)
-
-    def add(self, new: Tile, view: Span) -> None:
-        """Add a tile; what is farthest from the view is dropped if the row becomes too long."""
-        if any(tile.start <= new.start and new.end <= tile.end for tile in self.tiles):
+    def rows(self, low: int, high: int) -> Iterator[bytes]:
+        """Write some of the samples as JSON, which a tile that is kept remembers."""
+        t, values = self.samples
+        if not self.nbytes or values.dtype == object:
+            yield from json_rows.pairs(values[low:high], t[low:high])
             return
-        others = [t for t in self.tiles if not (new.start <= t.start and t.end <= new.end)]
-        self.tiles = sorted([*others, new], key=lambda tile: tile.start)
-        self._merge()
-        middle = (view[0] + view[1]) / 2
-        while len(self.tiles) > 1 and sum(len(tile.t) for tile in self.tiles) > ROW_SAMPLES:
-            far = max(self.tiles, key=lambda tile: abs(tile.start + tile.end - 2 * middle))
-            self.tiles.remove(far)
+        if not self._text:
+            self._text = b"".join(json_rows.pairs(values, t))
+        if high - low == len(t):
+            yield self._text
+            return
+        if not self._ends:
+            self._ends = np.flatnonzero(np.frombuffer(self._text, "u1") == ord("]")).tolist()
+        yield self._text[self._ends[low - 1] + 2 if low else 0 : self._ends[high - 1] + 1]
 
-    def _merge(self) -> None:
-        """Make one of raw tiles that touch or overlap, while it stays small."""
-        merged: list[Tile] = []
-        for tile in self.tiles:
-            last = merged[-1] if merged else None
-            if last is None or not _can_merge(last, tile):
-                merged.append(tile)
+
+class View:
+    """The samples of a field in buckets `first` to `last`, half-open.
+
+    What is `missing` must be added to `parts`, by its first bucket, before anything is read.
+    """
+
+    field: Field
+
+    def __init__(self, first: int, last: int, w: float) -> None:
+        self.first, self.last, self.w = first, last, w
+        self.parts: dict[int, Tile] = {}
+        self.missing: list[tuple[int, int]] = []
+        self._runs: list[tuple[Tile, int, int]] | None = None
+
+    def __len__(self) -> int:
+        return sum(high - low for _, low, high in self.runs())
+
+    def add(self, first: int, samples: Samples) -> None:
+        """Add the samples of a missing range."""
+        self.parts[first] = Tile(samples)
+
+    def runs(self) -> list[tuple[Tile, int, int]]:
+        """Return each tile that has samples to show, and which these are."""
+        if self._runs is None:
+            self._runs = []
+            start, end = self.first * self.w, self.last * self.w
+            for first, tile in sorted(self.parts.items()):
+                t = tile.samples[0]
+                low = bisect_left(t, start) if first < self.first else 0
+                high = bisect_left(t, end) if len(t) and t[-1] >= end else len(t)
+                if low < high:
+                    self._runs.append((tile, low, high))
+        return self._runs
+
+    def samples(self) -> Samples:
+        """Join all samples."""
+        runs = [(*tile.samples, slice(*shown)) for tile, *shown in self.runs()]
+        return join((t[shown], values[shown]) for t, values, shown in runs)
+
+    @property
+    def t(self) -> np.ndarray:
+        """Times, as of a `Series`."""
+        return self.samples()[0]
+
+    @property
+    def values(self) -> np.ndarray:
+        """Values, as of a `Series`."""
+        return self.samples()[1]
+
+    def rows(self) -> Iterator[bytes]:
+        """Write ``[value,ms],[value,ms]``, in parts that follow each other."""
+        for index, (tile, low, high) in enumerate(self.runs()):
+            if index:
+                yield b","
+            yield from tile.rows(low, high)
+
+    def drop_last(self) -> None:
+        """Leave out the last sample."""
+        tile, low, high = self.runs().pop()
+        if low < high - 1:
+            self.runs().append((tile, low, high - 1))
+
+    def limit(self, points: int) -> None:
+        """Double the buckets until they keep at most so many samples."""
+        while len(self) > points:
+            self.w *= 2
+            samples = thin(self.samples(), self.w)
+            self._runs = [(Tile(samples), 0, len(samples[0]))]
+
+
+class TileCache:
+    """Keep the most recently used tiles, up to a limit of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.nbytes = 0
+        self.spacing: dict[tuple[str, str, str], float | None] = {}
+        """The interval of each series as first seen, so that it has the same tiles from then on."""
+        self._limit = limit
+        self._tiles: OrderedDict[Hashable, Tile] = OrderedDict()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is kept."""
+        return self._limit >= MIN_CACHE
+
+    def view(self, series: Hashable, first: int, last: int, w: float, now: float) -> View:
+        """Find what tiles have of a view; nothing is missing behind the bucket of `now`.
+
+        A series is named by node, generation and field.
+        """
+        view, limit = View(first, last, w), math.floor(now / w) + 1
+        if not self.is_on:
+            view.missing = [(first, min(last, limit))] if first < limit else []
+            return view
+        for index in range(first // TILE, -(-last // TILE)):
+            start = reached = index * TILE
+            tile = self._get(series, w, index)
+            if tile is not None:
+                view.parts[start], reached = tile, tile.final
+            end = min(start + TILE, limit)
+            if reached >= min(end, last):
                 continue
-            rest = tile.clip(last.end, max(tile.end, last.end))
-            t, values = np.concatenate([last.t, rest.t]), concatenate([last.values, rest.values])
-            merged[-1] = Tile(last.start, rest.end, t, values, True)
-        self.tiles = merged
+            if view.missing and view.missing[-1][1] == reached:
+                view.missing[-1] = view.missing[-1][0], end
+            else:
+                view.missing.append((reached, end))
+        return view
 
+    def store(
+        self, series: Hashable, w: float, first: int, last: int, samples: Samples, final_to: float
+    ) -> None:
+        """Keep the buckets from `first` to `last` of a reply that are final."""
+        final = last if final_to >= last * w else math.floor(final_to / w)
+        if final <= first:
+            return
+        starts = [first, *range((first // TILE + 1) * TILE, final, TILE), final]
+        t, values = samples
+        cuts = np.searchsorted(t, np.array(starts, dtype="<f8") * w).tolist()
+        for (start, end), (low, high) in zip(pairwise(starts), pairwise(cuts), strict=True):
+            # A copy does not hold on to the whole reply.
+            part = t[low:high].copy(), values[low:high].copy()
+            key = series, w, start // TILE
+            if start % TILE:
+                tile = self._tiles.get(key)
+                if tile is None or not start <= tile.final < end:
+                    continue
+                part = join([tile.samples, cut(part, tile.final * w, end * w)])
+            self._put(key, part, end)
 
-def _can_merge(first: Tile, second: Tile) -> bool:
-    touch = first.is_raw and second.is_raw and second.start <= first.end
-    return touch and len(first.t) + len(second.t) <= TILE_SAMPLES
+    def drop(self, node: str) -> None:
+        """Forget all tiles of a node."""
+        for key in [key for key in self._tiles if key[0][0] == node]:  # type: ignore[index]
+            self.nbytes -= self._tiles.pop(key).nbytes
+        self.spacing = {series: each for series, each in self.spacing.items() if series[0] != node}
+
+    def _get(self, series: Hashable, w: float, index: int) -> Tile | None:
+        key = series, w, index
+        tile = self._tiles.get(key)
+        if tile is not None:
+            self._tiles.move_to_end(key)
+        if tile is None or tile.final < (index + 1) * TILE:
+            tile = self._derive(series, w, index) or tile
+        return tile
+
+    def _derive(self, series: Hashable, w: float, index: int) -> Tile | None:
+        """Make a tile of complete ones with smaller buckets, if these are there."""
+        for level in range(1, DERIVED_FROM + 1):
+            count, fine = 1 << level, w / (1 << level)
+            found = []
+            for each in range(index * count, (index + 1) * count):
+                tile = self._tiles.get((series, fine, each))
+                if tile is None or tile.final < (each + 1) * TILE:
+                    break
+                found.append(tile.samples)
+            if len(found) == count:
+                return self._put((series, w, index), thin(join(found), w), (index + 1) * TILE)
+        return None
+
+    def _put(self, key: Hashable, samples: Samples, final: int) -> Tile:
+        nbytes = _OVERHEAD + size_of(*samples) + _ROW_BYTES * len(samples[0])
+        tile = Tile(samples, final, nbytes)
+        before = self._tiles.pop(key, None)
+        self.nbytes += nbytes - (before.nbytes if before else 0)
+        self._tiles[key] = tile
+        while self.nbytes > self._limit:
+            self.nbytes -= self._tiles.popitem(last=False)[1].nbytes
+        return tile

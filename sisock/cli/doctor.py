@@ -1,136 +1,128 @@
-"""``sisock doctor``: looks at every part of an installation and says what to do about each."""
+"""Look at an installation: the table of its settings, and what is wrong with each part of it."""
 
 from __future__ import annotations
 
 import datetime
-import socket
+import os
 import ssl
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+
+from cryptography import x509
 
 from sisock.client.client import Client
-from sisock.connection.settings import Settings
+from sisock.connection.settings import Settings, find_secret
+from sisock.connection.transport import certified_names, is_certificate_for
 from sisock.errors import SisockError
+from sisock.router.launch import SECRET_VARIABLES
 
 TIMEOUT = 10
 """Seconds that a node may take."""
 
-_HOSTNAME_MISMATCH = 62
-"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH."""
+_Check = tuple[bool, str]
+"""Whether a part is as it should be, and a sentence."""
 
 _RENEW_BEFORE = datetime.timedelta(days=30)
+"""Time before its end in which a certificate should be renewed."""
+
+_DEFAULTS = {
+    "CROSSBAR_MAX_CONNECTIONS": "10000",
+    "SISOCK_RUN": "SISOCK_HOME",
+    "SISOCK_CACHE": "~/.cache/sisock",
+    "SISOCK_HEALTH": "none",
+    "SISOCK_NAMES": "none",
+    "PORT": "5000",
+    "BIND": "127.0.0.1",
+    "SISOCK_HTTP_HOSTS": "none",
+    "SISOCK_HTTP_ORIGINS": "none",
+    "SISOCK_NODE_TIMEOUT": "10",
+    "SISOCK_CACHE_MB": "256",
+    "SISOCK_MAX_SAMPLES": "20000000",
+}
+"""Settings that one program reads, and no client."""
+
+
+def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return name, value and source of each setting; the value of a secret is only "hidden"."""
+    values = {
+        "CROSSBAR_HOST": settings.host,
+        "CROSSBAR_TLS_PORT": settings.port,
+        "CROSSBAR_SOCKET": settings.socket or "none: TLS",
+        "WAMP_USER": settings.user,
+        "WAMP_SECRET": "hidden" if settings.secret else "none",
+        "WAMP_REALM": settings.realm,
+        "LOGLEVEL": settings.log_level,
+        "SISOCK_HOME": settings.home.path,
+    }
+    rows = [(name, str(value), settings.sources[name]) for name, value in values.items()]
+    secrets = {name: settings.home.secret_file(user) for name, user in SECRET_VARIABLES.items()}
+    for name, path in {**secrets, "SISOCK_HTTP_TOKEN": None, "SISOCK_HTTP_BASIC": None}.items():
+        found = find_secret(name, path=path)
+        rows.append((name, "hidden" if found.value else "none", found.source))
+    for name, default in _DEFAULTS.items():
+        given = os.environ.get(name)
+        rows.append((name, given or default, f"environment ({name})" if given else "default"))
+    return rows
 
 
 def examine(every: Sequence[Settings]) -> bool:
-    """Check everything for each of these users, printing a line each; return whether all is well.
-
-    The nodes are asked as the first one.
-    """
+    """Check everything for each user, a printed line each; nodes are asked as the first one."""
     first, *others = every
-    checks = [*map(_credentials, every), _tls(first)]
-    checks += [_router_and_nodes(first), *map(_router, others)]
-    well = True
-    for good, text in chain.from_iterable(checks):
-        print(f"{'ok ' if good else 'BAD'}  {text}", flush=True)
-        well = well and good
-    return well
+    checks = [*map(_credentials, every), _tls(first), _router(first, _hub_and_nodes)]
+    is_well = True
+    for is_good, text in chain(*checks, *map(_router, others)):
+        print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
+        is_well = is_well and is_good
+    return is_well
 
 
-def _credentials(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _credentials(settings: Settings) -> Iterator[_Check]:
     if settings.socket:
         yield True, f"credentials: none are needed on the socket {settings.socket}"
         return
     path = settings.home.secret_file(settings.user)
     if settings.secret is None:
-        yield (
-            False,
-            f"credentials: no secret for {settings.user!r}: copy it from the router's computer to"
-            f" {path}, or make it there with `sisock certs`",
-        )
+        advice = f"`sisock certs` makes it on the router's computer; copy it to {path}"
+        yield False, f"credentials: no secret for {settings.user!r}: {advice}"
         return
     yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
     if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield False, f"credentials: others can read {path}: chmod 600 {path}"
 
 
-def _tls(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _tls(settings: Settings) -> Iterator[_Check]:
+    """Look at the router's certificate; whether its CA is trusted shows when it is joined."""
     if settings.socket:
         return
-    where, ca = f"{settings.host}:{settings.port}", settings.home.ca_certificate
+    host, port = settings.host, settings.port
     try:
-        certificate = _certificate_of(settings)
-    except ssl.SSLCertVerificationError as error:
-        yield (
-            False,
-            f"TLS: the certificate of {where} is not accepted ({error.verify_message}): copy the"
-            f" router's CA to {ca}, or add the host's name on its computer: `sisock certs --name"
-            f" {settings.host}`",
-        )
+        pem = ssl.get_server_certificate((host, port), timeout=TIMEOUT)
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+    except (OSError, ValueError):
+        return  # to join the router fails too, and says why
+    where = f"the certificate of {host}:{port}"
+    if not is_certificate_for(certificate, settings):
+        advice = f"add the name on the router's computer: `sisock certs --name {host}`"
+        yield False, f"TLS: {where} is not for this host: {advice}"
         return
-    except ssl.SSLError as error:
-        yield False, f"TLS: {error.reason or error}: is {ca} the certificate of the router's CA?"
-        return
-    except OSError as error:
-        yield (
-            False,
-            f"router: {where} does not answer ({error}): start the router (`make demo`), or check"
-            " CROSSBAR_HOST and CROSSBAR_TLS_PORT",
-        )
-        return
-    end = datetime.datetime.fromtimestamp(
-        ssl.cert_time_to_seconds(str(certificate["notAfter"])), datetime.UTC
-    )
-    good = end - datetime.datetime.now(datetime.UTC) > _RENEW_BEFORE
-    advice = "" if good else ": renew it with `sisock certs --renew`"
-    is_named = "subjectAltName" in certificate
-    who = "is who it says" if is_named else "has a certificate of a CA that is trusted"
-    yield good, f"TLS: {where} {who}, until {end:%Y-%m-%d}{advice}"
-    if not is_named:
+    ends = certificate.not_valid_after_utc
+    is_good = ends - datetime.datetime.now(datetime.UTC) > _RENEW_BEFORE
+    advice = "" if is_good else ": renew it with `sisock certs --renew`"
+    yield is_good, f"TLS: {where} is good until {ends:%Y-%m-%d}{advice}"
+    if not certified_names(certificate):
         yield (
             True,
-            f"TLS: not checked is the host: the certificate of {where} names none (no subject"
-            " alternative names), so each certificate of its CA is accepted; `sisock certs --renew`"
-            " on the router's computer makes one with names",
+            f"TLS: not checked is the host: {where} names none (no subject alternative names), so"
+            " each certificate of its CA is accepted; `sisock certs --renew` on the router's"
+            " computer makes one with names",
         )
 
 
-def _certificate_of(settings: Settings) -> dict[str, Any]:
-    """Return the router's certificate, accepted or refused as clients do."""
-    ca = settings.home.ca_certificate
-    context = ssl.create_default_context(cafile=str(ca) if ca.exists() else None)
-
-    def shake_hands() -> dict[str, Any]:
-        with (
-            socket.create_connection((settings.host, settings.port), timeout=TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname=settings.host) as secured,
-        ):
-            return dict(secured.getpeercert() or {})
-
-    try:
-        return shake_hands()
-    except ssl.SSLCertVerificationError as refusal:
-        if refusal.verify_code != _HOSTNAME_MISMATCH or not ca.exists():
-            raise
-        context.check_hostname = False
-        certificate = shake_hands()
-        if "subjectAltName" in certificate:
-            raise
-        return certificate
-
-
-def _router(settings: Settings) -> Iterator[tuple[bool, str]]:
-    try:
-        Client(settings, timeout=TIMEOUT).close()
-    except SisockError as error:
-        yield False, f"router: {error}"
-    else:
-        yield True, f"router: joined {settings.address} as {settings.user!r}"
-
-
-def _router_and_nodes(settings: Settings) -> Iterator[tuple[bool, str]]:
+def _router(
+    settings: Settings, then: Callable[[Client], Iterator[_Check]] = lambda client: iter(())
+) -> Iterator[_Check]:
     try:
         client = Client(settings, timeout=TIMEOUT)
     except SisockError as error:
@@ -138,17 +130,21 @@ def _router_and_nodes(settings: Settings) -> Iterator[tuple[bool, str]]:
         return
     with client:
         yield True, f"router: joined {settings.address} as {settings.user!r}"
+        yield from then(client)
+
+
+def _hub_and_nodes(client: Client) -> Iterator[_Check]:
+    try:
+        nodes = client.nodes()
+    except SisockError as error:
+        yield False, f"hub: {error}"
+        return
+    yield True, f"hub: {len(nodes)} data nodes"
+    for node in nodes:
         try:
-            nodes = client.nodes()
+            yield True, f"node {node.name}: {_ask(client, node.name)}"
         except SisockError as error:
-            yield False, f"hub: {error}"
-            return
-        yield True, f"hub: {len(nodes)} data nodes"
-        for node in nodes:
-            try:
-                yield True, f"node {node.name}: {_ask(client, node.name)}"
-            except SisockError as error:
-                yield False, f"node {node.name}: {error}"
+            yield False, f"node {node.name}: {error}"
 
 
 def _ask(client: Client, node: str) -> str:

@@ -7,20 +7,21 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sisock.connection.settings import LOG_LEVELS, Settings, find_home, load_settings
-from sisock.errors import SettingsError, SisockError
+import txaio
+
+from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
+from sisock.errors import SettingsError, SisockError, UnknownField
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
 
-_ONE_SECRET = ("WAMP_SECRET", "WAMP_SECRET_FILE")
-
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence and ends with status 1, as every failure does."""
+    """Say what is wrong in one sentence and end with status 1, as every failure does."""
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
@@ -28,12 +29,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line and its help."""
+    """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--router", metavar="ADDRESS", help="host, host:port, or the path of a Unix socket"
-    )
-    common.add_argument("--log-level", choices=LOG_LEVELS, help="debug shows tracebacks")
+    add_common_flags(common)
     parser = _Parser(prog="sisock", description="Ask an observatory's data nodes for samples.")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -58,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="a further name or address of this computer;"
         " SISOCK_NAMES may hold some, with spaces between them",
     )
-    certs.add_argument("--renew", action="store_true", help="make the router's certificate anew")
+    certs.add_argument("--renew", action="store_true", help="make a new certificate of the router")
     certs.add_argument(
         "--export",
         action="append",
@@ -84,7 +82,7 @@ def _add_get(get: argparse.ArgumentParser) -> None:
         "--max-points",
         type=int,
         metavar="N",
-        help="at most N samples of each field, chosen to keep the picture: each keeps its own"
+        help="at most N samples of each field, chosen to keep the extremes: each keeps its own"
         " times, and a row where a field has no sample is empty",
     )
     form = get.add_mutually_exclusive_group()
@@ -98,7 +96,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run one command; every failure is one sentence on stderr and status 1."""
     args = make_parser().parse_args(_allow_negative_times(sys.argv[1:] if argv is None else argv))
     try:
-        settings = _settings(args)
+        settings = load_settings(router=args.router, log_level=args.log_level)
+        if args.log_level in ("debug", "trace"):
+            txaio.use_twisted()
+            txaio.start_logging(out=sys.stderr, level=args.log_level)
         args.function(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -116,30 +117,18 @@ def _allow_negative_times(argv: list[str]) -> list[str]:
     joined: list[str] = []
     for word in argv:
         if joined and joined[-1] in ("--from", "--to") and word.startswith("-"):
-            joined[-1] += f"={word}"
-        else:
-            joined.append(word)
+            word = f"{joined.pop()}={word}"
+        joined.append(word)
     return joined
-
-
-def _settings(args: argparse.Namespace) -> Settings:
-    settings = load_settings(router=args.router, log_level=args.log_level)
-    if args.log_level in ("debug", "trace"):
-        import txaio
-
-        txaio.use_twisted()
-        txaio.start_logging(out=sys.stderr, level=args.log_level)
-    return settings
 
 
 def _fail(error: Exception, log_level: str | None) -> NoReturn:
     if log_level in ("debug", "trace"):
         traceback.print_exception(error)
-    if isinstance(error, SisockError):
-        text = str(error)
-    elif isinstance(error, OSError):
-        text = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    else:
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    elif not isinstance(error, SisockError | OSError):
         text = f"{type(error).__name__}: {error}; --log-level debug shows where"
     print(f"sisock: {text}", file=sys.stderr)
     raise SystemExit(1)
@@ -150,7 +139,7 @@ def _nodes(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.client.client import Client
 
     with Client(settings) as client:
-        rows = [(n.name, n.description, " ".join(n.features)) for n in client.nodes()]
+        rows = [(n.name, n.description, " ".join(sorted(n.features))) for n in client.nodes()]
     write_table(sys.stdout, ("node", "description", "features"), rows)
     if not rows:
         print("no data node is there yet: start one, as data_nodes/sensors.py", file=sys.stderr)
@@ -162,58 +151,37 @@ def _fields(args: argparse.Namespace, settings: Settings) -> None:
 
     with Client(settings) as client:
         fields = client.fields(args.node)
-    rows = [
-        (
-            f.name,
-            f.type,
-            f.units or "",
-            f.timeline,
-            "" if f.interval is None else f"{f.interval:.6g}",
-            f.description or "",
-        )
-        for f in fields.values()
-    ]
-    write_table(
-        sys.stdout, ("field", "type", "units", "timeline", "interval/s", "description"), rows
-    )
+    rows = []
+    for f in fields.values():
+        interval = "" if f.interval is None else f"{f.interval:.6g}"
+        rows.append((f.name, f.type, f.units or "", f.timeline, interval, f.description or ""))
+    header = ("field", "type", "units", "timeline", "interval/s", "description")
+    write_table(sys.stdout, header, rows)
 
 
 def _get(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import WRITERS
-    from sisock.cli.progress import ProgressLine
+    from sisock.cli.output import WRITERS, progress_line
     from sisock.client.client import Client
     from sisock.wire.times import parse_duration
 
     stride = None if args.min_stride is None else parse_duration(args.min_stride)
-    with Client(settings) as client, ProgressLine(sys.stderr) as line:
-        data = client.get(
-            args.node,
-            args.fields,
-            args.start,
-            args.end,
-            stride,
-            max_points=args.max_points,
-            on_progress=line.show,
-        )
-    if args.output is None:
-        WRITERS[args.form](sys.stdout, data)
-        return
-    with open(args.output, "w", encoding="utf-8") as file:
-        WRITERS[args.form](file, data)
+    what = (args.node, args.fields, args.start, args.end, stride)
+    with Client(settings) as client, progress_line(sys.stderr) as show:
+        data = client.get(*what, max_points=args.max_points, on_progress=show)
+    with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
+        WRITERS[args.form](out, data)
 
 
 def _watch(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import live_header, live_row
     from sisock.client.client import Client
-    from sisock.errors import UnknownField
 
     with Client(settings) as client:
         known = client.fields(args.node)
         for name in args.fields:
             if name not in known:
-                raise UnknownField(
-                    f"{args.node!r} has no field {name!r}: `sisock fields {args.node}` lists them"
-                )
+                advice = f"`sisock fields {args.node}` lists them"
+                raise UnknownField(f"{args.node!r} has no field {name!r}: {advice}")
         names = args.fields or list(known)
         with client.watch(args.node) as stream:
             print(live_header(names), flush=True)
@@ -222,34 +190,28 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _config(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.doctor import setting_rows
     from sisock.cli.output import write_table
-    from sisock.cli.settings import setting_rows
 
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
 
 
 def _certs(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.router.credentials import (
-        certificate_end,
-        certificate_names,
-        export,
-        make_certificates,
-        make_credentials,
-    )
+    from sisock.router import credentials
 
     home = find_home()
-    for path in make_credentials(home):
+    for path in credentials.make_credentials(home):
         print(f"made {path}")
     names = [*args.name, *os.environ.get("SISOCK_NAMES", "").split()]
-    if make_certificates(home, names, args.renew):
+    if credentials.make_certificates(home, names, args.renew):
         print(f"made {home.server_certificate}: restart the router")
     for text in args.export:
         recipient, _, folder = text.partition("=")
-        export(home, recipient, Path(folder))
+        credentials.export(home, recipient, Path(folder))
         print(f"copied what {recipient} needs to {folder}")
-    certified = " ".join(sorted(certificate_names(home.server_certificate)))
+    certified = " ".join(sorted(credentials.certificate_names(home.server_certificate)))
     print(f"{home.server_certificate} is for: {certified}")
-    print(f"it ends on {certificate_end(home.server_certificate):%Y-%m-%d}")
+    print(f"it ends on {credentials.certificate_end(home.server_certificate):%Y-%m-%d}")
     print(f"clients on other computers need {home.ca_certificate} and a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")
     print(f"  others     {home.secret_file(USER_CONSUMER)}")
@@ -259,9 +221,9 @@ def _doctor(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.doctor import examine
 
     every = [settings]
-    # A secret that the environment gives is that of one user.
-    is_one = settings.sources["WAMP_USER"] != "default" or any(map(os.environ.get, _ONE_SECRET))
-    if not (is_one or settings.socket):
+    # What the environment says of user or secret is of one user.
+    said = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
+    if not (settings.socket or any("(WAMP_" in source for source in said)):
         server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
         # The order has the nodes asked as their consumers ask them, if that can be.
         every = [each for each in (settings, server) if each.secret] or every

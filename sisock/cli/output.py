@@ -1,16 +1,19 @@
-"""How the command ``sisock`` prints samples: aligned table, CSV, JSON."""
+"""Print samples as an aligned table, CSV or JSON, and how far they have come."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import numpy as np
+from tqdm import tqdm
 
-from sisock.client.data import Data
-from sisock.client.events import LiveSample
+from sisock.client.data import Data, Progress
+from sisock.client.watch import LiveSample
 from sisock.wire.align import merge_timeline
 from sisock.wire.arrays import Values, to_list
 from sisock.wire.json_rows import dumps
@@ -45,7 +48,7 @@ def _text(value: Any) -> str:
 
 
 def _columns(data: Data) -> tuple[np.ndarray, list[Values]]:
-    """The union of all fields' times, and values at these; None or NaN where there is no sample."""
+    """Return all fields' times, and values at these; None or NaN where there is no sample."""
     t, merged = merge_timeline(
         {name: (series.t, _mergeable(series.values)) for name, series in data.items()}
     )
@@ -79,7 +82,7 @@ def write_csv(out: TextIO, data: Data) -> None:
 
 
 def _times(t: np.ndarray) -> list[str]:
-    """What `format_time` gives of each of some times, in less time."""
+    """Format many times as `format_time` does, in less time."""
     if len(t) and not (t[0] >= _EARLIEST and t[-1] < _LATEST):
         return [format_time(each) for each in t.tolist()]
     whole = np.floor(t)
@@ -129,11 +132,34 @@ WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
 
 
 def live_header(names: Sequence[str]) -> str:
-    """Heading of the rows of live samples."""
+    """Return the heading of the rows of live samples."""
     return "  ".join(["time".ljust(_TIME_WIDTH), *(name.rjust(_LIVE_WIDTH) for name in names)])
 
 
 def live_row(names: Sequence[str], sample: LiveSample) -> str:
-    """One live sample in columns under `live_header`."""
+    """Return one live sample in columns under `live_header`."""
     cells = (_text(sample.values.get(name)).rjust(max(_LIVE_WIDTH, len(name))) for name in names)
     return "  ".join([format_time(sample.t).ljust(_TIME_WIDTH), *cells])
+
+
+@contextmanager
+def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
+    """Show how far samples have come: on a terminal only, and only if it takes over a second.
+
+    The line is removed at the end, and left standing when the user interrupts.
+    """
+    # A terminal may not know its size, and says 0: tqdm would print nothing.
+    width = (os.get_terminal_size(out.fileno()).columns or 80) - 1 if out.isatty() else None
+    style = {"unit": " samples", "unit_scale": True, "ncols": width, "nrows": 20}
+    with tqdm(file=out, disable=width is None, delay=1, leave=False, miniters=0, **style) as line:
+
+        def show(progress: Progress) -> None:
+            if progress.fraction:
+                line.total = progress.samples / progress.fraction
+            line.update(progress.samples - line.n)
+
+        try:
+            yield show
+        except KeyboardInterrupt:
+            line.leave = True
+            raise

@@ -1,18 +1,17 @@
-"""A reply on the consumer's side: its pieces, decoded, and what they make, a series a field."""
+"""Hold fetched samples, a series for each field, and how far a long reply has come."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from sisock.errors import NodeContractError
-from sisock.wire import arrays as values
-from sisock.wire.fields import Field, listed_fields
-from sisock.wire.thinning import overview_indices
+from sisock.wire import grid
+from sisock.wire.chunks import Assembly
+from sisock.wire.fields import Field
+from sisock.wire.protocol import Interval
 
 
 @dataclass(frozen=True)
@@ -21,20 +20,28 @@ class Series:
 
     Attributes
     ----------
-    field : Field
-        Name, description, units, timeline.
     t : ndarray of float64, shape (n,)
         UNIX seconds, ascending.
     values : ndarray, shape (n,)
         NaN for a missing number; for other types an object array with None.
     finalized_until : float or None
         Time before which the samples never change; None if all of them are final.
+    bucket : float or None
+        Seconds; size of the buckets of which only the extremes are kept. None: all samples.
+    final_to : float or None
+        Time before which the node has everything and nothing changes in its generation; None if
+        it does not say so.
+    is_placed : bool
+        Whether the times say only in which bucket a value is.
     """
 
     field: Field
     t: np.ndarray
     values: np.ndarray
     finalized_until: float | None = None
+    bucket: float | None = None
+    final_to: float | None = None
+    is_placed: bool = False
 
     def __len__(self) -> int:
         return len(self.t)
@@ -46,51 +53,55 @@ class Series:
 
     @property
     def timeline(self) -> str:
-        """Name of the timeline; series of one have the same times, but if few points were asked.
-
-        Nodes without Part 2 of the protocol may give each field times of its own.
-        """
+        """Name of the timeline; its series share their times, unless decimated or of Part 1."""
         return self.field.timeline
 
 
-class Data(Mapping[str, Series]):
+@dataclass(frozen=True)
+class Progress:
+    """How far a long reply has come: samples of all fields, and seconds since the first sample."""
+
+    samples: int
+    done: float
+    total: float
+
+    @property
+    def fraction(self) -> float:
+        """Part that has been received; 1 when all has come."""
+        return self.done / self.total
+
+
+class Data(dict[str, Series]):
     """Field name to `Series`, in the order in which the fields were asked for."""
 
-    def __init__(self, series: Mapping[str, Series]) -> None:
-        self._series = dict(series)
-
-    def __getitem__(self, field: str) -> Series:
-        return self._series[field]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._series)
-
-    def __len__(self) -> int:
-        return len(self._series)
+    @classmethod
+    def assembled(cls, got: Assembly, fields: Mapping[str, Field], interval: Interval) -> Data:
+        """Return what has come of some fields within an interval; NodeContractError if it errs."""
+        series = {}
+        for name, (t, values, until) in got.series().items():
+            inside = slice(*np.searchsorted(t, [interval.start, interval.end]))
+            about = until, got.bucket.get(name), got.final_to.get(name), name in got.placed
+            series[name] = Series(fields[name], t[inside], values[inside], *about)
+        return cls(series)
 
     def __repr__(self) -> str:
-        return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self._series.items())}>"
+        return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self.items())}>"
 
-    def clip(self, start: float, end: float) -> Data:
-        """Keep the samples of an interval, half-open, in UNIX seconds."""
+    def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Data:
+        """Keep the extremes of each bucket, or else at most so many samples of each series."""
         kept = {}
-        for name, series in self._series.items():
-            low, high = np.searchsorted(series.t, [start, end])
-            if high - low < len(series):
-                series = replace(series, t=series.t[low:high], values=series.values[low:high])
-            kept[name] = series
-        return Data(kept)
-
-    def overview(self, max_points: int) -> Data:
-        """Keep at most so many samples of each series, as a node does for ``max_points``."""
-        kept = {}
-        for name, series in self._series.items():
-            which = overview_indices(series.values, max_points)
-            kept[name] = replace(series, t=series.t[which], values=series.values[which])
+        for name, series in self.items():
+            if max_points is not None:
+                which, size = grid.decimate_to(series.t, series.values, max_points)
+            else:
+                assert bucket is not None
+                which, size = grid.decimate(series.t, series.values, bucket), bucket
+            t, values = series.t[which], series.values[which]
+            kept[name] = replace(series, t=t, values=values, bucket=size)
         return Data(kept)
 
     def to_pandas(self) -> Any:
-        """Make a pandas DataFrame: a column a field, the times (UTC) as index.
+        """Return a pandas DataFrame: a column for each field, the times (UTC) as index.
 
         Fields of different timelines are joined at their union; what is missing is NaN.
         """
@@ -98,85 +109,11 @@ class Data(Mapping[str, Series]):
 
         columns = {
             name: pd.Series(s.values, index=pd.to_datetime(s.t, unit="s", utc=True), name=name)
-            for name, s in self._series.items()
+            for name, s in self.items()
         }
-        lines = [series.t for series in self._series.values()]
-        if lines and all(t is lines[0] or np.array_equal(t, lines[0]) for t in lines):
+        lines = [series.t for series in self.values()]
+        if all(np.array_equal(t, lines[0]) for t in lines):
             return pd.DataFrame(columns)
         # Equal times within a timeline cannot be joined; the last of them stands for all.
         unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
-        return pd.concat(unique, axis=1, sort=False).sort_index() if unique else pd.DataFrame()
-
-
-@dataclass(frozen=True)
-class Line:
-    """A timeline as received: times, shape (n,), and ``finalized_until``."""
-
-    t: np.ndarray
-    finalized_until: float | None
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One piece of a reply, decoded.
-
-    Attributes
-    ----------
-    data : dict
-        Field name to its values, shape (n,).
-    lines : dict
-        Timeline name to `Line`.
-    follows : dict
-        Field name to timeline name, where the reply says so itself.
-    """
-
-    data: dict[str, np.ndarray]
-    lines: dict[str, Line]
-    follows: dict[str, str]
-
-
-def decode(piece: Any, node: str) -> Piece:
-    """Decode one piece of a reply.
-
-    Raises
-    ------
-    NodeContractError
-        If it does not have a reply's shape.
-    """
-    try:
-        data = {name: values.from_wire(encoded) for name, encoded in piece["data"].items()}
-        lines = {
-            name: Line(_times(line["t"]), _until(line.get("finalized_until")))
-            for name, line in piece["timeline"].items()
-        }
-        listed = {
-            field: name
-            for name, line in piece["timeline"].items()
-            for field in listed_fields(line) or ()
-        }
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise NodeContractError(node, None, f"its reply cannot be read: {error}") from None
-    follows = piece.get("follows")
-    if follows is None:
-        follows = listed
-    if not isinstance(follows, Mapping):
-        raise NodeContractError(node, None, "follows must be a dict of field to timeline")
-    return Piece(data, lines, {name: str(line) for name, line in follows.items()})
-
-
-def _times(encoded: Any) -> np.ndarray:
-    t = values.from_wire(encoded)
-    if len(t) and t.dtype.kind not in "fiu":
-        raise ValueError("times must be numbers")
-    t = t.astype("<f8", copy=False)
-    if not np.isfinite(t).all() or (t[1:] < t[:-1]).any():
-        raise ValueError("times must be finite and ascend")
-    return t
-
-
-def _until(until: Any) -> float | None:
-    if until is None:
-        return None
-    if isinstance(until, bool) or not isinstance(until, int | float) or not math.isfinite(until):
-        raise ValueError("finalized_until must be a UNIX time or None")
-    return float(until)
+        return pd.concat(unique, axis=1, sort=False).sort_index()

@@ -1,120 +1,299 @@
-"""Asking a data node for samples, in the best way that it announces."""
+"""Fetch samples from a data node, in the best way that it announces."""
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from twisted.internet import defer
 
-from sisock.client.data import Data
-from sisock.client.joining import join
-from sisock.client.progress import Progress
-from sisock.client.windows import Stream, not_false
-from sisock.connection.session import Session
+from sisock.client.data import Data, Progress
+from sisock.client.directory import KnownNode, gather
+from sisock.connection.session import Session, translated
+from sisock.errors import NodeContractError, ReplyTooLarge
+from sisock.wire.chunks import Assembly
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval, node_uri
+from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri
+from sisock.wire.reply import Reply, decode
 
-CALLS_AT_ONCE = 4
+MAX_CALLS = 4
 """Calls under way to a node that is asked for each field of a timeline by itself."""
+
+MAX_SAMPLES = (50_000, 10_000, 2_000)
+"""Samples of a field asked of a node that cannot decimate; fewer if that is too much for it."""
+
+ENLARGE_UNDER = 2.0
+"""Seconds: only a window that arrives faster makes the next one larger."""
 
 
 async def fetch(
     session: Session,
-    node: str,
-    features: Iterable[str],
+    node: KnownNode,
     fields: Mapping[str, Field],
     interval: Interval,
-    min_stride: float | None,
-    timeout: float,
+    *,
+    min_stride: float | None = None,
+    bucket: float | None = None,
     max_points: int | None = None,
+    timeout: float,
     on_progress: Callable[[Progress], None] | None = None,
-    on_piece: Callable[[Any], None] | None = None,
+    on_chunk: Callable[[Reply], defer.Deferred | None] | None = None,
 ) -> Data:
-    """Ask a node for samples, in the best way that it announces.
+    """Fetch samples; what the node cannot decimate is decimated here.
+
+    Raises ReplyTooLarge, UnknownNode, NodeTimeout, NodeFailed, NodeContractError, InvalidArgument
+    or RouterUnreachable if the node cannot be asked, or fails.
 
     Parameters
     ----------
-    session : Session
-        A joined session.
-    node : str
-        The node's name.
-    features : iterable of str
-        What the hub says that the node can do.
-    fields : mapping
-        Those that are asked for.
     interval : Interval
         UNIX seconds. What a node sends beside it is left out.
-    min_stride : float or None
-        Seconds between samples, at least.
+    min_stride, bucket, max_points
+        At most one of the ways to get fewer samples.
     timeout : float
-        Seconds without any piece of the reply after which the node is given up.
-    max_points : int, optional
-        Samples of each field, at most; sent only to a node that knows it.
+        Seconds without any chunk of the reply after which the node is given up.
     on_progress : callable, optional
-        Called with a `Progress` after each window of a long reply.
-    on_piece : callable, optional
-        Called with each piece of a reply as it comes, undecoded; an error that it raises ends all.
-
-    Returns
-    -------
-    Data
-
-    Raises
-    ------
-    ReplyTooLarge
-        If the node answers False.
-    NodeContractError
-        If its reply is none.
+        Called after each window of a long reply.
+    on_chunk : callable, optional
+        Called with each chunk in time order; an error that it raises ends the request. A Deferred
+        that it returns fires when there is room for another window.
     """
-    features = set(features)
-    keywords: dict[str, Any] = {"encoding": "binary"} if "binary" in features else {}
-    if max_points is not None and "max_points" in features:
-        keywords["max_points"] = max_points
-    if "progressive" in features:
-        stream = Stream(session, node, fields, min_stride, keywords, timeout, on_progress, on_piece)
-        return (await stream.run(interval)).clip(interval.start, interval.end)
+    given = {"bucket": bucket, "max_points": max_points}
+    ways = {name: way for name, way in given.items() if way is not None}
+    is_able = node.features >= ways.keys()
+    hear = on_chunk or (lambda chunk: None)
+    request = _Request(session, node, fields, interval, min_stride, {}, timeout, on_progress, hear)
+    with translated(node.name):
+        if is_able:
+            return await _ask(replace(request, ways=ways))
+        return (await _ask_for_enough(request)).decimate(bucket, max_points)
 
-    async def ask(some: Mapping[str, Field]) -> Data:
-        arguments = list(some), interval.start, interval.end
-        stride = () if min_stride is None else (min_stride,)
-        uri = node_uri(node, "get_data")
-        reply = await session.request(uri, *arguments, *stride, timeout=timeout, **keywords)
-        if on_piece is not None:
-            on_piece(reply)
-        joined = join([not_false(reply, node)], some, node)
-        return joined.clip(interval.start, interval.end)
 
-    turns = defer.DeferredSemaphore(CALLS_AT_ONCE)
-    calls = [
-        turns.run(lambda some=some: defer.ensureDeferred(ask(some))) for some in _apart(fields)
-    ]
+async def _ask(request: _Request) -> Data:
+    parts = [request] if "progressive" in request.node.features else _apart(request)
+    turns = defer.DeferredSemaphore(MAX_CALLS)
+    calls = [turns.run(lambda part=part: defer.ensureDeferred(part.run())) for part in parts]
+    return await _united(request, calls)
+
+
+async def _ask_for_enough(request: _Request) -> Data:
+    """Ask a node that cannot decimate: for all samples, or spaced ones where these are many."""
+    for limit in MAX_SAMPLES:
+        stride = (request.interval.end - request.interval.start) / limit
+        parts: dict[float | None, dict[str, Field]] = {}
+        for name, field in request.fields.items():
+            is_sparse = field.interval and field.interval >= stride
+            parts.setdefault(None if is_sparse else stride, {})[name] = field
+        asked = [replace(request, fields=p, min_stride=each) for each, p in parts.items()]
+        try:
+            return await _united(request, map(_ask, asked))
+        except ReplyTooLarge as error:
+            too_large = error
+    raise too_large
+
+
+async def _united(request: _Request, calls: Iterable[Any]) -> Data:
     found = {name: series for data in await gather(calls) for name, series in data.items()}
-    return Data({name: found[name] for name in fields})
+    return Data({name: found[name] for name in request.fields})
 
 
-def _apart(fields: Mapping[str, Field]) -> list[dict[str, Field]]:
-    """Group fields so that no two of a group share a timeline.
+def _apart(request: _Request) -> list[_Request]:
+    """Split a request so that no two fields of one share a timeline.
 
     Nodes of 2018 read each field from a file of its own and give the times of one of them for all:
     where a file lacks a sample, nothing in a common reply tells which.
     """
-    groups: list[dict[str, Field]] = []
+    groups: defaultdict[int, dict[str, Field]] = defaultdict(dict)
     lines: Counter[str] = Counter()
-    for name, field in fields.items():
-        if lines[field.timeline] == len(groups):
-            groups.append({})
+    for name, field in request.fields.items():
         groups[lines[field.timeline]][name] = field
         lines[field.timeline] += 1
-    return groups
+    return [replace(request, fields=each, on_progress=None) for each in groups.values()]
 
 
-async def gather(calls: list[defer.Deferred]) -> list[Any]:
-    """Wait for all calls; if one fails, cancel the others and raise its error."""
-    try:
-        return await defer.gatherResults(calls, consumeErrors=True)
-    except defer.FirstError as error:
-        for call in calls:
-            call.cancel()
-        raise error.subFailure.value from None
+class _Window:
+    """One call under way; `first` fires with its first chunk as it came."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.chunks: list[Reply] = []
+        self.passed = 0
+        self.first: defer.Deferred = defer.Deferred()
+        self.done: defer.Deferred = defer.Deferred()
+
+    def fail(self, failure: Any) -> Any:
+        """Tell whoever waits, for the first chunk or for the end."""
+        if self.first.called:
+            return failure
+        self.first.errback(failure)
+        return None
+
+
+@dataclass(eq=False)
+class _Request:
+    """Fetch window after window: at most two under way, larger ones while they arrive fast.
+
+    A node that is not progressive answers with one window in one chunk. See `fetch`.
+    """
+
+    session: Session
+    node: KnownNode
+    fields: Mapping[str, Field]
+    interval: Interval
+    min_stride: float | None
+    ways: Mapping[str, float]
+    timeout: float
+    on_progress: Callable[[Progress], None] | None
+    on_chunk: Callable[[Reply], defer.Deferred | None]
+
+    def __post_init__(self) -> None:
+        self._assembly = Assembly(self.fields, self.node.name)
+        self._size = WINDOW_DEFAULT
+        self._after: dict[str, float] = {}
+        self._underway: list[_Window] = []
+        self._error: Exception | None = None
+        self._room: defer.Deferred | None = None
+        self._samples = 0
+        self._first: float | None = None
+
+    async def run(self) -> Data:
+        """Fetch all windows, and join them."""
+        self._start_timer()
+        try:
+            await self._ask_all()
+            return Data.assembled(self._assembly, self.fields, self.interval)
+        except defer.CancelledError:
+            raise self._error or defer.CancelledError() from None
+        finally:
+            if self._timer.active():
+                self._timer.cancel()
+            for window in self._underway:
+                window.chunks.clear()
+                window.done.addErrback(lambda _: None)
+                window.done.cancel()
+            self._underway.clear()
+            # The session may know this until the router has answered: it is to hold on to nothing.
+            del self._assembly
+
+    def _start_timer(self) -> None:
+        # One timer for both windows under way: a second one waits behind the first on the wire.
+        late = defer.TimeoutError(self.timeout, "get_data")
+        self._timer = self.session.reactor.callLater(self.timeout, self._give_up, late)
+
+    async def _ask_all(self) -> None:
+        following: Interval | None = self.interval
+        while following or self._underway:
+            if following:
+                if self._room is not None:
+                    # Meanwhile it is not the node that keeps anybody waiting.
+                    self._timer.cancel()
+                    await self._room
+                    self._start_timer()
+                following = await self._following(self._open(following), following)
+            if len(self._underway) == 2 or not following or self.min_stride is not None:
+                await self._close(self._underway[0], is_last=not following)
+
+    def _open(self, asked: Interval) -> _Window:
+        window = _Window(self.session.reactor.seconds())
+        self._underway.append(window)
+        arguments: list[Any] = [list(self.fields), asked.start, asked.end]
+        if self.min_stride is not None:
+            arguments.append(self.min_stride)
+        keywords: dict[str, Any] = {**self.ways}
+        if "binary" in self.node.features:
+            keywords["encoding"] = "binary"
+        if "progressive" in self.node.features:
+            keywords["on_progress"] = partial(self._take, window)
+            if not self.ways:
+                keywords["window"] = self._size  # a decimated reply is always one
+        if self._after:
+            keywords["after"] = self._after
+        uri = node_uri(self.node.name, "get_data")
+        window.done = self.session.request(uri, *arguments, timeout=None, **keywords)
+        window.done.addCallbacks(partial(self._finish, window), window.fail)
+        return window
+
+    def _take(self, window: _Window, chunk: Any) -> None:
+        if window not in self._underway:
+            return  # it was cancelled
+        if self._timer.active():
+            self._timer.reset(self.timeout)
+        try:
+            if chunk is False:
+                raise ReplyTooLarge(
+                    f"the reply of {self.node.name!r} is over its allowance: ask for less time,"
+                    " fewer fields or a larger spacing (min_stride)"
+                )
+            reply = decode(chunk, self.node.name)
+            window.chunks.append(reply)
+            self._pass_on()
+        except Exception as error:
+            self._give_up(error)
+        if not window.first.called:
+            window.first.callback(chunk)
+
+    def _pass_on(self) -> None:
+        """Give the caller what has come, in time order: a second window waits for the first."""
+        for window in self._underway[:1]:
+            for chunk in window.chunks[window.passed :]:
+                window.passed += 1
+                self._room = self.on_chunk(chunk)
+
+    def _finish(self, window: _Window, chunk: Any) -> None:
+        self._take(window, chunk)
+        if self.session.reactor.seconds() - window.began < ENLARGE_UNDER:
+            self._size = min(self._size * 4, WINDOW_MAX)
+
+    def _give_up(self, error: Exception) -> None:
+        self._error = self._error or error
+        for window in list(self._underway):
+            window.done.cancel()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _following(self, window: _Window, asked: Interval) -> Interval | None:
+        """Wait for a window's first chunk, and return what is to be asked for after it."""
+        head = await window.first
+        self._check()
+        if "next" not in head:
+            return None
+        start, end = head["next"], head.get("end")
+        is_valid = all(isinstance(t, int | float) and math.isfinite(t) for t in (start, end))
+        if not is_valid or start <= asked.start:
+            raise NodeContractError(self.node.name, None, "next and end must be later UNIX times")
+        return Interval(float(start), float(end))
+
+    async def _close(self, window: _Window, is_last: bool) -> None:
+        await window.done
+        self._check()
+        self._underway.remove(window)
+        self._pass_on()
+        share = self._tell_progress(window, is_last and not self._underway)
+        for chunk in window.chunks:
+            self._assembly.add(chunk, share)
+            if self.min_stride is not None:
+                lines = chunk.timelines.items()
+                self._after |= {name: float(line.t[-1]) for name, line in lines if len(line.t)}
+        window.chunks.clear()
+
+    def _tell_progress(self, window: _Window, is_last: bool) -> float:
+        """Count a window, and return the part of the reply that has come with it."""
+        self._samples += sum(len(v) for chunk in window.chunks for v in chunk.data.values())
+        lines = [line.t for chunk in window.chunks for line in chunk.timelines.values()]
+        times = [float(t[i]) for t in lines if len(t) for i in (0, -1)]
+        # The request may begin long before the first sample.
+        if self._first is None and times:
+            self._first = max(self.interval.start, min(times))
+        first = self._first or self.interval.start
+        total = max(self.interval.end - first, 1e-9)
+        done = total if is_last else min(max(max(times, default=first) - first, 0), total)
+        progress = Progress(self._samples, done, total)
+        if self.on_progress is not None:
+            self.on_progress(progress)
+        return progress.fraction

@@ -1,219 +1,139 @@
-"""Subscriptions that outlive the session they were made on, and the nodes that come and go."""
+"""Watch live samples on one session after the other."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from typing import Any
+import queue
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from twisted.internet import defer
 
-from sisock.client.events import Node, NodeEvent, parse_node
+from sisock.client.directory import KnownNode, subscribed
 from sisock.connection.logs import make_logger
 from sisock.connection.session import Session
-from sisock.connection.wire_errors import translated
-from sisock.errors import HubMissing, RouterUnreachable, SisockError
-from sisock.wire.protocol import uri
-
-READ_AGAIN = 30.0
-"""Seconds between readings of the hub's list: nobody tells a consumer of a hub that restarted."""
-
-SETTLE = 5.0
-"""Seconds after a restart of router or hub in which the nodes add themselves again."""
-
-HUB_RETRY = 2.0
+from sisock.wire.arrays import to_list
+from sisock.wire.protocol import node_uri
+from sisock.wire.reply import decode
 
 log = make_logger()
 
+_T = TypeVar("_T")
 
-async def list_nodes(session: Session, timeout: float) -> list[Node]:
-    """Ask the hub for the data nodes that are there.
 
-    Raises
-    ------
-    HubMissing
-        If it does not answer.
-    """
-    with translated(None):
-        listed = await session.request(uri("consumer.get_data_node"), timeout=timeout)
+@dataclass(frozen=True)
+class LiveSample:
+    """One new sample of a node: time in UNIX seconds, timeline, and field to value or None."""
+
+    t: float
+    timeline: str | None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NodeEvent:
+    """A data node that came or went."""
+
+    node: KnownNode
+    present: bool
+
+
+class Stream(Generic[_T]):
+    """Things as they come: an iterator that waits for the next one. Close it, or use ``with``."""
+
+    def __init__(self) -> None:
+        self.stops: list[Callable[[], Any]] = []
+        self._queue: queue.SimpleQueue[_T | BaseException] = queue.SimpleQueue()
+        self.put = self._queue.put
+
+    def __iter__(self) -> Iterator[_T]:
+        return self
+
+    def __next__(self) -> _T:
+        return self.next()
+
+    def next(self, timeout: float | None = None) -> _T:
+        """Wait for the next one, or raise TimeoutError if none came for `timeout` seconds."""
+        try:
+            item = self._queue.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"nothing came for {timeout:g} s") from None
+        if isinstance(item, BaseException):
+            self.put(item)  # whoever asks again hears the same
+            raise item
+        return item
+
+    def close(self) -> None:
+        """End the iteration."""
+        for stop in self.stops:
+            stop()
+        self.put(StopIteration())
+
+    def __enter__(self) -> Stream[_T]:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def deliver(what: str, callback: Callable[..., Any], *args: Any) -> None:
+    """Call back; if that raises, the event is lost and the log says so."""
     try:
-        return [parse_node(entry) for entry in listed]
-    except (AttributeError, KeyError, TypeError):
-        raise HubMissing("what answers as the hub does not give a list of data nodes") from None
-
-
-def _call(what: str, function: Callable[..., Any], *args: Any) -> None:
-    try:
-        function(*args)
+        callback(*args)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         log.error("an event of {what} is lost: {why}", what=what, why=why)
 
 
+@dataclass(eq=False)
 class Watch:
-    """Calls back with the events of a topic, on one session after the other.
+    """Call back with the live samples of a node, on one session after the other.
 
-    Parameters
-    ----------
-    topic : str
-        Full URI.
-    handler : callable
-        Called with the positional argument of each event; if it raises, that event is lost and
-        the log says so.
-    lock : DeferredLock
-        Of all subscriptions of the client: autobahn mixes one up that begins with one that ends.
-    timeout : float
-        Seconds that the router may take.
+    `watches` are those of the client that have not ended; `timeout` is the router's, in seconds.
+    `lock` is for all: autobahn mixes up a subscription that begins with one that ends.
     """
 
-    def __init__(
-        self, topic: str, handler: Callable[[Any], None], lock: defer.DeferredLock, timeout: float
-    ) -> None:
-        self._topic = topic
-        self._handler = handler
-        self._lock = lock
-        self._timeout = timeout
-        self._subscription: Any = None
-        self._session: Session | None = None
-        self._ended = False
+    node: str
+    callback: Callable[[LiveSample], None]
+    watches: set[Watch]
+    lock: defer.DeferredLock
+    timeout: float
+    _subscription: Any = None
+
+    def __post_init__(self) -> None:
+        self.watches.add(self)
 
     async def begin(self, session: Session) -> None:
-        """Subscribe on a session, once.
-
-        Raises
-        ------
-        RouterUnreachable, AuthenticationRejected
-            If the router does not answer, or refuses.
-        """
-        if self._session is session:
-            return
-        self._session, self._subscription = session, None
-        subscribing = self._lock.run(session.subscribe, self._event, self._topic)
-        with translated(None):
-            try:
-                self._subscription = await subscribing.addTimeout(self._timeout, session.reactor)
-            except defer.TimeoutError:
-                raise RouterUnreachable("the router does not answer a subscription") from None
-        if self._ended:
+        """Subscribe on a session; raises as `subscribed`."""
+        self._subscription = None
+        begun = self.lock.run(session.subscribe, self._hear, node_uri(self.node, "data"))
+        self._subscription = await subscribed(begun, self.timeout, session.reactor)
+        if self not in self.watches:
             self.end()
 
     def end(self) -> None:
         """Unsubscribe."""
-        self._ended = True
+        self.watches.discard(self)
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._lock.run(_unsubscribe, subscription).addErrback(lambda _: None)
+            self.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
 
-    def _event(self, *args: Any, **_: Any) -> None:
-        if not self._ended:
-            _call(self._topic, self._handler, *args[:1])
+    def _hear(self, *args: Any, **_: Any) -> None:
+        if self in self.watches:
+            deliver(f"the node {self.node!r}", self._tell, *args[:1])
+
+    def _tell(self, event: Any) -> None:
+        for sample in live_samples(event, self.node):
+            self.callback(sample)
 
 
-def _unsubscribe(subscription: Any) -> Any:
-    return subscription.unsubscribe() if subscription.active else None
-
-
-class NodeWatch:
-    """Calls back with each node that comes or goes, whether or not an event told of it.
-
-    The hub's list is read after each join, whenever a node is added that was there already (its
-    hub restarted), and now and then; a node is gone once it is missing from a settled list.
-
-    Parameters
-    ----------
-    callback : callable
-        Called with each `NodeEvent`.
-    lock, timeout
-        See `Watch`.
-    """
-
-    def __init__(
-        self, callback: Callable[[NodeEvent], None], lock: defer.DeferredLock, timeout: float
-    ) -> None:
-        self._callback = callback
-        self._timeout = timeout
-        self._topics = [
-            Watch(uri(f"consumer.data_node_{topic}"), handler, lock, timeout)
-            for topic, handler in (("added", self._added), ("subtracted", self._subtracted))
-        ]
-        self._known: dict[str, Node] | None = None
-        self._session: Session | None = None
-        self._settles_at = 0.0
-        self._next_look: Any = None
-
-    async def begin(self, session: Session) -> None:
-        """Subscribe on a session; nodes that are there the first time have not come."""
-        for topic in self._topics:
-            await topic.begin(session)
-        self._session = session
-        if self._known is None:
-            try:
-                listed = await list_nodes(session, self._timeout)
-            except HubMissing:
-                listed = []
-            self._known = {node.name: node for node in listed}
-        self._settle_within(SETTLE)
-        self._look_in(0)
-
-    def end(self) -> None:
-        """Unsubscribe, and look no more."""
-        self._session = None
-        self._cancel_look()
-        for topic in self._topics:
-            topic.end()
-
-    def _added(self, entry: Any) -> None:
-        node = parse_node(entry)
-        if self._known is not None and node.name in self._known:
-            self._settle_within(SETTLE)
-            self._look_in(SETTLE)
-        self._came(node)
-
-    def _subtracted(self, entry: Any) -> None:
-        self._went(parse_node(entry).name)
-
-    def _came(self, node: Node) -> None:
-        if self._known is not None and self._known.get(node.name) != node:
-            self._known[node.name] = node
-            _call("nodes", self._callback, NodeEvent(node, True))
-
-    def _went(self, name: str) -> None:
-        node = self._known.pop(name, None) if self._known is not None else None
-        if node is not None:
-            _call("nodes", self._callback, NodeEvent(node, False))
-
-    def _cancel_look(self) -> None:
-        if self._next_look is not None and self._next_look.active():
-            self._next_look.cancel()
-
-    def _look_in(self, seconds: float) -> None:
-        self._cancel_look()
-        if self._session is not None and self._session.is_attached():
-            self._next_look = self._session.reactor.callLater(
-                seconds, lambda: defer.ensureDeferred(self._look())
-            )
-
-    def _settle_within(self, seconds: float) -> None:
-        if self._session is not None:
-            self._settles_at = self._session.reactor.seconds() + seconds
-
-    async def _look(self) -> None:
-        session = self._session
-        if session is None or not session.is_attached():
-            return  # the next join looks
-        began = session.reactor.seconds()
-        try:
-            listed = {node.name: node for node in await list_nodes(session, self._timeout)}
-        except SisockError:
-            self._settle_within(HUB_RETRY + SETTLE)
-            self._look_in(HUB_RETRY)
-            return
-        for node in listed.values():
-            self._came(node)
-        if began < self._settles_at:
-            self._look_in(max(0.0, self._settles_at - session.reactor.seconds()))
-            return
-        for name in (self._known or {}).keys() - listed.keys():
-            self._went(name)
-        # Jitter, so that not all consumers ask in the same instant.
-        self._look_in(READ_AGAIN * random.uniform(0.7, 1.0))
+def live_samples(event: Any, node: str) -> list[LiveSample]:
+    """Cut a live event, which has a reply's shape, into samples in time order."""
+    reply = decode(event, node)
+    samples = []
+    for line, timeline in reply.timelines.items():
+        # A field of this timeline has as many values as it has times.
+        own = {name: to_list(v) for name, v in reply.data.items() if len(v) == len(timeline.t)}
+        for i, t in enumerate(timeline.t.tolist()):
+            samples.append(LiveSample(t, line, {name: own[name][i] for name in own}))
+    return sorted(samples, key=lambda sample: sample.t)

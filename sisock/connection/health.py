@@ -1,9 +1,8 @@
-"""A program's own word on whether it is well, asked for over a Unix socket.
+"""Let a program say whether it is well, over a Unix socket.
 
 For the health checks of containers: ``python -m sisock.connection.health`` connects to the socket
 that ``SISOCK_HEALTH`` names, prints what the program says, and ends with status 1 if that is not
-"ok".
-A program that hangs does not answer.
+"ok". A program that hangs does not answer.
 """
 
 from __future__ import annotations
@@ -11,56 +10,36 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sisock.connection.reconnect import RouterConnection
+from sisock.errors import SettingsError
 
 VARIABLE = "SISOCK_HEALTH"
-
-WELL = "ok"
-
-PATIENCE = 5.0
+OK = "ok"
+TIMEOUT = 5.0
 """Seconds in which a program that is well answers."""
 
 Check = Callable[[], "str | Awaitable[str]"]
-"""Says `WELL`, or in a sentence what is not."""
+"""Returns `OK`, or in a sentence what is wrong."""
 
 
-async def serve_health(
-    check: Check, reactor: Any, environ: Mapping[str, str] | None = None
-) -> None:
-    """Answer health checks, if ``SISOCK_HEALTH`` names a socket for them.
-
-    Parameters
-    ----------
-    check : callable
-        Asked each time; may be a coroutine function.
-
-    Raises
-    ------
-    SettingsError
-        If the socket cannot be made.
-    """
+async def serve_health(check: Check, reactor: Any) -> None:
+    """Answer health checks, if ``SISOCK_HEALTH`` names a socket; SettingsError if it cannot be."""
     from twisted.internet import defer, endpoints, protocol
 
-    from sisock.errors import SettingsError
-
-    path = (os.environ if environ is None else environ).get(VARIABLE)
-    # A second program in one container leaves the socket to the first.
-    if not path or _is_served(path):
+    path = os.environ.get(VARIABLE)
+    if not path or is_served(path):  # by the first of two programs in one container
         return
 
     class Answer(protocol.Protocol):
         def connectionMade(self) -> None:
-            defer.maybeDeferred(check).addErrback(_in_words).addBoth(self._say)
-
-        def _say(self, text: str) -> None:
-            self.transport.write(f"{text}\n".encode())
-            self.transport.loseConnection()
+            asked = defer.maybeDeferred(check)
+            asked.addErrback(lambda failure: failure.getErrorMessage() or failure.type.__name__)
+            asked.addCallback(lambda text: self.transport.write(f"{text}\n".encode()))
+            asked.addCallback(lambda _: self.transport.loseConnection())
 
     with suppress(FileNotFoundError):
         Path(path).unlink()  # of an earlier run that was killed
@@ -72,28 +51,18 @@ async def serve_health(
         raise SettingsError(f"cannot listen on {path}, which {VARIABLE} names: {error}") from None
 
 
-def connection_health(connection: RouterConnection) -> str:
-    """Whether a program is joined to the router."""
-    if connection.session is not None:
-        return WELL
-    return str(connection.last_error or "not joined to the router yet")
-
-
-def _in_words(failure: Any) -> str:
-    return failure.getErrorMessage() or failure.type.__name__
-
-
-def _is_served(path: str) -> bool:
+def is_served(path: str) -> bool:
+    """Return whether a program listens on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
         return probe.connect_ex(path) == 0
     return False
 
 
 def ask(path: str) -> str:
-    """Ask the program that listens on a socket; returns what it says."""
+    """Return what the program that listens on a socket says."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE)
+            connection.settimeout(TIMEOUT)
             connection.connect(path)
             with connection.makefile(encoding="utf-8") as answer:
                 return answer.readline().strip() or "it ended without an answer"
@@ -102,11 +71,11 @@ def ask(path: str) -> str:
 
 
 def main() -> None:
-    """Print the program's word; status 0 if it is well."""
+    """Print the program's answer; status 0 if it is well."""
     path = os.environ.get(VARIABLE)
     said = ask(path) if path else f"{VARIABLE} must name the program's socket"
     print(said)
-    sys.exit(said != WELL)
+    sys.exit(said != OK)
 
 
 if __name__ == "__main__":

@@ -14,27 +14,23 @@ make_logger = tx.make_logger
 REPEAT_AFTER = 60.0
 """Seconds after which the same warning is logged again."""
 
-MOST_TEXTS = 100
-"""Different warnings that are remembered at once."""
+MAX_TEXTS = 100
+"""Warnings that are remembered at once."""
 
 
 class DemotedLogger:
-    """Another library's log at debug, for events that we log ourselves, once."""
+    """Another library's log with some levels at debug: for what we log ourselves, once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *levels: str) -> None:
+        self._levels = levels or ("info", "warn", "error")
         self._log = make_logger()
 
-    def _debug(self, *args: Any, **kwargs: Any) -> None:
-        self._log.debug(*args, **kwargs)
-
-    info = warn = error = _debug
-
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._log, name)
+        return getattr(self._log, "debug" if name in self._levels else name)
 
 
 class RepeatedWarning:
-    """Logs a warning when it is new, and again once a minute with how often it came."""
+    """Log a warning when it is new, and again once a minute with how often it came."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
@@ -42,16 +38,15 @@ class RepeatedWarning:
 
     def __call__(self, text: str) -> None:
         """Log the warning, or count it."""
-        now = time.monotonic()
         logged_at, count = self._logged.get(text, (-math.inf, 0))
-        if now - logged_at < REPEAT_AFTER:
+        if time.monotonic() - logged_at < REPEAT_AFTER:
             self._logged[text] = (logged_at, count + 1)
             return
         times = f" ({count + 1} times)" if count else ""
         self._log.warn("{text}{times}", text=text, times=times)
-        if len(self._logged) >= MOST_TEXTS:
+        if len(self._logged) >= MAX_TEXTS:
             self._logged.clear()
-        self._logged[text] = (now, 0)
+        self._logged[text] = (time.monotonic(), 0)
 
     def reset(self) -> None:
         """Forget: the trouble is over, and the next warning is a new one."""

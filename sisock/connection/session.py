@@ -2,87 +2,60 @@
 
 from __future__ import annotations
 
-import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cbor2
+from autobahn.exception import PayloadExceededError
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp import auth, message, types
-from autobahn.wamp.exception import ApplicationError, ProtocolError, TransportLost
+from autobahn.wamp.exception import ApplicationError, SerializationError, TransportLost
 from autobahn.wamp.request import Registration
-from autobahn.wamp.serializer import CBORSerializer
 from twisted.internet import defer, task
 from twisted.python.failure import Failure
 
 from sisock.connection.logs import DemotedLogger, make_logger
 from sisock.connection.settings import Settings
+from sisock.connection.transport import UnreadableInvocation
 from sisock.errors import (
+    AuthenticationRejected,
+    HubMissing,
+    InvalidArgument,
+    NodeFailed,
+    NodeTimeout,
     RouterUnreachable,
+    SisockError,
+    UnknownNode,
 )
-from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, ERROR_NODE_FAILED
-
-if TYPE_CHECKING:
-    from sisock.connection.reconnect import RouterConnection
+from sisock.wire.protocol import (
+    ERROR_INVALID_ARGUMENT,
+    ERROR_NO_SUCH_PROCEDURE,
+    ERROR_NODE_FAILED,
+    ERROR_NOT_AUTHORIZED,
+)
 
 CALL_TIMEOUT = 30
 """Seconds that a call may take if nobody says otherwise: hanging is how WAMP fails."""
 
-FIRST_DELAY = 1.0
-LONGEST_DELAY = 60.0
+MIN_DELAY = 1.0
+MAX_DELAY = 60.0
 """Seconds before a procedure is taken back; the longer, the sooner it was lost again."""
+
+_CANCELED = "wamp.error.canceled"
+_LOST = "the connection to the router was lost"
 
 log = make_logger()
 
 
-class UnreadableInvocation(message.Invocation):
-    """A call of one of our procedures whose arguments cannot be decoded."""
-
-
-class TolerantSerializer(CBORSerializer):
-    """CBOR; a message whose payload cannot be decoded costs an answer, not the connection.
-
-    A peer's JSON or MessagePack may nest deeper than cbor2 follows.
-    """
-
-    def unserialize(self, payload: bytes, isBinary: bool | None = None) -> list[Any]:
-        """Decode one message."""
-        try:
-            return super().unserialize(payload, isBinary)
-        except ProtocolError:
-            return self._without_payload(payload)
-
-    def _without_payload(self, payload: bytes) -> list[Any]:
-        # Behind the array's own first byte stand the message's type, its ids, and details.
-        decoder = cbor2.CBORDecoder(io.BytesIO(payload[1:]))
-        try:
-            kind, first, second = (decoder.decode() for _ in range(3))
-        except cbor2.CBORDecodeError as error:
-            raise ProtocolError(f"invalid serialization of WAMP message: {error}") from None
-        if kind == message.Invocation.MESSAGE_TYPE:
-            return [UnreadableInvocation(first, second)]
-        if kind == message.Event.MESSAGE_TYPE:
-            return []
-        if kind == message.Error.MESSAGE_TYPE:
-            return [_undecodable(first, second)]
-        if kind == message.Result.MESSAGE_TYPE:
-            return [_undecodable(message.Call.MESSAGE_TYPE, first)]
-        raise ProtocolError(f"a message of type {kind!r} cannot be decoded")
-
-
-def _undecodable(kind: int, request: int) -> message.Error:
-    return message.Error(kind, request, ERROR_NODE_FAILED, ["its answer cannot be decoded"])
-
-
 @dataclass
 class _Held:
-    """A procedure that is ours, since when, and how long to wait before it is taken back."""
+    """A procedure that is ours, since when, and the seconds before it is taken back."""
 
     registration: Registration
     since: float
-    delay: float = FIRST_DELAY
+    delay: float = MIN_DELAY
 
 
 class SteadySession(ApplicationSession):
@@ -97,8 +70,7 @@ class SteadySession(ApplicationSession):
     def onMessage(self, msg: Any) -> None:
         """Handle a message; autobahn would end the session if that raises.
 
-        It raises for late answers to requests that were given up, and for keywords that are names
-        of its own arguments: `fun`, `self`, `f`.
+        It raises for late answers, and for keywords that are names of its own arguments.
         """
         if self._session_id is None or isinstance(msg, message.Goodbye):
             super().onMessage(msg)
@@ -119,17 +91,18 @@ class SteadySession(ApplicationSession):
                 self._refuse(msg, f"there is an unknown keyword among {names}")
 
     def _refuse(self, call: message.Invocation, why: str) -> None:
-        text = f"the arguments cannot be used: {why}"
-        kind = message.Invocation.MESSAGE_TYPE
+        kind, text = call.MESSAGE_TYPE, f"the arguments cannot be used: {why}"
         self._transport.send(message.Error(kind, call.request, ERROR_INVALID_ARGUMENT, [text]))
 
     async def hold(self, endpoint: Callable[..., Any], procedure: str) -> None:
         """Register a procedure, and take it back whenever another session takes it by force."""
-        options = types.RegisterOptions(details_arg="details")
-        registration = await self.register(endpoint, procedure, options).addTimeout(
-            CALL_TIMEOUT, self.reactor
-        )
+        registration = await self._register(endpoint, procedure)
         self._held[procedure] = _Held(registration, self.reactor.seconds())
+
+    def _register(self, endpoint: Any, procedure: str, **how: Any) -> defer.Deferred:
+        options = types.RegisterOptions(details_arg="details", **how)
+        registering = self.register(endpoint, procedure, options)
+        return registering.addTimeout(CALL_TIMEOUT, self.reactor)
 
     async def release(self, procedure: str) -> None:
         """Unregister a procedure, if it is held."""
@@ -142,13 +115,12 @@ class SteadySession(ApplicationSession):
         held = self._held.get(registration.procedure)
         if held is None or held.registration is not registration:
             return
-        if self.reactor.seconds() - held.since > LONGEST_DELAY:
-            held.delay = FIRST_DELAY
+        if self.reactor.seconds() - held.since > MAX_DELAY:
+            held.delay = MIN_DELAY
         defer.ensureDeferred(self._take_back(registration.procedure, held))
 
     async def _take_back(self, procedure: str, held: _Held) -> None:
-        endpoint = held.registration.endpoint
-        options = types.RegisterOptions(force_reregister=True, details_arg=endpoint.details_arg)
+        endpoint = held.registration.endpoint.fn
         while True:
             log.warn(
                 "another session has taken {procedure} by force: taking it back in {delay:g} s",
@@ -157,13 +129,12 @@ class SteadySession(ApplicationSession):
             )
             # Jitter, so that two who take it from each other do not keep step.
             await task.deferLater(self.reactor, held.delay * random.uniform(0.5, 1.0))
-            held.delay = min(2 * held.delay, LONGEST_DELAY)
+            held.delay = min(2 * held.delay, MAX_DELAY)
             if self._held.get(procedure) is not held or not self.is_attached():
                 return
             try:
-                held.registration = await self.register(endpoint.fn, procedure, options).addTimeout(
-                    CALL_TIMEOUT, self.reactor
-                )
+                again = self._register(endpoint, procedure, force_reregister=True)
+                held.registration = await again
             except (ApplicationError, TransportLost, defer.TimeoutError) as error:
                 self.log.debug("not taken back: {why}", why=str(error))
                 continue
@@ -175,12 +146,19 @@ class SteadySession(ApplicationSession):
 class Session(SteadySession):
     """A WAMP session that signs in as the settings say, and calls with a time limit."""
 
-    def __init__(self, settings: Settings, owner: RouterConnection) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        on_join: Callable[[Session], None],
+        on_leave: Callable[[Session, types.CloseDetails], None],
+    ) -> None:
         super().__init__(types.ComponentConfig(realm=settings.realm))
         self.log = DemotedLogger()
+        self.reactor = reactor
         self._settings = settings
-        self._owner = owner
-        self.reactor = owner.reactor
+        self._on_join = on_join
+        self._on_leave = on_leave
 
     def onConnect(self) -> None:
         """Sign in: without a password on the Unix socket, else by WAMP-CRA."""
@@ -191,20 +169,17 @@ class Session(SteadySession):
 
     def onChallenge(self, challenge: types.Challenge) -> str:
         """Answer the router's challenge with the secret's signature of it."""
-        key = (self._settings.secret or "").encode()
-        if "salt" in challenge.extra:
-            extra = challenge.extra
-            key = auth.derive_key(key, extra["salt"], extra["iterations"], extra["keylen"])
-        return auth.compute_wcs(key, challenge.extra["challenge"].encode()).decode("ascii")
+        user, secret = self._settings.user, self._settings.secret or ""
+        return auth.AuthWampCra(authid=user, secret=secret).on_challenge(self, challenge)
 
     def onJoin(self, details: types.SessionDetails) -> None:
         """Tell the owner."""
-        self._owner._joined(self)
+        self._on_join(self)
 
     def onLeave(self, details: types.CloseDetails) -> Any:
         """Fail all pending calls, as the base class does, then tell the owner."""
         done = super().onLeave(details)
-        self._owner._left(self, details)
+        self._on_leave(self, details)
         return done
 
     def onUserError(self, fail: Failure, msg: str) -> None:
@@ -219,22 +194,49 @@ class Session(SteadySession):
         on_progress: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> defer.Deferred:
-        """Call a procedure with a time limit.
-
-        Returns
-        -------
-        Deferred
-            Fails with ``twisted.internet.defer.TimeoutError`` after `timeout` seconds, in which
-            case the call is cancelled too; None leaves the limit to the caller.
-        """
+        """Call a procedure; after `timeout` seconds, if any, it is cancelled: a TimeoutError."""
         options = types.CallOptions(on_progress=on_progress) if on_progress else None
         try:
             called = self.call(procedure, *args, options=options, **kwargs)
         except TransportLost:
-            return defer.fail(RouterUnreachable("the connection to the router was lost"))
+            return defer.fail(RouterUnreachable(_LOST))
         return called if timeout is None else called.addTimeout(timeout, self.reactor)
 
 
-def error_uri(error: BaseException) -> str | None:
-    """The URI of a WAMP error, or None for any other exception."""
-    return error.error if isinstance(error, ApplicationError) else None
+@contextmanager
+def translated(node: str | None) -> Iterator[None]:
+    """Raise the errors of the wire as ours: those of a data node, or else of the hub."""
+    try:
+        yield
+    except defer.TimeoutError:
+        if node is None:
+            raise HubMissing("the hub does not answer: is its process stopped?") from None
+        why = f"the data node {node!r} does not answer: is it stopped or stuck?"
+        raise NodeTimeout(why) from None
+    except TransportLost:
+        raise RouterUnreachable(_LOST) from None
+    except ApplicationError as error:
+        raise _translate(error, node) from None
+    except (SerializationError, PayloadExceededError) as error:
+        raise NodeFailed(f"the request or its answer cannot be sent: {error}") from None
+
+
+def _translate(error: ApplicationError, node: str | None) -> SisockError:
+    what, text = error.error, " ".join(map(str, error.args))
+    if what.startswith("wamp.close."):
+        return RouterUnreachable(_LOST)
+    if what == ERROR_INVALID_ARGUMENT:
+        return InvalidArgument(text)
+    if what == ERROR_NOT_AUTHORIZED:
+        return AuthenticationRejected(f"this user may not do that: {text}")
+    if node is None:
+        why = f"the hub does not answer ({what}): is it being restarted?"
+        if what == ERROR_NO_SUCH_PROCEDURE:
+            how = "it is loaded by its configuration, or started with `python hub.py`"
+            why = f"no hub is on the router: {how}"
+        return HubMissing(why)
+    if what == ERROR_NO_SUCH_PROCEDURE:
+        return UnknownNode(f"the data node {node!r} is not there, or has just gone")
+    failures = {ERROR_NODE_FAILED: f"failed: {text}", _CANCELED: "went away while it was asked"}
+    why = failures.get(what, f"answers with the error {what}: {text}")
+    return NodeFailed(f"the data node {node!r} {why}")

@@ -1,11 +1,12 @@
 """Settings and credentials: flag, then environment, then file, then default.
 
-No secret has a default and none is ever printed; each is a file made per installation
-(`sisock.router.credentials`), or given by environment or file.
+No secret has a default and none is ever printed.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,103 +14,72 @@ from pathlib import Path
 from typing import Any
 
 from sisock.errors import SettingsError
-from sisock.wire.protocol import REALM, USER_CONSUMER, USER_SERVER
+from sisock.wire.protocol import REALM, USER_CONSUMER
 
 LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
-SOCKET_PATH_LIMIT = 100
-"""Bytes of a Unix socket's path that every system takes."""
-
-_SECRET_FILES = {USER_SERVER: "server", USER_CONSUMER: "consumer"}
 
 
 @dataclass(frozen=True)
 class Value:
-    """One setting's value, which may be a secret and so never shows, and where it came from."""
+    """A secret, which shows in no representation, and where it came from."""
 
     value: Any = field(repr=False)
     source: str
 
 
-@dataclass(frozen=True)
 class Home:
     """The folder of an installation's credentials, certificates and run-time files.
 
-    Attributes
-    ----------
-    path : Path
-        Where credentials and certificates are; it may be read-only.
-    runtime : Path or None
-        Where the router keeps its own files, if not there.
+    `path` may be read-only; then the router keeps its own files below `runtime`: Crossbar's folder,
+    its ``--cbdir``, and the Unix socket.
     """
 
-    path: Path
-    runtime: Path | None = None
+    def __init__(self, path: Path, runtime: Path | None = None) -> None:
+        self.path = path
+        self.ca_certificate = path / "tls" / "ca_cert.pem"
+        self.ca_key = path / "tls" / "ca_key.pem"
+        self.server_certificate = path / "tls" / "server_cert.pem"
+        self.server_key = path / "tls" / "server_key.pem"
+        self.router_directory = (runtime or path) / "router"
+        self.router_socket = (runtime or path) / "run" / "router.sock"
 
     def secret_file(self, user: str) -> Path:
-        """File of the secret of a WAMP user."""
-        return self.path / "credentials" / _SECRET_FILES.get(user, user)
-
-    @property
-    def ca_certificate(self) -> Path:
-        """Certificate of the authority that clients trust."""
-        return self.path / "tls" / "ca_cert.pem"
-
-    @property
-    def ca_key(self) -> Path:
-        """Key of that authority, for renewals."""
-        return self.path / "tls" / "ca_key.pem"
-
-    @property
-    def server_certificate(self) -> Path:
-        """The router's certificate."""
-        return self.path / "tls" / "server_cert.pem"
-
-    @property
-    def server_key(self) -> Path:
-        """The router's key."""
-        return self.path / "tls" / "server_key.pem"
-
-    @property
-    def router_directory(self) -> Path:
-        """Crossbar's own folder, its ``--cbdir``."""
-        return (self.runtime or self.path) / "router"
-
-    @property
-    def router_socket(self) -> Path:
-        """The router's Unix socket."""
-        return (self.runtime or self.path) / "run" / "router.sock"
+        """Return the file of the secret of a WAMP user."""
+        return self.path / "credentials" / {USER_CONSUMER: "consumer"}.get(user, user)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a client program needs to know to join the router."""
+    """Where the router is and who we are: what a program needs to join."""
 
     host: str
     port: int
     socket: str | None
     user: str
-    secret: str | None
+    secret: str | None = field(repr=False)
     realm: str
     log_level: str
     home: Home
     sources: Mapping[str, str]
-
-    def __repr__(self) -> str:
-        return f"<Settings of {self.user} at {self.address}>"
 
     @property
     def address(self) -> str:
         """The router's address, for messages."""
         return f"unix:{self.socket}" if self.socket else f"wss://{self.host}:{self.port}/ws"
 
+    def check_secret(self) -> None:
+        """Raise a `SettingsError` if there is no secret, but one is needed."""
+        if self.secret is None and not self.socket:
+            raise SettingsError(
+                f"there is no secret for the user {self.user!r}: set WAMP_SECRET or"
+                f" WAMP_SECRET_FILE, or put it into {self.home.secret_file(self.user)}"
+            )
+
 
 def read_secret(path: Path) -> str:
     """Read a secret from a file, without the white space around it.
 
-    Raises
-    ------
-    SettingsError
-        If it cannot be read or is empty; the message names the file, never its content.
+    SettingsError says that it cannot be read or is empty, and names the file.
     """
     try:
         secret = path.read_text(encoding="utf-8").strip()
@@ -121,92 +91,73 @@ def read_secret(path: Path) -> str:
     return secret
 
 
-def find_optional(variable: str, environ: Mapping[str, str]) -> str | None:
-    """A secret that need not be: the variable, or the file that ``<variable>_FILE`` names.
-
-    Raises
-    ------
-    SettingsError
-        If that file cannot be read.
-    """
-    if environ.get(variable):
-        return environ[variable]
-    named = environ.get(variable + "_FILE")
-    return read_secret(Path(named)) if named else None
-
-
 def find_secret(
-    variable: str, user: str, home: Home, environ: Mapping[str, str] | None = None
-) -> Value | None:
-    """Find a secret: the variable, the file that ``<variable>_FILE`` names, or the home folder.
+    variable: str, environ: Mapping[str, str] = os.environ, path: Path | None = None
+) -> Value:
+    """Find a secret: the variable, the file that ``<variable>_FILE`` names, or the file `path`.
 
-    Raises
-    ------
-    SettingsError
-        If a file that the environment names cannot be read.
+    The value is None if there is none; SettingsError says that a file cannot be read.
     """
-    environ = os.environ if environ is None else environ
     if environ.get(variable):
         return Value(environ[variable], f"environment ({variable})")
-    named = environ.get(variable + "_FILE")
-    if named:
+    if named := environ.get(variable + "_FILE"):
         return Value(read_secret(Path(named)), f"file {named} ({variable}_FILE)")
-    path = home.secret_file(user)
     try:
-        is_there = path.exists()
+        if path is None or not path.exists():
+            return Value(None, "not found" if path else "default")
     except OSError as error:
         raise SettingsError(f"{path} cannot be looked at: {error.strerror}") from None
-    return Value(read_secret(path), f"file {path}") if is_there else None
+    return Value(read_secret(path), f"file {path}")
 
 
-def find_home(environ: Mapping[str, str] | None = None) -> Home:
-    """The folder that ``SISOCK_HOME`` names, or ``~/.sisock``, and that of ``SISOCK_RUN``."""
-    environ = os.environ if environ is None else environ
-    named, runtime = environ.get("SISOCK_HOME"), environ.get("SISOCK_RUN")
-    return Home(
-        Path(named).expanduser() if named else Path.home() / ".sisock",
-        Path(runtime).expanduser() if runtime else None,
-    )
+def find_home(environ: Mapping[str, str] = os.environ) -> Home:
+    """Return the home that ``SISOCK_HOME``, or else ``~/.sisock``, and ``SISOCK_RUN`` name."""
+    path, runtime = environ.get("SISOCK_HOME") or "~/.sisock", environ.get("SISOCK_RUN")
+    return Home(Path(path).expanduser(), Path(runtime).expanduser() if runtime else None)
 
 
-def parse_port(text: str) -> int:
-    """Check a port number.
-
-    Raises
-    ------
-    SettingsError
-        If it is not a whole number from 1 to 65535.
-    """
-    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+def parse_count(
+    text: str, setting: str, what: str = "a whole number above zero", limit: float = math.inf
+) -> int:
+    """Return the number of a setting, from 1 to the limit, or raise a `SettingsError`."""
+    if text.isascii() and text.isdigit() and 0 < int(text) <= limit:
         return int(text)
-    raise SettingsError(f"CROSSBAR_TLS_PORT must be a port from 1 to 65535, not {text!r}")
+    raise SettingsError(f"{setting} must be {what}, not {text!r}")
+
+
+def parse_port(text: str, setting: str = "CROSSBAR_TLS_PORT") -> int:
+    """Return the port of a setting, or raise a `SettingsError` if it is none."""
+    return parse_count(text, setting, "a port from 1 to 65535", 65535)
 
 
 def parse_level(text: str) -> str:
-    """Check a log level.
-
-    Raises
-    ------
-    SettingsError
-        If it is none of `LOG_LEVELS`.
-    """
+    """Return a log level, or raise a `SettingsError` if it is none of `LOG_LEVELS`."""
     if text.lower() not in LOG_LEVELS:
         raise SettingsError(f"LOGLEVEL must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
     return text.lower()
 
 
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every program and command takes."""
+    parser.add_argument(
+        "--router",
+        metavar="ADDRESS",
+        help="host, host:port, [IPv6 address], or the path of the router's Unix socket"
+        " (default: CROSSBAR_HOST, CROSSBAR_TLS_PORT, CROSSBAR_SOCKET)",
+    )
+    parser.add_argument(
+        "--log-level", choices=LOG_LEVELS, help="how much to log (default: LOGLEVEL, or info)"
+    )
+
+
 def _parse_router(text: str) -> dict[str, str]:
-    """Settings of the flag ``--router``: ``host``, ``host:port`` or a socket's path."""
+    """Return the settings of the flag ``--router``."""
     if "/" in text:
         return {"CROSSBAR_SOCKET": text.removeprefix("unix:")}
     has_port = text.count(":") == 1 or "]:" in text
     host, _, port = text.rpartition(":") if has_port else (text, "", "")
-    host = host.strip("[]")
-    return {
-        "CROSSBAR_SOCKET": "",
-        "CROSSBAR_HOST": host,
-        **({"CROSSBAR_TLS_PORT": port} if port else {}),
-    }
+    flags = {"CROSSBAR_SOCKET": "", "CROSSBAR_HOST": host.strip("[]")}
+    return {**flags, "CROSSBAR_TLS_PORT": port} if port else flags
 
 
 def load_settings(
@@ -214,53 +165,35 @@ def load_settings(
     *,
     router: str | None = None,
     log_level: str | None = None,
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Collect the settings of a client program.
+    """Collect the settings of a client program, of which `router` and `log_level` are flags.
 
-    Parameters
-    ----------
-    default_user : str
-        WAMP user if ``WAMP_USER`` is not set.
-    router : str, optional
-        The flag ``--router``: ``host``, ``host:port`` or the path of a Unix socket.
-    log_level : str, optional
-        The flag ``--log-level``.
-    environ : mapping, optional
-        Instead of the process's environment.
-
-    Raises
-    ------
-    SettingsError
-        If a value cannot be used; the message names the setting.
+    SettingsError names a setting whose value cannot be used.
     """
-    environ = os.environ if environ is None else environ
-    flags: dict[str, str] = {} if router is None else _parse_router(router)
+    flags = {} if router is None else _parse_router(router)
     if log_level is not None:
         flags["LOGLEVEL"] = log_level
     sources: dict[str, str] = {}
 
-    def look_up(name: str, default: str) -> str:
-        for source, values in (("flag", flags), (f"environment ({name})", environ)):
-            if name in values and (values[name] or source == "flag"):
-                sources[name] = source
-                return values[name]
-        sources[name] = "default"
-        return default
+    given = {name: text for name, text in environ.items() if text} | flags
 
+    def look_up(name: str, default: str) -> str:
+        source = "flag" if name in flags else f"environment ({name})"
+        sources[name] = source if name in given else "default"
+        return given.get(name, default)
+
+    look_up("SISOCK_HOME", "")
     home = find_home(environ)
-    sources["SISOCK_HOME"] = (
-        "environment (SISOCK_HOME)" if environ.get("SISOCK_HOME") else "default"
-    )
     user = look_up("WAMP_USER", default_user)
-    secret = find_secret("WAMP_SECRET", user, home, environ)
-    sources["WAMP_SECRET"] = secret.source if secret else "not found"
+    secret = find_secret("WAMP_SECRET", environ, home.secret_file(user))
+    sources["WAMP_SECRET"] = secret.source
     return Settings(
         host=look_up("CROSSBAR_HOST", "localhost"),
         port=parse_port(look_up("CROSSBAR_TLS_PORT", "8080")),
         socket=look_up("CROSSBAR_SOCKET", "") or None,
         user=user,
-        secret=secret.value if secret else None,
+        secret=secret.value,
         realm=look_up("WAMP_REALM", REALM),
         log_level=parse_level(look_up("LOGLEVEL", "info")),
         home=home,

@@ -1,40 +1,45 @@
-"""The WebSocket under a session: TLS, Unix socket, pings, and why a connection ended."""
+"""Make the WebSocket under a session: TLS or Unix socket, whom to trust, CBOR, pings."""
 
 from __future__ import annotations
 
+import io
 import socket
 import sys
 import time
 from contextlib import suppress
 from typing import Any
 
+import cbor2
 from autobahn.twisted.websocket import (
     WampWebSocketClientFactory,
     WampWebSocketClientProtocol,
 )
-from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
-from OpenSSL import SSL
-from service_identity import VerificationError
-from twisted.internet import endpoints, error
+from autobahn.wamp import message
+from autobahn.wamp.exception import ProtocolError
+from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import extract_patterns
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from twisted.internet import endpoints, error, ssl
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from sisock.connection.logs import DemotedLogger
-from sisock.connection.session import TolerantSerializer
 from sisock.connection.settings import Settings
-from sisock.connection.tls import make_tls_endpoint
-from sisock.errors import RouterUnreachable
+from sisock.errors import RouterUnreachable, SettingsError
+from sisock.wire.protocol import ERROR_NODE_FAILED
 
+CONNECT_TIMEOUT = 10
 PING_INTERVAL = 5
 PING_TIMEOUT = 8
 """Seconds; as the router's own, so that either side notices a vanished network within 15 s."""
 
-CONNECT_TIMEOUT = 10
-
-
 LOCAL_BYTES = 2 << 20
-"""Bytes that a Unix socket takes before its reader has come: a whole message or two, where the
-kernel's own 208 KiB have each sent in five parts, with the rest moved each time."""
+"""Bytes that a Unix socket takes before its reader has come: a message or two; else 208 KiB."""
 
 READ_BYTES = 256 << 10
 WRITE_BYTES = 1 << 20
@@ -42,15 +47,10 @@ WRITE_BYTES = 1 << 20
 
 
 def tune(protocol: Any) -> None:
-    """Send small messages at once and large ones in large parts.
-
-    Autobahn means to set TCP_NODELAY, but asks for it too early: 44 ms each.
-    """
-    set_option = getattr(protocol.transport, "setTcpNoDelay", None)
-    if set_option is not None:
-        with suppress(AttributeError, OSError):  # a Unix socket has no such option
-            set_option(True)
+    """Send small messages at once and large ones in large parts."""
     transport = protocol.transport
+    with suppress(AttributeError, OSError):  # a Unix socket has no such option
+        transport.setTcpNoDelay(True)  # as autobahn means to, but too early: 44 ms each
     while hasattr(transport, "transport"):  # TLS lies around the socket's own
         transport = transport.transport
     if transport.socket.family == socket.AF_UNIX:
@@ -59,51 +59,61 @@ def tune(protocol: Any) -> None:
     transport.SEND_LIMIT = WRITE_BYTES
 
 
-_TALKATIVE = (
-    "autobahn.wamp.websocket",
-    "autobahn.twisted.websocket",
-    "autobahn.websocket.protocol",
-    "crossbar.router.router",
-)
-
-
 def leave_log_texts_plain() -> None:
     """Keep autobahn and crossbar from making texts for log lines that are then not written.
 
     Measured: up to a fourth of a router's time goes into them when messages are small.
     """
-    for module in map(sys.modules.get, _TALKATIVE):
+    of_autobahn = ("wamp.websocket", "twisted.websocket", "websocket.protocol")
+    talkative = (*(f"autobahn.{name}" for name in of_autobahn), "crossbar.router.router")
+    for module in map(sys.modules.get, talkative):
         for name in ("hlval", "hltype", "hlid", "pformat"):
             if hasattr(module, name):
-                setattr(module, name, _as_it_is)
+                setattr(module, name, lambda value, **_style: value)
 
 
-def _as_it_is(value: Any, **_style: Any) -> Any:
-    return value
+class UnreadableInvocation(message.Invocation):
+    """A call of one of our procedures whose arguments cannot be decoded."""
+
+
+class TolerantSerializer(CBORSerializer):
+    """CBOR; a payload that nests deeper than cbor2 follows costs an answer, not the connection."""
+
+    def unserialize(self, payload: bytes, isBinary: bool | None = None) -> list[Any]:
+        """Decode one message."""
+        with suppress(ProtocolError):
+            return super().unserialize(payload, isBinary)
+        # Behind the array's own first byte stand the message's type, its ids, and details.
+        decoder = cbor2.CBORDecoder(io.BytesIO(payload[1:]))
+        try:
+            kind, first, second = (decoder.decode() for _ in range(3))
+        except cbor2.CBORDecodeError as error:
+            raise ProtocolError(f"invalid serialization of WAMP message: {error}") from None
+        if kind == message.Invocation.MESSAGE_TYPE:
+            return [UnreadableInvocation(first, second)]
+        if kind == message.Event.MESSAGE_TYPE:
+            return []
+        if kind == message.Result.MESSAGE_TYPE:
+            kind, first, second = message.Error.MESSAGE_TYPE, message.Call.MESSAGE_TYPE, first
+        if kind != message.Error.MESSAGE_TYPE:
+            raise ProtocolError(f"a message of type {kind!r} cannot be decoded")
+        return [message.Error(first, second, ERROR_NODE_FAILED, ["its answer cannot be decoded"])]
 
 
 class ClientProtocol(WampWebSocketClientProtocol):
-    """A WAMP connection that tells its owner why it ended."""
+    """A WAMP connection that notices a silent router, and tells its owner why it ended."""
 
     log = DemotedLogger()
-    _heard = 0.0
-    _pings: LoopingCall | None = None
 
     def connectionMade(self) -> None:
         """See `tune`."""
         super().connectionMade()
         tune(self)
+        self._pings = LoopingCall(self._ping)
 
     def onOpen(self) -> None:
-        """Begin to ping.
-
-        Autobahn's own pings wait for the end of a frame: on a slow line that carries a large one
-        they take the router for dead, and are not sent, for which the router takes us for dead.
-        """
+        """Begin to ping; autobahn's own pings wait for the end of a frame, if the line is slow."""
         super().onOpen()
-        self._heard = time.monotonic()
-        self._pings = LoopingCall(self._ping)
-        self._pings.clock = self.factory.reactor
         self._pings.start(PING_INTERVAL, now=False)
 
     def _ping(self) -> None:
@@ -119,29 +129,19 @@ class ClientProtocol(WampWebSocketClientProtocol):
 
     def connectionLost(self, reason: Failure) -> None:
         """Pass the reason on; a failed TLS handshake shows nowhere else."""
-        if self._pings is not None and self._pings.running:
+        if self._pings.running:
             self._pings.stop()
         super().connectionLost(reason)
         self.factory.on_lost(reason)
 
 
-def make_factory(settings: Settings, make_session: Any, on_lost: Any) -> WampWebSocketClientFactory:
-    """Make the factory of one connection.
-
-    Parameters
-    ----------
-    settings : Settings
-        Where the router is.
-    make_session : callable
-        Returns a new session.
-    on_lost : callable
-        Called with a Failure when the connection has ended.
-    """
+def make_factory(settings: Settings, session: Any, on_lost: Any) -> WampWebSocketClientFactory:
+    """Make the factory of one session's connection; `on_lost` gets the Failure of its end."""
     leave_log_texts_plain()
-    url = "ws://localhost/ws" if settings.socket else f"wss://{_bracketed(settings.host)}/ws"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     factory = WampWebSocketClientFactory(
-        make_session,
-        url=url,
+        lambda: session,
+        url="ws://localhost/ws" if settings.socket else f"wss://{host}/ws",
         # A new one each: they keep statistics per session.
         serializers=[TolerantSerializer(), MsgPackSerializer(), JsonSerializer()],
     )
@@ -157,27 +157,97 @@ def make_factory(settings: Settings, make_session: Any, on_lost: Any) -> WampWeb
     return factory
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
 def make_endpoint(settings: Settings, reactor: Any) -> Any:
-    """Make the Twisted endpoint of the router: Unix socket or TLS.
-
-    Raises
-    ------
-    SettingsError
-        If the host's name or the CA certificate in the home folder is not one.
-    """
+    """Make the endpoint of the router; SettingsError says that host or CA cannot be used."""
     if settings.socket:
         return endpoints.UNIXClientEndpoint(reactor, settings.socket, timeout=CONNECT_TIMEOUT)
-    return make_tls_endpoint(settings, reactor, CONNECT_TIMEOUT)
+    # Docker's names have underscores; Twisted calls them invalid, but can connect.
+    kind = endpoints.TCP4ClientEndpoint if "_" in settings.host else endpoints.HostnameEndpoint
+    plain = kind(reactor, settings.host, settings.port, timeout=CONNECT_TIMEOUT)
+    return endpoints.wrapClientTLS(_Verified(settings), plain)
+
+
+def is_certificate_for(certificate: x509.Certificate, settings: Settings) -> bool:
+    """Return whether a certificate is for the router's host.
+
+    One without any names, as openssl made them in 2018, is for every host; but only one of a CA
+    of one's own.
+    """
+    try:
+        verify_service_identity(extract_patterns(certificate), [_host_id(settings.host)], [])
+    except CertificateError:
+        return settings.home.ca_certificate.exists() and not certified_names(certificate)
+    except Exception:  # it is for another host, or malformed
+        return False
+    return True
+
+
+def certified_names(certificate: x509.Certificate) -> set[str]:
+    """Return the names and addresses that a certificate is for."""
+    kind = x509.SubjectAlternativeName
+    try:
+        names = certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(name.value) for name in names}
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Verified:
+    """Twisted's client options, but for hosts and certificates that it does not take."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._id = _host_id(settings.host)
+        self._context = ssl.CertificateOptions(trustRoot=_trust_root(settings)).getContext()
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        """Make the connection that checks the certificate's names during the handshake."""
+
+        def check(_: Any, certificate: crypto.X509, __: int, depth: int, is_trusted: int) -> bool:
+            if depth or not is_trusted:
+                return bool(is_trusted)
+            is_good = is_certificate_for(certificate.to_cryptography(), self._settings)
+            if not is_good:
+                protocol.failVerification(Failure(VerificationError(errors=[])))
+            return is_good
+
+        connection = SSL.Connection(self._context, None)
+        connection.set_app_data(protocol)
+        if isinstance(self._id, DNS_ID):
+            connection.set_tlsext_host_name(self._id.hostname)
+        connection.set_verify(SSL.VERIFY_PEER, check)
+        return connection
+
+
+def _host_id(host: str) -> DNS_ID | IPAddress_ID:
+    with suppress(ValueError):
+        return IPAddress_ID(host)
+    try:
+        return DNS_ID(host.encode("idna").decode())
+    except ValueError:
+        raise SettingsError(f"CROSSBAR_HOST: {host!r} is not the name of a computer") from None
+
+
+def _trust_root(settings: Settings) -> Any:
+    """Return the CA of this installation, or the system's if it has none of its own."""
+    path = settings.home.ca_certificate
+    try:
+        return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(path.read_bytes())])
+    except FileNotFoundError:
+        return ssl.platformTrust()
+    except OSError as problem:
+        why = f"the CA certificate {path} cannot be read: {problem.strerror}"
+    except (SSL.Error, crypto.Error, ValueError):
+        why = f"{path} is not a certificate in PEM format"
+    raise SettingsError(why)
 
 
 def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
-    """Say in one sentence why the router could not be reached, and what to do."""
-    where, cause = settings.address, failure.value
-    ca = settings.home.ca_certificate
+    """Say in one sentence why the connection ended or could not be made, and what to do."""
+    cause = failure.value
+    if isinstance(cause, error.ConnectionDone | error.ConnectionLost | error.ConnectionAborted):
+        return RouterUnreachable(f"the connection to the router at {settings.address} was lost")
     if isinstance(cause, error.DNSLookupError):
         why = f"the host {settings.host} is not known: check CROSSBAR_HOST"
     elif isinstance(cause, error.ConnectionRefusedError | error.UnknownHostError):
@@ -187,15 +257,14 @@ def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
     elif isinstance(cause, error.TimeoutError):
         why = "no answer: check CROSSBAR_HOST, CROSSBAR_TLS_PORT and the network"
     elif isinstance(cause, VerificationError):
-        why = f"its certificate is not for {settings.host}: add the name with `sisock certs`"
+        advice = f"add the name on its computer, `sisock certs --name {settings.host}`"
+        why = f"its certificate is not for {settings.host}: {advice}"
     elif isinstance(cause, SSL.Error):
+        ca = settings.home.ca_certificate
         doubt = f"is {ca} the CA of this router?" if ca.exists() else f"put its CA's into {ca}"
-        why = f"TLS failed ({_tls_reason(cause)}): {doubt}"
+        reasons = next(iter(cause.args), None)  # a list, but for a SysCallError
+        text = reasons[0][-1] if reasons and isinstance(reasons, list) else cause
+        why = f"TLS failed ({text}): {doubt}"
     else:
         why = str(cause) or type(cause).__name__
-    return RouterUnreachable(f"the router at {where} cannot be reached: {why}")
-
-
-def _tls_reason(cause: SSL.Error) -> str:
-    details = cause.args[0] if cause.args else []
-    return str(details[0][-1]) if details and isinstance(details, list) else str(cause)
+    return RouterUnreachable(f"the router at {settings.address} cannot be reached: {why}")

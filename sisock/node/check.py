@@ -1,20 +1,21 @@
-"""Check a data node without a router: ask it for its fields and samples, and judge both."""
+"""Check a data node without a router: ask it for its fields and samples."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from twisted.internet import defer, threads
 
-from sisock.archive.node import ArchiveNode
-from sisock.client.client import reactor_thread
+from sisock.connection.threads import reactor_thread
 from sisock.errors import NodeContractError
-from sisock.node.data_node import DataNodeServer, NodeService
+from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
+from sisock.node.service import NodeService
 from sisock.wire.arrays import Values, as_array
 from sisock.wire.times import format_time
 
@@ -37,22 +38,10 @@ _UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[str]:
     """Ask a node for its fields and samples without a router, judge them, and stop the node.
 
-    Parameters
-    ----------
-    node : DataNodeServer
-        An instance that no program runs yet; it cannot be used afterwards.
-    start, end : float
-        Sisock times; the default is all there is.
-
-    Returns
-    -------
-    list of str
-        Lines for people: of each field its samples, times and extremes, and what is doubtful.
-
-    Raises
-    ------
-    NodeContractError
-        Naming node, field and rule, if the node breaks one.
+    No program runs the node yet, and it cannot be used afterwards. The sisock times `start` and
+    `end` are by default those of all there is. Returns lines for people: of each field its samples,
+    times and extremes, and what is doubtful. NodeContractError names node, field and rule, if the
+    node breaks one.
     """
     lines, faults = examine(node, start, end)
     if faults:
@@ -84,7 +73,7 @@ class _Check:
         self._service = service
         self._node = service.node
         self._interval = start, end
-        self._verb = "read" if isinstance(self._node, LiveNode | ArchiveNode) else "get_data"
+        self._verb = "read" if hasattr(self._node, "read") else "get_data"
 
     async def check_all(self) -> None:
         try:
@@ -92,7 +81,7 @@ class _Check:
                 sample = self._node.take_sample(self._service.reactor)
                 wrong = await self._within(self._node.read_limit, "read", None, sample)
                 self.faults += [self._fault(None, rule) for rule in wrong]
-            answer = self._service.serving.answer_fields(self._interval, {})
+            answer = self._service.requests.answer_fields(self._interval, {})
             fields, _ = await self._within(TIMEOUT, "get_fields", None, answer)
         except NodeContractError as fault:
             self.faults.append(fault)
@@ -105,19 +94,18 @@ class _Check:
                 self.faults.append(fault)
 
     async def _check_field(self, name: str, about: dict[str, Any]) -> None:
-        samples = await self._ask(name, *self._interval)
         label = f"{name} [{about['units']}]" if about["units"] else name
-        if samples is None:
-            self.lines.append(f"{label}: too many samples for one reply")
+        t, values = await self._ask(name, *self._interval)
+        late = t
+        if t is not None and not len(t):
+            with suppress(NodeContractError):  # so late a time may be more than its code can do
+                # Times in milliseconds are later than any that was asked for.
+                late, _ = await self._ask(name, 1, FAR)
+        self._check_times(name, late)
+        if t is None or not len(t):
+            what = "too many samples for one reply" if t is None else "doubtful: it has no samples"
+            self.lines.append(f"{label}: {what}")
             return
-        if not len(samples[0]):
-            # Times in milliseconds are later than any that was asked for.
-            samples = await self._ask_for_all(name)
-            self._check_times(name, samples[0])
-            self.lines.append(f"{label}: doubtful: it has no samples")
-            return
-        t, values = samples
-        self._check_times(name, t)
         first = as_array(values)[:1000].tolist()
         is_text = {isinstance(value, str) for value in first if value is not None}
         if is_text - {about["type"] == "string"}:
@@ -129,23 +117,17 @@ class _Check:
         )
         self.lines += [f"{label}: doubtful: {doubt}" for doubt in _doubts(t)]
 
-    async def _ask(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values] | None:
-        answer = self._service.serving.look_up([name], start, end)
+    async def _ask(self, name: str, start: float, end: float) -> tuple[np.ndarray | None, Values]:
+        answer = self._service.requests.look_up([name], start, end)
         reply = await self._within(TIMEOUT, self._verb, name, answer)
         if reply is False:
-            return None
+            return None, []
         followed = reply.follows.get(name)
         t = np.empty(0) if followed is None else reply.timelines[followed].t
         return t, reply.data[name]
 
-    async def _ask_for_all(self, name: str) -> tuple[np.ndarray, Values]:
-        try:
-            return await self._ask(name, 1, FAR) or (np.empty(0), [])
-        except NodeContractError:  # so late a time may be more than its code can do
-            return np.empty(0), []
-
-    def _check_times(self, name: str, t: np.ndarray) -> None:
-        if not len(t) or t[-1] < _LATEST:
+    def _check_times(self, name: str, t: np.ndarray | None) -> None:
+        if t is None or not len(t) or t[-1] < _LATEST:
             return
         likely = [unit for unit, factor in _UNITS.items() if 0 < t[-1] / factor < _LATEST]
         year = 1970 + t[-1] / _YEAR
@@ -162,13 +144,12 @@ class _Check:
         except NodeContractError:
             raise
         except defer.TimeoutError:
-            fault = self._fault(field, f"{verb} has not returned for {seconds:g} s")
+            rule = f"{verb} has not returned for {seconds:g} s"
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{place.filename}, line {place.lineno}"
             rule = f"{verb} raised {type(error).__name__}: {error} ({where})"
-            fault = self._fault(field, rule)
-        raise fault
+        raise self._fault(field, rule)
 
     def _fault(self, field: str | None, rule: str) -> NodeContractError:
         return NodeContractError(self._node.name, field, rule)

@@ -1,4 +1,4 @@
-"""`LiveNode`: a data node that reads an instrument at regular times and keeps what it read."""
+"""Read an instrument at regular times, and keep and publish what was read: `LiveNode`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 from twisted.internet import defer, task, threads
 
 from sisock.connection.logs import RepeatedWarning
+from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
-from sisock.node.data_node import DataNodeServer, NodeService
+from sisock.node.api import DataNodeServer
 from sisock.node.ring_buffer import RingBuffer
-from sisock.node.serving import is_asynchronous, make_pool, stop_pool
-from sisock.wire.arrays import to_list
+from sisock.wire.arrays import normalise, to_list
 from sisock.wire.fields import check_entries, check_fields, describe
-from sisock.wire.protocol import check_interval
+from sisock.wire.protocol import NEVER_FINAL, check_interval
+from sisock.wire.reply import Reply, Timeline
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float, np.integer, np.floating, np.bool_),
@@ -28,20 +29,18 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class LiveNode(DataNodeServer):
-    """A data node that reads its fields every `interval` seconds.
+    """A data node that reads its fields every `interval` seconds: override `read`.
 
-    Override `read`. Reading begins when the node holds its name for the first time, and then goes
-    on without a router too. Each sample is kept for `history` and published at once on the node's
-    live topic. All fields share one timeline, named as the node.
+    Reading begins when the node holds its name for the first time, and goes on without a router.
+    Each sample is kept for `history` and published at once. All fields share one timeline, named as
+    the node.
 
     Attributes
     ----------
-    interval : float
-        Seconds between two readings.
+    interval, history : float
+        Seconds between two readings, and for which samples are kept.
     fields : dict
         Field name to ``{"description", "type", "units"}``, each of them optional.
-    history : float
-        Seconds for which samples are kept.
     history_samples : int or None
         Number of samples kept, instead of `history`.
     read_timeout : float or None
@@ -60,24 +59,18 @@ class LiveNode(DataNodeServer):
 
     @abstractmethod
     def read(self) -> Mapping[str, Any]:
-        """Read the instrument once.
+        """Read the instrument once: field name to value; one that is left out is missing.
 
         May block, as it runs in a thread of its own, or be a coroutine function. Whatever goes
         wrong costs this one sample and a warning.
-
-        Returns
-        -------
-        dict
-            Field name to value; a field that is left out is missing at this time.
         """
-        raise NotImplementedError
 
     @property
     def read_limit(self) -> float:
         """Seconds that one reading may take."""
         return self.read_timeout or max(10 * self.interval, 10.0)
 
-    def begin(self, service: NodeService) -> None:
+    def begin(self, service: Any) -> None:
         """Start to read."""
         self._loop.clock = service.reactor
         self._loop.start(self.interval)
@@ -89,13 +82,7 @@ class LiveNode(DataNodeServer):
         stop_pool(self._pool)
 
     def prepare(self) -> None:
-        """Check what the author set, and make the ring buffer.
-
-        Raises
-        ------
-        NodeContractError
-            Naming the attribute that is wrong.
-        """
+        """Make the ring buffer; NodeContractError names an attribute that is wrong."""
         check_entries(self.fields, self.name)
         if not self.fields:
             raise NodeContractError(self.name, None, "the attribute fields names no field")
@@ -104,7 +91,9 @@ class LiveNode(DataNodeServer):
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 rule = f"the attribute {attribute} must be a positive number of seconds"
                 raise NodeContractError(self.name, None, rule)
-        self._described = check_fields(self._describe(), self.name)
+        shared = {"interval": self.interval, "timeline": self.name}
+        fields = describe({name: {**entry, **shared} for name, entry in self.fields.items()})
+        self._described = check_fields(fields, self.name)
         depth = self.history_samples or math.ceil(self.history / self.interval)
         self._kinds = {name: entry["type"] for name, entry in self._described[0].items()}
         numeric = {name: kind == "number" for name, kind in self._kinds.items()}
@@ -132,10 +121,7 @@ class LiveNode(DataNodeServer):
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read once, keep and publish the sample, and return what is wrong with its values.
 
-        Raises
-        ------
-        Exception
-            What `read` raised, or TypeError if it did not return a dict.
+        Raises what `read` raised, or TypeError if it did not return a dict.
         """
         began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
@@ -155,13 +141,11 @@ class LiveNode(DataNodeServer):
             raise TypeError(f"it returned {type(values).__name__}, not a dict of field to value")
         good, faults = {}, []
         for name, value in values.items():
-            kind = self._kinds.get(name)
+            kind, given = self._kinds.get(name), type(value).__name__
             if kind is None:
                 faults.append(f"read returned the field {name!r}, which is not in fields")
             elif value is not None and not isinstance(value, _TYPES[kind]):
-                faults.append(
-                    f"read returned {type(value).__name__} for {name!r}, which is a {kind}"
-                )
+                faults.append(f"read returned {given} for {name!r}, which is a {kind}")
             elif value is not None:
                 good[name] = value.item() if isinstance(value, np.generic) else value
         return good, faults
@@ -173,26 +157,41 @@ class LiveNode(DataNodeServer):
             self._warn(f"the clock was set back: {dropped} samples of a later time are dropped")
             self.samples_changed()
         self._ring.append(t, values)
-        sample = {
-            "data": {name: to_list([values.get(name)]) for name in self.fields},
-            "timeline": {self.name: {"t": [t], "finalized_until": t}},
-        }
-        if self._service is not None:
-            self._service.publish(sample)
+        if self.service is not None:
+            line = {"t": [t], "finalized_until": t}
+            data = {name: to_list([values.get(name)]) for name in self.fields}
+            self.service.publish({"data": data, "timeline": {self.name: line}})
 
     async def get_fields(self, start: float, end: float) -> Any:
         """List all fields, whether or not they have samples in the interval."""
         return self._described
 
-    def _describe(self) -> list:
-        shared = {"interval": self.interval, "timeline": self.name}
-        return describe({name: {**entry, **shared} for name, entry in self.fields.items()})
-
-    async def get_data(
+    def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Return what is kept; samples before the newest one never change."""
+        """Return what is kept; samples up to the newest one never change."""
+        return self._snapshot(field, start, end)[0]
+
+    def get_decimated(
+        self,
+        field: list[str],
+        start: float,
+        end: float,
+        bucket: float | None = None,
+        max_points: int | None = None,
+    ) -> Any:
+        """Decimate what is kept; nothing is ever added before the newest sample of all."""
+        reply, newest = self._snapshot(field, start, end)
+        final_to = NEVER_FINAL if newest is None else math.nextafter(newest, math.inf)
+        kept = reply.decimate(bucket, max_points)
+        kept.final_to = dict.fromkeys(field, final_to)
+        return kept
+
+    def _snapshot(self, field: list[str], start: float, end: float) -> tuple[Reply, float | None]:
         interval = check_interval(start, end)
-        t, chosen = self._ring.between(interval.start, interval.end, field)
-        line = {"t": t, "finalized_until": self._ring.newest}
-        return {"data": chosen, "timeline": {self.name: line}}
+        t, chosen, newest = self._ring.snapshot(interval.start, interval.end, field)
+        reply = Reply({name: normalise(chosen.get(name, [])) for name in field})
+        if chosen and len(t):
+            reply.timelines[self.name] = Timeline(t, newest)
+            reply.follows = dict.fromkeys(chosen, self.name)
+        return reply, newest

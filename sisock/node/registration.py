@@ -1,4 +1,4 @@
-"""How a data node gets into the hub's list and stays in it, whatever restarts in which order."""
+"""Get a data node into the hub's list and keep it there, whatever restarts in which order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer
 
 from sisock.connection.logs import RepeatedWarning, make_logger
-from sisock.connection.session import CALL_TIMEOUT, Session, error_uri
+from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.errors import (
     NOT_A_SERVER,
     AuthenticationRejected,
@@ -41,30 +41,17 @@ HUB_TIMEOUT = 5.0
 _LOST = ("wamp.close.transport_lost", "wamp.close.system_shutdown", "wamp.close.normal")
 """The session ends: not the hub's fault."""
 
-_NOT_OF_PART_1 = (
-    ERROR_NOT_AUTHORIZED,
-    ERROR_INVALID_NAME,
-    ERROR_NO_SUCH_PROCEDURE,
-    *_LOST,
-)
-"""Failures of ``add`` that are no sign of a hub of Part 1; the last ones are the router's."""
+
+class _CallRefused(HubMissing):
+    """The hub does not take a call as it is, but is there."""
 
 
-class Presence:
-    """Registers a node's procedures on one session and keeps the node in the hub's list.
+class Registration:
+    """Registers a node's procedures on a joined session and keeps the node in the hub's list.
 
-    Parameters
-    ----------
-    session : Session
-        A joined session.
-    name, description : str
-        The node's.
-    features : list of str
-        What it announces.
-    procedures : dict
-        ``get_fields`` and ``get_data`` to their endpoints.
-    on_name : callable
-        Called whenever they are registered, so that the name is this node's.
+    `announced` are keywords of ``data_node.add``, ``features`` and ``generation``; `procedures` are
+    ``get_fields`` and ``get_data`` to their endpoints. `on_name` is called whenever these are
+    registered, so that the name is this node's.
     """
 
     def __init__(
@@ -72,20 +59,18 @@ class Presence:
         session: Session,
         name: str,
         description: str,
-        features: list[str],
+        announced: dict[str, Any],
         procedures: dict[str, Callable[..., Any]],
         on_name: Callable[[], None],
-        reactor: Any,
     ) -> None:
-        self.added = False
+        self.is_added = False
         self.holds_name = False
         self._session = session
         self._name = name
-        self._description = description
-        self._features = features
+        self._arguments = name, description, session._session_id
+        self._announced = announced
         self._procedures = procedures
         self._on_name = on_name
-        self._reactor = reactor
         self._wake: defer.Deferred | None = None
         self._hub_is_new = False
         self._hub_is_of_part_1 = False
@@ -95,36 +80,33 @@ class Presence:
     async def keep(self) -> None:
         """Work for as long as the session lasts.
 
-        Raises
-        ------
-        AuthenticationRejected
-            If this user may not serve data.
-        InvalidNodeName
-            If the hub does not take the name.
+        AuthenticationRejected says that this user may not serve data, InvalidNodeName that the
+        hub does not take the name.
         """
         with _may_serve():
             await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready")).addTimeout(
-                CALL_TIMEOUT, self._reactor
+                CALL_TIMEOUT, self._session.reactor
             )
         while True:
             try:
                 await self._add_if_needed()
             except (NodeNameTaken, HubMissing) as problem:
-                self.added = False
+                self.is_added = False
                 self._warn(str(problem))
-            await self._pause(CHECK if self.added else RETRY)
+            await self._pause(CHECK if self.is_added else RETRY)
 
-    async def come_anew(self) -> None:
+    async def renew(self, generation: str) -> None:
         """Leave the hub's list and come back, so that nobody keeps what this node said before."""
-        if self.added:
-            self.added = False
-            await self._session.request(
-                uri("data_node.subtract"),
-                self._name,
-                self._session._session_id,
-                timeout=HUB_TIMEOUT,
-            )
-            self.added = await self._add()
+        self._announced["generation"] = generation
+        if self.is_added:
+            self.is_added = False
+            await self._ask_hub("data_node.subtract", self._name, self._arguments[-1])
+            self.is_added = await self._add()
+
+    def publish(self, reply: dict[str, Any]) -> None:
+        """Publish new samples, while the node's name is its own."""
+        if self.holds_name:
+            self._session.publish(node_uri(self._name, "data"), reply)
 
     def _hear_hub(self, *_: Any, **__: Any) -> None:
         self._hub_is_new = True
@@ -137,7 +119,7 @@ class Presence:
         self._wake = defer.Deferred()
         # Jitter, so that a hundred nodes do not ask in the same instant.
         with suppress(defer.TimeoutError):
-            await self._wake.addTimeout(seconds * random.uniform(0.7, 1.0), self._reactor)
+            await self._wake.addTimeout(seconds * random.uniform(0.7, 1.0), self._session.reactor)
         self._wake = None
 
     async def _add_if_needed(self) -> None:
@@ -146,20 +128,17 @@ class Presence:
         if not self.holds_name:
             await self._register()
             self._on_name()
-        if self.added and not hub_is_new and await self._is_still_added():
+        if self.is_added and not hub_is_new and await self._is_still_added():
             return
-        was_added, self.added = self.added, await self._add()
-        if not self.added:
+        was_added, self.is_added = self.is_added, await self._add()
+        if not self.is_added:
             raise NodeNameTaken(
                 f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
                 " a session of this node that ended and is not yet noticed"
             )
         self._warn.reset()
-        self._log.info(
-            "node {name} is in the hub's list{again}",
-            name=self._name,
-            again=" again" if was_added else "",
-        )
+        text = "node {name} is in the hub's list" + " again" * was_added
+        self._log.info(text, name=self._name)
 
     async def _register(self) -> None:
         try:
@@ -181,44 +160,41 @@ class Presence:
         """Ask by adding again: with thousands of nodes, their lists would stop the router."""
         if not self._hub_is_of_part_1 and await self._add():
             return True
-        return await self._is_listed()  # a hub of Part 1 may refuse what it has already
-
-    async def _is_listed(self) -> bool:
-        try:
-            listed = await self._session.request(uri("consumer.get_data_node"), timeout=HUB_TIMEOUT)
-        except (ApplicationError, defer.TimeoutError) as error:
-            raise self._translate(error) from None
+        # A hub of Part 1 may refuse what it has already.
+        listed = await self._ask_hub("consumer.get_data_node")
         return any(entry.get("name") == self._name for entry in listed)
 
     async def _add(self) -> bool:
-        arguments = (self._name, self._description, self._session._session_id)
+        announced = dict(self._announced)
         try:
-            added = await self._session.request(
-                uri("data_node.add"), *arguments, features=self._features, timeout=HUB_TIMEOUT
-            )
-            self._hub_is_of_part_1 = False
-            return added
-        except (ApplicationError, defer.TimeoutError) as error:
-            if isinstance(error, defer.TimeoutError) or error_uri(error) in _NOT_OF_PART_1:
-                raise self._translate(error) from None
-        self._hub_is_of_part_1 = True
-        try:  # It is a hub of Part 1, which knows no such keyword.
-            return await self._session.request(
-                uri("data_node.add"), *arguments, timeout=HUB_TIMEOUT
-            )
-        except (ApplicationError, defer.TimeoutError) as error:
+            added = await self._ask_hub("data_node.add", *self._arguments, **announced)
+        except _CallRefused:  # it is a hub of Part 1, which knows no such keywords
+            self._hub_is_of_part_1 = True
+            return await self._ask_hub("data_node.add", *self._arguments)
+        self._hub_is_of_part_1 = False
+        # A new generation may have begun meanwhile.
+        return added if announced == self._announced else await self._add()
+
+    async def _ask_hub(self, verb: str, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            request = self._session.request
+            return await request(uri(verb), *arguments, timeout=HUB_TIMEOUT, **keywords)
+        except defer.TimeoutError:
+            raise HubMissing("no hub answers (time out); trying again") from None
+        except ApplicationError as error:
+            if error.error in _LOST:
+                raise
             raise self._translate(error) from None
 
-    def _translate(self, error: Exception) -> Exception:
-        if error_uri(error) in _LOST:
-            return error
-        if error_uri(error) == ERROR_INVALID_NAME:
+    def _translate(self, error: ApplicationError) -> Exception:
+        if error.error == ERROR_INVALID_NAME:
             return InvalidNodeName(f"the hub refuses the name {self._name!r}")
-        if error_uri(error) == ERROR_NOT_AUTHORIZED:
+        if error.error == ERROR_NOT_AUTHORIZED:
             return AuthenticationRejected("the hub refuses this node: see the hub's log")
-        if error_uri(error) == ERROR_INVALID_ARGUMENT:
-            return HubMissing(f"the hub refuses this node: {error.args[0]}; trying again")
-        return HubMissing(f"no hub answers ({error_uri(error) or 'time out'}); trying again")
+        if error.error == ERROR_INVALID_ARGUMENT:
+            return _CallRefused(f"the hub refuses this node: {error.args[0]}; trying again")
+        kind = HubMissing if error.error == ERROR_NO_SUCH_PROCEDURE else _CallRefused
+        return kind(f"no hub answers ({error.error}); trying again")
 
 
 @contextmanager

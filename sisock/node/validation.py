@@ -1,20 +1,17 @@
-"""What a node's author returns from ``get_data``, checked: here, for every node."""
+"""Check what a node's author returns for ``get_data``: here, for every node."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from sisock.errors import NodeContractError
-from sisock.wire import arrays as values
+from sisock.wire import arrays
 from sisock.wire.arrays import Values
-from sisock.wire.reply import Reply, Timeline
-
-_BLOCK = 1 << 18
-"""Times that are checked at once."""
+from sisock.wire.protocol import NEVER_FINAL, check_number, contract
+from sisock.wire.reply import Decimated, Reply, read_timeline
 
 
 def check_reply(
@@ -22,115 +19,78 @@ def check_reply(
 ) -> Reply:
     """Check what a node's ``get_data`` returned and bring it into the form used inside.
 
-    Parameters
-    ----------
-    raw : dict
-        Of the shape of a reply (PROTOCOL.md, get_data), lists or arrays; ``follows`` may say
-        which field has which timeline.
-    fields : list of str
-        The names that were asked for.
-    node : str
-        The node's name, for the messages.
-    timeline_of : mapping, optional
-        Field name to timeline name, needed if the reply has several timelines.
-
-    Raises
-    ------
-    NodeContractError
-        Naming node, field and rule.
+    NodeContractError names node, field and rule. A `Reply` has been checked. A dict may say in
+    ``follows`` which field has which timeline; else `timeline_of` does, if there are several.
     """
+    if isinstance(raw, Reply):
+        return raw
     if not isinstance(raw, Mapping) or not all(
         isinstance(raw.get(key), Mapping) for key in ("data", "timeline")
     ):
         raise NodeContractError(
             node, None, 'get_data must return a dict with the dicts "data" and "timeline"'
         )
-    lines = {str(name): _check_timeline(line, name, node) for name, line in raw["timeline"].items()}
+    with contract(node):
+        lines = {str(name): read_timeline(name, line) for name, line in raw["timeline"].items()}
     timeline_of = raw.get("follows") or timeline_of or {}
-    reply = Reply()
+    reply = Reply({name: [] for name in fields})
     for name in fields:
-        reply.data[name] = _check_values(raw["data"].get(name), name, node)
-        if len(reply.data[name]):
-            followed = _find_timeline(name, lines, node, timeline_of)
-            _check_length(reply.data[name], lines[followed], name, followed, node)
-            reply.follows[name] = followed
-            reply.timelines[followed] = lines[followed]
+        given = raw["data"].get(name)
+        with contract(node, name):
+            values = [] if given is None else arrays.normalise(given)
+            if len(values):
+                followed = next(iter(lines)) if len(lines) == 1 else timeline_of.get(name)
+                if followed is None:
+                    raise ValueError("it has data, but get_fields gives it no timeline")
+                if followed not in lines:
+                    raise ValueError(f"its timeline {followed!r} is not in the reply")
+                _check_length(values, lines[followed].t, f"timeline {followed!r}")
+                reply.data[name], reply.follows[name] = values, followed
+                reply.timelines[followed] = lines[followed]
     return reply
 
 
-def _check_timeline(line: Any, name: Any, node: str) -> Timeline:
-    if not isinstance(line, Mapping) or "t" not in line:
-        raise NodeContractError(node, None, f'timeline {name!r} must be a dict with "t"')
-    t = check_times(line["t"], node, f"timeline {name!r}")
-    until = line.get("finalized_until")
-    if until is not None and (isinstance(until, bool) or not isinstance(until, int | float)):
-        raise NodeContractError(
-            node, None, f"finalized_until of timeline {name!r} must be a UNIX time or None"
-        )
-    if until is not None and not math.isfinite(until):
-        raise NodeContractError(node, None, f"finalized_until of timeline {name!r} is {until}")
-    return Timeline(t, None if until is None else float(until))
+def needs_timelines(raw: Any, fields: list[str], timeline_of: Mapping[str, str]) -> bool:
+    """Whether a reply leaves open which field follows which timeline."""
+    lines = raw.get("timeline") if isinstance(raw, Mapping) else None
+    if not isinstance(lines, Mapping) or len(lines) < 2 or "follows" in raw:
+        return False
+    return not all(timeline_of.get(name) in lines for name in fields)
+
+
+def check_decimated(raw: Any, fields: list[str], node: str) -> Reply:
+    """Check what a node's ``get_decimated`` returned, as `check_reply` does for ``get_data``.
+
+    A field that it leaves out has no samples.
+    """
+    if isinstance(raw, Reply):
+        return raw
+    if not isinstance(raw, Mapping) or not all(isinstance(v, Decimated) for v in raw.values()):
+        raise NodeContractError(node, None, "get_decimated must return a dict of Decimated")
+    reply = Reply(bucket={})
+    for name in fields:
+        own = raw.get(name) or Decimated([], [], None, NEVER_FINAL)
+        with contract(node, name):
+            final_to = check_number("final_to", own.final_to)
+            t = arrays.as_times(own.t, f"field {name!r}")
+            values = arrays.normalise(own.values)
+            _check_length(values, t, "get_decimated")
+        reply.add_field(name, Decimated(t, values, own.bucket, final_to, own.is_placed))
+    return reply
+
+
+def check_values(raw: Any, name: str, node: str) -> Values:
+    """Bring the values of a field into the form used inside; NodeContractError says why not."""
+    with contract(node, name):
+        return arrays.normalise(raw)
 
 
 def check_times(times: Any, node: str, what: str) -> np.ndarray:
-    """Check sample times and make them an array of UNIX seconds.
-
-    Raises
-    ------
-    NodeContractError
-        If they are not finite numbers in ascending order; `what` names their owner.
-    """
-    try:
-        t = values.normalise(times)
-    except ValueError as error:
-        rule = f"the times of {what} must be UNIX seconds: {error}"
-        raise NodeContractError(node, None, rule) from None
-    if not len(t):
-        return np.empty(0)
-    if isinstance(t, list) or t.dtype.kind not in "fiu":
-        raise NodeContractError(node, None, f"the times of {what} must all be UNIX seconds")
-    t = np.asarray(t, dtype="<f8")
-    # In blocks: what is compared with a mapped file of gigabytes must not be as large.
-    for start in range(0, len(t), _BLOCK):
-        block = t[max(start - 1, 0) : start + _BLOCK]
-        if not np.isfinite(block).all():
-            raise NodeContractError(node, None, f"the times of {what} must be finite")
-        if (backward := np.flatnonzero(block[1:] < block[:-1])).size:
-            index = max(start - 1, 0) + int(backward[0]) + 1
-            raise NodeContractError(
-                node, None, f"the times of {what} must ascend: t[{index}] goes back"
-            )
-    return t
+    """Check the times of `what`, see `sisock.wire.arrays.as_times`, or raise NodeContractError."""
+    with contract(node):
+        return arrays.as_times(times, what)
 
 
-def _check_values(raw: Any, name: str, node: str) -> Values:
-    if raw is None:
-        return []
-    try:
-        return values.normalise(raw)
-    except ValueError as error:
-        raise NodeContractError(node, name, str(error)) from None
-
-
-def _find_timeline(
-    name: str, lines: dict[str, Timeline], node: str, timeline_of: Mapping[str, str]
-) -> str:
-    if len(lines) == 1:
-        return next(iter(lines))
-    followed = timeline_of.get(name)
-    if followed is None:
-        raise NodeContractError(node, name, "it has data, but get_fields gives it no timeline")
-    if followed not in lines:
-        raise NodeContractError(node, name, f"its timeline {followed!r} is not in the reply")
-    return followed
-
-
-def _check_length(
-    field_values: Values, line: Timeline, name: str, followed: str, node: str
-) -> None:
-    if len(field_values) != len(line.t):
-        raise NodeContractError(
-            node,
-            name,
-            f"it has {len(field_values)} values, but its timeline {followed!r} {len(line.t)} times",
-        )
+def _check_length(values: Values, t: np.ndarray, what: str) -> None:
+    if len(values) != len(t):
+        raise ValueError(f"it has {len(values)} values, but its {what} {len(t)} times")

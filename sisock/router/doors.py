@@ -1,7 +1,6 @@
-"""The connections of the router: strangers are closed, and clients that do not read.
+"""Guard the router's connections: close strangers, and clients that do not read.
 
-In the router's process these are the outermost of each listening port's layers, below TLS: a
-stranger is a connection that has not logged in, whichever protocol it speaks.
+This is the outermost layer of each port, below TLS: a stranger is who has not logged in.
 """
 
 from __future__ import annotations
@@ -76,15 +75,16 @@ class Door(endpoint._CountedConnection):
             self._allowance = MAX_STRANGER_BYTES
             self._deadline.reset(ANSWER_TIMEOUT)
 
-    def admit(self) -> None:
-        """End the wait: the client has logged in."""
-        if self.is_stranger:
-            self._end_wait()
+    def end_wait(self) -> None:
+        """End the wait: the client has logged in, or has gone."""
+        self.factory.strangers.pop(self, None)
+        if self._deadline.active():
+            self._deadline.cancel()
 
     def refuse(self, reason: str) -> None:
         """Close a stranger's connection."""
         if self.is_stranger:
-            self._end_wait()
+            self.end_wait()
             self.close(reason)
 
     def close(self, reason: str) -> None:
@@ -112,14 +112,9 @@ class Door(endpoint._CountedConnection):
 
     def connectionLost(self, reason: Any) -> None:
         """Let go of everything: what nobody has read lies in a cycle of references."""
-        self._end_wait()
+        self.end_wait()
         self._forget()
         super().connectionLost(reason)
-
-    def _end_wait(self) -> None:
-        self.factory.strangers.pop(self, None)
-        if self._deadline.active():
-            self._deadline.cancel()
 
     def _forget(self) -> None:
         if self.unread > MAX_UNREAD_BYTES // 8:

@@ -2,126 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from sisock.errors import InvalidArgument
 from sisock.wire.protocol import MAX_DESCRIPTION, MAX_NAME, as_text, check_node_name, is_text
 
 
-@dataclass(frozen=True)
-class NodeEntry:
-    """A data node as the hub knows it."""
-
-    name: str
-    description: str
-    session: int
-    features: tuple[str, ...] = ()
-    generation: str | None = None
-
-    def to_wire(self) -> dict[str, Any]:
-        """Return the dictionary that consumers get."""
-        return {
-            "name": self.name,
-            "description": self.description,
-            "features": list(self.features),
-            **({} if self.generation is None else {"generation": self.generation}),
-        }
-
-
-@dataclass
 class NodeRegistry:
-    """Data nodes by name, each owned by the session that added it.
+    """Keep data nodes by name, each owned by the session that added it.
 
-    Parameters
-    ----------
-    on_added, on_subtracted : callable
-        Called with the `NodeEntry` after each change.
+    `on_added` and `on_subtracted` get each node, as consumers get it, and its session.
     """
 
-    on_added: Callable[[NodeEntry], Any]
-    on_subtracted: Callable[[NodeEntry], Any]
-    _entries: dict[str, NodeEntry] = field(default_factory=dict)
+    def __init__(
+        self, on_added: Callable[..., object], on_subtracted: Callable[..., object]
+    ) -> None:
+        self._on_added = on_added
+        self._on_subtracted = on_subtracted
+        self._nodes: dict[str, tuple[dict[str, Any], int]] = {}
 
     def add(
         self,
-        name: str,
-        description: str,
+        name: Any,
+        description: Any,
         session: int,
-        features: Iterable[str] | None = None,
-        generation: str | None = None,
+        features: Any = None,
+        generation: Any = None,
     ) -> bool:
-        """Add a node.
+        """Add a node, or renew what its session said of it; False if the name is another's.
 
-        Returns
-        -------
-        bool
-            True if it is added, or was by the same session before; False if the name is taken.
-
-        Raises
-        ------
-        InvalidNodeName
-            If the name is not one that a node can have.
-        InvalidArgument
-            If the description is too long, or the generation is no short string.
+        InvalidNodeName and InvalidArgument say what is wrong with the node.
         """
         check_node_name(name)
-        entry = NodeEntry(
-            name,
-            _clean_description(description),
-            session,
-            _strings(features),
-            _check_generation(generation),
-        )
-        present = self._entries.get(name)
-        if present is not None and present.session != session:
+        node = {
+            "name": name,
+            "description": _check_description(description),
+            "features": _strings(features),
+            **({} if generation is None else {"generation": _check_generation(generation)}),
+        }
+        present, owner = self._nodes.get(name, (None, session))
+        if owner != session:
             return False
-        if present is not None and present.generation == entry.generation:
-            self._entries[name] = entry  # its description or features may be new
-            return True
-        if present is not None:
+        is_same = present is not None and present.get("generation") == generation
+        if not is_same:
             self.subtract(name, session)  # what consumers keep of it holds no more
-        self._entries[name] = entry
-        self.on_added(entry)
+        self._nodes[name] = node, session
+        if not is_same:
+            self._on_added(node, session)
         return True
 
-    def subtract(self, name: str, session: int) -> None:
+    def subtract(self, name: Any, session: int) -> None:
         """Remove a node, if this session added it; otherwise nothing changes."""
-        present = self._entries.get(name) if isinstance(name, str) else None
-        if present is not None and present.session == session:
-            del self._entries[name]
-            self.on_subtracted(present)
+        if isinstance(name, str) and name in self._nodes and self._nodes[name][1] == session:
+            node, _ = self._nodes.pop(name)
+            self._on_subtracted(node, session)
 
     def session_left(self, session: int, *_: Any) -> None:
         """Remove all that a session added."""
-        for entry in [e for e in self._entries.values() if e.session == session]:
-            self.subtract(entry.name, session)
+        for name in [name for name, (_, owner) in self._nodes.items() if owner == session]:
+            self.subtract(name, session)
 
     def nodes(self) -> list[dict[str, Any]]:
-        """All nodes, as consumers get them, in the order in which they came."""
-        return [entry.to_wire() for entry in self._entries.values()]
+        """Return all nodes, as consumers get them, in the order in which they came."""
+        return [node for node, _ in self._nodes.values()]
 
 
-def _clean_description(description: Any) -> str:
+def _check_description(description: Any) -> str:
     text = as_text(description) if isinstance(description, str) else ""
     if len(text) > MAX_DESCRIPTION:
-        raise InvalidArgument(
-            f"a description has at most {MAX_DESCRIPTION} characters, not {len(text)}"
-        )
+        why = f"a description has at most {MAX_DESCRIPTION} characters, not {len(text)}"
+        raise InvalidArgument(why)
     return text
 
 
-def _check_generation(generation: Any) -> str | None:
-    if generation is None:
-        return None
+def _check_generation(generation: Any) -> str:
     if isinstance(generation, str) and len(generation) <= MAX_NAME and is_text(generation):
         return generation
     raise InvalidArgument(f"generation must be a string of at most {MAX_NAME} characters")
 
 
-def _strings(features: Iterable[str] | None) -> tuple[str, ...]:
-    """The announced features, each once; ones of a later protocol are handed on as they are."""
+def _strings(features: Any) -> list[str]:
+    """Return the announced features, each once, also those of a later protocol."""
     if not isinstance(features, list | tuple):
-        return ()
-    return tuple(dict.fromkeys(f for f in features if isinstance(f, str) and is_text(f)))
+        return []
+    return list(dict.fromkeys(f for f in features if isinstance(f, str) and is_text(f)))

@@ -1,196 +1,156 @@
-"""Long work of an archive, in small steps beside the requests, in one thread of its own."""
+"""Long work in small steps beside the requests, in one thread; and how far it has come."""
 
 from __future__ import annotations
 
 import atexit
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from sisock.connection.logs import RepeatedWarning
 from sisock.errors import NodeFailed
+from sisock.store.catalogue import Store
+from sisock.store.files import CannotStore
+from sisock.store.pyramid import Pyramid
+from sisock.store.series import Damaged
 
-PATIENCE = 1.0
-"""Seconds that any number of requests may wait for one job."""
-
-MOST_WAITING = 4
-"""Requests that may wait for longer: the node's other threads stay free for other fields."""
-
-LONGEST_WAIT = 60.0
-"""Seconds after which a request is told that the work is not done yet."""
+TIMEOUT = 1.0
+MAX_WAIT = 60.0
+MAX_WAITING = 4
+"""Seconds that any number of requests wait for one job, and that so many of them wait longer: the
+node's other threads stay free for other fields."""
 
 LONG_WORK = 1.0
-"""Seconds after which work is long enough for the log."""
+"""Seconds after which work is long enough for the log, and between two lines ten times that."""
 
-PROGRESS_EVERY = 10.0
-"""Seconds between two lines about it."""
-
-
-STOP_WITHIN = 5.0
+STOP_TIMEOUT = 5.0
 """Seconds that the end of the program waits for the present step."""
+
+_PARKED = 0.02
+"""Seconds between two looks at a thread that jobs wait for."""
+
+Steps = Iterator[threading.Thread | None]
+"""Work in steps of a few milliseconds; after a thread it goes on when that has ended."""
 
 
 class _Job:
-    def __init__(self, steps: Iterator[None]) -> None:
+    def __init__(self, steps: Steps) -> None:
         self.steps = steps
         self.done = threading.Event()
-        self.waiting = 0
+        self.waits_for: threading.Thread | None = None
         self.error: Exception | None = None
 
 
 class Jobs:
     """Jobs that are done one after the other, first those that a request waits for.
 
-    Parameters
-    ----------
-    node : str
-        The node's name.
-    warn : callable
-        Logs what a job raised.
+    `warn` logs what a job raised; `at_end` is called when the program ends, after the step that is
+    under way.
     """
 
-    def __init__(self, node: str, warn: RepeatedWarning) -> None:
-        self._node = node
+    def __init__(self, node: str, warn: Callable[[str], None], at_end: Callable[[], None]) -> None:
         self._warn = warn
-        self._jobs: dict[str, _Job] = {}
+        self._at_end = at_end
+        self._jobs: OrderedDict[Hashable, _Job] = OrderedDict()
         self._changed = threading.Condition()
-        self._patient = threading.BoundedSemaphore(MOST_WAITING)
-        self._thread: threading.Thread | None = None
-        self._stopping = False
-        self._last: list[Callable[[], None]] = []
+        self._patient = threading.BoundedSemaphore(MAX_WAITING)
+        self._thread = threading.Thread(target=self._work, name=f"sisock-{node}-jobs", daemon=True)
+        self._is_stopping = False
         atexit.register(self._stop)
 
-    def at_end(self, last: Callable[[], None]) -> None:
-        """Have something done when the program ends, after the job that is under way."""
-        self._last.append(last)
-
-    def start(self, key: str, steps: Callable[[], Iterator[None]], anew: bool = False) -> None:
-        """Have a job done, in this order, unless it is under way already.
-
-        Parameters
-        ----------
-        key : str
-            Which job it is.
-        steps : callable
-            Gives an iterator; each of its steps should be short, a few milliseconds.
-        anew : bool
-            Give up the one that is under way, after its present step.
-        """
+    def start(self, key: Hashable, steps: Callable[[], Steps]) -> None:
+        """Have work done after that before it, unless the same is under way already."""
         with self._changed:
-            if anew or key not in self._jobs:
+            if key not in self._jobs:
                 self._jobs[key] = _Job(steps())
                 self._changed.notify()
-            if self._thread is None:
-                name = f"sisock-{self._node}-jobs"
-                self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+            if self._thread.ident is None:
                 self._thread.start()
 
-    def _stop(self) -> None:
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(STOP_WITHIN)
-        for last in self._last:
-            last()
+    def wait(self, key: Hashable) -> None:
+        """Wait until a job is done, if it is under way, before all others.
 
-    def wait(self, key: str) -> None:
-        """Wait until a job is done, if it is under way; it is preferred meanwhile.
-
-        Raises
-        ------
-        NodeFailed
-            If that takes too long.
-        Exception
-            What the job raised.
+        Raises what the job raised, and NodeFailed if it takes too long.
         """
         with self._changed:
             job = self._jobs.get(key)
             if job is None:
                 return
-            job.waiting += 1
-        try:
-            if not job.done.wait(PATIENCE):
-                self._wait_longer(key, job)
-        finally:
-            with self._changed:
-                job.waiting -= 1
+            self._jobs.move_to_end(key, last=False)
+        if not job.done.wait(TIMEOUT):
+            if not self._patient.acquire(blocking=False):
+                raise NodeFailed(f"{key!r} is not ready, and others wait for it: ask again later")
+            is_done = job.done.wait(MAX_WAIT)
+            self._patient.release()
+            if not is_done:
+                raise NodeFailed(f"{key!r} is not ready yet: ask again later")
         if job.error is not None:
             raise job.error
 
-    def _wait_longer(self, key: str, job: _Job) -> None:
-        if not self._patient.acquire(blocking=False):
-            raise NodeFailed(f"{key!r} is not ready yet, and others wait for it: ask again later")
-        try:
-            if not job.done.wait(LONGEST_WAIT):
-                raise NodeFailed(f"{key!r} is not ready yet: ask again later")
-        finally:
-            self._patient.release()
+    def _stop(self) -> None:
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_TIMEOUT)
+        self._at_end()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._jobs and not self._stopping:
-                    self._changed.wait()
-                if self._stopping:
-                    return
-                key = next((k for k, job in self._jobs.items() if job.waiting), None)
-                key = next(iter(self._jobs)) if key is None else key
-                job = self._jobs[key]
-            if self._step(key, job):
+        while (chosen := self._choose()) is not None:
+            key, job = chosen
+            try:
+                job.waits_for = next(job.steps)
+            except Exception as error:
+                if not isinstance(error, StopIteration):
+                    self._warn(f"{key!r} could not be made ready: {type(error).__name__}: {error}")
+                    job.error = error
                 with self._changed:
-                    if self._jobs.get(key) is job:
-                        del self._jobs[key]
+                    del self._jobs[key]
                 job.done.set()
             # Requests are more urgent than anything here.
             time.sleep(0)
 
-    def _step(self, key: str, job: _Job) -> bool:
-        """Do one step; True if it was the last one."""
+    def _choose(self) -> tuple[Hashable, _Job] | None:
+        """Wait for a job that can go on; None at the end of the program."""
+        with self._changed:
+            while not self._is_stopping:
+                for key, job in self._jobs.items():
+                    if job.waits_for is None or not job.waits_for.is_alive():
+                        return key, job
+                self._changed.wait(_PARKED if self._jobs else None)
+        return None
+
+
+def until_stored(store: Store, field: str, fill: Callable[[Pyramid], Steps]) -> Steps:
+    """Fill a field of a store: elsewhere if it cannot be written, anew if it is damaged."""
+    while True:
         try:
-            next(job.steps)
-        except StopIteration:
-            return True
-        except Exception as error:
-            self._warn(f"{key!r} could not be made ready: {type(error).__name__}: {error}")
-            job.error = error
-            return True
-        return False
+            return (yield from fill(store.open(field)))
+        except Damaged as damage:
+            store.repair(field, damage)
+        except CannotStore as error:
+            store.go_elsewhere(error)
 
 
 class WorkLog:
-    """Tells the log how far long work has come: a line at its beginning, some more, one at its end.
-
-    Parameters
-    ----------
-    log : logger
-        Of txaio.
-    what : str
-        The work, for example ``"parsing a.dat"``.
-    """
+    """Tells the log how far long work has come, for example ``"parsing a.dat"``."""
 
     def __init__(self, log: Any, what: str) -> None:
         self._log = log
         self._what = what
         self._began = time.monotonic()
         self._next = self._began + LONG_WORK
-        self._is_long = False
 
     def tell(self, how_far: str) -> None:
         """Log how far the work has come, if it is time."""
         if time.monotonic() >= self._next:
-            self._is_long = True
-            self._next = time.monotonic() + PROGRESS_EVERY
+            self._next = time.monotonic() + 10 * LONG_WORK
             self._log.info("{what}: {how_far}", what=self._what, how_far=how_far)
 
     def end(self, samples: int) -> None:
         """Log that the work is done; at level debug if it was short."""
-        write = self._log.info if self._is_long else self._log.debug
-        seconds = f"{time.monotonic() - self._began:.1f}"
-        write(
-            "{what}: done, {samples} samples in {seconds} s",
-            what=self._what,
-            samples=samples,
-            seconds=seconds,
-        )
+        seconds = time.monotonic() - self._began
+        write = self._log.info if seconds > LONG_WORK else self._log.debug
+        text = f"done, {samples} samples in {seconds:.1f} s"
+        write("{what}: {text}", what=self._what, text=text)

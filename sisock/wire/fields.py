@@ -1,35 +1,39 @@
-"""What a node says of its fields: the answer to ``get_fields``, checked and described."""
+"""Describe the fields of a node: the answer to ``get_fields``, made, checked and read."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sisock.errors import NodeContractError
-from sisock.wire.protocol import as_text, is_text
+from sisock.wire.protocol import as_text, check_number, contract, is_text
 
 FIELD_TYPES = ("number", "string", "bool")
 
-ENTRY_KEYS = ("description", "timeline", "type", "units", "interval")
+_TEXTS = {"description": str, "units": str}
+_EXTRAS: dict[str, type] = {"limits": Mapping, "precision": int, "labels": Mapping}
+"""What may be said of a field besides its timeline and type, and of what type that is."""
+
+_OF_TIMELINE: dict[str, Callable[[list], Any]] = {
+    "interval": itemgetter(0),
+    "first": min,
+    "last": max,
+    "stale_after": itemgetter(0),
+}
+"""What may be said of a timeline, and which holds if several of its fields say it."""
+
+ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
 """What an author can say of a field."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a data node.
+    """One field of a data node, as PROTOCOL.md describes it in ``get_fields``.
 
-    Attributes
-    ----------
-    name : str
-    description : str or None
-    timeline : str
-        Fields of one timeline are sampled at the same instants.
-    type : {"number", "string", "bool"}
-    units : str or None
-    interval : float or None
-        Mean spacing of the samples in seconds; None if aperiodic.
+    Fields of one timeline are sampled at the same instants, every `interval` seconds on average
+    (None: aperiodic).
     """
 
     name: str
@@ -38,126 +42,106 @@ class Field:
     type: str
     units: str | None
     interval: float | None
+    limits: Mapping[str, Any] | None = None
+    precision: int | None = None
+    labels: Mapping[str, str] | None = None
+    first: float | None = None
+    last: float | None = None
+    stale_after: float | None = None
 
 
 def check_entries(entries: Any, node: str) -> None:
-    """Check what an author says of each field, before `describe`.
-
-    Raises
-    ------
-    NodeContractError
-        Naming node, field and rule.
-    """
+    """Check what an author says of each field, before `describe`, or raise NodeContractError."""
     if not isinstance(entries, Mapping):
         rule = f"its fields must be a dict, field name to a dict, not {type(entries).__name__}"
         raise NodeContractError(node, None, rule)
     for name, entry in entries.items():
-        if not isinstance(entry, Mapping):
-            rule = f"it must be described by a dict, not {type(entry).__name__}"
-            raise NodeContractError(node, str(name), rule)
-        for key in entry:
-            if key not in ENTRY_KEYS:
-                rule = f"{key!r} is not one of the keys {', '.join(ENTRY_KEYS)}"
-                raise NodeContractError(node, str(name), rule)
+        with contract(node, str(name)):
+            if not isinstance(entry, Mapping):
+                raise ValueError(f"it must be described by a dict, not {type(entry).__name__}")
+            if unknown := [key for key in entry if key not in ENTRY_KEYS]:
+                raise ValueError(f"{unknown[0]!r} is not one of the keys {', '.join(ENTRY_KEYS)}")
 
 
-def describe(entries: Mapping[str, Mapping[str, Any]], default_timeline: str | None = None) -> list:
-    """Make the answer to ``get_fields`` out of one entry a field.
+def describe(entries: Mapping[str, Mapping[str, Any]]) -> list:
+    """Make the answer to ``get_fields`` out of an entry for each field, with any of `ENTRY_KEYS`.
 
-    Parameters
-    ----------
-    entries : mapping
-        Field name to a mapping with any of ``description``, ``timeline``, ``type``, ``units`` and
-        ``interval`` (of the field's timeline, in seconds).
-    default_timeline : str, optional
-        Timeline of a field that names none; the field's own name if not given.
+    ``timeline`` is the field's own name if not given; ``interval``, ``first``, ``last`` and
+    ``stale_after`` are of it, in seconds.
     """
     fields: dict[str, dict[str, Any]] = {}
     timelines: dict[str, dict[str, Any]] = {}
     for name, entry in entries.items():
-        timeline = entry.get("timeline") or default_timeline or name
+        timeline = entry.get("timeline") or name
         fields[name] = {
             "description": entry.get("description"),
             "timeline": timeline,
             "type": entry.get("type", "number"),
             "units": entry.get("units"),
+            **{key: entry[key] for key in _EXTRAS if key in entry},
         }
         line = timelines.setdefault(timeline, {"interval": None, "field": []})
         line["field"].append(name)
-        if line["interval"] is None:
-            line["interval"] = entry.get("interval")
+        for key, choose in _OF_TIMELINE.items():
+            if given := [v for v in (line.get(key), entry.get(key)) if v is not None]:
+                line[key] = choose(given)
     return [fields, timelines]
 
 
 def check_fields(raw: Any, node: str) -> list[dict[str, dict[str, Any]]]:
-    """Check what a node's ``get_fields`` returned and make it fit to travel.
+    """Check what a node's ``get_fields`` returned, and return ``[field, timeline]`` fit to travel.
 
-    Returns
-    -------
-    list of two dicts
-        ``[field, timeline]`` as in PROTOCOL.md.
-
-    Raises
-    ------
-    NodeContractError
-        Naming node, field and rule.
+    NodeContractError names node, field and rule.
     """
-    if (
-        not isinstance(raw, list | tuple)
-        or len(raw) != 2
-        or not all(isinstance(part, Mapping) for part in raw)
-    ):
+    is_pair = isinstance(raw, list | tuple) and len(raw) == 2
+    if not is_pair or not all(isinstance(part, Mapping) for part in raw):
         raise NodeContractError(node, None, "get_fields must return two dicts, field and timeline")
-    fields = {name: _check_field(name, entry, node) for name, entry in raw[0].items()}
-    timelines = {name: _check_timeline(name, entry, node) for name, entry in raw[1].items()}
-    for name, entry in fields.items():
-        line = timelines.get(entry["timeline"])
-        if line is None or name not in line["field"]:
-            raise NodeContractError(
-                node, name, f"its timeline {entry['timeline']!r} does not list it"
-            )
+    fields: dict[str, dict[str, Any]] = {}
+    timelines: dict[str, dict[str, Any]] = {}
+    for name, line in raw[1].items():
+        with contract(node):
+            timelines[name] = _check_timeline(name, line)
+    for name, entry in raw[0].items():
+        with contract(node, str(name)):
+            fields[name] = _check_field(name, entry)
+            timeline = fields[name]["timeline"]
+            if name not in timelines.get(timeline, {"field": ()})["field"]:
+                raise ValueError(f"its timeline {timeline!r} does not list it")
     return [fields, timelines]
 
 
-def _check_field(name: Any, entry: Any, node: str) -> dict[str, Any]:
-    if not isinstance(name, str) or not isinstance(entry, Mapping):
-        raise NodeContractError(node, str(name), "a field is a name and a dict")
-    timeline, kind = entry.get("timeline"), entry.get("type", "number")
-    if not is_text(name):
-        raise NodeContractError(node, name, "its name cannot be written in UTF-8")
-    if not isinstance(timeline, str) or not is_text(timeline):
-        raise NodeContractError(node, name, "timeline must be the name of its timeline")
-    if kind not in FIELD_TYPES:
-        raise NodeContractError(node, name, f"type must be one of {FIELD_TYPES}, not {kind!r}")
-    for key in ("description", "units"):
-        if not isinstance(entry.get(key), str | None):
-            raise NodeContractError(node, name, f"{key} must be a string or None")
-    description, units = entry.get("description"), entry.get("units")
+def _check_field(name: Any, entry: Any) -> dict[str, Any]:
+    if not is_text(name) or not isinstance(entry, Mapping):
+        raise ValueError("a field is a name that can be written in UTF-8, and a dict")
+    if not is_text(entry.get("timeline")):
+        raise ValueError("timeline must be the name of its timeline")
+    if entry.get("type", "number") not in FIELD_TYPES:
+        raise ValueError(f"type must be one of {FIELD_TYPES}, not {entry['type']!r}")
+    for key, kind in {**_TEXTS, **_EXTRAS}.items():
+        if not isinstance(entry.get(key), kind | None):
+            what = {str: "a string", int: "a whole number"}.get(kind, "a dict")
+            raise ValueError(f"{key} must be {what} or None")
+    texts = {key: entry.get(key) for key in _TEXTS}
     return {
-        "description": None if description is None else as_text(description),
-        "timeline": timeline,
-        "type": kind,
-        "units": None if units is None else as_text(units),
+        "timeline": entry["timeline"],
+        "type": entry.get("type", "number"),
+        **{key: None if text is None else as_text(text) for key, text in texts.items()},
+        **{key: entry[key] for key in _EXTRAS if entry.get(key) is not None},
     }
 
 
-def _check_timeline(name: Any, entry: Any, node: str) -> dict[str, Any]:
-    if not isinstance(name, str) or not isinstance(entry, Mapping):
-        raise NodeContractError(node, None, f"timeline {name!r} must be a name and a dict")
-    names = listed_fields(entry)
-    if names is None:
-        raise NodeContractError(node, None, f'"field" of timeline {name!r} must list field names')
-    interval = entry.get("interval")
-    if interval is not None:
-        try:
-            interval = float(interval)
-        except (TypeError, ValueError):
-            interval = math.nan
-        if not math.isfinite(interval):
-            raise NodeContractError(
-                node, None, f"interval of timeline {name!r} must be in seconds or None"
-            )
-    return {"interval": interval, "field": names}
+def _check_timeline(name: Any, entry: Any) -> dict[str, Any]:
+    names = listed_fields(entry) if isinstance(entry, Mapping) else None
+    if not isinstance(name, str) or names is None:
+        raise ValueError(f'"field" of timeline {name!r} must list field names')
+    checked: dict[str, Any] = {"interval": None, "field": names}
+    for key in _OF_TIMELINE:
+        if entry.get(key) is not None:
+            try:
+                checked[key] = check_number(key, float(entry[key]))
+            except (TypeError, ValueError):
+                raise ValueError(f"{key} of timeline {name!r} must be in seconds or None") from None
+    return checked
 
 
 def listed_fields(line: Mapping[str, Any]) -> list[str] | None:
@@ -174,15 +158,13 @@ def listed_fields(line: Mapping[str, Any]) -> list[str] | None:
 
 
 def parse_fields(raw: Any, node: str) -> dict[str, Field]:
-    """Read a node's answer to ``get_fields`` on the consumer's side.
-
-    Raises
-    ------
-    NodeContractError
-        If it is not one.
-    """
+    """Read a node's answer to ``get_fields``; NodeContractError if it is none."""
     fields, timelines = check_fields(raw, node)
     return {
-        name: Field(name=name, interval=timelines[entry["timeline"]]["interval"], **entry)
+        name: Field(
+            name=name,
+            **entry,
+            **{key: v for key, v in timelines[entry["timeline"]].items() if key != "field"},
+        )
         for name, entry in fields.items()
     }

@@ -1,4 +1,4 @@
-"""Numbers of numpy arrays as rows of JSON, in runs: never an object a sample."""
+"""Write numpy arrays as rows of JSON, without an object for each sample."""
 
 from __future__ import annotations
 
@@ -17,27 +17,33 @@ _COMMA, _CLOSE, _OPEN = b",]["
 
 
 def dumps(answer: Any) -> bytes:
-    """JSON with numpy arrays in it."""
+    """Write JSON with numpy arrays in it."""
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def milliseconds(t: np.ndarray) -> np.ndarray:
-    """UNIX times as Grafana's, shape (n,)."""
+    """Return UNIX times as Grafana's."""
     return np.rint(t * 1e3)
 
 
 def pairs(values: np.ndarray, t: np.ndarray) -> Iterator[bytes]:
     """Write ``[value,ms],[value,ms]``, in parts that follow each other.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-        Numbers, of which those that are not finite become null, or objects.
-    t : ndarray of float64, shape (n,)
-        UNIX seconds, of which the milliseconds are between 0 and 1e15.
+    Numbers that are not finite become null, booleans 1, 0 and null. The milliseconds must be
+    between 0 and 1e15.
     """
+    values = truth_as_numbers(values)
     write = _object_pairs if values.dtype == object else _number_pairs
     return _in_runs(len(t), lambda run: write(values[run], milliseconds(t[run])))
+
+
+def truth_as_numbers(values: np.ndarray) -> np.ndarray:
+    """Return booleans as 1, 0 and NaN, which panels draw, whether one is missing or not."""
+    if values.dtype != object:
+        return values.astype("<f8") if values.dtype == bool else values
+    if not set(map(type, values)) <= {bool, type(None)}:
+        return values
+    return np.array([np.nan if value is None else value for value in values], dtype="<f8")
 
 
 def _number_pairs(values: np.ndarray, ms: np.ndarray) -> bytes:

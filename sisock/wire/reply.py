@@ -1,259 +1,185 @@
-"""The answer to ``get_data``: thinned, cut and encoded here, for every node.
-
-`Reply` holds the answer between a node's code and the wire, and between the wire and a client.
-"""
+"""Hold the answer to ``get_data`` between a node's code, the wire and its consumer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from sisock.wire import arrays as values
-from sisock.wire import thinning
+from sisock.errors import NodeContractError
+from sisock.wire import arrays, grid
 from sisock.wire.arrays import Values
-from sisock.wire.protocol import PIECE_BYTES, Interval
+from sisock.wire.fields import listed_fields
+from sisock.wire.protocol import NEVER_FINAL, Interval, check_number
+from sisock.wire.stride import stride_indices
 
-_TIME_BYTES = 8
 _OVERHEAD_BYTES = 80
 """What a field or a timeline takes on the wire besides its name and its arrays, at most."""
 
 
 @dataclass
 class Timeline:
-    """The times that one or more fields share.
+    """The times, UNIX seconds that ascend, shape (n,), that one or more fields share.
 
-    Attributes
-    ----------
-    t : ndarray of float64, shape (n,)
-        UNIX seconds, ascending.
-    finalized_until : float or None
-        Time before which the samples never change; None if all of them are final.
+    Before `finalized_until` the samples never change; None: all of them are final.
     """
 
     t: np.ndarray
     finalized_until: float | None = None
 
 
+@dataclass(frozen=True)
+class Decimated:
+    """The samples of one field that buckets of a size kept (None: all), from ``get_decimated``.
+
+    The node's snapshot holds everything before `final_to`, and that will not change. If
+    `is_placed`, the times say only in which bucket a value is.
+    """
+
+    t: Any
+    values: Any
+    bucket: float | None
+    final_to: float
+    is_placed: bool = False
+
+
 @dataclass
 class Reply:
     """Samples of some fields over one interval.
 
-    Attributes
-    ----------
-    data : dict
-        Field name to its values: shape (n,) like its timeline's `t`, or empty.
-    timelines : dict
-        Name to `Timeline`; each one has a field with data.
-    follows : dict
-        Name of each field that has data to that of its timeline.
+    Values in `data` are of shape (n,) like the times of the timeline that the field `follows`, or
+    empty. A decoded reply has of `follows` only what it says itself. `bucket`, `final_to` and
+    `placed` are those of a decimated reply in PROTOCOL.md; in any other `bucket` is None.
     """
 
     data: dict[str, Values] = field(default_factory=dict)
     timelines: dict[str, Timeline] = field(default_factory=dict)
     follows: dict[str, str] = field(default_factory=dict)
+    bucket: dict[str, float | None] | None = None
+    final_to: dict[str, float] = field(default_factory=dict)
+    placed: list[str] = field(default_factory=list)
 
-    def select(self, timeline: str) -> Iterator[str]:
-        """Names of the fields that follow a timeline."""
-        return (name for name, followed in self.follows.items() if followed == timeline)
-
-    def _take(self, chosen: Mapping[str, slice | np.ndarray]) -> Reply:
-        """Keep some samples of each timeline, and only what then still has any."""
-        taken = Reply(data={name: [] for name in self.data})
-        for name, which in chosen.items():
-            line = self.timelines[name]
-            t = line.t[which]
-            if not len(t):
-                continue
-            taken.timelines[name] = Timeline(t, line.finalized_until)
-            for each in self.select(name):
-                taken.data[each] = _choose(self.data[each], which)
-                taken.follows[each] = name
+    def take(self, choose: Callable[[str, np.ndarray], slice | np.ndarray]) -> Reply:
+        """Keep what `choose` does of each timeline, given name and times; drop empty timelines."""
+        chosen = {name: choose(name, line.t) for name, line in self.timelines.items()}
+        taken = replace(self, data={name: [] for name in self.data}, timelines={}, follows={})
+        for name, line in self.timelines.items():
+            if len(t := line.t[chosen[name]]):
+                taken.timelines[name] = Timeline(t, line.finalized_until)
+        for name, followed in self.follows.items():
+            if followed in taken.timelines and len(self.data.get(name, ())):
+                taken.data[name] = arrays.take(self.data[name], chosen[followed])
+                taken.follows[name] = followed
         return taken
 
     def clip(self, interval: Interval) -> Reply:
         """Keep the samples of the half-open interval."""
-        chosen = {}
-        for name, line in self.timelines.items():
-            low, high = np.searchsorted(line.t, [interval.start, interval.end])
-            chosen[name] = slice(int(low), int(high))
-        return self._take(chosen)
+        ends = [interval.start, interval.end]
+        return self.take(lambda _, t: slice(*np.searchsorted(t, ends).tolist()))
 
-    def thin(self, min_stride: float, after: Mapping[str, float]) -> Reply:
-        """Keep samples that stand at least `min_stride` seconds apart, per timeline."""
-        return self._take(
-            {
-                name: thinning.stride_indices(line.t, min_stride, after.get(name))
-                for name, line in self.timelines.items()
-            }
-        )
+    def stride(self, min_stride: float, after: Mapping[str, float]) -> Reply:
+        """Keep samples at least `min_stride` seconds apart, per timeline, counted from `after`."""
+        return self.take(lambda name, t: stride_indices(t, min_stride, after.get(name)))
 
-    def overview(self, max_points: int) -> Reply:
-        """Keep at most so many samples of each field, with a timeline of its own for each."""
-        kept = Reply(data={name: [] for name in self.data})
+    def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Reply:
+        """Keep what buckets of one size keep, or at most `max_points` samples of each field."""
+        kept = Reply(bucket={})
+        for name in self.data:
+            kept.add_field(name, Decimated([], [], bucket, NEVER_FINAL))
+        cuts: dict[str, tuple[float | None, np.ndarray]] = {}  # one for all fields of a timeline
         for name, followed in self.follows.items():
-            line, field_values = self.timelines[followed], self.data[name]
-            which = _overview_indices(field_values, max_points)
-            own = overview_timeline(followed, name)
-            kept.data[name] = values.take(field_values, which)
-            kept.timelines[own] = Timeline(line.t[which], line.finalized_until)
-            kept.follows[name] = own
+            t, until = self.timelines[followed].t, self.timelines[followed].finalized_until
+            if followed not in cuts:
+                w = bucket if max_points is None else grid.bucket_size_to(t, max_points)
+                cuts[followed] = w, grid.edges(t, w)
+            w, starts = cuts[followed]
+            which = grid.keep(self.data[name], starts)
+            which = which if max_points is None else grid.with_ends(which, len(t))
+            final_to = math.nextafter(float(t[-1]), math.inf) if until is None else until
+            values = arrays.take(self.data[name], which)
+            kept.add_field(name, Decimated(t[which], values, w, final_to))
+            kept.timelines[name].finalized_until = until
         return kept
 
-    def _sample_bytes(self, timeline: str) -> float:
-        """Mean size of one sample of a timeline, all its fields and the time, in bytes."""
-        arrays = sum(values.binary_size(self.data[name]) for name in self.select(timeline))
-        return _TIME_BYTES + arrays / len(self.timelines[timeline].t)
+    def add_field(self, name: str, own: Decimated) -> None:
+        """Add a field to a decimated reply, with a timeline of its own."""
+        self.bucket = (self.bucket or {}) | {name: own.bucket}
+        self.data[name], self.final_to[name] = own.values, own.final_to
+        if len(own.t):
+            self.timelines[name] = Timeline(own.t, own.final_to)
+            self.follows[name] = name
+            self.placed += [name] if own.is_placed else []
 
-    def head(self, size: int) -> tuple[Reply, float | None]:
-        """Cut off the first samples, about `size` bytes of arrays, at one time for all timelines.
+    def arrays_size(self) -> int:
+        """Return the bytes of all arrays in binary encoding."""
+        return sum(map(arrays.binary_size, self._arrays()))
 
-        Returns
-        -------
-        reply : Reply
-            The samples before the cut; at least those of one instant.
-        next : float or None
-            UNIX time of the cut, up to which every timeline is complete; None if nothing is left.
-        """
-        weights = {name: self._sample_bytes(name) for name in self.timelines}
-        total = sum(weights[name] * len(line.t) for name, line in self.timelines.items())
-        if total <= size:
-            return self, None
-        cut = _cut_time([(line.t, weights[name]) for name, line in self.timelines.items()], size)
-        if cut is None:
-            return self, None
-        return self.clip(Interval(-math.inf, cut)), cut
-
-    def pieces(self, size: int = PIECE_BYTES) -> Iterator[Reply]:
-        """Cut into pieces of at most `size` bytes of arrays, in time order; at least one."""
-        weights = {name: self._sample_bytes(name) for name in self.timelines}
-        total = sum(weights[name] * len(line.t) for name, line in self.timelines.items())
-        # Each timeline's share of a piece may be rounded up by one sample.
-        room = max(size - sum(weights.values()), 1)
-        longest = max((len(line.t) for line in self.timelines.values()), default=1)
-        count = min(max(math.ceil(total / room), 1), longest)
-        for i in range(count):
-            piece = self._take(
-                {
-                    name: slice(len(line.t) * i // count, len(line.t) * (i + 1) // count)
-                    for name, line in self.timelines.items()
-                }
-            )
-            # Strings differ in length, and the slices are made by the mean.
-            if count < longest and piece._arrays_size() > size:
-                yield from piece._halves(size)
-            else:
-                yield piece
-
-    def _halves(self, size: int) -> Iterator[Reply]:
-        longest = max(len(line.t) for line in self.timelines.values())
-        if longest < 2 or self._arrays_size() <= size:
-            yield self
-            return
-        for is_second in (False, True):
-            half: dict[str, slice | np.ndarray] = {}
-            for name, line in self.timelines.items():
-                middle = (len(line.t) + 1) // 2
-                half[name] = slice(middle, None) if is_second else slice(middle)
-            yield from self._take(half)._halves(size)
-
-    def binary_size(self) -> int:
-        """Bytes of the reply in binary encoding, about."""
-        return self._arrays_size() + self._overhead()
-
-    def held(self) -> dict[int, int]:
+    def held(self) -> Iterator[tuple[int, int]]:
         """Return the buffers that the reply keeps in memory: the id of each, and its bytes."""
-        arrays = [*self.data.values(), *(line.t for line in self.timelines.values())]
-        return dict(values.held_by(array) for array in arrays)
+        return map(arrays.held_by, self._arrays())
 
-    def _arrays_size(self) -> int:
-        arrays = sum(values.binary_size(v) for v in self.data.values())
-        return arrays + sum(line.t.nbytes for line in self.timelines.values())
-
-    def fits(self, allowance: int) -> bool:
-        """Whether the reply as lists takes at most `allowance` bytes in any serializer."""
-        everything = [*self.data.values(), *(line.t for line in self.timelines.values())]
-        overhead = self._overhead()
-        if overhead + sum(map(values.largest_size, everything)) <= allowance:
-            return True
+    def fits(self, allowance: int, binary: bool = False) -> bool:
+        """Whether the reply takes at most `allowance` bytes: as lists, in any serializer."""
+        names = [*self.data, *self.timelines, *(self.bucket or ()), *self.final_to, *self.placed]
+        room = allowance - sum(len(name) * 6 + _OVERHEAD_BYTES for name in names) - _OVERHEAD_BYTES
         # The cheap one first: JSON has to be written to know its size.
-        return all(
-            overhead + sum(map(size, everything)) <= allowance
-            for size in (values.cbor_size, values.json_size)
-        )
+        sizes = (arrays.binary_size,) if binary else (arrays.cbor_size, arrays.json_size)
+        return all(sum(map(size, self._arrays())) <= room for size in sizes)
 
-    def _overhead(self) -> int:
-        names = [*self.data, *self.timelines]
-        return sum(len(name) * 6 for name in names) + _OVERHEAD_BYTES * (len(names) + 1)
+    def _arrays(self) -> list[Values]:
+        return [*self.data.values(), *(line.t for line in self.timelines.values())]
 
-    def to_wire(self, binary: bool = False, follows: bool = False) -> dict[str, Any]:
-        """The dictionary that travels.
-
-        Parameters
-        ----------
-        binary : bool
-            Arrays as bytes, and else as lists.
-        follows : bool
-            Say which field follows which timeline, as a reply to ``max_points`` does.
-        """
-        encode = values.to_binary if binary else values.to_list
-        return {
-            **({"follows": dict(self.follows)} if follows else {}),
+    def to_wire(self, binary: bool = False) -> dict[str, Any]:
+        """Return the dictionary that travels, its arrays as bytes or as lists."""
+        encode = arrays.to_binary if binary else arrays.to_list
+        wire: dict[str, Any] = {
             "data": {name: encode(v) if len(v) else [] for name, v in self.data.items()},
             "timeline": {
                 name: {"t": encode(line.t), "finalized_until": line.finalized_until}
                 for name, line in self.timelines.items()
             },
         }
+        if self.bucket is not None:
+            wire |= {"follows": self.follows, "bucket": self.bucket, "final_to": self.final_to}
+            wire |= {"placed": self.placed} if self.placed else {}
+        return wire
 
 
-def overview_timeline(timeline: str, field_name: str) -> str:
-    """Name of a field's own timeline in a reply to ``max_points``."""
-    return f"{timeline}/{field_name}"
+def read_timeline(
+    name: Any, line: Any, read: Callable[[Any], Values] = arrays.normalise
+) -> Timeline:
+    """Check a timeline of a reply, whose times are of the form that `read` reads, or ValueError."""
+    if not isinstance(line, Mapping) or "t" not in line:
+        raise ValueError(f'timeline {name!r} must be a dict with "t"')
+    t = arrays.as_times(read(line["t"]), f"timeline {name!r}")
+    what = f"finalized_until of timeline {name!r}"
+    return Timeline(t, _number_or_none(what, line.get("finalized_until")))
 
 
-def _overview_indices(field_values: Values, max_points: int) -> np.ndarray:
-    if isinstance(field_values, list):
-        # Integers with missing ones become numbers with NaN, texts and booleans objects.
-        is_number = set(map(type, field_values)) <= {int, type(None)}
-        field_values = np.array(field_values, dtype="<f8" if is_number else object)
-    return thinning.overview_indices(field_values, max_points)
+def decode(chunk: Any, node: str) -> Reply:
+    """Decode a reply, or a chunk of one, on the consumer's side; its values become arrays.
 
-
-def _choose(field_values: Values, which: slice | np.ndarray) -> Values:
-    if isinstance(which, slice):
-        return field_values[which]
-    return values.take(field_values, which)
-
-
-def _cut_time(lines: list[tuple[np.ndarray, float]], size: int) -> float | None:
-    """The latest time so that the samples before it take at most `size` bytes.
-
-    At least the samples of the first instant come before it, or nothing would ever be sent.
-    None if there is no later instant.
+    NodeContractError says that it does not have a reply's shape.
     """
-    if len(lines) == 1:
-        ((only, sample_bytes),) = lines
-        cut = float(only[min(int(size / sample_bytes), len(only) - 1)])
-        return cut if cut > only[0] else _next_time(only, float(only[0]))
-    # No timeline can send more than the whole size: only that much has to be merged.
-    heads = [(t[: int(size / weight) + 2], weight) for t, weight in lines]
-    t = np.concatenate([t for t, _ in heads])
-    order = np.argsort(t, kind="stable")
-    weight = np.concatenate([np.full(len(head), w) for head, w in heads])[order]
-    t = t[order]
-    index = int(np.searchsorted(np.cumsum(weight), size, side="right"))
-    first = float(min(head[0] for head, _ in heads))
-    cut = float(t[min(index, len(t) - 1)])
-    if cut > first:
-        return cut
-    later = [_next_time(t, first) for t, _ in lines]
-    return min((time for time in later if time is not None), default=None)
+    try:
+        lines, follows, bucket = chunk["timeline"], chunk.get("follows"), chunk.get("bucket")
+        final_to = chunk.get("final_to") or {}
+        if follows is None:
+            follows = {each: name for name in lines for each in listed_fields(lines[name]) or ()}
+        return Reply(
+            {name: arrays.from_wire(encoded) for name, encoded in chunk["data"].items()},
+            {name: read_timeline(name, line, arrays.from_wire) for name, line in lines.items()},
+            {name: str(line) for name, line in follows.items()},
+            bucket and {name: _number_or_none("bucket", w) for name, w in bucket.items()},
+            {name: check_number("final_to", t) for name, t in final_to.items() if t is not None},
+            list(chunk.get("placed") or ()),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NodeContractError(node, None, f"its reply cannot be read: {error}") from None
 
 
-def _next_time(t: np.ndarray, after: float) -> float | None:
-    index = int(np.searchsorted(t, after, "right"))
-    return float(t[index]) if index < len(t) else None
+def _number_or_none(name: str, value: Any) -> float | None:
+    return None if value is None else check_number(name, value)

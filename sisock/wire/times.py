@@ -1,11 +1,11 @@
-"""The ways in which people write a time, made sisock times."""
+"""Make sisock times of the ways in which people write a time, and ISO times of UNIX times."""
 
 from __future__ import annotations
 
 import datetime
 import math
 import re
-import time
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from sisock.errors import InvalidArgument
@@ -23,13 +23,7 @@ _HOW = 'use an ISO time ("2017-07-15T00:00Z"), a time before now ("-1h"), "now",
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a duration such as ``"30s"``, ``"1.5h"`` or ``"2d"``; a bare number is seconds.
-
-    Raises
-    ------
-    InvalidArgument
-        If it is none.
-    """
+    """Return the seconds of ``"30s"``, ``"1.5h"`` or ``"10"``, or raise InvalidArgument."""
     match = _DURATION.fullmatch(text.strip())
     if match and match[2] in _UNITS:
         return float(match[1]) * _UNITS[match[2]]
@@ -43,18 +37,10 @@ def parse_duration(text: str) -> float:
 
 
 def to_sisock_time(value: Any) -> float:
-    """Make a sisock time of what a person wrote.
+    """Return the sisock time, in seconds, of what a person wrote, or raise InvalidArgument.
 
-    Parameters
-    ----------
-    value : float, str or datetime
-        A sisock time in seconds; an ISO time; a duration before now such as ``"-1h"``; ``"now"``;
-        a datetime. ISO times and datetimes without a zone are UTC.
-
-    Raises
-    ------
-    InvalidArgument
-        If it is none of these, or a date before 1970, for which sisock time has no number.
+    It is a sisock time, an ISO time, a duration before now such as ``"-1h"``, ``"now"`` or a
+    datetime; without a zone these are UTC. A date before 1970 has no sisock time.
     """
     if isinstance(value, datetime.datetime):
         return _from_datetime(value)
@@ -62,24 +48,13 @@ def to_sisock_time(value: Any) -> float:
         return _from_text(value.strip())
     if hasattr(value, "astype") and value.dtype.kind == "M":  # numpy.datetime64
         return _from_text(str(value))
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
+    if isinstance(value, bool) or not hasattr(value, "__float__") or not math.isfinite(value):
         raise InvalidArgument(f"{value!r} is not a time: {_HOW}")
-    number = float(value)
-    if not math.isfinite(number):
-        raise InvalidArgument(f"{value!r} is not a time: {_HOW}")
-    return number
+    return float(value)
 
 
 def to_interval(start: Any, end: Any) -> Interval:
-    """Make UNIX times of two times as `to_sisock_time` takes them, by one present for both.
-
-    Whatever is asked in several calls is then asked for one interval.
-
-    Raises
-    ------
-    InvalidArgument
-        If one is no time, or start is after end.
-    """
+    """Return the UNIX times of two times as `to_sisock_time` takes them, by one present."""
     interval = check_interval(to_sisock_time(start), to_sisock_time(end))
     return Interval(max(interval.start, _EARLIEST), max(interval.end, _EARLIEST))
 
@@ -89,10 +64,8 @@ def _from_text(text: str) -> float:
         return 0.0
     if text.startswith("-"):
         return -parse_duration(text[1:])
-    try:
+    with suppress(ValueError):
         return to_sisock_time(float(text))
-    except ValueError:
-        pass
     try:
         return _from_datetime(datetime.datetime.fromisoformat(text))
     except ValueError:
@@ -109,14 +82,9 @@ def _from_datetime(value: datetime.datetime) -> float:
 
 
 def format_time(t: float) -> str:
-    """ISO form of a UNIX time in UTC, with as many digits of the second as it has, up to µs."""
+    """Return the ISO form of a UNIX time in UTC, with as many digits as it has, up to µs."""
     try:
         moment = datetime.datetime.fromtimestamp(t, datetime.UTC)
     except (OverflowError, ValueError, OSError):
         return repr(t)
     return moment.isoformat().replace("+00:00", "Z")
-
-
-def now() -> float:
-    """The present as a UNIX time."""
-    return time.time()

@@ -36,10 +36,10 @@ class Page:
         """The consumer's secret of this router."""
         return self.router.home.secret_file("simonsobs").read_text().strip()
 
-    def open(self, query: str = "", secret: str | None = None, anew: bool = True) -> None:
+    def open(self, query: str = "", secret: str | None = None, fresh: bool = True) -> None:
         """Open the page, by the link that carries the secret unless another is given."""
         link = f"#secret={self.secret if secret is None else secret}" if secret != "" else ""
-        if anew:
+        if fresh:
             self.browser.get("about:blank")
         self.browser.get(f"https://localhost:{self.router.port}/{query}{link}")
 

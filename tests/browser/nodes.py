@@ -15,7 +15,7 @@ START = 1_500_000_000.0
 """Time of the first sample of each."""
 
 COUNT = 42_000
-"""Samples of each field of `Types`: more than one window and one piece hold."""
+"""Samples of each field of `Types`: more than one window and one chunk hold."""
 
 ALPHABET = ["", "a", None, "ü", "日本", "\U0001f4ab", 'q"uo,te\r\nline']
 

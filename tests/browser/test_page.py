@@ -35,10 +35,10 @@ def room(page):
 
 def all_there(page):
     """Whether the hours are there, each of them, and of the minutes what there is room for."""
-    return page.counts().get(TEMPERATURE) == 332 and is_thinned(page, WIND)
+    return page.counts().get(TEMPERATURE) == 332 and is_decimated(page, WIND)
 
 
-def is_thinned(page, key):
+def is_decimated(page, key):
     """Whether of a field no more is there than there is room for, nor less than a node may send."""
     return room(page) / 16 < page.counts().get(key, 0) <= room(page)
 
@@ -62,7 +62,7 @@ def test_the_secret_is_asked_for_once_and_kept_for_the_tab(page, weather):
     page.wait(field.is_displayed, "the question for the secret")
     field.send_keys(page.secret, Keys.ENTER)
     page.wait_until_connected()
-    page.open(secret="", anew=False)
+    page.open(secret="", fresh=False)
     page.wait_until_connected()
 
 
@@ -86,12 +86,12 @@ def test_the_page_takes_the_realm_of_the_router_and_says_when_it_changes(browser
         router.start()
         page.wait(lambda: "no realm test_realm" in page.text("connection"), "the refusal")
         assert not page.element("sign-in").is_displayed()
-        page.open(secret="", anew=False)
+        page.open(secret="", fresh=False)
         page.wait_until_connected()
         browser.get("about:blank")
 
 
-def test_two_weeks_are_plotted_and_a_dragged_range_is_fetched_anew(page, weather):
+def test_two_weeks_are_plotted_and_a_dragged_range_is_fetched(page, weather):
     page.open(f"?s={TEMPERATURE}&s={WIND}&{WEEKS}")
     page.wait(lambda: all_there(page), "the samples")
     page.picture("two-weeks")
@@ -153,7 +153,7 @@ def test_the_connection_stays_when_a_live_field_is_unticked(page, sensors):
     )
     page.run("arguments[0].click()", page.element("nodes").find_element("css selector", box))
     page.wait(lambda: page.counts() == {}, "the curve to go")
-    # Its samples can be fetched anew only after the router has read that they are watched no more.
+    # Its samples can be fetched again only after the router has read that they are watched no more.
     page.run("arguments[0].click()", page.element("nodes").find_element("css selector", box))
     page.wait(lambda: page.counts().get(key, 0) > 0, "the samples again")
     before = page.counts()[key]
@@ -220,7 +220,7 @@ def test_table_and_csv_hold_the_samples(page, weather):
 
 def test_csv_holds_every_sample_of_which_only_some_are_drawn(page, weather):
     page.open(f"?s={WIND}&{WEEKS}")
-    page.wait(lambda: is_thinned(page, WIND), "the samples")
+    page.wait(lambda: is_decimated(page, WIND), "the samples")
     file = page.browser.downloads / "sisock.csv"
     file.unlink(missing_ok=True)
     page.element("csv").click()

@@ -10,7 +10,7 @@ from twisted.internet import defer, reactor
 
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.settings import load_settings
-from sisock.node.data_node import NodeService
+from sisock.node.service import NodeService
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
 from tests.faults.machine_nodes import Archive
 

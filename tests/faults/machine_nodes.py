@@ -18,7 +18,7 @@ from twisted.internet import defer, reactor
 import sisock
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.settings import load_settings
-from sisock.node.data_node import NodeService
+from sisock.node.service import NodeService
 from sisock.wire.protocol import USER_SERVER
 
 START = 1_500_000_000

@@ -6,7 +6,8 @@ import signal
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client.client import AsyncClient, Client, reactor_thread
+from sisock.client.client import AsyncClient, Client
+from sisock.connection.threads import reactor_thread
 from sisock.errors import RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import wait_for_nodes
@@ -87,15 +88,16 @@ def test_a_subscription_that_failed_is_not_made_later(own_router, start):
             reactor, lambda: defer.ensureDeferred(function(*args))
         )
 
+    start(own_router, *TICKER).wait_for(LISTED, 60)
     client = AsyncClient(own_router.settings(), timeout=1, reactor=reactor)
     do(client.connect)
+    assert [node.name for node in do(client.nodes)] == ["ticker"]
     os.killpg(own_router.pid, signal.SIGSTOP)
     try:
         with pytest.raises(RouterUnreachable, match="does not answer"):
-            do(client.watch_nodes, heard.append)
+            do(client.watch, "ticker", heard.append)
     finally:
         os.killpg(own_router.pid, signal.SIGCONT)
-    start(own_router, *TICKER).wait_for(LISTED, 60)
     own_router.stop()
     own_router.start()
     with Client(own_router.settings()) as other:
@@ -108,5 +110,7 @@ def test_a_subscription_that_failed_is_not_made_later(own_router, start):
             return False
 
     wait_until(is_back, PROMISE, "the client's return")
+    with Client(own_router.settings()) as other, other.watch("ticker") as stream:
+        stream.next(10)
     do(client.close)
     assert heard == []

@@ -7,7 +7,8 @@ import json
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client.client import AsyncClient, Client, reactor_thread
+from sisock.client.client import AsyncClient, Client
+from sisock.connection.threads import reactor_thread
 from sisock.router.launch import DEFAULT_CONFIGURATION, load_configuration
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import node_uri, uri
@@ -91,14 +92,18 @@ def test_streams_that_are_closed_leave_nothing_behind(telling):
     router, member = telling
     with Client(router.settings()) as client:
         kept = client.watch("live")
-        watch_and_close(client, 1)  # what is imported at the first use is there from now on
+        # What is imported at the first use is there from now on, and what a class remembers of
+        # those that it was compared with.
+        watch_and_close(client, 1)
+        objects()
         before = objects()
         watch_and_close(client, STREAMS)
         assert left_behind(before, STREAMS) == {}
-        assert_unsubscribed(member, *map(uri, NODE_TOPICS))
         # One that goes on still hears, whatever began and ended beside it.
         reply = {"data": {"x": [1.0]}, "timeline": {"t": {"t": [5.0]}}}
         member.do("publish", node_uri("live", "data"), reply)
         assert kept.next(10).values == {"x": 1.0}
         kept.close()
         assert_unsubscribed(member, node_uri("live", "data"))
+    # The list of nodes is kept as long as there is the client.
+    assert_unsubscribed(member, *map(uri, NODE_TOPICS))

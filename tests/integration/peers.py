@@ -15,9 +15,10 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer, threads
 
-from sisock.client.client import Client, reactor_thread
+from sisock.client.client import Client
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.settings import read_secret
+from sisock.connection.threads import reactor_thread
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
@@ -175,7 +176,7 @@ class Member:
     @property
     def id(self) -> int:
         """The session's WAMP id."""
-        return self.session._session_id
+        return self.session.session_id
 
     def do(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the session and wait for what it gives, for a limited time."""

@@ -19,6 +19,8 @@ from sisock.errors import (
     UnknownNode,
 )
 from sisock.testing import free_port
+from sisock.wire.protocol import USER_CONSUMER
+from tests.integration.peers import Member
 from tests.nodes import START
 
 
@@ -77,14 +79,16 @@ def _ask_slowly(client, node):
 
 def test_a_slow_node_is_given_up_and_its_late_answer_disturbs_nobody(router, odd):
     node = odd("odd", "slow_one")
-    with Client(router.settings(), timeout=2.5) as hasty:
-        session = hasty._client._connection.session
+    with Member(router) as witness, Client(router.settings(), timeout=2.5) as hasty:
+        joined = []
+        witness.do("subscribe", joined.append, "wamp.session.on_join")
         with pytest.raises(NodeTimeout, match="slow_one"):
             hasty.get(node, "slow", START, START + 5)
         with Client(router.settings(), timeout=20) as patient:
             assert len(patient.get(node, "slow", START, START + 5)["slow"]) == 5
         assert len(hasty.get(node, "nan", START, START + 5)["nan"]) == 5
-        assert hasty._client._connection.session is session
+    # The patient one, and nobody who had to join again.
+    assert [session["authid"] for session in joined].count(USER_CONSUMER) == 1
 
 
 def test_no_router_is_said_at_once(tmp_path):

@@ -74,7 +74,7 @@ def start_hub(request, start, lone):
 def test_our_hub_lists_a_bare_node_for_our_client(client, bare):
     (node,) = [node for node in client.nodes() if node.name == bare]
     assert node.description == "bare peer"
-    assert node.features == ()
+    assert node.features == set()
 
 
 def test_our_client_reads_the_fields_of_a_bare_node(client, bare):
@@ -176,7 +176,7 @@ def test_by_way_of_a_bare_hub_our_nodes_serve_part_1(lone, start, lone_client):
     start(lone, "tests/nodes.py", "ticker")
     start(lone, "tests/nodes.py", "big")
     wait_for_nodes(lone_client, "ticker", "big")
-    assert {node.features for node in lone_client.nodes()} == {()}
+    assert {node.features for node in lone_client.nodes()} == {frozenset()}
     wait_until(lambda: len(lone_client.get("ticker", "count")["count"]), 20, "a reading")
     with pytest.raises(errors.InvalidArgument, match="live"):
         lone_client.watch("ticker")
@@ -280,4 +280,4 @@ def test_our_node_asks_a_hub_that_fails_its_keywords_without_them(lone, start, e
     with Member(lone) as hub:
         hub.do("register", add, uri("data_node.add"))
         start(lone, "tests/nodes.py", "odd", "--name=one").wait_for("is in the hub's list")
-    assert asked == [(("one",), ["features"]), (("one",), [])]
+    assert asked == [(("one",), ["features", "generation"]), (("one",), [])]

@@ -1,12 +1,15 @@
-"""``max_points`` of Part 2 of PROTOCOL.md through a real router, and what Part 1 sees of it."""
+"""``bucket`` and ``max_points`` of Part 2 through a real router, and what Part 1 sees of it."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
 
 from sisock.wire.arrays import from_wire
-from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, USER_CONSUMER
+from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, NEVER_FINAL, USER_CONSUMER
+from tests import grid_oracle as oracle
 from tests.integration.peers import Member, ask, data, results, serving
 from tests.nodes import ROWS, START, Big
 
@@ -36,10 +39,16 @@ def consumer(router):
 
 
 def get_data(consumer, node, *args, **kwargs):
-    """All pieces of a reply, asked for as Part 2 has it."""
-    pieces = []
-    last = consumer.call(f"consumer.{node}.get_data", *args, on_progress=pieces.append, **kwargs)
-    return [*pieces, last]
+    """Return all chunks of a reply, asked for as Part 2 has it."""
+    chunks = []
+    last = consumer.call(f"consumer.{node}.get_data", *args, on_progress=chunks.append, **kwargs)
+    return [*chunks, last]
+
+
+def samples_of(reply, name):
+    """Return times and values of one field of a decimated reply."""
+    assert reply["follows"][name] == name
+    return reply["timeline"][name]["t"], reply["data"][name]
 
 
 @pytest.mark.parametrize("serializer", ["json", "cbor"])
@@ -52,119 +61,160 @@ def test_a_number_of_points_that_is_none_is_refused_with_a_reason(router, serial
     assert [text for answer in answers for text in answer["args"]] == texts * len(COMMANDS)
 
 
-def test_max_points_and_min_stride_together_are_refused(router):
+@pytest.mark.parametrize(
+    ("bucket", "named"),
+    [
+        (3.0, "a power of two"),
+        (0, "a power of two"),
+        (-1.0, "a power of two"),
+        (True, "a power of two"),
+        ("1", "a power of two"),
+        (2.0**-21, "a power of two"),
+        (2.0**41, "a power of two"),
+        (0.5, "the interval has 20000"),
+        (1.0, "10000 for each of 60 fields"),
+    ],
+)
+def test_a_bucket_that_cannot_be_is_refused_with_a_reason(router, bucket, named):
+    fields = [f"f{i}" for i in range(60 if bucket == 1.0 else 1)]
+    asked = [data(node, fields, *ALL, bucket=bucket) for node in COMMANDS]
+    for answer in ask(router, asked):
+        assert answer["error"] == ERROR_INVALID_ARGUMENT
+        assert "bucket" in answer["args"][0] and named in answer["args"][0]
+
+
+def test_only_one_way_to_fewer_samples_may_be_given(router):
     asked = [data(MIXED, ["number"], *ALL, stride, max_points=100) for stride in (5, 0, 0.5)]
-    by_name = data(MIXED, ["number"], *ALL, min_stride=5, max_points=100)
-    neither = data(MIXED, ["number"], START, START + 5, None, max_points=None)
-    *refused, allowed = ask(router, [*asked, by_name, neither])
+    by_name = data(MIXED, ["number"], *ALL, min_stride=5, bucket=64.0)
+    both = data(MIXED, ["number"], *ALL, bucket=64.0, max_points=100)
+    none = data(MIXED, ["number"], START, START + 5, None, max_points=None, bucket=None)
+    *refused, allowed = ask(router, [*asked, by_name, both, none])
     for answer in refused:
         assert answer["error"] == ERROR_INVALID_ARGUMENT
-        assert answer["args"] == ["min_stride and max_points cannot be asked for together"]
-    assert "follows" not in allowed["result"]
+        assert answer["args"] == ["only one of min_stride, bucket and max_points may be given"]
+    assert set(allowed["result"]) == {"data", "timeline"}
 
 
 @pytest.mark.parametrize("serializer", ["json", "cbor"])
-def test_each_field_has_a_timeline_of_its_own_in_a_reply_of_lists(router, serializer):
+def test_each_field_has_a_timeline_of_its_own(router, serializer):
     asked = data(MIXED, FIELDS, *ALL, max_points=100)
     (reply,) = results(router, asked, serializer=serializer)
-    assert set(reply) == {"data", "timeline", "follows"}
-    assert reply["follows"] == {"number": "a/number", "text": "a/text", "flag": "b/flag"}
-    assert set(reply["timeline"]) == set(reply["follows"].values())
-    assert set(reply["data"]) == set(FIELDS)
+    assert set(reply) == {"data", "timeline", "follows", "bucket", "final_to"}
+    own = ["number", "text", "flag"]
+    assert reply["follows"] == {name: name for name in own}
+    assert set(reply["timeline"]) == set(own)
+    assert set(reply["data"]) == set(reply["final_to"]) == set(FIELDS)
     assert reply["data"]["empty"] == reply["data"]["nobody"] == []
-    for name, line in reply["follows"].items():
-        t = reply["timeline"][line]["t"]
-        assert 50 < len(t) == len(reply["data"][name]) <= 100
+    for name in own:
+        t, values = samples_of(reply, name)
+        assert 50 < len(t) == len(values) <= 100
         assert t == sorted(set(t))
         assert (t[0], t[-1]) == (START, START + 9999)
+        assert reply["bucket"][name] == 256.0
     untils = {name: line["finalized_until"] for name, line in reply["timeline"].items()}
-    assert untils == {"a/number": START + 9000, "a/text": START + 9000, "b/flag": None}
+    assert untils == {"number": START + 9000, "text": START + 9000, "flag": None}
+    assert reply["final_to"] == {
+        "number": START + 9000,
+        "text": START + 9000,
+        "flag": math.nextafter(START + 9999, math.inf),
+        "empty": NEVER_FINAL,
+        "nobody": NEVER_FINAL,
+    }
 
 
-def test_extremes_ends_and_the_gap_are_kept_at_their_own_times(router):
-    asked = (8, 9, 16, 100, 5000)
-    replies = results(router, *(data(MIXED, ["number"], *ALL, max_points=n) for n in asked))
-    for points, reply in zip(asked, replies, strict=True):
-        seconds = [round(t - START) for t in reply["timeline"]["a/number"]["t"]]
-        kept = dict(zip(seconds, reply["data"]["number"], strict=True))
-        assert len(kept) <= points
-        assert {0, 9999} <= set(kept)
-        assert (kept.pop(1234), kept.pop(8765)) == (50, -50)
-        (missing,) = [second for second, value in kept.items() if value is None]
-        assert 4000 <= missing < 4500
-        del kept[missing]
-        for second, value in kept.items():
-            assert value == pytest.approx(np.sin(second / 100), abs=1e-12)
+@pytest.mark.parametrize("bucket", [1.0, 8.0, 1024.0, 2.0**40])
+@pytest.mark.parametrize("binary", [True, False])
+def test_each_bucket_keeps_what_the_protocol_says(consumer, bucket, binary):
+    interval = START + 500, START + 9000
+    names = ["number", "text", "flag"]
+    encoding = "binary" if binary else None
+    uri = f"consumer.{MIXED}.get_data"
+    whole = consumer.call(uri, names, *interval)
+    reply = consumer.call(uri, names, *interval, bucket=bucket, encoding=encoding)
+    for name, line in zip(names, "aab", strict=True):
+        t, values = whole["timeline"][line]["t"], whole["data"][name]
+        kept = oracle.decimate(t, values, bucket)
+        times, found = samples_of(reply, name)
+        assert from_wire(times).tolist() == [t[i] for i in kept]
+        found = [None if v != v else v for v in from_wire(found).tolist()]
+        assert found == [values[i] for i in kept]
+        assert reply["bucket"][name] == bucket
 
 
-def test_each_run_keeps_its_smallest_and_largest(client):
+def test_few_points_are_those_of_the_grid_and_both_ends(router):
+    (whole,) = results(router, data(MIXED, FIELDS, START, START + 3000))
+    counts = (8, 9, 16, 100, 2999, 3000)
+    asked = [data(MIXED, FIELDS, START, START + 3000, max_points=n) for n in counts]
+    for points, reply in zip(counts, results(router, *asked), strict=True):
+        for name, line in zip(FIELDS[:3], "aab", strict=True):
+            t, values = whole["timeline"][line]["t"], whole["data"][name]
+            kept, w = oracle.decimate_to(t, values, points)
+            assert samples_of(reply, name) == ([t[i] for i in kept], [values[i] for i in kept])
+            assert reply["bucket"][name] == w
+            assert len(kept) <= points
+
+
+def test_of_a_large_archive_each_bucket_keeps_its_extremes(client):
     points = 1000
     series = client.get(BIG, "f8", START, START + ROWS / 1000, max_points=points)["f8"]
     where = np.searchsorted(Big.t, series.t)
     np.testing.assert_array_equal(Big.t[where], series.t)
     np.testing.assert_array_equal(Big.columns["f8"][where], series.values)
-    # Of each of so few runs nothing may stand out that is not kept, whatever the node's buckets.
-    size = ROWS // (points // 16)
-    for low in range(0, ROWS - 2 * size, size):
-        kept = series.values[(where >= low) & (where < low + 2 * size)]
-        run = Big.columns["f8"][low + size // 2 : low + 3 * size // 2]
-        assert kept.min() <= run.min()
-        assert kept.max() >= run.max()
-
-
-def test_strings_and_bools_are_thinned_evenly(router):
-    (reply,) = results(router, data(MIXED, ["text", "flag"], *ALL, max_points=11))
-    seconds = [round(t - START) for t in reply["timeline"]["a/text"]["t"]]
-    assert reply["data"]["text"] == [str(second) for second in seconds]
-    assert reply["data"]["flag"] == [
-        round(t - START) % 2 == 0 for t in reply["timeline"]["b/flag"]["t"]
-    ]
-    assert len(seconds) == 11
-    assert set(np.diff(seconds)) <= {999, 1000}
+    assert points * 0.45 < len(series) <= points
+    assert {0, ROWS - 1} <= set(where.tolist())
+    assert series.values.min() == Big.columns["f8"].min()
+    assert series.values.max() == Big.columns["f8"].max()
 
 
 def test_where_there_are_no_more_nothing_is_left_out(router):
     fields = ["nan", "text", "flag", "count"]
-    thinned, plain = results(
+    few, plain = results(
         router,
         data(ODD, fields, START, START + 5, max_points=8),
         data(ODD, fields, START, START + 5),
     )
-    assert thinned["data"] == plain["data"]
-    assert thinned["timeline"] == {f"t/{name}": plain["timeline"]["t"] for name in fields}
+    assert few["data"] == plain["data"]
+    assert few["timeline"] == dict.fromkeys(fields, plain["timeline"]["t"])
+    assert few["bucket"] == dict.fromkeys(fields)
 
 
 def test_an_interval_without_samples_has_no_timeline(router):
     (reply,) = results(router, data(MIXED, ["number"], 1, 2, max_points=8))
-    assert reply == {"data": {"number": []}, "timeline": {}, "follows": {}}
+    assert reply.pop("final_to").keys() == {"number"}
+    assert reply == {
+        "data": {"number": []},
+        "timeline": {},
+        "follows": {},
+        "bucket": {"number": None},
+    }
 
 
-def test_a_large_reply_is_one_window_in_pieces(consumer):
+def test_a_large_reply_is_one_window_in_chunks(consumer):
     fields, points = list(Big.columns), 200_000
-    pieces = get_data(consumer, BIG, fields, 1, 0, encoding="binary", max_points=points)
-    assert len(pieces) > 5
+    chunks = get_data(consumer, BIG, fields, 1, 0, encoding="binary", max_points=points)
+    assert len(chunks) > 5
     sizes = []
-    for piece in pieces:
-        assert "next" not in piece
-        arrays = [*piece["data"].values(), *(line["t"] for line in piece["timeline"].values())]
+    for chunk in chunks:
+        assert "next" not in chunk
+        arrays = [*chunk["data"].values(), *(line["t"] for line in chunk["timeline"].values())]
         sizes.append(sum(len(array["values"]) for array in arrays if array))
     assert max(sizes) <= 1_000_000
     assert sum(sizes) > 4 * 1_000_000
     for name in fields:
-        line = f"khz/{name}"
-        own = [piece for piece in pieces if line in piece["timeline"]]
-        assert all(piece["follows"][name] == line for piece in own)
-        t = np.concatenate([from_wire(piece["timeline"][line]["t"]) for piece in own])
-        values = np.concatenate([from_wire(piece["data"][name]) for piece in own])
+        line = name
+        own = [chunk for chunk in chunks if line in chunk["timeline"]]
+        assert all(chunk["follows"][name] == line for chunk in own)
+        t = np.concatenate([from_wire(chunk["timeline"][line]["t"]) for chunk in own])
+        values = np.concatenate([from_wire(chunk["data"][name]) for chunk in own])
         assert points / 2 <= len(t) == len(values) <= points
         assert (np.diff(t) > 0).all()
         assert (values == Big.columns[name][np.searchsorted(Big.t, t)]).all()
 
 
-def test_pieces_of_lists_are_smaller(consumer):
-    pieces = get_data(consumer, BIG, ["f8"], 1, 0, max_points=100_000)
-    counts = [len(piece["data"]["f8"]) for piece in pieces]
-    assert all(isinstance(piece["data"]["f8"], list) for piece in pieces)
+def test_chunks_of_lists_are_smaller(consumer):
+    chunks = get_data(consumer, BIG, ["f8"], 1, 0, max_points=100_000)
+    counts = [len(chunk["data"]["f8"]) for chunk in chunks]
+    assert all(isinstance(chunk["data"]["f8"], list) for chunk in chunks)
     assert max(counts) * 16 <= 250_000
     assert 50_000 <= sum(counts) <= 100_000
 
@@ -196,18 +246,19 @@ def test_a_consumer_of_part_1_sees_no_difference(router, serializer):
     assert before[1]["timeline"]["b"]["t"] == [START + 5, START + 6]
 
 
-def test_a_node_of_part_1_is_thinned_in_the_client(client, bare):
+def test_a_node_of_part_1_is_decimated_in_the_client(client, bare):
     names = ["ramp", "word", "flag", "holes", "wave"]
     whole = client.get(bare, names, START, START + 1000)
-    thinned = client.get(bare, names, START, START + 1000, max_points=40)
+    few = client.get(bare, names, START, START + 1000, max_points=40)
     for name in names:
-        assert 20 < len(thinned[name]) <= 40 < len(whole[name])
-        where = np.searchsorted(whole[name].t, thinned[name].t)
-        np.testing.assert_array_equal(whole[name].values[where], thinned[name].values)
+        assert 20 < len(few[name]) <= 40 < len(whole[name])
+        where = np.searchsorted(whole[name].t, few[name].t)
+        np.testing.assert_array_equal(whole[name].values[where], few[name].values)
         assert {0, len(whole[name]) - 1} <= set(where.tolist())
-    assert thinned["wave"].values.max() == whole["wave"].values.max()
-    assert thinned["wave"].values.min() == whole["wave"].values.min()
-    assert np.isnan(thinned["holes"].values).any()
+    assert few["wave"].values.max() == whole["wave"].values.max()
+    assert few["wave"].values.min() == whole["wave"].values.min()
+    # A bucket with some missing samples keeps none of those.
+    assert not np.isnan(few["holes"].values).any()
 
 
 def test_a_node_of_part_1_never_hears_of_max_points(router, client):
@@ -232,7 +283,7 @@ def test_a_node_of_part_1_never_hears_of_max_points(router, client):
     assert calls == [((["x"], START, START + 2), {})]
 
 
-def test_an_overview_may_come_from_a_coroutine(client, odd):
+def test_decimated_samples_may_come_from_a_coroutine(client, odd):
     node = odd("coroutine")
     assert client.get(node, "count", START, START + 5, max_points=8)["count"].t.tolist() == [
         START,
@@ -241,7 +292,6 @@ def test_an_overview_may_come_from_a_coroutine(client, odd):
     assert len(client.get(node, "nan", START, START + 5, max_points=8)["nan"]) == 5
 
 
-def test_the_log_says_when_the_overviews_are_ready(router, start):
+def test_the_log_says_when_the_pyramids_are_ready(router, start):
     node = start(router, "tests/nodes.py", "big", "--name", "points_ready")
-    # Of f8, f4 and i4; that of b1 is of no numbers.
-    node.wait_for("overviews are ready, of 3 fields", 60)
+    node.wait_for("the pyramids of 4 fields are ready", 60)

@@ -36,9 +36,7 @@ def serializer(request):
 
 
 @pytest.mark.parametrize("node", COMMANDS)
-def test_a_wrong_argument_is_refused_by_its_name_and_the_next_call_is_answered(
-    router, serializer, node
-):
+def test_a_wrong_argument_is_named_and_the_next_call_is_answered(router, serializer, node):
     wrong = {
         "field": ["count", {"count": 1}, None, 7, [1], [None], [["count"]]],
         "start": ["1", None, True, [1], math.nan, math.inf, -math.inf],

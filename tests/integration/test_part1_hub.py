@@ -230,7 +230,7 @@ def test_the_hub_takes_any_other_name(member, client, name):
     assert node_names(client) == {name}
 
 
-def test_our_programs_refuse_a_bad_name_in_one_sentence_before_they_connect(router, start):
+def test_our_programs_refuse_a_bad_name_before_they_connect(router, start):
     nowhere = {"CROSSBAR_TLS_PORT": str(free_port())}
     nodes = [["tests/nodes.py", "odd"], ["data_nodes/weather.py"], ["data_nodes/sensors.py"]]
     programs = [

@@ -1,6 +1,7 @@
 import os
 import sys
 from collections import namedtuple
+from types import SimpleNamespace
 
 import psutil
 
@@ -69,11 +70,9 @@ def test_the_originals_names_need_the_command(router, start):
     assert "Traceback" not in program.output
 
 
-def test_two_sensors_of_one_chip_and_label_are_two_fields(monkeypatch):
-    # This computer may have no sensors at all: what psutil says of one that has.
+def test_two_sensors_of_one_chip_and_label_are_two_fields():
     drives = [Temperature("Composite", 70.0), Temperature("Composite", 30.0)]
-    chips = {"nvme": drives}
-    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: chips, raising=False)
-    found = read_hardware()
+    # This computer may have no sensors at all: what psutil says of one that has.
+    found = read_hardware(SimpleNamespace(sensors_temperatures=lambda: {"nvme": drives}))
     assert found["temp_nvme_composite"][0] == 70.0
     assert found["temp_nvme_composite_1"][0] == 30.0

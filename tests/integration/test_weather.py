@@ -5,9 +5,11 @@ import threading
 import numpy as np
 import psutil
 import pytest
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from sisock.connection.logs import RepeatedWarning
+from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
+from tests.integration.peers import data, results
 
 sys.path.insert(0, str(TOP / "data_nodes"))
 from weather import WeatherArchive
@@ -49,13 +51,12 @@ def test_a_file_is_its_header_and_its_samples(archive):
     "bad",
     ["1", "1 2 3", "x 1", "1 x", "nan 1", "1,2", "inf 1", "1_0 1", "1 1_0", "1 2" + 5000 * " "],
 )
-def test_a_malformed_line_is_skipped_counted_and_named(archive, bad, monkeypatch):
-    warnings = []
-    monkeypatch.setattr(RepeatedWarning, "__call__", lambda _, text: warnings.append(text))
+def test_a_malformed_line_is_skipped_counted_and_named(archive, bad):
     write(archive, "a", "1 2", "2 3", bad, "3 4", bad, "# end", "4 5")
-    _, t, _ = read_all(archive)
+    with capturedLogs() as events:
+        _, t, _ = read_all(archive)
     assert t.tolist() == [1, 2, 3, 4]
-    (warning,) = warnings
+    (warning,) = (formatEvent(event) for event in events if event["log_level"] is LogLevel.warn)
     assert "a.dat: 2 malformed lines are skipped, the first is line 6" in warning
 
 
@@ -87,12 +88,15 @@ def test_files_that_appear_change_and_go_are_noticed(router, client, start, arch
     assert get("a")["a"].values.tolist() == [10.0, 20.0]
     with open(archive / "a.dat", "a") as file:
         file.write("3 30\n")
+    assert get("a")["a"].values.tolist() == [10.0, 20.0, 30.0]
     write(archive, "b", "2 200")
+    fields = lambda: set(client.fields("growing"))  # noqa: E731
+    wait_until(lambda: fields() == {"a", "b"}, 10, "the new file")
     grown = get("a", "b")
     assert grown["a"].values.tolist() == [10.0, 20.0, 30.0]
     np.testing.assert_array_equal(grown["b"].values, [np.nan, 200.0, np.nan])
     (archive / "b.dat").unlink()
-    assert set(client.fields("growing")) == {"a"}
+    wait_until(lambda: fields() == {"a"}, 10, "the end of the file")
 
 
 def test_a_field_is_never_made_into_a_path(router, client, start, archive, tmp_path):
@@ -100,20 +104,13 @@ def test_a_field_is_never_made_into_a_path(router, client, start, archive, tmp_p
     write(tmp_path, "outside", "1 6.02214076")
     program = start(router, "data_nodes/weather.py", "--directory", archive, "--name", "closed")
     wait_for_nodes(client, "closed")
-    session = client._client
-    for name in ("../outside", str(tmp_path / "outside"), "a.dat", "./a"):
-        reply = client._wait(
-            lambda name=name: session._connection.session.request(
-                "org.simonsobservatory.consumer.closed.get_data", [name], 1, 100
-            )
-        )
-        assert reply == {"data": {name: []}, "timeline": {}}
+    names = ("../outside", str(tmp_path / "outside"), "a.dat", "./a")
+    replies = results(router, *(data("closed", [name], 1, 100) for name in names))
+    assert replies == [{"data": {name: []}, "timeline": {}} for name in names]
     assert "6.02214076" not in program.output
 
 
-def test_two_files_of_one_timeline_that_differ_by_a_minute_keep_their_own_times(
-    router, client, start
-):
+def test_files_of_one_timeline_that_differ_keep_their_own_times(router, client, start):
     start(router, "data_nodes/weather.py", "--name", "weather_minutes")
     wait_for_nodes(client, "weather_minutes")
     missing = 1500398580.0
@@ -186,15 +183,11 @@ def test_a_hub_that_is_slow_does_not_hold_up_other_requests(archive):
     node.list_fields(1, 2)
     node.read("b", 0, 9)
     (archive / "b.dat").unlink()
-    first = threading.Thread(target=node.list_fields, args=(1, 2))
-    second = threading.Thread(target=node.list_fields, args=(1, 2))
     try:
-        first.start()
-        assert is_waiting.wait(30)
-        second.start()
-        second.join(30)
-        assert not second.is_alive()
+        wait_until(lambda: node.list_fields(1, 2) and is_waiting.is_set(), 30, "the scan")
+        other = threading.Thread(target=lambda: (node.list_fields(1, 2), node.read("a", 0, 9)))
+        other.start()
+        other.join(30)
+        assert not other.is_alive()
     finally:
         hub_answers.set()
-        first.join(30)
-        second.join(30)

@@ -76,9 +76,9 @@ def page_of(port):
 
 
 def test_the_router_starts_and_serves_the_page(start_module):
-    made, log, _ = start_module("sisock.cli.main", "certs")
+    made, log, _ = start_module("sisock.cli", "certs")
     assert made.wait(30) == 0, log.read_text()
-    router, log, ports = start_module("sisock.router.launch")
+    router, log, ports = start_module("sisock.router")
 
     def serves():
         assert router.poll() is None, log.read_text()

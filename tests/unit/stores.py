@@ -1,37 +1,60 @@
-"""Samples for tests of `SampleStore`, and what a store of them must hold."""
+"""Stores for tests, samples for them, and what a view must answer."""
+
+import math
 
 import numpy as np
 
-from tests.unit.test_pyramid import build, make_values
+from sisock.store.catalogue import Store
+from sisock.wire import grid
 
-FILES = ["times", "values", "level_08", "level_11", "level_14", "gaps", "gap_maxima"]
-PATHS = ["manifest.json", *(f"{name}.cache" for name in FILES)]
+EVER = -math.inf, math.inf
 
 
-def series(count, dtype="<f8", gaps="many", seed=1):
-    """Times with some that are equal, and values with gaps."""
+def open_store(name="store"):
+    """A store of this name in ``SISOCK_CACHE``, which must not have to go elsewhere."""
+
+    def fail(text):
+        raise AssertionError(text)
+
+    return Store(name, fail)
+
+
+def series(count, dtype="<f8", seed=1, missing=0.1):
+    """Times with some that are equal and some gaps, and values of which some are missing."""
     rng = np.random.default_rng(seed)
     t = 1.5e9 + np.cumsum(rng.choice([0, 0.25, 0.25, 9], count))
-    return t, make_values(rng, dtype, count, "noise", gaps)
+    values = (rng.normal(size=count).cumsum() * 100).astype(dtype)
+    if values.dtype.kind == "f":
+        values[rng.random(count) < missing] = np.nan
+    return t, values
 
 
-def fill(store, t, values, identity=None):
-    store.append(t, values)
-    store.commit(identity or {"samples": len(store) + len(t)})
+def fill(pyramid, t, values, step=10_000, extend=True, **identity):
+    """Append samples, in several steps, and bring the levels up to them."""
+    for first in range(0, len(t), step):
+        pyramid.base.append(t[first : first + step], values[first : first + step], **identity)
+    if extend:
+        for _ in pyramid.extend():
+            pass
+    return pyramid
 
 
-def same(a, b):
-    return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+def same(found, expected):
+    """Whether two pairs of times and values are the same, to the bit."""
+    return all(
+        a.dtype == b.dtype and a.tobytes() == b.tobytes()
+        for a, b in zip(found, expected, strict=True)
+    )
 
 
-def assert_holds(store, t, values):
-    """The store must hold these samples, and the very pyramid that they give at once."""
-    expected = build(t, values)
-    found = store._pyramid
-    assert len(store) == len(t)
-    assert same(found.t, t) and same(found.values, values)
-    assert found.levels.keys() == expected.levels.keys()
-    for level, entries in expected.levels.items():
-        assert same(found.levels[level], entries)
-    assert same(found.gaps, expected.gaps)
-    assert same(found.maxima, expected.maxima)
+def check_view(view, t, values, start, end, w, max_points):
+    """Compare all that a view answers with what all samples give."""
+    inside = (t >= start) & (t < end)
+    t, values = t[inside], values[inside]
+    assert same(view.samples(start, end), (t, values))
+    kept = grid.decimate(t, values, w) if len(t) else np.arange(0)
+    assert same(view.decimated(start, end, w), (t[kept], values[kept]))
+    found, size = view.few(start, end, max_points)
+    kept, expected_size = grid.decimate_to(t, values, max_points)
+    assert size == expected_size
+    assert same(found, (t[kept], values[kept]))

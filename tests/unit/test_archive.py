@@ -1,13 +1,17 @@
 import math
+import shutil
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from sisock import ArchiveNode
-from sisock.archive import overview as archive_pyramid
+from sisock.archive.overview import MANY
 from sisock.errors import NodeContractError
 from sisock.testing import wait_until
+from sisock.wire import grid
+from sisock.wire.protocol import NEVER_FINAL
 
 
 @pytest.fixture(autouse=True)
@@ -74,23 +78,34 @@ class Growing(ArchiveNode):
 
     name = "growing"
 
-    def __init__(self, t, values, interval=None):
+    def __init__(self, t, values, **entry):
         self.t, self.stored, self.windows = np.asarray(t), values, []
-        self.interval = interval
+        self.entry, self.print = {"timeline": "line", **entry}, None
 
     def list_fields(self, start, end):
-        return {"a": {"timeline": "line", "interval": self.interval}}
+        return {"a": self.entry}
+
+    def fingerprint(self, field):
+        return self.print
 
     def read(self, field, start, end):
         low, high = np.searchsorted(self.t, [start, end])
         self.windows.append((start, end, high - low))
         return self.t[low:high], self.stored[low:high]
 
-    def overview(self, start=1, end=1e9, max_points=100):
-        return self.get_overview(["a", "unknown"], start, end, max_points)
+    def few(self, start=1, end=1e9, max_points=100):
+        return self.get_decimated(["a", "unknown"], start, end, max_points=max_points)["a"]
 
-    def wait_for_overview(self, **arguments):
-        return wait_until(lambda: self.overview(**arguments), 20, "the pyramid")
+    def reads(self, **arguments):
+        """How many samples each window has that is read for an answer."""
+        self.windows.clear()
+        self.few(**arguments)
+        return [count for *_, count in self.windows]
+
+    def wait_until_built(self, **arguments):
+        count = len(self.t[self.t == self.t[-1]])
+        wait_until(lambda: self.reads(**arguments) == [count], 20, "the pyramid")
+        return self
 
 
 def begun(*arguments, **keywords):
@@ -99,65 +114,94 @@ def begun(*arguments, **keywords):
     return node
 
 
-def test_an_overview_is_answered_from_what_was_prepared():
-    node = begun(T, np.sin(T / 99) + (T == 54321) * 7)
-    reply = node.wait_for_overview()
-    node.windows.clear()
-    assert node.overview()["data"]["a"].tolist() == reply["data"]["a"].tolist()
+def check_few(node, start=1, end=1e9, max_points=100):
+    found = node.few(start, end, max_points)
+    inside = (node.t >= start) & (node.t < end)
+    t, values = node.t[inside], np.asarray(node.stored)[inside]
+    kept, w = grid.decimate_to(t, values, max_points)
+    assert found.bucket == w
+    np.testing.assert_array_equal(found.t, t[kept])
+    np.testing.assert_array_equal(found.values, values[kept])
+
+
+def test_few_points_are_answered_from_what_was_prepared():
+    node = begun(T, np.sin(T / 99) + (T == 54321) * 7).wait_until_built()
+    check_few(node)
+    check_few(node, 5000, 123_456)
+    found = node.few()
+    assert {T[0], 54321.0, T[-1]} <= set(found.t.tolist())
+    assert len(found.t) == len(found.values) <= 100
     # Only samples later than the last one that was stored are read again.
-    assert [count for *_, count in node.windows] == [1]
-    assert reply["follows"] == {"a": "line/a"}
-    t = reply["timeline"]["line/a"]["t"]
-    assert {T[0], 54321.0, T[-1]} <= set(t.tolist())
-    assert len(t) == len(reply["data"]["a"]) <= 100
-    assert reply["timeline"]["line/a"]["finalized_until"] is None
+    assert node.reads() == [1]
+    assert node.reads(end=150_000) == []
 
 
-def test_samples_of_before_1970_and_of_later_than_now_are_in_the_overview():
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_buckets_are_those_of_all_samples(is_begun):
+    node = Growing(T, np.sin(T / 99))
+    if is_begun:
+        node.begin(None)
+        node.wait_until_built()
+    for start, end, w in ((1, 1e9, 4096), (1024, 65_536, 1024), (3000.5, 3001.5, 2**-9)):
+        inside = (start <= T) & (end > T)
+        kept = grid.decimate(T[inside], node.stored[inside], w)
+        found = node.get_decimated(["a"], start, end, bucket=w)["a"]
+        np.testing.assert_array_equal(found.t, T[inside][kept])
+        np.testing.assert_array_equal(found.values, node.stored[inside][kept])
+        assert found.bucket == w
+
+
+def test_all_up_to_the_last_sample_is_final():
+    node = Growing(T, T)
+    assert node.few().final_to == math.nextafter(T[-1], math.inf)
+    assert node.few(start=500, end=900).final_to == NEVER_FINAL
+    node = begun(T, T).wait_until_built()
+    assert node.few().final_to == math.nextafter(T[-1], math.inf)
+    assert begun([], []).few().final_to == NEVER_FINAL
+
+
+def test_samples_of_before_1970_and_of_the_future_are_prepared_too():
     node = begun([-5e8, -1.0, 0.0, 5.0, 4e9], [1.0, 2.0, 3.0, 4.0, 5.0])
-    node.wait_for_overview()
-    reply = node._overview("a", archive_pyramid.Interval(-1e9, 5e9), 100)
-    assert reply[1].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert node.few(end=5e9).values.tolist() == [4.0, 5.0]
+    found = node.few(start=-(10**9) * 3.0, end=5e9)
+    assert found.values.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
-def test_samples_that_were_added_are_in_the_next_overview(monkeypatch):
-    monkeypatch.setattr(archive_pyramid, "EXTEND_EVERY", 0)
-    node = begun(T, T * 2)
-    node.wait_for_overview()
+def test_samples_that_were_added_are_in_the_next_answer():
+    node = begun(T, T * 2).wait_until_built()
     more = np.arange(T[-1], T[-1] + 20_000)  # the first of them at the time of the last one
     node.t, node.stored = np.append(T, more), np.append(T * 2, more * 0 - 9)
-    reply = node.overview()
-    assert reply["data"]["a"].min() == -9
-    assert reply["data"]["a"].max() == T[-1] * 2
-    assert len(reply["data"]["a"]) <= 100
-
-    def reads_little():
-        node.windows.clear()
-        node.overview()
-        return [count for *_, count in node.windows] == [1]
-
-    wait_until(reads_little, 20, "the extension of the pyramid")
-    assert node.overview()["data"]["a"].min() == -9
+    check_few(node)
+    assert node.few().values.min() == -9
 
 
 def test_after_samples_changed_nothing_old_is_answered():
-    node = begun(T, T * 0)
-    node.wait_for_overview()
+    node = begun(T, T * 0).wait_until_built()
     node.stored = T * 0 + 5
     node.samples_changed()
-    assert set(node.wait_for_overview()["data"]["a"].tolist()) == {5.0}
+    assert set(node.few().values.tolist()) == {5.0}
+    node.wait_until_built()
+    assert set(node.few().values.tolist()) == {5.0}
 
 
-@pytest.mark.parametrize("values", [["x"] * 5, [1, None, 2, 3, 4], [True] * 5])
-def test_what_is_not_numbers_has_no_pyramid(values, monkeypatch):
-    monkeypatch.setattr(archive_pyramid, "EXTEND_EVERY", 0)
-    node = begun(np.arange(5.0), values)
-    pyramid = node._pyramid
-    wait_until(lambda: pyramid._not_numbers and not pyramid._jobs._jobs, 20, "the build's end")
-    node.windows.clear()
-    assert node.overview() is None
-    assert not pyramid._jobs._jobs
-    assert node.windows == []
+@pytest.mark.parametrize("values", [["x", "y", "x", "z", "x"], [1, None, 2, 3, 4]])
+def test_strings_and_missing_integers_are_read_for_each_answer(values):
+    node = begun(np.arange(5.0) + 1, values)
+    assert list(node.few().values) == values
+    wait_until(lambda: sum(node.reads()) == 5, 20, "an answer beside which nothing is read")
+
+
+def test_booleans_are_prepared_too():
+    node = begun(T, T % 1000 == 0, type="bool").wait_until_built()
+    check_few(node, max_points=5000)
+
+
+def test_many_strings_are_decimated_window_by_window():
+    node = Growing(T, np.array(["on", "off", "off"])[(T // 5000 % 3).astype(int)], type="string")
+    found = node.few(max_points=300)
+    kept, w = grid.decimate_to(T, node.stored.tolist(), 300)
+    assert (found.t.tolist(), found.bucket) == (T[kept].tolist(), w)
+    assert found.values == node.stored[kept].tolist()
 
 
 def test_integers_that_become_floats_are_built_as_floats():
@@ -166,62 +210,90 @@ def test_integers_that_become_floats_are_built_as_floats():
     # A list of what there is in each window, of whichever type.
     node.stored = np.array(node.stored, dtype=object)
     node.begin(None)
-    np.testing.assert_array_equal(
-        node.wait_for_overview()["data"]["a"], [1.0, 2.0, 3.0, 4.5, math.nan]
-    )
+    wait_until(lambda: node.reads() == [1], 20, "the pyramid")
+    np.testing.assert_array_equal(node.few().values, [1.0, 2.0, 3.0, 4.5, math.nan])
 
 
 def test_windows_are_no_longer_than_the_samples_are_dense():
     t = 1e9 + np.arange(3_000_000) * 0.5
     node = begun(t, t * 0, interval=0.5)
-    node.wait_for_overview(start=1e9, end=2e9)
-    counts = [count for *_, count in node.windows]
-    assert max(counts) <= archive_pyramid.MANY + 1
+    wait_until(lambda: node.reads(start=1e9, end=2e9) == [1], 30, "the pyramid")
+    node = Growing(t, t * 0, interval=0.5)
+    counts = node.reads(start=1e9, end=2e9)
+    assert sum(counts) == len(t)
+    assert max(counts) <= MANY + 1
     assert len(counts) < 5000
 
 
-def test_a_class_that_wants_no_pyramid_has_none():
+def test_building_begins_where_the_samples_do():
+    node = begun(1.5e9 + T, T, first=1.5e9 + T[0])
+    wait_until(lambda: sum(count for *_, count in node.windows) >= len(T), 20, "all of it")
+    assert node.windows[0][0] == 1.5e9 + T[0]
+
+
+def test_before_all_is_prepared_little_memory_is_taken():
+    count = 10_000_000
+
+    class Large(ArchiveNode):
+        name = "large"
+        pyramid = False
+
+        def list_fields(self, start, end):
+            return {"a": {"interval": 1.0, "first": 0.0}}
+
+        def read(self, field, start, end):
+            t = np.arange(np.ceil(start), min(np.ceil(end), count))
+            return t, t % 977
+
+    node = Large()
+    tracemalloc.start()
+    try:
+        found = node.get_decimated(["a"], 1, 1e9, max_points=1000)["a"]
+        assert tracemalloc.get_traced_memory()[1] < 150e6
+    finally:
+        tracemalloc.stop()
+    assert (found.t[0], found.t[-1], found.bucket) == (1, count - 1, 32768)
+
+
+@pytest.mark.parametrize(("then", "again"), [("x", []), ("y", [0]), (None, [0])])
+def test_what_was_prepared_is_kept_while_the_fingerprint_is(cache, then, again):
+    node = begun(T, T * 2)
+    node.print = "x"
+    node.wait_until_built()
+    # The running node has its own folder, as a program that has ended would not.
+    shutil.copytree(cache / "growing", cache / "next")
+    more = np.append(T, T[-1] + 1)
+    later = Growing(more, more * 2)
+    later.name, later.print = "next", then
+    later.begin(None)
+    later.wait_until_built()
+    check_few(later)
+
+
+def test_a_class_that_wants_no_pyramid_has_none(cache):
     node = Growing(T, T)
     node.pyramid = False
     node.begin(None)
-    assert node.overview() is None
-    assert node.windows == []
+    check_few(node)
+    assert not cache.exists()
 
 
-def test_without_a_cache_there_is_a_warning_and_no_overview(cache, monkeypatch):
-    texts = []
+def test_without_a_cache_folder_a_temporary_one_serves(cache):
     cache.write_text("a file where the folder should be")
-    monkeypatch.setattr(Growing.log, "warn", lambda _, text: texts.append(text), raising=False)
-    node = begun(T, T)
-    assert node.overview() is None
-    (text,) = texts
-    assert "the cache cannot be used" in text and "set SISOCK_CACHE" in text
-
-
-def test_fields_of_one_timeline_are_final_together():
-    class Two(Growing):
-        def list_fields(self, start, end):
-            return {"a": {"timeline": "line"}, "b": {"timeline": "line"}}
-
-        def read(self, field, start, end):
-            t = self.t[self.t < 100] if field == "b" else self.t
-            t = t[(t >= start) & (t < end)]
-            return t, t
-
-    node = Two(np.arange(1.0, 200.0), None)
-    node.begin(None)
-    reply = wait_until(lambda: node.get_overview(["a", "b"], 1, 1e9, 50), 20, "the pyramids")
-    assert set(reply["timeline"]) == {"line/a", "line/b"}
-    until = node.get_data(["a", "b"], 1, 1e9)["timeline"]["line"]["finalized_until"]
-    assert {line["finalized_until"] for line in reply["timeline"].values()} == {until}
-    assert until == math.nextafter(99, 100)
+    node = begun(T, T).wait_until_built()
+    check_few(node)
 
 
 def test_a_field_that_comes_later_is_built_when_it_is_asked_for():
-    node = begun(T, T)
-    node.wait_for_overview()
+    node = begun(T, T).wait_until_built()
     node.list_fields = lambda start, end: {"b": {"timeline": "line"}}
-    wait_until(lambda: node.get_overview(["b"], 1, 1e9, 100), 20, "the pyramid of the new field")
+
+    def is_built():
+        node.windows.clear()
+        node.get_decimated(["b"], 1, 1e9, max_points=100)
+        return [count for *_, count in node.windows] == [1]
+
+    wait_until(is_built, 20, "the pyramid of the new field")
 
 
 class Turning(Growing):
@@ -234,7 +306,7 @@ class Turning(Growing):
         self.panel_goes_on, self.all_goes_on = threading.Event(), threading.Event()
 
     def answer_panel(self):
-        self.reply = self.overview(end=1e9)
+        self.found = self.few(end=1e9)
 
     def read(self, field, start, end):
         if threading.current_thread() is self.panel:
@@ -246,11 +318,10 @@ class Turning(Growing):
         return super().read(field, start, end)
 
 
-@pytest.mark.xfail(strict=True, reason="the store is emptied under the overview that reads it")
 def test_a_panel_loses_nothing_while_integers_turn_into_floats():
     node = Turning()
     node.begin(None)
-    node.wait_for_overview()
+    node.wait_until_built()
     node.panel.start()
     assert node.panel_reads.wait(30) or not node.panel.is_alive()
     node.stored = T + 0.5
@@ -259,7 +330,5 @@ def test_a_panel_loses_nothing_while_integers_turn_into_floats():
     node.panel_goes_on.set()
     node.panel.join(30)
     node.all_goes_on.set()
-    # All of the old samples or of the new ones, or None: then they are read.
-    if node.reply is not None:
-        t = node.reply["timeline"]["line/a"]["t"]
-        assert (t[0], t[-1]) == (T[0], T[-1])
+    # All of the old samples or of the new ones.
+    assert (node.found.t[0], node.found.t[-1]) == (T[0], T[-1])

@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisock.archive import text as archive_text
 from sisock.archive.text import parse_pairs
 
 DIGITS = st.text("0123456789", max_size=20)
@@ -70,21 +68,22 @@ def test_any_bytes_are_read_as_float_reads_them(text):
     check(text + b"\n")
 
 
-@given(TEXT, st.integers(1, 40))
-def test_it_does_not_matter_where_a_text_is_divided(lines, piece):
-    text = "".join(lines).encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive_text, "_PIECE", piece)
-        check(text)
+@given(TEXT, st.integers(0, 30))
+def test_odd_lines_among_many_plain_ones_are_read_as_float_reads_them(lines, plain):
+    many = [f"{t} {t / 8 - 3}\n" for t in range(100)]
+    check("".join([*many, *lines[:plain], *many, *lines[plain:]]).encode())
 
 
-def test_lines_as_nearly_all_are_need_no_float(monkeypatch):
-    monkeypatch.setattr(archive_text, "_parse_words", None)
-    t, values = 1499990400 + np.arange(5000) * 0.25, np.arange(5000) / 8 - 100
-    text = "".join(f"{a} {b}\n" for a, b in zip(t.tolist(), values.tolist(), strict=True))
-    pairs = parse_pairs(text.encode())
+def test_large_texts_are_read_like_small_ones():
+    t, values = 1499990400 + np.arange(30_000) * 0.25, np.arange(30_000) / 8 - 100
+    lines = [f"{a} {b}\n" for a, b in zip(t.tolist(), values.tolist(), strict=True)]
+    pairs = parse_pairs("".join(lines).encode())
     np.testing.assert_array_equal(pairs.t, t)
     np.testing.assert_array_equal(pairs.values, values)
+    lines[20_000:20_000] = ["# a remark, of 1_0 words\n", "bad\n", "\n", "1 " + "0" * 5000 + "\n"]
+    pairs = parse_pairs("".join(lines).encode())
+    np.testing.assert_array_equal(pairs.t, t)
+    assert pairs.malformed == [20_001, 20_003]
 
 
 def test_no_text_has_no_samples():

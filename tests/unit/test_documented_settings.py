@@ -2,7 +2,7 @@
 
 import re
 
-from sisock.cli.settings import setting_rows
+from sisock.cli.doctor import setting_rows
 from sisock.connection.settings import load_settings
 from tests.conftest import TOP
 
@@ -22,10 +22,11 @@ def test_config_shows_each_documented_setting_and_no_other(tmp_path):
 
 
 def test_the_values_of_secrets_are_hidden(tmp_path, monkeypatch):
-    (tmp_path / "token").write_text("s3cret-in-a-file")
+    token = tmp_path / "token"
+    token.write_text("s3cret-in-a-file")
     monkeypatch.setenv("SISOCK_HTTP_BASIC", "user:s3cret")
-    monkeypatch.setenv("SISOCK_HTTP_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("SISOCK_HTTP_TOKEN_FILE", str(token))
     rows = setting_rows(load_settings(environ={"SISOCK_HOME": str(tmp_path)}))
     assert "s3cret" not in str(rows)
     assert ("SISOCK_HTTP_BASIC", "hidden", "environment (SISOCK_HTTP_BASIC)") in rows
-    assert ("SISOCK_HTTP_TOKEN", "hidden", "environment (SISOCK_HTTP_TOKEN_FILE)") in rows
+    assert ("SISOCK_HTTP_TOKEN", "hidden", f"file {token} (SISOCK_HTTP_TOKEN_FILE)") in rows

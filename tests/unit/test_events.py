@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisock.client.events import LiveSample, live_samples
+from sisock.client.watch import LiveSample, live_samples
 from sisock.errors import NodeContractError
 from sisock.wire.arrays import as_text
 

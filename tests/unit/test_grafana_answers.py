@@ -6,17 +6,18 @@ import json
 import numpy as np
 import pytest
 
+from sisock.bridge.access import Access
 from sisock.bridge.answers import (
+    NOTICE,
     PART_BYTES,
     ROWS,
     body_of,
+    grafana_unit,
     long_rows,
+    notice_headers,
     series_answer,
     table_answer,
 )
-from sisock.bridge.server import WebSettings, is_let_in
-from sisock.bridge.units import grafana_unit
-from sisock.bridge.web_answer import NOTICE, notice_headers
 from sisock.client.data import Series
 from sisock.wire.fields import Field
 
@@ -42,7 +43,7 @@ def series(values, name="x", t=T, kind="number"):
 )
 def test_booleans_are_numbers_in_panels_and_themselves_in_tables(values, shown):
     flag = series(values, kind="bool")
-    points = written(series_answer("n", flag, None))["datapoints"]
+    points = written(series_answer("n::x", flag, None))["datapoints"]
     rows = json.loads(b"".join(long_rows([("n", flag)])))
     for given in ([value for value, _ in points], [row["value"] for row in rows]):
         assert given == shown
@@ -68,7 +69,7 @@ def test_any_name_is_right_in_long_rows(name):
 def test_answers_in_parts_are_what_they_are_in_one(count):
     one = series(np.arange(count) / 3, t=np.arange(count) * 60.0)
     points = [[i / 3, i * 60_000] for i in range(count)]
-    parts = list(body_of([series_answer("n", one, "A"), table_answer([("n", one)], "B")]))
+    parts = list(body_of([series_answer("n::x", one, "A"), table_answer([("n", one)], "B")]))
     assert max(map(len, parts)) < PART_BYTES + 60 * ROWS
     panel, table = json.loads(b"".join(parts))
     assert panel == {"target": "n::x", "title": "x", "refId": "A", "datapoints": points}
@@ -86,7 +87,7 @@ def test_no_answers_are_an_empty_list():
 def test_numbers_of_any_size_keep_their_rows(time):
     values = np.array([np.nan, np.inf, 0.0, -0.0, 1e-300, 1e300, -1.5, 3, 123456789012.5, 1e16])
     t = np.full(len(values), time)
-    points = written(series_answer("n", series(values, t=t), None))["datapoints"]
+    points = written(series_answer("n::x", series(values, t=t), None))["datapoints"]
     assert points == [[v if np.isfinite(v) else None, round(time * 1000)] for v in values]
 
 
@@ -114,11 +115,11 @@ def test_symbols_of_units_are_read_as_they_are_written(units, unit):
 
 
 def test_who_signs_in_is_let_in_however_it_is_written():
-    settings = WebSettings("", 1, "tökén", "user:wörd")
+    access = Access(token="tökén", basic="user:wörd")
     basic = base64.b64encode("user:wörd".encode()).decode()
     token = "tökén".encode().decode("latin-1")
     for right in (f"Bearer {token}", f"bearer {token}", f"BASIC {basic}", f"Basic  {basic}"):
-        assert is_let_in(settings, right)
+        assert access.is_authorized(right)
     wrong = (
         None,
         "",
@@ -130,8 +131,8 @@ def test_who_signs_in_is_let_in_however_it_is_written():
         "Bearer \xff",
     )
     for each in wrong:
-        assert not is_let_in(settings, each)
-    assert is_let_in(WebSettings("", 1, None, None), None)
+        assert not access.is_authorized(each)
+    assert Access().is_authorized(None)
 
 
 def test_a_notice_is_one_line_of_ascii():

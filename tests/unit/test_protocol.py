@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from sisock.errors import InvalidArgument, InvalidNodeName
+from sisock.errors import InvalidArgument, InvalidNodeName, NodeContractError
+from sisock.wire.fields import check_entries, check_fields, describe, parse_fields
 from sisock.wire.protocol import (
     WINDOW_MAX,
     check_node_name,
@@ -65,6 +66,14 @@ def test_any_other_name_is_refused(name):
         ((["x"], 1, 2), {"window": WINDOW_MAX + 1}, "window"),
         ((["x"], 1, 2), {"window": 1.5}, "window"),
         ((["x"], 1, 2), {"after": []}, "after"),
+        ((["x"], 1, 2), {"max_points": 7}, "max_points"),
+        ((["x"], 1, 2), {"max_points": 8.0}, "max_points"),
+        ((["x"], 1, 2), {"bucket": 3.0}, "bucket must be a power of two"),
+        ((["x"], 1, 2), {"bucket": "1"}, "bucket must be a power of two"),
+        ((["x"], 1, 16_386), {"bucket": 1}, "16385, more than 16384"),
+        (([f"f{i}" for i in range(65)], 1, 8193), {"bucket": 1.0}, "more than 524288"),
+        ((["x"], 1, 2, 0), {"bucket": 1.0}, "only one of"),
+        ((["x"], 1, 2), {"bucket": 1.0, "max_points": 8}, "only one of"),
         ((["x"], 1, 2), {"after": {"t": "x"}}, "after"),
     ],
 )
@@ -85,3 +94,36 @@ def test_order_of_start_and_end_is_judged_as_unix_times():
     request = parse_get_data((["x"], -10, 0), {}, now=100.0)
     assert (request.interval.start, request.interval.end) == (90.0, 100.0)
     assert parse_get_data((["x"], 1, 0), {}).interval.start == 1
+
+
+def test_as_many_buckets_as_allowed_are_a_request():
+    names = [f"f{i}" for i in range(32)]
+    request = parse_get_data((names, 1, 16_385), {"bucket": 1})
+    assert (request.bucket, request.is_decimated) == (1.0, True)
+    assert parse_get_data((["x"], 1.5, 16_384.5), {"bucket": 1.0}).bucket == 1.0
+
+
+def test_optional_metadata_arrive_with_the_field():
+    entries = {
+        "a": {"timeline": "t", "limits": {"alarm": [None, 5]}, "first": 10, "last": 20},
+        "b": {"timeline": "t", "precision": 2, "first": 5, "last": 15, "stale_after": 60},
+        "c": {"labels": {"0": "off"}, "type": "bool", "first": None},
+    }
+    check_entries(entries, "node")
+    fields = parse_fields(describe(entries), "node")
+    assert (fields["a"].limits, fields["b"].precision) == ({"alarm": [None, 5]}, 2)
+    assert fields["c"].labels == {"0": "off"}
+    assert {(f.first, f.last, f.stale_after) for f in (fields["a"], fields["b"])} == {(5, 20, 60)}
+    assert (fields["c"].first, fields["c"].interval) == (None, None)
+    sent, lines = check_fields(describe(entries), "node")
+    assert set(sent["c"]) == {"description", "timeline", "type", "units", "labels"}
+    assert set(lines["c"]) == {"interval", "field"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [({"limits": [1, 2]}, "limits"), ({"first": "x"}, "first"), ({"precision": 1.5}, "precision")],
+)
+def test_metadata_of_another_form_are_refused(entry, named):
+    with pytest.raises(NodeContractError, match=named):
+        check_fields(describe({"a": entry}), "node")

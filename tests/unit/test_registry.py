@@ -8,8 +8,8 @@ from sisock.router.registry import NodeRegistry
 def registry():
     events = []
     made = NodeRegistry(
-        lambda entry: events.append(("added", entry.name)),
-        lambda entry: events.append(("subtracted", entry.name)),
+        lambda node, _: events.append(("added", node["name"])),
+        lambda node, _: events.append(("subtracted", node["name"])),
     )
     made.events = events
     return made

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.client.joining import join
 from sisock.errors import NodeContractError
-from sisock.node.validation import check_reply
+from sisock.node.validation import check_decimated, check_reply
+from sisock.wire.chunks import Assembly, chunks, first_window
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval
+from sisock.wire.protocol import NEVER_FINAL, Interval
+from sisock.wire.reply import Decimated, decode
 
 
 def raw(data, t, until=None):
@@ -27,6 +28,13 @@ def checked(data, t, until=None):
     return check_reply(raw(data, t, until), list(data), "node")
 
 
+def assemble(wires, fields):
+    assembly = Assembly(fields, "node")
+    for wire in wires:
+        assembly.add(decode(wire, "node"))
+    return assembly.series()
+
+
 @pytest.mark.parametrize(
     "dtype", ["<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1"]
 )
@@ -36,9 +44,9 @@ def test_every_dtype_travels_as_its_own_bytes(dtype):
     wire = cbor2.loads(cbor2.dumps(reply.to_wire(binary=True)))
     assert wire["data"]["x"] == {"dtype": dtype, "values": values.tobytes()}
     assert isinstance(wire["timeline"]["line"]["t"]["values"], bytes)
-    received = join([wire], fields_of(["x"]), "node")["x"]
-    assert received.values.dtype.str == dtype
-    np.testing.assert_array_equal(received.values, values)
+    _, received, _ = assemble([wire], fields_of(["x"]))["x"]
+    assert received.dtype.str == dtype
+    np.testing.assert_array_equal(received, values)
 
 
 @pytest.mark.parametrize("dtype", [">f8", "<f2", ">i4", "longdouble"])
@@ -69,7 +77,7 @@ def test_other_numbers_become_float64(dtype):
         (np.ma.masked_array([1, 2], [False, True]), [1, None]),
     ],
 )
-def test_missing_values_travel_as_none_and_the_rest_as_json_can(given_values, listed):
+def test_missing_values_travel_as_none(given_values, listed):
     wire = checked({"x": given_values}, list(range(len(given_values)))).to_wire()
     assert wire["data"]["x"] == listed
     assert json.loads(json.dumps(wire, allow_nan=False)) == wire
@@ -116,7 +124,7 @@ def test_fields_of_several_timelines_need_to_be_told_apart():
     assert reply.follows == {"x": "a", "y": "b"}
 
 
-def test_clip_is_half_open_and_leaves_out_timelines_without_data():
+def test_clip_is_half_open_and_drops_timelines_without_data():
     reply = checked({"x": [1, 2, 3], "none": []}, [10, 20, 30])
     clipped = reply.clip(Interval(10, 30))
     assert clipped.to_wire()["data"] == {"x": [1, 2], "none": []}
@@ -124,12 +132,42 @@ def test_clip_is_half_open_and_leaves_out_timelines_without_data():
     assert nothing == {"data": {"x": [], "none": []}, "timeline": {}}
 
 
+def test_what_a_node_decimated_itself_is_checked_too():
+    own = Decimated([1, 2], [5, 3], 2.0, 9.5, is_placed=True)
+    reply = check_decimated({"x": own}, ["x", "unknown"], "node")
+    assert reply.to_wire() == {
+        "data": {"x": [5, 3], "unknown": []},
+        "timeline": {"x": {"t": [1, 2], "finalized_until": 9.5}},
+        "follows": {"x": "x"},
+        "bucket": {"x": 2.0, "unknown": None},
+        "final_to": {"x": 9.5, "unknown": NEVER_FINAL},
+        "placed": ["x"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ([], "a dict of Decimated"),
+        ({"x": ([1], [1])}, "a dict of Decimated"),
+        ({"x": Decimated([1, 2], [1], None, 3.0)}, "1 values, but its get_decimated 2 times"),
+        ({"x": Decimated([2, 1], [1, 2], None, 3.0)}, "goes back"),
+        ({"x": Decimated([1], [1j], None, 3.0)}, "complex"),
+        ({"x": Decimated([1], [1], None, None)}, "final_to"),
+        ({"x": Decimated([1], [1], None, math.inf)}, "final_to"),
+    ],
+)
+def test_a_rule_that_decimated_samples_break_is_named(answer, message):
+    with pytest.raises(NodeContractError, match=message):
+        check_decimated(answer, ["x"], "node")
+
+
 times = st.lists(st.sampled_from([0.0, 0.5, 1.0, 7.0]), min_size=0, max_size=80).map(np.cumsum)
 
 
 @settings(max_examples=200)
 @given(times, times, st.integers(40, 2000), st.integers(40, 900))
-def test_windows_of_pieces_joined_are_the_reply(t_a, t_b, window, piece):
+def test_windows_of_chunks_assembled_are_the_reply(t_a, t_b, window, size):
     answer = {
         "data": {
             "x": np.arange(len(t_a)) * 1.5,
@@ -140,12 +178,10 @@ def test_windows_of_pieces_joined_are_the_reply(t_a, t_b, window, piece):
     }
     names = ["x", "i", "s"]
     follows = {"x": "a", "i": "a", "s": "b"}
-    whole = check_reply(answer, names, "node", follows)
-    rest, pieces = whole, []
+    rest, wires = check_reply(answer, names, "node", follows), []
     while True:
-        head, following = rest.head(window)
-        cut = list(head.pieces(piece))
-        pieces += [p.to_wire(binary=True) for p in cut]
+        head, following = first_window(rest, window)
+        wires += [chunk.to_wire(binary=True) for chunk in chunks(head, size)]
         if following is None:
             break
         before = {name: line.t[line.t < following] for name, line in rest.timelines.items()}
@@ -154,31 +190,67 @@ def test_windows_of_pieces_joined_are_the_reply(t_a, t_b, window, piece):
             np.testing.assert_array_equal(sent, t)
         rest = rest.clip(Interval(following, math.inf))
     fields = {n: Field(n, None, follows[n], "number", None, None) for n in names}
-    joined = join(pieces, fields, "node")
-    for name, t, column in (
-        ("x", t_a, answer["data"]["x"]),
-        ("i", t_a, answer["data"]["i"]),
-        ("s", t_b, answer["data"]["s"]),
-    ):
-        np.testing.assert_array_equal(joined[name].t, t)
-        assert joined[name].values.tolist() == list(column)
+    assembled = assemble(wires, fields)
+    for name, t in (("x", t_a), ("i", t_a), ("s", t_b)):
+        np.testing.assert_array_equal(assembled[name][0], t)
+        assert assembled[name][1].tolist() == list(answer["data"][name])
 
 
-def test_a_piece_stays_below_its_size():
+def test_a_chunk_stays_below_its_size():
     reply = checked({"x": np.zeros(1_000_000), "y": np.zeros(1_000_000, "|i1")}, np.arange(1e6))
-    sizes = [len(cbor2.dumps(p.to_wire(binary=True))) for p in reply.pieces(1_000_000)]
+    sizes = [len(cbor2.dumps(c.to_wire(binary=True))) for c in chunks(reply, 1_000_000)]
     assert max(sizes) <= 1_000_000 + 300
     assert len(sizes) == 18
 
 
-def test_pieces_of_strings_stay_below_their_size_however_they_differ_in_length():
+def test_chunks_of_unequal_strings_stay_below_their_size():
     texts = ["x" * (50_000 if i < 20 else 1) for i in range(20_000)]
     reply = checked({"s": texts}, np.arange(20_000.0))
-    pieces = [p.to_wire(binary=True) for p in reply.pieces(1_000_000)]
-    assert max(len(cbor2.dumps(p)) for p in pieces) <= 1_000_000 + 300
-    assert [v for p in pieces for v in p["data"]["s"]] == texts
-    times = [t for p in pieces for t in np.frombuffer(p["timeline"]["line"]["t"]["values"])]
+    wires = [chunk.to_wire(binary=True) for chunk in chunks(reply, 1_000_000)]
+    assert max(len(cbor2.dumps(wire)) for wire in wires) <= 1_000_000 + 300
+    assert [v for wire in wires for v in wire["data"]["s"]] == texts
+    times = [t for wire in wires for t in np.frombuffer(wire["timeline"]["line"]["t"]["values"])]
     assert times == list(range(20_000))
+
+
+def test_a_decimated_reply_has_a_timeline_for_each_field():
+    x, y = [5.0, 1.0, 9.0, 4.0], [True, None, None, None]
+    reply = checked({"x": x, "y": y, "none": []}, [0, 1, 2, 3], until=2.5)
+    wire = reply.decimate(bucket=2.0).to_wire()
+    assert wire == {
+        "data": {"x": [5.0, 1.0, 9.0, 4.0], "y": [True, None], "none": []},
+        "timeline": {
+            "x": {"t": [0, 1, 2, 3], "finalized_until": 2.5},
+            "y": {"t": [0, 2], "finalized_until": 2.5},
+        },
+        "follows": {"x": "x", "y": "y"},
+        "bucket": {"x": 2.0, "y": 2.0, "none": 2.0},
+        "final_to": {"x": 2.5, "y": 2.5, "none": NEVER_FINAL},
+    }
+
+
+def test_few_points_of_many_samples_keep_both_ends():
+    reply = checked({"x": np.arange(1000) % 7}, 0.5 + np.arange(1000.0))
+    few = reply.decimate(max_points=20)
+    assert few.bucket == {"x": 128.0}
+    assert len(few.data["x"]) <= 20
+    assert few.timelines["x"].t[[0, -1]].tolist() == [0.5, 999.5]
+    assert few.final_to == {"x": math.nextafter(999.5, math.inf)}
+    assert reply.decimate(max_points=1000).bucket == {"x": None}
+
+
+def test_a_decimated_reply_arrives_as_it_was_sent():
+    reply = checked({"x": np.arange(100.0), "y": ["a", "b"] * 50}, np.arange(100.0), until=50.0)
+    sent = reply.decimate(bucket=4.0)
+    sent.placed = ["x"]
+    assembly = Assembly(fields_of(["x", "y"]), "node")
+    for chunk in chunks(sent, 200):
+        assembly.add(decode(cbor2.loads(cbor2.dumps(chunk.to_wire(binary=True))), "node"))
+    assert (assembly.bucket, assembly.final_to) == ({"x": 4.0, "y": 4.0}, {"x": 50.0, "y": 50.0})
+    assert assembly.placed == {"x"}
+    t, values, until = assembly.series()["x"]
+    assert t.tolist() == values.tolist() == [i for i in range(100) if i % 4 in (0, 3)]
+    assert until == 50.0
 
 
 @pytest.mark.parametrize(
@@ -194,7 +266,7 @@ def test_pieces_of_strings_stay_below_their_size_however_they_differ_in_length()
     ids=["short floats", "long floats", "integers", "booleans", "strings", "missing"],
 )
 @pytest.mark.parametrize("allowance", range(300, 12000, 137))
-def test_a_reply_within_the_allowance_is_so_in_every_serializer(column, allowance):
+def test_what_fits_the_allowance_fits_in_every_serializer(column, allowance):
     reply = checked({"x": column}, 1.5e9 + np.arange(100) / 3)
     wire = reply.to_wire()
     largest = max(

@@ -1,68 +1,69 @@
-"""However many ask for the same panel, its nodes are asked once a second."""
+"""However many ask for the same buckets at the same time, a node is asked once."""
 
-from types import SimpleNamespace
+from io import BytesIO
 
 import orjson
 import pytest
-from twisted.internet import defer, task
+from twisted.internet import defer
 
-from sisock.bridge.bridge import Bridge
+from sisock.bridge.answers import NOTICE
+from sisock.bridge.app import Panels
 from sisock.bridge.metrics import Metrics
-from sisock.bridge.panels import Panels
-from sisock.bridge.web_answer import NOTICE
-from sisock.client.events import parse_node
 from sisock.errors import InvalidArgument, NodeTimeout
-from tests.unit.test_grafana_bridge import described, entry
+from tests.unit.bridge_nodes import Node, World
 
 
-class SlowNode:
-    """A session to one node, which answers when it is told to."""
+class SlowNode(Node):
+    """Answers when it is told to."""
 
     def __init__(self):
+        super().__init__(dict.fromkeys("xyz", "a"), {"a": []}, final_to=1e9)
         self.calls = []
+        self.fields = []
 
-    def request(self, procedure, *args, timeout=None, **keywords):
-        if procedure.endswith("get_data_node"):
-            return defer.succeed([entry("n", ["max_points"])])
-        if procedure.endswith("get_fields"):
-            return defer.succeed(described(x="a"))
-        self.calls.append(defer.Deferred())
-        return self.calls[-1]
+    def get_data(self, fields, start, end, **how):
+        self.fields.append(fields)
+        asked = defer.Deferred()
+        asked.addCallback(lambda _: super(SlowNode, self).get_data(fields, start, end, **how))
+        self.calls.append(asked)
+        return asked
 
-    def answer(self, t, finalized_until=None):
-        lines = {"a": {"t": t, "finalized_until": finalized_until}}
-        self.calls[-1].callback({"data": {"x": t}, "timeline": lines})
+    def answer(self, *t, call=-1):
+        self.times["a"] = list(t)
+        self.calls[call].callback(None)
 
 
-class World:
+class Dashboard(World):
     """A bridge's panels, its one node and the clock."""
 
-    def __init__(self, monkeypatch, cache_bytes=1 << 20):
-        self.now = 1000.0
-        clock = SimpleNamespace(monotonic=lambda: self.now)
-        monkeypatch.setattr("sisock.bridge.recent.time", clock)
-        self.bridge = Bridge(SimpleNamespace(), 10, cache_bytes, reactor=task.Clock())
-        self.node = self.bridge.connection.session = SlowNode()
-        self.bridge.node_list.replace([parse_node(entry("n", ["max_points"]))])
+    def __init__(self, **more):
+        self.node = SlowNode()
+        super().__init__(("bucket", "progressive"), n=self.node, **more)
         self.panels = Panels(self.bridge, Metrics())
+        self.asked = []
 
     @property
     def calls(self):
+        self.clock.pump([0.0, 0.01])
         return self.node.calls
 
-    def ask(self, end=110_000, points=100, **more):
+    def ask(self, end=110_000, points=100, name="x", **more):
         body = {
-            "targets": [{"target": "n::x"}],
+            "targets": [{"target": f"n::{name}"}],
             "range": {"from": 100_000, "to": end},
             "maxDataPoints": points,
             **more,
         }
-        return defer.ensureDeferred(self.panels.query(orjson.dumps(body)))
+        self.asked.append(defer.ensureDeferred(self.panels.query(orjson.dumps(body))))
+        return self.asked[-1]
 
 
-@pytest.fixture
-def world(monkeypatch):
-    return World(monkeypatch)
+@pytest.fixture(params=[1 << 20, 1], ids=["cache", "no_cache"])
+def world(request):
+    world = Dashboard(cache_bytes=request.param)
+    yield world
+    for each in world.asked:
+        each.addErrback(lambda _: None).cancel()
 
 
 def result(deferred):
@@ -77,78 +78,78 @@ def times(deferred):
     return [ms / 1000 for _, ms in series["datapoints"]]
 
 
-def test_those_who_ask_at_once_share_a_call(world):
+def test_panels_that_ask_at_once_share_a_call(world):
     asking = [world.ask(requestId=f"Q{i}", startTime=i) for i in range(5)]
-    other = world.ask(end=120_000)
-    assert len(world.calls) == 2
-    world.node.answer([101.0])
-    world.calls.pop()
-    world.node.answer([102.0])
-    assert [times(each) for each in asking] == [[102.0]] * 5
-    assert times(other) == [101.0]
+    assert len(world.calls) == 1
+    asking += [world.ask() for _ in range(5)]
+    assert len(world.calls) == 1
+    world.node.answer(102.0)
+    assert [times(each) for each in asking] == [[102.0]] * 10
 
 
-@pytest.mark.parametrize("different", [{"end": 109_999}, {"points": 99}, {"intervalMs": 3}])
-def test_who_asks_for_something_else_is_answered_for_himself(world, different):
+def test_fields_of_panels_within_a_millisecond_are_asked_in_one_call(world):
+    asking = [world.ask(name=name) for name in "xyx"]
+    world.clock.advance(0.0005)
+    asking.append(world.ask(name="z"))
+    assert len(world.calls) == 1
+    assert world.node.fields == [["x", "y", "z"]]
+    # Of what is under way the fields are shared, and only others asked for.
+    later = world.ask(name="(x|y)")
+    assert len(world.calls) == 1
+    world.node.answer(102.0)
+    assert [times(each) for each in asking] == [[102.0]] * 4
+    assert len(orjson.loads(b"".join(result(later).parts))) == 2
+
+
+@pytest.mark.parametrize("different", [{"end": 190_000}, {"points": 9}])
+def test_other_buckets_are_asked_for_by_another_call(world, different):
     world.ask()
     world.ask(**different)
     assert len(world.calls) == 2
 
 
-def test_final_samples_are_given_again_for_a_second(world):
-    for seconds, calls in ((0.0, 1), (0.9, 1), (0.2, 2), (0.9, 2)):
-        world.now += seconds
-        asking = world.ask()
-        assert len(world.calls) == calls
-        if not world.calls[-1].called:
-            world.node.answer([100.0 + calls])
-        assert times(asking) == [100.0 + calls]
-
-
-def test_samples_that_may_change_are_asked_for_each_time(world):
-    for value in (101.0, 102.0):
-        asking = world.ask()
-        world.node.answer([100.0, value], finalized_until=101.0)
-        assert times(asking) == [100.0, value]
-
-
-def test_all_samples_are_asked_for_each_time(world):
-    for calls in (1, 2):
-        both = [world.ask(points=None), world.ask(points=None)]
-        assert len(world.calls) == 2 * calls
-        for call in world.calls[-2:]:
-            call.callback({"data": {"x": [1.0]}, "timeline": {"a": {"t": [100.0 + calls]}}})
-        assert [times(each)[-1] for each in both] == [100.0 + calls] * 2
+def test_all_samples_are_asked_for_by_each_request(world):
+    both = [world.ask(points=None), world.ask(points=None)]
+    assert len(world.calls) == 2
+    for call in (0, 1):
+        world.node.answer(101.0, call=call)
+    for each in both:
+        each.addErrback(lambda failure: pytest.fail(str(failure)))
+        assert each.called
 
 
 def test_a_node_that_came_anew_is_asked_at_once(world):
     asking = world.ask()
-    world.node.answer([101.0])
-    assert times(asking) == [101.0]
-    world.bridge.node_list.add(parse_node(entry("n", ["max_points"])))
-    asking = world.ask()
-    world.node.answer([102.0])
+    assert len(world.calls) == 1
+    world.session.come("n", world.node)
+    again = world.ask()
+    assert len(world.calls) == 2
+    world.node.answer(102.0)
+    assert times(again) == [102.0]
+    world.node.answer(101.0, call=0)
+    # Its reply is of the old generation, and so is neither kept nor given.
+    if not world.bridge.tiles.is_on:
+        assert len(world.calls) == 3
+        world.node.answer(102.0)
     assert times(asking) == [102.0]
 
 
-def test_without_memory_only_those_who_wait_share(monkeypatch):
-    world = World(monkeypatch, cache_bytes=1)
-    for calls in (1, 2):
-        asking = [world.ask(), world.ask()]
-        assert len(world.calls) == calls
-        world.node.answer([101.0])
-        assert [times(each) for each in asking] == [[101.0]] * 2
-
-
-def test_the_call_goes_on_until_the_last_has_left(world):
-    first, second = world.ask(), world.ask()
+def test_the_call_goes_on_until_the_last_client_has_left(world):
+    first, second = world.ask(), world.ask(name="(x|y)")
+    assert len(world.calls) == 1
     first.addErrback(lambda _: None).cancel()
     assert not world.calls[0].called
     second.addErrback(lambda _: None).cancel()
     assert world.calls[0].called
     asking = world.ask()
-    world.node.answer([103.0])
+    assert len(world.calls) == 2
+    world.node.answer(103.0)
     assert times(asking) == [103.0]
+
+
+def test_a_client_that_leaves_at_once_asks_nothing(world):
+    world.ask().addErrback(lambda _: None).cancel()
+    assert world.calls == []
 
 
 def test_trouble_is_everybodys_and_not_kept(world):
@@ -156,7 +157,8 @@ def test_trouble_is_everybodys_and_not_kept(world):
     world.calls[-1].errback(NodeTimeout("too slow"))
     assert [result(each).headers for each in asking] == [{NOTICE: "too slow"}] * 3
     asking = world.ask()
-    world.node.answer([104.0])
+    assert len(world.calls) == 2
+    world.node.answer(104.0)
     assert times(asking) == [104.0]
 
 
@@ -168,4 +170,55 @@ def test_a_wrong_request_is_wrong_for_each(world):
 
 def test_a_body_of_any_depth_is_answered(world):
     raw = orjson.dumps({"targets": []})[:-1] + b',"scopedVars":' + b"[" * 500 + b"]" * 500 + b"}"
-    assert list(result(defer.ensureDeferred(world.panels.query(raw))).parts) == [b"[]"]
+    answer = result(defer.ensureDeferred(world.panels.query(raw)))
+    assert b"".join(answer.parts) == b"[]"
+
+
+class Post:
+    """A request as the handlers see it."""
+
+    method = b"POST"
+
+    def __init__(self, body, uri=b"/query"):
+        self.uri, self.content = uri, BytesIO(body)
+
+
+def post(world, name="x", **more):
+    """Post a panel's request; returns the Deferred of its answer."""
+    body = {"targets": [{"target": f"n::{name}"}], "range": {"from": 1000, "to": 9000}, **more}
+    handler = world.panels.handlers()[b"POST", b"/query"]
+    world.asked.append(defer.ensureDeferred(handler(Post(orjson.dumps(body)))))
+    return world.asked[-1]
+
+
+def test_equal_requests_that_come_at_once_are_answered_once(world):
+    same = [post(world, maxDataPoints=100) for _ in range(3)]
+    other = post(world, maxDataPoints=101)
+    assert len(world.calls) == 1
+    # A later one shares what is asked for now, but not what may have come before it.
+    later = post(world, maxDataPoints=100)
+    assert len(world.calls) == 1
+    same[0].addErrback(lambda _: None).cancel()
+    world.node.answer(2.0)
+    first, second, *others = [result(each).body for each in (*same[1:], other, later)]
+    assert first is second
+    assert all(body is not first for body in others)
+
+
+def test_equal_requests_end_when_the_last_client_leaves(world):
+    first, second = (post(world, maxDataPoints=100) for _ in range(2))
+    (call,) = world.calls
+    first.addErrback(lambda _: None).cancel()
+    assert not call.called
+    second.addErrback(lambda _: None).cancel()
+    assert call.called
+
+
+def test_an_answer_that_is_written_as_it_comes_is_no_common_one(world):
+    both = [post(world), post(world)]
+    assert len(world.calls) == 2
+    for call in (0, 1):
+        world.node.answer(2.0, call=call)
+    one, other = (result(each) for each in both)
+    assert one is not other
+    assert one.body is None

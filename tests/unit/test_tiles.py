@@ -1,108 +1,117 @@
-"""What a view takes of tiles, with what it asks for, has every extreme: against brute force."""
-
-import itertools
+"""Views out of tiles, with what they lack asked for, are what buckets keep: against the grid."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.bridge.tiles import ROW_SAMPLES, Tile, TileRow, take
-from sisock.wire.thinning import overview_indices
+from sisock.bridge.tiles import TILE, TileCache, bucket_size, cut, fine_bucket_size, join, thin
+from sisock.wire.protocol import Interval
+
+SERIES = ("node", "generation", "field")
+END = 1200
+FAR = 1e12
 
 
-def made(seed, count=400):
+def made(seed, count=900):
     """Times, some of them equal, and values with spikes and gaps."""
     random = np.random.default_rng(seed)
-    t = np.sort(random.integers(0, 300, count)).astype(float)
+    t = np.sort(random.integers(0, 4 * END, count)) / 4
     values = np.where(random.random(count) < 0.05, 100, 1) * random.normal(size=count)
     values[np.repeat(random.random(count // 10) < 0.1, 10)] = np.nan
     return t, values
 
 
-def cut(t, values, start, end, points=None):
-    low, high = np.searchsorted(t, [start, end])
-    t, values = t[low:high], values[low:high]
-    which = slice(None) if points is None else overview_indices(values, points)
-    return t[which], values[which]
+def same(one, other):
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_array_equal(one[1], other[1])
 
 
-def tiles_of(t, values, edges, points, raw, until):
-    """A tile between each two edges; the last is cut off at a time, as an unfinal reply is."""
-    tiles = []
-    for i, (start, end) in enumerate(itertools.pairwise(edges)):
-        of = cut(t, values, start, end, None if raw[i] else points)
-        stop = until if i == len(edges) - 2 else end
-        if start < stop:
-            of_final = cut(*of, start, min(stop, end))
-            is_cut = not raw[i] and len(of_final[0]) < len(of[0])
-            tiles.append(Tile(start, min(stop, end), *of_final, raw[i], is_cut))
-    return tiles
+def reply(samples, first, last, w):
+    return thin(cut(samples, first * w, last * w), w)
 
 
-def figures(t, values):
-    finite = values[np.isfinite(values)]
-    ends = (t[0], t[-1]) if len(t) else ()
-    return (*ends, *((finite.min(), finite.max()) if len(finite) else ()))
+def complete(cache, samples, first, last, w, final_to=FAR, now=FAR):
+    """A view, with what it lacks; and as many buckets as that were."""
+    view = cache.view(SERIES, first, last, w, now)
+    for start, end in view.missing:
+        came = reply(samples, start, end, w)
+        view.add(start, came)
+        cache.store(SERIES, w, start, end, came, final_to)
+    return view.samples(), sum(end - start for start, end in view.missing)
 
 
-@settings(max_examples=400)
+sizes = st.sampled_from([0.5, 1.0, 2.0, 4.0, 8.0])
+spans = st.tuples(st.integers(0, END), st.integers(1, 500))
+
+
+@settings(max_examples=300, deadline=None)
 @given(
     st.integers(0, 10_000),
-    st.lists(st.integers(0, 300), min_size=2, max_size=5, unique=True),
-    st.integers(8, 120),
-    st.lists(st.booleans(), min_size=4, max_size=4),
-    st.tuples(st.integers(0, 300), st.integers(0, 300)),
-    st.integers(0, 300),
+    st.lists(st.tuples(sizes, spans, st.integers(0, 2 * END)), max_size=8),
+    st.sampled_from([1, 20_000, 10_000_000]),
 )
-def test_no_extreme_and_no_end_is_lost_wherever_a_view_cuts(seed, edges, points, raw, view, until):
-    t, values = made(seed)
-    start, end = sorted(view)
-    tiles = tiles_of(t, values, sorted(edges), points, raw, until)
-    parts, holes = take(tiles, (start, end))
-    spans = sorted([(part.start, part.end) for part in parts] + holes)
-    if start < end:
-        assert (spans[0][0], spans[-1][1]) == (start, end)
-    assert all(one[1] == other[0] for one, other in itertools.pairwise(spans))
-    pieces = [(part.start, part.t, part.values) for part in parts]
-    pieces += [(hole[0], *cut(t, values, *hole, 16)) for hole in holes]
-    pieces.sort(key=lambda piece: piece[0])
-    if pieces:
-        joined = [np.concatenate([piece[i] for piece in pieces]) for i in (1, 2)]
-        assert figures(*joined) == figures(*cut(t, values, start, end))
+def test_views_are_right_whatever_is_kept(seed, asked, limit):
+    samples, cache = made(seed), TileCache(limit)
+    for w, (start, length), final_to in asked:
+        first, last = int(start / w), int(start / w) + length
+        got, _ = complete(cache, samples, first, last, w, final_to)
+        same(got, reply(samples, first, last, w))
+        assert cache.nbytes <= limit
 
 
-def test_a_view_uses_the_inside_of_a_tile_and_not_only_whole_ones():
-    t = np.arange(10_000.0)
-    few = cut(t, np.sin(t), 0, 10_000, 1000)
-    parts, holes = take([Tile(0, 10_000, *few, False)], (1000, 9000))
-    assert [part.is_raw for part in parts] == [False]
-    assert parts[0].end - parts[0].start > 7500
-    assert [hole[0] for hole in holes] == [1000, parts[0].end]
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10_000), sizes, spans, st.integers(0, 2 * END))
+def test_what_is_not_final_is_asked_for_again(seed, w, span, final_to):
+    samples, cache = made(seed), TileCache(10_000_000)
+    first, last = int(span[0] / w), int(span[0] / w) + span[1]
+    complete(cache, samples, first, last, w, final_to)
+    before, after = cut(samples, -1, int(final_to / w) * w), made(seed + 1)
+    changed = join([before, cut(after, int(final_to / w) * w, FAR)])
+    same(complete(cache, changed, first, last, w)[0], reply(changed, first, last, w))
+    same(complete(cache, samples, first, last, w)[0], reply(changed, first, last, w))
 
 
-def test_raw_tiles_that_touch_become_one():
-    row = TileRow()
-    for start in range(0, 100, 10):
-        t = np.arange(start, start + 10.0)
-        row.add(Tile(start, start + 10, t, t, True), (0, 100))
-    assert [(tile.start, tile.end, len(tile.t)) for tile in row.tiles] == [(0, 100, 100)]
-    assert (row.tiles[0].values == np.arange(100)).all()
+def test_whole_tiles_are_asked_for_but_nothing_after_now():
+    cache, samples = TileCache(1_000_000), made(1)
+    assert cache.view(SERIES, 70, 80, 1.0, FAR).missing == [(64, 128)]
+    assert cache.view(SERIES, 70, 200, 1.0, FAR).missing == [(64, 256)]
+    assert cache.view(SERIES, 70, 200, 1.0, 150.5).missing == [(64, 151)]
+    assert cache.view(SERIES, 70, 200, 1.0, 10.0).missing == []
+    assert TileCache(1).view(SERIES, 70, 80, 1.0, FAR).missing == [(70, 80)]
+    complete(cache, samples, 70, 130, 1.0, final_to=140.5)
+    assert cache.view(SERIES, 70, 140, 1.0, FAR).missing == []
+    assert cache.view(SERIES, 70, 141, 1.0, FAR).missing == [(140, 192)]
 
 
-def test_raw_tiles_that_overlap_have_each_sample_once():
-    row, t = TileRow(), np.arange(100.0)
-    row.add(Tile(0, 60, t[:60], t[:60], True), (0, 100))
-    row.add(Tile(10, 20, t[10:20], t[10:20], True), (0, 100))
-    row.add(Tile(40, 100, t[40:], t[40:], True), (0, 100))
-    assert [tile.t.tolist() for tile in row.tiles] == [t.tolist()]
+@pytest.mark.parametrize("level", [2, 4, 8])
+def test_coarser_tiles_are_made_of_complete_finer_ones(level):
+    cache, samples = TileCache(1_000_000), made(2)
+    complete(cache, samples, 0, TILE * level, 0.5)
+    got, asked = complete(cache, samples, 0, TILE, 0.5 * level)
+    assert asked == 0
+    same(got, reply(samples, 0, TILE, 0.5 * level))
 
 
-@pytest.mark.parametrize("is_raw", [True, False])
-def test_a_row_drops_what_is_farthest_from_the_view(is_raw):
-    row, t = TileRow(), np.arange(50_000.0)
-    for i in range(10):
-        start = i * 50_000.0
-        row.add(Tile(start, start + 50_000, t + start, t, is_raw), (start, start + 50_000))
-        assert sum(len(tile.t) for tile in row.tiles) <= ROW_SAMPLES
-    assert [tile.start for tile in row.tiles] == [300_000.0, 350_000.0, 400_000.0, 450_000.0]
+def test_tiles_of_texts_and_of_booleans_are_joined():
+    cache = TileCache(1_000_000)
+    t, texts = np.arange(200.0), np.array(["a", None] * 100, dtype=object)
+    flags = np.arange(200) % 3 == 0
+    for values in (texts, flags):
+        same(complete(cache, (t, values), 3, 150, 1.0)[0], (t[3:150], values[3:150]))
+        same(complete(cache, (t, values), 3, 150, 1.0)[0], (t[3:150], values[3:150]))
+        cache.drop("node")
+    assert cache.nbytes == 0
+
+
+@pytest.mark.parametrize("points", [8, 100, 1000])
+def test_buckets_are_the_smallest_of_which_a_view_fits(points):
+    for start, span in [(1.5e9, 86_400), (1.5e9 + 0.3, 1e-3), (0.001, 1e11), (100.0, 7.7)]:
+        w = bucket_size(Interval(start, start + span), points)
+
+        def count(w, start=start, end=start + span):
+            return 2 * int(-(-end // w) - start // w)
+
+        assert count(w) <= points
+        assert w == 2.0**-20 or count(w / 2) > points
+    assert [fine_bucket_size(x) for x in (1.0, 0.995, 0.98, 60.0, 2.5)] == [1, 1, 0.5, 32, 2]

@@ -7,6 +7,7 @@ import { Wampy } from "wampy";
 import { sign } from "wampy/wampcra.js";
 import websocket from "websocket";
 
+import { decimate } from "../../grid.js";
 import { Serializer } from "../../serializer.js";
 import { connect } from "../../sisock.js";
 
@@ -24,11 +25,11 @@ test("nodes are listed by name with their features", async () => {
   const nodes = await sisock.nodes();
   const names = nodes.map(({ name }) => name);
   assert.deepEqual(names, ["js_big", "js_odd", "js_ticker"]);
-  assert.deepEqual(nodes[2].features, ["binary", "progressive", "max_points", "live"]);
+  assert.deepEqual(nodes[2].features, ["binary", "progressive", "max_points", "bucket", "live"]);
 });
 
 test("fields come with units, timeline and interval", async () => {
-  const { count } = await sisock.wire.fields("js_ticker");
+  const { count } = await sisock.fields("js_ticker");
   assert.deepEqual(
     [count.units, count.timeline, count.type, count.interval],
     ["1", "js_ticker", "number", 0.1],
@@ -45,6 +46,21 @@ test("two million samples come as typed arrays, whole and in order", async () =>
     assert.equal(i4.values[i], i - 1000);
     assert.equal(b1.values[i], i % 3 === 0);
   }
+});
+
+test("a bucket size gives each bucket's extremes, and what is final", async () => {
+  const whole = await sisock.get("js_big", ["f8", "i4"], START, START + 2000);
+  const data = await sisock.get("js_big", ["f8", "i4"], START, START + 2000, { bucket: 4 });
+  for (const name of ["f8", "i4"]) {
+    const { t, values } = whole[name];
+    const kept = decimate(t, values, 4);
+    assert.deepEqual(data[name].t, Float64Array.from(kept, (i) => t[i]));
+    assert.deepEqual(data[name].values, values.constructor.from(kept, (i) => values[i]));
+    assert.equal(data[name].bucket, 4);
+    assert.ok(data[name].finalTo >= START + 1999.999);
+  }
+  await fails(sisock.get("js_big", ["f8"], START, START + 5, { bucket: 3 }), "argument");
+  await fails(sisock.get("js_big", ["f8"], START, START + 5, { bucket: 1, maxPoints: 9 }), "argument");
 });
 
 test("the interval is half-open and minStride exact over windows", async () => {
@@ -69,7 +85,7 @@ test("each error is a sentence with a kind", async () => {
   await fails(sisock.get("js_odd", ["typo"], START, START + 5), "field");
   await fails(sisock.get("js_odd", ["fails"], START, START + 5), "node_failed");
   await fails(sisock.get("js_odd", ["nan"], 5, 2), "argument");
-  await fails(sisock.wire.fields("nowhere"), "node");
+  await fails(sisock.fields("nowhere"), "node");
   await fails(connect({ ...options, secret: "wrong" }), "refused");
 });
 
@@ -85,7 +101,7 @@ test("live samples come in order until the watching ends", async () => {
   const times = [];
   let enough;
   const done = new Promise((resolve) => (enough = resolve));
-  const stop = await sisock.client.watch("js_ticker", ({ t, values }) => {
+  const stop = await sisock.watch("js_ticker", ({ t, values }) => {
     assert.ok("count" in values);
     if (times.push(t) === 10) enough();
   });

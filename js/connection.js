@@ -1,0 +1,184 @@
+// A connection to the router that comes back by itself: calls, and subscriptions that outlive it.
+
+import { Wampy } from "wampy";
+import { sign } from "wampy/wampcra.js";
+
+import { SisockError, translate } from "./errors.js";
+import { Serializer } from "./serializer.js";
+
+const PREFIX = "org.simonsobservatory.";
+const FIRST_DELAY = 0.5;
+const GROWTH = 1.6;
+const MAX_DELAY = 5;
+const CALL_TIMEOUT = 30;
+const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
+
+/** Keep one session with the router, and make the next one when it is lost. */
+export class Connection {
+  /** How often it has joined so far. */
+  joins = 0;
+  #options;
+  #wamp = null;
+  #delay = FIRST_DELAY;
+  #timer = null;
+  #closed = false;
+  #waiting = [];
+  #topics = new Map();
+
+  constructor(options) {
+    const where = globalThis.location;
+    const url = options.url ?? (where && `${where.protocol.replace("http", "ws")}//${where.host}/ws`);
+    this.#options = { user: "simonsobs", realm: "sisock", onState: () => {}, ...options, url };
+  }
+
+  /** Resolve once joined, also by a later try. */
+  join() {
+    const joined = new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    this.#try();
+    return joined;
+  }
+
+  /** End the connection for good. */
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#wamp?.disconnect();
+    this.#wamp = null;
+  }
+
+  async #try() {
+    const { url, user, realm, secret, ws } = this.#options;
+    // Wampy leaves a connection that closes before it is signed in without an answer.
+    let closed;
+    const ended = new Promise((_, reject) => (closed = reject));
+    ended.catch(() => {});
+    const wamp = new Wampy(url, {
+      realm,
+      authid: user,
+      authmethods: ["wampcra"],
+      authMode: "auto",
+      authPlugins: { wampcra: sign(secret) },
+      autoReconnect: false,
+      uriValidation: "loose", // strict refuses names that the protocol allows
+      serializer: new Serializer(),
+      onClose: () => {
+        closed(new Error("closed"));
+        this.#lost(wamp, "the connection to the router was lost");
+      },
+      ...(ws ? { ws } : {}),
+    });
+    try {
+      await within(Promise.race([wamp.connect(), ended]), "the router", null);
+    } catch (error) {
+      if (error.kind === "timeout") wamp.disconnect();
+      const refusal = String(error.errorUri ?? "");
+      if (REFUSALS.test(refusal)) return this.#refused(refusal);
+      return this.#retry(`the router at ${url} cannot be reached`);
+    }
+    if (this.#closed) return wamp.disconnect();
+    this.#wamp = wamp;
+    this.#delay = FIRST_DELAY;
+    await Promise.all([...this.#topics.values()].map((topic) => this.#subscribeNow(topic)));
+    if (this.#wamp !== wamp) return;
+    this.joins += 1;
+    this.#options.onState({ state: "joined" });
+    for (const { resolve } of this.#waiting.splice(0)) resolve(this);
+  }
+
+  #refused(uri) {
+    const { user, realm, onState } = this.#options;
+    const isRealm = uri.endsWith("no_such_realm");
+    const reason = isRealm
+      ? `the router has no realm ${realm}: see its setting WAMP_REALM, and reload the page`
+      : `the router refuses the user ${user} with this secret (${uri})`;
+    this.#closed = true;
+    onState({ state: "refused", reason });
+    const error = new SisockError(isRealm ? "realm" : "refused", reason);
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  #lost(wamp, reason) {
+    if (wamp !== this.#wamp || this.#closed) return;
+    this.#wamp = null;
+    this.#retry(reason);
+  }
+
+  #retry(reason) {
+    if (this.#closed) return;
+    const seconds = this.#delay * (0.5 + Math.random() / 2);
+    this.#delay = Math.min(this.#delay * GROWTH, MAX_DELAY);
+    this.#options.onState({ state: "waiting", seconds, reason });
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#try(), seconds * 1000);
+  }
+
+  /**
+   * Call a procedure, and return its first result.
+   * @param {string} tail the procedure's URI without the prefix
+   * @param {Array} args
+   * @param {object} [kwargs]
+   * @param {Function} [onProgress] called with each progressive result
+   * @param {AbortSignal} [signal]
+   */
+  async call(tail, args, kwargs = {}, onProgress = null, signal = null) {
+    const wamp = this.#wamp;
+    if (!wamp) throw new SisockError("unreachable", "the router is not there; trying again by itself");
+    const options = onProgress ? { progress_callback: ({ argsList }) => onProgress(argsList[0]) } : {};
+    const answer = wamp.call(PREFIX + tail, { argsList: args, argsDict: kwargs }, options);
+    const { reqId } = wamp.getOpStatus();
+    try {
+      return (await within(answer, tail, signal)).argsList?.[0];
+    } catch (error) {
+      if (error.kind === "timeout" || error.name === "AbortError") cancelQuietly(wamp, reqId);
+      throw translate(error, tail);
+    }
+  }
+
+  /**
+   * Call back with the first argument of each event of a topic, also after the connection was lost.
+   * @param {string} tail the topic's URI without the prefix
+   * @returns {Promise<Function>} ends it
+   */
+  async subscribe(tail, callback) {
+    let topic = this.#topics.get(tail);
+    if (!topic) {
+      topic = { uri: PREFIX + tail, callbacks: new Set() };
+      topic.pass = ({ argsList }) => topic.callbacks.forEach((each) => each(argsList[0]));
+      this.#topics.set(tail, topic);
+      this.#subscribeNow(topic);
+    }
+    topic.callbacks.add(callback);
+    await topic.subscribed;
+    return async () => {
+      topic.callbacks.delete(callback);
+      if (topic.callbacks.size || this.#topics.get(tail) !== topic) return;
+      this.#topics.delete(tail);
+      await topic.subscribed;
+      // If the connection is lost, so is the subscription.
+      await this.#wamp?.unsubscribe(topic.uri, topic.pass).catch(() => {});
+    };
+  }
+
+  #subscribeNow(topic) {
+    // If the connection is lost meanwhile, the next one subscribes again.
+    topic.subscribed = this.#wamp?.subscribe(topic.uri, topic.pass).catch(() => {});
+    return topic.subscribed;
+  }
+}
+
+function within(promise, what, signal) {
+  return new Promise((resolve, reject) => {
+    const late = new SisockError("timeout", `${what} was not answered in ${CALL_TIMEOUT} s`);
+    const timer = setTimeout(() => reject(late), CALL_TIMEOUT * 1000);
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+function cancelQuietly(wamp, reqId) {
+  try {
+    wamp.cancel(reqId);
+  } catch {
+    // The call has ended meanwhile.
+  }
+}

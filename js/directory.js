@@ -1,0 +1,148 @@
+// The data nodes that are there and their fields, each asked for once.
+
+import { SisockError } from "./errors.js";
+
+const REREAD_SECONDS = 30;
+// An unknown name is looked up again at most this often.
+const ASK_AGAIN_SECONDS = 1;
+
+/** Keep the hub's list of nodes by subscription; read it again after each join and every 30 s. */
+export class Directory {
+  #connection;
+  #nodes = new Map();
+  #fields = new Map();
+  #callbacks = new Set();
+  #listing = null;
+  #listedAt = -Infinity;
+  #join = 0;
+  #hasChanged = false;
+  #made = 0;
+  #timer = null;
+
+  constructor(connection) {
+    this.#connection = connection;
+  }
+
+  /** Stop reading the list again. */
+  close() {
+    clearInterval(this.#timer);
+  }
+
+  /** Return the nodes by name: { name, description, features, generation }; usually without a call. */
+  async nodes() {
+    if (this.#join !== this.#connection.joins) await this.#list();
+    return [...this.#nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Return one node; the hub is asked again before it is said not to be there. */
+  async node(name) {
+    await this.nodes();
+    if (!this.#nodes.has(name) && secondsSince(this.#listedAt) > ASK_AGAIN_SECONDS) await this.#list();
+    const node = this.#nodes.get(name);
+    if (!node) throw new SisockError("node", `the data node ${name} is not there`);
+    return node;
+  }
+
+  /**
+   * Return what a node says of its fields, asked once per generation, and again if it said nothing
+   * of one that is wanted.
+   * @param {object} node of this directory
+   * @param {string[]} [wanted]
+   * @returns {Promise<Object<string, object>>}
+   */
+  async fields(node, wanted = []) {
+    const known = this.#fields.get(node.name);
+    if (known?.generation !== node.generation) return this.#askFields(node);
+    const fields = await known.fields;
+    const isWhole = wanted.every((name) => name in fields);
+    if (isWhole || secondsSince(known.at) <= ASK_AGAIN_SECONDS) return fields;
+    return this.#askFields(node);
+  }
+
+  #askFields(node) {
+    const fields = askFields(this.#connection, node.name);
+    const own = { generation: node.generation, at: performance.now(), fields };
+    this.#fields.set(node.name, own);
+    fields.catch(() => this.#fields.get(node.name) === own && this.#fields.delete(node.name));
+    return fields;
+  }
+
+  /** Call back with (node, isPresent) when a node comes, goes or changes its generation. */
+  async onChange(callback) {
+    // Those that are there already are no change; if there is no hub, there will be.
+    await this.nodes().catch(() => {});
+    this.#callbacks.add(callback);
+    return async () => this.#callbacks.delete(callback);
+  }
+
+  /** Read the list, once for all that wait for it. */
+  #list() {
+    this.#listing ??= this.#read().finally(() => (this.#listing = null));
+    return this.#listing;
+  }
+
+  async #read() {
+    if (!this.#timer) await this.#begin();
+    const join = this.#connection.joins;
+    let listed;
+    do {
+      this.#hasChanged = false;
+      listed = await this.#connection.call("consumer.get_data_node", []);
+    } while (this.#hasChanged);
+    const before = this.#nodes;
+    const isRejoined = join !== this.#join;
+    this.#nodes = new Map(listed.map((entry) => [entry.name, this.#known(entry, before, isRejoined)]));
+    this.#join = join;
+    this.#listedAt = performance.now();
+    for (const node of before.values()) if (!this.#nodes.has(node.name)) this.#tell(node, false);
+    for (const node of this.#nodes.values()) {
+      const old = before.get(node.name);
+      // Whether a node without a generation of its own was restarted cannot be told.
+      if (!old || (node.isOwn && old.generation !== node.generation)) this.#tell(node, true);
+    }
+  }
+
+  async #begin() {
+    this.#timer = setInterval(() => this.#list().catch(() => {}), REREAD_SECONDS * 1000);
+    this.#timer.unref?.();
+    await this.#connection.subscribe("consumer.data_node_added", (entry) => {
+      const node = this.#known(entry, this.#nodes, true);
+      const isKnown = node.isOwn && this.#nodes.get(node.name)?.generation === node.generation;
+      this.#nodes.set(node.name, node);
+      this.#hasChanged = true;
+      if (!isKnown) this.#tell(node, true);
+    });
+    await this.#connection.subscribe("consumer.data_node_subtracted", ({ name }) => {
+      const node = this.#nodes.get(name);
+      this.#nodes.delete(name);
+      this.#hasChanged = true;
+      if (node) this.#tell(node, false);
+    });
+  }
+
+  #known({ name, description, features, generation }, before, isNew) {
+    const made = () => (isNew ? null : before.get(name)?.generation) ?? `made here ${++this.#made}`;
+    return {
+      name,
+      description: description ?? "",
+      features: features ?? [],
+      generation: generation ?? made(),
+      isOwn: generation != null,
+    };
+  }
+
+  #tell(node, isPresent) {
+    for (const callback of this.#callbacks) callback(node, isPresent);
+  }
+}
+
+/** Ask a node for its fields: name → { description, units, type, timeline, interval }. */
+export async function askFields(connection, name, start = 1, end = 0) {
+  const [fields, timelines] = await connection.call(`consumer.${name}.get_fields`, [start, end]);
+  for (const about of Object.values(fields)) about.interval = timelines[about.timeline]?.interval ?? null;
+  return fields;
+}
+
+function secondsSince(moment) {
+  return (performance.now() - moment) / 1000;
+}

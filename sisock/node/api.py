@@ -1,0 +1,140 @@
+"""Define what the author of a data node writes: the class `DataNodeServer`."""
+
+from __future__ import annotations
+
+import argparse
+from abc import abstractmethod
+from functools import cached_property
+from typing import Any
+
+import txaio
+
+from sisock.wire import protocol
+
+
+class DataNodeServer:
+    """A program that serves the samples of one instrument or archive.
+
+    Override `get_fields` and `get_data`; `sisock.LiveNode` and `sisock.ArchiveNode` are easier
+    where they fit. The methods may block, as they run in threads of their own, several at once, or
+    be coroutines or ``inlineCallbacks``, which run in the reactor and must not block.
+
+    Attributes
+    ----------
+    name : str
+        The node's name: one component of a WAMP URI, see `sisock.wire.protocol.check_node_name`.
+    description : str
+        One line for people; the first line of the class's docstring if not set.
+    allowance : int
+        Bytes of a reply to a call of the base protocol; a larger one is answered by False.
+    log : logger
+        Of txaio: ``self.log.warn("{count} lines skipped", count=3)``.
+    """
+
+    name: str = ""
+    description: str = ""
+    allowance: int = protocol.DEFAULT_ALLOWANCE
+    features: tuple[str, ...] = ("binary", "progressive", "max_points", "bucket")
+
+    service: Any = None
+    """The `sisock.node.service.NodeService` that runs this node, if one does."""
+
+    @cached_property
+    def log(self) -> Any:
+        """Return the node's logger."""
+        return txaio.make_logger()
+
+    @abstractmethod
+    def get_fields(self, start: float, end: float) -> Any:
+        """Say which fields there are.
+
+        Parameters
+        ----------
+        start, end : float
+            Sisock times, as the caller sent them. A field with a sample in between must be
+            listed; one with none may be.
+
+        Returns
+        -------
+        tuple of two dicts
+            Field name to ``{"description", "timeline", "type", "units"}``, and timeline name to
+            ``{"interval", "field"}``. `sisock.describe` makes them.
+        """
+
+    @abstractmethod
+    def get_data(
+        self, field: list[str], start: float, end: float, min_stride: float | None = None
+    ) -> Any:
+        """Return samples.
+
+        Parameters
+        ----------
+        field : list of str
+            Field names.
+        start, end : float
+            Sisock times, as the caller sent them; `sisock.sisock_to_unix_time` converts them.
+        min_stride : float, optional
+            Least spacing that the caller wants, in seconds. It is seen to afterwards; a node that
+            can skip samples cheaply may use it.
+
+        Returns
+        -------
+        dict
+            ``{"data": {field: values}, "timeline": {name: {"t", "finalized_until"}}}`` with lists
+            or arrays; what lies outside of the interval is cut off.
+        """
+
+    def get_decimated(
+        self,
+        field: list[str],
+        start: float,
+        end: float,
+        bucket: float | None = None,
+        max_points: int | None = None,
+    ) -> Any:
+        """Return decimated samples, where that is cheaper than `get_data`.
+
+        Parameters
+        ----------
+        field, start, end
+            As of `get_data`.
+        bucket : float, optional
+            Size of the buckets in seconds.
+        max_points : int, optional
+            Instead of it: samples of each field, at most. PROTOCOL.md says which are kept.
+
+        Returns
+        -------
+        dict or None
+            Field name to `sisock.wire.reply.Decimated`.
+            None (the default): `get_data` is asked, and its samples are decimated.
+        """
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the node's own command-line flags; their values go to the class when it is called."""
+
+    def prepare(self) -> None:
+        """Check what the author set, before anything is started."""
+
+    def samples_changed(self) -> None:
+        """Say that samples which were called final have changed after all.
+
+        Consumers forget what they kept of the node. Call it before the changed samples are
+        returned; in a method that blocks it waits until consumers have heard it.
+        """
+        if self.service is not None:
+            self.service.samples_changed()
+
+    def begin(self, service: Any) -> None:
+        """Start what works beside the requests; in the reactor, once the node holds its name."""
+
+    def end(self) -> None:
+        """End what works beside the requests."""
+
+    def joined(self, session: Any) -> None:
+        """Do what needs the session, each time that the node has joined; in the reactor."""
+
+    def answering(self) -> DataNodeServer:
+        """Return the node whose methods answer the requests."""
+        return self

@@ -1,0 +1,274 @@
+"""Answer ``get_fields`` and ``get_data``: from the wire to the node's methods and back."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from typing import Any, Literal
+
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.types import CallDetails
+from twisted.internet import defer, task, threads
+
+from sisock.connection.logs import RepeatedWarning
+from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
+from sisock.errors import InvalidArgument, NodeFailed, SisockError
+from sisock.node.api import DataNodeServer
+from sisock.node.validation import check_decimated, check_reply, needs_timelines
+from sisock.wire import protocol
+from sisock.wire.chunks import chunks, first_window
+from sisock.wire.fields import check_fields
+from sisock.wire.protocol import Interval
+from sisock.wire.reply import Reply
+from sisock.wire.request import DataRequest, parse_get_data, parse_get_fields
+
+THREADS = 8
+"""Blocking methods that run at once; the reactor's own threads stay free for name look-ups."""
+
+MAX_WAITING = 100
+"""Requests that may wait for a thread; a further one is refused."""
+
+_LIST_FACTOR = 4
+"""A number in JSON takes up to 26 bytes, against 8 as bytes: windows of lists hold fewer."""
+
+Steps = Generator[Callable[[], Any], Any, Any]
+"""Work for a thread; it yields what has to be called in the reactor, and gets the result."""
+
+
+class RequestHandler:
+    """The two procedures of one node, whose methods are asked."""
+
+    def __init__(self, node: DataNodeServer, reactor: Any) -> None:
+        self._node = node
+        self._reactor = reactor
+        self._pool = make_pool(node.name, THREADS)
+        self._waiting: set[object] = set()
+        self._continuations = Continuations(reactor)
+        self._changes = 0
+        self._timeline_of: dict[str, str] = {}
+        self._warn = RepeatedWarning(node.log)
+
+    def stop(self) -> None:
+        """End the threads."""
+        self.forget()
+        stop_pool(self._pool)
+
+    def forget(self) -> None:
+        """Forget what was read for windows to come: samples changed."""
+        self._changes += 1
+        self._continuations.clear()
+
+    async def get_fields(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
+        """Answer ``get_fields`` as a procedure, see PROTOCOL.md."""
+        return await self._guarded("get_fields", self.answer_fields(args, kwargs))
+
+    async def get_data(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
+        """Answer ``get_data`` as a procedure, see PROTOCOL.md."""
+        return await self._guarded("get_data", self.answer_data(args, kwargs, details.progress))
+
+    async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:
+        """Turn what an author's code may raise into the protocol's errors."""
+        log, began = self._node.log, time.perf_counter()
+        try:
+            result = await answer
+        except InvalidArgument as error:
+            raise ApplicationError(protocol.ERROR_INVALID_ARGUMENT, str(error)) from None
+        except (defer.CancelledError, TransportLost):
+            log.debug("{verb}: the caller gave up", verb=verb)
+            raise ApplicationError("wamp.error.canceled") from None
+        except Exception as error:
+            self._warn(f"{verb} failed: {type(error).__name__}: {error}")
+            log.debug("{traceback}", traceback="".join(traceback.format_exception(error)))
+            # Only sisock's own text travels: that of another may hold a path or a password.
+            says = f"in {verb} of node {self._node.name!r}: the node's log has the details"
+            says = f": {error}" if isinstance(error, SisockError) else f" {says}"
+            text = type(error).__name__ + says
+            raise ApplicationError(protocol.ERROR_NODE_FAILED, text) from None
+        log.debug(verb + " answered", ms=round((time.perf_counter() - began) * 1e3, 1))
+        return result
+
+    async def answer_fields(self, args: tuple, kwargs: dict) -> Any:
+        """Answer ``get_fields``; raises what is wrong with the request or with the node."""
+        start, end = parse_get_fields(args, kwargs)
+        return await self._work(self._node.get_fields, self._ask_fields(start, end))
+
+    async def answer_data(
+        self, args: tuple, kwargs: dict, progress: Callable[[Any], None] | None
+    ) -> Any:
+        """Answer ``get_data``; raises what is wrong with the request or with the node."""
+        request = parse_get_data(args, kwargs)
+        if progress is None and "window" in kwargs:
+            raise InvalidArgument("window needs a call with progressive results")
+        changes = self._changes
+        kept = None if progress is None else self._continuations.take(request)
+        first = self._node.get_decimated if request.is_decimated else self._node.get_data
+        steps = self._answer(request, kept, progress is not None)
+        wires, rest = await self._work(first if kept is None else None, steps)
+        if rest is not None and changes == self._changes:
+            self._continuations.keep(request, wires[0]["next"], rest)
+        for i in range(len(wires) - 1):
+            progress(wires[i])  # type: ignore[misc]
+            wires[i] = None
+            # Let other requests and pings through between two chunks.
+            await task.deferLater(self._reactor, 0)
+        return wires[-1]
+
+    async def look_up(self, fields: list[str], start: float, end: float) -> Reply | Literal[False]:
+        """Ask the node itself and check what it says, as for a request."""
+        request = parse_get_data((fields, start, end), {})
+        return await self._work(self._node.get_data, self._ask(request))
+
+    def in_thread(self, function: Callable[..., Any], *args: Any) -> defer.Deferred:
+        """Run a function in one of the node's threads.
+
+        One that was given up before a thread was free is not run at all, or requests to a stuck
+        device would be worked off long after their callers went.
+        """
+        if len(self._waiting) >= MAX_WAITING:
+            busy = f"the node is busy: {MAX_WAITING} requests wait already"
+            return defer.fail(NodeFailed(busy))
+        done: list[defer.Deferred] = []
+        self._waiting.add(ticket := object())
+
+        def run() -> Any:
+            self._waiting.remove(ticket)
+            return None if done and done[0].called else function(*args)
+
+        done.append(threads.deferToThreadPool(self._reactor, self._pool, run))
+        return done[0]
+
+    async def _work(self, first: Callable[..., Any] | None, steps: Steps) -> Any:
+        """Take all steps in one turn of a thread, but for methods that are asynchronous.
+
+        If the `first` method is one of these, no thread is needed before it.
+        """
+        if first is not None and is_asynchronous(first):
+            is_done, value = _advance(steps, None)
+        else:
+            is_done, value = await self.in_thread(_advance, steps, None)
+        while not is_done:
+            is_done, value = await self.in_thread(_advance, steps, await value())
+        return value
+
+    def _ask_fields(self, start: float, end: float) -> Steps:
+        raw = yield from _call(self._node.get_fields, start, end)
+        checked = check_fields(raw, self._node.name)
+        self._timeline_of.update({name: about["timeline"] for name, about in checked[0].items()})
+        return checked
+
+    def _ask(self, request: DataRequest) -> Steps:
+        """Ask the node, and check and reduce what it says; returns a `Reply`, or False."""
+        node, times = self._node, (request.sent_start, request.sent_end)
+        if request.is_decimated:
+            how = request.bucket, request.max_points
+            raw = yield from _call(node.get_decimated, request.fields, *times, *how)
+            if raw is not None:
+                return check_decimated(raw, request.fields, node.name).clip(request.interval)
+        raw = yield from _call(node.get_data, request.fields, *times, request.min_stride)
+        if raw is False:  # the protocol's own way to say that it is too much
+            return False
+        if needs_timelines(raw, request.fields, self._timeline_of):
+            yield from self._ask_fields(*times)
+        checked = check_reply(raw, request.fields, node.name, self._timeline_of)
+        reply = checked.clip(request.interval)
+        if request.min_stride:
+            return reply.stride(request.min_stride, request.after)
+        if request.is_decimated:
+            return reply.decimate(request.bucket, request.max_points)
+        return reply
+
+    def _answer(self, request: DataRequest, kept: Reply | None, is_progressive: bool) -> Steps:
+        """Return what is to be sent, chunk by chunk, and what is left for later windows."""
+        reply = (yield from self._ask(request)) if kept is None else kept
+        if reply is False:
+            return [False], None
+        if is_progressive:
+            return _window(reply, request)
+        allowance = protocol.MESSAGE_ALLOWANCE if request.binary else self._node.allowance
+        fits = reply.fits(allowance, request.binary)
+        if not fits:
+            names = ", ".join(request.fields)
+            self._warn(f"a reply of {names} is over the allowance: False is returned")
+        return [fits and reply.to_wire(request.binary)], None
+
+
+def _call(method: Callable[..., Any], *args: Any) -> Steps:
+    """Call a node's method: here, or in the reactor if it is asynchronous."""
+    if is_asynchronous(method):
+        return (yield partial(defer.maybeDeferred, method, *args))
+    result = method(*args)
+    if isinstance(result, defer.Deferred) or inspect.isawaitable(result):
+        return (yield lambda: result)
+    return result
+
+
+def _advance(steps: Steps, value: Any) -> tuple[bool, Any]:
+    """Take steps up to one for the reactor, or to the result; returns whether it is that."""
+    try:
+        return False, steps.send(value)
+    except StopIteration as done:
+        return True, done.value
+
+
+def _window(reply: Reply, request: DataRequest) -> tuple[list[Any], Reply | None]:
+    """Encode the first window of a reply in chunks; returns what is left, too."""
+    factor = 1 if request.binary else _LIST_FACTOR
+    window, following, rest = reply, None, None
+    if not request.is_decimated:
+        window, following = first_window(reply, request.window // factor)
+    cut = chunks(window, protocol.CHUNK_BYTES // factor)
+    wires = [chunk.to_wire(request.binary) for chunk in cut]
+    if following is not None:
+        wires[0] |= {"next": following, "end": request.interval.end}
+        if not request.min_stride:
+            rest = reply.clip(Interval(following, request.interval.end))
+    return wires, rest
+
+
+class Continuations:
+    """What is left of replies that are sent in windows, by what the caller will ask for next.
+
+    A window that finds none is answered by the node's own code: that takes longer, no more.
+    """
+
+    KEPT_FOR = 30.0
+    MAX_KEPT = 100
+    MAX_BYTES = 256 << 20
+    """Seconds, number and memory of what is left."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._kept: dict[tuple, tuple[Reply, Any]] = {}
+
+    def keep(self, request: DataRequest, following: float, reply: Reply) -> None:
+        """Keep what comes from the time `following` on; in the reactor."""
+        key = (*request.fields, following, request.interval.end)
+        self._forget(key)
+        self._kept[key] = reply, self._reactor.callLater(self.KEPT_FOR, self._forget, key)
+        while len(self._kept) > self.MAX_KEPT or self._bytes() > self.MAX_BYTES:
+            self._forget(next(iter(self._kept)))
+
+    def _bytes(self) -> int:
+        # Each buffer once: many remainders may be views of one that the node keeps anyway.
+        return sum(dict(each for reply, _ in self._kept.values() for each in reply.held()).values())
+
+    def take(self, request: DataRequest) -> Reply | None:
+        """Return what was kept for this request, once; in the reactor."""
+        # Relative times are never a continuation; a spacing has been applied to what is kept.
+        if request.min_stride or request.is_decimated or request.sent_start <= 0:
+            return None
+        return self._forget((*request.fields, request.interval.start, request.interval.end))
+
+    def clear(self) -> None:
+        """Forget everything, as when samples changed."""
+        for key in list(self._kept):
+            self._forget(key)
+
+    def _forget(self, key: tuple) -> Reply | None:
+        reply, timer = self._kept.pop(key, (None, None))
+        if timer is not None and timer.active():
+            timer.cancel()
+        return reply

@@ -1,0 +1,75 @@
+"""Make a program of a data node: its flags, ``--check``, and the loop until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from typing import Any
+
+from sisock.connection.program import fail, run_program, settings_from_flags
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.settings import add_common_flags
+from sisock.errors import SisockError
+from sisock.node.api import DataNodeServer
+from sisock.node.check import examine
+from sisock.node.service import NodeService
+from sisock.wire.protocol import USER_SERVER
+
+
+def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = None) -> None:
+    """Run a data node as a program, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    node : class or instance
+        A `DataNodeServer`; a class is called with the flags of its own `add_arguments`.
+    argv : list of str, optional
+        Command-line arguments instead of the program's.
+    """
+    args, own = _parse(node, argv)
+    try:
+        instance = _make(node, own) if isinstance(node, type) else node
+        if args.name is not None:
+            instance.name = args.name
+        if args.check:
+            lines, faults = examine(instance)
+            print("\n".join(lines), flush=True)
+            if faults:
+                raise SisockError("\n".join(map(str, faults)))
+            return
+        service = NodeService(instance)
+    except SisockError as error:
+        fail(error)
+    settings = settings_from_flags(args, USER_SERVER)
+    connection = RouterConnection(settings, service.joined, service.left)
+    run_program(connection, health=lambda: service.health(connection))
+
+
+def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
+    cls = node if isinstance(node, type) else type(node)
+    parser = argparse.ArgumentParser(
+        description=inspect.getdoc(cls), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if isinstance(node, type):
+        cls.add_arguments(parser)
+    own = {action.dest for action in parser._actions} - {"help"}
+    add_common_flags(parser)
+    parser.add_argument("--name", help=f"the node's name (default: {cls.name or 'none'})")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="ask the node itself for fields and samples, say what is wrong, and end",
+    )
+    args = parser.parse_args(argv)
+    return args, {name: getattr(args, name) for name in own}
+
+
+def _make(cls: type[DataNodeServer], flags: dict[str, Any]) -> DataNodeServer:
+    try:
+        inspect.signature(cls).bind(**flags)
+    except TypeError as error:
+        raise SisockError(
+            f"{cls.__name__}.__init__: {error}; each of its arguments needs a flag of its name in"
+            " add_arguments, and each flag an argument"
+        ) from None
+    return cls(**flags)

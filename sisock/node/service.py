@@ -1,0 +1,103 @@
+"""Run a node on a session: its procedures, its place in the hub's list, its live topic."""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+from typing import Any
+
+from twisted.internet import defer, threads
+from twisted.python.threadable import isInIOThread
+
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.session import Session
+from sisock.connection.threads import global_reactor
+from sisock.errors import InvalidNodeName, NodeContractError
+from sisock.node.api import DataNodeServer
+from sisock.node.registration import Registration
+from sisock.node.requests import RequestHandler
+from sisock.wire import protocol
+
+
+class NodeService:
+    """A node at work; SisockError says that something its author set cannot be."""
+
+    def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
+        _check_class(node)
+        node.prepare()
+        self.node = node
+        self.reactor = global_reactor() if reactor is None else reactor
+        self.requests = RequestHandler(node.answering(), self.reactor)
+        self._generation = secrets.token_hex(8)
+        self._registration: Registration | None = None
+        self._has_begun = False
+        node.service = self
+
+    def _begin_once(self) -> None:
+        # A second process with a name that is taken must not disturb the instrument; one that has
+        # begun goes on, whatever becomes of its connection.
+        if not self._has_begun:
+            self._has_begun = True
+            self.node.begin(self)
+
+    def stop(self) -> None:
+        """End the node's threads and what it does beside the requests; in the reactor."""
+        self.requests.stop()
+        self.node.end()
+
+    def samples_changed(self) -> None:
+        """Begin a new generation; in a thread, wait until consumers have heard it."""
+        if isInIOThread():
+            self._begin_generation()
+        else:
+            threads.blockingCallFromThread(self.reactor, self._begin_generation)
+
+    def _begin_generation(self) -> defer.Deferred:
+        self._generation = secrets.token_hex(8)
+        self.requests.forget()
+        if self._registration is None:
+            return defer.succeed(None)
+        renewing = defer.ensureDeferred(self._registration.renew(self._generation))
+        # Without a hub nobody keeps anything of this node.
+        return renewing.addErrback(lambda _: None)
+
+    async def joined(self, session: Session) -> None:
+        """Serve on a session for as long as it lasts."""
+        node = self.node
+        self._registration = Registration(
+            session,
+            node.name,
+            node.description or (inspect.getdoc(type(node)) or "").partition("\n")[0],
+            {"features": list(node.features), "generation": self._generation},
+            {"get_fields": self.requests.get_fields, "get_data": self.requests.get_data},
+            self._begin_once,
+        )
+        node.joined(session)
+        await self._registration.keep()
+
+    def left(self) -> None:
+        """Note that the session is gone."""
+        self._registration = None
+
+    def health(self, connection: RouterConnection) -> str:
+        """Say whether consumers can find the node, for `sisock.connection.health`."""
+        if self._registration is not None and not self._registration.is_added:
+            return f"joined to the router, but {self.node.name!r} is not in the hub's list"
+        return connection.health()
+
+    def publish(self, reply: dict[str, Any]) -> None:
+        """Publish new samples on the node's live topic, while the node's name is its own."""
+        if self._registration is not None:
+            self._registration.publish(reply)
+
+
+def _check_class(node: DataNodeServer) -> None:
+    """See that a node has a name and all methods that it needs."""
+    cls = type(node).__name__
+    if not node.name:
+        raise InvalidNodeName(f"{cls} has no name: set its attribute name, or use --name")
+    protocol.check_node_name(node.name)
+    for method in sorted(set(dir(type(node))) - set(vars(node))):
+        if getattr(getattr(type(node), method, None), "__isabstractmethod__", False):
+            rule = f"the class {cls} has no method {method}: see docs/data-nodes.md"
+            raise NodeContractError(node.name, None, rule)

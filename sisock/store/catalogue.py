@@ -1,0 +1,233 @@
+"""The catalogue of what is complete in a node's folder, and where series are if there is none."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import marshal
+import os
+import sqlite3
+import tempfile
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from sisock.store.files import Files
+from sisock.store.pyramid import Pyramid
+from sisock.store.series import Damaged, Record, Series
+
+FORMAT = 2
+"""Version of the files; those of another one are removed."""
+
+_MAX_NAME = 200
+"""Characters of a folder's name; file systems take 255 bytes."""
+
+_DATABASE = "catalogue.sqlite"
+_SET_UP = f"""
+CREATE TABLE IF NOT EXISTS series (
+    key INTEGER, w REAL, record BLOB, blocks BLOB, small_t BLOB, small_values BLOB,
+    checksum INTEGER, PRIMARY KEY (key, w));
+PRAGMA user_version={FORMAT};
+"""
+
+
+class Catalogue:
+    """Which series there are in a folder, or in memory, and how much of each is complete."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.pyramids: dict[str, Pyramid] = {}
+        self._files = Files(folder)
+        self._path = None if folder is None else folder / _DATABASE
+        self._lock = threading.Lock()
+        self._database = _connect(self._path or ":memory:")
+        # Later keys are newer.
+        rows = self._database.execute("SELECT * FROM series ORDER BY key, w DESC").fetchall()
+        found: defaultdict[int, list[Series]] = defaultdict(list)
+        for *row, checksum in rows:
+            if checksum == _checksum(row):
+                found[row[0]].append(self._load(*row))
+        for series in found.values():
+            # Levels come before the samples, which may be damaged.
+            if not series[-1].record.w:
+                self.pyramids[series[-1].record.field] = Pyramid(series)
+        used = {pyramid.base.record.key for pyramid in self.pyramids.values()}
+        for key in {row[0] for row in rows} - used:
+            self._forget(key)
+        self._next_key = max(used, default=0) + 1
+        self._files.keep_only(
+            {name for each in self.pyramids.values() for name in each.file_names()}
+        )
+
+    def make(self, field: str) -> Pyramid:
+        """Make a field anew and empty; readers of what there was of it go on."""
+        old = self.pyramids.get(field)
+        if old is not None:
+            self._forget(old.base.record.key)
+            old.remove_with_last_reader()
+        series = Series(self._files, self._save, Record(self._next_key, 0.0, field))
+        self.pyramids[field] = Pyramid([series])
+        self._next_key += 1
+        return self.pyramids[field]
+
+    def is_gone(self) -> bool:
+        """Whether somebody has removed it."""
+        return self._path is not None and not self._path.exists()
+
+    def close(self) -> None:
+        """Write no more."""
+        with self._lock:
+            self._database.close()
+
+    def _load(self, key: int, w: float, content: bytes, blocks: bytes, *small: Any) -> Series:
+        record = Record(key, w, *json.loads(content))
+        for name, data in zip(record.files, small, strict=True):
+            if data is not None:
+                self._files.write(name, 0, memoryview(data))
+        return Series(self._files, self._save, record, blocks)
+
+    def _save(self, record: Record, blocks: np.ndarray) -> None:
+        if self._path is None:
+            return
+        if self.is_gone():
+            raise OSError(f"{self._path} was removed")
+        key, w, *others = vars(record).values()
+        small = [self._files.held(*each) for each in zip(record.files, record.sizes, strict=True)]
+        row = [key, w, json.dumps(others).encode(), blocks.tobytes(), *small]
+        query = "REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?, ?)"
+        with self._lock, self._database:
+            self._database.execute(query, (*row, _checksum(row)))
+
+    def _forget(self, key: int) -> None:
+        with self._lock, self._database:
+            self._database.execute("DELETE FROM series WHERE key = ?", (key,))
+
+
+def _checksum(row: list[Any]) -> int:
+    """Return the CRC-32 of a row, whatever is in it."""
+    return zlib.crc32(marshal.dumps(row, 2))
+
+
+def _connect(database: Path | str, may_remove: bool = True) -> sqlite3.Connection:
+    """Open a database that is sound; one that is not is removed."""
+    connection = sqlite3.connect(database, check_same_thread=False)
+    try:
+        # One process alone has it; what a power failure takes is found by the checksums.
+        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (state,) = connection.execute("PRAGMA quick_check").fetchone()
+        if state != "ok" or version not in (0, FORMAT):
+            raise sqlite3.DatabaseError(f"it is damaged, or of version {version}")
+        connection.executescript(_SET_UP)
+        return connection
+    except sqlite3.DatabaseError:
+        connection.close()
+        if not may_remove:
+            raise
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+    return _connect(database, may_remove=False)
+
+
+class Store:
+    """The series of a node: in its folder, or else in a temporary one, or else in memory.
+
+    `warn` logs once why the node's folder cannot be used.
+    """
+
+    def __init__(self, node: str, warn: Callable[[str], None]) -> None:
+        self._node = node
+        self._warn = warn
+        self._lock = threading.RLock()
+        self._places = [self._own_folder, self._temporary_folder, lambda: None]
+        self._catalogue: Catalogue | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._locked: IO[bytes] | None = None
+
+    def open(self, field: str) -> Pyramid:
+        """Return what there is of a field, perhaps nothing."""
+        with self._lock:
+            return self._open().pyramids.get(field) or self.make(field)
+
+    def make(self, field: str) -> Pyramid:
+        """Make a field anew and empty; readers of what there was of it go on."""
+        with self._lock:
+            while True:
+                try:
+                    return self._open().make(field)
+                except sqlite3.Error as error:
+                    self.go_elsewhere(error)
+
+    def repair(self, field: str, damage: Damaged) -> None:
+        """Drop the levels of a field if one is damaged, or else all of it, unless that was done."""
+        pyramid = self.open(field)
+        if damage.record.w:
+            pyramid.drop_levels()
+        elif damage.record.key == pyramid.base.record.key:
+            self.make(field)
+
+    def go_elsewhere(self, error: Exception) -> None:
+        """Take the next place, where all fields are empty: here something could not be written.
+
+        A folder that was removed is made again.
+        """
+        with self._lock:
+            is_gone = self._catalogue is None or self._catalogue.is_gone()
+            self._catalogue = None
+            if not is_gone:
+                self._leave(error)
+
+    def close(self) -> None:
+        """Write no more, let others have the folder, and remove it if it is temporary."""
+        with self._lock:
+            if self._catalogue is not None:
+                self._catalogue.close()
+            if self._locked is not None:
+                self._locked.close()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def _leave(self, error: Exception) -> None:
+        if len(self._places) == 1:
+            raise error
+        if self._places.pop(0) == self._own_folder:
+            self._warn(
+                f"the cache cannot be used ({error}): a temporary folder serves, or memory, and"
+                " all is read again at the next start; set SISOCK_CACHE to a folder that this"
+                " node can write and no other program of its name uses"
+            )
+
+    def _open(self) -> Catalogue:
+        while self._catalogue is None:
+            try:
+                self._catalogue = Catalogue(self._places[0]())
+            except (
+                OSError,
+                sqlite3.Error,
+                RuntimeError,
+            ) as error:  # the last without a home folder
+                self._leave(error)
+        return self._catalogue
+
+    def _own_folder(self) -> Path:
+        base = Path(os.environ.get("SISOCK_CACHE") or "~/.cache/sisock").expanduser()
+        folder = base / quote(self._node, safe="")[:_MAX_NAME]
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._locked is not None:
+            self._locked.close()
+        self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
+        try:
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"{folder} is in use by another process") from None
+        return folder
+
+    def _temporary_folder(self) -> Path:
+        self._temporary = tempfile.TemporaryDirectory("", "sisock-cache-", None, True)
+        return Path(self._temporary.name)

@@ -1,0 +1,107 @@
+"""Byte arrays that only grow: large ones in the files of a folder, the others in memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+MAX_MAPS = 48
+"""Files that are mapped at once; each map holds a file descriptor."""
+
+_SMALL = 1 << 12
+"""Bytes of an array up to which the catalogue keeps it: making a file takes longer than parsing."""
+
+_MAP_FROM = 1 << 15
+"""Bytes from which a file is mapped; a smaller one is read."""
+
+
+class CannotStore(OSError):
+    """The place cannot be written: it is full, or gone, or its catalogue is damaged."""
+
+
+class Files:
+    """The arrays of one folder, by name; without a folder all are in memory."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._held: dict[str, np.ndarray] = {}
+        self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def write(self, name: str, offset: int, data: memoryview) -> None:
+        """Write bytes; not synchronised, as checksums tell what a power failure took."""
+        held, size = self._held.get(name), offset + len(data)
+        if self.folder is None or (size <= _SMALL and (held is not None or not offset)):
+            self._held[name] = _put(held, offset, data)
+            return
+        if held is not None:
+            offset, data = 0, memoryview(held[:offset].tobytes() + bytes(data))
+        descriptor = os.open(f"{self.folder}/{name}", os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            while len(data):
+                written = os.pwrite(descriptor, data, offset)
+                offset, data = offset + written, data[written:]
+        finally:
+            os.close(descriptor)
+        self._held.pop(name, None)
+
+    def read(self, name: str, size: int) -> bytes | mmap.mmap | np.ndarray:
+        """Return at least `size` bytes, valid for ever: what is held, or a map of a large file."""
+        held = self._held.get(name)
+        if held is not None:
+            view = held[:size]
+            view.flags.writeable = False
+            return view
+        with self._lock:
+            mapped = self._maps.get(name)
+            if mapped is not None and len(mapped) >= size:
+                self._maps.move_to_end(name)
+                return mapped
+        with open(f"{self.folder}/{name}", "rb", buffering=0) as file:
+            # A map that reaches beyond its file kills the process that reads there.
+            if os.fstat(file.fileno()).st_size < size:
+                raise OSError(f"{name} is shorter than {size} bytes")
+            if size < _MAP_FROM:
+                return file.read(size)
+            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+        with self._lock:
+            self._maps[name] = mapped
+            self._maps.move_to_end(name)
+            while len(self._maps) > MAX_MAPS:
+                self._maps.popitem(last=False)
+        return mapped
+
+    def held(self, name: str, size: int) -> bytes | None:
+        """Return the bytes of an array that has no file."""
+        held = self._held.get(name)
+        return None if held is None else held[:size].tobytes()
+
+    def remove(self, name: str) -> None:
+        """Remove an array, if it is there; what was read of it stays valid."""
+        with self._lock:
+            self._maps.pop(name, None)
+        if self._held.pop(name, None) is None:
+            Path(f"{self.folder}/{name}").unlink(missing_ok=True)
+
+    def keep_only(self, names: set[str]) -> None:
+        """Remove the files of all other arrays."""
+        for name in os.listdir(self.folder) if self.folder is not None else ():
+            if name.endswith((".t", ".values")) and name not in names:
+                self.remove(name)
+
+
+def _put(held: np.ndarray | None, offset: int, data: memoryview) -> np.ndarray:
+    """Put bytes into an array; where there is no room for them, into a copy of twice the size."""
+    size = offset + len(data)
+    if held is None or size > len(held):
+        larger = np.empty(2 * size, dtype=np.uint8)
+        if held is not None:
+            larger[:offset] = held[:offset]
+        held = larger
+    held[offset:size] = np.frombuffer(data, dtype=np.uint8)
+    return held

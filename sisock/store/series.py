@@ -1,0 +1,219 @@
+"""One series: the times and the values of samples in two files, with a checksum for each block."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sisock.store.files import CannotStore, Files
+from sisock.wire.arrays import WIRE_DTYPES as STORED_DTYPES
+
+BLOCK = 8192
+"""Samples that have a checksum in common."""
+
+BLOCK_DTYPE = np.dtype([("t", "<u4"), ("values", "<u4"), ("first", "<f8")])
+"""Of each block the checksums of its times and of its values, and its first time."""
+
+Samples = tuple[np.ndarray, np.ndarray]
+NOTHING: Samples = np.empty(0), np.empty(0)
+
+
+class Damaged(Exception):
+    """Samples on the disk are not those that were stored: they are to be stored again."""
+
+    def __init__(self, record: Record, why: object) -> None:
+        super().__init__(f"{record.files[0]} of {record.field!r}: {why}")
+        self.record = record
+
+
+class TypeDiffers(ValueError):
+    """Values do not fit exactly into the type of those before: all are to be stored again."""
+
+    def __init__(self, stored: np.dtype, given: np.dtype) -> None:
+        super().__init__(f"values of type {given} do not fit exactly among values of {stored}")
+        self.wider = str(np.result_type(stored, given).str)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the catalogue knows of a series, of which `count` samples are complete.
+
+    `key` is of the field's samples, another one each time that they are stored anew. `w` is the
+    size in seconds of the buckets of a level, zero for the samples themselves. The values have a
+    `dtype` as soon as there are any; `identity` says what the samples were made from.
+    """
+
+    key: int
+    w: float
+    field: str
+    dtype: str | None = None
+    count: int = 0
+    first: float | None = None
+    last: float | None = None
+    identity: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """Names of the files of times and values."""
+        return f"{self.key}-{self.w}.t", f"{self.key}-{self.w}.values"
+
+    @property
+    def dtypes(self) -> tuple[np.dtype, np.dtype]:
+        """Types of what is in them."""
+        return np.dtype("<f8"), np.dtype(self.dtype or "<f8")
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many bytes of each file are complete."""
+        return [self.count * dtype.itemsize for dtype in self.dtypes]
+
+
+class Snapshot:
+    """A series as it was at one moment: it stays valid, and the same, whatever comes after.
+
+    `checked` says how many samples of each block all snapshots of the series have compared to its
+    checksums.
+    """
+
+    def __init__(
+        self, files: Files, record: Record, blocks: np.ndarray, checked: dict[int, int]
+    ) -> None:
+        self.record = record
+        self.blocks = blocks
+        self.checked = checked
+        self._files = files
+        self._firsts = np.ascontiguousarray(blocks["first"])
+        self._parts = list(zip(record.files, record.sizes, record.dtypes, strict=True))
+
+    def __len__(self) -> int:
+        return self.record.count
+
+    def find(self, time: float) -> int:
+        """Return the index of the first sample that is not before a time; raises `Damaged`."""
+        block = int(np.searchsorted(self._firsts, time)) - 1
+        if block < 0:
+            return 0
+        t, _ = self.samples(block * BLOCK, min((block + 1) * BLOCK, len(self)))
+        return block * BLOCK + int(np.searchsorted(t, time))
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """Return times and values by index, as read-only views; raises `Damaged`."""
+        if start >= stop:
+            return np.empty(0), np.empty(0, dtype=self._parts[1][2])
+        try:
+            t, values = (
+                np.frombuffer(self._files.read(name, size), dtype, len(self))
+                for name, size, dtype in self._parts
+            )
+        except (OSError, ValueError) as error:
+            raise Damaged(self.record, error) from None
+        for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
+            part = slice(block * BLOCK, min((block + 1) * BLOCK, len(self)))
+            if self.checked.get(block, 0) < part.stop - part.start:
+                sums = self.blocks[block]
+                if _checksum(t[part]) != sums["t"] or _checksum(values[part]) != sums["values"]:
+                    raise Damaged(self.record, f"block {block} has a wrong checksum")
+                self.checked[block] = part.stop - part.start
+        return t[start:stop], values[start:stop]
+
+
+class Series:
+    """A series that one thread at a time appends samples to.
+
+    `save` is given each new record and its blocks; `snapshot` is what there is now.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        save: Callable[[Record, np.ndarray], None],
+        record: Record,
+        blocks: bytes = b"",
+    ) -> None:
+        self._files = files
+        self._save = save
+        self.snapshot = Snapshot(files, record, np.frombuffer(blocks, BLOCK_DTYPE), {})
+
+    def __len__(self) -> int:
+        return self.record.count
+
+    @property
+    def record(self) -> Record:
+        """Return what the catalogue knows of it."""
+        return self.snapshot.record
+
+    def level(self, w: float) -> Series:
+        """Return an empty series for decimated samples of this one."""
+        return Series(self._files, self._save, Record(self.record.key, w, self.record.field))
+
+    def remove_files(self) -> None:
+        """Remove what was stored; what was read of it stays valid."""
+        for name in self.record.files:
+            self._files.remove(name)
+
+    def append(self, t: np.ndarray, values: np.ndarray, **identity: Any) -> None:
+        """Write samples behind the last ones, and what all are made from.
+
+        Raises ValueError if the times do not ascend or the values are not of `STORED_DTYPES`,
+        `TypeDiffers` if they do not fit those before, and `CannotStore`; then nothing changes.
+        """
+        record = self.record
+        dtype = np.dtype(record.dtype or values.dtype)
+        changes: dict[str, Any] = {"identity": identity}
+        if len(t):
+            _check(t, values.dtype, record.last, dtype)
+            first = float(t[0]) if record.first is None else record.first
+            changes |= {"dtype": dtype.str, "first": first, "last": float(t[-1])}
+        after = replace(record, count=len(self) + len(t), **changes)
+        if after == record:
+            return
+        pair = np.ascontiguousarray(t, dtype="<f8"), np.ascontiguousarray(values, dtype=dtype)
+        blocks = _extend(self.snapshot.blocks, len(self), *pair)
+        try:
+            for name, items in zip(record.files, pair, strict=True):
+                self._files.write(name, len(self) * items.itemsize, items.view(np.uint8).data)
+            self._save(after, blocks)
+        except (OSError, sqlite3.Error) as error:
+            raise CannotStore(str(error)) from None
+        self.snapshot = Snapshot(self._files, after, blocks, self.snapshot.checked)
+
+
+def _extend(blocks: np.ndarray, count: int, t: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the blocks of `count` samples and of those behind them."""
+    complete = count // BLOCK
+    new, position = blocks[complete:].tolist(), 0
+    while position < len(t):
+        room = BLOCK - (count + position) % BLOCK
+        part = slice(position, position + room)
+        sums = (0, 0, float(t[position])) if room == BLOCK else new.pop()
+        new.append((*map(_checksum, (t[part], values[part]), sums), sums[2]))
+        position += room
+    return np.concatenate([blocks[:complete], np.array(new, dtype=BLOCK_DTYPE)])
+
+
+def _checksum(items: np.ndarray, before: int = 0) -> int:
+    """Return the CRC-32 of an array's bytes, after those of `before`."""
+    return zlib.crc32(items.view(np.uint8).data, before)
+
+
+def ascends(t: np.ndarray) -> bool:
+    """Whether no time is before the one before it, nor NaN."""
+    return bool((t[1:] >= t[:-1]).all())
+
+
+def _check(t: np.ndarray, given: np.dtype, last: float | None, stored: np.dtype) -> None:
+    if given.str not in STORED_DTYPES:
+        raise ValueError(f"values of type {given} cannot be stored")
+    # numpy lets integers of 64 bits pass as floats, which do not hold all of them.
+    is_rounded = stored.kind == "f" and given.kind in "iu" and given.itemsize == 8
+    if is_rounded or not np.can_cast(given, stored):
+        raise TypeDiffers(stored, given)
+    is_later = last is None or t[0] >= last
+    if not (is_later and np.isfinite([t[0], t[-1]]).all() and ascends(t)):
+        raise ValueError("the times go back, or one is not a number")

@@ -1,0 +1,177 @@
+"""Decimate samples on the one time grid of PROTOCOL.md; numpy only. Its twin is `js/grid.js`.
+
+A bucket is ``[i w, (i + 1) w)``, where `w` is a power of two and ``i = floor(t / w)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from sisock.wire.arrays import Values
+
+MIN_EXPONENT, MAX_EXPONENT = -20, 40
+"""Exponents of the smallest and the largest bucket size in seconds."""
+
+_SIZES = frozenset(2.0**exponent for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1))
+
+_EXACT = 2.0**52
+_FEW_BUCKETS = 16
+"""Samples per bucket from which a search for each edge is cheaper than a look at each sample."""
+
+_LARGE = 1500
+"""Samples per bucket from which a bucket by itself is cheaper than all at once."""
+
+
+def is_bucket_size(w: Any) -> bool:
+    """Whether `w` is a power of two in the grid's range."""
+    return isinstance(w, int | float) and not isinstance(w, bool) and w in _SIZES
+
+
+def bucket_of(t: Any, w: float) -> Any:
+    """Return the number of the bucket of a time, or of an array of times, as float64."""
+    return np.floor(np.asarray(t, dtype="<f8") / w)
+
+
+def bucket_size_for(first: float, last: float, max_points: int) -> float:
+    """Return the smallest `w` for which two samples a bucket and both ends fit `max_points`."""
+    # Beyond the grid's range only for times that are no seconds, so that the limit holds.
+    buckets = max_points // 2 - 1
+    at_least = (last / 2 - first / 2) / buckets
+    least_exponent = math.frexp(at_least)[1] - 1 if at_least else MIN_EXPONENT
+    for exponent in range(min(max(MIN_EXPONENT, least_exponent), 1023), 1024):
+        w = math.ldexp(1.0, exponent)
+        if math.floor(last / w) - math.floor(first / w) < buckets:
+            break
+    return w
+
+
+def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
+    """Return the size of the buckets that keep at most `max_points` samples; None: keep all."""
+    if len(t) <= max_points:
+        return None
+    return bucket_size_for(float(t[0]), float(t[-1]), max_points)
+
+
+def edges(t: np.ndarray, w: float | None) -> np.ndarray:
+    """Return the indices at which the m buckets that have samples start, and ``len(t)``.
+
+    The times ascend; the result has shape (m + 1,). Without a size each sample is a bucket.
+    """
+    if w is None or not len(t):
+        return np.arange(len(t) + 1)
+    first, last = bucket_of(t[0], w), bucket_of(t[-1], w)
+    if (last - first) * _FEW_BUCKETS < len(t) and max(-first, last) < _EXACT:
+        starts = np.searchsorted(t, np.arange(first + 1, last + 1) * w)
+        starts = starts[np.diff(starts, prepend=0) > 0]  # an empty bucket starts with the next
+    else:
+        buckets = bucket_of(t, w)
+        starts = np.flatnonzero(buckets[1:] != buckets[:-1]) + 1
+    return np.concatenate([[0], starts, [len(t)]])
+
+
+def keep(values: Values, starts: np.ndarray) -> np.ndarray:
+    """Choose the samples that each bucket keeps, at most two: ascending indices, each once.
+
+    `starts` is what `edges` returned.
+    """
+    count = len(starts) - 1
+    if count == starts[-1]:
+        return np.arange(count)
+    numbers = _as_numbers(values)
+    if numbers is None:
+        low, high = starts[:-1], _first_other(np.asarray(values, dtype=object), starts)
+    else:
+        low, high = _extremes(numbers, starts)
+    pairs = np.empty(2 * count, dtype=np.intp)
+    np.minimum(low, high, out=pairs[::2])
+    np.maximum(low, high, out=pairs[1::2])
+    is_new = np.ones(2 * count, dtype=bool)
+    np.not_equal(low, high, out=is_new[1::2])
+    return pairs[is_new]
+
+
+def decimate(t: np.ndarray, values: Values, w: float) -> np.ndarray:
+    """Choose the samples that the buckets of size `w` keep, as ascending indices."""
+    return keep(values, edges(t, w))
+
+
+def decimate_to(t: np.ndarray, values: Values, max_points: int) -> tuple[np.ndarray, float | None]:
+    """Choose at most `max_points` samples: those of buckets, the first and the last one.
+
+    Returns their ascending indices, and the size of the buckets, None if all are kept.
+    """
+    w = bucket_size_to(t, max_points)
+    kept = keep(values, edges(t, w))
+    return kept if w is None else with_ends(kept, len(t)), w
+
+
+def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
+    """Add the first and the last of `count` samples to the indices, where they are not there."""
+    low, high = kept[0] > 0, kept[-1] < count - 1
+    return np.concatenate([np.arange(low), kept, np.arange(count - high, count)])
+
+
+def _as_numbers(values: Values) -> np.ndarray | None:
+    """Return numbers and booleans as an array with NaN where one is missing, of strings None."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+        return values.view(np.uint8) if values.dtype.kind == "b" else values
+    if any(issubclass(kind, str) for kind in set(map(type, values))):
+        return None
+    return np.array(values, dtype="<f8")
+
+
+def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """For each bucket the first sample that differs from the bucket's first one, else the last."""
+    firsts, ends = texts[starts[:-1]], starts[1:]
+    differs = np.append(np.flatnonzero(texts != np.repeat(firsts, np.diff(starts))), len(texts))
+    found = differs[np.searchsorted(differs, starts[:-1])]
+    is_missing = firsts == None  # noqa: E711 - item by item; one that holds nothing else keeps its first sample only
+    return np.where(found < ends, found, np.where(is_missing, starts[:-1], ends - 1))
+
+
+def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
+    """For each bucket the first of its smallest numbers, and the first of its largest."""
+    sizes = np.diff(starts)
+    if len(sizes) > 2 and (sizes[1:-1] == sizes[1]).all():
+        find = _in_rows
+    elif len(sizes) * _LARGE < starts[-1]:
+        find = _one_by_one
+    else:
+        find = _all_at_once
+    if find is not _all_at_once or numbers.dtype.kind != "f":
+        found = [find(numbers, starts, choose) for choose in (np.argmin, np.argmax)]
+        # A number that is missing is the extreme of its bucket.
+        if all(np.isfinite(numbers[each]).all() for each in found):
+            return found
+    low, high = numbers, numbers
+    if not (finite := np.isfinite(numbers)).all():
+        # A bucket without numbers is then all equal: both are its first sample.
+        low, high = np.where(finite, numbers, np.inf), np.where(finite, numbers, -np.inf)
+    return [find(low, starts, np.argmin), find(high, starts, np.argmax)]
+
+
+_Choose = Callable[..., Any]
+
+
+def _in_rows(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
+    """Positions in regular data, all buckets of which have one size, but the first and last."""
+    inner = starts[1:-1]
+    rows = numbers[inner[0] : inner[-1]].reshape(len(inner) - 1, -1)
+    ends = [choose(numbers[: inner[0]])], [choose(numbers[inner[-1] :]) + inner[-1]]
+    return np.concatenate([ends[0], choose(rows, axis=1) + inner[:-1], ends[1]])
+
+
+def _one_by_one(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
+    return starts[:-1] + [choose(numbers[i:j]) for i, j in pairwise(starts.tolist())]
+
+
+def _all_at_once(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
+    extreme = np.minimum if choose is np.argmin else np.maximum
+    found = extreme.reduceat(numbers, starts[:-1])
+    hits = np.flatnonzero(numbers == np.repeat(found, np.diff(starts)))
+    return hits[np.searchsorted(hits, starts[:-1])]

@@ -1,0 +1,80 @@
+"""What the page asks the router for: nothing twice."""
+
+import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.nodes import START
+from tests.browser.test_zoom import rest
+
+# Notes each call that goes out: CALL is message 48 of WAMP, here in CBOR.
+NOTE = """
+window.calls_ = [];
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (data) {
+  const text = new TextDecoder("latin1").decode(data);
+  const uri = /org\\.simonsobservatory\\.consumer\\.([\\w.]+)/.exec(text);
+  if (uri && text.slice(1, 3) === "\\x180") window.calls_.push(uri[1]);
+  return send.call(this, data);
+};
+"""
+
+
+@pytest.fixture
+def mixed(serve):
+    return serve("tests/browser/nodes.py", "mixed", name="page_mixed")
+
+
+@pytest.fixture
+def view(page, mixed):
+    """The page on an hour of the node's number and flag, with all its calls noted."""
+    page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NOTE})
+    keys = f"s={mixed}::number&s={mixed}::flag"
+    page.open(f"?{keys}&from={START + 2000}&to={START + 5600}")
+    page.wait(lambda: page.counts().get(f"{mixed}::number", 0) > 100, "the samples")
+    rest(page)
+    return page
+
+
+def press(page, *keys):
+    """Press keys in the chart, one view each; returns the calls that they made."""
+    before = len(page.run("return window.calls_"))
+    for key in keys:
+        page.run("document.getElementById('charts').focus()")
+        ActionChains(page.browser, duration=0).send_keys(key).perform()
+        rest(page)
+    return page.run("return window.calls_")[before:]
+
+
+def test_nodes_and_fields_are_requested_once(view, mixed):
+    press(view, "+", Keys.ARROW_RIGHT, "-", "-")
+    view.run(f"document.querySelector('[data-node={mixed}]').open = false")
+    view.run(f"document.querySelector('[data-node={mixed}]').open = true")
+    rest(view)
+    calls = view.run("return window.calls_")
+    assert calls.count("get_data_node") == 1
+    assert calls.count(f"{mixed}.get_fields") == 1
+    assert set(calls) == {"get_data_node", f"{mixed}.get_fields", f"{mixed}.get_data"}
+
+
+def test_the_fields_of_a_node_come_by_one_call(view, mixed):
+    assert view.run("return window.calls_").count(f"{mixed}.get_data") == 1
+
+
+def test_going_back_to_what_was_seen_makes_no_call(view):
+    assert press(view, Keys.ARROW_RIGHT)
+    assert press(view, Keys.ARROW_LEFT, Keys.ARROW_RIGHT) == []
+    assert press(view, "+")
+    before = view.counts()
+    assert press(view, "-", "+") == []
+    assert view.counts() == before
+
+
+def test_ticking_another_field_fetches_that_one_alone(view, mixed):
+    view.run(f"document.querySelector('[data-key=\"{mixed}::text\"]').click()")
+    view.wait(lambda: view.counts().get(f"{mixed}::text", 0) > 100, "its samples")
+    before = len(view.run("return window.calls_"))
+    view.run(f"document.querySelector('[data-key=\"{mixed}::text\"]').click()")
+    view.run(f"document.querySelector('[data-key=\"{mixed}::text\"]').click()")
+    view.wait(lambda: view.counts().get(f"{mixed}::text", 0) > 100, "them again")
+    assert view.run("return window.calls_")[before:] == []

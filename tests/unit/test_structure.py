@@ -1,0 +1,33 @@
+"""The library stays one that a newcomer can find their way in."""
+
+from pathlib import Path
+
+import sisock
+
+MAX_LINES = 12_000
+MAX_MODULES = 68
+MAX_MODULES_OF_A_PACKAGE = 12
+MAX_LINES_OF_A_MODULE = 320
+
+LIBRARY = Path(sisock.__file__).parent
+MODULES = [path for path in LIBRARY.rglob("*.py") if not path.name.startswith("__")]
+
+
+def lines(path):
+    return len(path.read_text().splitlines())
+
+
+def test_no_package_has_too_many_modules():
+    packages = {path.parent for path in MODULES} - {LIBRARY}
+    count = {folder.name: len(list(set(folder.glob("*.py")) & set(MODULES))) for folder in packages}
+    assert {name: n for name, n in count.items() if n > MAX_MODULES_OF_A_PACKAGE} == {}
+
+
+def test_no_module_is_too_long():
+    length = {str(path.relative_to(LIBRARY)): lines(path) for path in MODULES}
+    assert {name: n for name, n in length.items() if n > MAX_LINES_OF_A_MODULE} == {}
+
+
+def test_the_library_does_not_grow():
+    assert len(MODULES) <= MAX_MODULES
+    assert sum(map(lines, LIBRARY.rglob("*.py"))) <= MAX_LINES
