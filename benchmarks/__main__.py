@@ -1,7 +1,7 @@
-"""Runs the benchmarks: ``python -m benchmarks [--peers] [LETTER …]``.
+"""Run the benchmarks: ``python -m benchmarks [--peers] [--rounds N] [NAME …]``.
 
-Without letters all are run, and the table goes into docs/performance.md; with letters only those
-are run, and the table is printed alone.
+Without names the whole table is measured, and goes into docs/performance.md as well; with names
+only those rows are measured and printed.
 """
 
 from __future__ import annotations
@@ -10,35 +10,63 @@ import argparse
 import signal
 from collections.abc import Callable, Iterable
 
-from benchmarks import bulk, deep, live, panels, weather
-from benchmarks.report import HEADER, Figure, publish, table
+from benchmarks import (
+    archives,
+    bulk,
+    dashboards,
+    freshness,
+    live,
+    memory,
+    panels,
+    paths,
+    source,
+    weather,
+)
+from benchmarks.report import Figure, publish, table
 
-Measure = Callable[[], Iterable[Figure]]
+Measure = Callable[[int], Iterable[Figure]]
+
+ROUNDS = 11
 
 ALONE: dict[str, Measure] = {
-    "a": bulk.figures,
-    "b": panels.beside_orjson,
-    "d": deep.beside_itself,
-    "f": weather.figures,
-    "g": live.figures,
+    "size": source.size,
+    "structure": source.structure,
+    "paths calls": paths.figures,
+    "b3": panels.same_view,
+    "c": archives.against_ten_million,
+    "raw": panels.raw_against_orjson,
+    "fresh": freshness.figures,
+    "memory": memory.figures,
+    "bulk": bulk.figures,
+    "lists": weather.figures,
+    "live": live.figures,
 }
-PEERS: dict[str, Measure] = {"bce": panels.beside_victoria, "d": deep.beside_victoria}
+PEERS: dict[str, Measure] = {
+    "b1 b2": panels.new_views,
+    "d": dashboards.many_clients,
+    "e": dashboards.ten_panels,
+    "raw": panels.raw_against_victoria,
+    "c": archives.against_victoria,
+}
 
 
 def main() -> None:
-    """Measure, and publish."""
+    """Measure, print and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("letters", nargs="*", help="which; all if none is given")
+    parser.add_argument("names", nargs="*", help="which rows; all if none is given")
     parser.add_argument("--peers", action="store_true", help="those against VictoriaMetrics")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="repetitions (%(default)s)")
     given = parser.parse_args()
-    chosen = PEERS if given.peers else ALONE
-    rows = []
-    for letters, measure in chosen.items():
-        if not given.letters or set(given.letters) & set(letters):
-            rows += [figure.cells() for figure in measure()]
-            print(f"{table(HEADER, rows)}\n", flush=True)
-    if not given.letters:
-        publish("peers" if given.peers else "bench", table(HEADER, rows))
+    rows = PEERS if given.peers else ALONE
+    if unknown := set(given.names) - set(" ".join(rows).split()):
+        parser.error(f"no such row: {', '.join(unknown)}")
+    figures: list[Figure] = []
+    for names, measure in rows.items():
+        if not given.names or set(given.names) & set(names.split()):
+            figures += measure(given.rounds)
+            print(f"{table(figures)}\n", flush=True)
+    if not given.names:
+        publish("peers" if given.peers else "bench", table(figures))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A consumer of the base protocol alone: lists, in JSON, a call for each piece of time.
+"""A consumer of the base protocol alone: lists, in JSON, a call for each part of the time.
 
 ``python -m benchmarks.lists SOCKET NODE FIELDS START STEP CALLS TIMES`` asks for each field in
-CALLS pieces of STEP seconds, TIMES over, and prints the seconds of each time and the samples, all
-as one line of JSON. The pieces have to be small, as one reply is at most 1,000,000 bytes of JSON.
+CALLS parts of STEP seconds, TIMES over, and prints the seconds of each time and the samples, all
+as one line of JSON. They have to be small, as one reply is at most 1,000,000 bytes of JSON.
 With ``--grafana`` the samples are written as Grafana's JSON, as a bridge over lists has to.
 """
 
@@ -49,7 +49,7 @@ class Consumer(ApplicationSession):
         print(json.dumps({"seconds": seconds, "samples": samples}), file=sys.__stdout__)
 
     async def ask(self, field: str) -> int:
-        """Ask for one field; the number of its samples."""
+        """Ask for one field, and return the number of its samples."""
         given, procedure = self.options, node_uri(self.options.node, "get_data")
         t, values = [], []
         for i in range(given.calls):

@@ -1,4 +1,4 @@
-"""Row g: a hundred live nodes, ten fields each at 10 Hz, and ten clients that watch them.
+"""Row live: a hundred live nodes, ten fields each at 10 Hz, and ten clients that watch them.
 
 The nodes share ten processes and the watchers two: the router has as many sessions as without
 that, and the machine can start them.
@@ -15,15 +15,12 @@ from array import array
 import txaio
 from twisted.internet import defer, task
 
-from benchmarks.report import Figure, percentile
-from benchmarks.stack import Stack
-from sisock.client.async_client import AsyncClient
-from sisock.client.client import Client
+import sisock
+from benchmarks.report import Figure, measured, percentile
+from benchmarks.stack import CONSUMER, SERVER, Stack
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.settings import load_settings
-from sisock.node.data_node import NodeService
-from sisock.node.live import LiveNode
-from sisock.wire.protocol import USER_SERVER
+from sisock.node.service import NodeService
 from tests.conftest import Program, wait_for_nodes
 
 NODES, NODE_PROCESSES = 100, 10
@@ -36,7 +33,7 @@ SECONDS = 30
 SETTLE = 5
 
 
-class Counter(LiveNode):
+class Counter(sisock.LiveNode):
     """Ten fields, all of them the number of the reading."""
 
     interval = 1 / RATE
@@ -53,13 +50,13 @@ class Counter(LiveNode):
 
 
 def node_name(number: int) -> str:
-    """The name of one of the nodes."""
+    """Return the name of one of the nodes."""
     return f"live{number}"
 
 
 def serve(reactor, first: int) -> defer.Deferred:
     """Run one process's nodes, for ever."""
-    settings = load_settings(USER_SERVER)
+    settings = load_settings(SERVER)
     for number in range(first, first + NODES // NODE_PROCESSES):
         service = NodeService(Counter(node_name(number)), reactor)
         connection = RouterConnection(settings, service.joined, service.left, reactor)
@@ -73,10 +70,10 @@ def _run(connection: RouterConnection) -> defer.Deferred:
 
 
 class Watcher:
-    """One client; notes how late each sample comes and which numbers it has."""
+    """One client that notes how late each sample comes and which numbers it has."""
 
     def __init__(self, reactor, nodes: range) -> None:
-        self.client = AsyncClient(reactor=reactor)
+        self.client = sisock.AsyncClient(reactor=reactor)
         self.late = array("d")
         self.seen = {node_name(number): array("d") for number in nodes}
         self.counting = False
@@ -118,22 +115,22 @@ async def watch(reactor, first: int, each: int) -> None:
     print(json.dumps(found), file=sys.__stdout__, flush=True)
 
 
-def figures() -> list[Figure]:
+def figures(_rounds: int) -> list[Figure]:
     """Measure."""
     with Stack() as stack:
         for first in range(0, NODES, NODES // NODE_PROCESSES):
             stack.start("-m", "benchmarks.live", "serve", str(first))
-        with Client(stack.settings()) as client:
+        with stack.client() as client:
             wait_for_nodes(client, *map(node_name, range(NODES)), seconds=60)
         return [row for each in WATCHED for row in _watched(stack, each)]
 
 
 def _watched(stack: Stack, each: int) -> list[Figure]:
-    """Ten watchers of so many nodes each."""
+    """Measure ten watchers of so many nodes each."""
     programs = []
     for first in range(0, WATCHERS, WATCHERS // WATCHER_PROCESSES):
         words = ("-m", "benchmarks.live", "watch", str(first), str(each))
-        programs.append(stack.start(*words))
+        programs.append(stack.start(*words, user=CONSUMER))
     for program in programs:
         program.wait_for("ready", 200)
     time.sleep(SETTLE)
@@ -158,9 +155,9 @@ def _rows(each: int, cores: float, found: list[dict]) -> list[Figure]:
     p50, p99 = (percentile(late, part) * 1e3 for part in (0.5, 0.99))
     way = f"p50 {p50:.3g} ms, p99 {p99:.3g} ms"
     return [
-        Figure("g", what, given, "", lost, "<= 0 lost"),
-        Figure("g", "the same: from `read` to a watcher", way, "", p99, "< 100 ms"),
-        Figure("g", "the same: the router's CPU", f"{cores:.2f} cores", "", cores, "< 1 core"),
+        Figure("live", what, given, lost, "<= 0 lost"),
+        Figure("live", "the same: from `read` to a watcher", way, p99, "< 100 ms"),
+        measured("live", "the same: the router's CPU", cores, "cores", "< 1 core"),
     ]
 
 

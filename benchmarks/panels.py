@@ -1,10 +1,11 @@
-"""Rows b, c, e: panels of a day through the bridge, against orjson and VictoriaMetrics."""
+"""Rows b1, b2, b3 and raw: one panel of ten fields and 24 hours at 1 Hz through the bridge."""
 
 from __future__ import annotations
 
+import math
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,146 +14,162 @@ from typing import Any
 import numpy as np
 import orjson
 
-from benchmarks.nodes import DAY_FIELDS, DAY_SECONDS, START, Day
-from benchmarks.report import Figure, milliseconds, ratio
-from benchmarks.stack import NO_CACHE, Connection, Stack, panel, seconds_of
+from benchmarks.nodes import DAY, DAYS, FIELDS, START, ten_days
+from benchmarks.report import Figure, compared, measured
+from benchmarks.stack import (
+    WITHOUT_CACHE,
+    Bridge,
+    Connection,
+    Stack,
+    alternate,
+    panel,
+    seconds_of,
+    wait_until_idle,
+)
 from benchmarks.victoria import Victoria, last_path, raw_path
 
-ROUNDS = 11
-DASHBOARD_ROUNDS = 7
-END = START + DAY_SECONDS
 POINTS = 1000
-ALL = [f"day::{name}" for name in Day.columns]
-RAW = panel(ALL, START, END)
-THINNED = panel(ALL, START, END, POINTS)
-SINGLE = [panel([target], START, END, POINTS) for target in ALL]
-CACHES = {"the cache has it": {}, "no cache": NO_CACHE}
-CACHES_OF_VICTORIA: tuple[dict[str, int], ...] = ({}, {"nocache": 1})
+SHIFT = 600
+TARGETS = [f"days::{name}" for name in FIELDS]
+SELECTOR = '{node="days"}'
+NO_CACHE = {"nocache": 1}
+"""What VictoriaMetrics is told where the bridge has no cache."""
+
+
+def view(number: int, shift: float = SHIFT) -> tuple[float, float]:
+    """Return start and end of a day, each view so many seconds later than the one before."""
+    return START + number * shift, START + number * shift + DAY
 
 
 @contextmanager
-def bridges() -> Iterator[dict[str, int]]:
-    """A bridge with a cache and one without, on the day; gives their ports."""
+def bridges() -> Iterator[tuple[Bridge, Bridge]]:
+    """Start a bridge and one that keeps nothing, on a node of ten days."""
     with Stack() as stack:
-        node = stack.start_node("day", "-m", "benchmarks.nodes", "day")
-        node.wait_for("overviews are ready", 60)
-        yield {name: stack.start_bridge(**more).port for name, more in CACHES.items()}
+        node = stack.start_node("days", "-m", "benchmarks.nodes", "days")
+        both = stack.start_bridge(), stack.start_bridge(**WITHOUT_CACHE)
+        wait_until_idle(node)
+        yield both
 
 
-def alternate(ours: Callable[[], Any], other: Callable[[], Any], rounds: int) -> tuple[list, list]:
-    """Seconds of two sides in turn, after each has answered once."""
-    sides: tuple[list[float], list[float]] = ([], [])
-    ours(), other()
-    for _ in range(rounds):
-        sides[0].append(seconds_of(ours))
-        sides[1].append(seconds_of(other))
-    return sides
-
-
-def beside_orjson() -> list[Figure]:
-    """Row b: the bridge and what orjson alone takes to write the same arrays."""
-    with bridges() as ports:
-        return [_beside_orjson(name, Connection(port)) for name, port in ports.items()]
-
-
-def _beside_orjson(cache: str, bridge: Connection) -> Figure:
-    answer = orjson.loads(bridge.ask("/query", RAW))
-    arrays = [np.array(series["datapoints"], dtype="<f8") for series in answer]
-    assert sum(map(len, arrays)) == DAY_FIELDS * DAY_SECONDS
-
-    def write() -> None:
-        for array in arrays:
-            orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
-
-    took, alone = alternate(partial(bridge.ask, "/query", RAW), write, ROUNDS)
-    what = f"bridge, 864,000 raw samples, {cache}"
-    other = f"orjson alone: {milliseconds(alone)}"
-    return Figure("b", what, milliseconds(took), other, ratio(took, alone), "<= 2 x")
-
-
-def beside_victoria() -> list[Figure]:
-    """Rows b, c and e against VictoriaMetrics."""
+@contextmanager
+def bridges_and_victoria() -> Iterator[tuple[Bridge, Bridge, Victoria]]:
+    """Start the same, and VictoriaMetrics with the same samples."""
     with (
-        bridges() as ports,
         tempfile.TemporaryDirectory() as folder,
         Victoria(Path(folder)) as victoria,
+        bridges() as both,
     ):
-        victoria.load("day", Day.t, Day.columns)
-        check_raw(victoria.port)
-        measures = (raw, thinned, dashboards)
-        return [row for measure in measures for row in measure(ports, victoria.port)]
+        victoria.load("days", *ten_days())
+        yield *both, victoria
 
 
-def check_raw(port: int) -> None:
-    """See that it has the same samples."""
-    lines = Connection(port).ask(raw_path('{node="day"}', START, END)).splitlines()
-    assert len(lines) == DAY_FIELDS
-    for series in map(orjson.loads, lines):
-        assert np.array_equal(series["values"], Day.columns[series["metric"]["__name__"]])
-        assert np.array_equal(series["timestamps"], Day.t * 1000)
+def query(connection: Connection, start: float, end: float) -> bytes:
+    """Ask a bridge for a panel of all fields."""
+    return connection.query(panel(TARGETS, start, end, POINTS))
 
 
-def raw(ports: dict[str, int], other: int) -> Iterator[Figure]:
-    """Row b: all samples to the last byte."""
-    export = partial(Connection(other).ask, raw_path('{node="day"}', START, END))
-    for cache, port in ports.items():
-        took, others = alternate(partial(Connection(port).ask, "/query", RAW), export, ROUNDS)
-        yield versus("b", f"864,000 raw samples, {cache}", took, others, "/api/v1/export")
+def last_values(connection: Connection, start: float, end: float, **more: int) -> bytes:
+    """Ask VictoriaMetrics for the last value of each step, the cheapest that it can give."""
+    return connection.ask(last_path(SELECTOR, start, end, POINTS, **more))
 
 
-def thinned(ports: dict[str, int], other: int) -> Iterator[Figure]:
-    """Row c: a thousand points of each field."""
-    for (cache, port), more in zip(ports.items(), CACHES_OF_VICTORIA, strict=True):
-        bridge, victoria = Connection(port), Connection(other)
-        path = last_path('{node="day"}', START, END, POINTS, **more)
-        kept = "min and max kept" if extremes_kept(bridge) else "min and max lost"
-        took, others = alternate(
-            partial(bridge.ask, "/query", THINNED), partial(victoria.ask, path), 5 * ROUNDS
-        )
-        what = f"the same at 1,000 points, {cache}, {kept}"
-        yield versus("c", what, took, others, how_asked(more))
-
-
-def how_asked(more: dict[str, int]) -> str:
-    """What the other side is asked for."""
-    return "query_range, last value" + (", nocache=1" if more else "")
-
-
-def extremes_kept(bridge: Connection) -> bool:
-    """Whether the thinned answer has each field's smallest and largest value, in 1,000 points."""
-    for series in orjson.loads(bridge.ask("/query", THINNED)):
+def check_extremes(connection: Connection) -> None:
+    """See that few points have each field's smallest and largest value of the view."""
+    t, columns = ten_days()
+    start, end = view(0)
+    inside = slice(*np.searchsorted(t, [start, end]))
+    for series in orjson.loads(query(connection, start, end)):
         values = [value for value, _ in series["datapoints"]]
-        column = Day.columns[series["target"].partition("::")[2]]
-        if len(values) > POINTS or min(values) != column.min() or max(values) != column.max():
-            return False
-    return True
+        column = columns[series["target"].partition("::")[2]][inside]
+        assert len(values) <= POINTS, len(values)
+        assert min(values) <= column.min() and max(values) >= column.max(), series["target"]
 
 
-def dashboards(ports: dict[str, int], other: int) -> Iterator[Figure]:
-    """Row e: ten panels at once, by one dashboard and by many."""
-    for count in (1, 32):
-        with ThreadPoolExecutor(count * DAY_FIELDS) as pool:
-            for (cache, port), more in zip(ports.items(), CACHES_OF_VICTORIA, strict=True):
-                paths = [last_path(name, START, END, POINTS, **more) for name in Day.columns]
-                ours = at_once(pool, port, [("/query", body) for body in SINGLE], count)
-                others = at_once(pool, other, [(path,) for path in paths], count)
-                rounds = DASHBOARD_ROUNDS * (5 if count == 1 else 1)
-                took = alternate(ours, others, rounds)
-                what = f"{count} dashboard{'s' * (count > 1)} of ten panels at once, {cache}"
-                yield versus("e", what, *took, how_asked(more))
+def new_views(rounds: int) -> Iterator[Figure]:
+    """Measure views never seen, against VictoriaMetrics: rows b1 and b2."""
+    with bridges_and_victoria() as (cached, uncached, victoria):
+        check_extremes(Connection(uncached.port))
+        count = 3 * rounds
+        what = "10 fields, 24 h at 1,000 points, each view 600 s later"
+        took = alternate(*_views(cached, victoria, {}), count)
+        yield against("b1", what, {}, took, "<= 1.0 x")
+        took = alternate(*_views(uncached, victoria, NO_CACHE), count)
+        yield against("b2", what, NO_CACHE, took, "<= 1.2 x")
+        # These begin behind all that was asked for: nothing of them is known.
+        first = math.ceil((DAY + count * SHIFT) / DAY)
+        took = alternate(*_views(cached, victoria, {}, first, DAY), DAYS - first - 1)
+        yield against("b1", "the same, each view a day later", {}, took)
 
 
-def at_once(
-    pool: ThreadPoolExecutor, port: int, requests: list[tuple], count: int
-) -> Callable[[], Any]:
-    """All requests of so many dashboards at the same time, each on its own connection."""
-    jobs = [(Connection(port), each) for _ in range(count) for each in requests]
-    return lambda: list(pool.map(lambda job: job[0].ask(*job[1]), jobs))
+def _views(
+    bridge: Bridge, victoria: Victoria, more: dict[str, int], first: int = 0, shift: float = SHIFT
+) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
+    ours, other = Connection(bridge.port), Connection(victoria.port)
+    return (
+        lambda number: query(ours, *view(first + number, shift)),
+        lambda number: last_values(other, *view(first + number, shift), **more),
+    )
 
 
-def versus(
-    letter: str, what: str, ours: list[float], others: list[float], how: str, target: str = ">= 1 x"
+def against(
+    name: str, what: str, more: dict[str, int], took: tuple[list, list], target: str = ""
 ) -> Figure:
-    """A row against VictoriaMetrics; the ratio says how many times as fast we are."""
-    other = f"{how}: {milliseconds(others)}"
-    return Figure(letter, what, milliseconds(ours), other, ratio(others, ours), target)
+    """Make a row against VictoriaMetrics."""
+    other = "query_range, last value"
+    if more:
+        what, other = f"{what}, cache off", f"{other}, nocache=1"
+    return compared(name, what, *took, other, target)
+
+
+def same_view(rounds: int) -> Iterator[Figure]:
+    """Measure a view asked for again: row b3."""
+    with bridges() as (cached, _):
+        connection = Connection(cached.port)
+        query(connection, *view(0))
+        took = [seconds_of(query, connection, *view(0)) for _ in range(5 * rounds)]
+        middle = statistics.median(took) * 1e3
+        yield measured("b3", "10 fields, 24 h at 1,000 points, again", middle, "ms", "<= 2 ms")
+
+
+def raw_against_orjson(rounds: int) -> Iterator[Figure]:
+    """Measure all samples of a day, against orjson that writes the same arrays: row raw."""
+    with bridges() as (cached, _):
+        connection = Connection(cached.port)
+        answer = orjson.loads(raw(connection, 0))
+        arrays = [np.array(series["datapoints"], dtype="<f8") for series in answer]
+        assert sum(map(len, arrays)) == len(FIELDS) * DAY
+
+        def write(_: int) -> None:
+            for array in arrays:
+                orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
+
+        took = alternate(partial(raw, connection), write, rounds)
+        what = "864,000 raw samples, each request the first of its view"
+        yield compared("raw", what, *took, "orjson alone", "<= 1.2 x")
+
+
+def raw(connection: Connection, number: int) -> bytes:
+    """Ask a bridge for all samples of a view."""
+    return connection.query(panel(TARGETS, *view(number)))
+
+
+def raw_against_victoria(rounds: int) -> Iterator[Figure]:
+    """Measure the same against VictoriaMetrics' export."""
+    with bridges_and_victoria() as (cached, _, victoria):
+        other = Connection(victoria.port)
+        check_raw(other)
+        ours = partial(raw, Connection(cached.port))
+        took = alternate(ours, lambda n: other.ask(raw_path(SELECTOR, *view(n))), rounds)
+        yield compared("raw", "864,000 raw samples", *took, "/api/v1/export", ">= 1 x")
+
+
+def check_raw(connection: Connection) -> None:
+    """See that VictoriaMetrics has the same samples."""
+    t, columns = ten_days()
+    lines = connection.ask(raw_path(SELECTOR, START, START + DAY)).splitlines()
+    assert len(lines) == len(FIELDS)
+    for series in map(orjson.loads, lines):
+        count = len(series["timestamps"])
+        assert count >= DAY
+        assert np.array_equal(series["values"], columns[series["metric"]["__name__"]][:count])
+        assert np.array_equal(series["timestamps"], t[:count] * 1000)

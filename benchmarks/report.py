@@ -7,12 +7,14 @@ import os
 import platform
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+
+HEADER = ("", "what", "value", "target", "ok")
 
 _HOLDS = {">=": operator.ge, "<=": operator.le, "<": operator.lt}
 
@@ -23,51 +25,80 @@ class Figure:
 
     Attributes
     ----------
-    letter : str
-        Of the comparison that it belongs to.
+    name : str
+        Of the row, as in docs/performance.md.
     what : str
         What was measured.
-    ours, other : str
-        The two sides; the other may be empty.
+    shown : str
+        The figure for people, with its unit and what it is compared with.
     value : float
-        What the target speaks of: a ratio, or what was measured itself.
+        What the target speaks of.
     target : str
-        Sign, limit and unit, as ``>= 100 x``; empty if none is set.
+        Sign, limit and unit, as ``<= 1.5 x``; empty if none is set.
     """
 
-    letter: str
+    name: str
     what: str
-    ours: str
-    other: str
+    shown: str
     value: float
     target: str = ""
 
-    def cells(self) -> list[str]:
-        """The row's texts."""
-        sign, limit, unit = self.target.split() if self.target else ("", "", "x")
-        ratio = f"{self.value:.3g}" if unit == "x" and self.other else ""
-        reached = ""
-        if sign:
-            reached = "yes" if _HOLDS[sign](self.value, float(limit)) else "**no**"
-        return [self.letter, self.what, self.ours, self.other, ratio, self.target, reached]
+    def cells(self) -> tuple[str, ...]:
+        """Return the row's texts."""
+        is_reached = ""
+        if self.target:
+            sign, limit, _ = self.target.split(maxsplit=2)
+            is_reached = "yes" if _HOLDS[sign](self.value, float(limit)) else "**no**"
+        return self.name, self.what, self.shown, self.target, is_reached
 
 
-HEADER = ["", "what", "ours", "other", "ratio", "target", "reached"]
+def measured(name: str, what: str, value: float, unit: str, target: str = "") -> Figure:
+    """Make the row of one measured number."""
+    return Figure(name, what, f"{_short(value)} {unit}".strip(), value, target)
+
+
+def compared(
+    name: str,
+    what: str,
+    ours: Sequence[float],
+    others: Sequence[float],
+    other: str,
+    target: str = "",
+) -> Figure:
+    """Make the row of two sides' seconds; `other` names the other side.
+
+    The ratio is that of the times where the target is an upper limit, and that of the speeds
+    where it is a lower one.
+    """
+    is_speed = target.startswith(">")
+    value = ratio(others, ours) if is_speed else ratio(ours, others)
+    kind = "the speed" if is_speed else "the time"
+    shown = f"{milliseconds(ours)}, {_short(value)} x {kind} of {other}: {milliseconds(others)}"
+    return Figure(name, what, shown, value, target)
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median of the ratios of each round, as a busy machine slows both sides of a round."""
+    """Return the median of each round's ratio, as a busy machine slows both sides of a round."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def milliseconds(seconds: Sequence[float]) -> str:
-    """The median, for people."""
-    middle = statistics.median(seconds) * 1e3
-    return f"{middle:,.0f} ms" if middle >= 100 else f"{middle:.3g} ms"
+    """Return the median, for people."""
+    return f"{_short(statistics.median(seconds) * 1e3)} ms"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def percentile(seconds: Iterable[float], part: float) -> float:
+    """Return the time below which `part` of all lie, nearest rank."""
+    ordered = sorted(seconds)
+    return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
 
 
 def machine() -> str:
-    """What this computer is, in a line."""
+    """Describe this computer in a line."""
     model = "unknown processor"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())):
@@ -76,24 +107,16 @@ def machine() -> str:
     return f"{os.cpu_count()} cores ({model}), Python {python}, {date.today()}"
 
 
-def percentile(seconds: Sequence[float], part: float) -> float:
-    """The time below which `part` of all lie, nearest rank."""
-    ordered = sorted(seconds)
-    return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+def table(figures: Iterable[Figure]) -> str:
+    """Return the figures as a table in Markdown."""
+    lines = [HEADER, ["---"] * len(HEADER), *(figure.cells() for figure in figures)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def publish(section: str, text: str) -> None:
-    """Print a section, and put it between its markers in the document."""
-    text = f"{text}\n\nMachine: {machine()}.\n"
-    print(text)
+    """Put a table between its markers in the document, with the machine that it was made on."""
     begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
     document = DOCUMENT.read_text()
     before, _, rest = document.partition(begin)
     _, _, after = rest.partition(end)
-    DOCUMENT.write_text(before + begin + "\n" + text + "\n" + end + after)
+    DOCUMENT.write_text(f"{before}{begin}\n{text}\n\nMachine: {machine()}.\n\n{end}{after}")

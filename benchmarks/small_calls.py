@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import time
 
+import sisock
 from benchmarks.stack import seconds_of
-from sisock.client.client import Client
 
 CALLS = 600
 PAUSE = 0.01
 
 if __name__ == "__main__":
-    with Client() as client:
+    with sisock.Client() as client:
         seconds = []
         for _ in range(CALLS):
             seconds.append(seconds_of(client.nodes))

@@ -6,20 +6,33 @@ import contextlib
 import http.client
 import tempfile
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psutil
 
-from sisock.client.client import Client
-from sisock.connection.settings import Settings
-from sisock.testing import RouterProcess
-from tests.bridge.conftest import RunningBridge, iso_range
+import sisock
+from sisock.testing import RouterProcess, free_port, wait_until
 from tests.conftest import Program, wait_for_nodes
 
-NO_CACHE = {"SISOCK_CACHE_MB": "0.000001"}
+WITHOUT_CACHE = {"SISOCK_CACHE_MB": "0.000001"}
 """What starts a bridge that keeps no samples."""
+
+CONSUMER, SERVER = "simonsobs", "server"
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A running bridge."""
+
+    program: Program
+    port: int
 
 
 class Stack(contextlib.ExitStack):
@@ -31,9 +44,9 @@ class Stack(contextlib.ExitStack):
         self.router = self.enter_context(RouterProcess())
         return self
 
-    def settings(self, use_socket: bool = True) -> Settings:
-        """Settings of a consumer, on the Unix socket or by TLS."""
-        return self.router.settings(use_socket=use_socket)
+    def client(self, use_socket: bool = True) -> sisock.Client:
+        """Connect a consumer, on the Unix socket or by TLS."""
+        return sisock.Client(self.router.settings(use_socket=use_socket))
 
     @property
     def worker(self) -> psutil.Process:
@@ -41,9 +54,11 @@ class Stack(contextlib.ExitStack):
         (worker,) = psutil.Process(self.router.pid).children()
         return worker
 
-    def start(self, *command: str, **variables: str) -> Program:
-        """Start a program on the Unix socket."""
-        environ = {**self.router.environ("server", use_socket=True), **variables}
+    def start(
+        self, *command: str, user: str = SERVER, use_socket: bool = True, **variables: str
+    ) -> Program:
+        """Start a program, on the Unix socket or by TLS."""
+        environ = {**self.router.environ(user, use_socket), **variables}
         log = self.folder / f"{len(list(self.folder.iterdir()))}.log"
         program = Program(list(command), environ, log)
         self.callback(program.end)
@@ -52,20 +67,41 @@ class Stack(contextlib.ExitStack):
     def start_node(self, name: str, *command: str, **variables: str) -> Program:
         """Start a node and wait until it is in the hub's list."""
         program = self.start(*command, **variables)
-        with Client(self.settings()) as client:
+        with self.client() as client:
             wait_for_nodes(client, name, seconds=300)
         return program
 
-    def start_bridge(self, **variables: str) -> RunningBridge:
-        """Start a bridge on the Unix socket and wait until it is ready."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        path = str(self.router.home.router_socket)
-        bridge = RunningBridge(
-            self.router, folder, CROSSBAR_SOCKET=path, LOGLEVEL="warn", **variables
-        )
-        self.callback(bridge.program.end)
-        bridge.wait_until_healthy()
-        return bridge
+    def start_bridge(self, *before: str, **variables: str) -> Bridge:
+        """Start a bridge and wait until it is ready; `before` is what its command begins with."""
+        port = free_port()
+        command = (*before, "grafana_http_json.py")
+        given = {"PORT": str(port), "LOGLEVEL": "warn", **variables}
+        program = self.start(*command, user=CONSUMER, **given)
+        url = f"http://127.0.0.1:{port}/healthz"
+        wait_until(lambda: answers(url), 60, "the start of the bridge")
+        return Bridge(program, port)
+
+
+def answers(url: str) -> bool:
+    """Return whether a server answers with status 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.URLError:
+        return False
+
+
+def wait_until_idle(program: Program, seconds: float = 1800) -> None:
+    """Wait until a program has used next to no CPU for two seconds: until it has prepared all."""
+    process = psutil.Process(program.process.pid)
+
+    def is_idle() -> bool:
+        before = process.cpu_times()
+        time.sleep(2)
+        after = process.cpu_times()
+        return after.user + after.system - before.user - before.system < 0.1
+
+    wait_until(is_idle, seconds, "the end of its preparations")
 
 
 class Connection:
@@ -76,27 +112,55 @@ class Connection:
         self._link.connect()
 
     def ask(self, path: str, body: bytes | None = None) -> bytes:
-        """The answer to one request, to its last byte."""
+        """Return the answer to one request, to its last byte."""
         headers = {"Content-Type": "application/json"} if body else {}
-        self._link.request("POST" if body else "GET", path, body, headers)
-        response = self._link.getresponse()
-        answer = response.read()
+        try:
+            self._link.request("POST" if body else "GET", path, body, headers)
+            response = self._link.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise RuntimeError(f"{path}: no answer") from error
         if response.status != 200:
             raise RuntimeError(f"{path}: {response.status} {answer[:300]!r}")
         return answer
 
+    def query(self, body: bytes) -> bytes:
+        """Return a bridge's answer to a panel."""
+        return self.ask("/query", body)
 
-def seconds_of(action: Any, *args: Any) -> float:
-    """Seconds that a call takes."""
+
+def seconds_of(action: Callable[..., Any], *args: Any) -> float:
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     action(*args)
     return time.perf_counter() - began
 
 
+def alternate(
+    ours: Callable[[int], Any], other: Callable[[int], Any], rounds: int
+) -> tuple[list[float], list[float]]:
+    """Return the seconds of two sides in turn, each given the number of the round.
+
+    Round 0 of each is left out.
+    """
+    sides: tuple[list[float], list[float]] = ([], [])
+    ours(0), other(0)
+    for number in range(1, rounds + 1):
+        sides[0].append(seconds_of(ours, number))
+        sides[1].append(seconds_of(other, number))
+    return sides
+
+
 def panel(targets: list[str], start: float, end: float, points: int | None = None) -> bytes:
-    """A panel's request for ``/query``; for all samples if there is no number of points."""
-    thinned = (
-        {"maxDataPoints": points, "intervalMs": 1000 * (end - start) / points} if points else {}
-    )
-    asked = [{"target": target, "refId": str(i)} for i, target in enumerate(targets)]
-    return orjson.dumps({"range": iso_range(start, end), "targets": asked, **thinned})
+    """Return a panel's request for ``/query``; for all samples without a number of points."""
+    body: dict[str, Any] = {
+        "range": {"from": _iso(start), "to": _iso(end)},
+        "targets": [{"target": target, "refId": str(i)} for i, target in enumerate(targets)],
+    }
+    if points:
+        body |= {"maxDataPoints": points, "intervalMs": 1000 * (end - start) / points}
+    return orjson.dumps(body)
+
+
+def _iso(t: float) -> str:
+    return datetime.fromtimestamp(t, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -41,7 +41,10 @@ class Victoria:
         self.port = free_port()
         # Its default is to forget what is older than a month.
         command = [program, f"-storageDataPath={folder / 'data'}", "-retentionPeriod=100y"]
-        command += [f"-httpListenAddr=127.0.0.1:{self.port}", "-loggerLevel=ERROR", *flags]
+        # Connections are closed after a minute or two else.
+        command += ["-http.connTimeout=1h", "-http.idleConnTimeout=1h"]
+        command += ["-loggerLevel=ERROR", *flags]
+        command.append(f"-httpListenAddr=127.0.0.1:{self.port}")
         with open(folder / "log", "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         wait_until(self._answers, 60, "the start of VictoriaMetrics")
@@ -66,7 +69,7 @@ class Victoria:
         wait_until(lambda: self._count(selector, t) == count, 60, "that all samples are found")
 
     def _count(self, selector: str, t: np.ndarray) -> int:
-        """The number of samples that can be found."""
+        """Return the number of samples that can be found."""
         Connection(self.port).ask("/internal/force_flush")
         seconds = int(t[-1] - t[0]) + 2
         query = f"sum(count_over_time({selector}[{seconds}s]))"
@@ -100,12 +103,12 @@ def _lines(node: str, t: np.ndarray, columns: Mapping[str, np.ndarray]) -> Itera
 
 
 def raw_path(selector: str, start: float, end: float) -> str:
-    """The request for all samples of some series."""
+    """Return the request for all samples of some series."""
     return _path("/api/v1/export", {"match[]": selector, "start": start, "end": end})
 
 
 def last_path(selector: str, start: float, end: float, points: int, **more: Any) -> str:
-    """The request for so many last values; of all functions of a step this is the cheapest."""
+    """Return the request for so many last values, the cheapest function of a step."""
     step = f"{(end - start) / points:g}s"
     return _path(
         "/api/v1/query_range",

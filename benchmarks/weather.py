@@ -1,4 +1,4 @@
-"""Row f: five fields of two weeks of the weather archive, against lists through JSON."""
+"""Row lists: five fields of two weeks of the weather archive, against lists through JSON."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import statistics
 
 import orjson
 
-from benchmarks.report import Figure, milliseconds, ratio
-from benchmarks.stack import NO_CACHE, Connection, Stack, panel, seconds_of
+from benchmarks.report import Figure, compared
+from benchmarks.stack import CONSUMER, WITHOUT_CACHE, Connection, Stack, panel, seconds_of
 
-ROUNDS = 7
 TIMES = 5
 """Repetitions within a round: the time of one request is short."""
 
@@ -22,36 +21,38 @@ REQUEST = panel([f"{NODE}::{field}" for field in FIELDS], START, START + WEEKS)
 
 
 def bridge_seconds(connection: Connection) -> float:
-    """The median time of a request, to the last byte."""
+    """Return the median time of a request, to the last byte."""
     return statistics.median(seconds_of(connection.ask, "/query", REQUEST) for _ in range(TIMES))
 
 
 def count_samples(answer: bytes) -> int:
-    """The number of samples in an answer, without the missing ones."""
+    """Return the number of samples in an answer, without the missing ones."""
     points = [point for series in orjson.loads(answer) for point in series["datapoints"]]
     return sum(value is not None for value, _ in points)
 
 
 def list_seconds(stack: Stack) -> tuple[float, int]:
-    """The median time of a consumer of lists that writes Grafana's JSON, and its samples."""
+    """Return the median time of a consumer of lists that writes Grafana's JSON, and its samples."""
     path = str(stack.router.home.router_socket)
     given = [NODE, ",".join(FIELDS), START, WEEKS, 1, TIMES]
-    program = stack.start("-m", "benchmarks.lists", path, *map(str, given), "--grafana")
+    program = stack.start(
+        "-m", "benchmarks.lists", path, *map(str, given), "--grafana", user=CONSUMER
+    )
     program.wait(120)
     answer = json.loads(program.output)
     return statistics.median(answer["seconds"]), answer["samples"]
 
 
-def figures() -> list[Figure]:
+def figures(rounds: int) -> list[Figure]:
     """Measure."""
-    bridge: dict[str, list[float]] = {"no cache": [], "the cache has it": []}
+    bridge: dict[str, list[float]] = {"no cache": [], "again": []}
     lists = []
     with Stack() as stack:
         stack.start_node(NODE, "data_nodes/weather.py")
-        ports = [stack.start_bridge(**more).port for more in (NO_CACHE, {})]
+        ports = [stack.start_bridge(**more).port for more in (WITHOUT_CACHE, {})]
         clients = dict(zip(bridge, map(Connection, ports), strict=True))
         samples = count_samples(clients["no cache"].ask("/query", REQUEST))
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, client in clients.items():
                 bridge[name].append(bridge_seconds(client))
             seconds, count = list_seconds(stack)
@@ -61,6 +62,5 @@ def figures() -> list[Figure]:
 
 
 def _row(samples: int, cache: str, took: list[float], lists: list[float]) -> Figure:
-    what = f"bridge, five fields of two weeks ({samples:,} samples), {cache}"
-    other = f"JSON lists: {milliseconds(lists)}"
-    return Figure("f", what, milliseconds(took), other, ratio(lists, took), ">= 8 x")
+    what = f"five fields of two weeks by the bridge ({samples:,} samples), {cache}"
+    return compared("lists", what, took, lists, "JSON lists", ">= 8 x")
