@@ -31,3 +31,12 @@ def test_no_module_is_too_long():
 def test_the_library_does_not_grow():
     assert len(MODULES) <= MAX_MODULES
     assert sum(map(lines, LIBRARY.rglob("*.py"))) <= MAX_LINES
+
+
+def test_images_get_every_package():
+    # docker-compose looks into folders that are named here alone, not into those of a pattern.
+    ignored = (LIBRARY.parent / ".dockerignore").read_text().splitlines()
+    packages = {path.parent.relative_to(LIBRARY.parent) for path in MODULES}
+    assert [f"!{folder}/*.py" for folder in sorted(packages)] == sorted(
+        line for line in ignored if line.startswith("!sisock/")
+    )
