@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,8 +57,11 @@ def parse_get_fields(args: tuple, kwargs: dict) -> tuple[float, float]:
     return _apply(_get_fields, *args, **kwargs)
 
 
+_signature = functools.cache(inspect.signature)  # takes longer than all checks of a request
+
+
 def _apply(procedure: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    signature = inspect.signature(procedure)
+    signature = _signature(procedure)
     names = list(signature.parameters)
     for name in names[: len(args)]:
         if name in kwargs:
