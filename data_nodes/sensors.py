@@ -119,7 +119,7 @@ def _read_original() -> dict[str, tuple[Any, str, str | None]]:
 
 
 def _ask(system: Any, function: str, nothing: Any) -> Any:
-    """What psutil says, or `nothing` where the system has no such function or does not let us."""
+    """Return what psutil says, or `nothing` where the system cannot say it or does not let us."""
     try:
         return getattr(system, function)() or nothing
     except (AttributeError, OSError, NotImplementedError):
