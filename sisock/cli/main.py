@@ -183,7 +183,7 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
                 advice = f"`sisock fields {args.node}` lists them"
                 raise UnknownField(f"{args.node!r} has no field {name!r}: {advice}")
         names = args.fields or list(known)
-        with client.watch(args.node) as stream:
+        with client.watch(args.node, args.fields or None) as stream:
             print(live_header(names), flush=True)
             for sample in stream:
                 print(live_row(names, sample), flush=True)

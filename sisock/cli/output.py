@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sisock.client.data import Data, Progress
-from sisock.client.watch import LiveSample
+from sisock.client.merge import Gap, LiveSample
 from sisock.wire.align import merge_timeline
 from sisock.wire.arrays import Values, to_list
 from sisock.wire.json_rows import dumps
@@ -136,8 +136,11 @@ def live_header(names: Sequence[str]) -> str:
     return "  ".join(["time".ljust(_TIME_WIDTH), *(name.rjust(_LIVE_WIDTH) for name in names)])
 
 
-def live_row(names: Sequence[str], sample: LiveSample) -> str:
-    """Return one live sample in columns under `live_header`."""
+def live_row(names: Sequence[str], sample: LiveSample | Gap) -> str:
+    """Return one live sample in columns under `live_header`, or say what is missing."""
+    if isinstance(sample, Gap):
+        start, end = format_time(sample.start), format_time(sample.end)
+        return f"{start.ljust(_TIME_WIDTH)}  what was between this and {end} is lost"
     cells = (_text(sample.values.get(name)).rjust(max(_LIVE_WIDTH, len(name))) for name in names)
     return "  ".join([format_time(sample.t).ljust(_TIME_WIDTH), *cells])
 
