@@ -24,6 +24,7 @@ export class Connection {
   #closed = false;
   #waiting = [];
   #topics = new Map();
+  #listeners = new Set();
 
   constructor(options) {
     const where = globalThis.location;
@@ -44,6 +45,12 @@ export class Connection {
     clearTimeout(this.#timer);
     this.#wamp?.disconnect();
     this.#wamp = null;
+  }
+
+  /** Call back with whether it is joined whenever that changes; return a function that ends it. */
+  onChange(listener) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   async #try() {
@@ -82,6 +89,7 @@ export class Connection {
     if (this.#wamp !== wamp) return;
     this.joins += 1;
     this.#options.onState({ state: "joined" });
+    for (const listener of this.#listeners) listener(true);
     for (const { resolve } of this.#waiting.splice(0)) resolve(this);
   }
 
@@ -100,6 +108,7 @@ export class Connection {
   #lost(wamp, reason) {
     if (wamp !== this.#wamp || this.#closed) return;
     this.#wamp = null;
+    for (const listener of this.#listeners) listener(false);
     this.#retry(reason);
   }
 

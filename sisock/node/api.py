@@ -132,6 +132,13 @@ class DataNodeServer:
     def end(self) -> None:
         """End what works beside the requests."""
 
+    def status(self) -> dict[str, Any]:
+        """Return how many samples were taken since the start, when the last was, and what failed.
+
+        The keys are ``samples``, ``last`` (UNIX seconds or None) and ``error`` (a text or None).
+        """
+        return {"samples": 0, "last": None, "error": None}
+
     def joined(self, session: Any) -> None:
         """Do what needs the session, each time that the node has joined; in the reactor."""
 

@@ -85,8 +85,13 @@ class NodeService:
             return f"joined to the router, but {self.node.name!r} is not in the hub's list"
         return connection.health()
 
+    def status(self) -> dict[str, Any]:
+        """Return the node's `status`, and of its requests the last error if it has none itself."""
+        status = self.node.status()
+        return {**status, "error": status["error"] or self.requests.warn.last}
+
     def publish(self, reply: dict[str, Any]) -> None:
-        """Publish new samples on the node's live topic, while the node's name is its own."""
+        """Publish new samples on the node's live topic, once consumers know that it is there."""
         if self._registration is not None:
             self._registration.publish(reply)
 
