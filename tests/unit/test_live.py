@@ -1,10 +1,11 @@
 """What is pushed to a live node is served as a plain list would hold it."""
 
 import math
+import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sisock
@@ -27,15 +28,24 @@ EARLIEST, LATEST = 1.0, 1e12
 class Pushed(sisock.LiveNode):
     """Has two timelines; two of its four fields are declared."""
 
-    name = "pushed"
+    name = "made"
     interval = None
     history = 1e10
-    fields = {"x": {"units": "K"}, "word": {"type": "string", "timeline": "other"}}
+    fields = {
+        "x": {"units": "K", "timeline": "pushed"},
+        "word": {"type": "string", "timeline": "other"},
+    }
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_DATA", str(tmp_path / "data"))
 
 
 def made(**attributes):
     node = type("Made", (Pushed,), attributes)()
     node.prepare()
+    node.open()
     return node
 
 
@@ -64,10 +74,14 @@ class Model:
 
     def __init__(self, lateness):
         self.lateness, self.latest = lateness, -math.inf
+        self.ended_at = -math.inf
         self.rows = {}
 
+    def restart(self):
+        self.latest = self.ended_at = max(self.rows, default=-math.inf)
+
     def take(self, t, values):
-        if t > self.latest - self.lateness and t not in self.rows:
+        if t > max(self.latest - self.lateness, self.ended_at) and t not in self.rows:
             self.rows[t] = values
         self.latest = max(self.latest, t)
 
@@ -106,26 +120,49 @@ def same(found, rows):
     return found == wanted or (not found and all(value is None for _, value in wanted))
 
 
+ASK, RESTART = "ask", "restart"
+
+
 @given(
-    st.lists(st.one_of(pushes(), st.none()), max_size=12),
+    st.lists(st.one_of(pushes(), st.sampled_from([ASK, RESTART])), max_size=12),
     st.sampled_from([0.0, 1.5 * UNIT, 30 * UNIT]),
+    st.booleans(),
 )
-def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness):
-    node = made(lateness=lateness)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness, is_kept):
+    about = {"lateness": lateness, "name": f"node_{uuid.uuid4().hex}"}
+    about |= {"keep": {"bytes": "1GB"}} if is_kept else {}
+    node = made(**about)
     models = {line: Model(lateness) for line in set(LINES.values())}
     for step in steps:
-        if step is None:  # whoever asks meanwhile changes nothing
+        if step == ASK:  # who asks meanwhile changes nothing
             node.get_data(list(KINDS), EARLIEST, LATEST)
-            continue
-        node.push(step[1], step[0], step[2])
-        for row in rows_of(step):
-            models[step[2]].take(*row)
-    for is_last in (False, True):
-        if is_last:
+        elif step == RESTART:
             node.end()
-        reply = node.get_data(list(KINDS), EARLIEST, LATEST)
-        for field, line in LINES.items():
-            assert same(series(reply, field), models[line].served(field, is_last))
+            node = made(**about)
+            models = {name: model if is_kept else Model(lateness) for name, model in models.items()}
+            for model in models.values():
+                model.restart()
+        else:
+            node.push(step[1], step[0], step[2])
+            for row in rows_of(step):
+                models[step[2]].take(*row)
+    check(node, models)
+    node.end()
+    node = made(**about)
+    if is_kept:
+        check(node, models, True)
+    node.end()
+
+
+def check(node, models, is_last=False):
+    reply = node.get_data(list(KINDS), EARLIEST, LATEST)
+    few = node.get_decimated(list(KINDS), EARLIEST, LATEST, bucket=1024.0)
+    for field, line in LINES.items():
+        rows = models[line].served(field, is_last)
+        assert same(series(reply, field), rows)
+        kept = oracle.decimate([t for t, _ in rows], [plain(value) for _, value in rows], 1024.0)
+        assert same(series(few, field), [rows[i] for i in kept])
 
 
 @given(
@@ -299,5 +336,5 @@ def test_a_field_found_later_is_missing_before():
     reply = node.get_decimated(["on"], EARLIEST, LATEST, bucket=1.0)
     assert series(reply, "on") == [(NOW, None), (NOW + 1, True)]
     unknown = node.get_decimated(["later"], EARLIEST, LATEST, bucket=1.0)
-    assert unknown.final_to == {"later": NEVER_FINAL}
+    assert unknown.final_to["later"] < 0
     node.end()
