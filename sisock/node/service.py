@@ -95,7 +95,7 @@ class NodeService:
         return {**status, "error": status["error"] or self.requests.warn.last}
 
     def publish(self, reply: dict[str, Any]) -> None:
-        """Publish new samples on the node's live topic, while the node's name is its own."""
+        """Publish new samples on the node's live topic, once consumers know that it is there."""
         if self._registration is not None:
             self._registration.publish(reply)
 
