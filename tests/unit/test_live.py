@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sisock
+from sisock.errors import NodeContractError, SettingsError
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
 
@@ -45,7 +46,7 @@ def data(tmp_path, monkeypatch):
 def made(**attributes):
     node = type("Made", (Pushed,), attributes)()
     node.prepare()
-    node.open()
+    node.generation = node.open()
     return node
 
 
@@ -86,7 +87,7 @@ class Model:
         self.latest = max(self.latest, t)
 
     def served(self, field, is_last):
-        until = math.inf if is_last else self.latest - self.lateness
+        until = math.inf if is_last else max(self.latest - self.lateness, self.ended_at)
         return [(t, row.get(field)) for t, row in sorted(self.rows.items()) if t <= until]
 
 
@@ -318,23 +319,77 @@ def test_fields_and_timelines_are_discovered_and_described():
     node.get_data(["x"], 1, 0)
     field, line = fields_of(node)
     assert {name: (about["type"], about["timeline"]) for name, about in field.items()} == {
-        "x": ("number", "pushed"),
-        "on": ("bool", "pushed"),
+        "x": ("number", "made"),
+        "on": ("bool", "made"),
         "a": ("string", "events"),
         "b": ("number", "events"),
     }
     assert (field["x"]["units"], field["x"]["limits"]) == ("K", {"alarm": [None, 5]})
-    assert line["pushed"]["field"] == ["x", "on"] and line["events"]["field"] == ["a", "b"]
+    assert line["made"]["field"] == ["x", "on"] and line["events"]["field"] == ["a", "b"]
     assert {line[name]["stale_after"] for name in line} == {7}
-    assert (line["events"]["first"], line["pushed"]["last"]) == (NOW + 1, NOW)
+    assert (line["events"]["first"], line["made"]["last"]) == (NOW + 1, NOW)
 
 
 def test_a_field_found_later_is_missing_before():
     node = made()
     node.push({"x": 1}, NOW)
-    node.push({"x": 2, "on": True}, NOW + 1)
+    node.push({"x": 2, "on": True}, NOW + 1, "pushed")
     reply = node.get_decimated(["on"], EARLIEST, LATEST, bucket=1.0)
     assert series(reply, "on") == [(NOW, None), (NOW + 1, True)]
     unknown = node.get_decimated(["later"], EARLIEST, LATEST, bucket=1.0)
     assert unknown.final_to["later"] < 0
     node.end()
+
+
+def test_a_restart_keeps_generation_fields_and_samples():
+    node = made(keep="30d")
+    generation = node.generation
+    node.push({"x": 1, "on": True}, NOW, "pushed")
+    node.end()
+    node = made(keep="30d")
+    assert node.generation == generation
+    node.push({"x": 2}, NOW)
+    node.push({"x": 3}, NOW + 1)
+    reply = node.get_data(["x", "on"], EARLIEST, LATEST)
+    assert series(reply, "x") == [(NOW, 1.0), (NOW + 1, 3.0)]
+    assert series(reply, "on") == [(NOW, True), (NOW + 1, None)]
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("entry", "kept_as"),
+    [({"type": "string"}, "a number of timeline 'made'"), ({"timeline": "t"}, "timeline 'made'")],
+)
+def test_a_field_that_is_kept_as_another_one_is_an_error(entry, kept_as):
+    made(keep="30d", fields={"x": {}}).end()
+    node = made(keep="30d", fields={"x": {}})
+    node.push({"x": 1})
+    node.end()
+    node = type("Other", (Pushed,), {"keep": "30d", "fields": {"x": entry}})()
+    node.prepare()
+    with pytest.raises(NodeContractError, match=f"field 'x': it is kept as .*{kept_as}"):
+        node.open()
+    node.end()
+
+
+def test_two_processes_do_not_share_one_history():
+    node = made(keep="30d")
+    with pytest.raises(SettingsError, match="in use by another process"):
+        made(keep="30d")
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        ("soon", "'soon' is not a duration"),
+        ({"bytes": "20 apples"}, "'20 apples' is not a number of bytes"),
+        ({"bytes": "GB"}, "'GB' is not a number of bytes"),
+        ({"days": 3}, 'has "time" or "bytes" or both'),
+        (-1, "has -1, which is no bound"),
+    ],
+)
+def test_a_bound_that_is_none_is_an_error(keep, sentence):
+    node = type("Wrong", (Pushed,), {"keep": keep})()
+    with pytest.raises(NodeContractError, match=sentence):
+        node.prepare()
