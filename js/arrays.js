@@ -190,3 +190,9 @@ export function firstFrom(t, time) {
   }
   return low;
 }
+
+/** Return the index of the first of strictly ascending times that is after `time`. */
+export function firstAfter(t, time) {
+  const index = firstFrom(t, time);
+  return t[index] === time ? index + 1 : index;
+}

@@ -5,6 +5,8 @@ import { SisockError } from "./errors.js";
 const REREAD_SECONDS = 30;
 // An unknown name is looked up again at most this often.
 const ASK_AGAIN_SECONDS = 1;
+// Digits after the point, as many as `toFixed` takes.
+const MAX_PRECISION = 100;
 
 /** Keep the hub's list of nodes by subscription; read it again after each join and every 30 s. */
 export class Directory {
@@ -59,6 +61,18 @@ export class Directory {
     return this.#askFields(node);
   }
 
+  /**
+   * Ask a node for its fields again; others hear of a change if they are others than before.
+   * @returns {Promise<Object<string, object>>}
+   */
+  async refresh(node) {
+    const known = this.#fields.get(node.name);
+    const before = await known?.fields.catch(() => null);
+    const fields = await this.#askFields(node);
+    if (before && known.generation === node.generation && textOf(before) !== textOf(fields)) this.#tell(node, true);
+    return fields;
+  }
+
   #askFields(node) {
     const fields = askFields(this.#connection, node.name);
     const own = { generation: node.generation, at: performance.now(), fields };
@@ -67,7 +81,7 @@ export class Directory {
     return fields;
   }
 
-  /** Call back with (node, isPresent) when a node comes, goes or changes its generation. */
+  /** Call back with (node, isPresent) when a node comes, goes or changes its generation or its fields. */
   async onChange(callback) {
     // Those that are there already are no change; if there is no hub, there will be.
     await this.nodes().catch(() => {});
@@ -99,7 +113,14 @@ export class Directory {
       const old = before.get(node.name);
       // Whether a node without a generation of its own was restarted cannot be told.
       if (!old || (node.isOwn && old.generation !== node.generation)) this.#tell(node, true);
+      else this.#refreshIfChanged(old, node);
     }
+  }
+
+  /** Ask a node again that may have others fields than those that are known. */
+  #refreshIfChanged(old, node) {
+    const mayChange = node.features.includes("live") || old.description !== node.description;
+    if (mayChange && this.#fields.has(node.name)) this.refresh(node).catch(() => {});
   }
 
   async #begin() {
@@ -136,11 +157,35 @@ export class Directory {
   }
 }
 
-/** Ask a node for its fields: name → { description, units, type, timeline, interval }. */
+/** Ask a node for its fields: name → { description, units, type, timeline, interval, … }, see `sisock.js`. */
 export async function askFields(connection, name, start = 1, end = 0) {
   const [fields, timelines] = await connection.call(`consumer.${name}.get_fields`, [start, end]);
-  for (const about of Object.values(fields)) about.interval = timelines[about.timeline]?.interval ?? null;
+  for (const about of Object.values(fields)) Object.assign(about, ofTimeline(timelines[about.timeline]), ofField(about));
   return fields;
+}
+
+/** Return what a node says of a timeline, as far as it can be used. */
+function ofTimeline(timeline) {
+  const { interval, first, last, stale_after: staleAfter } = timeline ?? {};
+  const all = Object.entries({ interval, first, last, staleAfter });
+  return Object.fromEntries(all.map(([key, value]) => [key, Number.isFinite(value) ? value : null]));
+}
+
+/** Return the optional metadata of a field, as far as they can be used. */
+function ofField({ limits, precision, labels }) {
+  const isEnd = (value) => value === null || Number.isFinite(value);
+  const range = (kind) => (limits?.[kind]?.length === 2 && limits[kind].every(isEnd) ? limits[kind] : null);
+  return {
+    limits: { warning: range("warning"), alarm: range("alarm") },
+    precision: Number.isInteger(precision) && precision >= 0 && precision <= MAX_PRECISION ? precision : null,
+    labels: labels && typeof labels === "object" && !Array.isArray(labels) ? labels : {},
+  };
+}
+
+/** Return what is said of fields as text to compare, without what grows with every sample. */
+function textOf(fields) {
+  const growing = new Set(["first", "last", "interval"]);
+  return JSON.stringify(fields, (key, value) => (growing.has(key) ? undefined : value));
 }
 
 function secondsSince(moment) {

@@ -6,7 +6,8 @@
 //   await sisock.fields("sensors");                 // { cpu_percent: { units, timeline, … }, … }
 //   const data = await sisock.get("sensors", ["cpu_percent"], -3600, 0, { maxPoints: 1000 });
 //   data.cpu_percent;                               // { t, values (typed arrays), units, … }
-//   const stop = await sisock.watch("sensors", ({ t, values }) => console.log(t, values));
+//   const newest = await sisock.latest("sensors");  // { cpu_percent: { t, value, units, … }, … }
+//   const stop = await sisock.watch("sensors", ({ t, values, gap }) => console.log(gap ?? t, values));
 //   sisock.onNodes((node, isPresent) => console.log(node.name, isPresent));
 //
 // It reconnects by itself. Errors are SisockError, whose message says what to do.
@@ -15,11 +16,17 @@ import { clip, decodeReply, joinChunks } from "./arrays.js";
 import { Connection } from "./connection.js";
 import { Directory, askFields } from "./directory.js";
 import { SisockError } from "./errors.js";
+import { Follower } from "./follow.js";
 import { MAX_EXPONENT, MIN_EXPONENT, MIN_POINTS, decimate, decimateTo } from "./grid.js";
 import { fieldByField, inOneWindow, inWindows } from "./windows.js";
 
 // Of a start, as zero and below it would count from the node's present.
 const EARLIEST = 1e-3;
+// After all samples, also those of an instrument whose clock is ahead.
+const LATEST = 2 ** 40;
+const FIRST_LOOK_BACK = 60;
+const LOOK_BACK_GROWTH = 10;
+const MAX_LOOKED_AT = 10_000;
 
 export { SisockError };
 
@@ -57,14 +64,20 @@ export class Sisock {
     this.#connection.close();
   }
 
+  /** See at once whether there still is a connection, as after a computer's sleep, and renew it if not. */
+  check() {
+    return this.#connection.check();
+  }
+
   /** Return the data nodes that are there, by name; kept by subscription. */
   nodes() {
     return this.#directory.nodes();
   }
 
   /**
-   * Return what a node says of its fields: name → { description, units, type, timeline, interval }; asked
-   * once, unless for an interval.
+   * Return what a node says of its fields: name → { description, units, type, timeline, limits: { warning, alarm },
+   * precision, labels, and of the timeline interval, first, last, staleAfter }, null where it says nothing;
+   * asked once, unless for an interval.
    */
   async fields(name, start = null, end = 0) {
     if (start !== null) return askFields(this.#connection, name, start, end);
@@ -128,14 +141,78 @@ export class Sisock {
   }
 
   /**
-   * Call back with { t, timeline, values } for each new sample of a node; `values` is null where the
-   * node is too fast to publish: samples up to `t` can then be fetched.
+   * Return the last sample of each field: field → { t, value, units, … }; one without samples is left out.
+   * @param {string} name of the node
+   * @param {string[]|null} names of fields, or all
+   * @param {number} end the samples are before it
+   */
+  async latest(name, names = null, end = 0) {
+    const wanted = names ?? Object.keys(await this.fields(name));
+    const { node, fields } = await this.find(name, wanted);
+    if (!node.features.includes("latest")) return this.#latestOf(name, wanted, end);
+    const args = [wanted, EARLIEST, end];
+    const reply = await this.#connection.call(`consumer.${name}.get_data`, args, { latest: true });
+    return lastOf(joinChunks([decodeReply(reply, fields)], fields));
+  }
+
+  /** Look for the last samples of a node that cannot, further and further back. */
+  async #latestOf(name, wanted, end) {
+    const until = end > 0 ? end : Date.now() / 1000 + end;
+    const found = {};
+    let high = until;
+    for (let span = FIRST_LOOK_BACK; wanted.length && high > EARLIEST; span *= LOOK_BACK_GROWTH) {
+      const low = Math.max(until - span, EARLIEST);
+      Object.assign(found, lastOf(await this.get(name, wanted, low, high, { maxPoints: MAX_LOOKED_AT })));
+      wanted = wanted.filter((each) => !(each in found));
+      high = low;
+    }
+    return found;
+  }
+
+  /**
+   * Call back with { t, timeline, values } for each new sample of a node, once and in the order of its timeline,
+   * also after the connection or the node was away; and with { timeline, gap: { start, end } } if samples between
+   * two times are lost.
+   * @param {object} [options] as of `follow`
    * @returns {Promise<Function>} ends it
    */
-  watch(name, callback) {
-    return this.#connection.subscribe(`consumer.${name}.data`, (reply) => {
-      for (const sample of liveSamples(reply)) callback(sample);
-    });
+  watch(name, callback, options = {}) {
+    return this.follow(name, (item) => (item.gap ? [item] : samplesOf(item)).forEach((each) => callback(each)), options);
+  }
+
+  /**
+   * The same in arrays: call back with { timeline, t, values: { field: array } } and with gaps.
+   * @param {object} [options] fields, an array of names, null for all; and maxPoints, to fetch at most so many of
+   *   the samples of a field that were missed, for who only draws them; or functions that return them
+   * @returns {Promise<Function>} ends it
+   */
+  async follow(name, callback, options = {}) {
+    const abort = new AbortController();
+    const { signal } = abort;
+    const { fields = null, maxPoints = null } = options;
+    const now = (option) => (typeof option === "function" ? option() : option);
+    const source = {
+      describe: async () => this.#directory.refresh(await this.#directory.node(name)),
+      fetch: (names, start, end = LATEST) =>
+        this.get(name, names, start, end, { maxPoints: now(maxPoints), signal }),
+      wants: (field) => now(fields)?.includes(field) ?? true,
+    };
+    const follower = new Follower(source, callback);
+    const ifOwn = (action) => (entry) => entry.name === name && action();
+    const stopListening = this.#connection.onChange((isJoined) => (isJoined ? follower.resume() : follower.interrupt()));
+    const stops = await Promise.all([
+      this.#connection.subscribe(`consumer.${name}.data`, (event) => follower.hear(event)),
+      this.#connection.subscribe("consumer.data_node_added", ifOwn(() => follower.resume())),
+      this.#connection.subscribe("consumer.data_node_subtracted", ifOwn(() => follower.interrupt())),
+    ]);
+    // If the node is away, it is described when it comes.
+    await follower.begin().catch(() => {});
+    return async () => {
+      follower.close();
+      abort.abort();
+      stopListening();
+      for (const stop of stops) await stop();
+    };
   }
 
   /** Call back with (node, isPresent) when a node comes, goes or changes; return a function that ends it. */
@@ -169,14 +246,23 @@ function decimated(data, bucket, maxPoints) {
   return Object.fromEntries(series);
 }
 
-function liveSamples({ data = {}, timeline }) {
-  const samples = [];
-  for (const [name, { t, last }] of Object.entries(timeline)) {
-    if (!t) samples.push({ t: last, timeline: name, values: null });
-    const own = Object.entries(data).filter(([, values]) => values.length === t?.length);
-    (t ?? []).forEach((time, i) => {
-      samples.push({ t: time, timeline: name, values: Object.fromEntries(own.map(([f, v]) => [f, v[i]])) });
-    });
-  }
-  return samples.sort((a, b) => a.t - b.t);
+/** Return the last sample of each field that has any; where all samples are there, the last one with a value. */
+function lastOf(data) {
+  const some = Object.entries(data).filter(([, { t }]) => t.length);
+  const samples = some.map(([name, { t, values, ...about }]) => {
+    let i = t.length - 1;
+    while (i > 0 && about.bucket === null && isMissing(values[i])) i -= 1;
+    if (isMissing(values[i])) i = t.length - 1;
+    return [name, { ...about, t: t[i], value: isMissing(values[i]) ? null : values[i] }];
+  });
+  return Object.fromEntries(samples);
+}
+
+function samplesOf({ timeline, t, values }) {
+  const valueAt = (i) => ([name, array]) => [name, isMissing(array[i]) ? null : array[i]];
+  return Array.from(t, (time, i) => ({ t: time, timeline, values: Object.fromEntries(Object.entries(values).map(valueAt(i))) }));
+}
+
+function isMissing(value) {
+  return value === null || Number.isNaN(value);
 }

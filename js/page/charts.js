@@ -3,6 +3,7 @@
 import uPlot from "uplot";
 
 import { align, visible } from "./curves.js";
+import { show } from "./table.js";
 
 const COLOURS = ["#1f77b4", "#d95f02", "#2a9d5c", "#c2185b", "#7b5fc9", "#a07000", "#008b8b", "#6d6d6d"];
 // Parts of the window's height, and pixels at least.
@@ -49,8 +50,8 @@ export class Charts {
 
   #fill(plot, group, start, end) {
     const pixels = Math.max(plot.width, MIN_WIDTH);
-    const curves = group.map(({ t, values, longest }) =>
-      visible(t.array, values.array, start, end, pixels, longest),
+    const curves = group.map(({ t, values, longest, gaps }) =>
+      visible(t.array, values.array, start, end, pixels, longest, gaps),
     );
     plot.batch(() => {
       plot.setData(align(curves), false);
@@ -97,6 +98,7 @@ export class Charts {
           scale: each.about.units || "none",
           stroke: each.gone ? GREY : colourOf(series.indexOf(each)),
           dash: each.gone ? [4, 4] : undefined,
+          value: (_, value) => (value == null ? "--" : show(each.about.type === "bool" ? Boolean(value) : value, each.about)),
           width: 1.5,
           points: { show: false },
         })),

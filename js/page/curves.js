@@ -33,15 +33,17 @@ export function longestSpacing(t, bucket, interval) {
  * @param {number} end of the visible time
  * @param {number} pixels
  * @param {number} longest seconds between two samples; a longer time is a gap
+ * @param {{ start: number, end: number }[]} [gaps] times between which samples are lost
  * @returns {{ x: number[], y: (number|null)[] }}
  */
-export function visible(t, values, start, end, pixels, longest) {
+export function visible(t, values, start, end, pixels, longest, gaps = []) {
   // One sample beyond each edge, so that the line goes on to it.
   const from = Math.max(firstFrom(t, start) - 1, 0);
   const to = Math.min(firstFrom(t, end) + 1, t.length);
   const x = [];
   const y = [];
   const size = Math.max(Math.floor((to - from) / Math.max(pixels, 1)), 1);
+  const lost = new Set(gaps.map((gap) => firstFrom(t, gap.end)));
   const put = (i) => {
     const value = values[i];
     x.push(t[i]);
@@ -51,7 +53,7 @@ export function visible(t, values, start, end, pixels, longest) {
   // at gaps.
   let begin = from;
   for (let i = from; i < to; i += 1) {
-    const isGap = i > from && t[i] - t[i - 1] > longest;
+    const isGap = i > from && (t[i] - t[i - 1] > longest || lost.has(i));
     if (i > begin && (isGap || i % size === 0)) {
       drawn(values, begin, i).forEach(put);
       begin = i;

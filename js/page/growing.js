@@ -13,17 +13,20 @@ export class Growing {
     else this.buffer = initial instanceof Float64Array ? initial : Float64Array.from(initial);
   }
 
-  push(value) {
-    if (!this.isTyped) this.buffer.push(value);
+  /** Add values at the end. */
+  append(values) {
+    const length = this.length + values.length;
+    if (!this.isTyped) for (const value of values) this.buffer.push(value);
     else {
-      if (this.length === this.buffer.length) {
-        const larger = new Float64Array(Math.max(64, this.length * 2));
-        larger.set(this.buffer);
+      if (length > this.buffer.length) {
+        const larger = new Float64Array(Math.max(64, length * 2));
+        larger.set(this.buffer.subarray(0, this.length));
         this.buffer = larger;
       }
-      this.buffer[this.length] = value ?? NaN;
+      const isReady = values instanceof Float64Array;
+      this.buffer.set(isReady ? values : Array.from(values, (v) => (v === null ? NaN : Number(v))), this.length);
     }
-    this.length += 1;
+    this.length = length;
   }
 
   get array() {

@@ -1,20 +1,24 @@
 // The page: puts state, nodes, samples and charts together.
 
 import { connect } from "../sisock.js";
-import { Charts, colourOf } from "./charts.js";
+import { Charts } from "./charts.js";
+import { Legend } from "./legend.js";
 import { formatState, intervalOf, parseState } from "./state.js";
 import { Store } from "./store.js";
-import { downloadCsv, show, showTable } from "./table.js";
-import { Tree, make } from "./tree.js";
+import { downloadCsv, showTable } from "./table.js";
+import { Tree } from "./tree.js";
 
 const SECRET = "sisock-secret";
 const REFRESH_SECONDS = 60;
 const REST_MILLISECONDS = 150;
+// Between two pictures of new samples, and between two tables.
+const PICTURE_MILLISECONDS = 100;
+const TABLE_MILLISECONDS = 500;
 const $ = (id) => document.getElementById(id);
 
 const state = parseState(location.search);
 const nodes = new Map();
-let sisock, store, tree, charts;
+let sisock, store, tree, charts, legend;
 let drawing = false;
 let loadTimer = null;
 
@@ -68,7 +72,8 @@ async function start() {
 
 async function work(joined) {
   sisock = joined;
-  store = new Store(sisock, draw, { onBehind: load });
+  store = new Store(sisock, atMostEvery(PICTURE_MILLISECONDS, draw));
+  legend = new Legend($("legend"));
   charts = new Charts($("charts"), (from, to) => choose({ last: null, from, to }));
   tree = new Tree($("nodes"), sisock, (key, ticked) =>
     choose({ series: ticked ? [...state.series, key] : state.series.filter((each) => each !== key) }),
@@ -94,11 +99,12 @@ async function refresh() {
 }
 
 function nodeChanged(node, isPresent) {
+  const hasChanged = isPresent && nodes.has(node.name);
   if (isPresent) nodes.set(node.name, node);
   else nodes.delete(node.name);
   tree.show(nodes, state.series);
   store.mark(node.name, !isPresent);
-  say(`${node.name} ${isPresent ? "is there" : "is gone"}`, !isPresent);
+  say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : "is gone"}`, !isPresent);
   if (isPresent) load();
 }
 
@@ -143,6 +149,18 @@ async function saveCsv() {
   downloadCsv(whole.series);
 }
 
+/** Return a function that acts at most so often, and at last after its last call. */
+function atMostEvery(milliseconds, action) {
+  let timer = null;
+  let last = -Infinity;
+  return () => {
+    timer ??= setTimeout(() => {
+      [timer, last] = [null, performance.now()];
+      action();
+    }, Math.max(last + milliseconds - performance.now(), 0));
+  };
+}
+
 /** Draw once a frame, however often samples come. */
 function draw() {
   if (drawing) return;
@@ -151,29 +169,14 @@ function draw() {
     drawing = false;
     const interval = intervalOf(state);
     charts.draw(store.series, interval, state.stack);
-    showLegend(store.series);
+    legend.show(store.series, interval, state.last !== null);
     $("table").hidden = !state.table;
-    if (state.table) showTable($("table"), store.series, interval);
+    if (state.table) writeTable();
     $("hint").hidden = store.series.length > 0;
   });
 }
 
-function showLegend(series) {
-  $("legend").replaceChildren(
-    ...series.map((each, i) => {
-      const count = each.t.length;
-      const last = count ? show(each.values.array[count - 1]) : "";
-      const text = each.gone ? `${each.error ?? "the node is gone"}` : (each.error ?? `${last} ${each.about?.units ?? ""}`);
-      const item = make("li", { className: each.gone ? "gone" : each.error ? "error" : "" });
-      item.dataset.key = each.key;
-      item.dataset.count = count;
-      const swatch = make("span", { className: "swatch" });
-      swatch.style.background = each.gone ? "gray" : colourOf(i);
-      item.append(swatch, make("b", {}, each.key), ` ${text} `, make("small", {}, `${count} drawn`));
-      return item;
-    }),
-  );
-}
+const writeTable = atMostEvery(TABLE_MILLISECONDS, () => showTable($("table"), store.series, intervalOf(state)));
 
 function showControls() {
   $("range").value = state.last === null ? "fixed" : String(state.last);
@@ -236,5 +239,8 @@ function listen() {
 
 // A wider chart has room for more samples.
 addEventListener("resize", () => store && loadSoon());
+// After a sleep the connection may be dead without anybody having noticed.
+addEventListener("online", () => sisock?.check());
+document.addEventListener("visibilitychange", () => document.hidden || sisock?.check());
 listen();
 start();

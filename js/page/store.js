@@ -1,10 +1,7 @@
 // The samples that the page shows: fetched for the view, then added to as they are published.
 
-import { clip } from "../arrays.js";
-import { longestSpacing } from "./curves.js";
-import { Growing } from "./growing.js";
+import { Curve } from "./curve.js";
 import { bucketSizeOf, isSpread, requestsFor } from "./plan.js";
-import { splitKey } from "./state.js";
 import { Tiles } from "./tiles.js";
 
 // More samples of a node that cannot decimate are asked for with a stride.
@@ -13,39 +10,26 @@ const MAX_SAMPLES = 50_000;
 const EARLIEST = 1e-3;
 // Samples turn out to come in bursts when they have come; then others are fetched.
 const MAX_ROUNDS = 3;
-const CATCH_UP_SECONDS = 1;
-
-/** Return a curve without samples. `error` says why it has no data, `gone` that its node is away. */
-function newCurve(key) {
-  const shown = { t: new Growing([]), values: new Growing([]), longest: Infinity, finalizedUntil: null };
-  const state = { about: null, error: null, gone: false };
-  // Which tiles are its own, if any; and the published samples that no reply holds yet.
-  return { key, ...splitKey(key), ...state, ...shown, tiled: null, isRegular: true, tail: [] };
-}
 
 /** Hold the curves of the chosen fields. */
 export class Store {
   #sisock;
   #onChange;
-  #onBehind;
   #now;
   #curves = new Map();
   #tiles = new Tiles();
   #watches = new Map();
   #abort = null;
   #view = null;
-  #behind = -Infinity;
 
   /**
    * @param {Sisock} sisock
    * @param {Function} onChange called when there is something else to draw
-   * @param {object} [options] onBehind, called when there are new samples to load; now, which returns
-   *   the present in UNIX seconds
+   * @param {Function} [now] returns the present in UNIX seconds
    */
-  constructor(sisock, onChange, { onBehind = () => {}, now = () => Date.now() / 1000 } = {}) {
+  constructor(sisock, onChange, now = () => Date.now() / 1000) {
     this.#sisock = sisock;
     this.#onChange = onChange;
-    this.#onBehind = onBehind;
     this.#now = now;
   }
 
@@ -76,7 +60,7 @@ export class Store {
     this.#abort?.abort();
     const { signal } = (this.#abort = new AbortController());
     const kept = this.#curves;
-    this.#curves = new Map(keys.map((key) => [key, kept.get(key) ?? newCurve(key)]));
+    this.#curves = new Map(keys.map((key) => [key, kept.get(key) ?? new Curve(key)]));
     this.show(view);
     const byNode = groupBy(this.series, ({ node }) => node);
     const unwatched = [...this.#watches.keys()].filter((name) => !byNode.has(name));
@@ -188,18 +172,8 @@ export class Store {
     if (isAny || !ranges.length) this.#put(curve, series, w);
   }
 
-  /** Make samples those of a curve, and append what was published since. */
   #put(curve, series, w) {
-    const { start, end } = this.#view;
-    const { t, values } = clip({ series }, start, end).series;
-    curve.longest = longestSpacing(t, w, curve.about.interval);
-    curve.t = new Growing(t);
-    curve.values = new Growing(values);
-    const last = t.length ? t[t.length - 1] : start;
-    const limit = this.#watches.has(curve.node) ? Infinity : end;
-    curve.tail = curve.tail.filter((sample) => sample.t > last);
-    for (const sample of curve.tail) if (sample.t < limit) append(curve, sample);
-    curve.error = curve.t.length ? null : "no samples in this time";
+    curve.put(series, w, this.#view, this.#watches.has(curve.node));
   }
 
   /** Watch a node, or end it. */
@@ -207,7 +181,9 @@ export class Store {
     const stop = this.#watches.get(name);
     if (isWanted && !stop) {
       this.#tiles.expire(`${name}\n`);
-      this.#watches.set(name, this.#sisock.watch(name, (sample) => this.#add(name, sample)));
+      const fields = () => namesOf(this.series.filter(({ node }) => node === name));
+      const options = { fields, maxPoints: () => this.#view.points };
+      this.#watches.set(name, this.#sisock.follow(name, (item) => this.#add(name, item), options));
       await this.#watches.get(name);
     } else if (!isWanted && stop) {
       this.#watches.delete(name);
@@ -215,37 +191,14 @@ export class Store {
     }
   }
 
-  #add(name, { t, values }) {
-    if (values === null) return this.#catchUp(name);
-    let isAdded = false;
-    for (const curve of this.series) {
-      if (curve.node !== name || !(curve.field in values) || t <= lastOf(curve)) continue;
-      const sample = { t, value: values[curve.field] };
-      curve.tail.push(sample);
-      if (!curve.about) continue;
-      append(curve, sample);
-      Object.assign(curve, { finalizedUntil: null, error: null });
-      isAdded = true;
+  #add(name, { timeline, t, values, gap }) {
+    for (const curve of this.series.filter(({ node }) => node === name)) {
+      if (gap) {
+        if (curve.about?.timeline === timeline) curve.addGap(gap);
+      } else if (curve.field in values) curve.append(t, values[curve.field]);
     }
-    if (isAdded) this.#onChange();
+    this.#onChange();
   }
-
-  /** Have new samples loaded that are too many to be published. */
-  #catchUp(name) {
-    if (this.#now() - this.#behind < CATCH_UP_SECONDS) return;
-    this.#behind = this.#now();
-    this.#tiles.expire(`${name}\n`);
-    this.#onBehind();
-  }
-}
-
-function append(curve, { t, value }) {
-  curve.t.push(t);
-  curve.values.push(value);
-}
-
-function lastOf({ t, tail }) {
-  return Math.max(t.length ? t.array[t.length - 1] : -Infinity, tail.at(-1)?.t ?? -Infinity);
 }
 
 function namesOf(curves) {

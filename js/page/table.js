@@ -55,7 +55,7 @@ export function showTable(element, series, { start, end }) {
   const body = all.slice(-MAX_ROWS).reverse().map(([t, ...values]) => {
     const row = make("tr", {}, make("th", { scope: "row" }, new Date(t * 1000).toISOString()));
     values.forEach((value, i) => {
-      const cell = make("td", {}, value === null ? "" : show(value));
+      const cell = make("td", {}, show(value, series[i].about));
       if (t >= untils[i] && value !== null) {
         cell.className = "open";
         cell.title = "may still change";
@@ -71,7 +71,11 @@ export function showTable(element, series, { start, end }) {
   );
 }
 
-/** Return a value as a person reads it. */
-export function show(value) {
-  return typeof value === "number" ? String(Number(value.toPrecision(8))) : String(value);
+/** Return a value as a person reads it, by the labels or the precision that the node names. */
+export function show(value, about) {
+  const label = about?.labels?.[String(value)];
+  if (typeof label === "string") return label;
+  if (typeof value !== "number") return value === null ? "" : String(value);
+  if (Number.isNaN(value)) return "";
+  return typeof about?.precision === "number" ? value.toFixed(about.precision) : String(Number(value.toPrecision(8)));
 }

@@ -44,28 +44,30 @@ export class FakeSisock {
     return Float64Array.from({ length: count }, (_, i) => T0 + (from + i) * this.step);
   }
 
-  async watch(name, callback) {
+  async follow(name, callback, options) {
     this.#watcher = callback;
+    this.options = options;
     return async () => (this.#watcher = null);
-  }
-
-  /** Say that there are samples up to a time. */
-  announce(t) {
-    this.#watcher({ t, timeline: "a", values: null });
   }
 
   /** Publish all samples up to a time. */
   publish(until) {
-    const times = this.samples(this.until, (this.until = until));
-    for (const t of times) this.#watcher?.({ t, timeline: "a", values: { x: this.valueOf(t), y: this.valueOf(t) } });
+    const t = this.samples(this.until, (this.until = until));
+    const values = Float64Array.from(t, this.valueOf);
+    if (t.length) this.tell({ timeline: "a", t, values: { x: values, y: values } });
+  }
+
+  /** Say something to who follows, if anybody. */
+  tell(item) {
+    this.#watcher?.(item);
   }
 }
 
 /** Return a store on such a router, its clock, and a function that loads a view and returns its calls. */
-export function setUp({ onBehind, ...changes } = {}) {
+export function setUp(changes = {}) {
   const sisock = Object.assign(new FakeSisock(), changes);
   const clock = { now: T0 + 200_000 };
-  const store = new Store(sisock, () => {}, { onBehind, now: () => clock.now });
+  const store = new Store(sisock, () => {}, () => clock.now);
   const load = async (start, end, view = {}) => {
     const before = sisock.calls.length;
     await store.load(["n::x"], { start: T0 + start, end: T0 + end, points: 1000, isLive: false, ...view });

@@ -51,6 +51,14 @@ test("gaps and missing values stay visible, long curve or short", () => {
   }
 });
 
+test("where samples are lost the line is broken, however short the time", () => {
+  const t = Float64Array.from({ length: 1000 }, (_, i) => i);
+  for (const pixels of [10, 10000]) {
+    const { x, y } = visible(t, t, 0, 2000, pixels, 5, [{ start: 99, end: 100 }, { start: 2000, end: 3000 }]);
+    assert.deepEqual(x.filter((_, i) => y[i] === null), [99.5]);
+  }
+});
+
 /** A series without a gap but the one of 10,000 s that begins at second 50,000, decimated. */
 function decimated(n, valueOf, points) {
   const t = Float64Array.from({ length: n }, (_, i) => (i < 50000 ? i : i + 10000));
@@ -82,8 +90,8 @@ test("a gap is wider than two buckets and than five usual spacings", () => {
 test("64-bit integers are kept and written whole", () => {
   const big = series("n::i", null, [0, 1], BigInt64Array.from([1n, 2n ** 63n - 1n]));
   assert.match(csvOf([big]), /,9223372036854775807\n$/);
-  big.t.push(2);
-  big.values.push(5);
+  big.t.append([2]);
+  big.values.append([5]);
   assert.deepEqual(big.values.array, [1n, 2n ** 63n - 1n, 5]);
 });
 
@@ -107,8 +115,8 @@ test("a gap stays one where another curve has samples", () => {
 
 test("live samples are added without losing any", () => {
   const growing = new Growing(Float64Array.from([0]));
-  for (let i = 1; i < 1000; i += 1) growing.push(i);
-  growing.push(null);
+  for (let i = 1; i < 1000; i += 1) growing.append([i]);
+  growing.append([null]);
   assert.equal(growing.array.length, 1001);
   assert.ok(Number.isNaN(growing.array.at(-1)));
   assert.equal(growing.array[999], 999);

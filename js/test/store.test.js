@@ -135,19 +135,60 @@ test("published samples follow the fetched ones, each once", async () => {
   assertWhole(sisock, store, -355, 545, 1);
 });
 
-test("samples that are too many to be published are loaded, once a second", async () => {
-  let count = 0;
-  const { sisock, clock, store, load } = setUp({ until: T0 + 500, onBehind: () => (count += 1) });
+test("of fast samples no more are kept than there is room for, and no spike is lost", async () => {
+  const { sisock, clock, store, load } = setUp({ until: T0 + 500, step: 0.001 });
+  sisock.about = { ...sisock.about, interval: 0.001 };
+  sisock.valueOf = (t) => (t === T0 + 503 ? 99 : Math.sin(t));
   clock.now = T0 + 500;
   await load(-400, 500, { isLive: true });
-  sisock.announce(T0 + 500.1);
-  sisock.announce(T0 + 500.2);
-  assert.equal(count, 1);
-  [clock.now, sisock.until] = [T0 + 502, T0 + 502];
-  sisock.announce(T0 + 502);
-  assert.equal(count, 2);
-  await load(-398, 502, { isLive: true });
-  assertWhole(sisock, store, -398, 502, 1);
+  const [curve] = store.series;
+  const before = curve.t.length;
+  for (let t = 500.05; t < 560; t += 0.05) sisock.publish(T0 + t);
+  assert.ok(curve.t.length < before + 4000, `${curve.t.length}`);
+  assert.equal(Math.max(...curve.values.array), 99);
+  const t = [...curve.t.array];
+  assert.deepEqual(t, [...new Set(t)].sort((a, b) => a - b));
+  assert.ok(sisock.until - t.at(-1) < 0.002);
+});
+
+test("only chosen fields are followed, with as many samples as there is room for", async () => {
+  const { sisock, store, load } = setUp({ until: T0 + 500 });
+  await load(-400, 500, { isLive: true });
+  assert.deepEqual([sisock.options.fields(), sisock.options.maxPoints()], [["x"], 1000]);
+  await store.load(["n::x", "n::z"], { start: T0, end: T0 + 500, points: 70, isLive: true });
+  assert.deepEqual([sisock.options.fields(), sisock.options.maxPoints()], [["x", "z"], 70]);
+});
+
+test("a gap of its timeline is kept until samples within it have come", async () => {
+  const { sisock, clock, store, load } = setUp({ until: T0 + 500 });
+  clock.now = T0 + 500;
+  await load(-400, 500, { isLive: true });
+  const gap = { start: T0 + 499, end: T0 + 510 };
+  sisock.tell({ timeline: "b", gap });
+  const lost = sisock.samples;
+  sisock.samples = (start, end) => lost.call(sisock, start, end).filter((t) => t < T0 + 500 || t >= T0 + 510);
+  sisock.tell({ timeline: "a", gap });
+  sisock.publish(T0 + 520);
+  clock.now = T0 + 520;
+  await load(-380, 520, { isLive: true });
+  const [curve] = store.series;
+  assert.deepEqual(curve.gaps, [gap]);
+  sisock.samples = lost;
+  store.expire();
+  sisock.finalTo = T0 + 505;
+  clock.now = T0 + 540;
+  sisock.node = { ...sisock.node, generation: "two" };
+  await load(-360, 540, { isLive: true });
+  assert.deepEqual(curve.gaps, []);
+});
+
+test("text is followed, too, also where there was none", async () => {
+  const { sisock, store, load } = setUp({ until: T0 });
+  sisock.about = { ...sisock.about, type: "string" };
+  await load(0, 500, { isLive: true });
+  sisock.tell({ timeline: "a", t: Float64Array.of(T0 + 1, T0 + 2), values: { x: ["on", null] } });
+  const [curve] = store.series;
+  assert.deepEqual([[...curve.t.array], curve.values.array], [[T0 + 1, T0 + 2], ["on", null]]);
 });
 
 test("the fields of a node are asked for by one call", async () => {

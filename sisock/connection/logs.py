@@ -30,14 +30,19 @@ class DemotedLogger:
 
 
 class RepeatedWarning:
-    """Log a warning when it is new, and again once a minute with how often it came."""
+    """Log a warning when it is new, and again once a minute with how often it came.
+
+    `last` is the last one, or None.
+    """
 
     def __init__(self, log: Any) -> None:
+        self.last: str | None = None
         self._log = log
         self._logged: dict[str, tuple[float, int]] = {}
 
     def __call__(self, text: str) -> None:
         """Log the warning, or count it."""
+        self.last = text
         logged_at, count = self._logged.get(text, (-math.inf, 0))
         if time.monotonic() - logged_at < REPEAT_AFTER:
             self._logged[text] = (logged_at, count + 1)
@@ -51,3 +56,4 @@ class RepeatedWarning:
     def reset(self) -> None:
         """Forget: the trouble is over, and the next warning is a new one."""
         self._logged.clear()
+        self.last = None

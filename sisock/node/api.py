@@ -126,11 +126,25 @@ class DataNodeServer:
         if self.service is not None:
             self.service.samples_changed()
 
+    def open(self) -> str | None:
+        """Open what the node keeps on disk, before the router is joined.
+
+        Returns the generation of its samples, if that outlasts the program.
+        """
+        return None
+
     def begin(self, service: Any) -> None:
         """Start what works beside the requests; in the reactor, once the node holds its name."""
 
     def end(self) -> None:
         """End what works beside the requests."""
+
+    def status(self) -> dict[str, Any]:
+        """Return how many samples were taken since the start, when the last was, and what failed.
+
+        The keys are ``samples``, ``last`` (UNIX seconds or None) and ``error`` (a text or None).
+        """
+        return {"samples": 0, "last": None, "error": None}
 
     def joined(self, session: Any) -> None:
         """Do what needs the session, each time that the node has joined; in the reactor."""

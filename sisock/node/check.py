@@ -77,7 +77,7 @@ class _Check:
 
     async def check_all(self) -> None:
         try:
-            if isinstance(self._node, LiveNode):
+            if isinstance(self._node, LiveNode) and self._node.interval is not None:
                 sample = self._node.take_sample(self._service.reactor)
                 wrong = await self._within(self._node.read_limit, "read", None, sample)
                 self.faults += [self._fault(None, rule) for rule in wrong]

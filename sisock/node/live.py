@@ -1,106 +1,180 @@
-"""Read an instrument at regular times, and keep and publish what was read: `LiveNode`."""
+"""Keep and publish what an instrument measures, as it is read or pushed: `LiveNode`."""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from twisted.internet import defer, task, threads
 
 from sisock.connection.logs import RepeatedWarning
 from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.ring_buffer import RingBuffer
-from sisock.wire.arrays import normalise, to_list
+from sisock.node.events import PAUSE, Events, add_samples
+from sisock.node.memory import Memory, bounds
+from sisock.node.timeline import Intake, LiveTimeline
+from sisock.store.history import History, TimelineInfo, history_folder
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import NEVER_FINAL, check_interval
-from sisock.wire.reply import Reply, Timeline
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "number": (int, float, np.integer, np.floating, np.bool_),
-    "bool": (bool, np.bool_),
-    "string": (str,),
-}
+from sisock.wire.reply import Decimated, Reply
 
 
 class LiveNode(DataNodeServer):
-    """A data node that reads its fields every `interval` seconds: override `read`.
+    """A data node of what is measured now: override `read`, or call `push`.
 
-    Reading begins when the node holds its name for the first time, and goes on without a router.
-    Each sample is kept for `history` and published at once. All fields share one timeline, named as
-    the node.
+    `read` is called every `interval` seconds, from when the node holds its name for the first time,
+    also while there is no router. What is measured is kept and published. Times of a timeline
+    ascend, and what was published is final: a sample that is not later than that is dropped.
 
     Attributes
     ----------
-    interval, history : float
-        Seconds between two readings, and for which samples are kept.
+    interval : float or None
+        Seconds between two readings; None: nothing is read, all is pushed.
     fields : dict
-        Field name to ``{"description", "type", "units"}``, each of them optional.
+        Field name to a dict with any of the keys of `sisock.describe`. All fields that name no
+        timeline share one, which has the name of the node. What is pushed need not be in it.
+    history : float
+        Seconds for which samples are kept in memory.
     history_samples : int or None
-        Number of samples kept, instead of `history`.
+        Number of samples of a timeline that are kept in memory, at most; None: four million.
+    keep : str, float or dict, optional
+        Keep samples on disk instead, over restarts: for that time, as ``"30d"`` or in seconds, or
+        ``{"time": "1y", "bytes": "20GB"}``.
+    lateness : float
+        Seconds for which samples are held, to put those that come later in their place.
+    stale_after : float or None
+        Seconds without a sample that mean trouble; if None, `read_limit` where fields are read.
     read_timeout : float or None
         Seconds after which a reading is too late to count; ten intervals, at least 10 s, if None.
     """
 
-    interval: float = 1.0
+    interval: float | None = 1.0
     fields: Mapping[str, Mapping[str, Any]] = {}
     history: float = 3600.0
     history_samples: int | None = None
+    keep: str | float | Mapping[str, Any] | None = None
+    lateness: float = 0.0
+    stale_after: float | None = None
     read_timeout: float | None = None
 
     features = (*DataNodeServer.features, "live")
 
-    _ring: RingBuffer
+    _intake: Intake
 
-    @abstractmethod
     def read(self) -> Mapping[str, Any]:
         """Read the instrument once: field name to value; one that is left out is missing.
 
         May block, as it runs in a thread of its own, or be a coroutine function. Whatever goes
         wrong costs this one sample and a warning.
         """
+        raise NotImplementedError
+
+    def push(self, values: Mapping[str, Any], t: Any = None, timeline: str | None = None) -> None:
+        """Take a sample, or many at once; from any thread or coroutine, at any time.
+
+        A value of a wrong type is lost, which costs a warning. TypeError or ValueError says that
+        nothing was taken, and why.
+
+        Parameters
+        ----------
+        values : dict
+            Field name to a number, boolean or string (None if there is none), or to an array of
+            them. A field that is new gets the type of its first value.
+        t : float or array_like, optional
+            UNIX seconds, in any order; now if not given. An array for arrays of the same length.
+        timeline : str, optional
+            The timeline of fields that are new and not in `fields`; the node's own if not given.
+        """
+        for fault in self._intake.push(values, t, timeline):
+            self._warn(f"push was given {fault}: the value is lost")
 
     @property
     def read_limit(self) -> float:
         """Seconds that one reading may take."""
-        return self.read_timeout or max(10 * self.interval, 10.0)
-
-    def begin(self, service: Any) -> None:
-        """Start to read."""
-        self._loop.clock = service.reactor
-        self._loop.start(self.interval)
-
-    def end(self) -> None:
-        """Read no more."""
-        if self._loop.running:
-            self._loop.stop()
-        stop_pool(self._pool)
+        return self.read_timeout or max(10 * (self.interval or 0), 10.0)
 
     def prepare(self) -> None:
-        """Make the ring buffer; NodeContractError names an attribute that is wrong."""
+        """Get ready for samples; NodeContractError names an attribute that is wrong."""
         check_entries(self.fields, self.name)
-        if not self.fields:
-            raise NodeContractError(self.name, None, "the attribute fields names no field")
-        for attribute in ("interval", "history"):
-            value = getattr(self, attribute)
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                rule = f"the attribute {attribute} must be a positive number of seconds"
+        if self.interval is not None:
+            if type(self).read is LiveNode.read:
+                where = "see docs/live-nodes.md"
+                rule = f"the class {type(self).__name__} has no method read: {where}"
                 raise NodeContractError(self.name, None, rule)
-        shared = {"interval": self.interval, "timeline": self.name}
-        fields = describe({name: {**entry, **shared} for name, entry in self.fields.items()})
-        self._described = check_fields(fields, self.name)
-        depth = self.history_samples or math.ceil(self.history / self.interval)
-        self._kinds = {name: entry["type"] for name, entry in self._described[0].items()}
-        numeric = {name: kind == "number" for name, kind in self._kinds.items()}
-        self._ring = RingBuffer(depth, numeric)
+            if not self.fields:
+                raise NodeContractError(self.name, None, "the attribute fields names no field")
+        self._check_seconds()
+        self._keep = None if self.keep is None else bounds(self.keep, self.name)
+        described, _ = check_fields(describe(self._entries({}, {})), self.name)
+        declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
+        self._intake = Intake(self.name, self.lateness, declared)
+        self._store: Memory | History = Memory(
+            self.history, self.history_samples, self._intake.kinds
+        )
+        self._events = Events(self._intake.kinds, self.allowance)
+        self._taken = 0
+        self._flushing = threading.Lock()
+        self._has_ended = threading.Event()
         self._warn = RepeatedWarning(self.log)
         self._pool = make_pool(f"{self.name}-read", 1)
         self._loop = task.LoopingCall(self._read_and_warn)
+
+    def _check_seconds(self) -> None:
+        unset = {"interval": None, "history": math.nan, "lateness": 0, "stale_after": None}
+        for attribute, none in unset.items():
+            value = getattr(self, attribute)
+            if value == none:
+                continue
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                rule = f"the attribute {attribute} must be a positive number of seconds"
+                raise NodeContractError(self.name, None, rule)
+
+    def open(self) -> str | None:
+        """Open the samples that are kept on disk, and go on behind them."""
+        if self._keep is None:
+            return None
+        self._store = History(history_folder(self.name), *self._keep, self._warn)
+        for line, (newest, about) in self._kept().items():
+            for name, kind in about.fields.items():
+                self._resume_field(name, kind, line)
+            self._intake.line(line).resume(newest)
+        return self._store.generation
+
+    def _resume_field(self, name: str, kind: str, line: str) -> None:
+        known = self._intake.line_of.get(name)
+        if known is None:
+            self._intake.add_field(name, kind, line)
+        elif (known.name, self._intake.kinds[name]) != (line, kind):
+            folder = history_folder(self.name)
+            rule = f"it is kept as a {kind} of timeline {line!r} in {folder}: give it another name"
+            raise NodeContractError(self.name, name, rule)
+
+    def begin(self, service: Any) -> None:
+        """Start to read, and to publish."""
+        name = f"sisock-{self.name}-live"
+        threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
+        if self.interval is not None:
+            self._loop.clock = service.reactor
+            self._loop.start(self.interval)
+
+    def end(self) -> None:
+        """Read and publish no more; what is held back is kept."""
+        if self._loop.running:
+            self._loop.stop()
+        stop_pool(self._pool)
+        self._has_ended.set()
+        self._intake.wake.set()
+        self._flush(is_last=True)
+        self._store.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return how many values were taken, the time of the newest, and the last warning."""
+        last = max((newest for newest, _ in self._kept().values()), default=None)
+        return {"samples": self._taken, "last": last, "error": self._warn.last}
 
     async def _read_and_warn(self) -> None:
         """Take a sample; never raises, as that would end the loop."""
@@ -119,7 +193,7 @@ class LiveNode(DataNodeServer):
             late.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
-        """Read once, keep and publish the sample, and return what is wrong with its values.
+        """Read once, take the sample, and return what is wrong with its values.
 
         Raises what `read` raised, or TypeError if it did not return a dict.
         """
@@ -131,46 +205,88 @@ class LiveNode(DataNodeServer):
             values = await threads.deferToThreadPool(reactor, self._pool, self.read)
         if time.monotonic() - clock > self.read_limit:
             return []
-        checked, faults = self._judge(values)
-        self._keep(began, checked)
-        return faults
-
-    def _judge(self, values: Any) -> tuple[dict[str, Any], list[str]]:
-        """Return the values that are of their field's type, and a sentence for each other one."""
         if not isinstance(values, Mapping):
             raise TypeError(f"it returned {type(values).__name__}, not a dict of field to value")
-        good, faults = {}, []
-        for name, value in values.items():
-            kind, given = self._kinds.get(name), type(value).__name__
-            if kind is None:
-                faults.append(f"read returned the field {name!r}, which is not in fields")
-            elif value is not None and not isinstance(value, _TYPES[kind]):
-                faults.append(f"read returned {given} for {name!r}, which is a {kind}")
-            elif value is not None:
-                good[name] = value.item() if isinstance(value, np.generic) else value
-        return good, faults
+        known = {name: value for name, value in values.items() if name in self.fields}
+        unknown = [f"the field {name!r}, which is not in fields" for name in values.keys() - known]
+        return [
+            f"read returned {fault}" for fault in unknown + self._intake.push(known, began, None)
+        ]
 
-    def _keep(self, t: float, values: dict[str, Any]) -> None:
-        newest = self._ring.newest
-        if newest is not None and t < newest:
-            dropped = self._ring.drop_after(t)
-            self._warn(f"the clock was set back: {dropped} samples of a later time are dropped")
-            self.samples_changed()
-        self._ring.append(t, values)
-        if self.service is not None:
-            line = {"t": [t], "finalized_until": t}
-            data = {name: to_list([values.get(name)]) for name in self.fields}
-            self.service.publish({"data": data, "timeline": {self.name: line}})
+    def _work(self, service: Any) -> None:
+        """Keep and publish what is taken, until the node ends; in a thread."""
+        wake, lines = self._intake.wake, self._intake.lines
+        while not self._has_ended.is_set():
+            is_holding = any(line.is_holding for line in list(lines.values()))
+            wake.wait(PAUSE if is_holding else None)
+            wake.clear()
+            try:
+                self._flush()
+                with self._flushing:
+                    events = self._events.make(self._intake.fields_of(), time.monotonic())
+                if events:
+                    service.reactor.callFromThread(self._publish, events)
+            except Exception as error:
+                self._warn(f"samples are lost: {type(error).__name__}: {error}")
+            self._has_ended.wait(PAUSE)
+
+    def _publish(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self.service.publish(event)
+
+    def _flush(self, is_last: bool = False) -> None:
+        """Keep what was taken so far and need not be held back."""
+        with self._flushing:
+            for line in list(self._intake.lines.values()):
+                part, dropped = line.release(time.monotonic(), is_last)
+                if dropped:
+                    self._warn(line.why_dropped())
+                if len(part[0]):
+                    self._store.append(line.name, *part)
+                    self._events.add(line.name, part)
+                    self._taken += len(part[0]) * len(part[1])
+
+    def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:
+        """Return of each timeline that has samples the time of its newest, and more about it."""
+        every = self._store.timelines().items()
+        return {name: (about.last, about) for name, about in every if about.last is not None}
 
     async def get_fields(self, start: float, end: float) -> Any:
         """List all fields, whether or not they have samples in the interval."""
-        return self._described
+        return describe(self._entries(dict(self._intake.line_of), self._kept()))
+
+    def _entries(
+        self, known: Mapping[str, LiveTimeline], kept: Mapping[str, tuple[float, TimelineInfo]]
+    ) -> dict[str, dict[str, Any]]:
+        """Describe the fields that were declared and those that are known."""
+        entries: dict[str, dict[str, Any]] = {}
+        for name in [*self.fields, *(name for name in known if name not in self.fields)]:
+            entry: dict[str, Any] = {"timeline": self.name, "stale_after": self.stale_after}
+            entry |= self.fields.get(name, {})
+            if name in known:
+                entry |= {"timeline": known[name].name, "type": self._intake.kinds[name]}
+            if self.interval is not None and entry["timeline"] == self.name:
+                entry.setdefault("interval", self.interval)
+                entry["stale_after"] = entry["stale_after"] or self.read_limit
+            if entry["timeline"] in kept:
+                newest, about = kept[entry["timeline"]]
+                entry |= {"first": about.first, "last": newest}
+            entries[name] = entry
+        return entries
 
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Return what is kept; samples up to the newest one never change."""
-        return self._snapshot(field, start, end)[0]
+        """Return what is kept; samples before the newest one never change."""
+        interval = check_interval(start, end)
+        self._flush()
+        reply, fields_of = Reply({name: [] for name in field}), self._intake.fields_of()
+        for line, (newest, _) in self._kept().items():
+            fields = [name for name in field if name in fields_of[line]]
+            t, values = self._store.samples(line, fields, interval.start, interval.end)
+            if fields and len(t):
+                add_samples(reply, line, newest, fields, (t, values), self._intake.kinds)
+        return reply
 
     def get_decimated(
         self,
@@ -180,18 +296,17 @@ class LiveNode(DataNodeServer):
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> Any:
-        """Decimate what is kept; nothing is ever added before the newest sample of all."""
-        reply, newest = self._snapshot(field, start, end)
-        final_to = NEVER_FINAL if newest is None else math.nextafter(newest, math.inf)
-        kept = reply.decimate(bucket, max_points)
-        kept.final_to = dict.fromkeys(field, final_to)
-        return kept
-
-    def _snapshot(self, field: list[str], start: float, end: float) -> tuple[Reply, float | None]:
+        """Decimate what is kept; nothing is ever added before a timeline's newest sample."""
         interval = check_interval(start, end)
-        t, chosen, newest = self._ring.snapshot(interval.start, interval.end, field)
-        reply = Reply({name: normalise(chosen.get(name, [])) for name in field})
-        if chosen and len(t):
-            reply.timelines[self.name] = Timeline(t, newest)
-            reply.follows = dict.fromkeys(chosen, self.name)
-        return reply, newest
+        self._flush()
+        kept, reply = self._kept().values(), Reply(bucket={})
+        for name in field:
+            newest = next((t for t, about in kept if name in about.fields), NEVER_FINAL)
+            final_to = math.nextafter(newest, math.inf)
+            asked = name, interval.start, interval.end
+            if bucket is None:
+                t, values, w = self._store.few(*asked, max_points or 0)
+            else:
+                (t, values), w = self._store.decimated(*asked, bucket), bucket
+            reply.add_field(name, Decimated(t, values, w, final_to))
+        return reply

@@ -65,7 +65,7 @@ class Registration:
     ) -> None:
         self.is_added = False
         self.holds_name = False
-        self._is_heard_of = False
+        self._was_added = False
         self._session = session
         self._name = name
         self._arguments = name, description, session._session_id
@@ -105,11 +105,11 @@ class Registration:
             self.is_added = await self._add()
 
     def publish(self, reply: dict[str, Any]) -> None:
-        """Publish new samples, once the node is in the hub's list on this session.
+        """Publish new samples, once the hub has told consumers that the node is there.
 
-        What a consumer missed before, it asks for when it hears of that.
+        A sample published before would hide from them that those before it were missed.
         """
-        if self._is_heard_of:
+        if self._was_added:
             self._session.publish(node_uri(self._name, "data"), reply)
 
     def _hear_hub(self, *_: Any, **__: Any) -> None:
@@ -140,7 +140,7 @@ class Registration:
                 f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
                 " a session of this node that ended and is not yet noticed"
             )
-        self._is_heard_of = True
+        self._was_added = True
         self._warn.reset()
         text = "node {name} is in the hub's list" + " again" * was_added
         self._log.info(text, name=self._name)

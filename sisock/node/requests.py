@@ -49,7 +49,7 @@ class RequestHandler:
         self._continuations = Continuations(reactor)
         self._changes = 0
         self._timeline_of: dict[str, str] = {}
-        self._warn = RepeatedWarning(node.log)
+        self.warn = RepeatedWarning(node.log)
 
     def stop(self) -> None:
         """End the threads."""
@@ -80,7 +80,7 @@ class RequestHandler:
             log.debug("{verb}: the caller gave up", verb=verb)
             raise ApplicationError("wamp.error.canceled") from None
         except Exception as error:
-            self._warn(f"{verb} failed: {type(error).__name__}: {error}")
+            self.warn(f"{verb} failed: {type(error).__name__}: {error}")
             log.debug("{traceback}", traceback="".join(traceback.format_exception(error)))
             # Only sisock's own text travels: that of another may hold a path or a password.
             says = f"in {verb} of node {self._node.name!r}: the node's log has the details"
@@ -191,7 +191,7 @@ class RequestHandler:
         fits = reply.fits(allowance, request.binary)
         if not fits:
             names = ", ".join(request.fields)
-            self._warn(f"a reply of {names} is over the allowance: False is returned")
+            self.warn(f"a reply of {names} is over the allowance: False is returned")
         return [fits and reply.to_wire(request.binary)], None
 
 

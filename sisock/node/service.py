@@ -33,6 +33,10 @@ class NodeService:
         self._has_begun = False
         node.service = self
 
+    def open(self) -> None:
+        """Open what the node keeps on disk; SisockError says why it cannot be."""
+        self._generation = self.node.open() or self._generation
+
     def _begin_once(self) -> None:
         # A second process with a name that is taken must not disturb the instrument; one that has
         # begun goes on, whatever becomes of its connection.
@@ -85,8 +89,13 @@ class NodeService:
             return f"joined to the router, but {self.node.name!r} is not in the hub's list"
         return connection.health()
 
+    def status(self) -> dict[str, Any]:
+        """Return the node's `status`, and of its requests the last error if it has none itself."""
+        status = self.node.status()
+        return {**status, "error": status["error"] or self.requests.warn.last}
+
     def publish(self, reply: dict[str, Any]) -> None:
-        """Publish new samples on the node's live topic, while the node's name is its own."""
+        """Publish new samples on the node's live topic, once consumers know that it is there."""
         if self._registration is not None:
             self._registration.publish(reply)
 

@@ -5,9 +5,12 @@ Their samples are names of this module too, for the tests to compare with.
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 
 import numpy as np
+from twisted.internet import task
 
 import sisock
 
@@ -135,7 +138,140 @@ class Mixed(sisock.DataNodeServer):
         }
 
 
-KINDS = {"types": Types, "spiky": Spiky, "mixed": Mixed}
+class Numbered(sisock.DataNodeServer):
+    """Numbers samples by their times, so that it knows them also after a restart.
+
+    Of the timeline `fast` a thousand a second, of `slow` ten. With NUMBERED_FORGETS set it knows
+    only those since its start.
+    """
+
+    name = "numbered"
+    features = (*sisock.DataNodeServer.features, "live")
+    rates = {"fast": 1000, "slow": 10}
+
+    def __init__(self):
+        began = self.newest()
+        self.first = began if "NUMBERED_FORGETS" in os.environ else dict.fromkeys(self.rates, 0)
+        self.published = began
+        self.loop = task.LoopingCall(self.publish)
+
+    def newest(self):
+        now = time.time()
+        return {line: int(now * rate) for line, rate in self.rates.items()}
+
+    def begin(self, service):
+        self.loop.start(0.05)
+
+    def end(self):
+        self.loop.stop()
+
+    def publish(self):
+        before, self.published = self.published, self.newest()
+        new = {line: range(before[line], self.published[line]) for line in self.rates}
+        if self.service is not None:
+            self.service.publish(self.reply({line: some for line, some in new.items() if some}))
+
+    def reply(self, numbers):
+        return {
+            "data": {f"{line}_number": list(some) for line, some in numbers.items()},
+            "timeline": {
+                line: {"t": [i / self.rates[line] for i in some], "finalized_until": None}
+                for line, some in numbers.items()
+            },
+        }
+
+    def get_fields(self, start, end):
+        field = {
+            f"{line}_number": {
+                "description": None,
+                "timeline": line,
+                "type": "number",
+                "units": None,
+                "precision": 0,
+            }
+            for line in self.rates
+        }
+        timeline = {
+            line: {"interval": 1 / rate, "field": [f"{line}_number"]}
+            for line, rate in self.rates.items()
+        }
+        return field, timeline
+
+    def get_data(self, field, start, end, min_stride=None):
+        numbers = {}
+        for line in (name.removesuffix("_number") for name in field):
+            rate, first = self.rates[line], self.first[line]
+            low, high = (int(np.ceil(t * rate - 1e-6)) for t in (start, end))
+            numbers[line] = range(max(low, first), min(high, self.published[line]))
+        return self.reply(numbers)
+
+
+class Growing(sisock.LiveNode):
+    """Pushes a level and its state, and a further field and timeline while a file is there.
+
+    GROWS_WITH names the file. When it is gone again, nothing is pushed.
+    """
+
+    name = "growing"
+    interval = None
+    stale_after = 2.0
+    fields = {
+        "level": {"units": "m", "precision": 2},
+        "state": {"labels": {"0": "closed", "1": "open"}},
+    }
+
+    def begin(self, service):
+        super().begin(service)
+        self.has_grown = False
+        self.loop = task.LoopingCall(self.push_all)
+        self.loop.start(0.1)
+
+    def end(self):
+        self.loop.stop()
+        super().end()
+
+    def push_all(self):
+        is_there = os.path.exists(os.environ["GROWS_WITH"])
+        self.has_grown = self.has_grown or is_there
+        if is_there or not self.has_grown:
+            self.push({"level": 2 / 3, "state": 1})
+        if is_there:
+            self.push({"further": 1.5})
+            self.push({"later": "spoken"}, timeline="words")
+
+
+class Fast(sisock.LiveNode):
+    """Pushes RATE numbered samples a second, in arrays."""
+
+    name = "fast"
+    interval = None
+    history = 120.0
+    rate = int(os.environ.get("RATE", 40_000))
+
+    def begin(self, service):
+        super().begin(service)
+        self.pushed = int(time.time() * self.rate)
+        self.loop = task.LoopingCall(self.push_new)
+        self.loop.start(0.02)
+
+    def end(self):
+        self.loop.stop()
+        super().end()
+
+    def push_new(self):
+        before, self.pushed = self.pushed, int(time.time() * self.rate)
+        numbers = np.arange(before, self.pushed)
+        self.push({"wave": np.sin(numbers / self.rate)}, numbers / self.rate)
+
+
+KINDS = {
+    "fast": Fast,
+    "growing": Growing,
+    "numbered": Numbered,
+    "types": Types,
+    "spiky": Spiky,
+    "mixed": Mixed,
+}
 
 if __name__ == "__main__":
     kind = sys.argv.pop(1)

@@ -1,0 +1,265 @@
+// Live samples of a node, each once and in order, whatever is interrupted meanwhile.
+
+import { decode, firstAfter } from "./arrays.js";
+
+// Samples of a timeline that wait while missed ones are fetched, at most; if there are more, they are fetched, too.
+const MAX_WAITING = 100_000;
+// Between two requests for the samples of one timeline, and before a failed one is repeated.
+const PAUSE_SECONDS = 0.25;
+const RETRY_SECONDS = 2;
+const MAX_TRIES = 5;
+// Kinds of errors after which only a new connection or the node's return helps.
+const AWAY = ["node", "hub", "unreachable"];
+
+const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+
+/** What is known of one timeline. It is broken while interruptions are not mended. */
+class Line {
+  interruptions = 0;
+  mended = 0;
+  isFetching = false;
+  // Whether what follows the last sample is lost for good.
+  isLost = false;
+  waiting = [];
+  count = 0;
+
+  /**
+   * @param {string} name
+   * @param {number|null} last time of the last sample that was passed on
+   * @param {number|null} since when it began, if that was during an interruption
+   */
+  constructor(name, last = null, since = null) {
+    Object.assign(this, { name, last, since });
+  }
+
+  get isBroken() {
+    return this.interruptions > this.mended;
+  }
+
+  /** Keep samples for later, unless they are too many. */
+  hold(batch) {
+    this.waiting.push(batch);
+    this.count += batch.t.length;
+    if (this.count <= MAX_WAITING) return;
+    this.release();
+    this.interruptions += 1;
+  }
+
+  /** Return the samples that waited. */
+  release() {
+    this.count = 0;
+    return this.waiting.splice(0);
+  }
+}
+
+/**
+ * Follow one node. After an interruption the samples from the last one on are fetched, that one included:
+ * if it is there, nothing is missing, else there is a gap. What is published meanwhile waits.
+ */
+export class Follower {
+  #source;
+  #callback;
+  #pause;
+  #lines = new Map();
+  #fields = {};
+  #announced = new Set();
+  #resuming = 0;
+  #isClosed = false;
+
+  /**
+   * @param {object} source describe(), which returns field → { timeline, type, first, last } as the node says
+   *   now; fetch(names, start, end), which returns field → { t, values }, of all samples from `start` on without
+   *   an end; and wants(name), whether samples of a field are wanted
+   * @param {Function} callback called with { timeline, t, values } or { timeline, gap: { start, end } }
+   * @param {Function} [pause] returns a promise that is resolved after so many seconds
+   */
+  constructor(source, callback, pause = wait) {
+    this.#source = source;
+    this.#callback = callback;
+    this.#pause = pause;
+  }
+
+  /** Note what there is before the first event; to be called when events are subscribed to. */
+  async begin() {
+    const fields = await this.#describe();
+    for (const { timeline, last } of Object.values(fields)) this.#line(timeline).last ??= last ?? null;
+  }
+
+  /** Pass nothing on any more. */
+  close() {
+    this.#isClosed = true;
+  }
+
+  /** Note that events are lost from now on. */
+  interrupt() {
+    for (const line of this.#lines.values()) line.interruptions += 1;
+  }
+
+  /** Fetch what was missed, as connection and node are there again. */
+  async resume() {
+    this.interrupt();
+    this.#resuming += 1;
+    try {
+      const fields = await this.#describe();
+      // All samples of a timeline that nobody knew are new.
+      for (const { timeline, first } of Object.values(fields)) this.#line(timeline).since = first ?? null;
+    } catch {
+      // Then what is known already is tried.
+    }
+    this.#resuming -= 1;
+    await Promise.all([...this.#lines.values()].map((line) => this.#mend(line)));
+  }
+
+  /** Take an event, which has the shape of a reply. */
+  hear(event) {
+    const { data = {}, timeline = {} } = event ?? {};
+    this.#discover(Object.keys(data));
+    for (const [name, { t, last }] of Object.entries(timeline)) {
+      const line = this.#line(name);
+      if (t?.length) this.#take(line, this.#decode(data, t));
+      else if (line.last === null) line.last = last ?? null;
+      else if (last > line.last) {
+        line.interruptions += 1;
+        this.#mend(line);
+      }
+    }
+  }
+
+  #line(name) {
+    if (!this.#lines.has(name)) {
+      const line = new Line(name);
+      if (this.#resuming) line.interruptions = 1;
+      this.#lines.set(name, line);
+    }
+    return this.#lines.get(name);
+  }
+
+  async #describe() {
+    this.#fields = await this.#source.describe();
+    for (const name of Object.keys(this.#fields)) this.#announced.add(name);
+    return this.#fields;
+  }
+
+  /** Have the node describe its fields again if it publishes others, once for each. */
+  #discover(names) {
+    const isNew = names.some((name) => !this.#announced.has(name));
+    for (const name of names) this.#announced.add(name);
+    if (isNew) this.#describe().catch(() => {});
+  }
+
+  #decode(data, t) {
+    const own = Object.entries(data).filter(([, values]) => values?.length === t.length);
+    const values = own.map(([name, list]) => [name, decodeLive(list, this.#fields[name]?.type)]);
+    return { t: Float64Array.from(t), values: Object.fromEntries(values) };
+  }
+
+  #take(line, batch) {
+    if (!line.isBroken) return this.#pass(line, batch);
+    line.hold(batch);
+    if (!this.#resuming) this.#mend(line);
+  }
+
+  /** Fetch until nothing is missing any more. */
+  async #mend(line) {
+    if (line.isFetching) return;
+    line.isFetching = true;
+    for (let tries = 1; line.isBroken && !this.#isClosed; ) {
+      const { interruptions } = line;
+      try {
+        this.#deliver(line, await this.#ask(line));
+        [line.mended, tries] = [interruptions, 1];
+      } catch (error) {
+        if (this.#isClosed) return;
+        if (AWAY.includes(error.kind)) break;
+        if (++tries <= MAX_TRIES) {
+          await this.#pause(RETRY_SECONDS);
+          continue;
+        }
+        Object.assign(line, { isLost: true, mended: interruptions });
+      }
+      if (!line.isBroken) for (const batch of line.release()) this.#pass(line, batch);
+      // Of a node that is too fast to publish its samples, the next event waits for this.
+      await this.#pause(PAUSE_SECONDS);
+    }
+    line.isFetching = false;
+  }
+
+  /** Return what there is of a timeline: groups of fields with common times, and whether a gap is before them. */
+  async #ask({ name, last, since }) {
+    const start = last ?? since;
+    const ofTimeline = (fields) => Object.keys(fields).filter((field) => fields[field].timeline === name);
+    const known = ofTimeline(this.#fields);
+    const own = known.length ? known : ofTimeline(await this.#describe());
+    const wanted = own.filter(this.#source.wants);
+    // Where nobody wants any of it, nothing is missing.
+    if (start === null || (own.length && !wanted.length)) return { groups: [], isMissing: false };
+    const groups = wanted.length ? await this.#fetch(wanted, start) : [];
+    const isThere = async () => {
+      if (hasFirst(groups, last)) return true;
+      // Of the wanted fields the last sample may be a missing one, which some nodes leave out.
+      return hasFirst(own.length ? await this.#fetch(own, last, last * (1 + Number.EPSILON)) : [], last);
+    };
+    return { groups, isMissing: last !== null && !(await isThere()) };
+  }
+
+  async #fetch(names, start, end) {
+    const groups = new Map();
+    for (const [name, { t, values }] of Object.entries(await this.#source.fetch(names, start, end))) {
+      if (t.length) groups.set(t, { ...groups.get(t), [name]: values });
+    }
+    return [...groups].map(([t, values]) => ({ t, values }));
+  }
+
+  /** Pass fetched samples on, after the gap before them if there is one. */
+  #deliver(line, { groups, isMissing }) {
+    const { last } = line;
+    line.isLost = isMissing && !groups.length;
+    if (!groups.length) return;
+    if (isMissing) this.#tellGap(line, Math.min(...groups.map(({ t }) => t[0])));
+    for (const group of groups) this.#tell(line, group, last);
+    line.last = Math.max(...groups.map(({ t }) => t[t.length - 1]));
+  }
+
+  /** Pass published samples on. */
+  #pass(line, batch) {
+    const newest = batch.t[batch.t.length - 1];
+    if (line.last !== null && newest <= line.last) return;
+    if (line.isLost) this.#tellGap(line, batch.t[firstAfter(batch.t, line.last)]);
+    line.isLost = false;
+    this.#tell(line, batch, line.last);
+    line.last = newest;
+  }
+
+  #tellGap({ name, last }, end) {
+    this.#call({ timeline: name, gap: { start: last, end } });
+  }
+
+  /** Tell the wanted ones of some samples that are later than a time. */
+  #tell({ name }, { t, values }, time) {
+    const from = time === null ? 0 : firstAfter(t, time);
+    const wanted = Object.entries(values).filter(([field]) => this.#source.wants(field));
+    if (from === t.length || !wanted.length) return;
+    const later = (array) => (from ? array.slice(from) : array);
+    const all = wanted.map(([field, array]) => [field, later(array)]);
+    this.#call({ timeline: name, t: later(t), values: Object.fromEntries(all) });
+  }
+
+  #call(item) {
+    try {
+      if (!this.#isClosed) this.#callback(item);
+    } catch (error) {
+      console.error(error); // that of others must not keep samples from coming
+    }
+  }
+}
+
+/** Return the values of an event as `decode` does, of whatever type they turn out to be. */
+function decodeLive(list, type) {
+  const kind = type ?? (typeof list.find((value) => value !== null) === "number" ? "number" : "other");
+  // Integers beyond 2^53 come as bigint, and stay.
+  return list.some((value) => typeof value === "bigint") ? list : decode(list, kind);
+}
+
+function hasFirst(groups, time) {
+  return groups.some(({ t }) => t[0] === time);
+}

@@ -1,0 +1,300 @@
+"""Take what is pushed from any thread, and hand each timeline's samples on in ascending order."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sisock.wire.arrays import Values, normalise
+from sisock.wire.protocol import as_text, is_text
+from sisock.wire.times import format_time
+
+Columns: TypeAlias = dict[str, np.ndarray]
+"""Field to values: float64 for numbers, objects for others, NaN or None where one is missing."""
+
+Part: TypeAlias = tuple[np.ndarray, Columns]
+"""Times, shape (n,), and of some fields as many values."""
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "bool": (bool, np.bool_),
+    "string": (str,),
+    "number": (int, float, np.integer, np.floating, np.bool_),
+}
+"""Which values a field of a type can have; a new field gets the first type that fits."""
+
+_TIME = (int, float, np.integer, np.floating)
+
+_Judge: TypeAlias = Callable[[Any, str | None], str | None]
+
+
+class Intake:
+    """Take what is pushed, and discover fields and timelines.
+
+    Attributes
+    ----------
+    kinds, line_of : dict
+        Type and timeline of each field that is known; at first those of `declared`.
+    lines : dict
+        The timelines by name; `default` is that of fields that are pushed without one.
+    wake : threading.Event
+        Set as soon as there is something to release.
+    """
+
+    def __init__(
+        self, default: str, lateness: float, declared: Mapping[str, tuple[str, str]]
+    ) -> None:
+        self.kinds: dict[str, str] = {}
+        self.line_of: dict[str, LiveTimeline] = {}
+        self.lines: dict[str, LiveTimeline] = {}
+        self.wake = threading.Event()
+        self._lock = threading.Lock()
+        self._default, self._lateness = default, lateness
+        for name, (kind, line) in declared.items():
+            self.add_field(name, kind, line)
+
+    def add_field(self, name: str, kind: str, line: str) -> None:
+        """Know a field from now on."""
+        if not is_text(name):
+            raise ValueError(f"{name!r} cannot be the name of a field")
+        self.kinds[name], self.line_of[name] = kind, self.line(line)
+
+    def line(self, name: str) -> LiveTimeline:
+        """Return the timeline of a name, new or not."""
+        if name not in self.lines:
+            if not is_text(name):
+                raise ValueError(f"{name!r} cannot be the name of a timeline")
+            self.lines[name] = LiveTimeline(name, self._lateness, self.kinds, self._lock)
+        return self.lines[name]
+
+    def fields_of(self) -> dict[str, list[str]]:
+        """Return the fields of each timeline."""
+        with self._lock:
+            fields: dict[str, list[str]] = {name: [] for name in self.lines}
+            for name, line in self.line_of.items():
+                fields[line.name].append(name)
+        return fields
+
+    def push(self, values: Any, t: Any, timeline: str | None) -> list[str]:
+        """Take one sample, or arrays of them; return what is wrong with values, which are lost.
+
+        TypeError or ValueError says why nothing at all is taken.
+        """
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"the values must be a dict, field to value, not {type(values).__name__}"
+            )
+        faults: list[str] = []
+        is_batch = t is not None and not isinstance(t, _TIME)
+        if is_batch:
+            t, values = _copied(t, values, faults)
+        elif t is not None and not math.isfinite(t):
+            raise ValueError(f"the time of a sample must be finite, not {t}")
+        with self._lock:
+            judge = _kind_of_array if is_batch else _kind_of
+            split = self._sort(values, timeline, judge, faults)
+            # Read here, so that of two threads that push at once neither comes too late.
+            at = time.time() if t is None else t
+            for line, good in split.items():
+                line.pending.append((at, good))
+            if not self.wake.is_set():
+                self.wake.set()
+        return faults
+
+    def _sort(
+        self, values: Mapping[str, Any], timeline: str | None, judge: _Judge, faults: list[str]
+    ) -> dict[LiveTimeline, dict[str, Any]]:
+        """Sort values by their timeline, without those that are not of their field's type."""
+        split: dict[LiveTimeline, dict[str, Any]] = {}
+        for name, value in values.items():
+            line = self.line_of.get(name) or self.line(timeline or self._default)
+            if timeline is not None and line.name != timeline:
+                raise ValueError(f"the field {name!r} is one of timeline {line.name!r}")
+            good = split.setdefault(line, {})
+            known = self.kinds.get(name)
+            kind = judge(value, known)
+            if kind is None:
+                what = f"which is a {known}" if known else "which no field can be"
+                faults.append(f"{type(value).__name__} for {name!r}, {what}")
+            elif kind:
+                if known is None:
+                    self.add_field(name, kind, line.name)
+                good[name] = value
+        return split
+
+
+class LiveTimeline:
+    """Bring the samples of one timeline into ascending order, and let go of those that are final.
+
+    A sample is held until one that is later by `lateness` seconds was pushed, or until it has been
+    held for so long. One that is not later than all that were let go is dropped; of several of one
+    time the first one counts. `kinds` are the types of the fields; `lock` is for `pending`.
+    """
+
+    def __init__(
+        self, name: str, lateness: float, kinds: Mapping[str, str], lock: threading.Lock
+    ) -> None:
+        self.name = name
+        self.pending: list[tuple[Any, dict[str, Any]]] = []
+        self.newest = -math.inf
+        """Time of the newest sample that was let go."""
+        self._lateness, self._kinds, self._lock = lateness, kinds, lock
+        self._latest = -math.inf
+        self._held: Part = (np.empty(0), {})
+        self._came = np.empty(0)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether samples are held back."""
+        return len(self._came) > 0
+
+    def resume(self, newest: float) -> None:
+        """Go on after samples of an earlier run."""
+        self.newest = self._latest = newest
+
+    def why_dropped(self) -> str:
+        """Say why samples are dropped."""
+        if self.newest <= time.time() + 1:
+            return f"samples that come too late for timeline {self.name!r} are dropped"
+        newest = f"has a sample of {format_time(self.newest)}, which is in the future"
+        return f"timeline {self.name!r} {newest}: earlier ones are dropped until then"
+
+    def release(self, now: float, is_last: bool = False) -> tuple[Part, int]:
+        """Return the samples that are let go now, and how many were dropped.
+
+        `now` is in seconds by a clock that is never set. If `is_last`, nothing is held any longer.
+        """
+        with self._lock:
+            pending, self.pending = self.pending, []
+        part = self._gather(pending)
+        t = part[0]
+        seen = np.maximum.accumulate(np.append(self._latest, t))
+        self._latest = float(seen[-1])
+        is_late = t <= np.maximum(seen[:-1] - self._lateness, self.newest)
+        if is_late.any():
+            part = take(part, ~is_late)
+        part, came = self._merge(part, now)
+        until = math.inf if is_last else self._latest - self._lateness
+        waited = np.flatnonzero(came <= now - self._lateness)
+        until = max(until, part[0][waited[-1]] if len(waited) else -math.inf)
+        cut = int(np.searchsorted(part[0], until, side="right"))
+        dropped = len(self._came) + len(t) - len(came)
+        self._held, self._came = take(part, slice(cut, None)), came[cut:]
+        self.newest = float(part[0][cut - 1]) if cut else self.newest
+        return take(part, slice(cut)), dropped
+
+    def _merge(self, part: Part, now: float) -> tuple[Part, np.ndarray]:
+        """Sort what is held and what came now; returns also when each sample came."""
+        came = np.append(self._came, np.full(len(part[0]), now))
+        part = self._join([self._held, part])
+        t = part[0]
+        if (t[1:] > t[:-1]).all():
+            return part, came
+        order = np.argsort(t, kind="stable")
+        is_first = np.append(True, np.diff(t[order]) > 0)
+        return take(part, order[is_first]), came[order[is_first]]
+
+    def _gather(self, pending: Iterable[tuple[Any, dict[str, Any]]]) -> Part:
+        """Make columns of what was pushed, in the order in which it came."""
+        parts: list[Part] = []
+        for is_batch, run in groupby(pending, lambda pushed: isinstance(pushed[0], np.ndarray)):
+            if is_batch:
+                parts += [(t, {n: self._column(n, v) for n, v in own.items()}) for t, own in run]
+                continue
+            times, rows = zip(*run, strict=True)
+            names = dict.fromkeys(name for row in rows for name in row)
+            columns = {name: self._column(name, [row.get(name) for row in rows]) for name in names}
+            parts.append((np.array(times, dtype="<f8"), columns))
+        return self._join(parts)
+
+    def _column(self, name: str, values: Values) -> np.ndarray:
+        kind = self._kinds[name]
+        if kind == "number":
+            try:
+                return np.asarray(values, dtype="<f8")
+            except OverflowError:  # of integers that are beyond any float
+                return np.array([_as_float(value) for value in values])
+        column = np.full(len(values), None)
+        clean: Callable[[Any], Any] = as_text if kind == "string" else bool
+        column[:] = [None if value is None else clean(value) for value in values]
+        return column
+
+    def _join(self, parts: Sequence[Part]) -> Part:
+        return join(parts, self._kinds)
+
+
+def join(parts: Sequence[Part], kinds: Mapping[str, str]) -> Part:
+    """Put parts one behind the other; a field that one of them lacks is missing there."""
+    parts = [part for part in parts if len(part[0])]
+    if len(parts) < 2:
+        return parts[0] if parts else (np.empty(0), {})
+    names = dict.fromkeys(name for _, columns in parts for name in columns)
+    pieces = {
+        name: [own[name] if name in own else missing(kinds[name], len(t)) for t, own in parts]
+        for name in names
+    }
+    joined = {name: np.concatenate(arrays) for name, arrays in pieces.items()}
+    return np.concatenate([t for t, _ in parts]), joined
+
+
+def take(part: Part, which: slice | np.ndarray) -> Part:
+    """Return the samples at some indices."""
+    return part[0][which], {name: column[which] for name, column in part[1].items()}
+
+
+def missing(kind: str, count: int) -> np.ndarray:
+    """Return so many missing values of a field's type."""
+    return np.full(count, np.nan) if kind == "number" else np.full(count, None)
+
+
+def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
+    """Return copies of arrays that were pushed, which their owner may use again."""
+    times = normalise(t)
+    if isinstance(times, list) or times.dtype.kind not in "fiu" or not np.isfinite(times).all():
+        raise ValueError("the times of samples must be finite UNIX seconds")
+    copies: dict[str, Values] = {}
+    for name, given in values.items():
+        try:
+            own = normalise(given)
+        except ValueError as error:
+            faults.append(f"an array for {name!r}: {error}")
+            continue
+        if len(own) != len(times):
+            raise ValueError(f"the field {name!r} has {len(own)} values for {len(times)} times")
+        copies[name] = list(own) if isinstance(own, list) else own.copy()
+    return times.astype("<f8"), copies
+
+
+def _kind_of(value: Any, known: str | None) -> str | None:
+    """Return the type of the field that a value can be of, None if there is none.
+
+    It is that which is `known`, or else the first that fits; of a missing value possibly "".
+    """
+    if value is None:
+        return known or ""
+    if known is not None:
+        return known if isinstance(value, _TYPES[known]) else None
+    return next((kind for kind, types in _TYPES.items() if isinstance(value, types)), None)
+
+
+def _kind_of_array(values: Values, known: str | None) -> str | None:
+    """Do as `_kind_of` for all values of an array, as `normalise` returns it."""
+    if isinstance(values, np.ndarray):
+        own = "bool" if values.dtype.kind == "b" else "number"
+    else:
+        own = next((_kind_of(value, None) for value in values if value is not None), None) or ""
+    if known is None or own in ("", known):
+        return known or own
+    return known if (known, own) == ("number", "bool") else None
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.nan

@@ -1,0 +1,141 @@
+"""Live samples in JavaScript, each once and in order, while everything is restarted."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from sisock.testing import RouterProcess, wait_until
+from tests.browser.conftest import Page
+from tests.conftest import TOP
+
+NODE = ("tests/browser/nodes.py", "numbered")
+LISTED = "is in the hub's list"
+HUB_READY = "the hub is ready"
+NEWEST = """
+return [...document.querySelectorAll("#table tbody td")].map((cell) => Number(cell.textContent));
+"""
+
+
+class Follower:
+    """A program that follows the node, by the client module."""
+
+    def __init__(self, router):
+        variables = {
+            "PATH": f"{os.environ['PATH']}:{TOP / '.venv/bin'}",
+            "SISOCK_URL": f"wss://localhost:{router.port}/ws",
+            "SISOCK_SECRET": router.home.secret_file("simonsobs").read_text().strip(),
+            "NODE_EXTRA_CA_CERTS": str(router.home.ca_certificate),
+        }
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        command = ["node", "test/router/follow.js", "numbered"]
+        self.process = subprocess.Popen(command, cwd=TOP / "js", env=variables, **pipes)
+
+    def report(self):
+        """What came so far, by timeline."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def wait_for(self, number, what):
+        """Wait until it has samples of this number and a later one, of `fast`."""
+
+        def has_come():
+            line = self.report().get("fast")
+            return line if line and line["last"] > number else None
+
+        return wait_until(has_come, 60, what)
+
+
+@pytest.fixture
+def hubless_router():
+    with RouterProcess(hub=False) as process:
+        yield process
+
+
+@pytest.fixture
+def follower(hubless_router):
+    program = Follower(hubless_router)
+    yield program
+    program.process.kill()
+    program.process.wait(10)
+
+
+def number_now():
+    return int(time.time() * 1000)
+
+
+def consecutive(numbers):
+    return all(later == earlier + 1 for earlier, later in itertools.pairwise(numbers))
+
+
+def test_no_sample_is_lost_or_doubled_whatever_restarts(hubless_router, follower, browser, start):
+    router = hubless_router
+    hub = start(router, "hub.py")
+    node = start(router, *NODE)
+    node.wait_for(LISTED)
+    page = Page(browser, router)
+    page.open("?s=numbered::slow_number&last=60&table=1")
+    follower.wait_for(0, "the first samples")
+    page.wait(lambda: len(page.run(NEWEST)) > 1, "the first samples in the page")
+
+    router.stop(signal.SIGKILL)
+    router.start()
+    follower.wait_for(number_now(), "samples after the router was killed")
+
+    node.end()
+    node = start(router, *NODE)
+    follower.wait_for(number_now(), "samples after the node was restarted")
+
+    hub.end()
+    node.end()
+    node = start(router, *NODE)
+    node.wait_for("no hub answers")
+    start(router, "hub.py").wait_for(HUB_READY)
+    now = number_now()
+    reached = follower.wait_for(now, "samples after the hub was restarted")
+    assert (reached["missing"], reached["disordered"], reached["gaps"]) == (0, 0, [])
+    assert reached["count"] == reached["last"] - reached["first"] + 1
+    page.wait(lambda: page.run(NEWEST)[0] > now / 100, "the newest samples in the page")
+    assert consecutive(page.run(NEWEST)[::-1])
+    assert "lost" not in page.text("legend")
+
+    node.end()
+    node = start(router, *NODE, NUMBERED_FORGETS="1")
+    lost = follower.wait_for(number_now(), "samples of the node that forgot all")
+    assert (lost["missing"], lost["disordered"], len(lost["gaps"])) == (0, 0, 1)
+    page.wait(lambda: "samples lost" in page.text("legend"), "the loss in the page")
+    page.picture("samples-lost")
+    browser.get("about:blank")
+
+
+def shown_fields(page, node):
+    return page.run(
+        "return [...document.querySelectorAll(`[data-node=${arguments[0]}] input`)]"
+        ".map((box) => box.dataset.key.split('::')[1])",
+        node,
+    )
+
+
+def test_what_a_live_node_gains_appears_and_what_it_says_is_shown(page, router, start, tmp_path):
+    file = tmp_path / "grow"
+    start(router, "tests/browser/nodes.py", "growing", GROWS_WITH=str(file)).wait_for(LISTED)
+    page.open("?s=growing::level&s=growing::state&last=60")
+    page.wait(lambda: "0.67 m" in page.legend("growing::level")[1], "a level of two digits")
+    page.wait(lambda: "open" in page.legend("growing::state")[1], "the label of the state")
+    assert shown_fields(page, "growing") == ["level", "state"]
+    file.touch()
+    everything = ["level", "state", "further", "later"]
+    page.wait(lambda: shown_fields(page, "growing") == everything, "the fields that are new")
+    page.run("document.querySelector(\"[data-key='growing::later']\").click()")
+    page.wait(lambda: "spoken" in page.legend("growing::later")[1], "the text of a new timeline")
+    file.unlink()
+    page.wait(lambda: page.legend("growing::level")[0] == "stale", "the timeline to be stale")
+    assert "no sample for" in page.legend("growing::level")[1]
+    page.picture("stale")
+    file.touch()
+    page.wait(lambda: page.legend("growing::level")[0] == "", "the timeline to be alive again")

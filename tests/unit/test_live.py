@@ -1,0 +1,395 @@
+"""What is pushed to a live node is served as a plain list would hold it."""
+
+import math
+import uuid
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sisock
+from sisock.errors import NodeContractError, SettingsError
+from sisock.wire.protocol import NEVER_FINAL
+from tests import grid_oracle as oracle
+
+NOW, UNIT = 1_700_000_000.0, 1000.0
+"""Times are so far apart that none is let go because it was held for so long."""
+
+KINDS = {"x": "number", "on": "bool", "word": "string", "y": "number"}
+LINES = {"x": "pushed", "on": "pushed", "word": "other", "y": "other"}
+VALUES = {
+    "number": st.one_of(st.none(), st.integers(-3, 3), st.floats(width=32)),
+    "bool": st.one_of(st.none(), st.booleans()),
+    "string": st.sampled_from([None, "", "a", "b", "ü"]),
+}
+EARLIEST, LATEST = 1.0, 1e12
+
+
+class Pushed(sisock.LiveNode):
+    """Has two timelines; two of its four fields are declared."""
+
+    name = "made"
+    interval = None
+    history = 1e10
+    fields = {
+        "x": {"units": "K", "timeline": "pushed"},
+        "word": {"type": "string", "timeline": "other"},
+    }
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_DATA", str(tmp_path / "data"))
+
+
+def made(**attributes):
+    node = type("Made", (Pushed,), attributes)()
+    node.prepare()
+    node.generation = node.open()
+    return node
+
+
+times = st.one_of(
+    st.integers(-20, 20), st.floats(-20, 20, allow_subnormal=False), st.sampled_from([1e6, -1e6])
+).map(lambda t: NOW + t * UNIT)
+
+
+@st.composite
+def pushes(draw):
+    """A sample or arrays of some fields of a timeline: (t, field to value, timeline)."""
+    line = draw(st.sampled_from(["pushed", "other"]))
+    names = [name for name in KINDS if LINES[name] == line]
+    fields = draw(st.sets(st.sampled_from(names), min_size=1))
+    if draw(st.booleans()):
+        t = draw(times)
+        return t, {name: draw(VALUES[KINDS[name]]) for name in fields}, line
+    count = draw(st.integers(0, 6))
+    t = draw(st.lists(times, min_size=count, max_size=count))
+    lists = {n: st.lists(VALUES[KINDS[n]], min_size=count, max_size=count) for n in fields}
+    return t, {name: draw(each) for name, each in lists.items()}, line
+
+
+class Model:
+    """The samples of a timeline, in a plain list."""
+
+    def __init__(self, lateness):
+        self.lateness, self.latest = lateness, -math.inf
+        self.ended_at = -math.inf
+        self.rows = {}
+
+    def restart(self):
+        self.latest = self.ended_at = max(self.rows, default=-math.inf)
+
+    def take(self, t, values):
+        if t > max(self.latest - self.lateness, self.ended_at) and t not in self.rows:
+            self.rows[t] = values
+        self.latest = max(self.latest, t)
+
+    def served(self, field, is_last):
+        until = math.inf if is_last else max(self.latest - self.lateness, self.ended_at)
+        return [(t, row.get(field)) for t, row in sorted(self.rows.items()) if t <= until]
+
+
+def rows_of(push):
+    t, values, _ = push
+    if not isinstance(t, list):
+        return [(t, values)]
+    return [(each, {name: own[i] for name, own in values.items()}) for i, each in enumerate(t)]
+
+
+def plain(value):
+    """A value as it is compared: one that is missing as None, a number as a float."""
+    if value is None or oracle.is_missing(value):
+        return None
+    return value if isinstance(value, str | bool) else float(value)
+
+
+def series(reply, field):
+    if field not in reply.follows:
+        return []
+    t = reply.timelines[reply.follows[field]].t.tolist()
+    values = reply.data[field]
+    values = values if isinstance(values, list) else values.tolist()
+    assert len(t) == len(values)
+    return [(at, plain(value)) for at, value in zip(t, values, strict=True)]
+
+
+def same(found, rows):
+    """Whether what is served is what the list has; a field without any value may be unknown."""
+    wanted = [(t, plain(value)) for t, value in rows]
+    return found == wanted or (not found and all(value is None for _, value in wanted))
+
+
+ASK, RESTART = "ask", "restart"
+
+
+@given(
+    st.lists(st.one_of(pushes(), st.sampled_from([ASK, RESTART])), max_size=12),
+    st.sampled_from([0.0, 1.5 * UNIT, 30 * UNIT]),
+    st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness, is_kept):
+    about = {"lateness": lateness, "name": f"node_{uuid.uuid4().hex}"}
+    about |= {"keep": {"bytes": "1GB"}} if is_kept else {}
+    node = made(**about)
+    models = {line: Model(lateness) for line in set(LINES.values())}
+    for step in steps:
+        if step == ASK:  # who asks meanwhile changes nothing
+            node.get_data(list(KINDS), EARLIEST, LATEST)
+        elif step == RESTART:
+            node.end()
+            node = made(**about)
+            models = {name: model if is_kept else Model(lateness) for name, model in models.items()}
+            for model in models.values():
+                model.restart()
+        else:
+            node.push(step[1], step[0], step[2])
+            for row in rows_of(step):
+                models[step[2]].take(*row)
+    check(node, models)
+    node.end()
+    node = made(**about)
+    if is_kept:
+        check(node, models, True)
+    node.end()
+
+
+def check(node, models, is_last=False):
+    reply = node.get_data(list(KINDS), EARLIEST, LATEST)
+    few = node.get_decimated(list(KINDS), EARLIEST, LATEST, bucket=1024.0)
+    for field, line in LINES.items():
+        rows = models[line].served(field, is_last)
+        assert same(series(reply, field), rows)
+        kept = oracle.decimate([t for t, _ in rows], [plain(value) for _, value in rows], 1024.0)
+        assert same(series(few, field), [rows[i] for i in kept])
+
+
+@given(
+    st.lists(pushes(), max_size=12),
+    st.sampled_from([0.125, 128.0, 8192.0, 2.0**30]),
+    st.integers(8, 20),
+    times,
+    st.floats(0, 30 * UNIT),
+)
+def test_any_pushes_are_decimated_as_the_grid_says(steps, w, max_points, start, span):
+    node = made()
+    models = {line: Model(0.0) for line in set(LINES.values())}
+    for step in steps:
+        node.push(step[1], step[0], step[2])
+        for row in rows_of(step):
+            models[step[2]].take(*row)
+    few = node.get_decimated(list(KINDS), start, start + span, max_points=max_points)
+    cut = node.get_decimated(list(KINDS), start, start + span, bucket=w)
+    for field, line in LINES.items():
+        rows = models[line].served(field, True)
+        newest = rows[-1][0] if rows else NEVER_FINAL
+        inside = [(t, v) for t, v in rows if start <= t < start + span]
+        t, values = [t for t, _ in inside], [plain(v) for _, v in inside]
+        assert same(series(cut, field), [inside[i] for i in oracle.decimate(t, values, w)])
+        kept, _ = oracle.decimate_to(t, values, max_points)
+        assert same(series(few, field), [inside[i] for i in kept])
+        for reply in (cut, few):
+            assert reply.final_to[field] <= math.nextafter(newest, math.inf)
+            if series(reply, field):
+                assert reply.final_to[field] > newest
+    node.end()
+
+
+@given(st.integers(1, 20), st.lists(st.integers(1, 30), max_size=12), st.booleans())
+def test_the_newest_samples_are_kept_and_no_others(depth, sizes, by_time):
+    node = made(history_samples=depth) if not by_time else made(history=depth - 0.5)
+    count = 0
+    for size in sizes:
+        t = NOW + np.arange(count, count + size)
+        node.push({"x": t - NOW, "y": t - NOW if count % 2 else np.full(size, np.nan)}, t, "pushed")
+        before = node.get_data(["x"], EARLIEST, LATEST)
+        frozen = series(before, "x")
+        count += size
+        node.push({"x": count}, NOW + count)
+        count += 1
+        found = series(node.get_data(["x"], EARLIEST, LATEST), "x")
+        assert found == [(NOW + i, float(i)) for i in range(max(0, count - depth), count)]
+        assert series(before, "x") == frozen
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("values", "t", "timeline", "error"),
+    [
+        ([1], None, None, "must be a dict"),
+        ({"x": 1}, math.nan, None, "must be finite"),
+        ({"x": [1, 2]}, [NOW, math.inf], None, "must be finite"),
+        ({"x": [1, 2]}, ["a", "b"], None, "finite UNIX seconds"),
+        ({"x": [1, 2]}, [NOW], None, "2 values for 1 times"),
+        ({"word": "a"}, None, "pushed", "'word' is one of timeline 'other'"),
+        ({5: 1}, None, None, "5 cannot be the name of a field"),
+        ({"new": 1}, None, "\ud800", "cannot be the name of a timeline"),
+    ],
+)
+def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, error):
+    node = made()
+    with pytest.raises((TypeError, ValueError), match=error):
+        node.push(values, t, timeline)
+    assert node.status() == {"samples": 0, "last": None, "error": None}
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("values", "t", "fault"),
+    [
+        ({"x": "4", "on": True}, NOW, "str for 'x', which is a number"),
+        ({"x": ["4"], "on": [True]}, [NOW], "list for 'x', which is a number"),
+        ({"x": [object()], "on": [True]}, [NOW], "an array for 'x': values of type object"),
+        ({"word": 4, "on": True}, NOW, "int for 'word', which is a string"),
+        ({"new": b"raw", "on": True}, NOW, "bytes for 'new', which no field can be"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_lost_and_the_others_are_not(values, t, fault):
+    node = made()
+    node.push(values, t)
+    assert series(node.get_data(["on"], EARLIEST, LATEST), "on") == [(NOW, True)]
+    assert fault in node.status()["error"]
+    node.end()
+
+
+def test_arrays_that_were_pushed_belong_to_their_owner_again():
+    node = made()
+    t, x, word = NOW + np.arange(3), np.arange(3.0), ["a", "b", "c"]
+    node.push({"x": x}, t)
+    node.push({"word": word}, t)
+    t += 5
+    x[:], word[:] = -1, ["z"] * 3
+    reply = node.get_data(["x", "word"], EARLIEST, LATEST)
+    assert series(reply, "x") == [(NOW, 0.0), (NOW + 1, 1.0), (NOW + 2, 2.0)]
+    assert [value for _, value in series(reply, "word")] == ["a", "b", "c"]
+    node.end()
+
+
+def test_what_comes_too_late_is_dropped_and_said():
+    node = made()
+    node.push({"x": 1}, NOW)
+    node.push({"x": 2}, NOW)
+    assert series(node.get_data(["x"], EARLIEST, LATEST), "x") == [(NOW, 1.0)]
+    assert "too late for timeline 'pushed'" in node.status()["error"]
+    node.end()
+
+
+def test_a_clock_that_was_set_back_is_said_loudly():
+    node = made()
+    ahead = 4_000_000_000.0
+    node.push({"x": 1}, ahead)
+    node.push({"x": 2})
+    assert series(node.get_data(["x"], EARLIEST, LATEST), "x") == [(ahead, 1.0)]
+    assert "2096-10-02T07:06:40Z, which is in the future" in node.status()["error"]
+    node.push({"x": 3}, ahead + 1)
+    assert node.status()["last"] == ahead
+    assert len(series(node.get_data(["x"], EARLIEST, LATEST), "x")) == 2
+    node.end()
+
+
+def test_integers_beyond_all_floats_and_odd_texts_are_kept():
+    node = made()
+    node.push({"x": 10**400, "on": np.bool_(True)}, NOW)
+    node.push({"x": np.float32(0.5), "on": None}, NOW + 1)
+    node.push({"word": "\ud800"}, NOW)
+    reply = node.get_data(["x", "on", "word"], EARLIEST, LATEST)
+    assert series(reply, "x") == [(NOW, None), (NOW + 1, 0.5)]
+    assert series(reply, "on") == [(NOW, True), (NOW + 1, None)]
+    assert series(reply, "word") == [(NOW, "?")]
+    node.end()
+
+
+async def described(node):
+    return await node.get_fields(1, 0)
+
+
+def fields_of(node):
+    """What a coroutine that waits for nothing returns."""
+    with pytest.raises(StopIteration) as done:
+        described(node).send(None)
+    return done.value.value
+
+
+def test_fields_and_timelines_are_discovered_and_described():
+    node = made(stale_after=7, fields={"x": {"units": "K", "limits": {"alarm": [None, 5]}}})
+    node.push({"x": 1, "on": False}, NOW)
+    node.push({"a": "text", "b": 2.5}, NOW + 1, "events")
+    node.get_data(["x"], 1, 0)
+    field, line = fields_of(node)
+    assert {name: (about["type"], about["timeline"]) for name, about in field.items()} == {
+        "x": ("number", "made"),
+        "on": ("bool", "made"),
+        "a": ("string", "events"),
+        "b": ("number", "events"),
+    }
+    assert (field["x"]["units"], field["x"]["limits"]) == ("K", {"alarm": [None, 5]})
+    assert line["made"]["field"] == ["x", "on"] and line["events"]["field"] == ["a", "b"]
+    assert {line[name]["stale_after"] for name in line} == {7}
+    assert (line["events"]["first"], line["made"]["last"]) == (NOW + 1, NOW)
+
+
+def test_a_field_found_later_is_missing_before():
+    node = made()
+    node.push({"x": 1}, NOW)
+    node.push({"x": 2, "on": True}, NOW + 1, "pushed")
+    reply = node.get_decimated(["on"], EARLIEST, LATEST, bucket=1.0)
+    assert series(reply, "on") == [(NOW, None), (NOW + 1, True)]
+    unknown = node.get_decimated(["later"], EARLIEST, LATEST, bucket=1.0)
+    assert unknown.final_to["later"] < 0
+    node.end()
+
+
+def test_a_restart_keeps_generation_fields_and_samples():
+    node = made(keep="30d")
+    generation = node.generation
+    node.push({"x": 1, "on": True}, NOW, "pushed")
+    node.end()
+    node = made(keep="30d")
+    assert node.generation == generation
+    node.push({"x": 2}, NOW)
+    node.push({"x": 3}, NOW + 1)
+    reply = node.get_data(["x", "on"], EARLIEST, LATEST)
+    assert series(reply, "x") == [(NOW, 1.0), (NOW + 1, 3.0)]
+    assert series(reply, "on") == [(NOW, True), (NOW + 1, None)]
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("entry", "kept_as"),
+    [({"type": "string"}, "a number of timeline 'made'"), ({"timeline": "t"}, "timeline 'made'")],
+)
+def test_a_field_that_is_kept_as_another_one_is_an_error(entry, kept_as):
+    made(keep="30d", fields={"x": {}}).end()
+    node = made(keep="30d", fields={"x": {}})
+    node.push({"x": 1})
+    node.end()
+    node = type("Other", (Pushed,), {"keep": "30d", "fields": {"x": entry}})()
+    node.prepare()
+    with pytest.raises(NodeContractError, match=f"field 'x': it is kept as .*{kept_as}"):
+        node.open()
+    node.end()
+
+
+def test_two_processes_do_not_share_one_history():
+    node = made(keep="30d")
+    with pytest.raises(SettingsError, match="in use by another process"):
+        made(keep="30d")
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        ("soon", "'soon' is not a duration"),
+        ({"bytes": "20 apples"}, "'20 apples' is not a number of bytes"),
+        ({"bytes": "GB"}, "'GB' is not a number of bytes"),
+        ({"days": 3}, 'has "time" or "bytes" or both'),
+        (-1, "has -1, which is no bound"),
+    ],
+)
+def test_a_bound_that_is_none_is_an_error(keep, sentence):
+    node = type("Wrong", (Pushed,), {"keep": keep})()
+    with pytest.raises(NodeContractError, match=sentence):
+        node.prepare()
