@@ -187,11 +187,13 @@ def run_program(
     connection: RouterConnection,
     started: Callable[[], Any] = lambda: None,
     health: Check | None = None,
+    figures: Callable[[], dict[str, Any]] = dict,
 ) -> None:
     """Run the reactor with one connection to the router until a signal, or a final refusal.
 
     `started` is called before the router is joined, and may be a coroutine function; a
-    `SisockError` of it ends the program. `health` is the check, if not the connection's own.
+    `SisockError` of it ends the program. `health` is the check, if not the connection's own, and
+    `figures` what the program says of itself besides.
     """
     reactor, settings = connection.reactor, connection.settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
@@ -203,7 +205,7 @@ def run_program(
             reactor.stop()
 
     async def work() -> None:
-        await serve_health(health or connection.health, reactor)
+        await serve_health(health or connection.health, reactor, figures)
         await defer.maybeDeferred(started)
         await connection.run()
 

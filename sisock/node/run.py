@@ -46,7 +46,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         fail(error)
     settings = settings_from_flags(args, USER_SERVER)
     connection = RouterConnection(settings, service.joined, service.left)
-    run_program(connection, health=lambda: service.health(connection))
+    run_program(connection, health=lambda: service.health(connection), figures=service.status)
 
 
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
