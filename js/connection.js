@@ -10,7 +10,8 @@ const PREFIX = "org.simonsobservatory.";
 const FIRST_DELAY = 0.5;
 const GROWTH = 1.6;
 const MAX_DELAY = 5;
-const CALL_TIMEOUT = 30;
+const CALL_SECONDS = 30;
+const CHECK_SECONDS = 5;
 const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
 
 /** Keep one session with the router, and make the next one when it is lost. */
@@ -25,8 +26,15 @@ export class Connection {
   #waiting = [];
   #topics = new Map();
   #listeners = new Set();
+  #heardAt = -Infinity;
+  #seconds;
 
-  constructor(options) {
+  /**
+   * @param {object} options as of `connect`
+   * @param {object} [seconds] that an answer may take: call, and check of whether there is a connection at all
+   */
+  constructor(options, { call = CALL_SECONDS, check = CHECK_SECONDS } = {}) {
+    this.#seconds = { call, check };
     const where = globalThis.location;
     const url = options.url ?? (where && `${where.protocol.replace("http", "ws")}//${where.host}/ws`);
     this.#options = { user: "simonsobs", realm: "sisock", onState: () => {}, ...options, url };
@@ -67,7 +75,7 @@ export class Connection {
       authPlugins: { wampcra: sign(secret) },
       autoReconnect: false,
       uriValidation: "loose", // strict refuses names that the protocol allows
-      serializer: new Serializer(),
+      serializer: new Serializer(() => (this.#heardAt = performance.now())),
       onClose: () => {
         closed(new Error("closed"));
         this.#lost(wamp, "the connection to the router was lost");
@@ -75,7 +83,7 @@ export class Connection {
       ...(ws ? { ws } : {}),
     });
     try {
-      await within(Promise.race([wamp.connect(), ended]), "the router", null);
+      await within(Promise.race([wamp.connect(), ended]), "the router", this.#seconds.call);
     } catch (error) {
       if (error.kind === "timeout") wamp.disconnect();
       const refusal = String(error.errorUri ?? "");
@@ -118,7 +126,19 @@ export class Connection {
     this.#delay = Math.min(this.#delay * GROWTH, MAX_DELAY);
     this.#options.onState({ state: "waiting", seconds, reason });
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#try(), seconds * 1000);
+    this.#timer = setTimeout(() => this.#tryNow(), seconds * 1000);
+  }
+
+  #tryNow() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#try();
+  }
+
+  /** Give up a connection of which nothing comes any more; the browser may notice that much later. */
+  #drop(wamp) {
+    this.#lost(wamp, "the router does not answer");
+    wamp.disconnect().catch(() => {});
   }
 
   /**
@@ -129,16 +149,29 @@ export class Connection {
    * @param {Function} [onProgress] called with each progressive result
    * @param {AbortSignal} [signal]
    */
-  async call(tail, args, kwargs = {}, onProgress = null, signal = null) {
+  call(tail, args, kwargs = {}, onProgress = null, signal = null) {
+    return this.#call(tail, args, kwargs, onProgress, signal, this.#seconds.call);
+  }
+
+  /** See at once whether there still is a connection, as after a computer's sleep, and renew it if not. */
+  async check() {
+    if (this.#closed) return;
+    if (this.#wamp) await this.#call("consumer.get_data_node", [], {}, null, null, this.#seconds.check).catch(() => {});
+    else if (this.#timer !== null) this.#tryNow();
+  }
+
+  async #call(tail, args, kwargs, onProgress, signal, seconds) {
     const wamp = this.#wamp;
+    const asked = performance.now();
     if (!wamp) throw new SisockError("unreachable", "the router is not there; trying again by itself");
     const options = onProgress ? { progress_callback: ({ argsList }) => onProgress(argsList[0]) } : {};
     const answer = wamp.call(PREFIX + tail, { argsList: args, argsDict: kwargs }, options);
     const { reqId } = wamp.getOpStatus();
     try {
-      return (await within(answer, tail, signal)).argsList?.[0];
+      return (await within(answer, tail, seconds, signal)).argsList?.[0];
     } catch (error) {
-      if (error.kind === "timeout" || error.name === "AbortError") cancelQuietly(wamp, reqId);
+      if (error.kind === "timeout" && this.#heardAt < asked) this.#drop(wamp);
+      else if (error.kind === "timeout" || error.name === "AbortError") cancelQuietly(wamp, reqId);
       throw translate(error, tail);
     }
   }
@@ -175,10 +208,10 @@ export class Connection {
   }
 }
 
-function within(promise, what, signal) {
+function within(promise, what, seconds, signal = null) {
   return new Promise((resolve, reject) => {
-    const late = new SisockError("timeout", `${what} was not answered in ${CALL_TIMEOUT} s`);
-    const timer = setTimeout(() => reject(late), CALL_TIMEOUT * 1000);
+    const late = new SisockError("timeout", `${what} was not answered in ${seconds} s`);
+    const timer = setTimeout(() => reject(late), seconds * 1000);
     signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });

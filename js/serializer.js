@@ -7,6 +7,17 @@ import { CborSerializer } from "wampy/CborSerializer.js";
  * as floats, ids among them, and an option that is not given as CBOR's undefined.
  */
 export class Serializer extends CborSerializer {
+  /** @param {Function} [onMessage] called whenever anything has come */
+  constructor(onMessage = () => {}) {
+    super();
+    this.onMessage = onMessage;
+  }
+
+  decode(bytes) {
+    this.onMessage();
+    return super.decode(bytes);
+  }
+
   encode(message) {
     return super.encode(plain(message));
   }

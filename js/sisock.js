@@ -64,6 +64,11 @@ export class Sisock {
     this.#connection.close();
   }
 
+  /** See at once whether there still is a connection, as after a computer's sleep, and renew it if not. */
+  check() {
+    return this.#connection.check();
+  }
+
   /** Return the data nodes that are there, by name; kept by subscription. */
   nodes() {
     return this.#directory.nodes();

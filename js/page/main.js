@@ -239,5 +239,8 @@ function listen() {
 
 // A wider chart has room for more samples.
 addEventListener("resize", () => store && loadSoon());
+// After a sleep the connection may be dead without anybody having noticed.
+addEventListener("online", () => sisock?.check());
+document.addEventListener("visibilitychange", () => document.hidden || sisock?.check());
 listen();
 start();

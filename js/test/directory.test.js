@@ -9,6 +9,7 @@ class FakeConnection {
   joins = 1;
   listed = [{ name: "b", description: "B" }, { name: "a", features: ["bucket"], generation: "1" }];
   fields = { x: { timeline: "t" } };
+  timelines = { t: { interval: 2 } };
   calls = [];
   #topics = {};
 
@@ -16,7 +17,7 @@ class FakeConnection {
     this.calls.push(tail);
     if (this.fail) throw this.fail;
     await this.delay;
-    return tail.endsWith("get_fields") ? [{ ...this.fields }, { t: { interval: 2 } }] : [...this.listed];
+    return tail.endsWith("get_fields") ? [structuredClone(this.fields), this.timelines] : [...this.listed];
   }
 
   async subscribe(tail, callback) {
@@ -109,4 +110,44 @@ test("a failure is said and not kept", async (t) => {
   await assert.rejects(directory.fields(node), /broken/);
   connection.fail = null;
   assert.deepEqual(Object.keys(await directory.fields(node)), ["x"]);
+});
+
+test("what a node says beside the type is passed on, as far as it can be used", async (t) => {
+  const { connection, directory } = setUp(t);
+  const limits = { warning: [0, null], alarm: [-5, 50] };
+  connection.fields.x = { timeline: "t", limits, precision: 2, labels: { 0: "off" } };
+  connection.fields.y = { timeline: "u", limits: { warning: [1], alarm: "high" }, precision: -1, labels: "on" };
+  connection.timelines = { t: { interval: 2, first: 10, last: 20, stale_after: 5 }, u: { first: "early" } };
+  const { x, y } = await directory.fields(await directory.node("a"));
+  assert.deepEqual([x.limits, x.precision, x.labels], [limits, 2, { 0: "off" }]);
+  assert.deepEqual([x.interval, x.first, x.last, x.staleAfter], [2, 10, 20, 5]);
+  assert.deepEqual([y.limits, y.precision, y.labels], [{ warning: null, alarm: null }, null, {}]);
+  assert.deepEqual([y.interval, y.first, y.last, y.staleAfter], [null, null, null, null]);
+});
+
+test("fields that are asked for again are told if they are others", async (t) => {
+  const { connection, directory } = setUp(t);
+  const told = [];
+  await directory.onChange(({ name }, isPresent) => told.push([name, isPresent]));
+  const node = await directory.node("a");
+  await directory.fields(node);
+  connection.timelines = { t: { interval: 2, last: 99 } };
+  await directory.refresh(node);
+  assert.deepEqual(told, []);
+  connection.fields.y = { timeline: "t" };
+  await directory.refresh(node);
+  assert.deepEqual(told, [["a", true]]);
+  assert.deepEqual(Object.keys(await directory.fields(node)), ["x", "y"]);
+});
+
+test("a live node and one that is described anew are asked for their fields again", async (t) => {
+  const { connection, directory } = setUp(t);
+  connection.listed.push({ name: "c", features: ["live"], generation: "1" });
+  for (const name of ["a", "b", "c"]) await directory.fields(await directory.node(name));
+  const before = connection.calls.length;
+  connection.listed[0] = { name: "b", description: "another" };
+  connection.joins += 1;
+  await directory.nodes();
+  const asked = connection.calls.slice(before).filter((tail) => tail.endsWith("get_fields"));
+  assert.deepEqual(asked, ["consumer.b.get_fields", "consumer.c.get_fields"]);
 });

@@ -31,6 +31,7 @@ _DEFAULTS = {
     "CROSSBAR_MAX_CONNECTIONS": "10000",
     "SISOCK_RUN": "SISOCK_HOME",
     "SISOCK_CACHE": "~/.cache/sisock",
+    "SISOCK_DATA": "~/.local/share/sisock",
     "SISOCK_HEALTH": "none",
     "SISOCK_NAMES": "none",
     "PORT": "5000",

@@ -46,7 +46,10 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         fail(error)
     settings = settings_from_flags(args, USER_SERVER)
     connection = RouterConnection(settings, service.joined, service.left)
-    run_program(connection, health=lambda: service.health(connection), figures=service.status)
+    try:
+        run_program(connection, service.open, lambda: service.health(connection), service.status)
+    finally:
+        service.stop()
 
 
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 
 from sisock.wire.arrays import Values, normalise
 from sisock.wire.protocol import as_text, is_text
+from sisock.wire.times import format_time
 
 Columns: TypeAlias = dict[str, np.ndarray]
 """Field to values: float64 for numbers, objects for others, NaN or None where one is missing."""
@@ -61,9 +62,10 @@ class Intake:
         """Know a field from now on."""
         if not is_text(name):
             raise ValueError(f"{name!r} cannot be the name of a field")
-        self.kinds[name], self.line_of[name] = kind, self._line(line)
+        self.kinds[name], self.line_of[name] = kind, self.line(line)
 
-    def _line(self, name: str) -> LiveTimeline:
+    def line(self, name: str) -> LiveTimeline:
+        """Return the timeline of a name, new or not."""
         if name not in self.lines:
             if not is_text(name):
                 raise ValueError(f"{name!r} cannot be the name of a timeline")
@@ -110,7 +112,7 @@ class Intake:
         """Sort values by their timeline, without those that are not of their field's type."""
         split: dict[LiveTimeline, dict[str, Any]] = {}
         for name, value in values.items():
-            line = self.line_of.get(name) or self._line(timeline or self._default)
+            line = self.line_of.get(name) or self.line(timeline or self._default)
             if timeline is not None and line.name != timeline:
                 raise ValueError(f"the field {name!r} is one of timeline {line.name!r}")
             good = split.setdefault(line, {})
@@ -154,6 +156,13 @@ class LiveTimeline:
     def resume(self, newest: float) -> None:
         """Go on after samples of an earlier run."""
         self.newest = self._latest = newest
+
+    def why_dropped(self) -> str:
+        """Say why samples are dropped."""
+        if self.newest <= time.time() + 1:
+            return f"samples that come too late for timeline {self.name!r} are dropped"
+        newest = f"has a sample of {format_time(self.newest)}, which is in the future"
+        return f"timeline {self.name!r} {newest}: earlier ones are dropped until then"
 
     def release(self, now: float, is_last: bool = False) -> tuple[Part, int]:
         """Return the samples that are let go now, and how many were dropped.

@@ -17,6 +17,7 @@ _EARLIEST = 1e-3
 """UNIX time of the earliest start: as zero and below it would count from the node's present."""
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_UNITS["y"] = 31557600.0  # a year of 365.25 days
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
 
 _HOW = 'use an ISO time ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'

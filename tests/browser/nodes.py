@@ -206,7 +206,72 @@ class Numbered(sisock.DataNodeServer):
         return self.reply(numbers)
 
 
-KINDS = {"numbered": Numbered, "types": Types, "spiky": Spiky, "mixed": Mixed}
+class Growing(sisock.LiveNode):
+    """Pushes a level and its state, and a further field and timeline while a file is there.
+
+    GROWS_WITH names the file. When it is gone again, nothing is pushed.
+    """
+
+    name = "growing"
+    interval = None
+    stale_after = 2.0
+    fields = {
+        "level": {"units": "m", "precision": 2},
+        "state": {"labels": {"0": "closed", "1": "open"}},
+    }
+
+    def begin(self, service):
+        super().begin(service)
+        self.has_grown = False
+        self.loop = task.LoopingCall(self.push_all)
+        self.loop.start(0.1)
+
+    def end(self):
+        self.loop.stop()
+        super().end()
+
+    def push_all(self):
+        is_there = os.path.exists(os.environ["GROWS_WITH"])
+        self.has_grown = self.has_grown or is_there
+        if is_there or not self.has_grown:
+            self.push({"level": 2 / 3, "state": 1})
+        if is_there:
+            self.push({"further": 1.5})
+            self.push({"later": "spoken"}, timeline="words")
+
+
+class Fast(sisock.LiveNode):
+    """Pushes RATE numbered samples a second, in arrays."""
+
+    name = "fast"
+    interval = None
+    history = 120.0
+    rate = int(os.environ.get("RATE", 40_000))
+
+    def begin(self, service):
+        super().begin(service)
+        self.pushed = int(time.time() * self.rate)
+        self.loop = task.LoopingCall(self.push_new)
+        self.loop.start(0.02)
+
+    def end(self):
+        self.loop.stop()
+        super().end()
+
+    def push_new(self):
+        before, self.pushed = self.pushed, int(time.time() * self.rate)
+        numbers = np.arange(before, self.pushed)
+        self.push({"wave": np.sin(numbers / self.rate)}, numbers / self.rate)
+
+
+KINDS = {
+    "fast": Fast,
+    "growing": Growing,
+    "numbered": Numbered,
+    "types": Types,
+    "spiky": Spiky,
+    "mixed": Mixed,
+}
 
 if __name__ == "__main__":
     kind = sys.argv.pop(1)

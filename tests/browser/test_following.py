@@ -52,14 +52,14 @@ class Follower:
 
 
 @pytest.fixture
-def router():
+def hubless_router():
     with RouterProcess(hub=False) as process:
         yield process
 
 
 @pytest.fixture
-def follower(router):
-    program = Follower(router)
+def follower(hubless_router):
+    program = Follower(hubless_router)
     yield program
     program.process.kill()
     program.process.wait(10)
@@ -73,7 +73,8 @@ def consecutive(numbers):
     return all(later == earlier + 1 for earlier, later in itertools.pairwise(numbers))
 
 
-def test_no_sample_is_lost_or_doubled_whatever_restarts(router, follower, browser, start):
+def test_no_sample_is_lost_or_doubled_whatever_restarts(hubless_router, follower, browser, start):
+    router = hubless_router
     hub = start(router, "hub.py")
     node = start(router, *NODE)
     node.wait_for(LISTED)
@@ -110,3 +111,31 @@ def test_no_sample_is_lost_or_doubled_whatever_restarts(router, follower, browse
     page.wait(lambda: "samples lost" in page.text("legend"), "the loss in the page")
     page.picture("samples-lost")
     browser.get("about:blank")
+
+
+def shown_fields(page, node):
+    return page.run(
+        "return [...document.querySelectorAll(`[data-node=${arguments[0]}] input`)]"
+        ".map((box) => box.dataset.key.split('::')[1])",
+        node,
+    )
+
+
+def test_what_a_live_node_gains_appears_and_what_it_says_is_shown(page, router, start, tmp_path):
+    file = tmp_path / "grow"
+    start(router, "tests/browser/nodes.py", "growing", GROWS_WITH=str(file)).wait_for(LISTED)
+    page.open("?s=growing::level&s=growing::state&last=60")
+    page.wait(lambda: "0.67 m" in page.legend("growing::level")[1], "a level of two digits")
+    page.wait(lambda: "open" in page.legend("growing::state")[1], "the label of the state")
+    assert shown_fields(page, "growing") == ["level", "state"]
+    file.touch()
+    everything = ["level", "state", "further", "later"]
+    page.wait(lambda: shown_fields(page, "growing") == everything, "the fields that are new")
+    page.run("document.querySelector(\"[data-key='growing::later']\").click()")
+    page.wait(lambda: "spoken" in page.legend("growing::later")[1], "the text of a new timeline")
+    file.unlink()
+    page.wait(lambda: page.legend("growing::level")[0] == "stale", "the timeline to be stale")
+    assert "no sample for" in page.legend("growing::level")[1]
+    page.picture("stale")
+    file.touch()
+    page.wait(lambda: page.legend("growing::level")[0] == "", "the timeline to be alive again")

@@ -1,0 +1,235 @@
+"""Columns of samples in memory: one array a field, with missing values, and tables that grow.
+
+Numbers have a type of their own, and NaN where one is missing; booleans are ``|i1``, with -1 where
+one is missing; strings are objects, with None.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import orjson
+
+from sisock.wire import arrays, grid
+from sisock.wire.arrays import Values
+
+TIMES = np.dtype("<f8")
+_BOOL = np.dtype("|i1")
+_OBJECT_BYTES = 72
+_FIRST_ROOM = 64
+"""Memory that a string takes, and samples for which a new table has room."""
+
+Column = np.ndarray
+Pair = tuple[np.ndarray, Column | None]
+"""Times, and the values; None: all of them are missing."""
+
+
+def encode(values: object) -> Column | None:
+    """Return the column of what an author calls values, None if all are missing.
+
+    ValueError says what is wrong with them.
+    """
+    given = arrays.normalise(values)
+    if isinstance(given, list):
+        kinds = set(map(type, given)) - {type(None)}
+        if not kinds:
+            return None
+        if kinds == {bool}:
+            return np.array([-1 if v is None else v for v in given], dtype=_BOOL)
+        return arrays.as_array(given)
+    if given.dtype.kind == "b":
+        return given.view(_BOOL)
+    return given.astype("<i2") if given.dtype == _BOOL else given
+
+
+def decode(column: Column) -> Values:
+    """Return the values of a column as they are served."""
+    if column.dtype == _BOOL:
+        if (column >= 0).all():
+            return column.view("|b1")
+        return [None if value < 0 else bool(value) for value in column.tolist()]
+    return column.tolist() if column.dtype.kind == "O" else column
+
+
+def type_of(dtype: np.dtype) -> str:
+    """Return the type of a field with such a column, as PROTOCOL.md calls it."""
+    return "string" if dtype.kind == "O" else "bool" if dtype == _BOOL else "number"
+
+
+def missing(dtype: np.dtype, count: int) -> Column:
+    """Return a column of missing values among which some of this type may be put."""
+    if dtype.kind == "O":
+        return np.full(count, None, dtype=object)
+    return np.full(count, -1 if dtype == _BOOL else np.nan, dtype=_holds_missing(dtype))
+
+
+def _holds_missing(dtype: np.dtype) -> np.dtype:
+    return TIMES if dtype.kind in "iu" and dtype != _BOOL else dtype
+
+
+def join(parts: Sequence[Pair]) -> Pair:
+    """Put samples behind others."""
+    parts = [part for part in parts if len(part[0])]
+    if len(parts) < 2:
+        return parts[0] if parts else (np.empty(0), None)
+    t = np.concatenate([t for t, _ in parts])
+    found = [column.dtype for _, column in parts if column is not None]
+    if not found:
+        return t, None
+    whole = [missing(found[0], len(t)) if column is None else column for t, column in parts]
+    return t, np.concatenate(whole)
+
+
+def decimate(t: np.ndarray, column: Column | None, w: float) -> np.ndarray:
+    """Choose the samples that the buckets of size `w` keep, as ascending indices."""
+    if column is None:
+        return grid.edges(t, w)[:-1]
+    if column.dtype == _BOOL and (column < 0).any():
+        column = np.where(column < 0, np.nan, column)
+    return grid.decimate(t, column, w)
+
+
+def pick(pair: Pair, which: slice | np.ndarray) -> Pair:
+    """Return some of the samples."""
+    t, column = pair
+    return t[which], None if column is None else column[which]
+
+
+def last_present(column: Column | None) -> int | None:
+    """Return the index of the last value that is not missing."""
+    if column is None:
+        return None
+    if column.dtype.kind == "O":
+        column = np.array([np.nan if value is None else 0.0 for value in column])
+    found = np.flatnonzero(column >= 0 if column.dtype == _BOOL else np.isfinite(column))
+    return int(found[-1]) if len(found) else None
+
+
+def to_bytes(column: Column) -> bytes:
+    """Return what `from_bytes` makes the column of."""
+    return orjson.dumps(column.tolist()) if column.dtype.kind == "O" else column.tobytes()
+
+
+def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
+    """Return the column of bytes: a read-only view, if it is not of strings."""
+    if dtype.kind != "O":
+        return np.frombuffer(data, dtype)
+    return arrays.as_array(orjson.loads(data))
+
+
+class Part(ABC):
+    """Some samples of a timeline that follow one another, in memory or in a file.
+
+    `low` and `high` are the numbers of the first and the last journal that they were written to.
+    """
+
+    low: int
+    high: int
+    count: int
+    first: float
+    last: float
+
+    @property
+    @abstractmethod
+    def dtypes(self) -> dict[str, np.dtype]:
+        """Type of each field's column; that of another field is missing."""
+
+    @abstractmethod
+    def find(self, time: float) -> int:
+        """Return the index of the first sample that is not before a time."""
+
+    @abstractmethod
+    def time(self, index: int) -> float:
+        """Return the time of a sample."""
+
+    @abstractmethod
+    def read(
+        self, fields: Iterable[str], start: float, end: float
+    ) -> Iterator[tuple[np.ndarray, list[Column | None]]]:
+        """Yield the samples of an interval: times, and a column for each field."""
+
+    @abstractmethod
+    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
+        """Yield what gives the same buckets of size `w` as the samples of an interval."""
+
+    def pairs(self, field: str, start: float, end: float) -> Iterator[Pair]:
+        """Yield a field's samples of an interval."""
+        return ((t, column) for t, (column,) in self.read([field], start, end))
+
+
+class Table(Part):
+    """Samples in arrays that only grow: to read them, no lock is needed.
+
+    Only one thread at a time may `put`. `size` is how many bytes they take.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.low = self.high = number
+        self.count = self.size = 0
+        self.first, self.last = math.inf, -math.inf
+        self._t = np.empty(0)
+        self._columns: dict[str, Column] = {}
+
+    @property
+    def dtypes(self) -> dict[str, np.dtype]:
+        """Type of each field's column."""
+        return {name: column.dtype for name, column in self._columns.copy().items()}
+
+    def put(self, t: np.ndarray, columns: Mapping[str, Column]) -> None:
+        """Add samples; fields that are not in `columns` are missing."""
+        if not len(t):
+            return
+        start, stop = self.count, self.count + len(t)
+        room = len(self._t) if stop <= len(self._t) else max(2 * stop, _FIRST_ROOM)
+        for name in self._columns.keys() | columns.keys():
+            held, given = self._columns.get(name), columns.get(name)
+            dtype = held.dtype if given is None else given.dtype  # type: ignore[union-attr]
+            if given is not None and held is not None:
+                dtype = np.result_type(held.dtype, dtype)
+            if given is None or (held is None and start):
+                dtype = _holds_missing(dtype)
+            if held is None or dtype != held.dtype or room > len(held):
+                wider = missing(dtype, room)
+                if wider.dtype != dtype:
+                    wider = np.empty(room, dtype)
+                wider[:start] = wider[:start] if held is None else held[:start]
+                self._columns[name] = held = wider
+            if given is not None:
+                held[start:stop] = given
+                self.size += len(given) * (_OBJECT_BYTES if dtype.kind == "O" else dtype.itemsize)
+        if room > len(self._t):
+            self._t = np.concatenate([self._t[:start], np.empty(room - start)])
+        self._t[start:stop] = t
+        self.size += t.nbytes
+        self.count = stop
+        self.first, self.last = min(self.first, float(t[0])), float(t[-1])
+
+    def find(self, time: float) -> int:
+        """Return the index of the first sample that is not before a time."""
+        return int(np.searchsorted(self._t[: self.count], time))
+
+    def time(self, index: int) -> float:
+        """Return the time of a sample."""
+        return float(self._t[index])
+
+    def rows(self, start: int, stop: int) -> tuple[np.ndarray, dict[str, Column]]:
+        """Return samples by index."""
+        return self._t[start:stop], {n: c[start:stop] for n, c in self._columns.copy().items()}
+
+    def read(
+        self, fields: Iterable[str], start: float, end: float
+    ) -> Iterator[tuple[np.ndarray, list[Column | None]]]:
+        """Yield the samples of an interval: times, and a column for each field."""
+        count = self.count
+        low, high = np.searchsorted(self._t[:count], [start, end])
+        if low < high:
+            held = [self._columns.get(name) for name in fields]
+            yield self._t[low:high], [c if c is None else c[low:high] for c in held]
+
+    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
+        """Yield what gives the same buckets of size `w` as the samples of an interval."""
+        for pair in self.pairs(field, start, end):
+            yield pick(pair, decimate(*pair, w))

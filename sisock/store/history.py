@@ -1,0 +1,348 @@
+"""The samples that a live node keeps: on disk and in memory, as one series a timeline."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import orjson
+
+from sisock.errors import SettingsError
+from sisock.store import columns
+from sisock.store.columns import Column, Pair, Part
+from sisock.store.timelines import Timeline, folder_of
+from sisock.wire import grid
+from sisock.wire.arrays import Values
+
+SYNC_EVERY = 1.0
+"""Seconds of samples that a power failure may take."""
+
+TIDY_EVERY = 10.0
+"""Seconds between two looks for what is too old, or could not be written."""
+
+_MAX_NAME = 150
+"""Characters of a folder's name; file systems take 255 bytes."""
+
+_PARTS = 8
+"""What is kept is in so many files at least."""
+
+_STATE = "state.json"
+_EVER = 2.0**grid.MAX_EXPONENT
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where a node's history is: below ``SISOCK_DATA``, or ``~/.local/share/sisock``."""
+    base = environ.get("SISOCK_DATA") or "~/.local/share/sisock"
+    return Path(base).expanduser() / quote(node, safe="")[:_MAX_NAME]
+
+
+class _Stopped(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class TimelineInfo:
+    """What there is of a timeline: first and last time, samples, and the type of each field."""
+
+    first: float | None
+    last: float | None
+    count: int
+    fields: dict[str, str]
+
+
+class History:
+    """Samples of a node's timelines, kept on disk; for any threads.
+
+    What `append` was given is in the operating system's hands when it returns, and on the disk
+    within a second. While the disk cannot be written, all goes on in memory, with a bound.
+
+    Parameters
+    ----------
+    folder : Path
+        Its place, made if it is not there; SettingsError says why it cannot be used. One process
+        at a time may have it.
+    keep_seconds, keep_bytes : float or None
+        What is older than that, or is too much, is removed, oldest first and file by file.
+    warn : callable
+        Logs a sentence: what is damaged, or cannot be written.
+    clock : callable
+        Returns UNIX seconds.
+
+    Attributes
+    ----------
+    generation : str
+        The same after a restart, unless samples that were served may be gone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keep_seconds: float | None,
+        keep_bytes: float | None,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._warn = warn
+        self._seconds, self._bytes = keep_seconds or math.inf, keep_bytes or math.inf
+        self._lock, self._tidying = threading.Lock(), threading.Lock()
+        self._timelines: dict[str, Timeline] = {}
+        self._fields: dict[str, tuple[Timeline, np.dtype]] = {}
+        self._stopping, self._wake = threading.Event(), threading.Event()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
+            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"the history in {folder} is in use by another process") from None
+        except OSError as error:
+            raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
+        state, is_sound = self._read_state(), self._load()
+        is_whole = is_sound and (state["is_closed"] or state["boot"] == _boot())
+        self.generation = state["generation"] if is_whole else secrets.token_hex(8)
+        self._write_state(is_closed=False)
+        self._threads = [
+            threading.Thread(target=work, name="sisock-history", daemon=True)
+            for work in (self._sync_often, self._tidy_often)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def append(self, timeline: str, t: Any, values: Mapping[str, Any]) -> None:
+        """Keep samples: times in UNIX seconds, and an array or list for each field.
+
+        Raises ValueError if the times do not ascend strictly, also from the last ones, or if values
+        are not of their field's type or number; then nothing is kept.
+        """
+        times = np.ascontiguousarray(t, dtype="<f8")
+        if times.ndim != 1 or not np.isfinite(times).all() or (times[1:] <= times[:-1]).any():
+            raise ValueError(f"the times of {timeline!r} must ascend strictly")
+        given = {name: columns.encode(each) for name, each in values.items()}
+        wrong = [name for name, each in values.items() if len(each) != len(times)]
+        if wrong:
+            raise ValueError(f"there must be as many values of {wrong[0]!r} as times")
+        if not len(times):
+            return
+        found = {name: column for name, column in given.items() if column is not None}
+        with self._lock:
+            line = self._timelines.get(timeline)
+            if line is None:
+                line = Timeline(self._folder / folder_of(timeline), timeline, self._warn)
+            self._check(line, found)
+            is_much = line.append(times, found)
+            self._timelines[timeline] = line
+            for name in found.keys() - self._fields.keys():
+                self._fields[name] = line, found[name].dtype
+        if is_much:
+            self._wake.set()
+
+    def timelines(self) -> dict[str, TimelineInfo]:
+        """Return what there is of each timeline."""
+        types: dict[str, dict[str, str]] = {name: {} for name in self._timelines.copy()}
+        for field, (line, dtype) in self._fields.copy().items():
+            types[line.name][field] = columns.type_of(dtype)
+        found = {}
+        for name, line in self._timelines.copy().items():
+            parts = [part for part in line.parts if part.count]
+            first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
+            count = sum(part.count for part in parts)
+            found[name] = TimelineInfo(first, last, count, types.get(name, {}))
+        return found
+
+    def samples(
+        self, timeline: str, fields: Iterable[str], start: float, end: float
+    ) -> tuple[np.ndarray, dict[str, Values]]:
+        """Return the samples of ``[start, end)``: times, and the values of each known field."""
+        line = self._timelines.get(timeline)
+        if line is None:
+            return np.empty(0), {}
+        known = [name for name in fields if self._fields.get(name, (None,))[0] is line]
+        rows = [rows for part in line.parts for rows in part.read(known, start, end)]
+        t, _ = columns.join([(t, None) for t, _ in rows])
+        whole = ((name, [(t, each[i]) for t, each in rows]) for i, name in enumerate(known))
+        return t, {name: self._decode(name, columns.join(pairs)) for name, pairs in whole}
+
+    def decimated(
+        self, field: str, start: float, end: float, w: float
+    ) -> tuple[np.ndarray, Values]:
+        """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
+        pair = columns.join(self._gather(field, start, end, w))
+        kept = columns.pick(pair, columns.decimate(*pair, w))
+        return kept[0], self._decode(field, kept)
+
+    def few(
+        self, field: str, start: float, end: float, max_points: int
+    ) -> tuple[np.ndarray, Values, float | None]:
+        """Return at most `max_points` samples of ``[start, end)``, and the size of the buckets.
+
+        They are all samples, and the size is None; or what the buckets keep, the first and the
+        last sample.
+        """
+        parts = [(part, part.find(start), part.find(end)) for part in self._parts(field)]
+        parts = [each for each in parts if each[1] < each[2]]
+        if sum(stop - begin for _, begin, stop in parts) <= max_points:
+            pair = columns.join(self._read(field, start, end))
+            return pair[0], self._decode(field, pair), None
+        first, last = parts[0][0].time(parts[0][1]), parts[-1][0].time(parts[-1][2] - 1)
+        w = grid.bucket_size_for(first, last, max_points)
+        after = math.nextafter(first, math.inf)
+        # The buckets of both ends are read from the samples, so that these ends are among them.
+        whole = [
+            *self._read(field, start, after),
+            *self._gather(field, after, last, w),
+            *self._read(field, last, end),
+        ]
+        pair = columns.join(whole)
+        kept = grid.with_ends(columns.decimate(*pair, w), len(pair[0]))
+        t, column = columns.pick(pair, kept)
+        return t, self._decode(field, (t, column)), w
+
+    def last(self, field: str, before: float = math.inf) -> tuple[float, Any] | None:
+        """Return time and value of a field's last sample before a time that is not missing."""
+        for part in reversed(self._parts(field)):
+            coarse = columns.join(list(part.gather(field, -math.inf, before, _EVER)))
+            at = columns.last_present(coarse[1])
+            if at is None:
+                continue
+            # It is in the same bucket; of one at most two samples are kept.
+            t = coarse[0][at:]
+            pair = columns.join(list(part.pairs(field, t[0], t[2] if len(t) > 2 else before)))
+            at = columns.last_present(pair[1])
+            if at is not None:
+                found = columns.pick(pair, slice(at, at + 1))
+                value = self._decode(field, found)[0]
+                return float(found[0][0]), value.item() if isinstance(value, np.generic) else value
+        return None
+
+    def sync(self) -> None:
+        """Have all that was appended survive a power failure."""
+        for line in list(self._timelines.values()):
+            line.sync()
+
+    def tidy(self) -> None:
+        """Make files of what is in memory, and remove those that are too old or too much."""
+        with self._tidying:
+            lines = list(self._timelines.values())
+            for line in lines:
+                line.tidy(self._seconds / _PARTS, self._bytes / _PARTS, self._go_on)
+            self._drop(lines)
+
+    def close(self) -> None:
+        """Write all that there is, and let others have the folder."""
+        self._stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join()
+        self.sync()
+        for line in self._timelines.values():
+            line.close()
+        self._write_state(is_closed=True)
+        self._locked.close()
+
+    def _parts(self, field: str) -> tuple[Part, ...]:
+        return self._fields[field][0].parts if field in self._fields else ()
+
+    def _read(self, field: str, start: float, end: float) -> list[Pair]:
+        return [pair for part in self._parts(field) for pair in part.pairs(field, start, end)]
+
+    def _gather(self, field: str, start: float, end: float, w: float) -> list[Pair]:
+        return [pair for part in self._parts(field) for pair in part.gather(field, start, end, w)]
+
+    def _decode(self, field: str, pair: Pair) -> Values:
+        t, column = pair
+        if column is None:
+            _, dtype = self._fields.get(field, (None, columns.TIMES))
+            column = columns.missing(dtype, len(t))
+        return columns.decode(column)
+
+    def _check(self, line: Timeline, given: Mapping[str, Column]) -> None:
+        for name, column in given.items():
+            owner, dtype = self._fields.get(name, (line, column.dtype))
+            if owner is not line:
+                raise ValueError(f"{name!r} is a field of the timeline {owner.name!r}")
+            if columns.type_of(dtype) != columns.type_of(column.dtype):
+                raise ValueError(f"{name!r} is a {columns.type_of(dtype)}, not another type")
+
+    def _load(self) -> bool:
+        """Load all timelines; returns whether nothing of them is damaged."""
+        damage = []
+
+        def report(text: str) -> None:
+            damage.append(text)
+            self._warn(text)
+
+        for folder in sorted(self._folder.glob("t-*")):
+            line = Timeline.load(folder, report)
+            if line is not None:
+                self._timelines[line.name] = line
+                for part in line.parts:
+                    self._fields |= {name: (line, dtype) for name, dtype in part.dtypes.items()}
+        return not damage
+
+    def _sync_often(self) -> None:
+        while not self._stopping.wait(SYNC_EVERY):
+            self.sync()
+
+    def _tidy_often(self) -> None:
+        with suppress(_Stopped):
+            while not self._stopping.is_set():
+                self.tidy()
+                self._wake.wait(TIDY_EVERY)
+                self._wake.clear()
+
+    def _go_on(self) -> None:
+        """Raise `_Stopped` if there is no time left for long work."""
+        if self._stopping.is_set():
+            raise _Stopped
+
+    def _drop(self, lines: list[Timeline]) -> None:
+        # A clock that is ahead must not take what there is.
+        newest = max((line.last for line in lines), default=-math.inf)
+        oldest = min(self._clock(), newest) - self._seconds
+        size = sum(line.size() for line in lines)
+        while found := [(line.oldest.last, line.name) for line in lines if line.oldest]:
+            last, name = min(found)
+            if last >= oldest and size <= self._bytes:
+                break
+            size -= self._timelines[name].drop_oldest()
+
+    def _read_state(self) -> dict[str, Any]:
+        """Return what the process before this one left, or else something that fits none."""
+        with suppress(OSError, ValueError):
+            state = orjson.loads((self._folder / _STATE).read_bytes())
+            if state.keys() == {"generation", "boot", "is_closed"}:
+                return state
+        return {"generation": "", "boot": "", "is_closed": False}
+
+    def _write_state(self, is_closed: bool) -> None:
+        state = {"generation": self.generation, "boot": _boot(), "is_closed": is_closed}
+        path = self._folder / _STATE
+        try:
+            with open(path.with_suffix(".part"), "wb") as file:
+                file.write(orjson.dumps(state))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except OSError as error:
+            # The next process then begins a new generation.
+            self._warn(f"{path} cannot be written: {error}")
+
+
+def _boot() -> str | None:
+    """Return what is another one after each start of the computer, if it is known."""
+    with suppress(OSError):
+        return _BOOT.read_text().strip()
+    return None

@@ -1,0 +1,267 @@
+"""One timeline of a history: its newest samples in memory and a journal, the others in files."""
+
+from __future__ import annotations
+
+import math
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from sisock.store.columns import Column, Part, Table
+from sisock.store.journal import Journal, records
+from sisock.store.segments import BLOCK, Segment, write
+
+_MAX_BYTES = 1 << 23
+_MAX_SPAN = 3600.0
+"""Bytes of samples in memory that become a file; or seconds, if they are a block at least."""
+
+_MAX_TABLES = 16
+_MAX_WAIT = 10.0
+"""Such parts that wait in memory for the disk, and seconds that whoever brings more then waits."""
+
+_MERGED = 16
+"""Files of one size that become one of the next."""
+
+_MAX_NAME = 150
+"""Characters of a folder's name; file systems take 255 bytes."""
+
+
+class _Recent(Table):
+    """Samples in memory, of which the first `written` are in a journal."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        super().__init__(number)
+        self.journal = Journal(folder / f"journal-{number:08d}")
+        self.written = 0
+        self._is_damaged = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they are enough for a file, or their journal is damaged."""
+        is_long = self.count >= BLOCK and self.last - self.first >= _MAX_SPAN
+        return self._is_damaged or is_long or self.size >= _MAX_BYTES
+
+    def load(self, after: float, warn: Callable[[str], None]) -> list[str]:
+        """Take samples later than a time from the journal; returns the timeline's names in it."""
+
+        def lost(start: int, end: int) -> None:
+            self._is_damaged = True
+            warn(f"{self.journal.path}: bytes {start} to {end} are damaged: samples are lost")
+
+        names = []
+        for name, t, columns in records(self.journal.read(), lost):
+            new = slice(np.searchsorted(t, after, side="right"), None)
+            self.put(t[new], {field: column[new] for field, column in columns.items()})
+            names.append(name)
+            after = max(after, self.last)
+        self.written = self.count
+        return names
+
+    def remove(self) -> None:
+        """Remove the journal: the samples are elsewhere."""
+        self.journal.remove()
+
+
+def folder_of(timeline: str) -> str:
+    """Return the name of a timeline's folder."""
+    quoted = quote(timeline, safe="")
+    if len(quoted) > _MAX_NAME:
+        quoted = f"{quoted[:_MAX_NAME]}-{zlib.crc32(timeline.encode()):08x}"
+    return f"t-{quoted}"
+
+
+class Timeline:
+    """Samples of the same times; `parts` are all of them, in order.
+
+    Any threads may read; `append`, `sync` and `tidy` are for one thread each. `warn` logs what is
+    damaged or cannot be written.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, warn: Callable[[str], None], parts: Sequence[Part] = ()
+    ) -> None:
+        self.name = name
+        self.last = parts[-1].last if parts else -math.inf
+        self._folder = folder
+        self._warn = warn
+        self._changed = threading.Condition()
+        self._disk = threading.Lock()
+        self._failing: set[str] = set()
+        self.parts: tuple[Part, ...] = tuple(parts)
+        if not self._tables():
+            self._begin()
+
+    @classmethod
+    def load(cls, folder: Path, warn: Callable[[str], None]) -> Timeline | None:
+        """Return the timeline of a folder; None if there are no samples in it."""
+        for path in folder.glob("*.part"):
+            path.unlink()
+        segments = _load_segments(folder, warn)
+        names = [each.timeline for each in segments]
+        number, last = (segments[-1].high, segments[-1].last) if segments else (0, -math.inf)
+        tables: list[_Recent] = []
+        for path in sorted(folder.glob("journal-*")):
+            if int(path.name.partition("-")[2]) <= number:
+                path.unlink()  # the samples are in a file
+                continue
+            table = _Recent(folder, int(path.name.partition("-")[2]))
+            names += table.load(last, warn)
+            if table.count:
+                tables.append(table)
+                last = table.last
+        return cls(folder, names[0], warn, [*segments, *tables]) if names else None
+
+    @property
+    def oldest(self) -> Segment | None:
+        """The oldest samples, if they are in a file."""
+        return self.parts[0] if isinstance(self.parts[0], Segment) else None
+
+    def size(self) -> int:
+        """Return how many bytes there are on the disk."""
+        segments = (part.bytes for part in self.parts if isinstance(part, Segment))
+        return sum(segments) + sum(table.journal.size() for table in self._tables())
+
+    def append(self, t: np.ndarray, columns: Mapping[str, Column]) -> bool:
+        """Add samples, and return whether there are now enough for a file.
+
+        Raises ValueError if they are not later than the last one.
+        """
+        with self._changed:
+            self._changed.wait_for(self._has_room, _MAX_WAIT)
+            if t[0] <= self.last:
+                raise ValueError(
+                    f"samples of {self.name!r} must be later than the last one, which is of"
+                    f" {self.last}; that of {t[0]} is not"
+                )
+            table = self._tables()[-1]
+            table.put(t, columns)
+            self.last = table.last
+            if table.written == table.count - len(t):
+                self._write(table, t, columns)
+            if table.is_full:
+                self._begin()
+            return table.is_full
+
+    def sync(self) -> None:
+        """Have all samples survive a power failure; write what could not be written before."""
+        with self._disk:
+            for table in self._tables():
+                with self._changed:
+                    if table.journal.is_gone():
+                        table.written = 0
+                    if table.written < table.count:
+                        self._write(table, *table.rows(table.written, table.count))
+                try:
+                    table.journal.sync()
+                except OSError as error:
+                    self._fail("journal", error)
+            if all(table.written == table.count for table in self._tables()):
+                self._failing.discard("journal")
+
+    def tidy(self, max_span: float, max_bytes: float, go_on: Callable[[], None]) -> None:
+        """Make files of what is in memory, and large ones of small ones, up to some size."""
+        try:
+            for table in self._tables()[:-1]:
+                self._store([table], 0, go_on)
+            while run := self._mergeable(max_span, max_bytes):
+                self._store(run, run[0].rank + 1, go_on)
+            self._failing.discard("file")
+        except OSError as error:
+            self._fail("file", error)
+
+    def drop_oldest(self) -> int:
+        """Remove the oldest file, and return how many bytes it had."""
+        with self._changed:
+            segment, self.parts = self.parts[0], self.parts[1:]
+        assert isinstance(segment, Segment)
+        segment.remove()
+        return segment.bytes
+
+    def close(self) -> None:
+        """Write no more."""
+        for table in self._tables():
+            table.journal.close()
+
+    def _tables(self) -> list[_Recent]:
+        return [part for part in self.parts if isinstance(part, _Recent)]
+
+    def _has_room(self) -> bool:
+        return bool(self._failing) or len(self._tables()) <= _MAX_TABLES
+
+    def _begin(self) -> None:
+        """Begin another table; without a disk to write to, forget the oldest one in its place."""
+        number = self.parts[-1].high + 1 if self.parts else 1
+        self.parts = (*self.parts, _Recent(self._folder, number))
+        tables = self._tables()
+        if self._failing and len(tables) > _MAX_TABLES:
+            self.parts = tuple(part for part in self.parts if part is not tables[0])
+            tables[0].journal.close()
+            self._warn(
+                f"{self._folder}: the disk cannot be written for so long that the oldest samples"
+                " in memory are given up"
+            )
+
+    def _write(self, table: _Recent, t: np.ndarray, columns: Mapping[str, Column]) -> None:
+        try:
+            table.journal.write(self.name, t, columns)
+            table.written = table.count
+        except OSError as error:
+            self._fail("journal", error)
+
+    def _fail(self, what: str, error: OSError) -> None:
+        self._failing.add(what)
+        self._warn(
+            f"{self._folder}: samples cannot be written ({error}): they stay in memory, and it is"
+            " tried again"
+        )
+
+    def _mergeable(self, max_span: float, max_bytes: float) -> list[Segment]:
+        """Choose the oldest files of one rank that should be one, if there are enough."""
+        segments = [part for part in self.parts if isinstance(part, Segment)]
+        for run in (segments[i : i + _MERGED] for i in range(len(segments) - _MERGED + 1)):
+            if len({each.rank for each in run}) == 1:
+                fits = [
+                    each
+                    for i, each in enumerate(run)
+                    if each.last - run[0].first <= max_span
+                    and sum(one.bytes for one in run[: i + 1]) <= max_bytes
+                ]
+                if len(fits) > 1:
+                    return fits
+        return []
+
+    def _store(
+        self, parts: Sequence[_Recent | Segment], rank: int, go_on: Callable[[], None]
+    ) -> None:
+        path = self._folder / f"segment-{parts[0].low:08d}-{parts[-1].high:08d}"
+        write(path, self.name, parts, rank, go_on)
+        made = Segment(path, self._warn)
+        with self._changed:
+            at = self.parts.index(parts[0])
+            self.parts = (*self.parts[:at], made, *self.parts[at + len(parts) :])
+            self._changed.notify_all()
+        with self._disk:
+            for part in parts:
+                part.remove()
+
+
+def _load_segments(folder: Path, warn: Callable[[str], None]) -> list[Segment]:
+    """Load the files of a folder, but those that are within a larger one."""
+    found = []
+    for path in folder.glob("segment-*"):
+        try:
+            found.append(Segment(path, warn))
+        except (OSError, ValueError) as error:
+            warn(f"{path}: its samples are lost: {error}")
+            path.rename(path.with_name(f"bad-{path.name}"))
+    kept: list[Segment] = []
+    for segment in sorted(found, key=lambda each: (each.low, -each.high)):
+        if kept and segment.high <= kept[-1].high:
+            segment.path.unlink()
+        else:
+            kept.append(segment)
+    return kept
