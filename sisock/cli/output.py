@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -39,6 +40,24 @@ def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]
     for row in [header, *rows]:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         out.write("  ".join(cells).rstrip() + "\n")
+
+
+def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a table of how the nodes of ``sisock serve`` are."""
+    forms: dict[str, Callable[[Any], str]] = {
+        "state": str,
+        "pid": str,
+        "memory": lambda value: f"{value / 1e6:.0f} MB",
+        "samples_per_second": "{:.6g}".format,
+        "last": lambda value: f"{time.time() - value:.1f} s ago",
+        "error": str,
+    }
+    rows = [
+        (name, *("" if node[key] is None else form(node[key]) for key, form in forms.items()))
+        for name, node in nodes.items()
+    ]
+    header = ("state", "pid", "memory", "samples/s", "last sample", "last error")
+    write_table(out, ("node", *header), rows)
 
 
 def _text(value: Any) -> str:
