@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sisock.base import data_node_server as data_node_server
     from sisock.client.client import AsyncClient as AsyncClient
     from sisock.client.client import Client as Client
+    from sisock.client.merge import Gap as Gap
     from sisock.connection.logs import RepeatedWarning as RepeatedWarning
     from sisock.errors import SisockError as SisockError
     from sisock.node.api import DataNodeServer as DataNodeServer
@@ -34,6 +35,7 @@ _HOMES = {
     "Client": "sisock.client.client",
     "DataNodeServer": "sisock.node.api",
     "FileArchive": "sisock.archive.files",
+    "Gap": "sisock.client.merge",
     "LiveNode": "sisock.node.live",
     "REALM": "sisock.base",
     "RepeatedWarning": "sisock.connection.logs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -13,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sisock.client.data import Data, Progress
-from sisock.client.watch import LiveSample
+from sisock.client.merge import Gap, LiveSample
 from sisock.wire.align import merge_timeline
 from sisock.wire.arrays import Values, to_list
 from sisock.wire.json_rows import dumps
@@ -39,6 +40,24 @@ def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]
     for row in [header, *rows]:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         out.write("  ".join(cells).rstrip() + "\n")
+
+
+def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a table of how the nodes of ``sisock serve`` are."""
+    forms: dict[str, Callable[[Any], str]] = {
+        "state": str,
+        "pid": str,
+        "memory": lambda value: f"{value / 1e6:.0f} MB",
+        "samples_per_second": "{:.6g}".format,
+        "last": lambda value: f"{time.time() - value:.1f} s ago",
+        "error": str,
+    }
+    rows = [
+        (name, *("" if node[key] is None else form(node[key]) for key, form in forms.items()))
+        for name, node in nodes.items()
+    ]
+    header = ("state", "pid", "memory", "samples/s", "last sample", "last error")
+    write_table(out, ("node", *header), rows)
 
 
 def _text(value: Any) -> str:
@@ -136,8 +155,11 @@ def live_header(names: Sequence[str]) -> str:
     return "  ".join(["time".ljust(_TIME_WIDTH), *(name.rjust(_LIVE_WIDTH) for name in names)])
 
 
-def live_row(names: Sequence[str], sample: LiveSample) -> str:
-    """Return one live sample in columns under `live_header`."""
+def live_row(names: Sequence[str], sample: LiveSample | Gap) -> str:
+    """Return one live sample in columns under `live_header`, or say what is missing."""
+    if isinstance(sample, Gap):
+        start, end = format_time(sample.start), format_time(sample.end)
+        return f"{start.ljust(_TIME_WIDTH)}  what was between this and {end} is lost"
     cells = (_text(sample.values.get(name)).rjust(max(_LIVE_WIDTH, len(name))) for name in names)
     return "  ".join([format_time(sample.t).ljust(_TIME_WIDTH), *cells])
 

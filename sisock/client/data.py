@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sisock.wire import grid
+from sisock.wire.arrays import has_value
 from sisock.wire.chunks import Assembly
 from sisock.wire.fields import Field
 from sisock.wire.protocol import Interval
@@ -98,6 +99,14 @@ class Data(dict[str, Series]):
                 which, size = grid.decimate(series.t, series.values, bucket), bucket
             t, values = series.t[which], series.values[which]
             kept[name] = replace(series, t=t, values=values, bucket=size)
+        return Data(kept)
+
+    def last(self) -> Data:
+        """Keep the last sample of each series that has a value."""
+        kept = {}
+        for name, series in self.items():
+            which = np.flatnonzero(has_value(series.values))[-1:]
+            kept[name] = replace(series, t=series.t[which], values=series.values[which])
         return Data(kept)
 
     def to_pandas(self) -> Any:

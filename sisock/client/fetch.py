@@ -39,6 +39,7 @@ async def fetch(
     min_stride: float | None = None,
     bucket: float | None = None,
     max_points: int | None = None,
+    latest: bool = False,
     timeout: float,
     on_progress: Callable[[Progress], None] | None = None,
     on_chunk: Callable[[Reply], defer.Deferred | None] | None = None,
@@ -54,6 +55,8 @@ async def fetch(
         UNIX seconds. What a node sends beside it is left out.
     min_stride, bucket, max_points
         At most one of the ways to get fewer samples.
+    latest : bool
+        Whether a node with this feature is to send the last samples alone.
     timeout : float
         Seconds without any chunk of the reply after which the node is given up.
     on_progress : callable, optional
@@ -62,7 +65,7 @@ async def fetch(
         Called with each chunk in time order; an error that it raises ends the request. A Deferred
         that it returns fires when there is room for another window.
     """
-    given = {"bucket": bucket, "max_points": max_points}
+    given = {"bucket": bucket, "max_points": max_points, "latest": latest or None}
     ways = {name: way for name, way in given.items() if way is not None}
     is_able = node.features >= ways.keys()
     hear = on_chunk or (lambda chunk: None)

@@ -168,6 +168,15 @@ def as_array(values: Values) -> np.ndarray:
     return array
 
 
+def has_value(values: np.ndarray) -> np.ndarray:
+    """Return which values are not missing, shape (n,)."""
+    if values.dtype.kind == "f":
+        return np.isfinite(values)
+    if values.dtype.kind == "O":
+        return np.array([value is not None for value in values], dtype=bool)
+    return np.ones(len(values), dtype=bool)
+
+
 def take(values: Values, indices: slice | np.ndarray) -> Values:
     """Return the values at `indices`, shape (m,)."""
     if isinstance(values, list) and isinstance(indices, np.ndarray):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,9 @@ MIN_POINTS = 8
 MAX_BUCKETS = 16_384
 MAX_CELLS = 524_288
 """Buckets, and buckets times fields, that one request may ask for."""
+
+EARLIEST = 1e-3
+"""UNIX time of the earliest start: as zero and below it would count from the node's present."""
 
 NEVER_FINAL = -1e300
 """A ``final_to`` that makes no bucket final."""
@@ -110,6 +114,15 @@ class Interval:
 
     start: float
     end: float
+
+
+def widening(end: float) -> Iterator[Interval]:
+    """Cut all time before `end`: into its last minute, and parts ten times as long, backwards."""
+    span, upper = 60.0, end
+    while upper > EARLIEST:
+        lower = max(end - span, EARLIEST)
+        yield Interval(lower, upper)
+        span, upper = 10 * span, lower
 
 
 def check_number(name: str, value: Any) -> float:
