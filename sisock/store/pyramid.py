@@ -12,6 +12,7 @@ import numpy as np
 from sisock.store.series import NOTHING, Samples, Series, Snapshot
 from sisock.wire import grid
 from sisock.wire.grid import bucket_of
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 LEVEL_STEP = 4
 MIN_SPACINGS = 4
@@ -83,9 +84,9 @@ class Pyramid:
         record = self.base.record
         assert record.first is not None and record.last is not None
         span, self._chosen_at = record.last - record.first, record.count
-        size = max(MIN_SPACINGS * span / record.count, 2.0**grid.MIN_EXPONENT)
+        size = max(MIN_SPACINGS * span / record.count, 2.0**MIN_EXPONENT)
         finest = math.ceil(math.log2(size) / LEVEL_STEP) * LEVEL_STEP
-        sizes = (2.0**exponent for exponent in range(finest, grid.MAX_EXPONENT + 1, LEVEL_STEP))
+        sizes = (2.0**exponent for exponent in range(finest, MAX_EXPONENT + 1, LEVEL_STEP))
         return {w for w in sizes if w < span}
 
 

@@ -12,12 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.wire.arrays import Values
-
-MIN_EXPONENT, MAX_EXPONENT = -20, 40
-"""Exponents of the smallest and the largest bucket size in seconds."""
-
-_SIZES = frozenset(2.0**exponent for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1))
+from sisock.wire.protocol import MIN_EXPONENT
 
 _EXACT = 2.0**52
 _FEW_BUCKETS = 16
@@ -25,11 +20,6 @@ _FEW_BUCKETS = 16
 
 _LARGE = 1500
 """Samples per bucket from which a bucket by itself is cheaper than all at once."""
-
-
-def is_bucket_size(w: Any) -> bool:
-    """Whether `w` is a power of two in the grid's range."""
-    return isinstance(w, int | float) and not isinstance(w, bool) and w in _SIZES
 
 
 def bucket_of(t: Any, w: float) -> Any:
@@ -74,7 +64,7 @@ def edges(t: np.ndarray, w: float | None) -> np.ndarray:
     return np.concatenate([[0], starts, [len(t)]])
 
 
-def keep(values: Values, starts: np.ndarray) -> np.ndarray:
+def keep(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Choose the samples that each bucket keeps, at most two: ascending indices, each once.
 
     `starts` is what `edges` returned.
@@ -84,7 +74,7 @@ def keep(values: Values, starts: np.ndarray) -> np.ndarray:
         return np.arange(count)
     numbers = _as_numbers(values)
     if numbers is None:
-        low, high = starts[:-1], _first_other(np.asarray(values, dtype=object), starts)
+        low, high = starts[:-1], _first_other(values, starts)
     else:
         low, high = _extremes(numbers, starts)
     pairs = np.empty(2 * count, dtype=np.intp)
@@ -95,12 +85,14 @@ def keep(values: Values, starts: np.ndarray) -> np.ndarray:
     return pairs[is_new]
 
 
-def decimate(t: np.ndarray, values: Values, w: float) -> np.ndarray:
+def decimate(t: np.ndarray, values: np.ndarray, w: float) -> np.ndarray:
     """Choose the samples that the buckets of size `w` keep, as ascending indices."""
     return keep(values, edges(t, w))
 
 
-def decimate_to(t: np.ndarray, values: Values, max_points: int) -> tuple[np.ndarray, float | None]:
+def decimate_to(
+    t: np.ndarray, values: np.ndarray, max_points: int
+) -> tuple[np.ndarray, float | None]:
     """Choose at most `max_points` samples: those of buckets, the first and the last one.
 
     Returns their ascending indices, and the size of the buckets, None if all are kept.
@@ -116,13 +108,11 @@ def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([np.arange(low), kept, np.arange(count - high, count)])
 
 
-def _as_numbers(values: Values) -> np.ndarray | None:
+def _as_numbers(values: np.ndarray) -> np.ndarray | None:
     """Return numbers and booleans as an array with NaN where one is missing, of strings None."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+    if values.dtype != object:
         return values.view(np.uint8) if values.dtype.kind == "b" else values
-    if any(issubclass(kind, str) for kind in set(map(type, values))):
-        return None
-    return np.array(values, dtype="<f8")
+    return None if str in set(map(type, values)) else values.astype("<f8")
 
 
 def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
