@@ -28,6 +28,18 @@ hypothesis.settings.load_profile("sisock")
 
 TOP = Path(__file__).parent.parent
 
+LONG = (
+    *("faults/test_machine.py", "faults/test_memory.py", "faults/test_network.py"),
+    *("faults/test_stopped_readers.py", "faults/test_doors.py", "integration/test_wheel.py"),
+)
+"""Files that take long: were one of them begun last, everything would wait for it."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONG))
+
 
 class Program:
     """A program of ours, or a peer, in a process of its own, with what it printed."""
