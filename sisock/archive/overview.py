@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from sisock.connection.logs import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid, View
-from sisock.store.series import NOTHING, STORED_DTYPES, Damaged, Samples, TypeDiffers
-from sisock.wire import arrays, grid
-from sisock.wire.arrays import Values
+from sisock.store.series import NOTHING, Damaged, Samples, TypeDiffers
+from sisock.wire import grid
+from sisock.wire.arrays import normalise
 
 FEW = 250_000
 MANY = 1_000_000
@@ -38,9 +38,6 @@ EXTEND_EVERY = 60.0
 """Samples that each request reads before the pyramid is extended by them, and seconds between two
 extensions of one field, or two tries to build it."""
 
-Pair: TypeAlias = tuple[np.ndarray, Any]
-"""Times and values, these an array or a list."""
-
 Answer = TypeVar("Answer")
 
 
@@ -54,7 +51,7 @@ class Overviews:
     `source` is the `ArchiveNode`; `read` is as its own, but checked and cut to the interval.
     """
 
-    def __init__(self, source: Any, read: Callable[[str, float, float], Pair]) -> None:
+    def __init__(self, source: Any, read: Callable[[str, float, float], Samples]) -> None:
         self._source = source
         self._read = read
         self._entries: Mapping[str, Mapping[str, Any]] = {}
@@ -188,19 +185,17 @@ class Overviews:
 
     def _read_numbers(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read(name, start, end)
-        if isinstance(values, list):
+        if values.dtype == object:
             # Where all are missing, nothing says of what type they are.
             if any(value is not None for value in values):
                 raise _NotNumbers
             values = np.full(len(values), np.nan)
-        if values.dtype.str not in STORED_DTYPES:
-            raise _NotNumbers
         return t, values
 
 
 def windows(
-    read: Callable[[float, float], Pair], start: float, end: float, interval: float | None
-) -> Iterator[Pair]:
+    read: Callable[[float, float], Samples], start: float, end: float, interval: float | None
+) -> Iterator[Samples]:
     """Read from `start` to `end` in windows of about a million samples, `interval` apart."""
     longest = MANY * interval if interval else MAX_SPAN
     span = min(FIRST_SPAN, longest)
@@ -215,13 +210,13 @@ def windows(
 
 
 def decimate_windows(
-    parts: Iterator[Pair], bucket: float | None, max_points: int | None, progress: WorkLog
-) -> tuple[np.ndarray, Values, float | None]:
+    parts: Iterator[Samples], bucket: float | None, max_points: int | None, progress: WorkLog
+) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Decimate samples that come in parts, in memory for one of them.
 
     Return times, values and the size of the buckets, None if all samples are kept.
     """
-    kept: Pair = NOTHING
+    kept: Samples = NOTHING
     count = 0
     for part in parts:
         count += len(part[0])
@@ -236,16 +231,15 @@ def decimate_windows(
         which = grid.decimate(t, values, bucket)
         if max_points is not None:
             which = grid.with_ends(which, len(t))
-        kept = t[which], arrays.take(values, which)
+        kept = t[which], values[which]
     progress.end(count)
     return *kept, bucket
 
 
-def join(before: Pair, after: Pair) -> Pair:
+def join(before: Samples, after: Samples) -> Samples:
     """Put samples behind others."""
     if not len(before[0]) or not len(after[0]):
         return after if len(after[0]) else before
     t = np.concatenate([before[0], after[0]])
-    if isinstance(before[1], np.ndarray) and isinstance(after[1], np.ndarray):
-        return t, np.concatenate([before[1], after[1]])
-    return t, arrays.normalise([*before[1], *after[1]])
+    values = np.concatenate([before[1], after[1]])
+    return t, normalise(values) if values.dtype == object else values

@@ -197,6 +197,7 @@ def _config(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _certs(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.connection.transport import certified_names
     from sisock.router import credentials
 
     home = find_home()
@@ -209,9 +210,10 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
         recipient, _, folder = text.partition("=")
         credentials.export(home, recipient, Path(folder))
         print(f"copied what {recipient} needs to {folder}")
-    certified = " ".join(sorted(credentials.certificate_names(home.server_certificate)))
+    certificate = credentials.load_certificate(home.server_certificate)
+    certified = " ".join(sorted(certified_names(certificate)))
     print(f"{home.server_certificate} is for: {certified}")
-    print(f"it ends on {credentials.certificate_end(home.server_certificate):%Y-%m-%d}")
+    print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
     print(f"clients on other computers need {home.ca_certificate} and a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")
     print(f"  others     {home.secret_file(USER_CONSUMER)}")

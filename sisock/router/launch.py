@@ -230,7 +230,8 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
     # At debug Crossbar prints the secrets that it reads.
     level = {"critical": "error", "trace": "info", "debug": "info"}.get(log_level, log_level)
     directory = str(home.router_directory.absolute())
-    program = [sys.executable, "-m", "sisock.router.process"]
+    # Not `-m`, which would load the module twice: Crossbar imports it by its name, too.
+    program = [sys.executable, "-c", "from sisock.router.process import main; main()"]
     return [*program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
 
 

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sisock.errors import InvalidArgument
-from sisock.wire import grid
 from sisock.wire.protocol import (
-    MAX_BUCKETS,
-    MAX_CELLS,
-    MIN_POINTS,
     WINDOW_DEFAULT,
     WINDOW_MAX,
     Interval,
     check_interval,
     check_number,
+    check_ways,
+    check_whole,
 )
 
 
@@ -97,54 +95,16 @@ def _get_data(
         raise InvalidArgument("field must be a list of names")
     fields = list(dict.fromkeys(field))
     interval = check_interval(start, end, now)
-    if min_stride is not None and (min_stride := check_number("min_stride", min_stride)) < 0:
-        raise InvalidArgument("min_stride must not be negative")
     if encoding not in (None, "binary"):
         raise InvalidArgument('encoding must be "binary" or None')
     if not isinstance(after, dict | None):
         raise InvalidArgument("after must be a dictionary of timeline to UNIX time")
     after = {str(name): check_number("after", t) for name, t in (after or {}).items()}
-    window = _check_whole("window", window, 1, WINDOW_MAX) or WINDOW_DEFAULT
-    max_points = check_max_points(max_points)
-    bucket = None if bucket is None else check_bucket(bucket, interval, len(fields))
-    check_exclusive(min_stride, bucket, max_points)
+    window = check_whole("window", window, 1, WINDOW_MAX) or WINDOW_DEFAULT
+    min_stride, bucket, max_points = check_ways(
+        min_stride, bucket, max_points, interval, len(fields)
+    )
     is_binary = encoding == "binary"
     return DataRequest(
         fields, start, end, interval, min_stride, is_binary, window, after, max_points, bucket
     )
-
-
-def check_exclusive(min_stride: Any, bucket: Any, max_points: Any) -> None:
-    """Raise InvalidArgument if more than one way to get fewer samples is given."""
-    if sum(way is not None for way in (min_stride, bucket, max_points)) > 1:
-        raise InvalidArgument("only one of min_stride, bucket and max_points may be given")
-
-
-def check_max_points(value: Any) -> int | None:
-    """Return ``max_points`` if it is a whole number that is large enough, or None."""
-    return _check_whole("max_points", value, MIN_POINTS)
-
-
-def check_bucket(value: Any, interval: Interval, field_count: int) -> float:
-    """Return ``bucket`` if it is a size of the grid, and not too small for the interval."""
-    if not grid.is_bucket_size(value):
-        raise InvalidArgument(
-            f"bucket must be a power of two from 2**{grid.MIN_EXPONENT} to 2**{grid.MAX_EXPONENT}"
-            f" seconds, not {value!r}"
-        )
-    count = float(-grid.bucket_of(-interval.end, value) - grid.bucket_of(interval.start, value))
-    if not count <= MAX_BUCKETS:
-        limit = f"the interval has {count:.0f}, more than {MAX_BUCKETS}"
-        raise InvalidArgument(f"bucket is too small: {limit}")
-    if count * field_count > MAX_CELLS:
-        limit = f"{count:.0f} for each of {field_count} fields are more than {MAX_CELLS}"
-        raise InvalidArgument(f"bucket is too small: {limit}")
-    return float(value)
-
-
-def _check_whole(name: str, value: Any, least: int, most: int | None = None) -> int | None:
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is None or (is_whole and least <= value <= (most or value)):
-        return value
-    limit = f"at least {least}" + ("" if most is None else f" and at most {most}")
-    raise InvalidArgument(f"{name} must be a whole number, {limit}, not {value!r}")
