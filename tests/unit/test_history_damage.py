@@ -27,7 +27,7 @@ def sound():
         "n": number,
         "i": np.arange(COUNT),
         "b": np.arange(COUNT) % 3 == 0,
-        "s": [f"s{i % 5}" for i in range(COUNT)],
+        "s": np.array([f"s{i % 5}" for i in range(COUNT)], dtype=object),
     }
 
 
