@@ -72,13 +72,14 @@ class _Check:
         self._service = service
         self._node = service.node
         self._interval = start, end
-        self._verb = "read" if hasattr(self._node, "read") else "get_data"
+        verbs = ("subscribe", "read", "get_data")
+        self._verb = next(verb for verb in verbs if hasattr(self._node, verb))
 
     async def check_all(self) -> None:
         try:
-            if isinstance(self._node, LiveNode) and self._node.interval is not None:
+            if isinstance(self._node, LiveNode):
                 sample = self._node.take_sample(self._service.reactor)
-                wrong = await self._within(self._node.read_limit, "read", None, sample)
+                wrong = await self._within(self._node.read_limit, self._verb, None, sample)
                 self.faults += [self._fault(None, rule) for rule in wrong]
             answer = self._service.requests.answer_fields(self._interval, {})
             fields, _ = await self._within(TIMEOUT, "get_fields", None, answer)

@@ -143,6 +143,8 @@ class LiveTimeline:
         self.pending: list[tuple[Any, dict[str, Any]]] = []
         self.newest = -math.inf
         """Time of the newest sample that was let go."""
+        self.came_at = time.monotonic()
+        """When samples were let go, by the clock of `release`."""
         self._lateness, self._kinds, self._lock = lateness, kinds, lock
         self._latest = -math.inf
         self._held: Part = (np.empty(0), {})
@@ -185,7 +187,8 @@ class LiveTimeline:
         cut = int(np.searchsorted(part[0], until, side="right"))
         dropped = len(self._came) + len(t) - len(came)
         self._held, self._came = take(part, slice(cut, None)), came[cut:]
-        self.newest = float(part[0][cut - 1]) if cut else self.newest
+        if cut:
+            self.newest, self.came_at = float(part[0][cut - 1]), now
         return take(part, slice(cut)), dropped
 
     def _merge(self, part: Part, now: float) -> tuple[Part, np.ndarray]:
