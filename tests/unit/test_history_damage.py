@@ -65,7 +65,7 @@ class Opened:
         which = np.rint(self.t - START).astype(int)
         lost = {None: np.setdiff1d(np.arange(COUNT), which)}
         for name, values in self.values.items():
-            if isinstance(values, list):
+            if values.dtype == object:
                 is_missing = np.array([value is None for value in values])
             else:
                 is_missing = np.isnan(values) if values.dtype.kind == "f" else values != values
