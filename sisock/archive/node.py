@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,10 +15,18 @@ from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
 from sisock.store.pyramid import View
 from sisock.store.series import Samples
-from sisock.wire.arrays import as_samples, merge_timeline
+from sisock.wire.arrays import as_samples, has_value, merge_timeline
 from sisock.wire.fields import check_entries, describe
-from sisock.wire.protocol import NEVER_FINAL, Interval, check_interval, contract
-from sisock.wire.reply import Decimated
+from sisock.wire.protocol import (
+    EARLIEST,
+    MIN_POINTS,
+    NEVER_FINAL,
+    Interval,
+    check_interval,
+    contract,
+    widening,
+)
+from sisock.wire.reply import Decimated, Reply, no_samples
 
 
 class ArchiveNode(DataNodeServer):
@@ -105,6 +113,33 @@ class ArchiveNode(DataNodeServer):
             for name, entry in entries.items()
         }
 
+    def get_latest(self, field: list[str], end: float) -> Any:
+        """Answer from `read`, beginning where the last sample is known to be."""
+        lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        for name, entry in self._entries_of(field, Interval(EARLIEST, end)).items():
+            for interval in self._where_last(name, entry, end):
+                t, values = self._read_interval(name, interval.start, interval.end)
+                which = np.flatnonzero(has_value(values))[-1:]
+                if len(which):
+                    samples = t[which], values[which]
+                    lines.setdefault(entry.get("timeline") or name, {})[name] = samples
+                    break
+        reply = Reply.merged(lines)
+        reply.data = {**no_samples(field), **reply.data}
+        return reply
+
+    def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
+        """Return the intervals in which to look for a field's last sample."""
+
+        def question(view: View) -> float:
+            (t, _), _ = view.few(EARLIEST, end, MIN_POINTS)
+            return float(t[-1]) if len(t) else end
+
+        last = self._ask(name, Interval(EARLIEST, end), question) or entry.get("last")
+        if last is not None and last < end:
+            yield Interval(last, end)
+        yield from widening(end)
+
     def begin(self, service: Any) -> None:
         """Start to prepare decimated samples."""
         if not self.pyramid:
@@ -127,7 +162,7 @@ class ArchiveNode(DataNodeServer):
         listed = self.list_fields(interval.start, interval.end)
         return {name: listed[name] for name in names if name in listed}
 
-    def _ask(self, name: str, interval: Interval, question: Callable[[View], Decimated]) -> Any:
+    def _ask(self, name: str, interval: Interval, question: Callable[[View], Any]) -> Any:
         """Return the answer of what was prepared, or None if it is not ready."""
         if self._overviews is None:
             return None
