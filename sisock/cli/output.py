@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -13,9 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from sisock.client.data import Data, Progress
-from sisock.client.watch import LiveSample
-from sisock.wire.align import merge_timeline
-from sisock.wire.arrays import Values, to_list
+from sisock.client.merge import Gap, LiveSample
+from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.json_rows import dumps
 from sisock.wire.times import format_time
 
@@ -41,22 +41,35 @@ def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]
         out.write("  ".join(cells).rstrip() + "\n")
 
 
+def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write a table of how the nodes of ``sisock serve`` are."""
+    forms: dict[str, Callable[[Any], str]] = {
+        "state": str,
+        "pid": str,
+        "memory": lambda value: f"{value / 1e6:.0f} MB",
+        "samples_per_second": "{:.6g}".format,
+        "last": lambda value: f"{time.time() - value:.1f} s ago",
+        "error": str,
+    }
+    rows = [
+        (name, *("" if node[key] is None else form(node[key]) for key, form in forms.items()))
+        for name, node in nodes.items()
+    ]
+    header = ("state", "pid", "memory", "samples/s", "last sample", "last error")
+    write_table(out, ("node", *header), rows)
+
+
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _columns(data: Data) -> tuple[np.ndarray, list[Values]]:
+def _columns(data: Data) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return all fields' times, and values at these; None or NaN where there is no sample."""
-    t, merged = merge_timeline(
-        {name: (series.t, _mergeable(series.values)) for name, series in data.items()}
-    )
-    return t, [merged[name] if len(merged[name]) else [None] * len(t) for name in data]
-
-
-def _mergeable(column: np.ndarray) -> Any:
-    return column.tolist() if column.dtype == object else column
+    t, merged = merge_timeline({name: (series.t, series.values) for name, series in data.items()})
+    missing = np.full(len(t), None)
+    return t, [values if len(values) else missing for values in merged.values()]
 
 
 def _headings(data: Data) -> list[str]:
@@ -91,8 +104,8 @@ def _times(t: np.ndarray) -> list[str]:
     return [f"{text.removesuffix('.000000')}Z" for text in np.datetime_as_string(moments).tolist()]
 
 
-def _cells(column: Values) -> list[Any]:
-    if isinstance(column, list) or column.dtype.kind not in "fiu":
+def _cells(column: np.ndarray) -> list[Any]:
+    if column.dtype.kind not in "fiu":
         return ["" if value is None else value for value in to_list(column)]
     return _json_numbers(column)[1:-1].replace("null", "").split(",")
 
@@ -121,7 +134,7 @@ def write_json(out: TextIO, data: Data) -> None:
 def _json(column: np.ndarray) -> str:
     if column.dtype.kind in "fiu":
         return _json_numbers(column)
-    return json.dumps(to_list(_mergeable(column)))
+    return json.dumps(to_list(column))
 
 
 WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
@@ -136,8 +149,11 @@ def live_header(names: Sequence[str]) -> str:
     return "  ".join(["time".ljust(_TIME_WIDTH), *(name.rjust(_LIVE_WIDTH) for name in names)])
 
 
-def live_row(names: Sequence[str], sample: LiveSample) -> str:
-    """Return one live sample in columns under `live_header`."""
+def live_row(names: Sequence[str], sample: LiveSample | Gap) -> str:
+    """Return one live sample in columns under `live_header`, or say what is missing."""
+    if isinstance(sample, Gap):
+        start, end = format_time(sample.start), format_time(sample.end)
+        return f"{start.ljust(_TIME_WIDTH)}  what was between this and {end} is lost"
     cells = (_text(sample.values.get(name)).rjust(max(_LIVE_WIDTH, len(name))) for name in names)
     return "  ".join([format_time(sample.t).ljust(_TIME_WIDTH), *cells])
 

@@ -126,6 +126,13 @@ class DataNodeServer:
         if self.service is not None:
             self.service.samples_changed()
 
+    def open(self) -> str | None:
+        """Open what the node keeps on disk, before the router is joined.
+
+        Returns the generation of its samples, if that outlasts the program.
+        """
+        return None
+
     def begin(self, service: Any) -> None:
         """Start what works beside the requests; in the reactor, once the node holds its name."""
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from sisock.node.timeline import Part, join, missing
 from sisock.wire.arrays import normalise
 from sisock.wire.reply import Reply, Timeline
@@ -59,14 +61,14 @@ def add_samples(
     timeline: str,
     last: float,
     fields: list[str],
-    part: Part,
+    samples: tuple[np.ndarray, Mapping[str, np.ndarray]],
     kinds: Mapping[str, str],
 ) -> None:
     """Add samples of a timeline to a reply; fields that they lack are missing.
 
     `last` is the time of the timeline's newest sample, before which none will come.
     """
-    t, columns = part
+    t, columns = samples
     reply.timelines[timeline] = Timeline(t, last)
     for name in fields:
         values = columns[name] if name in columns else missing(kinds[name], len(t))

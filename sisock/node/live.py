@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from twisted.internet import defer, task, threads
 
 from sisock.connection.logs import RepeatedWarning
@@ -15,12 +16,12 @@ from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
-from sisock.node.memory import Memory
+from sisock.node.memory import Memory, bounds
 from sisock.node.timeline import Intake, LiveTimeline
+from sisock.store.history import History, TimelineInfo, history_folder
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import NEVER_FINAL, check_interval
-from sisock.wire.reply import Reply
-from sisock.wire.times import format_time
+from sisock.wire.reply import Decimated, Reply
 
 
 class LiveNode(DataNodeServer):
@@ -38,9 +39,12 @@ class LiveNode(DataNodeServer):
         Field name to a dict with any of the keys of `sisock.describe`. All fields that name no
         timeline share one, which has the name of the node. What is pushed need not be in it.
     history : float
-        Seconds for which samples are kept.
+        Seconds for which samples are kept in memory.
     history_samples : int or None
-        Number of samples of a timeline that are kept, at most; None: four million.
+        Number of samples of a timeline that are kept in memory, at most; None: four million.
+    keep : str, float or dict, optional
+        Keep samples on disk instead, over restarts: for that time, as ``"30d"`` or in seconds, or
+        ``{"time": "1y", "bytes": "20GB"}``.
     lateness : float
         Seconds for which samples are held, to put those that come later in their place.
     stale_after : float or None
@@ -53,6 +57,7 @@ class LiveNode(DataNodeServer):
     fields: Mapping[str, Mapping[str, Any]] = {}
     history: float = 3600.0
     history_samples: int | None = None
+    keep: str | float | Mapping[str, Any] | None = None
     lateness: float = 0.0
     stale_after: float | None = None
     read_timeout: float | None = None
@@ -104,12 +109,15 @@ class LiveNode(DataNodeServer):
             if not self.fields:
                 raise NodeContractError(self.name, None, "the attribute fields names no field")
         self._check_seconds()
+        self._keep = None if self.keep is None else bounds(self.keep, self.name)
         described, _ = check_fields(describe(self._entries({}, {})), self.name)
         declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
         self._intake = Intake(self.name, self.lateness, declared)
-        self._memory = Memory(self.history, self.history_samples, self._intake.kinds)
+        self._store: Memory | History = Memory(
+            self.history, self.history_samples, self._intake.kinds
+        )
         self._events = Events(self._intake.kinds, self.allowance)
-        self._taken = 0
+        self._taken = self._dropped = 0
         self._flushing = threading.Lock()
         self._has_ended = threading.Event()
         self._warn = RepeatedWarning(self.log)
@@ -125,6 +133,26 @@ class LiveNode(DataNodeServer):
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 rule = f"the attribute {attribute} must be a positive number of seconds"
                 raise NodeContractError(self.name, None, rule)
+
+    def open(self) -> str | None:
+        """Open the samples that are kept on disk, and go on behind them."""
+        if self._keep is None:
+            return None
+        self._store = History(history_folder(self.name), *self._keep, self._warn)
+        for line, (newest, about) in self._kept().items():
+            for name, kind in about.fields.items():
+                self._resume_field(name, kind, line)
+            self._intake.line(line).resume(newest)
+        return self._store.generation
+
+    def _resume_field(self, name: str, kind: str, line: str) -> None:
+        known = self._intake.line_of.get(name)
+        if known is None:
+            self._intake.add_field(name, kind, line)
+        elif (known.name, self._intake.kinds[name]) != (line, kind):
+            folder = history_folder(self.name)
+            rule = f"it is kept as a {kind} of timeline {line!r} in {folder}: give it another name"
+            raise NodeContractError(self.name, name, rule)
 
     def begin(self, service: Any) -> None:
         """Start to read, and to publish."""
@@ -142,11 +170,17 @@ class LiveNode(DataNodeServer):
         self._has_ended.set()
         self._intake.wake.set()
         self._flush(is_last=True)
+        self._store.close()
 
     def status(self) -> dict[str, Any]:
         """Return how many values were taken, the time of the newest, and the last warning."""
-        last = max((ends.last for ends in self._memory.timelines().values()), default=None)
+        last = max((newest for newest, _ in self._kept().values()), default=None)
         return {"samples": self._taken, "last": last, "error": self._warn.last}
+
+    def silent_for(self) -> dict[str, float]:
+        """Return for each timeline the seconds since its newest sample came, or since the start."""
+        now, lines = time.monotonic(), list(self._intake.lines.values())
+        return {line.name: now - line.came_at for line in lines}
 
     async def _read_and_warn(self) -> None:
         """Take a sample; never raises, as that would end the loop."""
@@ -169,6 +203,8 @@ class LiveNode(DataNodeServer):
 
         Raises what `read` raised, or TypeError if it did not return a dict.
         """
+        if self.interval is None:
+            return []
         began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
             values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
@@ -212,25 +248,24 @@ class LiveNode(DataNodeServer):
             for line in list(self._intake.lines.values()):
                 part, dropped = line.release(time.monotonic(), is_last)
                 if dropped:
-                    self._warn_of_dropped(line)
+                    self._dropped += dropped
+                    self._warn(line.why_dropped())
                 if len(part[0]):
-                    self._memory.append(line.name, *part)
+                    self._store.append(line.name, *part)
                     self._events.add(line.name, part)
                     self._taken += len(part[0]) * len(part[1])
 
-    def _warn_of_dropped(self, line: LiveTimeline) -> None:
-        if line.newest > time.time() + 1:
-            newest = f"has a sample of {format_time(line.newest)}, which is in the future"
-            self._warn(f"timeline {line.name!r} {newest}: earlier ones are dropped until then")
-        else:
-            self._warn(f"samples that come too late for timeline {line.name!r} are dropped")
+    def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:
+        """Return of each timeline that has samples the time of its newest, and more about it."""
+        every = self._store.timelines().items()
+        return {name: (about.last, about) for name, about in every if about.last is not None}
 
     async def get_fields(self, start: float, end: float) -> Any:
         """List all fields, whether or not they have samples in the interval."""
-        return describe(self._entries(dict(self._intake.line_of), self._memory.timelines()))
+        return describe(self._entries(dict(self._intake.line_of), self._kept()))
 
     def _entries(
-        self, known: Mapping[str, LiveTimeline], kept: Mapping[str, Any]
+        self, known: Mapping[str, LiveTimeline], kept: Mapping[str, tuple[float, TimelineInfo]]
     ) -> dict[str, dict[str, Any]]:
         """Describe the fields that were declared and those that are known."""
         entries: dict[str, dict[str, Any]] = {}
@@ -243,16 +278,24 @@ class LiveNode(DataNodeServer):
                 entry.setdefault("interval", self.interval)
                 entry["stale_after"] = entry["stale_after"] or self.read_limit
             if entry["timeline"] in kept:
-                ends = kept[entry["timeline"]]
-                entry |= {"first": ends.first, "last": ends.last}
+                newest, about = kept[entry["timeline"]]
+                entry |= {"first": about.first, "last": newest}
             entries[name] = entry
         return entries
 
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Return what is kept; samples up to the newest one never change."""
-        return self._snapshot(field, start, end)[0]
+        """Return what is kept; samples before the newest one never change."""
+        interval = check_interval(start, end)
+        self._flush()
+        reply, fields_of = Reply({name: np.empty(0) for name in field}), self._intake.fields_of()
+        for line, (newest, _) in self._kept().items():
+            fields = [name for name in field if name in fields_of[line]]
+            t, values = self._store.samples(line, fields, interval.start, interval.end)
+            if fields and len(t):
+                add_samples(reply, line, newest, fields, (t, values), self._intake.kinds)
+        return reply
 
     def get_decimated(
         self,
@@ -263,23 +306,16 @@ class LiveNode(DataNodeServer):
         max_points: int | None = None,
     ) -> Any:
         """Decimate what is kept; nothing is ever added before a timeline's newest sample."""
-        reply, final_to = self._snapshot(field, start, end)
-        kept = reply.decimate(bucket, max_points)
-        kept.final_to = final_to
-        return kept
-
-    def _snapshot(
-        self, field: list[str], start: float, end: float
-    ) -> tuple[Reply, dict[str, float]]:
-        """Return samples, and the time just after the newest of each field's timeline."""
         interval = check_interval(start, end)
         self._flush()
-        reply, final_to = Reply({name: [] for name in field}), dict.fromkeys(field, NEVER_FINAL)
-        fields_of, kinds = self._intake.fields_of(), self._intake.kinds
-        for line, ends in self._memory.timelines().items():
-            fields = [name for name in field if name in fields_of[line]]
-            final_to |= dict.fromkeys(fields, math.nextafter(ends.last, math.inf))
-            part = self._memory.samples(line, fields, interval.start, interval.end)
-            if fields and len(part[0]):
-                add_samples(reply, line, ends.last, fields, part, kinds)
-        return reply, final_to
+        kept, reply = self._kept().values(), Reply(bucket={})
+        for name in field:
+            newest = next((t for t, about in kept if name in about.fields), NEVER_FINAL)
+            final_to = math.nextafter(newest, math.inf)
+            asked = name, interval.start, interval.end
+            if bucket is None:
+                t, values, w = self._store.few(*asked, max_points or 0)
+            else:
+                (t, values), w = self._store.decimated(*asked, bucket), bucket
+            reply.add_field(name, Decimated(t, values, w, final_to))
+        return reply

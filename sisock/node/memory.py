@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from sisock.node.timeline import Columns, Part, missing, take
+from sisock.store.history import TimelineInfo
+from sisock.wire import grid
+from sisock.wire.arrays import normalise
+from sisock.wire.protocol import contract
+from sisock.wire.times import parse_duration
 
 MAX_SAMPLES = 4_000_000
 """Samples of a timeline that are kept if its author does not say how many: 64 MB of each field."""
 
-
-@dataclass(frozen=True)
-class Ends:
-    """Times of the first and of the last sample of a timeline."""
-
-    first: float
-    last: float
+_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
 class Memory:
@@ -40,23 +40,44 @@ class Memory:
             line.append(*take((t, columns), slice(-self._depth, None)))
             line.drop(float(t[-1]) - self._seconds, self._depth)
 
-    def timelines(self) -> dict[str, Ends]:
-        """Return of each timeline that has samples the times of the first and the last."""
+    def timelines(self) -> dict[str, TimelineInfo]:
+        """Return what there is of each timeline."""
         with self._lock:
-            ends = {name: line.t[[line.begin, line.end - 1]] for name, line in self._lines.items()}
-        return {name: Ends(*t.tolist()) for name, t in ends.items()}
+            return {name: line.info() for name, line in self._lines.items()}
 
-    def samples(self, timeline: str, fields: list[str], start: float, end: float) -> Part:
-        """Return the samples from `start` on and before `end`, of those of the fields it has.
-
-        They are views of what never changes.
-        """
+    def samples(
+        self, timeline: str, fields: Iterable[str], start: float, end: float
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the samples of ``[start, end)``: times, and the values of each known field."""
         with self._lock:
-            line = self._lines[timeline]
-            kept = line.t[line.begin : line.end]
-            low, high = line.begin + np.searchsorted(kept, [start, end])
-            own = {name: line.columns[name] for name in fields if name in line.columns}
-            return take((line.t, own), slice(low, high))
+            t, own = self._lines[timeline].samples(fields, start, end)
+        return t, {name: normalise(column) for name, column in own.items()}
+
+    def decimated(
+        self, field: str, start: float, end: float, w: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
+        t, values = self._samples_of(field, start, end)
+        kept = grid.decimate(t, values, w)
+        return t[kept], values[kept]
+
+    def few(
+        self, field: str, start: float, end: float, max_points: int
+    ) -> tuple[np.ndarray, np.ndarray, float | None]:
+        """Return at most `max_points` samples, and the size of the buckets, None: all of them."""
+        t, values = self._samples_of(field, start, end)
+        kept, w = grid.decimate_to(t, values, max_points)
+        return t[kept], values[kept], w
+
+    def close(self) -> None:
+        """Do nothing: the counterpart of `sisock.store.history.History.close`."""
+
+    def _samples_of(self, field: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+        for name, info in self.timelines().items():
+            if field in info.fields:
+                t, own = self.samples(name, [field], start, end)
+                return t, own[field]
+        return np.empty(0), np.empty(0)
 
 
 class _Line:
@@ -67,6 +88,16 @@ class _Line:
         self.t = np.empty(0)
         self.columns: Columns = {}
         self._kinds = kinds
+
+    def info(self) -> TimelineInfo:
+        first, last = self.t[[self.begin, self.end - 1]].tolist()
+        fields = {name: self._kinds[name] for name in self.columns}
+        return TimelineInfo(first, last, self.end - self.begin, fields)
+
+    def samples(self, fields: Iterable[str], start: float, end: float) -> Part:
+        low, high = np.searchsorted(self.t[self.begin : self.end], [start, end]) + self.begin
+        own = {name: self.columns[name] for name in fields if name in self.columns}
+        return take((self.t, own), slice(low, high))
 
     def append(self, t: np.ndarray, columns: Columns) -> None:
         if self.end + len(t) > len(self.t):
@@ -92,3 +123,27 @@ class _Line:
             self.columns[name] = missing(self._kinds[name], room)
             self.columns[name][:count] = column[kept]
         self.begin, self.end = 0, count
+
+
+def bounds(keep: Any, node: str) -> tuple[float | None, float | None]:
+    """Return the seconds and the bytes for which an author has samples kept, None: no bound."""
+    asked = keep if isinstance(keep, Mapping) else {"time": keep}
+    with contract(node):
+        if not asked or asked.keys() - {"time", "bytes"}:
+            raise ValueError('the attribute keep has "time" or "bytes" or both')
+        seconds, size = asked.get("time"), asked.get("bytes")
+        found = (
+            parse_duration(seconds) if isinstance(seconds, str) else seconds,
+            _parse_size(size) if isinstance(size, str) else size,
+        )
+        for bound in found:
+            if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
+                raise ValueError(f"the attribute keep has {bound!r}, which is no bound")
+    return found
+
+
+def _parse_size(text: str) -> float:
+    number, unit = text.strip().rstrip("kMGTB"), text.strip().lstrip("0123456789. ")
+    if unit not in _BYTES or not number.strip().replace(".", "", 1).isdigit():
+        raise ValueError(f'{text!r} is not a number of bytes: write "500MB" or "20GB"')
+    return float(number) * _BYTES[unit]

@@ -6,8 +6,12 @@ import argparse
 import inspect
 from typing import Any
 
-from sisock.connection.program import fail, run_program, settings_from_flags
-from sisock.connection.reconnect import RouterConnection
+from sisock.connection.reconnect import (
+    RouterConnection,
+    fail,
+    run_program,
+    settings_from_flags,
+)
 from sisock.connection.settings import add_common_flags
 from sisock.errors import SisockError
 from sisock.node.api import DataNodeServer
@@ -42,7 +46,10 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         fail(error)
     settings = settings_from_flags(args, USER_SERVER)
     connection = RouterConnection(settings, service.joined, service.left)
-    run_program(connection, health=lambda: service.health(connection))
+    try:
+        run_program(connection, service.open, lambda: service.health(connection), service.status)
+    finally:
+        service.stop()
 
 
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:

@@ -33,6 +33,10 @@ class NodeService:
         self._has_begun = False
         node.service = self
 
+    def open(self) -> None:
+        """Open what the node keeps on disk; SisockError says why it cannot be."""
+        self._generation = self.node.open() or self._generation
+
     def _begin_once(self) -> None:
         # A second process with a name that is taken must not disturb the instrument; one that has
         # begun goes on, whatever becomes of its connection.

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.wire.arrays import Values, normalise
+from sisock.wire.arrays import normalise
 from sisock.wire.protocol import as_text, is_text
+from sisock.wire.times import format_time
 
 Columns: TypeAlias = dict[str, np.ndarray]
 """Field to values: float64 for numbers, objects for others, NaN or None where one is missing."""
@@ -61,9 +62,10 @@ class Intake:
         """Know a field from now on."""
         if not is_text(name):
             raise ValueError(f"{name!r} cannot be the name of a field")
-        self.kinds[name], self.line_of[name] = kind, self._line(line)
+        self.kinds[name], self.line_of[name] = kind, self.line(line)
 
-    def _line(self, name: str) -> LiveTimeline:
+    def line(self, name: str) -> LiveTimeline:
+        """Return the timeline of a name, new or not."""
         if name not in self.lines:
             if not is_text(name):
                 raise ValueError(f"{name!r} cannot be the name of a timeline")
@@ -110,7 +112,7 @@ class Intake:
         """Sort values by their timeline, without those that are not of their field's type."""
         split: dict[LiveTimeline, dict[str, Any]] = {}
         for name, value in values.items():
-            line = self.line_of.get(name) or self._line(timeline or self._default)
+            line = self.line_of.get(name) or self.line(timeline or self._default)
             if timeline is not None and line.name != timeline:
                 raise ValueError(f"the field {name!r} is one of timeline {line.name!r}")
             good = split.setdefault(line, {})
@@ -141,6 +143,8 @@ class LiveTimeline:
         self.pending: list[tuple[Any, dict[str, Any]]] = []
         self.newest = -math.inf
         """Time of the newest sample that was let go."""
+        self.came_at = time.monotonic()
+        """When samples were let go, by the clock of `release`."""
         self._lateness, self._kinds, self._lock = lateness, kinds, lock
         self._latest = -math.inf
         self._held: Part = (np.empty(0), {})
@@ -154,6 +158,13 @@ class LiveTimeline:
     def resume(self, newest: float) -> None:
         """Go on after samples of an earlier run."""
         self.newest = self._latest = newest
+
+    def why_dropped(self) -> str:
+        """Say why samples are dropped."""
+        if self.newest <= time.time() + 1:
+            return f"samples that come too late for timeline {self.name!r} are dropped"
+        newest = f"has a sample of {format_time(self.newest)}, which is in the future"
+        return f"timeline {self.name!r} {newest}: earlier ones are dropped until then"
 
     def release(self, now: float, is_last: bool = False) -> tuple[Part, int]:
         """Return the samples that are let go now, and how many were dropped.
@@ -176,7 +187,8 @@ class LiveTimeline:
         cut = int(np.searchsorted(part[0], until, side="right"))
         dropped = len(self._came) + len(t) - len(came)
         self._held, self._came = take(part, slice(cut, None)), came[cut:]
-        self.newest = float(part[0][cut - 1]) if cut else self.newest
+        if cut:
+            self.newest, self.came_at = float(part[0][cut - 1]), now
         return take(part, slice(cut)), dropped
 
     def _merge(self, part: Part, now: float) -> tuple[Part, np.ndarray]:
@@ -203,7 +215,7 @@ class LiveTimeline:
             parts.append((np.array(times, dtype="<f8"), columns))
         return self._join(parts)
 
-    def _column(self, name: str, values: Values) -> np.ndarray:
+    def _column(self, name: str, values: Any) -> np.ndarray:
         kind = self._kinds[name]
         if kind == "number":
             try:
@@ -246,9 +258,9 @@ def missing(kind: str, count: int) -> np.ndarray:
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
     """Return copies of arrays that were pushed, which their owner may use again."""
     times = normalise(t)
-    if isinstance(times, list) or times.dtype.kind not in "fiu" or not np.isfinite(times).all():
+    if times.dtype.kind not in "fiu" or not np.isfinite(times).all():
         raise ValueError("the times of samples must be finite UNIX seconds")
-    copies: dict[str, Values] = {}
+    copies: dict[str, np.ndarray] = {}
     for name, given in values.items():
         try:
             own = normalise(given)
@@ -257,7 +269,7 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
             continue
         if len(own) != len(times):
             raise ValueError(f"the field {name!r} has {len(own)} values for {len(times)} times")
-        copies[name] = list(own) if isinstance(own, list) else own.copy()
+        copies[name] = own.copy()
     return times.astype("<f8"), copies
 
 
@@ -273,9 +285,9 @@ def _kind_of(value: Any, known: str | None) -> str | None:
     return next((kind for kind, types in _TYPES.items() if isinstance(value, types)), None)
 
 
-def _kind_of_array(values: Values, known: str | None) -> str | None:
+def _kind_of_array(values: np.ndarray, known: str | None) -> str | None:
     """Do as `_kind_of` for all values of an array, as `normalise` returns it."""
-    if isinstance(values, np.ndarray):
+    if values.dtype != object:
         own = "bool" if values.dtype.kind == "b" else "number"
     else:
         own = next((_kind_of(value, None) for value in values if value is not None), None) or ""

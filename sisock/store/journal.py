@@ -140,7 +140,11 @@ class Journal:
             self._is_new = not self.path.exists()
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         data = memoryview(_HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body)
-        while len(data):
-            # What an error leaves behind is passed over by who reads.
-            data = data[os.write(self._file, data) :]
+        before = os.fstat(self._file).st_size
         self._is_dirty = True
+        try:
+            while len(data):
+                data = data[os.write(self._file, data) :]
+        except OSError:
+            os.ftruncate(self._file, before)
+            raise

@@ -92,7 +92,8 @@ class Timeline:
         self._disk = threading.Lock()
         self._failing: set[str] = set()
         self.parts: tuple[Part, ...] = tuple(parts)
-        if not self._tables():
+        tables = self._tables()
+        if not tables or tables[-1].is_full:
             self._begin()
 
     @classmethod
@@ -113,6 +114,8 @@ class Timeline:
             if table.count:
                 tables.append(table)
                 last = table.last
+            else:
+                path.rename(path.with_name(f"bad-{path.name}"))
         return cls(folder, names[0], warn, [*segments, *tables]) if names else None
 
     @property

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sisock.store.history import History
+from sisock.errors import SettingsError
+from sisock.store.history import History, history_folder
 from sisock.wire import arrays, grid
 from tests import grid_oracle
 
@@ -89,7 +90,9 @@ def batches(draw):
     return steps, columns
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     st.lists(batches(), min_size=1, max_size=12),
     st.floats(-10, 1500),
@@ -161,12 +164,12 @@ def compare(history, t, columns, interval, w, max_points, fields="nibs"):
         found_t, decimated = history.decimated(field, start, end, w)
         kept = grid.decimate(t, values, w)
         assert np.array_equal(found_t, t[kept])
-        assert plain(decimated) == plain(arrays.take(values, kept))
+        assert plain(decimated) == plain(values[kept])
         found_t, few, size = history.few(field, start, end, max_points)
         kept, expected = grid.decimate_to(t, values, max_points)
         assert size == expected
         assert np.array_equal(found_t, t[kept])
-        assert plain(few) == plain(arrays.take(values, kept))
+        assert plain(few) == plain(values[kept])
 
 
 COUNTS = [3000, 7000, 1, 9000, 20_000, 100, 8192, 30_000, 5]
@@ -201,12 +204,102 @@ def test_files_and_memory_are_one_series(filled, interval, w):
 
 def test_files_are_merged_and_answer_as_before(tmp_path):
     history = opened(tmp_path)
-    t, columns = fill(history, [9000] * 18)
+    t, columns = fill(history, [8192] * 17)
     history.tidy()
-    assert len(list(tmp_path.glob("*/segment-*"))) == 3
+    assert len(list(tmp_path.glob("*/segment-*"))) == 2
     for interval in INTERVALS:
         compare(history, t, columns, interval, 64.0, 500)
     history.close()
     history = opened(tmp_path)
     compare(history, t, columns, EVER, 256.0, 300)
     history.close()
+
+
+@pytest.mark.parametrize(
+    ("t", "columns"),
+    [
+        ([START], {"n": [1.0]}),
+        ([START - 1], {"n": [1.0]}),
+        ([START + 2, START + 2], {"n": [1.0, 2.0]}),
+        ([math.nan], {"n": [1.0]}),
+        ([START + 2], {"n": [1.0, 2.0]}),
+        ([START + 2], {"n": ["text"]}),
+        ([START + 2], {"n": [object()]}),
+        ([START + 2], {"n": [True]}),
+        ([START + 2], {"other": [True]}),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path, t, columns):
+    history = opened(tmp_path)
+    history.append("line", [START - 1, START], {"n": [0.5, 1.5]})
+    history.append("another", [START], {"other": ["text"]})
+    history.close()
+    history = opened(tmp_path)
+    before = history.timelines()
+    with pytest.raises(ValueError):
+        history.append("line", t, columns)
+    assert history.timelines() == before
+    history.append("line", [START + 2], {"n": [2]})
+    assert history.samples("line", ["n"], *EVER)[1]["n"].tolist() == [0.5, 1.5, 2.0]
+    history.close()
+
+
+def test_two_processes_cannot_share_a_history(tmp_path):
+    history = opened(tmp_path)
+    with pytest.raises(SettingsError, match="in use by another process"):
+        opened(tmp_path)
+    history.close()
+    opened(tmp_path).close()
+
+
+def test_a_place_that_cannot_be_a_folder_is_an_error_that_names_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="file/history"):
+        opened(tmp_path / "file" / "history")
+
+
+def test_the_place_is_a_setting():
+    assert history_folder("a/b", {"SISOCK_DATA": "/data"}).parts == ("/", "data", "a%2Fb")
+    assert history_folder("a", {}).parts[-4:] == (".local", "share", "sisock", "a")
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "", "ü" * 300, "x" * 300 + "1"])
+def test_timelines_may_have_any_name(tmp_path, name):
+    history = opened(tmp_path / "inside")
+    history.append(name, [START], {"n": [1.0]})
+    history.append(name[:-1] + "2", [START], {"m": [2.0]})
+    history.close()
+    history = opened(tmp_path / "inside")
+    assert history.timelines().keys() == {name, name[:-1] + "2"}
+    history.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"inside"}
+
+
+def kept(history, days):
+    """Append days of samples, one in ten seconds; the times that are left when it has tidied up."""
+    for day in range(days):
+        t = START + day * 86_400 + np.arange(0, 86_400, 10.0)
+        history.append("line", t, {"n": t})
+        history.tidy()
+    found = history.timelines()["line"]
+    t, values = history.samples("line", ["n"], *EVER)
+    assert np.array_equal(t, values["n"])
+    assert (np.diff(t) == 10).all()
+    assert len(t) == found.count
+    return (found.last - found.first) / 86_400
+
+
+@pytest.mark.parametrize("ahead", [0, 365 * 86_400, -365 * 86_400])
+def test_what_is_older_than_what_shall_be_kept_is_removed(tmp_path, ahead):
+    # A clock that is wrong takes nothing.
+    history = opened(tmp_path, 20 * 86_400, clock=lambda: START + 40 * 86_400 + ahead)
+    days = kept(history, 40)
+    assert 20 <= days < 24 if ahead >= 0 else days > 39
+    history.close()
+
+
+def test_no_more_bytes_are_kept_than_shall_be(tmp_path):
+    history = opened(tmp_path, size=1_500_000)
+    assert 1 < kept(history, 40) < 11
+    history.close()
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 1_600_000

@@ -1,13 +1,15 @@
 """What is pushed to a live node is served as a plain list would hold it."""
 
 import math
+import uuid
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sisock
+from sisock.errors import NodeContractError, SettingsError
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
 
@@ -27,15 +29,24 @@ EARLIEST, LATEST = 1.0, 1e12
 class Pushed(sisock.LiveNode):
     """Has two timelines; two of its four fields are declared."""
 
-    name = "pushed"
+    name = "made"
     interval = None
     history = 1e10
-    fields = {"x": {"units": "K"}, "word": {"type": "string", "timeline": "other"}}
+    fields = {
+        "x": {"units": "K", "timeline": "pushed"},
+        "word": {"type": "string", "timeline": "other"},
+    }
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_DATA", str(tmp_path / "data"))
 
 
 def made(**attributes):
     node = type("Made", (Pushed,), attributes)()
     node.prepare()
+    node.generation = node.open()
     return node
 
 
@@ -64,15 +75,19 @@ class Model:
 
     def __init__(self, lateness):
         self.lateness, self.latest = lateness, -math.inf
+        self.ended_at = -math.inf
         self.rows = {}
 
+    def restart(self):
+        self.latest = self.ended_at = max(self.rows, default=-math.inf)
+
     def take(self, t, values):
-        if t > self.latest - self.lateness and t not in self.rows:
+        if t > max(self.latest - self.lateness, self.ended_at) and t not in self.rows:
             self.rows[t] = values
         self.latest = max(self.latest, t)
 
     def served(self, field, is_last):
-        until = math.inf if is_last else self.latest - self.lateness
+        until = math.inf if is_last else max(self.latest - self.lateness, self.ended_at)
         return [(t, row.get(field)) for t, row in sorted(self.rows.items()) if t <= until]
 
 
@@ -106,26 +121,49 @@ def same(found, rows):
     return found == wanted or (not found and all(value is None for _, value in wanted))
 
 
+ASK, RESTART = "ask", "restart"
+
+
 @given(
-    st.lists(st.one_of(pushes(), st.none()), max_size=12),
+    st.lists(st.one_of(pushes(), st.sampled_from([ASK, RESTART])), max_size=12),
     st.sampled_from([0.0, 1.5 * UNIT, 30 * UNIT]),
+    st.booleans(),
 )
-def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness):
-    node = made(lateness=lateness)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness, is_kept):
+    about = {"lateness": lateness, "name": f"node_{uuid.uuid4().hex}"}
+    about |= {"keep": {"bytes": "1GB"}} if is_kept else {}
+    node = made(**about)
     models = {line: Model(lateness) for line in set(LINES.values())}
     for step in steps:
-        if step is None:  # whoever asks meanwhile changes nothing
+        if step == ASK:  # who asks meanwhile changes nothing
             node.get_data(list(KINDS), EARLIEST, LATEST)
-            continue
-        node.push(step[1], step[0], step[2])
-        for row in rows_of(step):
-            models[step[2]].take(*row)
-    for is_last in (False, True):
-        if is_last:
+        elif step == RESTART:
             node.end()
-        reply = node.get_data(list(KINDS), EARLIEST, LATEST)
-        for field, line in LINES.items():
-            assert same(series(reply, field), models[line].served(field, is_last))
+            node = made(**about)
+            models = {name: model if is_kept else Model(lateness) for name, model in models.items()}
+            for model in models.values():
+                model.restart()
+        else:
+            node.push(step[1], step[0], step[2])
+            for row in rows_of(step):
+                models[step[2]].take(*row)
+    check(node, models)
+    node.end()
+    node = made(**about)
+    if is_kept:
+        check(node, models, True)
+    node.end()
+
+
+def check(node, models, is_last=False):
+    reply = node.get_data(list(KINDS), EARLIEST, LATEST)
+    few = node.get_decimated(list(KINDS), EARLIEST, LATEST, bucket=1024.0)
+    for field, line in LINES.items():
+        rows = models[line].served(field, is_last)
+        assert same(series(reply, field), rows)
+        kept = oracle.decimate([t for t, _ in rows], [plain(value) for _, value in rows], 1024.0)
+        assert same(series(few, field), [rows[i] for i in kept])
 
 
 @given(
@@ -202,7 +240,7 @@ def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, e
     ("values", "t", "fault"),
     [
         ({"x": "4", "on": True}, NOW, "str for 'x', which is a number"),
-        ({"x": ["4"], "on": [True]}, [NOW], "list for 'x', which is a number"),
+        ({"x": ["4"], "on": [True]}, [NOW], "ndarray for 'x', which is a number"),
         ({"x": [object()], "on": [True]}, [NOW], "an array for 'x': values of type object"),
         ({"word": 4, "on": True}, NOW, "int for 'word', which is a string"),
         ({"new": b"raw", "on": True}, NOW, "bytes for 'new', which no field can be"),
@@ -281,23 +319,77 @@ def test_fields_and_timelines_are_discovered_and_described():
     node.get_data(["x"], 1, 0)
     field, line = fields_of(node)
     assert {name: (about["type"], about["timeline"]) for name, about in field.items()} == {
-        "x": ("number", "pushed"),
-        "on": ("bool", "pushed"),
+        "x": ("number", "made"),
+        "on": ("bool", "made"),
         "a": ("string", "events"),
         "b": ("number", "events"),
     }
     assert (field["x"]["units"], field["x"]["limits"]) == ("K", {"alarm": [None, 5]})
-    assert line["pushed"]["field"] == ["x", "on"] and line["events"]["field"] == ["a", "b"]
+    assert line["made"]["field"] == ["x", "on"] and line["events"]["field"] == ["a", "b"]
     assert {line[name]["stale_after"] for name in line} == {7}
-    assert (line["events"]["first"], line["pushed"]["last"]) == (NOW + 1, NOW)
+    assert (line["events"]["first"], line["made"]["last"]) == (NOW + 1, NOW)
 
 
 def test_a_field_found_later_is_missing_before():
     node = made()
     node.push({"x": 1}, NOW)
-    node.push({"x": 2, "on": True}, NOW + 1)
+    node.push({"x": 2, "on": True}, NOW + 1, "pushed")
     reply = node.get_decimated(["on"], EARLIEST, LATEST, bucket=1.0)
     assert series(reply, "on") == [(NOW, None), (NOW + 1, True)]
     unknown = node.get_decimated(["later"], EARLIEST, LATEST, bucket=1.0)
-    assert unknown.final_to == {"later": NEVER_FINAL}
+    assert unknown.final_to["later"] < 0
     node.end()
+
+
+def test_a_restart_keeps_generation_fields_and_samples():
+    node = made(keep="30d")
+    generation = node.generation
+    node.push({"x": 1, "on": True}, NOW, "pushed")
+    node.end()
+    node = made(keep="30d")
+    assert node.generation == generation
+    node.push({"x": 2}, NOW)
+    node.push({"x": 3}, NOW + 1)
+    reply = node.get_data(["x", "on"], EARLIEST, LATEST)
+    assert series(reply, "x") == [(NOW, 1.0), (NOW + 1, 3.0)]
+    assert series(reply, "on") == [(NOW, True), (NOW + 1, None)]
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("entry", "kept_as"),
+    [({"type": "string"}, "a number of timeline 'made'"), ({"timeline": "t"}, "timeline 'made'")],
+)
+def test_a_field_that_is_kept_as_another_one_is_an_error(entry, kept_as):
+    made(keep="30d", fields={"x": {}}).end()
+    node = made(keep="30d", fields={"x": {}})
+    node.push({"x": 1})
+    node.end()
+    node = type("Other", (Pushed,), {"keep": "30d", "fields": {"x": entry}})()
+    node.prepare()
+    with pytest.raises(NodeContractError, match=f"field 'x': it is kept as .*{kept_as}"):
+        node.open()
+    node.end()
+
+
+def test_two_processes_do_not_share_one_history():
+    node = made(keep="30d")
+    with pytest.raises(SettingsError, match="in use by another process"):
+        made(keep="30d")
+    node.end()
+
+
+@pytest.mark.parametrize(
+    ("keep", "sentence"),
+    [
+        ("soon", "'soon' is not a duration"),
+        ({"bytes": "20 apples"}, "'20 apples' is not a number of bytes"),
+        ({"bytes": "GB"}, "'GB' is not a number of bytes"),
+        ({"days": 3}, 'has "time" or "bytes" or both'),
+        (-1, "has -1, which is no bound"),
+    ],
+)
+def test_a_bound_that_is_none_is_an_error(keep, sentence):
+    node = type("Wrong", (Pushed,), {"keep": keep})()
+    with pytest.raises(NodeContractError, match=sentence):
+        node.prepare()
