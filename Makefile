@@ -21,7 +21,7 @@ wheel: $(INSTALLED) $(PAGE)
 
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # 2,000 steps of the trial of faults in 40 minutes at most, then a crowd of 2,000 nodes: prints what
 # was done and found. SISOCK_TEST_STEPS, _MINUTES and _SEED change it, see docs/reliability.md.

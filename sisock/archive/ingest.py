@@ -21,14 +21,13 @@ from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
 from sisock.store.series import (
     NOTHING,
-    STORED_DTYPES,
     Damaged,
     Samples,
     Snapshot,
     TypeDiffers,
     ascends,
 )
-from sisock.wire import arrays
+from sisock.wire.arrays import normalise
 
 HEAD = 1 << 16
 TAIL = 1 << 12
@@ -163,8 +162,8 @@ class _Ingest:
 
         Returns False if that has to be done again from the beginning.
         """
-        stored = self.pyramid.base.snapshot
-        last = stored.samples(position - 1, position)[0][0] if position else -np.inf
+        stored = self.pyramid.base.snapshot()
+        last = stored.time(position - 1) if position else -np.inf
         chunks = self._chunks(reached)
         # The last chunk is stored together with the news that it is the last one.
         rest: Samples = NOTHING
@@ -198,10 +197,10 @@ class _Ingest:
         for chunk in self.file.source.parse(self.path, offset):
             if not isinstance(chunk, tuple) or len(chunk) != 3:
                 raise broken("parse must give (t, values, offset) again and again")
-            t, numbers = np.asarray(chunk[0], dtype="<f8"), arrays.normalise(chunk[1])
+            t, numbers = np.asarray(chunk[0], dtype="<f8"), normalise(chunk[1])
             if not len(numbers):
                 numbers = np.empty(0)
-            if isinstance(numbers, list) or numbers.dtype.str not in STORED_DTYPES:
+            if numbers.dtype == object:
                 raise broken("parse must give numbers")
             if t.shape != numbers.shape:
                 raise broken(f"parse gave {len(t)} times, but {len(numbers)} values")

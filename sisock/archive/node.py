@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 
 from sisock.archive.overview import Overviews, decimate_windows, windows
-from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.validation import check_times, check_values
 from sisock.store.background import WorkLog
 from sisock.store.pyramid import View
-from sisock.wire.align import merge_timeline
-from sisock.wire.arrays import Values
+from sisock.store.series import Samples
+from sisock.wire.arrays import as_samples, merge_timeline
 from sisock.wire.fields import check_entries, describe
-from sisock.wire.protocol import NEVER_FINAL, Interval, check_interval
+from sisock.wire.protocol import NEVER_FINAL, Interval, check_interval, contract
 from sisock.wire.reply import Decimated
 
 
@@ -79,7 +77,7 @@ class ArchiveNode(DataNodeServer):
         All samples are final, but where one field of a timeline has none yet and others have.
         """
         interval = check_interval(start, end)
-        lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
+        lines: dict[str, dict[str, Samples]] = {}
         for name, entry in self._entries_of(field, interval).items():
             samples = self._read_checked(name, interval.start, interval.end)
             lines.setdefault(entry.get("timeline") or name, {})[name] = samples
@@ -162,29 +160,24 @@ class ArchiveNode(DataNodeServer):
         t, found, w = decimate_windows(parts, bucket, max_points, progress)
         return Decimated(t, found, w, _just_after(float(t[-1]) if len(t) else None))
 
-    def _read_interval(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
-        t, field_values = self._read_checked(name, start, end)
-        low, high = np.searchsorted(t, [start, end]).tolist()
-        return t[low:high], field_values[low:high]
+    def _read_interval(self, name: str, start: float, end: float) -> Samples:
+        t, values = self._read_checked(name, start, end)
+        inside = slice(*np.searchsorted(t, [start, end]).tolist())
+        return t[inside], values[inside]
 
-    def _read_checked(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
-        samples = self.read(name, start, end)
-        if not isinstance(samples, tuple | list) or len(samples) != 2:
-            raise NodeContractError(self.name, name, "read must return the pair (t, values)")
-        t = check_times(samples[0], self.name, f"field {name!r}")
-        field_values = check_values(samples[1], name, self.name)
-        if len(t) != len(field_values):
-            raise NodeContractError(
-                self.name, name, f"read returned {len(t)} times, but {len(field_values)} values"
-            )
-        return t, field_values
+    def _read_checked(self, name: str, start: float, end: float) -> Samples:
+        pair = self.read(name, start, end)
+        with contract(self.name, name):
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ValueError("read must return the pair (t, values)")
+            return as_samples(*pair)
 
 
 def _just_after(last: float | None) -> float:
     return NEVER_FINAL if last is None else math.nextafter(last, math.inf)
 
 
-def _final_until(samples_of: Mapping[str, tuple[np.ndarray, Values]]) -> float | None:
+def _final_until(samples_of: Mapping[str, Samples]) -> float | None:
     """Until when a missing sample stays missing: files of one timeline grow one after the other."""
     times = [t for t, _ in samples_of.values()]
     filled = [t for t in times if len(t)]

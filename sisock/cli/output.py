@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from sisock.client.data import Data, Progress
 from sisock.client.merge import Gap, LiveSample
-from sisock.wire.align import merge_timeline
-from sisock.wire.arrays import Values, to_list
+from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.json_rows import dumps
 from sisock.wire.times import format_time
 
@@ -66,16 +65,11 @@ def _text(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _columns(data: Data) -> tuple[np.ndarray, list[Values]]:
+def _columns(data: Data) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return all fields' times, and values at these; None or NaN where there is no sample."""
-    t, merged = merge_timeline(
-        {name: (series.t, _mergeable(series.values)) for name, series in data.items()}
-    )
-    return t, [merged[name] if len(merged[name]) else [None] * len(t) for name in data]
-
-
-def _mergeable(column: np.ndarray) -> Any:
-    return column.tolist() if column.dtype == object else column
+    t, merged = merge_timeline({name: (series.t, series.values) for name, series in data.items()})
+    missing = np.full(len(t), None)
+    return t, [values if len(values) else missing for values in merged.values()]
 
 
 def _headings(data: Data) -> list[str]:
@@ -110,8 +104,8 @@ def _times(t: np.ndarray) -> list[str]:
     return [f"{text.removesuffix('.000000')}Z" for text in np.datetime_as_string(moments).tolist()]
 
 
-def _cells(column: Values) -> list[Any]:
-    if isinstance(column, list) or column.dtype.kind not in "fiu":
+def _cells(column: np.ndarray) -> list[Any]:
+    if column.dtype.kind not in "fiu":
         return ["" if value is None else value for value in to_list(column)]
     return _json_numbers(column)[1:-1].replace("null", "").split(",")
 
@@ -140,7 +134,7 @@ def write_json(out: TextIO, data: Data) -> None:
 def _json(column: np.ndarray) -> str:
     if column.dtype.kind in "fiu":
         return _json_numbers(column)
-    return json.dumps(to_list(_mergeable(column)))
+    return json.dumps(to_list(column))
 
 
 WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {

@@ -16,7 +16,6 @@ from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
-from sisock.wire.arrays import Values, as_array
 from sisock.wire.times import format_time
 
 TIMEOUT = 30.0
@@ -73,13 +72,14 @@ class _Check:
         self._service = service
         self._node = service.node
         self._interval = start, end
-        self._verb = "read" if hasattr(self._node, "read") else "get_data"
+        verbs = ("subscribe", "read", "get_data")
+        self._verb = next(verb for verb in verbs if hasattr(self._node, verb))
 
     async def check_all(self) -> None:
         try:
-            if isinstance(self._node, LiveNode) and self._node.interval is not None:
+            if isinstance(self._node, LiveNode):
                 sample = self._node.take_sample(self._service.reactor)
-                wrong = await self._within(self._node.read_limit, "read", None, sample)
+                wrong = await self._within(self._node.read_limit, self._verb, None, sample)
                 self.faults += [self._fault(None, rule) for rule in wrong]
             answer = self._service.requests.answer_fields(self._interval, {})
             fields, _ = await self._within(TIMEOUT, "get_fields", None, answer)
@@ -106,7 +106,7 @@ class _Check:
             what = "too many samples for one reply" if t is None else "doubtful: it has no samples"
             self.lines.append(f"{label}: {what}")
             return
-        first = as_array(values)[:1000].tolist()
+        first = values[:1000].tolist()
         is_text = {isinstance(value, str) for value in first if value is not None}
         if is_text - {about["type"] == "string"}:
             has = "strings" if True in is_text else "no strings"
@@ -117,11 +117,13 @@ class _Check:
         )
         self.lines += [f"{label}: doubtful: {doubt}" for doubt in _doubts(t)]
 
-    async def _ask(self, name: str, start: float, end: float) -> tuple[np.ndarray | None, Values]:
+    async def _ask(
+        self, name: str, start: float, end: float
+    ) -> tuple[np.ndarray | None, np.ndarray]:
         answer = self._service.requests.look_up([name], start, end)
         reply = await self._within(TIMEOUT, self._verb, name, answer)
         if reply is False:
-            return None, []
+            return None, np.empty(0)
         followed = reply.follows.get(name)
         t = np.empty(0) if followed is None else reply.timelines[followed].t
         return t, reply.data[name]
@@ -155,16 +157,12 @@ class _Check:
         return NodeContractError(self._node.name, field, rule)
 
 
-def _extremes(values: Values) -> str:
-    array = as_array(values)
-    if array.dtype.kind == "f":
-        array = array[np.isfinite(array)]
-    elif array.dtype.kind == "O":
-        array = array[array != None]  # noqa: E711 - item by item
+def _extremes(values: np.ndarray) -> str:
+    is_object = values.dtype == object
+    array = values[values != None if is_object else np.isfinite(values)]  # noqa: E711 - item by item
     if not len(array):
         return "all of them missing"
-    lowest, highest = (min, max) if array.dtype.kind == "O" else (np.min, np.max)
-    return f"{lowest(array)} to {highest(array)}"
+    return f"{min(array)} to {max(array)}" if is_object else f"{array.min()} to {array.max()}"
 
 
 def _doubts(t: np.ndarray) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Generator, Iterable, Iterator
-from typing import TypeAlias
 
 import numpy as np
 
 from sisock.store.series import NOTHING, Samples, Series, Snapshot
 from sisock.wire import grid
-from sisock.wire.grid import bucket_of
+from sisock.wire.grid import bucket_start
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 LEVEL_STEP = 4
 MIN_SPACINGS = 4
@@ -22,9 +22,6 @@ MIN_BELOW = 1 << 14
 
 _AT_ONCE = 1 << 18
 """Samples that are decimated in one step."""
-
-Levels: TypeAlias = list[tuple[float, Snapshot]]
-"""Bucket sizes and snapshots, the coarsest first."""
 
 
 class Pyramid:
@@ -41,8 +38,7 @@ class Pyramid:
     def view(self) -> View:
         """Return a view of what is committed now."""
         # Coarse levels first, so that none is ahead of one below, and the samples last.
-        ordered = sorted(self._series.items(), reverse=True)
-        *levels, (_, samples) = [(w, one.snapshot) for w, one in ordered]
+        *levels, samples = [one.snapshot() for _, one in sorted(self._series.items(), reverse=True)]
         return View(self, samples, levels)
 
     def file_names(self) -> list[str]:
@@ -60,7 +56,7 @@ class Pyramid:
 
     def is_due(self) -> bool:
         """Whether there are many samples behind the finest level, or twice those at its choice."""
-        samples, (_, *levels) = self.base.snapshot, sorted(self._series)
+        samples, (_, *levels) = self.base.snapshot(), sorted(self._series)
         if not levels or len(samples) >= 2 * self._chosen_at:
             return len(samples) > max(MIN_BELOW, 2 * self._chosen_at - 1)
         return len(samples) - samples.find(_until(self._series[levels[0]])) > MIN_BELOW
@@ -83,9 +79,9 @@ class Pyramid:
         record = self.base.record
         assert record.first is not None and record.last is not None
         span, self._chosen_at = record.last - record.first, record.count
-        size = max(MIN_SPACINGS * span / record.count, 2.0**grid.MIN_EXPONENT)
+        size = max(MIN_SPACINGS * span / record.count, 2.0**MIN_EXPONENT)
         finest = math.ceil(math.log2(size) / LEVEL_STEP) * LEVEL_STEP
-        sizes = (2.0**exponent for exponent in range(finest, grid.MAX_EXPONENT + 1, LEVEL_STEP))
+        sizes = (2.0**exponent for exponent in range(finest, MAX_EXPONENT + 1, LEVEL_STEP))
         return {w for w in sizes if w < span}
 
 
@@ -99,16 +95,17 @@ def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
 
     Returns False if that begins with more than half of what is below.
     """
-    w, samples = level.record.w, below.snapshot
+    w, samples = level.record.w, below.snapshot()
     # A level below is complete up to a bucket of its own, samples up to that of the last one.
-    until = float(bucket_of(_until(below) if below.record.w else samples.record.last, w)) * w
-    start, stop = samples.find(_until(level)), samples.find(until)
+    end = _until(below) if below.record.w else samples.time(len(samples) - 1)
+    start, until = samples.find(_until(level)), bucket_start(end, w)
+    stop = samples.find(until)
     while start < stop:
         end, end_time = min(start + _AT_ONCE, stop), until
         if end < stop:
-            last = float(bucket_of(samples.samples(end, end + 1)[0][0], w))
+            last = bucket_start(samples.time(end), w)
             # A bucket that is longer than a step is taken as one part.
-            end_time = last * w if samples.find(last * w) > start else (last + 1) * w
+            end_time = last if samples.find(last) > start else last + w
             end = min(samples.find(end_time), stop)
         t, values = samples.samples(start, end)
         kept = grid.decimate(t, values, w)
@@ -128,7 +125,7 @@ class View:
     """
 
     def __init__(
-        self, owner: Pyramid, samples: Snapshot, levels: Levels, tail: Samples = NOTHING
+        self, owner: Pyramid, samples: Snapshot, levels: list[Snapshot], tail: Samples = NOTHING
     ) -> None:
         self.identity = samples.record.identity
         self.last = float(tail[0][-1]) if len(tail[0]) else samples.record.last
@@ -151,8 +148,8 @@ class View:
         if first == stop:
             return self._slice(0, 0)
         # Beyond the samples all buckets are empty.
-        low = max(start, float(bucket_of(self._time(first), w)) * w)
-        high = min(end, (float(bucket_of(self._time(stop - 1), w)) + 1) * w)
+        low = max(start, bucket_start(self._time(first), w))
+        high = min(end, bucket_start(self._time(stop - 1), w) + w)
         t, values = self._gather(first, stop, low, high, w)
         kept = grid.decimate(t, values, w)
         return t[kept], values[kept]
@@ -181,16 +178,17 @@ class View:
         """
         if stop - first <= MIN_BELOW:
             return self._slice(first, stop)
-        cover = self._cover([each for each in self._levels if each[0] <= w], low, high)
+        cover = self._cover([each for each in self._levels if each.record.w <= w], low, high)
         ends = self._slice(first, self._find(low)), self._slice(self._find(high), stop)
         parts = [part for part in (ends[0], *cover, ends[1]) if len(part[0])]
         return np.concatenate([t for t, _ in parts]), np.concatenate([v for _, v in parts])
 
-    def _cover(self, levels: Levels, low: float, high: float) -> Iterator[Samples]:
+    def _cover(self, levels: list[Snapshot], low: float, high: float) -> Iterator[Samples]:
         """Cover a time by the coarsest level with whole buckets in it, its ends by finer ones."""
-        for i, (size, level) in enumerate(levels):
-            begin, end = (float(bucket_of(time, size)) * size for time in (low, high))
-            begin, end = begin if begin >= low else begin + size, min(end, _until(level))
+        for i, level in enumerate(levels):
+            size = level.record.w
+            begin, end = bucket_start(low, size), min(bucket_start(high, size), _until(level))
+            begin = begin if begin >= low else begin + size
             if begin < end:
                 yield from self._cover(levels[i + 1 :], low, begin)
                 yield level.samples(level.find(begin), level.find(end))
@@ -203,10 +201,11 @@ class View:
         stored = self._base.find(time)
         if stored < len(self._base):
             return stored
-        return stored + int(np.searchsorted(self._tail[0], time))
+        return stored + int(self._tail[0].searchsorted(time))
 
     def _time(self, index: int) -> float:
-        return float(self._slice(index, index + 1)[0][0])
+        stored = len(self._base)
+        return self._base.time(index) if index < stored else float(self._tail[0][index - stored])
 
     def _slice(self, start: int, stop: int) -> Samples:
         stored = len(self._base)

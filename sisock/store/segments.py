@@ -31,8 +31,8 @@ from sisock.store.columns import (
     to_bytes,
 )
 from sisock.store.journal import sync_folder
-from sisock.wire import grid
 from sisock.wire.grid import bucket_of
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 BLOCK = 8192
 _MAGIC = b"\x93sisocks"
@@ -331,9 +331,9 @@ class _Writer:
     def _sizes(self) -> list[float]:
         """Choose the bucket sizes: from a few mean spacings to the length of the samples."""
         span = self._last - self._first
-        least = max(_MIN_SPACINGS * span / self._count, 2.0**grid.MIN_EXPONENT)
+        least = max(_MIN_SPACINGS * span / self._count, 2.0**MIN_EXPONENT)
         finest = math.ceil(math.log2(least) / _LEVEL_STEP) * _LEVEL_STEP
-        every = (2.0**exponent for exponent in range(finest, grid.MAX_EXPONENT + 1, _LEVEL_STEP))
+        every = (2.0**exponent for exponent in range(finest, MAX_EXPONENT + 1, _LEVEL_STEP))
         return [w for w in every if w < span]
 
     def _make_levels(self, field: str | None, sizes: list[float]) -> None:

@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 from sisock.client.client import Client
-from sisock.testing import wait_until
-from sisock.wire.protocol import USER_CONSUMER
-from tests.conftest import TOP, wait_for_nodes
+from sisock.testing import RouterProcess, wait_until
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
+from tests.conftest import TOP, Program, wait_for_nodes
 from tests.faults.helpers import own_memory
 from tests.integration.peers import Member
 from tests.nodes import START
@@ -34,14 +34,24 @@ class Growth:
         self.most = max(self.most, *(n - b for n, b in zip(now, self._before, strict=True)))
 
 
-@pytest.fixture
-def node(own_router, start, tmp_path):
-    program = start(own_router, TOP / "tests/faults/mapped_node.py", tmp_path)
+@pytest.fixture(scope="module")
+def own_router():
+    """A router of this file's own, whose memory nobody else uses."""
+    with RouterProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def node(own_router, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mapped")
+    command = [str(TOP / "tests/faults/mapped_node.py"), str(folder)]
+    program = Program(command, own_router.environ(USER_SERVER), folder / "log")
     with Client(own_router.settings()) as client:
         wait_for_nodes(client, "mapped", seconds=120)
         # Once through all that a request needs, so that what comes is compared with a warm node.
         client.get("mapped", "x", start=1_500_000_000, end=1_500_001_000)
-    return program
+    yield program
+    program.end()
 
 
 def test_a_reader_that_stops_in_the_middle_costs_no_memory(own_router, node, start):
