@@ -110,6 +110,19 @@ def decimate_to(
     return kept if w is None else with_ends(kept, len(t)), w
 
 
+def thin(
+    t: np.ndarray, values: np.ndarray, bucket: float | None, max_points: int | None
+) -> tuple[np.ndarray, float | None]:
+    """Choose what buckets of one size keep, or at most `max_points` samples: one is given.
+
+    Returns ascending indices, and the size of the buckets, None if all samples are kept.
+    """
+    if bucket is not None:
+        return decimate(t, values, bucket), bucket
+    assert max_points is not None
+    return decimate_to(t, values, max_points)
+
+
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
     """Add the first and the last of `count` samples to the indices, where they are not there."""
     low, high = kept[0] > 0, kept[-1] < count - 1
