@@ -88,7 +88,7 @@ class Data(dict[str, Series]):
         """Keep the extremes of each bucket, or else at most so many samples of each series."""
         kept = {}
         for name, series in self.items():
-            which, size = grid.thin(series.t, series.values, bucket, max_points)
+            which, size = grid.decimate_by(series.t, series.values, bucket, max_points)
             t, values = series.t[which], series.values[which]
             kept[name] = replace(series, t=t, values=values, bucket=size)
         return Data(kept)

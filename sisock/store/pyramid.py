@@ -151,7 +151,7 @@ class View:
         last = float(tail[0][-1]) if len(tail[0]) else base.record.last
         if stop - first <= max(MIN_BELOW, max_points or 0):
             t, values = _join([base.samples(first, stop), tail])
-            kept, w = grid.thin(t, values, bucket, max_points)
+            kept, w = grid.decimate_by(t, values, bucket, max_points)
             return Decimated(t[kept], values[kept], w, just_after(last))
         t_first, t_last = base.time(first), base.time(stop - 1)
         if bucket is not None:

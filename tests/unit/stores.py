@@ -59,6 +59,6 @@ def check_view(view, t, values, start, end, w, max_points, stored=None):
     found = view.decimate(start, end, w, None, later)
     assert same((found.t, found.values), (t[kept], values[kept]))
     found = view.decimate(start, end, None, max_points, later)
-    kept, size = grid.decimate_to(t, values, max_points)
+    kept, size = grid.decimate_by(t, values, None, max_points)
     assert found.bucket == size
     assert same((found.t, found.values), (t[kept], values[kept]))
