@@ -27,8 +27,11 @@ FIRST_SPAN = 3600.0
 MAX_SPAN = 32 * 86400.0
 """Seconds of the first window, and of any where nobody says how dense the samples are."""
 
-SEARCH_SPAN = 86400.0
-"""Seconds that any window may have behind one without samples: years may have none."""
+PROBE = 60.0
+"""Seconds at the end of such a window that are read first: it is shortened if they are dense."""
+
+GAP_FACTOR = 4
+"""A window behind one without samples may be so many times as long: years may have none."""
 
 EARLIEST = -1e12
 """UNIX time before all samples."""
@@ -196,15 +199,23 @@ class Overviews:
 def windows(
     read: Callable[[float, float], Samples], start: float, end: float, interval: float | None
 ) -> Iterator[Samples]:
-    """Read from `start` to `end` in windows of about a million samples, `interval` apart."""
+    """Read from `start` to `end` in windows of about a million samples, `interval` apart.
+
+    Behind a gap these are at most four million. A gap of years takes few windows.
+    """
     longest = MANY * interval if interval else MAX_SPAN
     span = min(FIRST_SPAN, longest)
     while start < end:
         # Before 1970 there is little, if anything.
         stop = min(max(start + span, -FIRST_SPAN), end)
+        if not interval and span > FIRST_SPAN:
+            probed = len(read(max(stop - PROBE, start), stop)[0])
+            if probed * span > MANY * PROBE:
+                span = max(span / 2, FIRST_SPAN)
+                continue
         t, values = read(start, stop)
         factor = 2.0 if len(t) < FEW else 0.5 if len(t) > MANY else 1.0
-        span = min(span * factor, longest if len(t) else max(longest, SEARCH_SPAN))
+        span = min(span * factor, longest * (GAP_FACTOR if interval and not len(t) else 1))
         start = stop
         yield t, values
 

@@ -225,6 +225,48 @@ def test_windows_are_no_longer_than_the_samples_are_dense():
     assert len(counts) < 5000
 
 
+class Runs(ArchiveNode):
+    """Has samples 1 ms apart in some runs of seconds, and counts the windows that are read."""
+
+    name = "runs"
+
+    def __init__(self, *runs, **entry):
+        self.runs, self.entry, self.counts = runs, entry, []
+
+    def list_fields(self, start, end):
+        return {"a": self.entry}
+
+    def read(self, field, start, end):
+        parts = [
+            np.arange(math.ceil(max(start, low) * 1000), math.ceil(min(end, high) * 1000)) / 1000
+            for low, high in self.runs
+            if low < end and start < high
+        ]
+        t = np.concatenate([*parts, np.empty(0)])
+        self.counts.append(len(t))
+        return t, t
+
+
+@pytest.mark.parametrize("interval", [1e-3, None])
+def test_no_window_behind_a_gap_has_more_than_a_few_million_samples(interval):
+    first, day = 1_500_000_000, 86_400
+    node = Runs((first, first + 60), (first + 30 * day, first + 30 * day + 9000), interval=interval)
+    found = node.get_decimated(["a"], first, first + 30 * day + 9000, max_points=1000)["a"]
+    assert (found.t[0], found.values[-1]) == (first, first + 30 * day + 8999.999)
+    assert sum(node.counts) >= 9_060_000
+    assert max(node.counts) <= 4 * MANY
+    assert len(node.counts) < 1000
+
+
+@pytest.mark.parametrize(("interval", "limit"), [(0.01, 50_000), (1.0, 1000), (None, 2000)])
+def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval, limit):
+    first = 1_700_000_000
+    node = Runs((first, first + 60), interval=interval)
+    found = node.get_decimated(["a"], 1, first + 100, max_points=1000)["a"]
+    assert (found.t[0], max(node.counts)) == (first, 60_000)
+    assert len(node.counts) < limit
+
+
 def test_building_begins_where_the_samples_do():
     node = begun(1.5e9 + T, T, first=1.5e9 + T[0])
     wait_until(lambda: sum(count for *_, count in node.windows) >= len(T), 20, "all of it")
