@@ -98,10 +98,10 @@ class ArchiveNode(DataNodeServer):
     ) -> Any:
         """Answer from what was prepared, or else from `read`, in little memory."""
         interval = check_interval(start, end)
-        entries = self._entries_of(field, interval)
+        how = interval, bucket, max_points
         return {
-            name: self._decimate(name, entry, interval, bucket, max_points)
-            for name, entry in entries.items()
+            name: self._prepared(name, *how) or self._read_decimated(name, entry, *how)
+            for name, entry in self._entries_of(field, interval).items()
         }
 
     def begin(self, service: Any) -> None:
@@ -134,7 +134,7 @@ class ArchiveNode(DataNodeServer):
             return None
         return self._overviews.decimate(name, interval, bucket, max_points)
 
-    def _decimate(
+    def _read_decimated(
         self,
         name: str,
         entry: Mapping[str, Any],
@@ -142,9 +142,6 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
-        answer = self._prepared(name, interval, bucket, max_points)
-        if answer is not None:
-            return answer
         read = partial(self._read_interval, name)
         begin = max(interval.start, entry.get("first") or -math.inf)
         parts = windows(read, begin, interval.end, entry.get("interval"))

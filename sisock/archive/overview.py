@@ -15,7 +15,7 @@ from sisock.connection.logs import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import NOTHING, Damaged, Samples, TypeDiffers
+from sisock.store.series import NOTHING, Damaged, Samples
 from sisock.wire import grid
 from sisock.wire.arrays import normalise
 from sisock.wire.protocol import Interval
@@ -130,18 +130,11 @@ class Overviews:
         progress = WorkLog(self._source.log, f"building the pyramid of {name!r}")
 
         def fill(pyramid: Pyramid) -> Steps:
-            known = pyramid.base.record.identity.get("fingerprint")
-            if self._complete.get(name) is not pyramid and (
-                known is None or known != self._source.fingerprint(name)
-            ):
+            known, now = pyramid.base.record.identity, self._source.fingerprint(name)
+            is_same = now is not None and known.get("fingerprint") == now
+            if "until" in known and not is_same and self._complete.get(name) is not pyramid:
                 pyramid = self._store.make(name)
-            while True:
-                try:
-                    yield from self._extend(name, pyramid, progress)
-                    break
-                except TypeDiffers as error:
-                    pyramid = self._store.make(name)
-                    pyramid.base.append(*NOTHING, dtype=error.wider)
+            yield from self._extend(name, pyramid, progress)
             with self._lock:
                 if generation == self._generation:
                     self._complete[name] = pyramid
