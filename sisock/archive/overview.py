@@ -77,6 +77,11 @@ class Overviews:
         """Begin to build the pyramids of all fields."""
         self._jobs.start(("all", self._generation), self._build_all)
 
+    def first(self, name: str) -> float | None:
+        """Return the time of a field's first sample, if its pyramid is there."""
+        pyramid = self._complete.get(name)
+        return None if pyramid is None else pyramid.base.record.first
+
     def decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> Decimated | None:
