@@ -15,6 +15,7 @@ from benchmarks import (
     bulk,
     dashboards,
     freshness,
+    history,
     live,
     memory,
     panels,
@@ -40,6 +41,7 @@ ALONE: dict[str, Measure] = {
     "bulk": bulk.figures,
     "lists": weather.figures,
     "live": live.figures,
+    "history": history.figures,
 }
 PEERS: dict[str, Measure] = {
     "b1 b2": panels.new_views,
@@ -47,6 +49,7 @@ PEERS: dict[str, Measure] = {
     "e": dashboards.ten_panels,
     "raw": panels.raw_against_victoria,
     "c": archives.against_victoria,
+    "history": history.beside_others,
 }
 
 
