@@ -44,7 +44,8 @@ RUN useradd --uid ${UID} --user-group --no-create-home --home-dir /tmp --shell /
     && install -d -m 1777 /var/cache/sisock
 WORKDIR /opt/sisock
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    SISOCK_HOME=/var/lib/sisock SISOCK_CACHE=/var/cache/sisock SISOCK_HEALTH=/tmp/health.sock
+    SISOCK_HOME=/var/lib/sisock SISOCK_CACHE=/var/cache/sisock SISOCK_RUN=/tmp/sisock \
+    SISOCK_HEALTH=/tmp/health.sock
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-m", "sisock.connection.health"]
 
 FROM base AS router
@@ -55,7 +56,6 @@ COPY pyproject.toml hub.py ./
 COPY sisock sisock
 # The clone's modes may keep others out.
 RUN chmod -R a+rX . && python -m compileall -q .
-ENV SISOCK_RUN=/tmp/sisock
 USER sisock
 EXPOSE 8080
 CMD ["python", "-m", "sisock.router"]

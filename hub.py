@@ -152,8 +152,7 @@ class hub(SteadySession):
 
 def main() -> None:
     """Run the hub as a program of its own."""
-    from sisock.connection.program import run_program, settings_from_flags
-    from sisock.connection.reconnect import RouterConnection
+    from sisock.connection.reconnect import RouterConnection, run_program, settings_from_flags
     from sisock.connection.session import Session
     from sisock.connection.settings import add_common_flags
 

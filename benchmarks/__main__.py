@@ -20,6 +20,7 @@ from benchmarks import (
     memory,
     panels,
     paths,
+    pushing,
     source,
     weather,
 )
@@ -42,6 +43,7 @@ ALONE: dict[str, Measure] = {
     "lists": weather.figures,
     "live": live.figures,
     "history": history.figures,
+    "push": pushing.figures,
 }
 PEERS: dict[str, Measure] = {
     "b1 b2": panels.new_views,

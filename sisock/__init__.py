@@ -1,7 +1,7 @@
 """Sisock serves the time streams of an observatory, live and archived, over WAMP.
 
-A data node is a `LiveNode`, an `ArchiveNode`, a `FileArchive` or a `DataNodeServer` given to `run`;
-a script asks with `Client`. See README.md.
+A data node is a `LiveNode`, a `SubscriberNode`, an `ArchiveNode`, a `FileArchive` or a
+`DataNodeServer` given to `run`; a script asks with `Client`. See README.md.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from sisock.base import data_node_server as data_node_server
     from sisock.client.client import AsyncClient as AsyncClient
     from sisock.client.client import Client as Client
+    from sisock.client.merge import Gap as Gap
     from sisock.connection.logs import RepeatedWarning as RepeatedWarning
     from sisock.errors import SisockError as SisockError
     from sisock.node.api import DataNodeServer as DataNodeServer
     from sisock.node.live import LiveNode as LiveNode
     from sisock.node.run import run as run
+    from sisock.node.subscriber import SubscriberNode as SubscriberNode
     from sisock.wire.fields import describe as describe
     from sisock.wire.protocol import sisock_to_unix_time as sisock_to_unix_time
     from sisock.wire.protocol import uri as uri
@@ -33,10 +35,12 @@ _HOMES = {
     "Client": "sisock.client.client",
     "DataNodeServer": "sisock.node.api",
     "FileArchive": "sisock.archive.files",
+    "Gap": "sisock.client.merge",
     "LiveNode": "sisock.node.live",
     "REALM": "sisock.base",
     "RepeatedWarning": "sisock.connection.logs",
     "SisockError": "sisock.errors",
+    "SubscriberNode": "sisock.node.subscriber",
     "base": "sisock.base",
     "data_node_server": "sisock.base",
     "describe": "sisock.wire.fields",

@@ -173,6 +173,21 @@ class Ticker(sisock.LiveNode):
         return {"count": self.count, "state": "ok", "even": self.count % 2 == 0}
 
 
+class Numbered(sisock.LiveNode):
+    """Counts its readings, and keeps all of them."""
+
+    name = "numbered"
+    interval = 0.02
+    fields = {"n": {}}
+
+    def __init__(self):
+        self.count = 0
+
+    def read(self):
+        self.count += 1
+        return {"n": self.count}
+
+
 class Spoken(sisock.LiveNode):
     """Says each time that its instrument is read."""
 
@@ -211,6 +226,7 @@ KINDS = {
     "odd": Odd,
     "coroutine": Coroutine,
     "ticker": Ticker,
+    "numbered": Numbered,
     "spoken": Spoken,
 }
 

@@ -12,6 +12,7 @@ from sisock.bridge.requests import GAPS, is_annotation_query
 from sisock.bridge.targets import parse_target
 from sisock.client.data import Series
 from sisock.errors import InvalidArgument
+from sisock.wire.arrays import has_value
 from sisock.wire.protocol import Interval
 
 GAP_INTERVALS = 5
@@ -58,7 +59,7 @@ def _change(change: NodeChange) -> dict[str, Any]:
 
 def _gaps(node: str, series: Series, end: float) -> Iterator[dict[str, Any]]:
     """Return gaps up to `end`, until when there could be samples."""
-    t = _present_times(series)
+    t = series.t[has_value(series.values)]
     usual = series.field.interval
     if usual is None and len(t) > 2:
         usual = float(np.median(np.diff(t)))
@@ -76,12 +77,3 @@ def _gaps(node: str, series: Series, end: float) -> Iterator[dict[str, Any]]:
             "text": f"no samples of {name} for {stop - start:g} s",
             "tags": ["sisock", "gap", node],
         }
-
-
-def _present_times(series: Series) -> np.ndarray:
-    """Return the times at which the field has a value, shape (n,)."""
-    if series.values.dtype == object:
-        return series.t[[value is not None for value in series.values]]
-    if series.values.dtype.kind == "f":
-        return series.t[~np.isnan(series.values)]
-    return series.t

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import traceback
@@ -65,6 +66,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
         " recipients: router, server (data nodes), consumer",
     )
+    serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
+    serve.add_argument("--check", action="store_true", help="try all nodes without a router")
+    status = command("status", _status, "Show how the nodes are that `sisock serve` runs.")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    for sub in (serve, status):
+        sub.add_argument("file", type=Path, nargs="?", default="nodes.toml", help="(nodes.toml)")
     command("doctor", _doctor, "Check router, credentials, hub and nodes, and say what to do.")
     return parser
 
@@ -146,17 +153,12 @@ def _nodes(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_table
+    from sisock.cli.output import write_fields
     from sisock.client.client import Client
 
     with Client(settings) as client:
         fields = client.fields(args.node)
-    rows = []
-    for f in fields.values():
-        interval = "" if f.interval is None else f"{f.interval:.6g}"
-        rows.append((f.name, f.type, f.units or "", f.timeline, interval, f.description or ""))
-    header = ("field", "type", "units", "timeline", "interval/s", "description")
-    write_table(sys.stdout, header, rows)
+    write_fields(sys.stdout, fields.values())
 
 
 def _get(args: argparse.Namespace, settings: Settings) -> None:
@@ -183,7 +185,7 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
                 advice = f"`sisock fields {args.node}` lists them"
                 raise UnknownField(f"{args.node!r} has no field {name!r}: {advice}")
         names = args.fields or list(known)
-        with client.watch(args.node) as stream:
+        with client.watch(args.node, args.fields or None) as stream:
             print(live_header(names), flush=True)
             for sample in stream:
                 print(live_row(names, sample), flush=True)
@@ -197,6 +199,7 @@ def _config(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _certs(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.connection.transport import certified_names
     from sisock.router import credentials
 
     home = find_home()
@@ -209,9 +212,10 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
         recipient, _, folder = text.partition("=")
         credentials.export(home, recipient, Path(folder))
         print(f"copied what {recipient} needs to {folder}")
-    certified = " ".join(sorted(credentials.certificate_names(home.server_certificate)))
+    certificate = credentials.load_certificate(home.server_certificate)
+    certified = " ".join(sorted(certified_names(certificate)))
     print(f"{home.server_certificate} is for: {certified}")
-    print(f"it ends on {credentials.certificate_end(home.server_certificate):%Y-%m-%d}")
+    print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
     print(f"clients on other computers need {home.ca_certificate} and a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")
     print(f"  others     {home.secret_file(USER_CONSUMER)}")
@@ -229,3 +233,32 @@ def _doctor(args: argparse.Namespace, settings: Settings) -> None:
         every = [each for each in (settings, server) if each.secret] or every
     if not examine(every):
         raise SettingsError("something is wrong: see the lines that begin with BAD")
+
+
+def _serve(args: argparse.Namespace, settings: Settings) -> None:
+    from twisted.internet.task import react
+
+    from sisock.cli.serve import Supervisor, check
+
+    if args.check:
+        check(args.file)
+        return
+    given = {"router": args.router, "log-level": args.log_level}
+    flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    react(Supervisor(settings.home, args.file, flags).run)
+
+
+def _status(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.output import write_node_states
+    from sisock.cli.serve import status_socket
+    from sisock.connection.health import ask_figures
+
+    said, nodes = ask_figures(str(status_socket(settings.home, args.file)))
+    if not nodes:
+        raise SettingsError(f"`sisock serve {args.file}` does not run: {said}")
+    if args.json:
+        print(json.dumps(nodes, indent=4))
+    else:
+        write_node_states(sys.stdout, nodes)
+    if bad := [name for name, status in nodes.items() if not status["is_well"]]:
+        raise SisockError(f"not well: {', '.join(bad)}")

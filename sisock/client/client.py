@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -13,14 +13,17 @@ from twisted.python.threadable import isInIOThread
 from sisock.client.data import Data, Progress
 from sisock.client.directory import Directory, KnownNode, gather
 from sisock.client.fetch import fetch
-from sisock.client.watch import LiveSample, NodeEvent, Stream, Watch, deliver
+from sisock.client.latest import fetch_latest
+from sisock.client.merge import Batch, Gap, LiveSample
+from sisock.client.stream import NodeEvent, Stream, deliver
+from sisock.client.watch import Source, Watch
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.connection.settings import Settings, load_settings
 from sisock.connection.threads import reactor_thread
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
-from sisock.wire.request import check_bucket, check_exclusive, check_max_points
+from sisock.wire.protocol import Interval, check_ways
 from sisock.wire.times import Time, to_interval
 
 _T = TypeVar("_T")
@@ -45,12 +48,14 @@ class AsyncClient:
         self._connection = RouterConnection(
             self.settings, self._joined, lambda: self._directory.left(), reactor
         )
-        self._directory = Directory(self._connection.reactor, timeout, self._tell_watchers)
+        reactor = self._connection.reactor
+        self._directory = Directory(reactor, timeout, self._tell_watchers, self._tell_added)
+        self._source = Source(
+            self._ask_fields, self._ask_samples, self._ask_latest, timeout, reactor
+        )
         self._is_running = False
         self._ended: BaseException | None = None
         self._waiting: list[defer.Deferred] = []
-        self._watches: set[Watch] = set()
-        self._subscribing = defer.DeferredLock()
         self._node_watchers: set[Callable[[NodeEvent], None]] = set()
         self._end_watchers: set[Callable[[BaseException], None]] = set()
 
@@ -128,34 +133,82 @@ class AsyncClient:
         """
         names = [fields] if isinstance(fields, str) else list(dict.fromkeys(fields))
         interval = to_interval(start, end)
-        check_exclusive(min_stride, bucket, check_max_points(max_points))
-        if min_stride is not None:
-            min_stride = float(min_stride)
-        if bucket is not None:
-            bucket = check_bucket(bucket, interval, len(names))
+        stride = None if min_stride is None else float(min_stride)
+        ways = check_ways(stride, bucket, max_points, interval, len(names))
         await self._session()
-        found = await self._directory.node(node)
-        known = await self._directory.fields(found, names)
-        for name in names:
-            if name not in known:
-                raise UnknownField(
-                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
-                )
-        wanted = {name: known[name] for name in names}
-        fewer = {"min_stride": min_stride, "bucket": bucket, "max_points": max_points}
-        how: dict[str, Any] = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
+        found, wanted = await self._wanted(node, names)
+        fewer: dict[str, Any] = dict(zip(("min_stride", "bucket", "max_points"), ways, strict=True))
+        how = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
         return await fetch(await self._session(), found, wanted, interval, **how)
 
-    async def watch(self, node: str, callback: Callable[[LiveSample], None]) -> Callable[[], None]:
-        """Call back with each new sample of a node, also after it or the router was away.
+    async def latest(
+        self, node: str, fields: str | Iterable[str] | None = None, end: Time = "now"
+    ) -> Data:
+        """Get the last sample of each field before `end`: a series of one, or of none.
 
-        Returns what ends the watching. Raises UnknownNode if there is no such node now, and
-        InvalidArgument if it publishes no live samples.
+        All fields if none is named. Raises as `get`.
         """
+        before = to_interval(1, end).end
+        await self._session()
+        found, wanted = await self._wanted(node, fields)
+        return await fetch_latest(await self._session(), found, wanted, before, self.timeout)
+
+    async def watch(
+        self,
+        node: str,
+        callback: Callable[[LiveSample | Gap], Any],
+        fields: str | Iterable[str] | None = None,
+    ) -> Callable[[], None]:
+        """Call back with each new sample of a node, once and in order, whatever breaks.
+
+        What was missed while the node, the router or the own connection was away comes afterwards,
+        and where it cannot be had any more, a `Gap`. With `fields`, samples that have none of them
+        are left out. Returns what ends the watching. Raises UnknownNode if there is no such node
+        now, and InvalidArgument if it publishes no live samples.
+        """
+        is_ended = False
+
+        def cut(passed: Batch | Gap) -> None:
+            for each in passed.samples() if isinstance(passed, Batch) else [passed]:
+                if not is_ended:
+                    deliver(f"the node {node!r}", callback, each)
+
+        def end() -> None:
+            nonlocal is_ended
+            is_ended = True
+            unsubscribe()
+
+        unsubscribe = await self.watch_batches(node, cut, fields)
+        return end
+
+    async def watch_batches(
+        self,
+        node: str,
+        callback: Callable[[Batch | Gap], defer.Deferred | None],
+        fields: str | Iterable[str] | None = None,
+    ) -> Callable[[], None]:
+        """Do as `watch`, but with arrays of samples, at the pace of the Deferreds returned."""
         session = await self._session()
         if "live" not in (await self._directory.node(node)).features:
             raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
-        watch = Watch(node, callback, self._watches, self._subscribing, self.timeout)
+        names = [fields] if isinstance(fields, str) else fields
+        return await self._begin(Watch(self._source, node, callback, names, is_new=True), session)
+
+    async def follow(
+        self,
+        node: str,
+        callback: Callable[[Batch | Gap], defer.Deferred | None],
+        after: Mapping[str, float],
+        fields: Iterable[str] | None = None,
+    ) -> Callable[[], None]:
+        """Do as `watch_batches`, from the last known sample of each timeline on.
+
+        The node may be there later, and is asked every few seconds if it publishes nothing.
+        """
+        watch = Watch(self._source, node, callback, fields, after)
+        return await self._begin(watch, await self._session())
+
+    async def _begin(self, watch: Watch, session: Session) -> Callable[[], None]:
         try:
             await watch.begin(session)
         except BaseException:
@@ -176,12 +229,45 @@ class AsyncClient:
         self._node_watchers.add(tell)
         return partial(self._node_watchers.discard, tell)
 
+    async def _wanted(
+        self, node: str, names: str | Iterable[str] | None
+    ) -> tuple[KnownNode, dict[str, Field]]:
+        """Return a node and some of its fields, or all; UnknownField if it has no such field."""
+        found = await self._directory.node(node)
+        names = [names] if isinstance(names, str) else names
+        known = await self._directory.fields(found, names)
+        for name in known if names is None else names:
+            if name not in known:
+                raise UnknownField(
+                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
+                )
+        return found, known if names is None else {name: known[name] for name in names}
+
+    async def _ask_fields(self, node: str, is_fresh: bool) -> tuple[KnownNode, dict[str, Field]]:
+        await self._session()
+        found = await self._directory.node(node)
+        ask = self._directory.ask_fields if is_fresh else self._directory.fields
+        return found, await ask(found)
+
+    async def _ask_samples(
+        self, node: KnownNode, fields: dict[str, Field], interval: Interval
+    ) -> Data:
+        return await fetch(await self._session(), node, fields, interval, timeout=self.timeout)
+
+    async def _ask_latest(self, node: KnownNode, fields: dict[str, Field]) -> Data:
+        before = to_interval(1, "now").end
+        return await fetch_latest(await self._session(), node, fields, before, self.timeout)
+
+    def _tell_added(self, name: str) -> None:
+        for watch in [each for each in self._source.watches if each.node == name]:
+            watch.lose()
+
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
         for tell in list(self._node_watchers):
             tell(NodeEvent(node, is_present))
 
     async def _joined(self, session: Session) -> None:
-        begin = [self._directory.joined, *(watch.begin for watch in self._watches)]
+        begin = [self._directory.joined, *(watch.begin for watch in self._source.watches)]
         beginning = defer.ensureDeferred(gather(each(session) for each in begin))
         self._tell_waiting()
         await beginning
@@ -255,6 +341,7 @@ class Client:
     nodes = _waiting(AsyncClient.nodes)
     fields = _waiting(AsyncClient.fields)
     get = _waiting(AsyncClient.get)
+    latest = _waiting(AsyncClient.latest)
 
     def __enter__(self) -> Client:
         return self
@@ -262,19 +349,24 @@ class Client:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def watch(self, node: str) -> Stream[LiveSample]:
-        """Iterate over the new samples of a node as they come."""
-        return self._stream(lambda hear: self._client.watch(node, hear))
+    def watch(
+        self, node: str, fields: str | Iterable[str] | None = None
+    ) -> Stream[LiveSample | Gap]:
+        """Iterate over the new samples of a node as they come, see `AsyncClient.watch`.
+
+        Take your time: what you do not take stays at the node, as long as that keeps it.
+        """
+        stream: Stream = Stream(self._reactor)
+        return self._begin(stream, self._client.watch_batches(node, stream.put_samples, fields))
 
     def watch_nodes(self) -> Stream[NodeEvent]:
         """Iterate over the nodes that come and go."""
-        return self._stream(self._client.watch_nodes)
+        stream: Stream = Stream(self._reactor)
+        return self._begin(stream, self._client.watch_nodes(stream.put))
 
-    def _stream(self, watch: Callable[..., Awaitable[Callable[[], None]]]) -> Stream:
-        stream: Stream = Stream()
-
+    def _begin(self, stream: Stream, watching: Awaitable[Callable[[], None]]) -> Stream:
         async def begin() -> list[Callable[[], None]]:
-            return [await watch(stream.put), self._client.on_end(stream.put)]
+            return [await watching, self._client.on_end(stream.put)]
 
         stream.stops = [partial(self._reactor.callFromThread, stop) for stop in self._wait(begin)]
         return stream

@@ -64,15 +64,21 @@ class Directory:
 
     `timeout` are the seconds that the hub or a node may take to answer. `on_change` is called with
     a `KnownNode` and whether it is present now, for each that comes or goes, but not for those of
-    the first list. A node of another generation goes and comes.
+    the first list. A node of another generation goes and comes. `on_added` is called with the name
+    of each that is heard to have been added, also if it is the same as before.
     """
 
     def __init__(
-        self, reactor: Any, timeout: float, on_change: Callable[[KnownNode, bool], None]
+        self,
+        reactor: Any,
+        timeout: float,
+        on_change: Callable[[KnownNode, bool], None],
+        on_added: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._reactor = reactor
         self._timeout = timeout
         self._on_change = on_change
+        self._on_added = on_added
         self._session: Session | None = None
         self._nodes: dict[str, KnownNode] = {}
         # Which of them have yet to show, after a restart of router or hub, that they live.
@@ -207,6 +213,7 @@ class Directory:
             self._settled_at = self._reactor.seconds() + SETTLE
             self._look_in(SETTLE)
         self._put(name, node)
+        self._on_added(name)
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
         self._missed.pop(entry["name"], None)  # it may have come back at once

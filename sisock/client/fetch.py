@@ -11,11 +11,10 @@ from typing import Any
 
 from twisted.internet import defer
 
-from sisock.client.data import Data, Progress
+from sisock.client.data import Assembly, Data, Progress
 from sisock.client.directory import KnownNode, gather
 from sisock.connection.session import Session, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
-from sisock.wire.chunks import Assembly
 from sisock.wire.fields import Field
 from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri
 from sisock.wire.reply import Reply, decode
@@ -39,6 +38,7 @@ async def fetch(
     min_stride: float | None = None,
     bucket: float | None = None,
     max_points: int | None = None,
+    latest: bool = False,
     timeout: float,
     on_progress: Callable[[Progress], None] | None = None,
     on_chunk: Callable[[Reply], defer.Deferred | None] | None = None,
@@ -54,6 +54,8 @@ async def fetch(
         UNIX seconds. What a node sends beside it is left out.
     min_stride, bucket, max_points
         At most one of the ways to get fewer samples.
+    latest : bool
+        Whether a node with this feature is to send the last samples alone.
     timeout : float
         Seconds without any chunk of the reply after which the node is given up.
     on_progress : callable, optional
@@ -62,7 +64,7 @@ async def fetch(
         Called with each chunk in time order; an error that it raises ends the request. A Deferred
         that it returns fires when there is room for another window.
     """
-    given = {"bucket": bucket, "max_points": max_points}
+    given = {"bucket": bucket, "max_points": max_points, "latest": latest or None}
     ways = {name: way for name, way in given.items() if way is not None}
     is_able = node.features >= ways.keys()
     hear = on_chunk or (lambda chunk: None)
@@ -165,7 +167,7 @@ class _Request:
         self._start_timer()
         try:
             await self._ask_all()
-            return Data.assembled(self._assembly, self.fields, self.interval)
+            return self._assembly.data(self.interval)
         except defer.CancelledError:
             raise self._error or defer.CancelledError() from None
         finally:

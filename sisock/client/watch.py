@@ -1,139 +1,356 @@
-"""Watch live samples on one session after the other."""
+"""Follow the samples of a node, on one session after the other."""
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 from twisted.internet import defer
 
+from sisock.client.data import Data
 from sisock.client.directory import KnownNode, subscribed
-from sisock.connection.logs import make_logger
+from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
+from sisock.client.stream import deliver
+from sisock.connection.logs import RepeatedWarning, make_logger
 from sisock.connection.session import Session
-from sisock.wire.arrays import to_list
-from sisock.wire.protocol import node_uri
-from sisock.wire.reply import decode
+from sisock.errors import (
+    HubMissing,
+    NodeContractError,
+    NodeTimeout,
+    ReplyTooLarge,
+    RouterUnreachable,
+    UnknownNode,
+)
+from sisock.wire.arrays import merge_timeline
+from sisock.wire.fields import Field
+from sisock.wire.protocol import Interval, node_uri
+
+POLL = 3.0
+"""Seconds until a node that publishes nothing is asked again."""
+
+MIN_RETRY = 1.0
+MAX_RETRY = 16.0
+"""Seconds until one that failed is asked again, unless it is heard to have come back."""
+
+GIVE_UP = 60.0
+"""Seconds for which a node may answer with errors; then what it does not say is a gap."""
+
+FAR = 1e11
+"""UNIX time after all samples: nobody knows the present of a node's clock."""
+
+MAX_AHEAD = 3600.0
+"""Seconds after our present up to which a node without live samples is asked."""
+
+FIRST_SPAN = 60.0
+MAX_GROWTH = 100
+MAX_VALUES = 500_000
+"""Seconds asked for at once where nobody knows how many samples these hold, and by how much that
+grows; values that are aimed at."""
+
+_AWAY = (HubMissing, NodeTimeout, RouterUnreachable, UnknownNode)
+"""Errors that say that the node may come back as it was."""
 
 log = make_logger()
 
-_T = TypeVar("_T")
-
 
 @dataclass(frozen=True)
-class LiveSample:
-    """One new sample of a node: time in UNIX seconds, timeline, and field to value or None."""
+class Source:
+    """What watches need of their client.
 
-    t: float
-    timeline: str | None
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class NodeEvent:
-    """A data node that came or went."""
-
-    node: KnownNode
-    present: bool
-
-
-class Stream(Generic[_T]):
-    """Things as they come: an iterator that waits for the next one. Close it, or use ``with``."""
-
-    def __init__(self) -> None:
-        self.stops: list[Callable[[], Any]] = []
-        self._queue: queue.SimpleQueue[_T | BaseException] = queue.SimpleQueue()
-        self.put = self._queue.put
-
-    def __iter__(self) -> Iterator[_T]:
-        return self
-
-    def __next__(self) -> _T:
-        return self.next()
-
-    def next(self, timeout: float | None = None) -> _T:
-        """Wait for the next one, or raise TimeoutError if none came for `timeout` seconds."""
-        try:
-            item = self._queue.get(timeout=timeout)
-        except queue.Empty:
-            raise TimeoutError(f"nothing came for {timeout:g} s") from None
-        if isinstance(item, BaseException):
-            self.put(item)  # whoever asks again hears the same
-            raise item
-        return item
-
-    def close(self) -> None:
-        """End the iteration."""
-        for stop in self.stops:
-            stop()
-        self.put(StopIteration())
-
-    def __enter__(self) -> Stream[_T]:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-
-def deliver(what: str, callback: Callable[..., Any], *args: Any) -> None:
-    """Call back; if that raises, the event is lost and the log says so."""
-    try:
-        callback(*args)
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        log.error("an event of {what} is lost: {why}", what=what, why=why)
-
-
-@dataclass(eq=False)
-class Watch:
-    """Call back with the live samples of a node, on one session after the other.
-
-    `watches` are those of the client that have not ended; `timeout` is the router's, in seconds.
-    `lock` is for all: autobahn mixes up a subscription that begins with one that ends.
+    Attributes
+    ----------
+    ask_fields : callable
+        Coroutine function of a node's name, and whether the answer must be a new one; returns the
+        node and its fields.
+    ask_samples, ask_latest : callable
+        Coroutine functions of a node, fields and, for samples, an interval; they return `Data`.
+    timeout : float
+        Seconds that the router may take.
+    lock
+        For all: autobahn mixes up a subscription that begins with one that ends.
     """
 
-    node: str
-    callback: Callable[[LiveSample], None]
-    watches: set[Watch]
-    lock: defer.DeferredLock
+    ask_fields: Callable[[str, bool], Coroutine[Any, Any, tuple[KnownNode, dict[str, Field]]]]
+    ask_samples: Callable[[KnownNode, dict[str, Field], Interval], Coroutine[Any, Any, Data]]
+    ask_latest: Callable[[KnownNode, dict[str, Field]], Coroutine[Any, Any, Data]]
     timeout: float
-    _subscription: Any = None
+    reactor: Any
+    watches: set[Watch] = field(default_factory=set)
+    lock: defer.DeferredLock = field(default_factory=defer.DeferredLock)
 
-    def __post_init__(self) -> None:
-        self.watches.add(self)
+
+class Watch:
+    """Pass on the samples of a node from now on, each once and in order, and gaps as such.
+
+    By its topic if the node has one, else by asking every few seconds. What was missed in a break
+    is asked for, timeline by timeline, as `Merger` says; meanwhile new events wait.
+
+    Parameters
+    ----------
+    on_samples : callable
+        Called with each `Batch` and `Gap`. It may return a Deferred: until that has fired, no more
+        is passed on, and what does not fit into memory stays at the node.
+    fields : iterable of str, optional
+        Those of interest; all if None. Samples in which all of them are missing are left out.
+    after : mapping, optional
+        Time of the last sample of each timeline that is known already.
+    is_new : bool
+        Whether nothing before the first event is of interest.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        node: str,
+        on_samples: Callable[[Batch | Gap], defer.Deferred | None],
+        fields: Iterable[str] | None = None,
+        after: Mapping[str, float] | None = None,
+        is_new: bool = False,
+    ) -> None:
+        self.node = node
+        self._source = source
+        self._on_samples = on_samples
+        self._wanted = None if fields is None else frozenset(fields)
+        self._since = max((after or {}).values(), default=time.time())
+        self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
+        self._fields: dict[str, dict[str, Field]] = {}
+        self._timeline_of: dict[str, str] = {}
+        self._spans: dict[str, float] = {}
+        self._is_new = is_new
+        self._must_look = False
+        self._is_polled = False
+        self._is_passing = False
+        self._subscription: Any = None
+        self._task: defer.Deferred | None = None
+        self._pause: defer.Deferred | None = None
+        self._room: defer.Deferred | None = None
+        self._failing_since: float | None = None
+        self._warn = RepeatedWarning(log)
+        source.watches.add(self)
 
     async def begin(self, session: Session) -> None:
         """Subscribe on a session; raises as `subscribed`."""
         self._subscription = None
-        begun = self.lock.run(session.subscribe, self._hear, node_uri(self.node, "data"))
-        self._subscription = await subscribed(begun, self.timeout, session.reactor)
-        if self not in self.watches:
+        self._stop()
+        begun = self._source.lock.run(session.subscribe, self._hear, node_uri(self.node, "data"))
+        self._subscription = await subscribed(begun, self._source.timeout, session.reactor)
+        if self not in self._source.watches:
             self.end()
+        elif not self._is_new:
+            self.lose()
+        self._is_new = False
 
     def end(self) -> None:
         """Unsubscribe."""
-        self.watches.discard(self)
+        self._source.watches.discard(self)
+        self._stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
+            self._source.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
+
+    def lose(self) -> None:
+        """Note that events may have been missed, and ask for them."""
+        self._lose_all()
+        if self._pause is not None and not self._pause.called:
+            self._pause.callback(None)
+        self._start()
+
+    def _lose_all(self) -> None:
+        self._must_look = True
+        for line in self._lines.values():
+            line.lose()
+
+    def _start(self) -> None:
+        if self._task is None and self in self._source.watches:
+            self._task = defer.Deferred()  # it may end at once
+            task = defer.ensureDeferred(self._catch_up())
+            if self._task is not None:
+                self._task = task
+
+    def _stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None and not self._is_passing:
+            task.addErrback(lambda _: None)
+            task.cancel()
 
     def _hear(self, *args: Any, **_: Any) -> None:
-        if self in self.watches:
-            deliver(f"the node {self.node!r}", self._tell, *args[:1])
+        if self not in self._source.watches:
+            return
+        try:
+            event = args[0] if args else None
+            batches, lasts = read_event(event, self.node, self._timeline_of, self._wanted)
+        except NodeContractError as error:
+            self._warn(f"an event is asked for again: {error}")
+            self.lose()
+            return
+        for batch in batches:
+            self._pass(self._line(batch.timeline).hear(batch))
+        for name, last in lasts.items():
+            self._line(name).hear_of(last)
+        if not all(self._lines[name].is_live for name in [*lasts, *(b.timeline for b in batches)]):
+            self._start()
 
-    def _tell(self, event: Any) -> None:
-        for sample in live_samples(event, self.node):
-            self.callback(sample)
+    def _line(self, name: str) -> Merger:
+        if name not in self._lines:
+            self._lines[name] = Merger(name, is_live=self._task is None)
+        return self._lines[name]
+
+    def _pass(self, passed: Passed) -> None:
+        self._is_passing = True
+        for each in passed:
+            if self in self._source.watches:
+                room = deliver(f"the node {self.node!r}", self._on_samples, each)
+                self._room = room if room is not None and not room.called else self._room
+        self._is_passing = False
+        if self._room is not None:
+            for line in self._lines.values():
+                line.hold()
+            self._start()
+
+    async def _catch_up(self) -> None:
+        """Ask for what was missed until nothing is; for ever, if the node publishes nothing."""
+        retry = MIN_RETRY
+        while self in self._source.watches:
+            pause = POLL
+            try:
+                await self._read_all()
+                self._failing_since, retry = None, MIN_RETRY
+            except defer.CancelledError:
+                raise
+            except Exception as error:
+                self._fail(error)
+                pause, retry = retry, min(2 * retry, MAX_RETRY)
+            if self._is_complete() and not self._is_polled:
+                self._task = None
+                return
+            await self._sleep(pause)
+            if self._is_polled:
+                self._lose_all()
+
+    def _is_complete(self) -> bool:
+        return not self._must_look and all(line.is_live for line in self._lines.values())
+
+    async def _sleep(self, seconds: float) -> None:
+        self._pause = defer.Deferred()
+        with suppress(defer.TimeoutError):
+            await self._pause.addTimeout(seconds, self._source.reactor)
+
+    def _fail(self, error: Exception) -> None:
+        self._must_look = True
+        if isinstance(error, _AWAY):
+            self._failing_since = None
+            log.debug("{node}: {why}", node=self.node, why=str(error))
+            return
+        self._warn(f"what was missed of {self.node!r} is asked for again: {error}")
+        now = self._source.reactor.seconds()
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - self._failing_since > GIVE_UP and not self._is_polled:
+            self._must_look = False
+            for line in [line for line in self._lines.values() if not line.is_live]:
+                line.give_up()
+                self._pass(line.release())
+
+    async def _read_all(self) -> None:
+        while self in self._source.watches:
+            for line in list(self._lines.values()):
+                await self._release(line)
+            if self._is_complete():
+                return
+            is_fresh, self._must_look = self._must_look, False
+            node, known = await self._source.ask_fields(self.node, is_fresh)
+            self._is_polled = "live" not in node.features
+            self._note(known)
+            for line in list(self._lines.values()):
+                await self._read(line, node)
+
+    def _note(self, known: Mapping[str, Field]) -> None:
+        """Note which fields of interest there are."""
+        self._timeline_of = {name: each.timeline for name, each in known.items()}
+        fields: defaultdict[str, dict[str, Field]] = defaultdict(dict)
+        for name, each in known.items():
+            if self._wanted is None or name in self._wanted:
+                fields[each.timeline][name] = each
+        self._fields = fields
+        for name in fields.keys() - self._lines.keys():
+            self._lines[name] = Merger(name, is_live=False)
+
+    async def _read(self, line: Merger, node: KnownNode) -> None:
+        """Ask for what a timeline misses, and go on with its events."""
+        while line.is_behind and self in self._source.watches:
+            await self._wait_for_room()
+            try:
+                self._pass(await self._ask(line, node))
+            except BaseException:
+                line.lose()
+                raise
+        await self._release(line)
+
+    async def _release(self, line: Merger) -> None:
+        """Go on with the events of a timeline, if nothing is to be asked for before."""
+        while not (line.is_live or line.is_behind) and self in self._source.watches:
+            await self._wait_for_room()
+            if not line.is_behind:
+                self._pass(line.release())
+
+    async def _wait_for_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            await room
+
+    async def _ask(self, line: Merger, node: KnownNode) -> Passed:
+        """Ask for some seconds of a timeline, about as many as `MAX_VALUES` take."""
+        if not (fields := self._fields.get(line.timeline)):
+            line.ask()
+            return line.answer(Batch(line.timeline, np.empty(0), {}))
+        if self._is_polled and line.last is None:
+            latest = await self._source.ask_latest(node, fields)
+            line.last = max((float(s.t[-1]) for s in latest.values() if len(s)), default=None)
+        asked = line.ask()
+        start = self._since if asked is None else asked
+        span = self._spans.pop(line.timeline, None) or _first_span(fields)
+        now = time.time()
+        while True:
+            until = start + span if start + span < now else None
+            end = FAR if not self._is_polled else max(start, time.time()) + MAX_AHEAD
+            interval = Interval(start, end if until is None else until)
+            try:
+                data = await self._source.ask_samples(node, fields, interval)
+                break
+            except ReplyTooLarge:
+                if span < 1e-6:
+                    raise
+                span, now = span / 4, math.inf
+        if until is not None:
+            count = sum(map(len, data.values()))
+            growth = MAX_VALUES / (2 * count + 1)
+            self._spans[line.timeline] = span * min(max(growth, 0.5), MAX_GROWTH)
+        batch = _joined(data, line.timeline, fields)
+        finals = [s.finalized_until for s in data.values() if s.finalized_until is not None]
+        if self._is_polled and finals:
+            # The last sample stays: it shows that nothing is missing.
+            is_known = batch.t <= (-math.inf if line.last is None else line.last)
+            batch = batch.take(is_known | (batch.t < min(finals)))
+            until = None if until is None or until > min(finals) else until
+        return line.answer(batch, until)
 
 
-def live_samples(event: Any, node: str) -> list[LiveSample]:
-    """Cut a live event, which has a reply's shape, into samples in time order."""
-    reply = decode(event, node)
-    samples = []
-    for line, timeline in reply.timelines.items():
-        # A field of this timeline has as many values as it has times.
-        own = {name: to_list(v) for name, v in reply.data.items() if len(v) == len(timeline.t)}
-        for i, t in enumerate(timeline.t.tolist()):
-            samples.append(LiveSample(t, line, {name: own[name][i] for name in own}))
-    return sorted(samples, key=lambda sample: sample.t)
+def _first_span(fields: Mapping[str, Field]) -> float:
+    """Return for how many seconds a timeline is to be asked where nothing is known of it."""
+    interval = next(iter(fields.values())).interval
+    return interval * MAX_VALUES / len(fields) if interval else FIRST_SPAN
+
+
+def _joined(data: Data, timeline: str, fields: Mapping[str, Field]) -> Batch:
+    """Join the fields of a timeline, of which each may lack some samples."""
+    t, values = merge_timeline({name: (s.t, s.values) for name, s in data.items()})
+    for name, column in values.items():
+        if not len(column):
+            is_number = fields[name].type == "number"
+            values[name] = np.full(len(t), np.nan if is_number else None)
+    return Batch(timeline, t, values).present()

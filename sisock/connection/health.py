@@ -2,11 +2,13 @@
 
 For the health checks of containers: ``python -m sisock.connection.health`` connects to the socket
 that ``SISOCK_HEALTH`` names, prints what the program says, and ends with status 1 if that is not
-"ok". A program that hangs does not answer.
+"ok". A program that hangs does not answer. A second line has its figures, as JSON, for
+``sisock status``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -26,11 +28,19 @@ Check = Callable[[], "str | Awaitable[str]"]
 """Returns `OK`, or in a sentence what is wrong."""
 
 
-async def serve_health(check: Check, reactor: Any) -> None:
-    """Answer health checks, if ``SISOCK_HEALTH`` names a socket; SettingsError if it cannot be."""
+async def serve_health(
+    check: Check,
+    reactor: Any,
+    figures: Callable[[], dict[str, Any]] = dict,
+    path: str | None = None,
+) -> None:
+    """Answer health checks on a socket, by default that of ``SISOCK_HEALTH``, if it names one.
+
+    SettingsError says that the socket cannot be.
+    """
     from twisted.internet import defer, endpoints, protocol
 
-    path = os.environ.get(VARIABLE)
+    path = path or os.environ.get(VARIABLE)
     if not path or is_served(path):  # by the first of two programs in one container
         return
 
@@ -38,8 +48,12 @@ async def serve_health(check: Check, reactor: Any) -> None:
         def connectionMade(self) -> None:
             asked = defer.maybeDeferred(check)
             asked.addErrback(lambda failure: failure.getErrorMessage() or failure.type.__name__)
-            asked.addCallback(lambda text: self.transport.write(f"{text}\n".encode()))
-            asked.addCallback(lambda _: self.transport.loseConnection())
+            asked.addCallback(self.answer)
+
+        def answer(self, text: str) -> None:
+            lines = f"{' '.join(text.splitlines())}\n{json.dumps(figures())}\n"
+            self.transport.write(lines.encode())
+            self.transport.loseConnection()
 
     with suppress(FileNotFoundError):
         Path(path).unlink()  # of an earlier run that was killed
@@ -60,14 +74,20 @@ def is_served(path: str) -> bool:
 
 def ask(path: str) -> str:
     """Return what the program that listens on a socket says."""
+    return ask_figures(path)[0]
+
+
+def ask_figures(path: str) -> tuple[str, dict[str, Any]]:
+    """Return what the program that listens on a socket says, and its figures."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT)
             connection.connect(path)
             with connection.makefile(encoding="utf-8") as answer:
-                return answer.readline().strip() or "it ended without an answer"
-    except OSError as error:
-        return f"no answer on {path}: {error.strerror or error}"
+                said, figures = answer.readline().strip(), answer.readline()
+        return said or "it ended without an answer", json.loads(figures or "{}")
+    except (OSError, ValueError) as error:
+        return f"no answer on {path}: {getattr(error, 'strerror', None) or error}", {}
 
 
 def main() -> None:

@@ -1,23 +1,27 @@
-"""How any program joins the router and stays joined: reconnecting for ever, with back-off."""
+"""How any program joins the router, stays joined, with back-off, and ends."""
 
 from __future__ import annotations
 
+import argparse
 import random
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
+import txaio
 from autobahn.wamp import types
 from autobahn.wamp.exception import TransportLost
 from twisted.internet import defer, task
+from twisted.internet.error import ReactorNotRunning
 from twisted.python.failure import Failure
 
 from sisock.connection import transport
-from sisock.connection.health import OK
+from sisock.connection.health import OK, Check, serve_health
 from sisock.connection.logs import RepeatedWarning, make_logger
 from sisock.connection.session import Session
-from sisock.connection.settings import Settings
+from sisock.connection.settings import Settings, load_settings
 from sisock.connection.threads import global_reactor
 from sisock.errors import AuthenticationRejected, InvalidNodeName, RouterUnreachable, SisockError
 
@@ -30,7 +34,6 @@ _WRONG_REALM = "wamp.error.no_such_realm"
 _WRONG_USER = re.compile(
     r"wamp\.error\.(not_authorized|auth\w+_failed|no_auth_method|no_such_principal)"
 )
-
 
 _FINAL = (AuthenticationRejected, InvalidNodeName)
 """Errors after which trying again cannot help."""
@@ -164,3 +167,54 @@ class RouterConnection:
 
     def _reject(self, why: str) -> None:
         self._cause = AuthenticationRejected(f"the router at {self.settings.address} {why}")
+
+
+def fail(error: BaseException) -> NoReturn:
+    """End the program with one sentence and status 1."""
+    print(error, file=sys.stderr, flush=True)
+    raise SystemExit(1)
+
+
+def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
+    """Load the settings, or end the program with a sentence."""
+    try:
+        return load_settings(user, router=args.router, log_level=args.log_level)
+    except SisockError as error:
+        fail(error)
+
+
+def run_program(
+    connection: RouterConnection,
+    started: Callable[[], Any] = lambda: None,
+    health: Check | None = None,
+    figures: Callable[[], dict[str, Any]] = dict,
+) -> None:
+    """Run the reactor with one connection to the router until a signal, or a final refusal.
+
+    `started` is called before the router is joined, and may be a coroutine function; a
+    `SisockError` of it ends the program. `health` is the check, if not the connection's own, and
+    `figures` what the program says of itself besides.
+    """
+    reactor, settings = connection.reactor, connection.settings
+    txaio.start_logging(out=sys.stderr, level=settings.log_level)
+    results: list[Any] = []
+
+    def finished(result: Any) -> None:
+        results.append(result)
+        with suppress(ReactorNotRunning):  # a signal may have stopped it already
+            reactor.stop()
+
+    async def work() -> None:
+        await serve_health(health or connection.health, reactor, figures)
+        await defer.maybeDeferred(started)
+        await connection.run()
+
+    reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
+    stop = connection.stop
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.ensureDeferred(stop()))
+    reactor.run()
+    for failure in results:
+        if isinstance(failure, Failure):
+            if settings.log_level in ("debug", "trace") or not failure.check(SisockError):
+                failure.printTraceback(sys.stderr)
+            fail(failure.value)

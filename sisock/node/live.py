@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from twisted.internet import defer, task, threads
 
 from sisock.connection.logs import RepeatedWarning
@@ -116,7 +117,7 @@ class LiveNode(DataNodeServer):
             self.history, self.history_samples, self._intake.kinds
         )
         self._events = Events(self._intake.kinds, self.allowance)
-        self._taken = 0
+        self._taken = self._dropped = 0
         self._flushing = threading.Lock()
         self._has_ended = threading.Event()
         self._warn = RepeatedWarning(self.log)
@@ -176,6 +177,11 @@ class LiveNode(DataNodeServer):
         last = max((newest for newest, _ in self._kept().values()), default=None)
         return {"samples": self._taken, "last": last, "error": self._warn.last}
 
+    def silent_for(self) -> dict[str, float]:
+        """Return for each timeline the seconds since its newest sample came, or since the start."""
+        now, lines = time.monotonic(), list(self._intake.lines.values())
+        return {line.name: now - line.came_at for line in lines}
+
     async def _read_and_warn(self) -> None:
         """Take a sample; never raises, as that would end the loop."""
         limit = self.read_limit
@@ -197,6 +203,8 @@ class LiveNode(DataNodeServer):
 
         Raises what `read` raised, or TypeError if it did not return a dict.
         """
+        if self.interval is None:
+            return []
         began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
             values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
@@ -240,6 +248,7 @@ class LiveNode(DataNodeServer):
             for line in list(self._intake.lines.values()):
                 part, dropped = line.release(time.monotonic(), is_last)
                 if dropped:
+                    self._dropped += dropped
                     self._warn(line.why_dropped())
                 if len(part[0]):
                     self._store.append(line.name, *part)
@@ -280,7 +289,7 @@ class LiveNode(DataNodeServer):
         """Return what is kept; samples before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
-        reply, fields_of = Reply({name: [] for name in field}), self._intake.fields_of()
+        reply, fields_of = Reply({name: np.empty(0) for name in field}), self._intake.fields_of()
         for line, (newest, _) in self._kept().items():
             fields = [name for name in field if name in fields_of[line]]
             t, values = self._store.samples(line, fields, interval.start, interval.end)

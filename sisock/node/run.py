@@ -6,8 +6,12 @@ import argparse
 import inspect
 from typing import Any
 
-from sisock.connection.program import fail, run_program, settings_from_flags
-from sisock.connection.reconnect import RouterConnection
+from sisock.connection.reconnect import (
+    RouterConnection,
+    fail,
+    run_program,
+    settings_from_flags,
+)
 from sisock.connection.settings import add_common_flags
 from sisock.errors import SisockError
 from sisock.node.api import DataNodeServer
@@ -43,7 +47,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
     settings = settings_from_flags(args, USER_SERVER)
     connection = RouterConnection(settings, service.joined, service.left)
     try:
-        run_program(connection, service.open, health=lambda: service.health(connection))
+        run_program(connection, service.open, lambda: service.health(connection), service.status)
     finally:
         service.stop()
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.wire.arrays import Values, normalise
+from sisock.wire.arrays import normalise
 from sisock.wire.protocol import as_text, is_text
 from sisock.wire.times import format_time
 
@@ -143,6 +143,8 @@ class LiveTimeline:
         self.pending: list[tuple[Any, dict[str, Any]]] = []
         self.newest = -math.inf
         """Time of the newest sample that was let go."""
+        self.came_at = time.monotonic()
+        """When samples were let go, by the clock of `release`."""
         self._lateness, self._kinds, self._lock = lateness, kinds, lock
         self._latest = -math.inf
         self._held: Part = (np.empty(0), {})
@@ -185,7 +187,8 @@ class LiveTimeline:
         cut = int(np.searchsorted(part[0], until, side="right"))
         dropped = len(self._came) + len(t) - len(came)
         self._held, self._came = take(part, slice(cut, None)), came[cut:]
-        self.newest = float(part[0][cut - 1]) if cut else self.newest
+        if cut:
+            self.newest, self.came_at = float(part[0][cut - 1]), now
         return take(part, slice(cut)), dropped
 
     def _merge(self, part: Part, now: float) -> tuple[Part, np.ndarray]:
@@ -212,7 +215,7 @@ class LiveTimeline:
             parts.append((np.array(times, dtype="<f8"), columns))
         return self._join(parts)
 
-    def _column(self, name: str, values: Values) -> np.ndarray:
+    def _column(self, name: str, values: Any) -> np.ndarray:
         kind = self._kinds[name]
         if kind == "number":
             try:
@@ -255,9 +258,9 @@ def missing(kind: str, count: int) -> np.ndarray:
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
     """Return copies of arrays that were pushed, which their owner may use again."""
     times = normalise(t)
-    if isinstance(times, list) or times.dtype.kind not in "fiu" or not np.isfinite(times).all():
+    if times.dtype.kind not in "fiu" or not np.isfinite(times).all():
         raise ValueError("the times of samples must be finite UNIX seconds")
-    copies: dict[str, Values] = {}
+    copies: dict[str, np.ndarray] = {}
     for name, given in values.items():
         try:
             own = normalise(given)
@@ -266,7 +269,7 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
             continue
         if len(own) != len(times):
             raise ValueError(f"the field {name!r} has {len(own)} values for {len(times)} times")
-        copies[name] = list(own) if isinstance(own, list) else own.copy()
+        copies[name] = own.copy()
     return times.astype("<f8"), copies
 
 
@@ -282,9 +285,9 @@ def _kind_of(value: Any, known: str | None) -> str | None:
     return next((kind for kind, types in _TYPES.items() if isinstance(value, types)), None)
 
 
-def _kind_of_array(values: Values, known: str | None) -> str | None:
+def _kind_of_array(values: np.ndarray, known: str | None) -> str | None:
     """Do as `_kind_of` for all values of an array, as `normalise` returns it."""
-    if isinstance(values, np.ndarray):
+    if values.dtype != object:
         own = "bool" if values.dtype.kind == "b" else "number"
     else:
         own = next((_kind_of(value, None) for value in values if value is not None), None) or ""

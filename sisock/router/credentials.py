@@ -49,10 +49,12 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
     SettingsError says that a name cannot be one, or that the CA is somebody else's, without its
     key.
     """
-    wanted = {_check_name(name) for name in names}
+    wanted = {str(_general_name(name).value) for name in names}
     if (present := _present_certificate(home)) is not None:
         present_names = certified_names(present)
-        is_ours = home.ca_key.exists() and present.issuer == _load(home.ca_certificate).subject
+        is_ours = (
+            home.ca_key.exists() and present.issuer == load_certificate(home.ca_certificate).subject
+        )
         if not renew and (present_names >= wanted or not is_ours):
             return False
         wanted |= present_names
@@ -81,54 +83,35 @@ def export(home: Home, recipient: str, folder: Path) -> None:
     nothing to copy.
     """
     server, consumer = home.secret_file(USER_SERVER), home.secret_file(USER_CONSUMER)
-    private = {
-        "router": (server, consumer, home.server_key),
-        "server": (server,),
-        "consumer": (consumer,),
+    router = {server: PRIVATE, consumer: PRIVATE, home.server_key: PRIVATE}
+    wanted = {
+        "router": {**router, home.server_certificate: PUBLIC},
+        "server": {server: PRIVATE},
+        "consumer": {consumer: PRIVATE},
     }.get(recipient)
-    if private is None or not folder.name:
+    if wanted is None or not folder.name:
         raise SettingsError(
             f"--export wants router=FOLDER, server=FOLDER or consumer=FOLDER, not"
             f" {recipient!r} for {str(folder)!r}"
         )
-    public = (home.ca_certificate, *([home.server_certificate] if recipient == "router" else ()))
-    for mode, paths in ((PRIVATE, private), (PUBLIC, public)):
-        for path in paths:
-            if not path.exists():
-                raise SettingsError(f"{path} is missing: a CA of your own needs no export of it")
-            write(folder / path.relative_to(home.path), path.read_bytes(), mode)
+    for path, mode in {**wanted, home.ca_certificate: PUBLIC}.items():
+        if not path.exists():
+            raise SettingsError(f"{path} is missing: a CA of your own needs no export of it")
+        write(folder / path.relative_to(home.path), path.read_bytes(), mode)
 
 
-def certificate_names(path: Path) -> set[str]:
-    """Return the names and addresses that a certificate is for."""
-    return certified_names(_load(path))
-
-
-def certificate_end(path: Path) -> datetime.datetime:
-    """Return when a certificate ends."""
-    return _load(path).not_valid_after_utc
-
-
-def _check_name(name: str) -> str:
-    """Return a host name or address as it is written in certificates."""
-    with suppress(ValueError):
-        return str(ipaddress.ip_address(name))
-    if not re.fullmatch(r"[A-Za-z0-9_*]([A-Za-z0-9_.-]*[A-Za-z0-9])?", name):
-        raise SettingsError(f"{name!r} is not the name of a computer, nor an address")
-    return name
+def load_certificate(path: Path) -> x509.Certificate:
+    """Read a certificate from its file."""
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def _present_certificate(home: Home) -> x509.Certificate | None:
     """Return the router's certificate, if it is there with its own key."""
     if not (home.server_certificate.exists() and home.server_key.exists()):
         return None
-    certificate = _load(home.server_certificate)
+    certificate = load_certificate(home.server_certificate)
     is_own = _load_key(home.server_key).public_key() == certificate.public_key()
     return certificate if is_own else None
-
-
-def _load(path: Path) -> x509.Certificate:
-    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def _load_key(path: Path) -> Any:
@@ -142,7 +125,7 @@ def _load_or_make_ca(home: Home) -> tuple[x509.Certificate, Any]:
                 f"{home.ca_certificate} has no key beside it, so it cannot sign: ask who made it"
                 f" for a new {home.server_certificate.name}, or remove it to have a CA made here"
             )
-        return _load(home.ca_certificate), _load_key(home.ca_key)
+        return load_certificate(home.ca_certificate), _load_key(home.ca_key)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _sign(
         "sisock local CA",
@@ -179,8 +162,11 @@ def _sign(
 
 
 def _general_name(name: str) -> x509.GeneralName:
+    """Return a host name or address as certificates have it."""
     with suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(name))
+    if not re.fullmatch(r"[A-Za-z0-9_*][A-Za-z0-9_.-]*", name):
+        raise SettingsError(f"{name!r} is not the name of a computer, nor an address")
     return x509.DNSName(name)
 
 

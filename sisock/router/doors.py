@@ -1,4 +1,4 @@
-"""Guard the router's connections: close strangers, and clients that do not read.
+"""Guard the router's connections: against strangers, readers that stop, harmful arguments.
 
 This is the outermost layer of each port, below TLS: a stranger is who has not logged in.
 """
@@ -10,6 +10,7 @@ import gc
 import resource
 from typing import Any
 
+from cbor2 import CBORTag
 from crossbar.common.twisted import endpoint
 from twisted.internet import reactor
 
@@ -32,6 +33,14 @@ LARGE = 256 << 10
 
 SPARE_FILES = 200
 """Open files that are not for connections."""
+
+MAX_DEPTH = 200
+"""Levels of nesting in arguments: CBOR's decoder takes 400, with those of the message."""
+
+_HARMFUL_KEYWORDS = {"self", "fun", "f"}
+"""Names of arguments of autobahn's own functions: with these, the receiver's session ends."""
+
+_PLAIN = {float, int, bool, bytes, type(None)}
 
 log = make_logger()
 
@@ -165,3 +174,34 @@ def return_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def find_fault(args: Any, kwargs: Any) -> str | None:
+    """Find what in a message's arguments would harm its receiver, or could not reach it."""
+    for name in kwargs or ():
+        if name in _HARMFUL_KEYWORDS:
+            return f"there is no keyword argument {name!r}"
+    level: list[Any] = [args, kwargs]
+    seen: set[int] = set()
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, str):
+                if not value.isascii() and value.encode(errors="replace").decode() != value:
+                    return "text must not hold half a surrogate pair"
+                continue
+            children: list[Any] = []
+            if isinstance(value, dict):
+                children = [*value, *value.values()]
+            elif isinstance(value, CBORTag):
+                children = [value.value]
+            elif isinstance(value, list | tuple | set | frozenset):
+                children = list(value)
+            if children and id(value) in seen:  # CBOR can write references
+                return "arguments must not hold themselves, or one value twice"
+            seen.add(id(value))
+            below += [child for child in children if type(child) not in _PLAIN]
+        if not below:
+            return None
+        level = below
+    return f"arguments must not be nested deeper than {MAX_DEPTH} levels"

@@ -178,7 +178,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
         if variables[variable] is None:
             advice = f"set {variable}, or make one with `sisock certs`"
             raise SettingsError(f"there is no secret for the user {user!r}: {advice}")
-    _prepare_socket(home.router_socket.absolute())
+    prepare_socket(home.router_socket.absolute())
     # Nobody else reads it, for the same reason.
     write(home.router_directory / "config.json", text.encode())
     for file in (home.server_certificate, home.server_key, home.ca_certificate):
@@ -192,9 +192,10 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     return variables
 
 
-def _prepare_socket(path: Path) -> None:
+def prepare_socket(path: Path) -> None:
+    """Make the folder of a Unix socket, for this user alone; SettingsError if it cannot be one."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        what = f"the path of the router's socket, {path}, is over {MAX_SOCKET_PATH} bytes"
+        what = f"the path of the socket, {path}, is over {MAX_SOCKET_PATH} bytes"
         raise SettingsError(f"{what}: set SISOCK_HOME to a shorter one")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Whoever can reach the socket has the role server.
@@ -230,7 +231,8 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
     # At debug Crossbar prints the secrets that it reads.
     level = {"critical": "error", "trace": "info", "debug": "info"}.get(log_level, log_level)
     directory = str(home.router_directory.absolute())
-    program = [sys.executable, "-m", "sisock.router.process"]
+    # Not `-m`, which would load the module twice: Crossbar imports it by its name, too.
+    program = [sys.executable, "-c", "from sisock.router.process import main; main()"]
     return [*program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
 
 

@@ -1,30 +1,92 @@
-"""Keep the router's process well, whatever its clients send, or fail to send, or fail to read.
+"""Keep the router's process well and small, whatever its clients send or fail to read.
 
-`sisock.router.launch` starts Crossbar by this module, with a `Personality` that changes each worker
-process before it listens. Crossbar has no settings for these things, so `install` replaces parts of
-Crossbar, autobahn and Twisted; one that no longer exists ends the start.
+`sisock.router.launch` starts Crossbar by this module. Crossbar has no settings for these things,
+so parts of Crossbar, autobahn and Twisted are replaced, see `instead_of`; one that no longer exists
+ends the start. Modules that Crossbar imports and no router uses are replaced by placeholders.
 """
 
 from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import json
 import resource
 import runpy
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from sisock.router import placeholders
+from sisock.connection.logs import DemotedLogger  # first: it has Crossbar find Twisted
 
-placeholders.install()
+UNUSED = (
+    "cfxdb",
+    "crossbar.edge.worker.router",
+    "eth_utils.pydantic",
+    "txtorcon",
+    "web3",
+    "xbr",
+    "xbr._secmod",
+    "yapf.yapflib.yapf_api",
+)
+"""Modules for Ethereum, Tor and the like, 30 MB a process."""
 
-from autobahn.twisted.websocket import WebSocketAdapterProtocol
+
+class Placeholder(ModuleType):
+    """A module that is not imported yet, though its submodules can be, or a name of one.
+
+    It is imported after all when a name of it is called, or is the parent of a class.
+    """
+
+    def __init__(self, module: str, *path: str) -> None:
+        super().__init__(module)
+        self._path = path
+        if not path and "." not in module and (spec := find_spec(module)):
+            self.__path__ = list(spec.submodule_search_locations or ())
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Placeholder(self.__name__, *self._path, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the real one."""
+        return self._load()(*args, **kwargs)
+
+    def __ror__(self, other: Any) -> Any:
+        return Any  # in the type of an argument
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        return isinstance(instance, self._load())
+
+    def __mro_entries__(self, bases: tuple) -> tuple:
+        return (self._load(),)
+
+    def _load(self) -> Any:
+        sys.modules.pop(self.__name__, None)
+        if "." not in self.__name__:  # a part of a package is imported without the rest
+            remove_placeholders()
+        limit = sys.getrecursionlimit()
+        found: Any = importlib.import_module(self.__name__)
+        sys.setrecursionlimit(limit)  # py_ecc sets 100,000: 40 kB of brackets then take 48 s
+        return functools.reduce(getattr, self._path, found)
+
+
+def remove_placeholders() -> None:
+    """Let who imports such a module from now on have it; Crossbar keeps its placeholders."""
+    for name in UNUSED:
+        if not name.startswith("crossbar.") and isinstance(sys.modules.get(name), Placeholder):
+            del sys.modules[name]
+
+
+for unused in UNUSED:
+    sys.modules.setdefault(unused, Placeholder(unused))
+
 from autobahn.wamp import message, serializer
 from autobahn.wamp.exception import ProtocolError, SerializationError
-from cbor2 import CBORTag
 from crossbar import personality
 from crossbar.common.twisted import endpoint
 from crossbar.node import node
@@ -35,10 +97,9 @@ from crossbar.worker.transport import create_router_transport
 from twisted.internet import reactor
 from twisted.web import http, server
 
-from sisock.connection.logs import DemotedLogger
 from sisock.connection.transport import leave_log_texts_plain, tune
 from sisock.errors import SettingsError
-from sisock.router.doors import LARGE, Doors, find_door
+from sisock.router.doors import LARGE, Doors, find_door, find_fault
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT
 
 WORKER = "crossbar.worker.main"
@@ -46,28 +107,25 @@ WORKER = "crossbar.worker.main"
 MAX_SIGNATURE = 4096
 """Characters of what a client signs in with; a ticket may be long."""
 
-MAX_DEPTH = 200
-"""Levels of nesting in arguments: CBOR's decoder takes 400, with those of the message."""
-
-_HARMFUL_KEYWORDS = {"self", "fun", "f"}
-"""Names of arguments of autobahn's own functions: with these, the receiver's session ends."""
-
-_PLAIN = {float, int, bool, bytes, type(None)}
-
-_replacements: list[tuple[Any, str, Callable[..., Any]]] = []
-
 
 def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Have `install` replace a function by one that is given the original, then its arguments."""
+    """Replace a function by one that is given the original, then its arguments."""
+    original = getattr(owner, name, None)
+    if original is None:
+        raise SettingsError(
+            f"{owner.__name__}.{name} is gone: install the versions of crossbar, autobahn and"
+            " twisted that this version of sisock was made for"
+        )
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _replacements.append((owner, name, function))
+        # No partial object: a method of a class has to be a function.
+        setattr(owner, name, lambda *args, **kwargs: function(original, *args, **kwargs))
         return function
 
     return register
 
 
-@instead_of(WebSocketAdapterProtocol, "connectionMade")
+@instead_of(WampWebSocketServerProtocol, "connectionMade")
 def connection_made(original: Any, self: Any) -> None:
     """Measured: 44 ms on the first call of each connection without it, 1 ms with it."""
     original(self)
@@ -130,37 +188,6 @@ def on_message(original: Any, self: Any, msg: Any) -> None:
         self._transport.send(message.Error(kind, msg.request, uri, args=[fault]))
 
 
-def find_fault(args: Any, kwargs: Any) -> str | None:
-    """Find what in a message's arguments would harm its receiver, or could not reach it."""
-    for name in kwargs or ():
-        if name in _HARMFUL_KEYWORDS:
-            return f"there is no keyword argument {name!r}"
-    level: list[Any] = [args, kwargs]
-    seen: set[int] = set()
-    for _ in range(MAX_DEPTH):
-        below: list[Any] = []
-        for value in level:
-            if isinstance(value, str):
-                if not value.isascii() and value.encode(errors="replace").decode() != value:
-                    return "text must not hold half a surrogate pair"
-                continue
-            children: list[Any] = []
-            if isinstance(value, dict):
-                children = [*value, *value.values()]
-            elif isinstance(value, CBORTag):
-                children = [value.value]
-            elif isinstance(value, list | tuple | set | frozenset):
-                children = list(value)
-            if children and id(value) in seen:  # CBOR can write references
-                return "arguments must not hold themselves, or one value twice"
-            seen.add(id(value))
-            below += [child for child in children if type(child) not in _PLAIN]
-        if not below:
-            return None
-        level = below
-    return f"arguments must not be nested deeper than {MAX_DEPTH} levels"
-
-
 @instead_of(serializer, "_loads")
 def loads(original: Any, text: str, **options: Any) -> Any:
     """Autobahn's scanner, in Python, is needed only for bytes, which JSON has after a NUL."""
@@ -198,44 +225,19 @@ def make_doors(original: Any, *args: Any) -> Doors:
     return Doors(*args)
 
 
-def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
-    original = getattr(owner, name, None)
-    if original is None:
-        raise SettingsError(
-            f"{owner.__name__}.{name} is gone: install the versions of crossbar, autobahn and"
-            " twisted that this version of sisock was made for"
-        )
-
-    def replacement(*args: Any, **kwargs: Any) -> Any:
-        return function(original, *args, **kwargs)
-
-    setattr(owner, name, replacement)
-
-
-@functools.cache
-def install() -> None:
-    """Change this process; SettingsError says that what is to be changed is no longer there."""
-    sys.setrecursionlimit(1000)  # Python's own, which py_ecc makes 100,000; see placeholders
-    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    leave_log_texts_plain()
-    for replacement in _replacements:
-        _replace(*replacement)
-    # Without the tracebacks of what clients send wrongly.
-    WampWebSocketServerProtocol.log = DemotedLogger("error", "critical")
-    WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
-    # One HTTP/2 connection may begin thousands of requests at once.
-    http.H2_ENABLED = False
-    # To look through what stays for garbage takes 0.2 s each time, in which nothing is passed on.
-    gc.collect()
-    gc.freeze()
+# Without the tracebacks of what clients send wrongly.
+WampWebSocketServerProtocol.log = DemotedLogger("error", "critical")
+WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
+# One HTTP/2 connection may begin thousands of requests at once.
+http.H2_ENABLED = False
 
 
 class Node(node.Node):
     """Crossbar's controller, but for how its workers start."""
 
     def _extend_worker_args(self, args: list[str], options: Any) -> None:
-        args[args.index(WORKER)] = __spec__.name
+        place = args.index(WORKER) - 1
+        args[place : place + 2] = sys.orig_argv[1:3]  # as this process was started itself
 
 
 class Personality(personality.Personality):
@@ -247,23 +249,22 @@ class Personality(personality.Personality):
     def create_router_transport(  # type: ignore[override]
         worker: Any, transport_id: str, config: Any
     ) -> Any:
-        """Change the process before it listens; also in a proxy worker."""
-        install()
+        """Prepare the process before it listens; also in a proxy worker."""
+        sys.setrecursionlimit(1000)  # Python's own, whatever has been imported, see `Placeholder`
+        _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        leave_log_texts_plain()
+        # To look through what stays for garbage takes 0.2 s each time, with all waiting.
+        gc.collect()
+        gc.freeze()
         return create_router_transport(worker, transport_id, config)
 
 
 def main() -> None:
     """Run Crossbar's own command line, or one of its workers."""
     if sys.argv[1].startswith("-"):
-        placeholders.remove()
+        remove_placeholders()
         del sys.modules[WORKER]  # or runpy warns of it
         runpy.run_module(WORKER, run_name="__main__")
     else:
         sys.exit(run_crossbar("crossbar", sys.argv[1:], reactor, Personality))
-
-
-if __name__ == "__main__":
-    # Crossbar's workers import the class by its module's name.
-    from sisock.router.process import main as main_by_name
-
-    main_by_name()

@@ -13,7 +13,6 @@ import numpy as np
 import orjson
 
 from sisock.wire import arrays, grid
-from sisock.wire.arrays import Values
 
 TIMES = np.dtype("<f8")
 _BOOL = np.dtype("|i1")
@@ -32,25 +31,27 @@ def encode(values: object) -> Column | None:
     ValueError says what is wrong with them.
     """
     given = arrays.normalise(values)
-    if isinstance(given, list):
+    if given.dtype == object:
         kinds = set(map(type, given)) - {type(None)}
         if not kinds:
             return None
         if kinds == {bool}:
             return np.array([-1 if v is None else v for v in given], dtype=_BOOL)
-        return arrays.as_array(given)
+        return given.astype("<f8") if kinds == {int} else given
     if given.dtype.kind == "b":
         return given.view(_BOOL)
     return given.astype("<i2") if given.dtype == _BOOL else given
 
 
-def decode(column: Column) -> Values:
+def decode(column: Column) -> np.ndarray:
     """Return the values of a column as they are served."""
     if column.dtype == _BOOL:
         if (column >= 0).all():
             return column.view("|b1")
-        return [None if value < 0 else bool(value) for value in column.tolist()]
-    return column.tolist() if column.dtype.kind == "O" else column
+        values = (column > 0).astype(object)
+        values[column < 0] = None
+        return values
+    return column
 
 
 def type_of(dtype: np.dtype) -> str:
@@ -116,7 +117,7 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
     """Return the column of bytes: a read-only view, if it is not of strings."""
     if dtype.kind != "O":
         return np.frombuffer(data, dtype)
-    return arrays.as_array(orjson.loads(data))
+    return np.array(orjson.loads(data), dtype=object)
 
 
 class Table:

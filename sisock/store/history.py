@@ -24,7 +24,7 @@ from sisock.store.columns import Column, Pair
 from sisock.store.segments import Part
 from sisock.store.timelines import Timeline, folder_of
 from sisock.wire import grid
-from sisock.wire.arrays import Values
+from sisock.wire.protocol import MAX_EXPONENT
 
 EVERY = 1.0
 """Seconds of samples that a power failure may take, and between two looks for what is to do."""
@@ -36,7 +36,7 @@ _PARTS = 8
 """What is kept is in so many files at least."""
 
 _STATE = "state.json"
-_EVER = 2.0**grid.MAX_EXPONENT
+_EVER = 2.0**MAX_EXPONENT
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -160,7 +160,7 @@ class History:
 
     def samples(
         self, timeline: str, fields: Iterable[str], start: float, end: float
-    ) -> tuple[np.ndarray, dict[str, Values]]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the samples of ``[start, end)``: times, and the values of each known field."""
         line = self._timelines.get(timeline)
         if line is None:
@@ -173,7 +173,7 @@ class History:
 
     def decimated(
         self, field: str, start: float, end: float, w: float
-    ) -> tuple[np.ndarray, Values]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
         pair = columns.join(self._gather(field, start, end, w))
         kept = columns.pick(pair, columns.decimate(*pair, w))
@@ -181,7 +181,7 @@ class History:
 
     def few(
         self, field: str, start: float, end: float, max_points: int
-    ) -> tuple[np.ndarray, Values, float | None]:
+    ) -> tuple[np.ndarray, np.ndarray, float | None]:
         """Return at most `max_points` samples of ``[start, end)``, and the size of the buckets.
 
         They are all samples, and the size is None; or what the buckets keep, the first and the
@@ -256,7 +256,7 @@ class History:
     def _gather(self, field: str, start: float, end: float, w: float) -> list[Pair]:
         return [pair for part in self._parts(field) for pair in part.gather(field, start, end, w)]
 
-    def _decode(self, field: str, pair: Pair) -> Values:
+    def _decode(self, field: str, pair: Pair) -> np.ndarray:
         t, column = pair
         if column is None:
             _, dtype = self._fields.get(field, (None, columns.TIMES))

@@ -14,7 +14,6 @@ import numpy as np
 import orjson
 
 from sisock.store.columns import Column
-from sisock.wire.arrays import as_array
 
 _MAGIC = b"\x93sisock\n"
 _HEAD = struct.Struct("<8sII")
@@ -79,7 +78,7 @@ def _decode(head: bytes, bodies: list[bytes]) -> Rows:
     t = columns.pop(None)
     texts = [orjson.loads(body[fixed:]) for body in bodies] if strings else []
     for name in strings:
-        columns[name] = as_array([text for each in texts for text in each[name]])
+        columns[name] = np.array([text for each in texts for text in each[name]], dtype=object)
     return timeline, t, columns
 
 

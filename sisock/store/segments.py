@@ -31,8 +31,8 @@ from sisock.store.columns import (
     to_bytes,
 )
 from sisock.store.journal import sync_folder
-from sisock.wire import grid
 from sisock.wire.grid import bucket_of
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 BLOCK = 8192
 _MAGIC = b"\x93sisocks"
@@ -326,9 +326,9 @@ def _arrays(
 def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.ndarray, Any]]:
     """Yield bucket sizes, from a few mean spacings to the length of the samples, with samples."""
     span = float(t[-1] - t[0])
-    least = max(_MIN_SPACINGS * span / len(t), 2.0**grid.MIN_EXPONENT)
+    least = max(_MIN_SPACINGS * span / len(t), 2.0**MIN_EXPONENT)
     finest = math.ceil(math.log2(least) / _LEVEL_STEP) * _LEVEL_STEP
-    for exponent in range(finest, grid.MAX_EXPONENT + 1, _LEVEL_STEP):
+    for exponent in range(finest, MAX_EXPONENT + 1, _LEVEL_STEP):
         w = 2.0**exponent
         if w >= span:
             break

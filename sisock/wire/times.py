@@ -9,12 +9,9 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 from sisock.errors import InvalidArgument
-from sisock.wire.protocol import Interval, check_interval
+from sisock.wire.protocol import EARLIEST, Interval, check_interval
 
 Time: TypeAlias = float | str | datetime.datetime
-
-_EARLIEST = 1e-3
-"""UNIX time of the earliest start: as zero and below it would count from the node's present."""
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _UNITS["y"] = 31557600.0  # a year of 365.25 days
@@ -57,7 +54,7 @@ def to_sisock_time(value: Any) -> float:
 def to_interval(start: Any, end: Any) -> Interval:
     """Return the UNIX times of two times as `to_sisock_time` takes them, by one present."""
     interval = check_interval(to_sisock_time(start), to_sisock_time(end))
-    return Interval(max(interval.start, _EARLIEST), max(interval.end, _EARLIEST))
+    return Interval(max(interval.start, EARLIEST), max(interval.end, EARLIEST))
 
 
 def _from_text(text: str) -> float:

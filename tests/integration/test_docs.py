@@ -25,7 +25,7 @@ NODES = [
 
 
 def test_there_are_nodes_in_the_documents():
-    assert len(NODES) == 4
+    assert len(NODES) == 3
 
 
 @pytest.mark.parametrize("block", NODES)

@@ -5,7 +5,7 @@ import sys
 
 LEFT_OUT = """
 import sys
-from sisock.router import placeholders, process
+from sisock.router import process
 from crossbar.router.auth import cryptosign
 
 assert not {"aiohttp", "pydantic", "web3.main"} & set(sys.modules)
@@ -25,7 +25,7 @@ assert sys.getrecursionlimit() == limit
 OF_A_COMPONENT = (
     LEFT_OUT
     + """
-placeholders.remove()
+process.remove_placeholders()
 import web3
 assert isinstance(web3.__version__, str)
 """

@@ -5,11 +5,11 @@ import pytest
 
 from sisock.cli.main import main
 from sisock.connection.settings import Home, load_settings
+from sisock.connection.transport import certified_names
 from sisock.errors import SettingsError
 from sisock.router.credentials import (
-    certificate_end,
-    certificate_names,
     export,
+    load_certificate,
     make_certificates,
     make_credentials,
 )
@@ -21,6 +21,14 @@ def home(tmp_path):
     make_credentials(made)
     make_certificates(made)
     return made
+
+
+def names(path):
+    return certified_names(load_certificate(path))
+
+
+def end(path):
+    return load_certificate(path).not_valid_after_utc
 
 
 def mode(path):
@@ -46,13 +54,13 @@ def test_what_is_there_is_kept(home):
 
 
 def test_the_certificate_has_the_hosts_names_and_lasts_ten_years(home):
-    assert {"localhost", "127.0.0.1", "::1"} <= certificate_names(home.server_certificate)
-    left = certificate_end(home.server_certificate) - datetime.datetime.now(datetime.UTC)
+    assert {"localhost", "127.0.0.1", "::1"} <= names(home.server_certificate)
+    left = end(home.server_certificate) - datetime.datetime.now(datetime.UTC)
     assert left > datetime.timedelta(days=3640)
 
 
 def test_the_ca_outlives_what_it_signs(home):
-    longer = certificate_end(home.ca_certificate) - certificate_end(home.server_certificate)
+    longer = end(home.ca_certificate) - end(home.server_certificate)
     assert longer > datetime.timedelta(days=3650)
 
 
@@ -62,7 +70,7 @@ def test_renewal_keeps_the_ca_and_the_names(home):
     first = home.server_certificate.read_bytes()
     assert make_certificates(home, renew=True)
     assert home.server_certificate.read_bytes() != first
-    assert {"mountain.example", "10.1.2.3"} <= certificate_names(home.server_certificate)
+    assert {"mountain.example", "10.1.2.3"} <= names(home.server_certificate)
     assert home.ca_certificate.read_bytes() == ca
 
 
@@ -109,8 +117,8 @@ def test_names_may_come_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SISOCK_HOME", str(tmp_path))
     monkeypatch.setenv("SISOCK_NAMES", "mountain.example 10.1.2.3")
     main(["certs", "--name", "router"])
-    names = certificate_names(Home(tmp_path).server_certificate)
-    assert {"mountain.example", "10.1.2.3", "router", "localhost"} <= names
+    certified = names(Home(tmp_path).server_certificate)
+    assert {"mountain.example", "10.1.2.3", "router", "localhost"} <= certified
 
 
 def test_a_certificate_of_another_ca_is_left_alone(home, tmp_path):

@@ -1,0 +1,248 @@
+"""Run the data nodes of a TOML file, each in a process of its own, and say how they are.
+
+A section of the file is a node, and named as it. Its key ``program`` is one of sisock's own nodes,
+or the path of a ``.py`` file; all other keys are flags of the program. Paths start from the file's
+folder, where the nodes run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import defer, protocol, reactor, task, threads
+from twisted.internet.error import ProcessExitedAlready
+from twisted.python.failure import Failure
+
+from sisock.connection.health import OK, VARIABLE, ask_figures, is_served, serve_health
+from sisock.connection.reconnect import fail
+from sisock.connection.settings import Home
+from sisock.errors import SettingsError, SisockError
+from sisock.router.launch import prepare_socket
+from sisock.wire.protocol import check_node_name
+
+MIN_DELAY, MAX_DELAY = 1.0, 60.0
+"""Seconds before a node is started again; the more, the more often it has ended at once."""
+
+STEADY = 60.0
+"""Seconds after which a node's end is not counted with those before."""
+
+POLL, POLLS = 2.0, 30
+"""Seconds between two looks at a node, and looks over which samples per second are counted."""
+
+MAX_LINE = 1 << 16
+"""Bytes of a line that are kept while its end is waited for."""
+
+_TOP = Path(__file__).parents[2]
+PROGRAMS = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
+"""The folder of sisock's own nodes: the repository's, or what a wheel installs of it."""
+
+
+def load_nodes(path: Path) -> dict[str, list[str]]:
+    """Read each node's name and command; SettingsError names line or key of what is wrong."""
+    try:
+        sections = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # it names line and column
+        raise SettingsError(f"{path}: {error}") from None
+    if not sections:
+        raise SettingsError(f"{path} names no node: each is a section, as [weather]")
+    commands = {}
+    for name, section in sections.items():
+        try:
+            check_node_name(name)
+            commands[name] = _command(name, section, path.absolute().parent)
+        except SisockError as error:
+            raise SettingsError(f"{path}: [{name}]: {error}") from None
+    return commands
+
+
+def _command(name: str, section: Any, folder: Path) -> list[str]:
+    if not isinstance(section, dict) or not isinstance(section.get("program"), str):
+        raise SettingsError('it must be a section with a key program, as program = "weather"')
+    program = section.pop("program")
+    file = folder / program if program.endswith(".py") else PROGRAMS / f"{program}.py"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in PROGRAMS.glob("[a-z]*.py")))
+        raise SettingsError(f"program: there is no {file}; sisock's own nodes are {known}")
+    command = [sys.executable, str(file), f"--name={name}"]
+    for key, value in section.items():
+        if key in ("name", "check", "help") or not re.fullmatch(r"[A-Za-z][\w-]*", key):
+            raise SettingsError(f"{key!r} cannot be a flag of a node here")
+        for each in value if isinstance(value, list) else [value]:
+            if not isinstance(each, str | int | float):
+                raise SettingsError(f"{key} must be text, a number, true, false, or a list of them")
+            if each is not False:
+                command.append(f"--{key}" if each is True else f"--{key}={each}")
+    return command
+
+
+def check(path: Path) -> None:
+    """Try all nodes of a file without a router; SisockError names those that are not good."""
+    folder, bad = path.absolute().parent, []
+    for name, command in load_nodes(path).items():
+        if subprocess.run([*command, "--check"], cwd=folder).returncode:
+            bad.append(name)
+    if bad:
+        raise SisockError(f"{path}: something is wrong with {', '.join(bad)}: see above")
+
+
+def status_socket(home: Home, path: Path) -> Path:
+    """Return the socket on which the supervisor of a file's nodes says how they are."""
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
+    return home.router_socket.absolute().with_name(f"serve-{digest}.sock")
+
+
+class _Node(protocol.ProcessProtocol):
+    """A node's process, which is started again whenever it ends."""
+
+    def __init__(self, name: str, command: list[str], folder: Path, socket: str) -> None:
+        self._name, self._command, self._folder, self._socket = name, command, folder, socket
+        self._delay = MIN_DELAY
+        self._ended: str | None = None
+        self._is_ending = False
+        self.gone: defer.Deferred = defer.Deferred()
+        self._polling = task.LoopingCall(self._poll)
+        self._start()
+
+    def _start(self) -> None:
+        self._restart: Any = None
+        self._began = reactor.seconds()
+        self._said, self._figures = self._ended or "has just been started", dict[str, Any]()
+        self._counts: deque[tuple[float, int]] = deque(maxlen=POLLS)
+        self._rest, self._last_line = {1: b"", 2: b""}, ""
+        environ = {**os.environ, VARIABLE: self._socket, "PYTHONUNBUFFERED": "1"}
+        reactor.spawnProcess(self, sys.executable, self._command, environ, str(self._folder))
+        self._polling.start(POLL, now=False)
+
+    async def _poll(self) -> None:
+        began = self._began
+        said, figures = await threads.deferToThread(ask_figures, self._socket)
+        if began == self._began:  # it is still the same process
+            self._said, self._figures = said, figures
+            if "samples" in figures:
+                self._counts.append((reactor.seconds(), figures["samples"]))
+
+    def stop(self, with_signal: str) -> None:
+        """End the process for good; `gone` fires when it is."""
+        self._is_ending = True
+        if self._restart is not None:
+            self._restart.cancel()
+            self._restart = None
+            self.gone.callback(None)
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess(with_signal)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """Log what the process says, in whole lines."""
+        *lines, rest = (self._rest[childFD] + data).split(b"\n")
+        self._rest[childFD] = rest[:MAX_LINE]
+        for line in lines:
+            self._last_line = line.decode(errors="replace")
+            self._log(self._last_line)
+
+    def _log(self, line: str) -> None:
+        print(f"{self._name} | {line}", file=sys.stderr, flush=True)
+
+    def processExited(self, reason: Failure) -> None:
+        """Wait a moment for the last output, whose end may never come: children may have it too."""
+        reactor.callLater(1, self.transport.loseConnection)
+
+    def processEnded(self, reason: Failure) -> None:
+        """Have it started again after a while, unless it is to end."""
+        self._polling.stop()
+        for number, rest in self._rest.items():
+            self.childDataReceived(number, b"\n" if rest else b"")
+        if self._is_ending:
+            self.gone.callback(None)
+            return
+        by, status = reason.value.signal, reason.value.exitCode
+        self._ended = f"ended by signal {by}" if by else f"status {status}: {self._last_line}"
+        if reactor.seconds() - self._began > STEADY:
+            self._delay = MIN_DELAY
+        self._log(f"{self._ended}; it is started again in {self._delay:g} s")
+        self._restart = reactor.callLater(self._delay, self._start)
+        self._delay = min(2 * self._delay, MAX_DELAY)
+
+    def status(self) -> dict[str, Any]:
+        """Return how the node is."""
+        is_well, rate, state = self._said == OK, None, "running"
+        error = self._figures.get("error") or self._ended if is_well else self._said
+        if self._restart is not None:
+            how = "failed" if self._delay == MAX_DELAY else "restarting"
+            state = f"{how}, again in {self._restart.getTime() - reactor.seconds():.0f} s"
+            is_well, error = False, self._ended
+        if len(self._counts) > 1:
+            (first_t, first), (last_t, last) = self._counts[0], self._counts[-1]
+            rate = (last - first) / (last_t - first_t)
+        return {
+            "state": state,
+            "is_well": is_well,
+            "pid": self.transport.pid,
+            "memory": _memory(self.transport.pid),
+            "samples_per_second": rate,
+            "last": self._figures.get("last"),
+            "error": error,
+        }
+
+
+def _memory(pid: int | None) -> int | None:
+    """Return the bytes of memory of a process, where the system tells."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    return None
+
+
+class Supervisor:
+    """The nodes of a file, which run until a signal comes; a second one kills them."""
+
+    def __init__(self, home: Home, path: Path, flags: list[str]) -> None:
+        self._commands = {name: [*words, *flags] for name, words in load_nodes(path).items()}
+        self._folder, self._socket = path.absolute().parent, status_socket(home, path)
+        if is_served(str(self._socket)):
+            raise SettingsError(f"the nodes of {path} run already: see `sisock status {path}`")
+        prepare_socket(self._socket)
+        self._nodes: dict[str, _Node] = {}
+
+    async def run(self, reactor: Any) -> None:
+        """Run the nodes, for ``task.react``."""
+        kinds = iter(("TERM",))
+
+        def stop() -> None:
+            kind = next(kinds, "KILL")
+            for node in self._nodes.values():
+                node.stop(kind)
+
+        await task.deferLater(reactor, 0)  # then the reactor runs, and has set its own handlers
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: reactor.callFromThread(stop))
+        try:
+            await serve_health(self._health, reactor, self._status, str(self._socket))
+            await serve_health(self._health, reactor)
+        except SisockError as error:
+            fail(error)
+        with tempfile.TemporaryDirectory(prefix="sisock-") as sockets:
+            for name, command in self._commands.items():
+                socket = os.path.join(sockets, str(len(self._nodes)))
+                self._nodes[name] = _Node(name, command, self._folder, socket)
+            await defer.DeferredList([node.gone for node in self._nodes.values()])
+
+    def _status(self) -> dict[str, Any]:
+        return {name: node.status() for name, node in self._nodes.items()}
+
+    def _health(self) -> str:
+        every = self._status().items()
+        bad = [f"{name}: {status['error']}" for name, status in every if not status["is_well"]]
+        return "; ".join(bad) or OK

@@ -1,0 +1,70 @@
+"""Fetch the last sample of each field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sisock.client.data import Data
+from sisock.client.directory import KnownNode
+from sisock.client.fetch import fetch
+from sisock.connection.session import Session
+from sisock.errors import ReplyTooLarge
+from sisock.wire.fields import Field
+from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, widening
+
+ROUGHLY = 1000
+"""Samples that show where the last one of a long interval must be."""
+
+
+async def fetch_latest(
+    session: Session, node: KnownNode, fields: Mapping[str, Field], end: float, timeout: float
+) -> Data:
+    """Fetch the last sample of each field before `end` that has a value; raises as `fetch`.
+
+    A node that cannot say it is asked for intervals that are ten times as long again and again.
+    """
+    if "latest" in node.features:
+        everything = Interval(EARLIEST, end)
+        data = await fetch(session, node, fields, everything, latest=True, timeout=timeout)
+        return data.last()
+    max_points = MIN_POINTS if "max_points" in node.features else None
+    found = Data()
+    for interval in widening(end):
+        missing = {name: each for name, each in fields.items() if not len(found.get(name, ()))}
+        if missing:
+            found |= await _last_within(session, node, missing, interval, timeout, max_points)
+    return Data({name: found[name] for name in fields})
+
+
+async def _last_within(
+    session: Session,
+    node: KnownNode,
+    fields: Mapping[str, Field],
+    interval: Interval,
+    timeout: float,
+    max_points: int | None,
+) -> Data:
+    """Fetch what there is in an interval, and keep the last of it."""
+    try:
+        how: dict[str, Any] = {"max_points": max_points, "timeout": timeout}
+        data = await fetch(session, node, fields, interval, **how)
+        return data.last()
+    except ReplyTooLarge:
+        if len(fields) > 1:
+            apart = Data()
+            for name, each in fields.items():
+                one = session, node, {name: each}, interval, timeout, max_points
+                apart |= await _last_within(*one)
+            return apart
+        stride = (interval.end - interval.start) / ROUGHLY
+        if stride < 1e-6:
+            raise
+    rough = await fetch(session, node, fields, interval, min_stride=stride, timeout=timeout)
+    (series,) = rough.values()
+    if not len(series):
+        return rough
+    # Later samples would be at least a stride behind this one, and so be in the reply.
+    last = float(series.t[-1])
+    rest = Interval(last, min(last + 2 * stride, interval.end))
+    return await _last_within(session, node, fields, rest, timeout, max_points)

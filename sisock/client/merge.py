@@ -1,0 +1,206 @@
+"""Pass the samples of a live timeline on, each once and in order, out of events and replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sisock.errors import NodeContractError
+from sisock.wire.arrays import has_value, to_list
+from sisock.wire.protocol import check_number
+from sisock.wire.reply import decode
+
+MAX_WAITING = 100_000
+"""Values of a timeline that wait for an answer; if there are more, they are asked for later."""
+
+
+@dataclass(frozen=True)
+class LiveSample:
+    """One new sample of a node: time in UNIX seconds, timeline, and field to value or None."""
+
+    t: float
+    timeline: str | None
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Samples of a timeline that cannot be had any more: between `start` and `end`, UNIX seconds.
+
+    Those are the times of the last sample that was passed on, and of the next one.
+    """
+
+    timeline: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Successive samples of one timeline: times of shape (n,), and as many values of each field."""
+
+    timeline: str
+    t: np.ndarray
+    values: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def take(self, which: slice | np.ndarray) -> Batch:
+        """Keep some of the samples."""
+        values = {name: each[which] for name, each in self.values.items()}
+        return Batch(self.timeline, self.t[which], values)
+
+    def after(self, t: float) -> Batch:
+        """Keep the samples later than `t`."""
+        first = int(np.searchsorted(self.t, t, side="right"))
+        return self.take(slice(first, None)) if first else self
+
+    def present(self) -> Batch:
+        """Drop the samples in which all fields are missing."""
+        is_present = np.zeros(len(self.t), dtype=bool)
+        for values in self.values.values():
+            is_present |= has_value(values)
+            if is_present.all():
+                return self
+        return self.take(is_present)
+
+    def samples(self) -> list[LiveSample]:
+        """Cut into single samples."""
+        columns = [to_list(values) for values in self.values.values()]
+        return [
+            LiveSample(t, self.timeline, dict(zip(self.values, row, strict=True)))
+            for t, *row in zip(self.t.tolist(), *columns, strict=True)
+        ]
+
+
+Passed: TypeAlias = list[Batch | Gap]
+"""What is to be passed on, in order."""
+
+
+class Merger:
+    """Merge events and replies of one timeline: each sample once, in order, and gaps as such.
+
+    While `is_live`, events are passed on as they come. After a break (`lose`) they wait until all
+    that was missed has been asked for, from the `last` sample on: if that is not in the reply,
+    those after it may be missing, too, and there is a gap. `last` is None before the first sample.
+    """
+
+    def __init__(self, timeline: str, last: float | None = None, is_live: bool = True) -> None:
+        self.timeline = timeline
+        self.last = last
+        self.is_live = is_live
+        self.is_behind = not is_live
+        self._reached: float | None = None
+        self._is_from_last = True
+        self._gap_from: float | None = None
+        self._waiting: list[Batch] = []
+        self._waiting_values = 0
+
+    def hear(self, batch: Batch) -> Passed:
+        """Take the samples of an event, without those in which all fields are missing."""
+        if self.is_live or not len(batch):
+            return self._pass(batch)
+        self._waiting.append(batch)
+        self._waiting_values += len(batch) * max(len(batch.values), 1)
+        if self._waiting_values > MAX_WAITING:
+            self._forget()
+            self.lose()
+        return []
+
+    def hear_of(self, last: float) -> None:
+        """Take an event that says only when the last sample was."""
+        if self.last is None or last > self.last:
+            self.lose()
+
+    def lose(self) -> None:
+        """Note that events may have been missed."""
+        self.hold()
+        self.is_behind = True
+        self._reached = None
+
+    def hold(self) -> None:
+        """Have events wait until `release`."""
+        self.is_live = False
+
+    def ask(self) -> float | None:
+        """Return the time from which on samples are to be asked for; None: none was passed on yet.
+
+        What is new from now on is in the reply, or comes as an event.
+        """
+        self.is_behind = False
+        self._is_from_last = self._reached is None
+        return self.last if self._reached is None else self._reached
+
+    def answer(self, reply: Batch, until: float | None = None) -> Passed:
+        """Take the reply to `ask`, which goes up to the time `until`, or (None) to the newest.
+
+        If `is_behind` afterwards, there is more to be asked for.
+        """
+        is_lost = self.is_behind
+        if self._is_from_last and self.last is not None and self.last not in reply.t:
+            self._note_gap()
+        self._reached = None if is_lost else until
+        self.is_behind = is_lost or until is not None
+        return self._pass(reply)
+
+    def give_up(self) -> None:
+        """Note that nobody will answer: what was missed is a gap."""
+        self._note_gap()
+        self._reached, self.is_behind = None, False
+
+    def release(self) -> Passed:
+        """Go on with the events, those that waited first."""
+        self.is_live = True
+        waiting = self._waiting
+        self._forget()
+        return [each for batch in waiting for each in self._pass(batch)]
+
+    def _forget(self) -> None:
+        self._waiting, self._waiting_values = [], 0
+
+    def _note_gap(self) -> None:
+        if self._gap_from is None:
+            self._gap_from = self.last
+
+    def _pass(self, batch: Batch) -> Passed:
+        batch = batch if self.last is None else batch.after(self.last)
+        if not len(batch):
+            return []
+        gap, self._gap_from = self._gap_from, None
+        self.last = float(batch.t[-1])
+        return [batch] if gap is None else [Gap(self.timeline, gap, float(batch.t[0])), batch]
+
+
+def read_event(
+    event: Any, node: str, timeline_of: Mapping[str, str], wanted: Iterable[str] | None = None
+) -> tuple[list[Batch], dict[str, float]]:
+    """Read a live event: the samples of each of its timelines, and times of which it says no more.
+
+    `timeline_of` says which field has which timeline; `wanted` are the fields of interest, if not
+    all. NodeContractError says that the event cannot be read.
+    """
+    lines = event.get("timeline") if isinstance(event, Mapping) else None
+    if not isinstance(lines, Mapping) or not all(isinstance(v, Mapping) for v in lines.values()):
+        raise NodeContractError(node, None, "a live event must be like a reply")
+    lasts = {name: line["last"] for name, line in lines.items() if "t" not in line}
+    try:
+        lasts = {name: check_number("last", t) for name, t in lasts.items()}
+    except ValueError as error:
+        raise NodeContractError(node, None, str(error)) from None
+    if lines.keys() == lasts.keys():
+        return [], lasts
+    reply = decode({**event, "timeline": {k: v for k, v in lines.items() if k not in lasts}}, node)
+    own = {name: line.t for name, line in reply.timelines.items() if len(line.t)}
+    values: dict[str, dict[str, np.ndarray]] = {name: {} for name in own}
+    for name, column in reply.data.items():
+        if len(column):
+            line = next(iter(own)) if len(own) == 1 else {**timeline_of, **reply.follows}.get(name)
+            if line not in own or len(column) != len(own[line]):
+                raise NodeContractError(node, name, "its live values are not those of a timeline")
+            if wanted is None or name in wanted:
+                values[line][name] = column
+    return [Batch(name, t, values[name]).present() for name, t in own.items()], lasts

@@ -1,0 +1,159 @@
+"""Keep and publish what an instrument or a server sends by itself: `SubscriberNode`."""
+
+from __future__ import annotations
+
+import random
+import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet import defer, task, threads
+
+from sisock.connection.threads import is_asynchronous
+from sisock.node.live import LiveNode
+from sisock.wire.fields import check_entries
+from sisock.wire.protocol import contract
+
+MIN_DELAY, MAX_DELAY = 1.0, 60.0
+"""Seconds between two connections, doubled each time until samples come again."""
+
+SUMMARY_EVERY = 60.0
+CHECK_FOR = 5.0
+"""Seconds in which a check of the node waits for a sample."""
+
+
+class SubscriberNode(LiveNode):
+    """A live node of what is sent without being asked for: override `subscribe`.
+
+    Attributes
+    ----------
+    channels : dict
+        What the protocol calls a channel to the name of its field, or to a dict with ``field`` and
+        any of the keys of `sisock.describe`. Each has a timeline of its own if none is given. Other
+        channels are left out; if there are no `channels`, each is a field of its own name.
+    """
+
+    interval = None
+    channels: Mapping[str, str | Mapping[str, Any]] = {}
+
+    @abstractmethod
+    def subscribe(self) -> Any:
+        """Connect, and call `hear` or `push` with all that comes, until the connection ends.
+
+        May block, as it runs in a thread of its own, or be a coroutine function. When it returns
+        or raises it is called again, after 1 to 60 seconds.
+        """
+
+    def hear(self, channel: str, value: Any, t: Any = None) -> None:
+        """Push a value of a channel, or arrays, as `push` does."""
+        field = self._field_of.get(channel) if self.channels else channel
+        if field is None:
+            self._left_out += 1
+        else:
+            self.push({field: value}, t, None if field in self.fields else field)
+
+    def push(self, values: Mapping[str, Any], t: Any = None, timeline: str | None = None) -> None:
+        """Take samples as `LiveNode.push` does."""
+        super().push(values, t, timeline)
+        self._heard += 1
+
+    def prepare(self) -> None:
+        """Get ready for samples; NodeContractError names an attribute that is wrong."""
+        with contract(self.name):
+            self._field_of, described = _parse_channels(self.channels)
+        check_entries(described, self.name)
+        self.fields = {**self.fields, **described}
+        self._heard = self._left_out = self._reconnects = 0
+        self._told = 0, 0, 0
+        self._is_stale: set[str] = set()
+        self._running = defer.succeed(None)
+        self._watching = task.LoopingCall(self._tell_of_stale)
+        self._summing = task.LoopingCall(self._sum_up)
+        super().prepare()
+
+    def begin(self, service: Any) -> None:
+        """Subscribe, and again whenever the connection has ended."""
+        super().begin(service)
+        self._running = defer.ensureDeferred(self._stay_subscribed(service.reactor))
+        for loop, every in ((self._watching, 1.0), (self._summing, SUMMARY_EVERY)):
+            loop.clock = service.reactor
+            loop.start(every, now=False)
+
+    def end(self) -> None:
+        """Go away; what still comes is not kept."""
+        super().end()
+        self._running.cancel()
+        for loop in (self._watching, self._summing):
+            if loop.running:
+                loop.stop()
+
+    async def take_sample(self, reactor: Any) -> list[str]:
+        """Subscribe until something has come, or for some seconds; raises as `subscribe`."""
+        subscribed = self._subscribe_once(reactor)
+        end = time.monotonic() + CHECK_FOR
+        while not (self._heard or subscribed.called or time.monotonic() > end):
+            await task.deferLater(reactor, 0.05)
+        subscribed.cancel()
+        with suppress(defer.CancelledError):
+            await subscribed
+        return []
+
+    def _subscribe_once(self, reactor: Any) -> defer.Deferred:
+        if is_asynchronous(self.subscribe):
+            return defer.maybeDeferred(self.subscribe)
+        return threads.deferToThreadPool(reactor, self._pool, self.subscribe)
+
+    async def _stay_subscribed(self, reactor: Any) -> None:
+        delay = MIN_DELAY
+        while True:
+            heard, why = self._heard, "it was closed"
+            try:
+                await self._subscribe_once(reactor)
+            except Exception as error:
+                why = f"{type(error).__name__}: {error}"
+            if self._has_ended.is_set():
+                return
+            self._warn(f"the connection has ended ({why}); connecting again until it works")
+            self._reconnects += 1
+            delay = MIN_DELAY if self._heard > heard else min(2 * delay, MAX_DELAY)
+            with suppress(defer.CancelledError):
+                await task.deferLater(reactor, delay * random.uniform(0.5, 1.0))
+
+    def _tell_of_stale(self) -> None:
+        """Say once of each timeline that it has become stale, and that it is no longer."""
+        for name, silent in self.silent_for().items():
+            is_stale = self.stale_after is not None and silent > self.stale_after
+            if is_stale == (name in self._is_stale):
+                continue
+            self._is_stale ^= {name}
+            text = f"nothing has come for {silent:.0f} s" if is_stale else "samples come again"
+            self.log.warn("timeline {name!r}: {text}", name=name, text=text)
+
+    def _sum_up(self) -> None:
+        now = self._taken, self._dropped + self._left_out, self._reconnects
+        samples, dropped, reconnects = (a - b for a, b in zip(now, self._told, strict=True))
+        self._told = now
+        self.log.info(
+            "{samples} samples of {fields} fields, {dropped} dropped, {reconnects} reconnects",
+            samples=samples,
+            fields=len(self._intake.kinds),
+            dropped=dropped,
+            reconnects=reconnects,
+        )
+
+
+def _parse_channels(channels: Any) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Return the field of each channel, and the entry of each field."""
+    if not isinstance(channels, Mapping):
+        raise ValueError(f"its channels must be a dict, not {type(channels).__name__}")
+    field_of: dict[str, str] = {}
+    described: dict[str, dict[str, Any]] = {}
+    for channel, given in channels.items():
+        if not isinstance(given, str | Mapping):
+            raise ValueError(f"the channel {channel!r} needs the name of a field, or a dict")
+        entry = {"field": given} if isinstance(given, str) else dict(given)
+        field = field_of[channel] = entry.pop("field", channel)
+        described[field] = {"timeline": field, **entry}
+    return field_of, described

@@ -1,0 +1,254 @@
+"""`sisock serve` and `sisock status`: the nodes of a file, each in a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from sisock.cli.serve import load_nodes, status_socket
+from sisock.connection.health import ask, ask_figures
+from sisock.errors import SettingsError
+from sisock.testing import wait_until
+from tests.conftest import TOP, wait_for_absence, wait_for_nodes
+
+TICKER = '''
+import sisock
+
+
+class Ticker(sisock.LiveNode):
+    """Counts."""
+
+    interval = 0.1
+    fields = {"count": {}}
+
+    @classmethod
+    def add_arguments(cls, parser):
+        parser.add_argument("--first", type=int, default=0)
+        parser.add_argument("--loud", action="store_true")
+
+    def __init__(self, first, loud):
+        self.count = first
+        if loud:
+            print("I am loud", flush=True)
+
+    def read(self):
+        self.count += 1
+        return {"count": self.count}
+
+
+sisock.run(Ticker)
+'''
+
+BROKEN = """
+import subprocess, sys
+
+if "--check" not in sys.argv:
+    # It outlives the node, and holds its output open.
+    subprocess.Popen(["sleep", "60"])
+raise SystemExit("the instrument is not plugged in")
+"""
+
+TICKER_SECTION = """
+[served_ticker]
+program = "ticker.py"
+first = 1000
+loud = true
+"""
+
+NODES = f"""{TICKER_SECTION}
+[served_never]
+program = "broken.py"
+
+[served_sensors]
+program = "sensors"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file of two good nodes and one that cannot start, and their programs."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "ticker.py").write_text(TICKER)
+    (folder / "broken.py").write_text(BROKEN)
+    (folder / "nodes.toml").write_text(NODES)
+    return folder / "nodes.toml"
+
+
+@pytest.fixture
+def sisock(router):
+    """Run the command."""
+
+    def run(*words, **variables):
+        return subprocess.run(
+            [sys.executable, "-m", "sisock.cli", *map(str, words)],
+            cwd=TOP,
+            env={**router.environ(), **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def serve(router, start, file):
+    """Start `sisock serve` of the file; it and its nodes are ended with the test."""
+    programs = []
+
+    def begin(**variables):
+        programs.append(start(router, "-m", "sisock.cli", "serve", file, **variables))
+        return programs[-1]
+
+    yield begin
+    for process in [process for program in programs for process in children(program)]:
+        process.kill()
+
+
+@pytest.fixture
+def states(router, file):
+    """How the nodes are now, as `sisock status` hears it."""
+    return lambda: ask_figures(str(status_socket(router.home, file)))[1]
+
+
+def children(program):
+    is_there = program.process.poll() is None
+    return psutil.Process(program.process.pid).children(recursive=True) if is_there else []
+
+
+def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, states, client, file):
+    program = serve(SISOCK_HEALTH=str(file.with_name("health")))
+    wait_for_nodes(client, "served_ticker", "served_sensors")
+    assert "served_ticker | I am loud" in program.output
+    assert client.get("served_ticker", "count", "-1min")["count"].values[0] > 1000
+
+    def is_counted():
+        every = states()
+        is_waiting = re.fullmatch(r"\w+, again in \d+ s", every["served_never"]["state"])
+        return is_waiting and every["served_ticker"]["samples_per_second"] and every
+
+    every = wait_until(is_counted, 60, "a count of samples, and a restart", every=0.2)
+    assert {name for name, state in every.items() if state["is_well"]} == {
+        "served_ticker",
+        "served_sensors",
+    }
+    assert 0 < every["served_ticker"]["samples_per_second"] < 100
+    assert every["served_ticker"]["memory"] > 1e7
+    assert every["served_never"]["error"] == "status 1: the instrument is not plugged in"
+    assert "served_never: status 1: the instrument" in ask(str(file.with_name("health")))
+    done = sisock("status", file)
+    assert done.returncode == 1
+    assert "not well: served_never" in done.stderr
+    assert json.loads(sisock("status", file, "--json").stdout).keys() == every.keys()
+    assert re.search(r"served_ticker +running .* MB +\d.* s ago", done.stdout), done.stdout
+
+    os.kill(every["served_ticker"]["pid"], signal.SIGKILL)
+
+    def is_back():
+        state = states()["served_ticker"]
+        is_new = state["pid"] != every["served_ticker"]["pid"]
+        return is_new and state["is_well"] and state
+
+    again = wait_until(is_back, 60, "the node after its end", every=0.2)
+    assert again["error"] == "ended by signal 9"
+    wait_for_nodes(client, "served_ticker")
+    # The others have not noticed.
+    assert states()["served_sensors"]["pid"] == every["served_sensors"]["pid"]
+    assert "run already" in sisock("serve", file).stderr
+
+    processes = children(program)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert not [process for process in processes if process.is_running()]
+    wait_for_absence(client, "served_ticker", "served_sensors")
+    done = sisock("status", file)
+    assert done.returncode == 1
+    assert "does not run" in done.stderr
+
+
+def test_a_second_signal_kills_a_node_that_does_not_end(serve, file):
+    (file.parent / "ticker.py").write_text(
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('I stay', flush=True)\n"
+        "time.sleep(600)"
+    )
+    program = serve()
+    program.wait_for("served_ticker | I stay")
+    processes = children(program)
+    program.signal(signal.SIGTERM)
+    wait_until(lambda: len(children(program)) == 1, 30, "the end of the nodes that let it")
+    assert program.process.poll() is None
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert not [process for process in processes if process.is_running()]
+
+
+def test_check_tries_all_nodes_without_a_router(sisock, file):
+    environ = {"CROSSBAR_HOST": "192.0.2.1"}
+    file.write_text(NODES.partition("[served_sensors]")[0])
+    done = sisock("serve", "--check", file, **environ)
+    assert done.returncode == 1
+    assert "something is wrong with served_never" in done.stderr
+    assert "the instrument is not plugged in" in done.stderr
+    assert "node served_ticker: 1 fields" in done.stdout
+    file.write_text(TICKER_SECTION)
+    done = sisock("serve", "--check", file, **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[a]\nprogram = "sensors"\nport = \n', "line 3"),
+        ("", "names no node"),
+        ('program = "sensors"', "[program]: it must be a section"),
+        ("[a]\nport = 1", "[a]: it must be a section with a key program"),
+        ("[a]\nprogram = 1", "[a]: it must be a section with a key program"),
+        ('[a]\nprogram = "nothing"', "sisock's own nodes are sensors, weather"),
+        ('[a]\nprogram = "../x.py"', "[a]: program: there is no "),
+        ('["a b"]\nprogram = "sensors"', "[a b]: "),
+        ('[a.b]\nprogram = "sensors"', "[a]: it must be a section"),
+        ('[a]\nprogram = "sensors"\nname = "b"', "[a]: 'name' cannot be a flag"),
+        ('[a]\nprogram = "sensors"\n"-o x" = "b"', "[a]: '-o x' cannot be a flag"),
+        ('[a]\nprogram = "sensors"\nport = {x = 1}', "[a]: port must be text, a number"),
+        ('[a]\nprogram = "sensors"\nport = 2020-01-01', "[a]: port must be text, a number"),
+    ],
+)
+def test_an_error_in_the_file_names_line_or_key(tmp_path, text, sentence):
+    file = tmp_path / "nodes.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load_nodes(file)
+    assert sentence in str(error.value)
+    assert str(error.value).startswith(str(file))
+
+
+def test_what_a_section_says_are_the_flags_of_its_program(tmp_path):
+    file = tmp_path / "nodes.toml"
+    file.write_text(
+        '[a]\nprogram = "sensors"\nport = "-x y"\nrate = 2.5\nfast = true\nslow = false\n'
+        'field = ["b", 3]\n'
+    )
+    assert load_nodes(file)["a"][2:] == [
+        "--name=a",
+        "--port=-x y",
+        "--rate=2.5",
+        "--fast",
+        "--field=b",
+        "--field=3",
+    ]
+
+
+def test_a_file_that_is_not_there_is_one_sentence(sisock, tmp_path):
+    done = sisock("serve", tmp_path / "none.toml")
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"sisock: {tmp_path}/none.toml cannot be read: No such file or directory\n"
+    )

@@ -1,0 +1,279 @@
+"""Watched samples come once and in order, whatever is lost on the way, or are said to be lost."""
+
+import math
+import time
+import uuid
+
+import pytest
+from twisted.internet import defer, threads
+
+from sisock.client.client import AsyncClient
+from sisock.client.merge import Gap
+from sisock.client.stream import MAX_QUEUED
+from sisock.connection.threads import reactor_thread
+from sisock.testing import wait_until
+from sisock.wire.protocol import node_uri
+from tests.integration.peers import Member
+
+FIELDS = {"even": "fast", "text": "fast", "slow": "slow"}
+T0 = math.floor(time.time())
+
+
+class Node:
+    """A live node of the test's own: sample n of a timeline has the time T0 + n."""
+
+    def __init__(self, member, features=("live", "binary")):
+        self.name = f"told_{uuid.uuid4().hex}"
+        self.member = member
+        self.features = list(features)
+        self.taken = {"fast": [], "slow": []}
+        self.asked = []
+        self.answers = None
+        member.do("register", self.get_fields, node_uri(self.name, "get_fields"))
+        member.do("register", self.get_data, node_uri(self.name, "get_data"))
+        self.add()
+
+    def hold_answers(self):
+        """Answer no question for samples until `give_answers`."""
+        self.held = []
+
+        def hold(reply):
+            self.held.append((defer.Deferred(), reply))
+            return self.held[-1][0]
+
+        self.answers = hold
+
+    def give_answers(self):
+        self.answers = None
+        for answer, reply in self.held:
+            reactor_thread().callFromThread(answer.callback, reply)
+
+    def add(self):
+        assert self.member.add(self.name, features=self.features)
+
+    def come_back(self):
+        """Be heard of again, as after a lost connection."""
+        self.member.subtract(self.name)
+        self.add()
+
+    def get_fields(self, start, end):
+        field = {
+            name: {
+                "description": None,
+                "timeline": line,
+                "type": "string" if name == "text" else "number",
+                "units": None,
+            }
+            for name, line in FIELDS.items()
+        }
+        lines = {
+            line: {"interval": None, "field": [name for name in FIELDS if FIELDS[name] == line]}
+            for line in self.taken
+        }
+        return [field, lines]
+
+    def get_data(self, field, start, end, **how):
+        self.asked.append((field, start))
+        reply = self.reply(field, start, end)
+        return reply if self.answers is None else self.answers(reply)
+
+    def reply(self, names, start, end):
+        reply = {"data": {}, "timeline": {}}
+        for name in names:
+            t = [t for t in self.taken[FIELDS[name]] if start <= t < end]
+            values = [value(name, each) for each in t]
+            has_any = any(each is not None for each in values)
+            reply["data"][name] = values if has_any else []
+            if has_any:
+                reply["timeline"][FIELDS[name]] = {"t": t, "finalized_until": None}
+        return reply
+
+    def take(self, *times, line="fast", is_published=True):
+        """Take samples, and publish them or have them get lost on the way."""
+        times = [T0 + float(t) for t in times]
+        self.taken[line] += times
+        if is_published:
+            names = [name for name in FIELDS if FIELDS[name] == line]
+            data = {name: [value(name, t) for t in times] for name in names}
+            self.publish({"data": data, "timeline": {line: {"t": times}}})
+
+    def publish(self, event):
+        self.member.do("publish", node_uri(self.name, "data"), event)
+
+
+def value(name, t):
+    t -= T0
+    if name == "even":
+        return t if t % 2 == 0 else None
+    return f"at {t:g}" if name == "text" else t
+
+
+@pytest.fixture
+def node(router):
+    with Member(router) as member:
+        yield Node(member)
+
+
+def times(stream, count):
+    return [stream.next(20).t - T0 for _ in range(count)]
+
+
+def test_what_was_lost_comes_when_the_node_is_heard_of_again(client, node):
+    with client.watch(node.name) as stream:
+        node.take(1, 2)
+        node.take(10, line="slow")
+        assert times(stream, 3) == [1, 2, 10]
+        node.take(3, 4, is_published=False)
+        node.take(20, line="slow", is_published=False)
+        node.come_back()
+        assert sorted(times(stream, 3)) == [3, 4, 20]
+        node.take(5)
+        sample = stream.next(20)
+        assert (sample.t, sample.timeline) == (T0 + 5, "fast")
+        assert sample.values == {"even": None, "text": "at 5"}
+    # From the last sample on, that shows that none is missing.
+    assert {start - T0 for _, start in node.asked} == {2, 10}
+
+
+def test_fetched_samples_are_like_published_ones(client, node):
+    with client.watch(node.name) as stream:
+        node.take(1, 2, 3)
+        published = [stream.next(20) for _ in range(3)]
+        node.take(11, 12, 13, is_published=False)
+        node.come_back()
+        fetched = [stream.next(20) for _ in range(3)]
+    assert [each.values["text"] for each in fetched] == ["at 11", "at 12", "at 13"]
+    assert [each.values["even"] for each in fetched] == [None, 12, None]
+    for one, other in zip(published, fetched, strict=True):
+        assert set(one.values) == set(other.values)
+        assert one.timeline == other.timeline
+
+
+def test_events_that_come_during_the_question_wait_for_its_answer(client, node):
+    with client.watch(node.name, "text") as stream:
+        node.take(1)
+        assert times(stream, 1) == [1]
+        node.take(2, is_published=False)
+        node.hold_answers()
+        node.come_back()
+        wait_until(lambda: node.held, 20, "the question")
+        node.take(3)
+        node.take(4)
+        with pytest.raises(TimeoutError):
+            stream.next(0.1)
+        node.give_answers()
+        assert times(stream, 3) == [2, 3, 4]
+
+
+def test_an_event_that_only_says_when_has_its_samples_fetched(client, node):
+    with client.watch(node.name, "text") as stream:
+        node.take(1)
+        assert times(stream, 1) == [1]
+        for n in range(2, 6):
+            node.take(n, is_published=False)
+            node.publish({"timeline": {"fast": {"last": T0 + n}}})
+        assert times(stream, 4) == [2, 3, 4, 5]
+        count = len(node.asked)
+        node.publish({"timeline": {"fast": {"last": T0 + 5.0}}})
+        node.take(6)
+        assert times(stream, 1) == [6]
+        assert len(node.asked) == count
+
+
+def test_an_event_that_cannot_be_read_is_made_up_for(client, node):
+    with client.watch(node.name) as stream:
+        node.take(1)
+        assert times(stream, 1) == [1]
+        node.take(2, is_published=False)
+        node.publish({"data": {"text": ["at 2"]}, "timeline": {"fast": {"t": [math.inf]}}})
+        node.take(3)
+        assert times(stream, 2) == [2, 3]
+
+
+def test_what_the_node_has_forgotten_is_a_gap(client, node):
+    with client.watch(node.name, ["text"]) as stream:
+        node.take(1, 2)
+        assert times(stream, 2) == [1, 2]
+        node.taken["fast"] = []
+        node.come_back()
+        wait_until(lambda: node.asked, 20, "the question")
+        node.take(7)
+        assert stream.next(20) == Gap("fast", T0 + 2.0, T0 + 7.0)
+        assert times(stream, 1) == [7]
+
+
+def test_only_wanted_fields_come_and_samples_that_have_them(client, node):
+    with client.watch(node.name, ["even"]) as stream:
+        node.take(1, 2, 3)
+        node.take(1, line="slow")
+        node.take(4, is_published=False)
+        node.come_back()
+        samples = [stream.next(20) for _ in range(2)]
+    assert [each.t - T0 for each in samples] == [2, 4]
+    assert [each.values for each in samples] == [{"even": 2}, {"even": 4}]
+    assert {tuple(names) for names, _ in node.asked} == {("even",)}
+
+
+def test_a_slow_consumer_gets_all_in_its_own_time(client, node):
+    count = 5 * MAX_QUEUED
+    with client.watch(node.name, "text") as stream:
+        for first in range(1, count, 2000):
+            node.take(*range(first, first + 2000))
+        assert times(stream, count) == list(range(1, count + 1))
+        node.take(count + 1)
+        assert times(stream, 1) == [count + 1]
+
+
+def test_a_watch_ends_in_the_middle_of_a_question(client, node):
+    node.hold_answers()
+    with client.watch(node.name) as other, client.watch(node.name, "text") as stream:
+        node.take(1)
+        assert times(stream, 1) == times(other, 1) == [1]
+        node.take(2, is_published=False)
+        node.come_back()
+        wait_until(lambda: len(node.held) >= 2, 20, "both questions")
+        stream.close()
+        node.give_answers()
+        assert times(other, 1) == [2]
+
+
+def test_a_callback_may_end_its_watch(router, node):
+    reactor, heard, stops = reactor_thread(), [], []
+
+    def do(function, *args):
+        return threads.blockingCallFromThread(
+            reactor, lambda: defer.ensureDeferred(function(*args))
+        )
+
+    def hear(sample):
+        heard.append(sample.t - T0)
+        if len(heard) == 3:
+            stops[0]()
+
+    client = AsyncClient(router.settings(), reactor=reactor)
+    do(client.connect)
+    stops.append(do(client.watch, node.name, hear, ["text"]))
+    node.take(1)
+    wait_until(lambda: heard, 20, "a sample")
+    node.take(2, 3, 4, is_published=False)
+    node.come_back()
+    wait_until(lambda: len(heard) == 3, 20, "the others")
+    node.take(5)
+    do(client.latest, node.name)
+    assert heard == [1, 2, 3]
+    do(client.close)
+
+
+def test_a_node_that_answers_with_errors_at_first_is_asked_again(client, node):
+    def fail(reply):
+        raise ValueError("not now")
+
+    with client.watch(node.name, "text") as stream:
+        node.take(1)
+        assert times(stream, 1) == [1]
+        node.take(2, is_published=False)
+        node.answers = fail
+        node.come_back()
+        wait_until(lambda: node.asked, 20, "the question")
+        node.answers = None
+        assert times(stream, 1) == [2]

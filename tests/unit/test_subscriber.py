@@ -1,0 +1,144 @@
+"""A subscriber node connects again and again, and says how it goes."""
+
+import pytest
+from twisted.internet import defer, task
+
+import sisock
+from sisock.errors import NodeContractError
+from sisock.node.service import NodeService
+
+NOW = 1_700_000_000.0
+
+
+class Reactor(task.Clock):
+    """A clock that is set by the test; what threads want to be called is called at once."""
+
+    def callFromThread(self, function, *args):
+        function(*args)
+
+
+class Log:
+    """What a node logs."""
+
+    def __init__(self):
+        self.lines = []
+
+    def info(self, text, /, **values):
+        self.lines.append(text.format(**values))
+
+    warn = debug = info
+
+
+class Sent(sisock.SubscriberNode):
+    """Its connections are deferreds, which the test ends."""
+
+    name = "sent"
+    channels = {"a": "x", "b": {"field": "word", "type": "string", "units": "-"}}
+
+    def __init__(self):
+        self.log = Log()
+        self.connections = []
+
+    async def subscribe(self):
+        self.connections.append(defer.Deferred())
+        await self.connections[-1]
+
+
+@pytest.fixture
+def begun():
+    """Begin a node; returns it and the reactor."""
+    services = []
+
+    def begin(**attributes):
+        node = type("Made", (Sent,), attributes)()
+        reactor = Reactor()
+        services.append(NodeService(node, reactor))
+        node.begin(services[-1])
+        return node, reactor
+
+    yield begin
+    for service in services:
+        service.stop()
+
+
+def passes(reactor, seconds):
+    """Let time pass in small steps."""
+    for _ in range(int(seconds * 10)):
+        reactor.advance(0.1)
+
+
+def test_it_connects_again_ever_later_until_samples_come(begun):
+    node, reactor = begun()
+    pauses = []
+    for _ in range(9):
+        node.connections[-1].errback(ConnectionError("refused"))
+        count, began = len(node.connections), reactor.seconds()
+        while len(node.connections) == count:
+            reactor.advance(0.1)
+        pauses.append(reactor.seconds() - began)
+    for i, pause in enumerate(pauses):
+        most = min(2.0 ** (i + 1), 60.0)
+        assert most / 2 <= pause <= most + 0.2
+    node.hear("a", 1.5)
+    node.connections[-1].callback(None)
+    passes(reactor, 1.2)
+    assert len(node.connections) == 11
+    texts = [line for line in node.log.lines if "connection has ended" in line]
+    assert "(ConnectionError: refused); connecting again" in texts[0]
+    assert "(it was closed); connecting again" in texts[-1]
+
+
+def test_channels_are_fields_of_their_own_timelines(begun):
+    node, _ = begun()
+    node.hear("a", 1, NOW)
+    node.hear("b", ["on", "off"], [NOW, NOW + 5])
+    node.hear("other", 1, NOW)
+    reply = node.get_data(["x", "word", "other"], 1, NOW + 10)
+    values = {name: column.tolist() for name, column in reply.data.items()}
+    assert values == {"x": [1.0], "word": ["on", "off"], "other": []}
+    assert reply.follows == {"x": "x", "word": "word"}
+
+
+def test_without_channels_each_is_a_field(begun):
+    node, _ = begun(channels={})
+    node.hear("temperature/4k", 4.2, NOW)
+    node.hear("door", "open", NOW)
+    reply = node.get_data(["temperature/4k", "door"], 1, NOW + 10)
+    assert reply.follows == {"temperature/4k": "temperature/4k", "door": "door"}
+
+
+def test_one_line_a_minute_says_how_it_goes(begun):
+    node, reactor = begun()
+    node.hear("a", 1.5, NOW)
+    node.hear("a", 2.5, NOW)
+    node.hear("other", 1)
+    node.connections[-1].callback(None)
+    node.get_data(["x"], 1, 0)
+    passes(reactor, 60.1)
+    (line,) = [line for line in node.log.lines if "reconnects" in line]
+    assert line == "1 samples of 2 fields, 2 dropped, 1 reconnects"
+    passes(reactor, 60)
+    assert node.log.lines[-1] == "0 samples of 2 fields, 0 dropped, 0 reconnects"
+
+
+def test_a_timeline_that_falls_silent_is_said_once(begun):
+    node, reactor = begun(stale_after=1e-6, channels={"a": "x"})
+    node.hear("a", 1.5, NOW)
+    node.get_data(["x"], 1, 0)
+    passes(reactor, 5)
+    texts = [line for line in node.log.lines if "timeline 'x'" in line]
+    assert texts == ["timeline 'x': nothing has come for 0 s"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "sentence"),
+    [
+        (["a"], "its channels must be a dict, not list"),
+        ({"a": 5}, "the channel 'a' needs the name of a field, or a dict"),
+        ({"a": {"unit": "K"}}, "'unit' is not one of the keys"),
+    ],
+)
+def test_channels_that_cannot_be_are_an_error(channels, sentence):
+    node = type("Wrong", (Sent,), {"channels": channels})()
+    with pytest.raises(NodeContractError, match=sentence):
+        node.prepare()
