@@ -40,7 +40,8 @@ class ArchiveNode(DataNodeServer):
         ``description``; ``timeline`` (fields that name the same one share their times; the field's
         own name if not given); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
         (mean spacing in seconds); ``first`` and ``last`` (UNIX times; what is prepared begins with
-        ``first``).
+        ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
+        docs/live-nodes.md.
 
         A field with samples from `start` to `end`, in UNIX seconds, must be listed; others may be.
         """
@@ -67,6 +68,9 @@ class ArchiveNode(DataNodeServer):
         interval = check_interval(start, end)
         listed = self.list_fields(interval.start, interval.end)
         check_entries(listed, self.name)
+        if self._overviews is not None:
+            firsts = {name: self._overviews.first(name) for name in listed}
+            listed = {name: {"first": firsts[name], **entry} for name, entry in listed.items()}
         return describe(listed)
 
     def get_data(

@@ -77,6 +77,11 @@ class Overviews:
         """Begin to build the pyramids of all fields."""
         self._jobs.start(("all", self._generation), self._build_all)
 
+    def first(self, name: str) -> float | None:
+        """Return the time of a field's first sample, if its pyramid is there."""
+        pyramid = self._complete.get(name)
+        return None if pyramid is None else pyramid.base.record.first
+
     def ask(
         self, name: str, start: float, end: float, question: Callable[[View], Answer]
     ) -> Answer | None:

@@ -153,17 +153,12 @@ def _nodes(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_table
+    from sisock.cli.output import write_fields
     from sisock.client.client import Client
 
     with Client(settings) as client:
         fields = client.fields(args.node)
-    rows = []
-    for f in fields.values():
-        interval = "" if f.interval is None else f"{f.interval:.6g}"
-        rows.append((f.name, f.type, f.units or "", f.timeline, interval, f.description or ""))
-    header = ("field", "type", "units", "timeline", "interval/s", "description")
-    write_table(sys.stdout, header, rows)
+    write_fields(sys.stdout, fields.values())
 
 
 def _get(args: argparse.Namespace, settings: Settings) -> None:

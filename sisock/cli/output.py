@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from sisock.client.data import Data, Progress
 from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
+from sisock.wire.fields import Field
 from sisock.wire.json_rows import dumps
 from sisock.wire.times import format_time
 
@@ -27,6 +28,9 @@ _EARLIEST, _LATEST = -62135596800, 253402300799
 
 _RUN = 1 << 16
 """Rows of CSV that are made at once."""
+
+_SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
+"""Columns of `sisock fields` for what not every node says."""
 
 _LIVE_WIDTH = 12
 _TIME_WIDTH = len("2017-07-15T00:00:00.000000Z")
@@ -57,6 +61,40 @@ def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> No
     ]
     header = ("state", "pid", "memory", "samples/s", "last sample", "last error")
     write_table(out, ("node", *header), rows)
+
+
+def write_fields(out: TextIO, fields: Iterable[Field]) -> None:
+    """Write a table of fields; what nobody says of any takes no column."""
+    header = ("field", "type", "units", "timeline", "interval/s", *_SOMETIMES, "description")
+    columns = zip(header, *map(_about, fields), strict=True)
+    shown = [column for column in columns if any(column[1:]) or column[0] not in _SOMETIMES]
+    head, *rows = zip(*shown, strict=True)
+    write_table(out, head, rows)
+
+
+def _about(field: Field) -> tuple[str, ...]:
+    """Return a row of the list of fields."""
+    limits = field.limits or {}
+    return (
+        field.name,
+        field.type,
+        field.units or "",
+        field.timeline,
+        "" if field.interval is None else f"{field.interval:.6g}",
+        *("" if t is None else format_time(t) for t in (field.first, field.last)),
+        "" if field.stale_after is None else f"{field.stale_after:.6g}",
+        *(_range(limits.get(name)) for name in ("warning", "alarm")),
+        "" if field.precision is None else str(field.precision),
+        ", ".join(f"{value}: {text}" for value, text in (field.labels or {}).items()),
+        field.description or "",
+    )
+
+
+def _range(ends: Sequence[float | None] | None) -> str:
+    if ends is None:
+        return ""
+    low, high = ("" if end is None else f"{end:.6g}" for end in ends)
+    return f"{low} to {high}".strip()
 
 
 def _text(value: Any) -> str:

@@ -214,6 +214,12 @@ def test_integers_that_become_floats_are_built_as_floats():
     np.testing.assert_array_equal(node.few().values, [1.0, 2.0, 3.0, 4.5, math.nan])
 
 
+def test_the_first_time_is_told_once_all_has_been_read():
+    node = begun(T, T).wait_until_built()
+    (line,) = node.get_fields(1, 0)[1].values()
+    assert line["first"] == T[0]
+
+
 def test_windows_are_no_longer_than_the_samples_are_dense():
     t = 1e9 + np.arange(3_000_000) * 0.5
     node = begun(t, t * 0, interval=0.5)

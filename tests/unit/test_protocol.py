@@ -107,7 +107,7 @@ def test_optional_metadata_arrive_with_the_field():
     entries = {
         "a": {"timeline": "t", "limits": {"alarm": [None, 5]}, "first": 10, "last": 20},
         "b": {"timeline": "t", "precision": 2, "first": 5, "last": 15, "stale_after": 60},
-        "c": {"labels": {"0": "off"}, "type": "bool", "first": None},
+        "c": {"labels": {0: "off"}, "type": "bool", "first": None},
     }
     check_entries(entries, "node")
     fields = parse_fields(describe(entries), "node")
@@ -122,7 +122,17 @@ def test_optional_metadata_arrive_with_the_field():
 
 @pytest.mark.parametrize(
     ("entry", "named"),
-    [({"limits": [1, 2]}, "limits"), ({"first": "x"}, "first"), ({"precision": 1.5}, "precision")],
+    [
+        ({"limits": [1, 2]}, "limits"),
+        ({"limits": {"warnings": [1, 2]}}, "limits must be"),
+        ({"limits": {"alarm": 5}}, "limits must be"),
+        ({"limits": {"alarm": [1, "high"]}}, "alarm of limits must be a number"),
+        ({"first": "x"}, "first"),
+        ({"precision": 1.5}, "precision"),
+        ({"precision": -1}, "precision"),
+        ({"labels": {"0": 5}}, "labels"),
+        ({"labels": {1.5: "high"}}, "labels"),
+    ],
 )
 def test_metadata_of_another_form_are_refused(entry, named):
     with pytest.raises(NodeContractError, match=named):
