@@ -196,8 +196,9 @@ class _Ingest:
     def _in_order(self, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
         """Return nothing for each chunk, and then the samples of all in order."""
         parts, end = [NOTHING], 0
-        for *samples, end in chunks:
-            parts.append(tuple(samples))
+        for t, numbers, reached in chunks:
+            parts.append((t, numbers))
+            end = reached
             yield *NOTHING, 0
         t, numbers = join(parts)
         self.is_sorted, order = ascends(t), np.argsort(t, kind="stable")
