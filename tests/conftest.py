@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,7 +112,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
         cache = str(tmp_path / "cache")
         environ = {**router.environ(user), "SISOCK_CACHE": cache, **variables}
         log = tmp_path / f"program-{len(programs)}.log"
-        programs.append(Program([os.fspath(word) for word in command], environ, log, modules))
+        programs.append(Program([str(word) for word in command], environ, log, modules))
         return programs[-1]
 
     yield start_program

@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
-from sisock.store.pyramid import Pyramid, View
-from sisock.store.series import NOTHING, Damaged, Samples, TypeDiffers
+from sisock.store.pyramid import Pyramid
+from sisock.store.series import NOTHING, Damaged
 from sisock.wire import grid
-from sisock.wire.arrays import normalise
+from sisock.wire.arrays import Samples, join
+from sisock.wire.protocol import Interval
+from sisock.wire.reply import Decimated, just_after
 
 FEW = 250_000
 MANY = 1_000_000
@@ -40,8 +42,6 @@ EXTEND_OVER = 10_000
 EXTEND_EVERY = 60.0
 """Samples that each request reads before the pyramid is extended by them, and seconds between two
 extensions of one field, or two tries to build it."""
-
-Answer = TypeVar("Answer")
 
 
 class _NotNumbers(Exception):
@@ -82,23 +82,22 @@ class Overviews:
         pyramid = self._complete.get(name)
         return None if pyramid is None else pyramid.base.record.first
 
-    def ask(
-        self, name: str, start: float, end: float, question: Callable[[View], Answer]
-    ) -> Answer | None:
-        """Ask a view of the samples from `start` to `end`; None if it is not built yet."""
-        pyramid = self._complete.get(name)
+    def decimate(
+        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+    ) -> Decimated | None:
+        """Decimate samples of an interval; None if that is not prepared yet."""
+        pyramid, start, end = self._complete.get(name), interval.start, interval.end
         if pyramid is None:
             self._try(name)
             return None
         try:
             view = pyramid.view()
-            until = view.identity["until"]
+            until, tail = view.identity["until"], NOTHING
             if end > until:
                 tail = self._read_numbers(name, max(start, until), end)
                 if len(tail[0]) > EXTEND_OVER:
                     self._try(name)
-                view = view.with_tail(*tail)
-            return question(view)
+            return view.decimate(start, end, bucket, max_points, tail)
         except _NotNumbers:
             return None
         except Damaged as damage:
@@ -136,18 +135,11 @@ class Overviews:
         progress = WorkLog(self._source.log, f"building the pyramid of {name!r}")
 
         def fill(pyramid: Pyramid) -> Steps:
-            known = pyramid.base.record.identity.get("fingerprint")
-            if self._complete.get(name) is not pyramid and (
-                known is None or known != self._source.fingerprint(name)
-            ):
+            known, now = pyramid.base.record.identity, self._source.fingerprint(name)
+            is_same = now is not None and known.get("fingerprint") == now
+            if "until" in known and not is_same and self._complete.get(name) is not pyramid:
                 pyramid = self._store.make(name)
-            while True:
-                try:
-                    yield from self._extend(name, pyramid, progress)
-                    break
-                except TypeDiffers as error:
-                    pyramid = self._store.make(name)
-                    pyramid.base.append(*NOTHING, dtype=error.wider)
+            yield from self._extend(name, pyramid, progress)
             with self._lock:
                 if generation == self._generation:
                     self._complete[name] = pyramid
@@ -176,7 +168,7 @@ class Overviews:
         for t, values in windows(
             partial(self._read_numbers, name), identity["until"], end, entry.get("interval")
         ):
-            t, values = join(held, (t, values))
+            t, values = join([held, (t, values)])
             stop = int(np.searchsorted(t, t[-1])) if len(t) else 0
             held = t[stop:], values[stop:]
             if stop:
@@ -227,17 +219,14 @@ def windows(
 
 def decimate_windows(
     parts: Iterator[Samples], bucket: float | None, max_points: int | None, progress: WorkLog
-) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Decimate samples that come in parts, in memory for one of them.
-
-    Return times, values and the size of the buckets, None if all samples are kept.
-    """
+) -> Decimated:
+    """Decimate samples that come in parts, in memory for one of them."""
     kept: Samples = NOTHING
     count = 0
     for part in parts:
         count += len(part[0])
         progress.tell(f"{count} samples")
-        t, values = kept = join(kept, part)
+        t, values = kept = join([kept, part])
         if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
             continue
         if max_points is not None:
@@ -249,13 +238,4 @@ def decimate_windows(
             which = grid.with_ends(which, len(t))
         kept = t[which], values[which]
     progress.end(count)
-    return *kept, bucket
-
-
-def join(before: Samples, after: Samples) -> Samples:
-    """Put samples behind others."""
-    if not len(before[0]) or not len(after[0]):
-        return after if len(after[0]) else before
-    t = np.concatenate([before[0], after[0]])
-    values = np.concatenate([before[1], after[1]])
-    return t, normalise(values) if values.dtype == object else values
+    return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))

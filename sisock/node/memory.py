@@ -66,7 +66,7 @@ class Memory:
     ) -> tuple[np.ndarray, np.ndarray, float | None]:
         """Return at most `max_points` samples, and the size of the buckets, None: all of them."""
         t, values = self._samples_of(field, start, end)
-        kept, w = grid.decimate_to(t, values, max_points)
+        kept, w = grid.decimate_by(t, values, None, max_points)
         return t[kept], values[kept], w
 
     def close(self) -> None:

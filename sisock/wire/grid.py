@@ -98,20 +98,23 @@ def decimate(t: np.ndarray, values: np.ndarray, w: float) -> np.ndarray:
     return keep(values, edges(t, w))
 
 
-def decimate_to(
-    t: np.ndarray, values: np.ndarray, max_points: int
+def decimate_by(
+    t: np.ndarray, values: np.ndarray, bucket: float | None, max_points: int | None
 ) -> tuple[np.ndarray, float | None]:
-    """Choose at most `max_points` samples: those of buckets, the first and the last one.
+    """Choose what buckets of one size keep, or else at most `max_points` samples.
 
-    Returns their ascending indices, and the size of the buckets, None if all are kept.
+    Those are what larger buckets keep, the first sample and the last one. Returns ascending
+    indices, and the size of the buckets, None if all samples are kept.
     """
-    w = bucket_size_to(t, max_points)
+    w = bucket if max_points is None else bucket_size_to(t, max_points)
     kept = keep(values, edges(t, w))
-    return kept if w is None else with_ends(kept, len(t)), w
+    return kept if max_points is None else with_ends(kept, len(t)), w
 
 
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
     """Add the first and the last of `count` samples to the indices, where they are not there."""
+    if len(kept) == count:
+        return kept
     low, high = kept[0] > 0, kept[-1] < count - 1
     return np.concatenate([np.arange(low), kept, np.arange(count - high, count)])
 

@@ -118,7 +118,7 @@ def check_few(node, start=1, end=1e9, max_points=100):
     found = node.few(start, end, max_points)
     inside = (node.t >= start) & (node.t < end)
     t, values = node.t[inside], np.asarray(node.stored)[inside]
-    kept, w = grid.decimate_to(t, values, max_points)
+    kept, w = grid.decimate_by(t, values, None, max_points)
     assert found.bucket == w
     np.testing.assert_array_equal(found.t, t[kept])
     np.testing.assert_array_equal(found.values, values[kept])
@@ -199,7 +199,7 @@ def test_booleans_are_prepared_too():
 def test_many_strings_are_decimated_window_by_window():
     node = Growing(T, np.array(["on", "off", "off"])[(T // 5000 % 3).astype(int)], type="string")
     found = node.few(max_points=300)
-    kept, w = grid.decimate_to(T, node.stored.astype(object), 300)
+    kept, w = grid.decimate_by(T, node.stored.astype(object), None, 300)
     assert (found.t.tolist(), found.bucket) == (T[kept].tolist(), w)
     assert found.values.tolist() == node.stored[kept].tolist()
 

@@ -118,7 +118,7 @@ def test_few_files_are_open_whatever_is_read():
     t, values = series(20_000)
     for i in range(150):
         fill(store.open(f"{i}"), t, values)
-    views = [store.open(f"{i}").view().few(*EVER, 100) for i in range(150)]
+    views = [store.open(f"{i}").view().decimate(*EVER, None, 100) for i in range(150)]
     assert len(views) == 150
     assert len(os.listdir("/proc/self/fd")) - before < 270
 
