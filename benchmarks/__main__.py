@@ -19,6 +19,7 @@ from benchmarks import (
     memory,
     panels,
     paths,
+    pushing,
     source,
     weather,
 )
@@ -40,6 +41,7 @@ ALONE: dict[str, Measure] = {
     "bulk": bulk.figures,
     "lists": weather.figures,
     "live": live.figures,
+    "push": pushing.figures,
 }
 PEERS: dict[str, Measure] = {
     "b1 b2": panels.new_views,
