@@ -13,8 +13,7 @@ import numpy as np
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
-from sisock.store.series import Samples
-from sisock.wire.arrays import as_samples, has_value, merge_timeline
+from sisock.wire.arrays import Samples, as_samples, has_value, merge_timeline
 from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import (
     EARLIEST,

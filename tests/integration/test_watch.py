@@ -10,7 +10,7 @@ from twisted.internet import defer, threads
 from sisock.client.client import AsyncClient
 from sisock.client.merge import Gap
 from sisock.client.stream import MAX_QUEUED
-from sisock.connection.threads import reactor_thread
+from sisock.connection.runtime import reactor_thread
 from sisock.testing import wait_until
 from sisock.wire.protocol import node_uri
 from tests.integration.peers import Member
