@@ -27,6 +27,9 @@ const LATEST = 2 ** 40;
 const FIRST_LOOK_BACK = 60;
 const LOOK_BACK_GROWTH = 10;
 const MAX_LOOKED_AT = 10_000;
+// Samples that show where the last one of a long time must be, and the shortest time to look into.
+const ROUGHLY = 1000;
+const SHORTEST = 1e-6;
 
 export { SisockError };
 
@@ -141,7 +144,7 @@ export class Sisock {
   }
 
   /**
-   * Return the last sample of each field: field → { t, value, units, … }; one without samples is left out.
+   * Return the last sample with a value of each field: field → { t, value, units, … }; one without any is left out.
    * @param {string} name of the node
    * @param {string[]|null} names of fields, or all
    * @param {number} end the samples are before it
@@ -162,11 +165,35 @@ export class Sisock {
     let high = until;
     for (let span = FIRST_LOOK_BACK; wanted.length && high > EARLIEST; span *= LOOK_BACK_GROWTH) {
       const low = Math.max(until - span, EARLIEST);
-      Object.assign(found, lastOf(await this.get(name, wanted, low, high, { maxPoints: MAX_LOOKED_AT })));
+      Object.assign(found, await this.#lastWithin(name, wanted, low, high));
       wanted = wanted.filter((each) => !(each in found));
       high = low;
     }
     return found;
+  }
+
+  async #lastWithin(name, names, low, high) {
+    try {
+      const data = await this.get(name, names, low, high, { maxPoints: MAX_LOOKED_AT });
+      const found = lastOf(data);
+      for (const [one, { t, bucket }] of Object.entries(found)) {
+        // Of decimated samples some that follow are not there, if those at the end have no value.
+        const isLast = bucket === null || t === low || t === data[one].t.at(-1);
+        if (!isLast) Object.assign(found, await this.#lastWithin(name, [one], t, high));
+      }
+      return found;
+    } catch (error) {
+      const minStride = (high - low) / ROUGHLY;
+      if (error.kind !== "too_large" || minStride < SHORTEST) throw error;
+      if (names.length > 1) {
+        const each = names.map((one) => this.#lastWithin(name, [one], low, high));
+        return Object.assign({}, ...(await Promise.all(each)));
+      }
+      const { t } = (await this.get(name, names, low, high, { minStride }))[names[0]];
+      const last = t[t.length - 1];
+      // A later sample that is a stride behind this one would be there, too.
+      return t.length ? this.#lastWithin(name, names, last, Math.min(last + 2 * minStride, high)) : {};
+    }
   }
 
   /**
@@ -246,16 +273,15 @@ function decimated(data, bucket, maxPoints) {
   return Object.fromEntries(series);
 }
 
-/** Return the last sample of each field that has any; where all samples are there, the last one with a value. */
+/** Return the last sample with a value of each field that has any. */
 function lastOf(data) {
-  const some = Object.entries(data).filter(([, { t }]) => t.length);
-  const samples = some.map(([name, { t, values, ...about }]) => {
+  const found = {};
+  for (const [name, { t, values, ...about }] of Object.entries(data)) {
     let i = t.length - 1;
-    while (i > 0 && about.bucket === null && isMissing(values[i])) i -= 1;
-    if (isMissing(values[i])) i = t.length - 1;
-    return [name, { ...about, t: t[i], value: isMissing(values[i]) ? null : values[i] }];
-  });
-  return Object.fromEntries(samples);
+    while (i >= 0 && isMissing(values[i])) i -= 1;
+    if (i >= 0) found[name] = { ...about, t: t[i], value: values[i] };
+  }
+  return found;
 }
 
 function samplesOf({ timeline, t, values }) {

@@ -19,10 +19,10 @@ from sisock.connection.session import Session
 from sisock.node import api
 from sisock.node.validation import check_reply
 from sisock.wire import protocol
-from sisock.wire.align import merge_timeline
+from sisock.wire.arrays import merge_timeline
 from sisock.wire.fields import check_fields, listed_fields
 from sisock.wire.protocol import sisock_to_unix_time, uri
-from sisock.wire.reply import Reply, Timeline
+from sisock.wire.reply import Reply, Timeline, no_samples
 
 __all__ = ["BASE_URI", "REALM", "DataNodeServer", "sisock_to_unix_time", "uri"]
 
@@ -146,7 +146,7 @@ def _combine(parts: Mapping[str, Mapping[str, Reply]]) -> Reply:
         followed = {n: r.timelines[r.follows[n]] for n, r in replies.items() if n in r.follows}
         t, merged = merge_timeline({n: (f.t, replies[n].data[n]) for n, f in followed.items()})
         ends = [f.finalized_until for f in followed.values() if f.finalized_until is not None]
-        combined.data |= {name: [] for name in replies} | merged
+        combined.data |= no_samples(replies) | merged
         if followed:
             combined.timelines[line] = Timeline(t, min(ends, default=None))
             combined.follows |= dict.fromkeys(followed, line)

@@ -1,9 +1,9 @@
-// The charts: one for all fields, or one a field, with a common cursor; drag to zoom.
+// The charts: one for all fields of one or two units, or one a field, aligned and with a common cursor; drag to zoom.
 
 import uPlot from "uplot";
 
+import { timeLabels, widthOf } from "./axes.js";
 import { align, visible } from "./curves.js";
-import { show } from "./table.js";
 
 const COLOURS = ["#1f77b4", "#d95f02", "#2a9d5c", "#c2185b", "#7b5fc9", "#a07000", "#008b8b", "#6d6d6d"];
 // Parts of the window's height, and pixels at least.
@@ -13,6 +13,14 @@ const GREY = "#8a8a8a";
 // A column of pixels shows a smallest and a largest sample.
 const POINTS_PER_COLUMN = 2;
 const MIN_WIDTH = 100;
+// Pixels from one label of the time axis to the next, without seconds and with them.
+const LABEL_DISTANCES = [56, 76];
+const SECONDS_SPAN = 600;
+const UNIT_WIDTH = 20;
+// Room for half a label beyond the chart's edge.
+const EDGE = 20;
+// Below this width a chart has room for one axis of values only.
+const TWO_AXES_WIDTH = 600;
 
 /** Return the colour of the n-th field. */
 export function colourOf(index) {
@@ -23,13 +31,21 @@ export function colourOf(index) {
 export class Charts {
   #element;
   #onZoom;
+  #onCursor;
   #plots = [];
   #shape = "";
+  // All axes of values have the width that the widest needs, so that charts above each other are aligned.
+  #axisWidth = 0;
+  #widthNeeded = 0;
 
-  /** @param {Function} onZoom called with start and end in UNIX seconds */
-  constructor(element, onZoom) {
+  /**
+   * @param {Function} onZoom called with start and end in UNIX seconds
+   * @param {Function} onCursor called with the time at the cursor, null if there is none
+   */
+  constructor(element, onZoom, onCursor) {
     this.#element = element;
     this.#onZoom = onZoom;
+    this.#onCursor = onCursor;
     new ResizeObserver(() => this.#resize()).observe(element);
   }
 
@@ -42,7 +58,7 @@ export class Charts {
   /** Draw; charts are only rebuilt if there are others than before. */
   draw(series, { start, end }, isStacked) {
     const drawn = series.filter(({ about }) => about && about.type !== "string");
-    const groups = isStacked ? drawn.map((each) => [each]) : drawn.length ? [drawn] : [];
+    const groups = isStacked ? drawn.map((each) => [each]) : byUnits(drawn, this.#element.clientWidth < TWO_AXES_WIDTH ? 1 : 2);
     const shape = JSON.stringify(groups.map((group) => group.map(({ key, about, gone }) => [key, about.units, gone])));
     if (shape !== this.#shape) this.#rebuild(groups, series, shape);
     groups.forEach((group, i) => this.#fill(this.#plots[i], group, start, end));
@@ -62,16 +78,21 @@ export class Charts {
   #rebuild(groups, series, shape) {
     for (const plot of this.#plots) plot.destroy();
     this.#element.replaceChildren();
-    this.#plots = groups.map((group) => this.#make(group, series, groups.length > 1));
+    this.#axisWidth = this.#widthNeeded = 0;
+    const axes = Math.max(...groups.map((group) => unitsOf(group).length));
+    this.#plots = groups.map((group) => this.#make(group, series, groups.length > 1, axes));
     this.#shape = shape;
   }
 
-  #make(group, series, isOneOfMany) {
+  /** Make the chart of a group, with room for as many axes as another has. */
+  #make(group, series, isOneOfMany, axes) {
     const style = getComputedStyle(this.#element);
     const [ink, grid] = [style.color, style.getPropertyValue("--line")];
-    const units = [...new Set(group.map(({ about }) => about.units ?? ""))];
-    const font = `${Math.round(parseFloat(style.fontSize) * 0.8)}px system-ui, sans-serif`;
-    const axis = { stroke: ink, font, labelFont: font, grid: { stroke: grid }, ticks: { stroke: grid } };
+    const units = unitsOf(group);
+    const fontSize = Math.round(parseFloat(style.fontSize) * 0.8);
+    const font = `${fontSize}px system-ui, sans-serif`;
+    const lines = { stroke: grid, width: 1 };
+    const axis = { stroke: ink, font, labelFont: font, labelSize: UNIT_WIDTH, grid: lines, ticks: lines };
     const [part, least] = isOneOfMany ? HEIGHT_STACKED : HEIGHT_ONE;
     const options = {
       width: this.#element.clientWidth,
@@ -80,32 +101,48 @@ export class Charts {
       tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
       cursor: { sync: { key: "sisock" }, drag: { x: true, y: false, setScale: false } },
       scales: { x: { time: true }, ...Object.fromEntries(units.map((unit) => [unit || "none", {}])) },
+      legend: { show: false },
+      padding: [EDGE, () => (units.length < axes ? this.#axisWidth + UNIT_WIDTH : units.length > 1 ? 0 : EDGE), 0, 0],
       axes: [
-        axis,
+        { ...axis, space: labelDistance, values: (plot, times, index, space, step) => timeLabels(times, step) },
         ...units.map((unit, i) => ({
           ...axis,
           scale: unit || "none",
           side: i % 2 ? 1 : 3,
-          label: unit || undefined,
-          size: parseFloat(style.fontSize) * 4,
-          grid: { show: i === 0, stroke: grid },
+          label: unit || (isOneOfMany ? " " : undefined),
+          size: (plot, labels) => this.#widthFor(widthOf(labels, fontSize)),
+          grid: { ...lines, show: i === 0 },
         })),
       ],
       series: [
-        { label: "UTC" },
+        {},
         ...group.map((each) => ({
-          label: `${each.node} ${each.field}`,
           scale: each.about.units || "none",
           stroke: each.gone ? GREY : colourOf(series.indexOf(each)),
           dash: each.gone ? [4, 4] : undefined,
-          value: (_, value) => (value == null ? "--" : show(each.about.type === "bool" ? Boolean(value) : value, each.about)),
           width: 1.5,
           points: { show: false },
         })),
       ],
-      hooks: { setSelect: [(plot) => this.#zoomed(plot)] },
+      hooks: {
+        setSelect: [(plot) => this.#zoomed(plot)],
+        setCursor: [(plot) => this.#onCursor(plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, "x") : null)],
+        draw: [() => this.#widenAxes()],
+      },
     };
     return new uPlot(options, [[], ...group.map(() => [])], this.#element);
+  }
+
+  #widthFor(needed) {
+    this.#widthNeeded = Math.max(this.#widthNeeded, needed);
+    return this.#axisWidth;
+  }
+
+  /** Give all axes more room if one of them turned out to need it. */
+  #widenAxes() {
+    if (this.#axisWidth === this.#widthNeeded) return;
+    this.#axisWidth = this.#widthNeeded;
+    queueMicrotask(() => this.#resize());
   }
 
   #zoomed(plot) {
@@ -121,4 +158,24 @@ export class Charts {
       plot.setSize({ width: this.#element.clientWidth, height: plot.height });
     }
   }
+}
+
+/** Put curves into groups of so many units at most. */
+function byUnits(series, most) {
+  const units = unitsOf(series);
+  const groups = Array.from({ length: Math.ceil(units.length / most) }, () => []);
+  for (const curve of series) groups[Math.floor(units.indexOf(unitOf(curve)) / most)].push(curve);
+  return groups;
+}
+
+function unitsOf(series) {
+  return [...new Set(series.map(unitOf))];
+}
+
+function unitOf({ about }) {
+  return about.units ?? "";
+}
+
+function labelDistance(plot, axis, start, end) {
+  return LABEL_DISTANCES[end - start < SECONDS_SPAN ? 1 : 0];
 }

@@ -1,5 +1,7 @@
-// The list below the charts: the newest value of each field, or why there is none.
+// The list below the charts: of each field the value at the cursor or the last one, or why there is none.
 
+import { firstAfter } from "../arrays.js";
+import { timeText } from "./axes.js";
 import { colourOf } from "./charts.js";
 import { show } from "./table.js";
 import { duration, make } from "./tree.js";
@@ -18,14 +20,15 @@ export class Legend {
    * @param {Curve[]} series
    * @param {{ start: number, end: number }} interval that is shown
    * @param {boolean} isFollowing whether it ends now, so that the newest sample should be in it
+   * @param {number|null} cursor a time whose values are shown
    */
-  show(series, interval, isFollowing) {
+  show(series, interval, isFollowing, cursor) {
     const isSame = series.length === this.#lines.size && series.every(({ key }) => this.#lines.has(key));
     if (!isSame) {
       this.#lines = new Map(series.map(({ key }) => [key, this.#lines.get(key) ?? new Line(key)]));
       this.#element.replaceChildren(...[...this.#lines.values()].map(({ item }) => item));
     }
-    series.forEach((curve, i) => this.#lines.get(curve.key).write(curve, i, interval, isFollowing));
+    series.forEach((curve, i) => this.#lines.get(curve.key).write(curve, i, interval, isFollowing, cursor));
   }
 }
 
@@ -41,12 +44,13 @@ class Line {
     this.item.dataset.key = key;
   }
 
-  write(curve, index, { start, end }, isFollowing) {
+  write(curve, index, { start, end }, isFollowing, cursor) {
     const count = curve.t.length;
     const staleSeconds = isFollowing && !curve.gone ? curve.staleSeconds(end) : null;
     const state = curve.gone ? "gone" : curve.error ? "error" : staleSeconds !== null ? "stale" : "";
     const gaps = curve.gaps.filter((gap) => gap.start < end && gap.end > start);
-    const texts = [valueOf(curve, staleSeconds), `${count} drawn`, lostText(gaps)];
+    const drawn = curve.about?.type === "string" ? `${count}, see the table` : `${count} drawn`;
+    const texts = [valueOf(curve, staleSeconds, cursor), drawn, lostText(gaps)];
     const colour = state === "gone" || state === "stale" ? "gray" : colourOf(index);
     const written = [state, colour, ...texts].join("\n");
     if (written === this.#written) return;
@@ -59,12 +63,23 @@ class Line {
   }
 }
 
-function valueOf({ about, error, gone, t, values }, staleSeconds) {
+function valueOf(curve, staleSeconds, cursor) {
+  const { about, error, gone } = curve;
   if (gone) return error ?? "the node is gone";
   if (error) return error;
-  const last = t.length ? show(values.array[t.length - 1], about) : "";
-  const stale = staleSeconds === null ? "" : `, no sample for ${duration(staleSeconds)}`;
-  return `${last} ${about?.units ?? ""}`.trim() + stale;
+  const value = `${cursor === null ? lastValue(curve) : valueAt(curve, cursor)} ${about?.units ?? ""}`.trim();
+  return staleSeconds === null ? value : `${value}, no sample for ${duration(staleSeconds)}`;
+}
+
+function lastValue({ about, t, values }) {
+  return t.length ? show(values.array[t.length - 1], about) : "";
+}
+
+/** Return the value of the last sample that is not later; a dash where the curve has a gap. */
+function valueAt({ about, t, values, longest }, time) {
+  const index = firstAfter(t.array, time) - 1;
+  const isThere = index >= 0 && time - t.array[index] <= longest;
+  return (isThere && show(values.array[index], about)) || "–";
 }
 
 function lostText(gaps) {
@@ -74,6 +89,6 @@ function lostText(gaps) {
 }
 
 function spanText({ start, end }) {
-  const [from, to] = [start, end].map((t) => new Date(t * 1000).toISOString().slice(0, 19).replace("T", " "));
+  const [from, to] = [start, end].map((t) => timeText(t));
   return `${from} to ${to.slice(0, 10) === from.slice(0, 10) ? to.slice(11) : to}`;
 }

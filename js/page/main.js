@@ -1,12 +1,13 @@
 // The page: puts state, nodes, samples and charts together.
 
 import { connect } from "../sisock.js";
+import { timeText } from "./axes.js";
 import { Charts } from "./charts.js";
 import { Legend } from "./legend.js";
-import { formatState, intervalOf, parseState } from "./state.js";
+import { formatState, intervalOf, parseState, parseTime } from "./state.js";
 import { Store } from "./store.js";
 import { downloadCsv, showTable } from "./table.js";
-import { Tree } from "./tree.js";
+import { Tree, duration, make } from "./tree.js";
 
 const SECRET = "sisock-secret";
 const REFRESH_SECONDS = 60;
@@ -20,6 +21,7 @@ const state = parseState(location.search);
 const nodes = new Map();
 let sisock, store, tree, charts, legend;
 let drawing = false;
+let cursor = null;
 let loadTimer = null;
 
 /** The consumer's secret: from behind the # of the address, or from this tab's memory. */
@@ -74,7 +76,7 @@ async function work(joined) {
   sisock = joined;
   store = new Store(sisock, atMostEvery(PICTURE_MILLISECONDS, draw));
   legend = new Legend($("legend"));
-  charts = new Charts($("charts"), (from, to) => choose({ last: null, from, to }));
+  charts = new Charts($("charts"), (from, to) => choose({ last: null, from, to }), pointAt);
   tree = new Tree($("nodes"), sisock, (key, ticked) =>
     choose({ series: ticked ? [...state.series, key] : state.series.filter((each) => each !== key) }),
   );
@@ -149,6 +151,13 @@ async function saveCsv() {
   downloadCsv(whole.series);
 }
 
+/** Show the values at a time, or the last ones. */
+function pointAt(time) {
+  if (time === cursor) return;
+  cursor = time;
+  draw();
+}
+
 /** Return a function that acts at most so often, and at last after its last call. */
 function atMostEvery(milliseconds, action) {
   let timer = null;
@@ -169,7 +178,9 @@ function draw() {
     drawing = false;
     const interval = intervalOf(state);
     charts.draw(store.series, interval, state.stack);
-    legend.show(store.series, interval, state.last !== null);
+    legend.show(store.series, interval, state.last !== null, cursor);
+    $("cursor").textContent = cursor === null ? "last values" : `${timeText(cursor, digitsFor(interval))} UTC`;
+    showTimes(interval);
     $("table").hidden = !state.table;
     if (state.table) writeTable();
     $("hint").hidden = store.series.length > 0;
@@ -179,19 +190,29 @@ function draw() {
 const writeTable = atMostEvery(TABLE_MILLISECONDS, () => showTable($("table"), store.series, intervalOf(state)));
 
 function showControls() {
-  $("range").value = state.last === null ? "fixed" : String(state.last);
-  if ($("range").value === "") $("range").value = "fixed";
-  const { start, end } = intervalOf(state);
-  $("from").value = toLocal(start);
-  $("to").value = toLocal(end);
-  $("live").checked = state.live;
-  $("stack").checked = state.stack;
-  $("show-table").checked = state.table;
+  const { last, live, stack, table } = state;
+  const value = last === null ? "fixed" : String(last);
+  if (![...$("range").options].some((option) => option.value === value)) {
+    $("range").prepend(make("option", { value }, `last ${duration(last)}`));
+  }
+  $("range").value = value;
+  showTimes(intervalOf(state));
+  $("live").checked = live;
+  $("live").disabled = last === null;
+  $("stack").checked = stack;
+  $("show-table").checked = table;
 }
 
-/** UTC, in the form that an input of type datetime-local takes. */
-function toLocal(t) {
-  return new Date(t * 1000).toISOString().slice(0, 19);
+/** Show the interval as text, but not into one that somebody writes. */
+function showTimes(interval) {
+  for (const [id, t] of [["from", interval.start], ["to", interval.end]]) {
+    if (document.activeElement !== $(id)) $(id).value = timeText(t, digitsFor(interval));
+  }
+}
+
+/** Digits after the second that tell times of an interval apart. */
+function digitsFor({ start, end }) {
+  return end - start < 30 ? 3 : 0;
 }
 
 function move(part, zoom = 1) {
@@ -215,9 +236,11 @@ function listen() {
   });
   for (const id of ["from", "to"]) {
     $(id).addEventListener("change", () => {
-      const [from, to] = [Date.parse(`${$("from").value}Z`) / 1000, Date.parse(`${$("to").value}Z`) / 1000];
+      const [from, to] = [parseTime($("from").value), parseTime($("to").value)];
       if (from < to) choose({ last: null, from, to });
-      else say("the time from must be before the time to", true);
+      const isTime = Number.isFinite(from) && Number.isFinite(to);
+      const problem = isTime ? "the time from must be before the time to" : "times are written 2017-07-14 12:00:00";
+      say(from < to ? "" : problem, !(from < to));
     });
   }
   $("live").addEventListener("change", () => choose({ live: $("live").checked }));

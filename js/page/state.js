@@ -45,6 +45,12 @@ export function intervalOf(state, now = Date.now() / 1000) {
     : { start: state.from, end: state.to };
 }
 
+/** Read a UTC time as people write it, 2017-07-14 or 2017-07-14 12:00:00, in UNIX seconds; NaN if it is none. */
+export function parseTime(text) {
+  const [, date, time] = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?Z?$/.exec(text.trim()) ?? [];
+  return date ? Date.parse(`${date}T${time ?? "00:00"}Z`) / 1000 : NaN;
+}
+
 /** Return node and field of a key; a node's name never holds the separator. */
 export function splitKey(key) {
   const at = key.indexOf("::");

@@ -65,7 +65,7 @@ export class Tree {
       box.dataset.key = key;
       box.addEventListener("change", () => this.#onToggle(key, box.checked));
       const about = fields[field];
-      return make("label", {}, box, " ", field, " ", make("small", {}, short(about)), make("small", { className: "about" }, tell(about)));
+      return make("label", {}, box, " ", field, " ", make("small", {}, short(about)), make("small", { className: "about" }, tell(about, name)));
     });
   }
 }
@@ -75,10 +75,11 @@ function short(about) {
   return [about.units, about.interval && `every ${duration(about.interval)}`].filter(Boolean).join(", ");
 }
 
-function tell(about) {
+function tell(about, node) {
   if (!about) return "";
-  const kind = about.type === "number" ? "" : `${about.type}, `;
-  return [about.description, `${kind}timeline ${about.timeline}`].filter(Boolean).join("; ");
+  const kind = about.type !== "number" && about.type;
+  const timeline = about.timeline !== node && `timeline ${about.timeline}`;
+  return [about.description, kind, timeline].filter(Boolean).join("; ");
 }
 
 /** Return a length of time as people say it. */

@@ -3,10 +3,11 @@ import { test } from "node:test";
 
 import { firstFrom } from "../arrays.js";
 import { decimateTo } from "../grid.js";
+import { timeLabels, widthOf } from "../page/axes.js";
 import { align, longestSpacing, visible } from "../page/curves.js";
-import { DEFAULTS, formatState, intervalOf, parseState, splitKey } from "../page/state.js";
+import { DEFAULTS, formatState, intervalOf, parseState, parseTime, splitKey } from "../page/state.js";
 import { Growing } from "../page/growing.js";
-import { csvOf, rowsOf } from "../page/table.js";
+import { csvOf, rowsOf, show } from "../page/table.js";
 
 test("a state goes into the address and comes back", () => {
   const states = [
@@ -134,4 +135,29 @@ test("table and CSV have a row for each time of any field", () => {
     csvOf(both),
     'time,n::a [K],"n::""b"""\n1970-01-01T00:00:00.000Z,1.5,\n1970-01-01T00:00:01.000Z,,"x,y"\n1970-01-01T00:00:02.000Z,,\n',
   );
+});
+
+test("times at the axis are of 24 hours, with what they have in common once", () => {
+  const labels = (step, ...times) => timeLabels(times.map((text) => parseTime(text)), step);
+  assert.deepEqual(labels(7200, "2017-07-14 22:00", "2017-07-15", "2017-07-15 02:00"), ["22:00\n2017-07-14", "00:00\n2017-07-15", "02:00"]);
+  assert.deepEqual(labels(86400, "2017-12-31", "2018-01-01", "2018-01-02"), ["12-31\n2017", "01-01\n2018", "01-02"]);
+  assert.deepEqual(labels(15, "2017-07-14 13:00:15", "2017-07-14 13:00:30"), ["13:00:15\n2017-07-14", "13:00:30"]);
+  assert.deepEqual(labels(0.05, "2017-07-14 13:00:15.05", "2017-07-14 13:00:15.10"), ["13:00:15.05\n2017-07-14", "13:00:15.10"]);
+  assert.deepEqual(labels(31 * 86400, "2017-07-01", "2017-08-01"), ["2017-07", "2017-08"]);
+  assert.deepEqual(labels(366 * 86400, "2016-01-01", "2017-01-01"), ["2016", "2017"]);
+  assert.ok(widthOf(["0", "1,234,567,890"], 13) > widthOf(["0"], 13) && widthOf(null, 13) > 0);
+});
+
+test("times are read as people write them", () => {
+  assert.equal(parseTime("1970-01-02"), 86400);
+  for (const same of ["1970-01-01 00:01:00", " 1970-01-01T00:01Z ", "1970-01-01 00:01:00.000"]) assert.equal(parseTime(same), 60);
+  for (const none of ["", "yesterday", "1970-13-01", "1970-01-01 25:00", "12:00"]) assert.ok(Number.isNaN(parseTime(none)), none);
+});
+
+test("values are shown with the digits and labels that the node names", () => {
+  assert.equal(show(2 / 3, { precision: 2, labels: {} }), "0.67");
+  assert.equal(show(1234567890.5, null), "1234567900");
+  assert.equal(show(1, { precision: null, labels: { 1: "open" } }), "open");
+  assert.equal(show(true, { labels: { true: "on" } }), "on");
+  assert.deepEqual([show(null, {}), show(NaN, {}), show("text", {})], ["", "", "text"]);
 });

@@ -14,6 +14,7 @@ class FakeConnection {
   first = NOW - 1e6;
   until = NOW;
   sparse = [NOW - 5000];
+  mostSamples = Infinity;
   calls = [];
   #topics = new Map();
   #listeners = [];
@@ -22,10 +23,11 @@ class FakeConnection {
     if (tail === "consumer.get_data_node") return [{ name: "n", features: this.features, generation: "1" }];
     if (tail.endsWith("get_fields")) return this.#fields();
     this.calls.push({ names: args[0], start: args[1], end: args[2], ...keywords });
-    const [names, start, end] = args;
-    const times = { a: this.#times(start, end), s: this.sparse.filter((t) => t >= start && t < end) };
+    const [names, start, end, stride = 1] = args;
+    const times = { a: this.#times(start, end, stride), s: this.sparse.filter((t) => t >= start && t < end) };
     const lines = { x: "a", y: "s", z: "a" };
     const some = names.filter((name) => times[lines[name]].length);
+    if (some.some((name) => times[lines[name]].length > this.mostSamples)) return false;
     return {
       data: Object.fromEntries(some.map((name) => [name, times[lines[name]].map((t, i) => this.value(name, t, i))])),
       timeline: Object.fromEntries(some.map((name) => [lines[name], { t: times[lines[name]] }])),
@@ -36,9 +38,10 @@ class FakeConnection {
     return name === "z" && t > this.until - 10 ? null : t;
   }
 
-  #times(start, end) {
+  #times(start, end, stride) {
     const [low, high] = [Math.ceil(Math.max(start, this.first)), Math.min(end, this.until)];
-    return Array.from({ length: Math.max(Math.ceil(high - low), 0) }, (_, i) => low + i);
+    const step = Math.ceil(stride);
+    return Array.from({ length: Math.max(Math.ceil((high - low) / step), 0) }, (_, i) => low + i * step);
   }
 
   #fields() {
@@ -101,6 +104,20 @@ test("of other nodes it is looked for ten times further back each time", async (
   assert.ok(z.t <= NOW - 10 && z.value === z.t);
   const asked = connection.calls.filter(({ names }) => names.includes("y"));
   assert.deepEqual(asked.map(({ start, end }) => [NOW - start, NOW - end].map(Math.round)), [[60, 0], [600, 60], [6000, 600]]);
+});
+
+test("where the samples are too many for a node, the last one is found, too", async (t) => {
+  const { sisock } = setUp(t, { mostSamples: 1500, until: NOW - 7000 });
+  const { x, y } = await sisock.latest("n", ["x", "y"], NOW);
+  assert.equal(x.t, Math.ceil(NOW - 7000) - 1);
+  assert.equal(y.t, NOW - 5000);
+});
+
+test("missing values at the end of many samples hide no later one", async (t) => {
+  const missingFrom = Math.floor(NOW) - 15_000;
+  const value = (name, time) => (name === "z" && time > missingFrom ? null : -time);
+  const { sisock } = setUp(t, { value, until: NOW - 7000, first: NOW - 59_000 });
+  assert.equal((await sisock.latest("n", ["z"], NOW)).z.value, -missingFrom);
 });
 
 test("a field without samples has no latest one", async (t) => {

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sisock.archive.overview import Overviews, decimate_windows, windows
-from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.validation import check_times, check_values
 from sisock.store.background import WorkLog
-from sisock.store.pyramid import View
-from sisock.wire.align import merge_timeline
-from sisock.wire.arrays import Values
+from sisock.wire.arrays import Samples, as_samples, has_value, merge_timeline
 from sisock.wire.fields import check_entries, describe
-from sisock.wire.protocol import NEVER_FINAL, Interval, check_interval
-from sisock.wire.reply import Decimated
+from sisock.wire.protocol import (
+    EARLIEST,
+    MIN_POINTS,
+    Interval,
+    check_interval,
+    contract,
+    widening,
+)
+from sisock.wire.reply import Decimated, Reply, just_after, no_samples
 
 
 class ArchiveNode(DataNodeServer):
@@ -42,7 +45,8 @@ class ArchiveNode(DataNodeServer):
         ``description``; ``timeline`` (fields that name the same one share their times; the field's
         own name if not given); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
         (mean spacing in seconds); ``first`` and ``last`` (UNIX times; what is prepared begins with
-        ``first``).
+        ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
+        docs/live-nodes.md.
 
         A field with samples from `start` to `end`, in UNIX seconds, must be listed; others may be.
         """
@@ -69,6 +73,9 @@ class ArchiveNode(DataNodeServer):
         interval = check_interval(start, end)
         listed = self.list_fields(interval.start, interval.end)
         check_entries(listed, self.name)
+        if self._overviews is not None:
+            firsts = {name: self._overviews.first(name) for name in listed}
+            listed = {name: {"first": firsts[name], **entry} for name, entry in listed.items()}
         return describe(listed)
 
     def get_data(
@@ -79,7 +86,7 @@ class ArchiveNode(DataNodeServer):
         All samples are final, but where one field of a timeline has none yet and others have.
         """
         interval = check_interval(start, end)
-        lines: dict[str, dict[str, tuple[np.ndarray, Values]]] = {}
+        lines: dict[str, dict[str, Samples]] = {}
         for name, entry in self._entries_of(field, interval).items():
             samples = self._read_checked(name, interval.start, interval.end)
             lines.setdefault(entry.get("timeline") or name, {})[name] = samples
@@ -101,11 +108,37 @@ class ArchiveNode(DataNodeServer):
     ) -> Any:
         """Answer from what was prepared, or else from `read`, in little memory."""
         interval = check_interval(start, end)
-        entries = self._entries_of(field, interval)
+        how = interval, bucket, max_points
         return {
-            name: self._decimate(name, entry, interval, bucket, max_points)
-            for name, entry in entries.items()
+            name: self._prepared(name, *how) or self._read_decimated(name, entry, *how)
+            for name, entry in self._entries_of(field, interval).items()
         }
+
+    def get_latest(self, field: list[str], end: float) -> Any:
+        """Answer from `read`, beginning where the last sample is known to be."""
+        lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        for name, entry in self._entries_of(field, Interval(EARLIEST, end)).items():
+            for interval in self._where_last(name, entry, end):
+                t, values = self._read_interval(name, interval.start, interval.end)
+                which = np.flatnonzero(has_value(values))[-1:]
+                if len(which):
+                    samples = t[which], values[which]
+                    lines.setdefault(entry.get("timeline") or name, {})[name] = samples
+                    break
+        reply = Reply.merged(lines)
+        reply.data = {**no_samples(field), **reply.data}
+        return reply
+
+    def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
+        """Return the intervals in which to look for a field's last sample."""
+        few, last = self._prepared(name, Interval(EARLIEST, end), None, MIN_POINTS), None
+        if few is None:
+            last = entry.get("last")
+        elif len(few.t):
+            last = float(few.t[-1])
+        if last is not None and last < end:
+            yield Interval(last, end)
+        yield from widening(end)
 
     def begin(self, service: Any) -> None:
         """Start to prepare decimated samples."""
@@ -129,13 +162,15 @@ class ArchiveNode(DataNodeServer):
         listed = self.list_fields(interval.start, interval.end)
         return {name: listed[name] for name in names if name in listed}
 
-    def _ask(self, name: str, interval: Interval, question: Callable[[View], Decimated]) -> Any:
-        """Return the answer of what was prepared, or None if it is not ready."""
+    def _prepared(
+        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+    ) -> Decimated | None:
+        """Answer from what was prepared; None if it is not ready."""
         if self._overviews is None:
             return None
-        return self._overviews.ask(name, interval.start, interval.end, question)
+        return self._overviews.decimate(name, interval, bucket, max_points)
 
-    def _decimate(
+    def _read_decimated(
         self,
         name: str,
         entry: Mapping[str, Any],
@@ -143,48 +178,26 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
-        start, end = interval.start, interval.end
-
-        def question(view: View) -> Decimated:
-            if bucket is None:
-                (t, found), w = view.few(start, end, max_points or 0)
-            else:
-                (t, found), w = view.decimated(start, end, bucket), bucket
-            return Decimated(t, found, w, _just_after(view.last))
-
-        answer = self._ask(name, interval, question)
-        if answer is not None:
-            return answer
-        first, read = entry.get("first"), partial(self._read_interval, name)
-        begin = start if first is None else max(start, first)
-        parts = windows(read, begin, end, entry.get("interval"))
+        read = partial(self._read_interval, name)
+        begin = max(interval.start, entry.get("first") or -math.inf)
+        parts = windows(read, begin, interval.end, entry.get("interval"))
         progress = WorkLog(self.log, f"reading {name!r} to decimate it")
-        t, found, w = decimate_windows(parts, bucket, max_points, progress)
-        return Decimated(t, found, w, _just_after(float(t[-1]) if len(t) else None))
+        return decimate_windows(parts, bucket, max_points, progress)
 
-    def _read_interval(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
-        t, field_values = self._read_checked(name, start, end)
-        low, high = np.searchsorted(t, [start, end]).tolist()
-        return t[low:high], field_values[low:high]
+    def _read_interval(self, name: str, start: float, end: float) -> Samples:
+        t, values = self._read_checked(name, start, end)
+        inside = slice(*np.searchsorted(t, [start, end]).tolist())
+        return t[inside], values[inside]
 
-    def _read_checked(self, name: str, start: float, end: float) -> tuple[np.ndarray, Values]:
-        samples = self.read(name, start, end)
-        if not isinstance(samples, tuple | list) or len(samples) != 2:
-            raise NodeContractError(self.name, name, "read must return the pair (t, values)")
-        t = check_times(samples[0], self.name, f"field {name!r}")
-        field_values = check_values(samples[1], name, self.name)
-        if len(t) != len(field_values):
-            raise NodeContractError(
-                self.name, name, f"read returned {len(t)} times, but {len(field_values)} values"
-            )
-        return t, field_values
+    def _read_checked(self, name: str, start: float, end: float) -> Samples:
+        pair = self.read(name, start, end)
+        with contract(self.name, name):
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise ValueError("read must return the pair (t, values)")
+            return as_samples(*pair)
 
 
-def _just_after(last: float | None) -> float:
-    return NEVER_FINAL if last is None else math.nextafter(last, math.inf)
-
-
-def _final_until(samples_of: Mapping[str, tuple[np.ndarray, Values]]) -> float | None:
+def _final_until(samples_of: Mapping[str, Samples]) -> float | None:
     """Until when a missing sample stays missing: files of one timeline grow one after the other."""
     times = [t for t, _ in samples_of.values()]
     filled = [t for t in times if len(t)]
@@ -192,4 +205,4 @@ def _final_until(samples_of: Mapping[str, tuple[np.ndarray, Values]]) -> float |
         return None
     if len(filled) < len(times):
         return float(min(t[0] for t in filled))
-    return math.nextafter(float(min(t[-1] for t in filled)), math.inf)
+    return just_after(float(min(t[-1] for t in filled)))

@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import numpy as np
 
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
-from sisock.store.pyramid import Pyramid, View
-from sisock.store.series import NOTHING, STORED_DTYPES, Damaged, Samples, TypeDiffers
-from sisock.wire import arrays, grid
-from sisock.wire.arrays import Values
+from sisock.store.pyramid import Pyramid
+from sisock.store.series import NOTHING, Damaged
+from sisock.wire import grid
+from sisock.wire.arrays import Samples, join
+from sisock.wire.protocol import Interval
+from sisock.wire.reply import Decimated, just_after
 
 FEW = 250_000
 MANY = 1_000_000
@@ -27,8 +29,11 @@ FIRST_SPAN = 3600.0
 MAX_SPAN = 32 * 86400.0
 """Seconds of the first window, and of any where nobody says how dense the samples are."""
 
-SEARCH_SPAN = 86400.0
-"""Seconds that any window may have behind one without samples: years may have none."""
+PROBE = 60.0
+"""Seconds at the end of such a window that are read first: it is shortened if they are dense."""
+
+GAP_FACTOR = 4
+"""A window behind one without samples may be so many times as long: years may have none."""
 
 EARLIEST = -1e12
 """UNIX time before all samples."""
@@ -37,11 +42,6 @@ EXTEND_OVER = 10_000
 EXTEND_EVERY = 60.0
 """Samples that each request reads before the pyramid is extended by them, and seconds between two
 extensions of one field, or two tries to build it."""
-
-Pair: TypeAlias = tuple[np.ndarray, Any]
-"""Times and values, these an array or a list."""
-
-Answer = TypeVar("Answer")
 
 
 class _NotNumbers(Exception):
@@ -54,7 +54,7 @@ class Overviews:
     `source` is the `ArchiveNode`; `read` is as its own, but checked and cut to the interval.
     """
 
-    def __init__(self, source: Any, read: Callable[[str, float, float], Pair]) -> None:
+    def __init__(self, source: Any, read: Callable[[str, float, float], Samples]) -> None:
         self._source = source
         self._read = read
         self._entries: Mapping[str, Mapping[str, Any]] = {}
@@ -77,23 +77,27 @@ class Overviews:
         """Begin to build the pyramids of all fields."""
         self._jobs.start(("all", self._generation), self._build_all)
 
-    def ask(
-        self, name: str, start: float, end: float, question: Callable[[View], Answer]
-    ) -> Answer | None:
-        """Ask a view of the samples from `start` to `end`; None if it is not built yet."""
+    def first(self, name: str) -> float | None:
+        """Return the time of a field's first sample, if its pyramid is there."""
         pyramid = self._complete.get(name)
+        return None if pyramid is None else pyramid.base.record.first
+
+    def decimate(
+        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+    ) -> Decimated | None:
+        """Decimate samples of an interval; None if that is not prepared yet."""
+        pyramid, start, end = self._complete.get(name), interval.start, interval.end
         if pyramid is None:
             self._try(name)
             return None
         try:
             view = pyramid.view()
-            until = view.identity["until"]
+            until, tail = view.identity["until"], NOTHING
             if end > until:
                 tail = self._read_numbers(name, max(start, until), end)
                 if len(tail[0]) > EXTEND_OVER:
                     self._try(name)
-                view = view.with_tail(*tail)
-            return question(view)
+            return view.decimate(start, end, bucket, max_points, tail)
         except _NotNumbers:
             return None
         except Damaged as damage:
@@ -131,18 +135,11 @@ class Overviews:
         progress = WorkLog(self._source.log, f"building the pyramid of {name!r}")
 
         def fill(pyramid: Pyramid) -> Steps:
-            known = pyramid.base.record.identity.get("fingerprint")
-            if self._complete.get(name) is not pyramid and (
-                known is None or known != self._source.fingerprint(name)
-            ):
+            known, now = pyramid.base.record.identity, self._source.fingerprint(name)
+            is_same = now is not None and known.get("fingerprint") == now
+            if "until" in known and not is_same and self._complete.get(name) is not pyramid:
                 pyramid = self._store.make(name)
-            while True:
-                try:
-                    yield from self._extend(name, pyramid, progress)
-                    break
-                except TypeDiffers as error:
-                    pyramid = self._store.make(name)
-                    pyramid.base.append(*NOTHING, dtype=error.wider)
+            yield from self._extend(name, pyramid, progress)
             with self._lock:
                 if generation == self._generation:
                     self._complete[name] = pyramid
@@ -171,7 +168,7 @@ class Overviews:
         for t, values in windows(
             partial(self._read_numbers, name), identity["until"], end, entry.get("interval")
         ):
-            t, values = join(held, (t, values))
+            t, values = join([held, (t, values)])
             stop = int(np.searchsorted(t, t[-1])) if len(t) else 0
             held = t[stop:], values[stop:]
             if stop:
@@ -188,45 +185,48 @@ class Overviews:
 
     def _read_numbers(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read(name, start, end)
-        if isinstance(values, list):
+        if values.dtype == object:
             # Where all are missing, nothing says of what type they are.
             if any(value is not None for value in values):
                 raise _NotNumbers
             values = np.full(len(values), np.nan)
-        if values.dtype.str not in STORED_DTYPES:
-            raise _NotNumbers
         return t, values
 
 
 def windows(
-    read: Callable[[float, float], Pair], start: float, end: float, interval: float | None
-) -> Iterator[Pair]:
-    """Read from `start` to `end` in windows of about a million samples, `interval` apart."""
+    read: Callable[[float, float], Samples], start: float, end: float, interval: float | None
+) -> Iterator[Samples]:
+    """Read from `start` to `end` in windows of about a million samples, `interval` apart.
+
+    Behind a gap these are at most four million. A gap of years takes few windows.
+    """
     longest = MANY * interval if interval else MAX_SPAN
     span = min(FIRST_SPAN, longest)
     while start < end:
         # Before 1970 there is little, if anything.
         stop = min(max(start + span, -FIRST_SPAN), end)
+        if not interval and span > FIRST_SPAN:
+            probed = len(read(max(stop - PROBE, start), stop)[0])
+            if probed * span > MANY * PROBE:
+                span = max(span / 2, FIRST_SPAN)
+                continue
         t, values = read(start, stop)
         factor = 2.0 if len(t) < FEW else 0.5 if len(t) > MANY else 1.0
-        span = min(span * factor, longest if len(t) else max(longest, SEARCH_SPAN))
+        span = min(span * factor, longest * (GAP_FACTOR if interval and not len(t) else 1))
         start = stop
         yield t, values
 
 
 def decimate_windows(
-    parts: Iterator[Pair], bucket: float | None, max_points: int | None, progress: WorkLog
-) -> tuple[np.ndarray, Values, float | None]:
-    """Decimate samples that come in parts, in memory for one of them.
-
-    Return times, values and the size of the buckets, None if all samples are kept.
-    """
-    kept: Pair = NOTHING
+    parts: Iterator[Samples], bucket: float | None, max_points: int | None, progress: WorkLog
+) -> Decimated:
+    """Decimate samples that come in parts, in memory for one of them."""
+    kept: Samples = NOTHING
     count = 0
     for part in parts:
         count += len(part[0])
         progress.tell(f"{count} samples")
-        t, values = kept = join(kept, part)
+        t, values = kept = join([kept, part])
         if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
             continue
         if max_points is not None:
@@ -236,16 +236,6 @@ def decimate_windows(
         which = grid.decimate(t, values, bucket)
         if max_points is not None:
             which = grid.with_ends(which, len(t))
-        kept = t[which], arrays.take(values, which)
+        kept = t[which], values[which]
     progress.end(count)
-    return *kept, bucket
-
-
-def join(before: Pair, after: Pair) -> Pair:
-    """Put samples behind others."""
-    if not len(before[0]) or not len(after[0]):
-        return after if len(after[0]) else before
-    t = np.concatenate([before[0], after[0]])
-    if isinstance(before[1], np.ndarray) and isinstance(after[1], np.ndarray):
-        return t, np.concatenate([before[1], after[1]])
-    return t, arrays.normalise([*before[1], *after[1]])
+    return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))

@@ -12,11 +12,10 @@ import numpy as np
 from sisock.bridge.metrics import Overloaded
 from sisock.bridge.tiles import View, join
 from sisock.client.data import Series
-from sisock.connection.logs import make_logger
+from sisock.connection.runtime import make_logger
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError
 from sisock.wire import json_rows
-from sisock.wire.align import merge_timeline
-from sisock.wire.arrays import to_list
+from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
 from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
 
@@ -129,7 +128,7 @@ def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> Ite
     for node, series in found:
         lines.setdefault((node, series.timeline), []).append((node, series))
     columns: list[dict[str, str]] = []
-    cells: list[np.ndarray | list[Any]] = []
+    cells: list[np.ndarray] = []
     for (_, timeline), members in lines.items():
         t, aligned = _aligned([series for _, series in members])
         name = "Time" if len(lines) == 1 else f"Time ({timeline})"
@@ -142,14 +141,10 @@ def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> Ite
     yield SERIES_END
 
 
-def _aligned(members: list[Series]) -> tuple[np.ndarray, list[np.ndarray | list[Any]]]:
+def _aligned(members: list[Series]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the times of fields of one timeline, and their values at these."""
-    given: dict[str, tuple[np.ndarray, Any]] = {
-        str(i): (each.t, each.values.tolist() if each.values.dtype == object else each.values)
-        for i, each in enumerate(members)
-    }
-    t, merged = merge_timeline(given)
-    return t, [merged[name] if len(merged[name]) else np.empty(0) for name in given]
+    t, merged = merge_timeline({str(i): (each.t, each.values) for i, each in enumerate(members)})
+    return t, list(merged.values())
 
 
 def _column(node: str, about: Field) -> dict[str, str]:
@@ -159,9 +154,9 @@ def _column(node: str, about: Field) -> dict[str, str]:
     return column if unit is None else {**column, "unit": unit}
 
 
-def _rows(cells: list[np.ndarray | list[Any]]) -> np.ndarray | list[list[Any]]:
+def _rows(cells: list[np.ndarray]) -> np.ndarray | list[list[Any]]:
     length = max(map(len, cells), default=0)
-    if all(isinstance(column, np.ndarray) and column.dtype != bool for column in cells):
+    if all(column.dtype.kind in "fiu" for column in cells):
         rows = np.full((length, len(cells)), np.nan)
         for i, column in enumerate(cells):
             rows[: len(column), i] = column

@@ -6,17 +6,17 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
 
-from sisock.client.data import Data, Progress
+from sisock.client.data import Data, Progress, Series
 from sisock.client.merge import Gap, LiveSample
-from sisock.wire.align import merge_timeline
-from sisock.wire.arrays import Values, to_list
+from sisock.wire.arrays import merge_timeline, to_list
+from sisock.wire.fields import Field
 from sisock.wire.json_rows import dumps
 from sisock.wire.times import format_time
 
@@ -28,6 +28,9 @@ _EARLIEST, _LATEST = -62135596800, 253402300799
 
 _RUN = 1 << 16
 """Rows of CSV that are made at once."""
+
+_SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
+"""Columns of `sisock fields` for what not every node says."""
 
 _LIVE_WIDTH = 12
 _TIME_WIDTH = len("2017-07-15T00:00:00.000000Z")
@@ -60,22 +63,51 @@ def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> No
     write_table(out, ("node", *header), rows)
 
 
+def write_fields(out: TextIO, fields: Iterable[Field]) -> None:
+    """Write a table of fields; what nobody says of any takes no column."""
+    header = ("field", "type", "units", "timeline", "interval/s", *_SOMETIMES, "description")
+    columns = zip(header, *map(_about, fields), strict=True)
+    shown = [column for column in columns if any(column[1:]) or column[0] not in _SOMETIMES]
+    head, *rows = zip(*shown, strict=True)
+    write_table(out, head, rows)
+
+
+def _about(field: Field) -> tuple[str, ...]:
+    """Return a row of the list of fields."""
+    limits = field.limits or {}
+    return (
+        field.name,
+        field.type,
+        field.units or "",
+        field.timeline,
+        "" if field.interval is None else f"{field.interval:.6g}",
+        *("" if t is None else format_time(t) for t in (field.first, field.last)),
+        "" if field.stale_after is None else f"{field.stale_after:.6g}",
+        *(_range(limits.get(name)) for name in ("warning", "alarm")),
+        "" if field.precision is None else str(field.precision),
+        ", ".join(f"{value}: {text}" for value, text in (field.labels or {}).items()),
+        field.description or "",
+    )
+
+
+def _range(ends: Sequence[float | None] | None) -> str:
+    if ends is None:
+        return ""
+    low, high = ("" if end is None else f"{end:.6g}" for end in ends)
+    return f"{low} to {high}".strip()
+
+
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _columns(data: Data) -> tuple[np.ndarray, list[Values]]:
+def _columns(data: Data) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return all fields' times, and values at these; None or NaN where there is no sample."""
-    t, merged = merge_timeline(
-        {name: (series.t, _mergeable(series.values)) for name, series in data.items()}
-    )
-    return t, [merged[name] if len(merged[name]) else [None] * len(t) for name in data]
-
-
-def _mergeable(column: np.ndarray) -> Any:
-    return column.tolist() if column.dtype == object else column
+    t, merged = merge_timeline({name: (series.t, series.values) for name, series in data.items()})
+    missing = np.full(len(t), None)
+    return t, [values if len(values) else missing for values in merged.values()]
 
 
 def _headings(data: Data) -> list[str]:
@@ -110,8 +142,8 @@ def _times(t: np.ndarray) -> list[str]:
     return [f"{text.removesuffix('.000000')}Z" for text in np.datetime_as_string(moments).tolist()]
 
 
-def _cells(column: Values) -> list[Any]:
-    if isinstance(column, list) or column.dtype.kind not in "fiu":
+def _cells(column: np.ndarray) -> list[Any]:
+    if column.dtype.kind not in "fiu":
         return ["" if value is None else value for value in to_list(column)]
     return _json_numbers(column)[1:-1].replace("null", "").split(",")
 
@@ -140,7 +172,7 @@ def write_json(out: TextIO, data: Data) -> None:
 def _json(column: np.ndarray) -> str:
     if column.dtype.kind in "fiu":
         return _json_numbers(column)
-    return json.dumps(to_list(_mergeable(column)))
+    return json.dumps(to_list(column))
 
 
 WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
@@ -148,6 +180,13 @@ WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
     "csv": write_csv,
     "json": write_json,
 }
+
+
+def latest_row(name: str, series: Series) -> tuple[str, str, str, str]:
+    """Return a field's name, its last value, units and time."""
+    if not len(series):
+        return name, "", series.units or "", ""
+    return name, _text(to_list(series.values)[0]), series.units or "", format_time(series.t[0])
 
 
 def live_header(names: Sequence[str]) -> str:

@@ -120,7 +120,7 @@ class _Node(protocol.ProcessProtocol):
     def _start(self) -> None:
         self._restart: Any = None
         self._began = reactor.seconds()
-        self._said, self._figures = "has just been started", dict[str, Any]()
+        self._said, self._figures = self._ended or "has just been started", dict[str, Any]()
         self._counts: deque[tuple[float, int]] = deque(maxlen=POLLS)
         self._rest, self._last_line = {1: b"", 2: b""}, ""
         environ = {**os.environ, VARIABLE: self._socket, "PYTHONUNBUFFERED": "1"}
@@ -132,7 +132,7 @@ class _Node(protocol.ProcessProtocol):
         said, figures = await threads.deferToThread(ask_figures, self._socket)
         if began == self._began:  # it is still the same process
             self._said, self._figures = said, figures
-            if "samples" in figures:
+            if figures.get("samples"):  # an archive takes none
                 self._counts.append((reactor.seconds(), figures["samples"]))
 
     def stop(self, with_signal: str) -> None:
@@ -155,6 +155,10 @@ class _Node(protocol.ProcessProtocol):
 
     def _log(self, line: str) -> None:
         print(f"{self._name} | {line}", file=sys.stderr, flush=True)
+
+    def processExited(self, reason: Failure) -> None:
+        """Wait a moment for the last output, whose end may never come: children may have it too."""
+        reactor.callLater(1, self.transport.loseConnection)
 
     def processEnded(self, reason: Failure) -> None:
         """Have it started again after a while, unless it is to end."""
@@ -222,7 +226,7 @@ class Supervisor:
                 node.stop(kind)
 
         await task.deferLater(reactor, 0)  # then the reactor runs, and has set its own handlers
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: reactor.callFromThread(stop))
         try:
             await serve_health(self._health, reactor, self._status, str(self._socket))

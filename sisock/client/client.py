@@ -18,13 +18,12 @@ from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.stream import NodeEvent, Stream, deliver
 from sisock.client.watch import Source, Watch
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.connection.settings import Settings, load_settings
-from sisock.connection.threads import reactor_thread
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval
-from sisock.wire.request import check_bucket, check_exclusive, check_max_points
+from sisock.wire.protocol import Interval, check_ways
 from sisock.wire.times import Time, to_interval
 
 _T = TypeVar("_T")
@@ -134,15 +133,12 @@ class AsyncClient:
         """
         names = [fields] if isinstance(fields, str) else list(dict.fromkeys(fields))
         interval = to_interval(start, end)
-        check_exclusive(min_stride, bucket, check_max_points(max_points))
-        if min_stride is not None:
-            min_stride = float(min_stride)
-        if bucket is not None:
-            bucket = check_bucket(bucket, interval, len(names))
+        stride = None if min_stride is None else float(min_stride)
+        ways = check_ways(stride, bucket, max_points, interval, len(names))
         await self._session()
         found, wanted = await self._wanted(node, names)
-        fewer = {"min_stride": min_stride, "bucket": bucket, "max_points": max_points}
-        how: dict[str, Any] = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
+        fewer: dict[str, Any] = dict(zip(("min_stride", "bucket", "max_points"), ways, strict=True))
+        how = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
         return await fetch(await self._session(), found, wanted, interval, **how)
 
     async def latest(

@@ -1,18 +1,25 @@
-"""Hold fetched samples, a series for each field, and how far a long reply has come."""
+"""Hold fetched samples, a series for each field, and assemble them from the chunks of a reply."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from sisock.errors import NodeContractError
 from sisock.wire import grid
 from sisock.wire.arrays import has_value
-from sisock.wire.chunks import Assembly
 from sisock.wire.fields import Field
 from sisock.wire.protocol import Interval
+from sisock.wire.reply import Reply
+
+_NUMBERS = {int, float, type(None)}
+
+_MAX_AHEAD = 32
+"""Room is made for at most so many times of what has come; what stays empty is never touched."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +82,6 @@ class Progress:
 class Data(dict[str, Series]):
     """Field name to `Series`, in the order in which the fields were asked for."""
 
-    @classmethod
-    def assembled(cls, got: Assembly, fields: Mapping[str, Field], interval: Interval) -> Data:
-        """Return what has come of some fields within an interval; NodeContractError if it errs."""
-        series = {}
-        for name, (t, values, until) in got.series().items():
-            inside = slice(*np.searchsorted(t, [interval.start, interval.end]))
-            about = until, got.bucket.get(name), got.final_to.get(name), name in got.placed
-            series[name] = Series(fields[name], t[inside], values[inside], *about)
-        return cls(series)
-
     def __repr__(self) -> str:
         return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self.items())}>"
 
@@ -92,11 +89,7 @@ class Data(dict[str, Series]):
         """Keep the extremes of each bucket, or else at most so many samples of each series."""
         kept = {}
         for name, series in self.items():
-            if max_points is not None:
-                which, size = grid.decimate_to(series.t, series.values, max_points)
-            else:
-                assert bucket is not None
-                which, size = grid.decimate(series.t, series.values, bucket), bucket
+            which, size = grid.decimate_by(series.t, series.values, bucket, max_points)
             t, values = series.t[which], series.values[which]
             kept[name] = replace(series, t=t, values=values, bucket=size)
         return Data(kept)
@@ -126,3 +119,99 @@ class Data(dict[str, Series]):
         # Equal times within a timeline cannot be joined; the last of them stands for all.
         unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
         return pd.concat(unique, axis=1, sort=False).sort_index()
+
+
+class Assembly:
+    """Join the decoded chunks of a reply while they come, each array into one block of memory."""
+
+    def __init__(self, fields: Mapping[str, Field], node: str) -> None:
+        self._fields = fields
+        self._node = node
+        self._columns = {name: _Column() for name in fields}
+        self._times: dict[str, _Column] = {}
+        self._untils: dict[str, float] = {}
+        self._follows = {name: field.timeline for name, field in fields.items()}
+        self._bucket: dict[str, float | None] = {}
+        self._final_to: dict[str, float] = {}
+        self._placed: set[str] = set()
+
+    def add(self, reply: Reply, share: float = 1.0) -> None:
+        """Take the next chunk; with it about that `share` of the whole reply has come."""
+        self._follows |= reply.follows
+        self._bucket |= reply.bucket or {}
+        self._final_to |= reply.final_to
+        self._placed |= set(reply.placed)
+        for name, line in reply.timelines.items():
+            self._times.setdefault(name, _Column()).append(line.t, share)
+            if line.finalized_until is not None:
+                self._untils[name] = min(self._untils.get(name, math.inf), line.finalized_until)
+        for name, column in self._columns.items():
+            own, values = reply.timelines.get(self._follows[name]), reply.data.get(name)
+            if values is None or not len(values):
+                # A field that ends before the others of its timeline is empty behind its end.
+                column.skip(len(own.t) if own else 0)
+            elif own is None:
+                rule = "it has data, but no timeline of the reply is its own"
+                raise NodeContractError(self._node, name, rule)
+            else:
+                column.append(values, share)
+
+    def data(self, interval: Interval) -> Data:
+        """Return what has come of an interval.
+
+        NodeContractError says that the lengths of values and times differ.
+        """
+        times = {name: column.joined() for name, column in self._times.items()}
+        data = Data()
+        for name, column in self._columns.items():
+            field, followed = self._fields[name], self._follows[name]
+            t = times[followed] if column.has_samples else np.empty(0)
+            values = column.joined(field.type)
+            if len(values) != len(t):
+                rule = f"it has {len(values)} values for {len(t)} times"
+                raise NodeContractError(self._node, name, rule)
+            until = self._untils.get(followed) if len(t) else None
+            about = until, self._bucket.get(name), self._final_to.get(name), name in self._placed
+            inside = slice(*np.searchsorted(t, [interval.start, interval.end]))
+            data[name] = Series(field, t[inside], values[inside], *about)
+        return data
+
+
+class _Column:
+    """What has come of one array: runs of one type, and counts of samples that are missing."""
+
+    def __init__(self) -> None:
+        self.has_samples = False
+        self._runs: list[np.ndarray | int] = []
+        self._memory = np.empty(0)  # of which the last run is the beginning
+
+    def append(self, array: np.ndarray, share: float) -> None:
+        self.has_samples = True
+        last = self._runs[-1] if self._runs else 0
+        if isinstance(last, int) or last.dtype != array.dtype or array.dtype == object:
+            self._runs.append(array)
+            self._memory = array
+            return
+        count = len(last) + len(array)
+        if count > len(self._memory):
+            ahead = 1.05 / max(share, 1 / _MAX_AHEAD)
+            self._memory = np.empty(int(count * ahead), dtype=array.dtype)
+            self._memory[: len(last)] = last
+        self._memory[len(last) : count] = array
+        self._runs[-1] = self._memory[:count]
+
+    def skip(self, count: int) -> None:
+        self._runs += [count] if count else []
+
+    def joined(self, kind: str = "") -> np.ndarray:
+        """Return what has come, with missing values of its type where nothing has."""
+        if not self.has_samples:
+            return np.empty(0)
+        kinds = {run.dtype.kind for run in self._runs if isinstance(run, np.ndarray)}
+        missing: Any = (None, object) if kinds & set("bO") else (np.nan, "<f8")
+        parts = [np.full(run, *missing) if isinstance(run, int) else run for run in self._runs]
+        array = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        # A chunk of missing values alone is a list of None, of no type.
+        if kind == "number" and array.dtype == object and set(map(type, array)) <= _NUMBERS:
+            return array.astype("<f8")
+        return array

@@ -11,11 +11,10 @@ from typing import Any
 
 from twisted.internet import defer
 
-from sisock.client.data import Data, Progress
+from sisock.client.data import Assembly, Data, Progress
 from sisock.client.directory import KnownNode, gather
 from sisock.connection.session import Session, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
-from sisock.wire.chunks import Assembly
 from sisock.wire.fields import Field
 from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri
 from sisock.wire.reply import Reply, decode
@@ -168,7 +167,7 @@ class _Request:
         self._start_timer()
         try:
             await self._ask_all()
-            return Data.assembled(self._assembly, self.fields, self.interval)
+            return self._assembly.data(self.interval)
         except defer.CancelledError:
             raise self._error or defer.CancelledError() from None
         finally:

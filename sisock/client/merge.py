@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from sisock.errors import NodeContractError
-from sisock.wire.arrays import as_array, has_value, to_list
+from sisock.wire.arrays import has_value, to_list
 from sisock.wire.protocol import check_number
 from sisock.wire.reply import decode
 
@@ -202,5 +202,5 @@ def read_event(
             if line not in own or len(column) != len(own[line]):
                 raise NodeContractError(node, name, "its live values are not those of a timeline")
             if wanted is None or name in wanted:
-                values[line][name] = as_array(column)
+                values[line][name] = column
     return [Batch(name, t, values[name]).present() for name, t in own.items()], lasts

@@ -17,7 +17,7 @@ from sisock.client.data import Data
 from sisock.client.directory import KnownNode, subscribed
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.stream import deliver
-from sisock.connection.logs import RepeatedWarning, make_logger
+from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session
 from sisock.errors import (
     HubMissing,
@@ -27,8 +27,7 @@ from sisock.errors import (
     RouterUnreachable,
     UnknownNode,
 )
-from sisock.wire.align import merge_timeline
-from sisock.wire.arrays import as_array
+from sisock.wire.arrays import merge_timeline
 from sisock.wire.fields import Field
 from sisock.wire.protocol import Interval, node_uri
 
@@ -352,8 +351,7 @@ def _first_span(fields: Mapping[str, Field]) -> float:
 
 def _joined(data: Data, timeline: str, fields: Mapping[str, Field]) -> Batch:
     """Join the fields of a timeline, of which each may lack some samples."""
-    t, merged = merge_timeline({name: (s.t, s.values) for name, s in data.items()})
-    values = {name: as_array(column) for name, column in merged.items()}
+    t, values = merge_timeline({name: (s.t, s.values) for name, s in data.items()})
     for name, column in values.items():
         if not len(column):
             is_number = fields[name].type == "number"

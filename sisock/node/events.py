@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sisock.node.timeline import Part, join, missing
-from sisock.wire.arrays import Values, normalise
+from sisock.wire.arrays import normalise
 from sisock.wire.reply import Reply, Timeline
 
 PAUSE = 0.05
@@ -61,7 +61,7 @@ def add_samples(
     timeline: str,
     last: float,
     fields: list[str],
-    samples: tuple[np.ndarray, Mapping[str, Values]],
+    samples: tuple[np.ndarray, Mapping[str, np.ndarray]],
     kinds: Mapping[str, str],
 ) -> None:
     """Add samples of a timeline to a reply; fields that they lack are missing.

@@ -8,10 +8,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from twisted.internet import defer, task, threads
 
-from sisock.connection.logs import RepeatedWarning
-from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
+from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
@@ -288,7 +288,7 @@ class LiveNode(DataNodeServer):
         """Return what is kept; samples before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
-        reply, fields_of = Reply({name: [] for name in field}), self._intake.fields_of()
+        reply, fields_of = Reply({name: np.empty(0) for name in field}), self._intake.fields_of()
         for line, (newest, _) in self._kept().items():
             fields = [name for name in field if name in fields_of[line]]
             t, values = self._store.samples(line, fields, interval.start, interval.end)

@@ -11,8 +11,8 @@ import numpy as np
 
 from sisock.node.timeline import Columns, Part, missing, take
 from sisock.store.history import TimelineInfo
-from sisock.wire import arrays, grid
-from sisock.wire.arrays import Values, normalise
+from sisock.wire import grid
+from sisock.wire.arrays import normalise
 from sisock.wire.protocol import contract
 from sisock.wire.times import parse_duration
 
@@ -47,7 +47,7 @@ class Memory:
 
     def samples(
         self, timeline: str, fields: Iterable[str], start: float, end: float
-    ) -> tuple[np.ndarray, dict[str, Values]]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the samples of ``[start, end)``: times, and the values of each known field."""
         with self._lock:
             t, own = self._lines[timeline].samples(fields, start, end)
@@ -55,29 +55,29 @@ class Memory:
 
     def decimated(
         self, field: str, start: float, end: float, w: float
-    ) -> tuple[np.ndarray, Values]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
         t, values = self._samples_of(field, start, end)
         kept = grid.decimate(t, values, w)
-        return t[kept], arrays.take(values, kept)
+        return t[kept], values[kept]
 
     def few(
         self, field: str, start: float, end: float, max_points: int
-    ) -> tuple[np.ndarray, Values, float | None]:
+    ) -> tuple[np.ndarray, np.ndarray, float | None]:
         """Return at most `max_points` samples, and the size of the buckets, None: all of them."""
         t, values = self._samples_of(field, start, end)
-        kept, w = grid.decimate_to(t, values, max_points)
-        return t[kept], arrays.take(values, kept), w
+        kept, w = grid.decimate_by(t, values, None, max_points)
+        return t[kept], values[kept], w
 
     def close(self) -> None:
         """Do nothing: the counterpart of `sisock.store.history.History.close`."""
 
-    def _samples_of(self, field: str, start: float, end: float) -> tuple[np.ndarray, Values]:
+    def _samples_of(self, field: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
         for name, info in self.timelines().items():
             if field in info.fields:
                 t, own = self.samples(name, [field], start, end)
                 return t, own[field]
-        return np.empty(0), []
+        return np.empty(0), np.empty(0)
 
 
 class _Line:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.wire.arrays import Values, normalise
+from sisock.wire.arrays import normalise
 from sisock.wire.protocol import as_text, is_text
 from sisock.wire.times import format_time
 
@@ -215,7 +215,7 @@ class LiveTimeline:
             parts.append((np.array(times, dtype="<f8"), columns))
         return self._join(parts)
 
-    def _column(self, name: str, values: Values) -> np.ndarray:
+    def _column(self, name: str, values: Any) -> np.ndarray:
         kind = self._kinds[name]
         if kind == "number":
             try:
@@ -258,9 +258,9 @@ def missing(kind: str, count: int) -> np.ndarray:
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
     """Return copies of arrays that were pushed, which their owner may use again."""
     times = normalise(t)
-    if isinstance(times, list) or times.dtype.kind not in "fiu" or not np.isfinite(times).all():
+    if times.dtype.kind not in "fiu" or not np.isfinite(times).all():
         raise ValueError("the times of samples must be finite UNIX seconds")
-    copies: dict[str, Values] = {}
+    copies: dict[str, np.ndarray] = {}
     for name, given in values.items():
         try:
             own = normalise(given)
@@ -269,7 +269,7 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
             continue
         if len(own) != len(times):
             raise ValueError(f"the field {name!r} has {len(own)} values for {len(times)} times")
-        copies[name] = list(own) if isinstance(own, list) else own.copy()
+        copies[name] = own.copy()
     return times.astype("<f8"), copies
 
 
@@ -285,9 +285,9 @@ def _kind_of(value: Any, known: str | None) -> str | None:
     return next((kind for kind, types in _TYPES.items() if isinstance(value, types)), None)
 
 
-def _kind_of_array(values: Values, known: str | None) -> str | None:
+def _kind_of_array(values: np.ndarray, known: str | None) -> str | None:
     """Do as `_kind_of` for all values of an array, as `normalise` returns it."""
-    if isinstance(values, np.ndarray):
+    if values.dtype != object:
         own = "bool" if values.dtype.kind == "b" else "number"
     else:
         own = next((_kind_of(value, None) for value in values if value is not None), None) or ""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from sisock.errors import NodeContractError
 from sisock.wire import arrays
-from sisock.wire.arrays import Values
 from sisock.wire.protocol import NEVER_FINAL, check_number, contract
-from sisock.wire.reply import Decimated, Reply, read_timeline
+from sisock.wire.reply import Decimated, Reply, no_samples, read_timeline
 
 
 def check_reply(
@@ -33,20 +30,20 @@ def check_reply(
     with contract(node):
         lines = {str(name): read_timeline(name, line) for name, line in raw["timeline"].items()}
     timeline_of = raw.get("follows") or timeline_of or {}
-    reply = Reply({name: [] for name in fields})
+    reply = Reply(no_samples(fields))
     for name in fields:
         given = raw["data"].get(name)
         with contract(node, name):
-            values = [] if given is None else arrays.normalise(given)
-            if len(values):
-                followed = next(iter(lines)) if len(lines) == 1 else timeline_of.get(name)
-                if followed is None:
-                    raise ValueError("it has data, but get_fields gives it no timeline")
-                if followed not in lines:
-                    raise ValueError(f"its timeline {followed!r} is not in the reply")
-                _check_length(values, lines[followed].t, f"timeline {followed!r}")
-                reply.data[name], reply.follows[name] = values, followed
-                reply.timelines[followed] = lines[followed]
+            if given is None or not len(values := arrays.normalise(given)):
+                continue
+            followed = next(iter(lines)) if len(lines) == 1 else timeline_of.get(name)
+            if followed is None:
+                raise ValueError("it has data, but get_fields gives it no timeline")
+            if followed not in lines:
+                raise ValueError(f"its timeline {followed!r} is not in the reply")
+            arrays.check_length(lines[followed].t, values)
+            reply.data[name], reply.follows[name] = values, followed
+            reply.timelines[followed] = lines[followed]
     return reply
 
 
@@ -69,28 +66,9 @@ def check_decimated(raw: Any, fields: list[str], node: str) -> Reply:
         raise NodeContractError(node, None, "get_decimated must return a dict of Decimated")
     reply = Reply(bucket={})
     for name in fields:
-        own = raw.get(name) or Decimated([], [], None, NEVER_FINAL)
+        own = raw.get(name) or Decimated((), (), None, NEVER_FINAL)
         with contract(node, name):
             final_to = check_number("final_to", own.final_to)
-            t = arrays.as_times(own.t, f"field {name!r}")
-            values = arrays.normalise(own.values)
-            _check_length(values, t, "get_decimated")
+            t, values = arrays.as_samples(own.t, own.values)
         reply.add_field(name, Decimated(t, values, own.bucket, final_to, own.is_placed))
     return reply
-
-
-def check_values(raw: Any, name: str, node: str) -> Values:
-    """Bring the values of a field into the form used inside; NodeContractError says why not."""
-    with contract(node, name):
-        return arrays.normalise(raw)
-
-
-def check_times(times: Any, node: str, what: str) -> np.ndarray:
-    """Check the times of `what`, see `sisock.wire.arrays.as_times`, or raise NodeContractError."""
-    with contract(node):
-        return arrays.as_times(times, what)
-
-
-def _check_length(values: Values, t: np.ndarray, what: str) -> None:
-    if len(values) != len(t):
-        raise ValueError(f"it has {len(values)} values, but its {what} {len(t)} times")

@@ -7,14 +7,12 @@ one is missing; strings are objects, with None.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import orjson
 
 from sisock.wire import arrays, grid
-from sisock.wire.arrays import Values
 
 TIMES = np.dtype("<f8")
 _BOOL = np.dtype("|i1")
@@ -33,25 +31,27 @@ def encode(values: object) -> Column | None:
     ValueError says what is wrong with them.
     """
     given = arrays.normalise(values)
-    if isinstance(given, list):
+    if given.dtype == object:
         kinds = set(map(type, given)) - {type(None)}
         if not kinds:
             return None
         if kinds == {bool}:
             return np.array([-1 if v is None else v for v in given], dtype=_BOOL)
-        return arrays.as_array(given)
+        return given.astype("<f8") if kinds == {int} else given
     if given.dtype.kind == "b":
         return given.view(_BOOL)
     return given.astype("<i2") if given.dtype == _BOOL else given
 
 
-def decode(column: Column) -> Values:
+def decode(column: Column) -> np.ndarray:
     """Return the values of a column as they are served."""
     if column.dtype == _BOOL:
         if (column >= 0).all():
             return column.view("|b1")
-        return [None if value < 0 else bool(value) for value in column.tolist()]
-    return column.tolist() if column.dtype.kind == "O" else column
+        values = (column > 0).astype(object)
+        values[column < 0] = None
+        return values
+    return column
 
 
 def type_of(dtype: np.dtype) -> str:
@@ -117,53 +117,14 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
     """Return the column of bytes: a read-only view, if it is not of strings."""
     if dtype.kind != "O":
         return np.frombuffer(data, dtype)
-    return arrays.as_array(orjson.loads(data))
+    return np.array(orjson.loads(data), dtype=object)
 
 
-class Part(ABC):
-    """Some samples of a timeline that follow one another, in memory or in a file.
-
-    `low` and `high` are the numbers of the first and the last journal that they were written to.
-    """
-
-    low: int
-    high: int
-    count: int
-    first: float
-    last: float
-
-    @property
-    @abstractmethod
-    def dtypes(self) -> dict[str, np.dtype]:
-        """Type of each field's column; that of another field is missing."""
-
-    @abstractmethod
-    def find(self, time: float) -> int:
-        """Return the index of the first sample that is not before a time."""
-
-    @abstractmethod
-    def time(self, index: int) -> float:
-        """Return the time of a sample."""
-
-    @abstractmethod
-    def read(
-        self, fields: Iterable[str], start: float, end: float
-    ) -> Iterator[tuple[np.ndarray, list[Column | None]]]:
-        """Yield the samples of an interval: times, and a column for each field."""
-
-    @abstractmethod
-    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
-        """Yield what gives the same buckets of size `w` as the samples of an interval."""
-
-    def pairs(self, field: str, start: float, end: float) -> Iterator[Pair]:
-        """Yield a field's samples of an interval."""
-        return ((t, column) for t, (column,) in self.read([field], start, end))
-
-
-class Table(Part):
+class Table:
     """Samples in arrays that only grow: to read them, no lock is needed.
 
-    Only one thread at a time may `put`. `size` is how many bytes they take.
+    Only one thread at a time may `put`. `low` and `high` are the number of the journal that they
+    are in, `size` is how many bytes they take.
     """
 
     def __init__(self, number: int) -> None:
@@ -204,8 +165,8 @@ class Table(Part):
             self._t = np.concatenate([self._t[:start], np.empty(room - start)])
         self._t[start:stop] = t
         self.size += t.nbytes
-        self.count = stop
         self.first, self.last = min(self.first, float(t[0])), float(t[-1])
+        self.count = stop
 
     def find(self, time: float) -> int:
         """Return the index of the first sample that is not before a time."""
@@ -228,6 +189,10 @@ class Table(Part):
         if low < high:
             held = [self._columns.get(name) for name in fields]
             yield self._t[low:high], [c if c is None else c[low:high] for c in held]
+
+    def pairs(self, field: str, start: float, end: float) -> Iterator[Pair]:
+        """Yield a field's samples of an interval."""
+        return ((t, column) for t, (column,) in self.read([field], start, end))
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
         """Yield what gives the same buckets of size `w` as the samples of an interval."""

@@ -20,16 +20,14 @@ import orjson
 
 from sisock.errors import SettingsError
 from sisock.store import columns
-from sisock.store.columns import Column, Pair, Part
+from sisock.store.columns import Column, Pair
+from sisock.store.segments import Part
 from sisock.store.timelines import Timeline, folder_of
 from sisock.wire import grid
-from sisock.wire.arrays import Values
+from sisock.wire.protocol import MAX_EXPONENT
 
-SYNC_EVERY = 1.0
-"""Seconds of samples that a power failure may take."""
-
-TIDY_EVERY = 10.0
-"""Seconds between two looks for what is too old, or could not be written."""
+EVERY = 1.0
+"""Seconds of samples that a power failure may take, and between two looks for what is to do."""
 
 _MAX_NAME = 150
 """Characters of a folder's name; file systems take 255 bytes."""
@@ -37,8 +35,8 @@ _MAX_NAME = 150
 _PARTS = 8
 """What is kept is in so many files at least."""
 
-_STATE = "state.json"
-_EVER = 2.0**grid.MAX_EXPONENT
+_STATE, _CLOSED = "state.json", "closed"
+_EVER = 2.0**MAX_EXPONENT
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -101,22 +99,24 @@ class History:
         self._lock, self._tidying = threading.Lock(), threading.Lock()
         self._timelines: dict[str, Timeline] = {}
         self._fields: dict[str, tuple[Timeline, np.dtype]] = {}
-        self._stopping, self._wake = threading.Event(), threading.Event()
+        self._stopping = threading.Event()
+        # After another start of the computer, the last second may be lost.
+        boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state, is_sound = self._read_state(), self._load()
         except BlockingIOError:
             raise SettingsError(f"the history in {folder} is in use by another process") from None
         except OSError as error:
             raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
-        state, is_sound = self._read_state(), self._load()
-        is_whole = is_sound and (state["is_closed"] or state["boot"] == _boot())
+        is_whole = is_sound and state["holds"] in (_CLOSED, boot)
         self.generation = state["generation"] if is_whole else secrets.token_hex(8)
-        self._write_state(is_closed=False)
+        self._write_state(boot)
         self._threads = [
-            threading.Thread(target=work, name="sisock-history", daemon=True)
-            for work in (self._sync_often, self._tidy_often)
+            threading.Thread(target=self._repeat, args=[do], name="sisock-history", daemon=True)
+            for do in (self.sync, self.tidy)
         ]
         for thread in self._threads:
             thread.start()
@@ -142,18 +142,16 @@ class History:
             if line is None:
                 line = Timeline(self._folder / folder_of(timeline), timeline, self._warn)
             self._check(line, found)
-            is_much = line.append(times, found)
+            line.append(times, found)
             self._timelines[timeline] = line
             for name in found.keys() - self._fields.keys():
                 self._fields[name] = line, found[name].dtype
-        if is_much:
-            self._wake.set()
 
     def timelines(self) -> dict[str, TimelineInfo]:
         """Return what there is of each timeline."""
-        types: dict[str, dict[str, str]] = {name: {} for name in self._timelines.copy()}
+        types: dict[str, dict[str, str]] = {}
         for field, (line, dtype) in self._fields.copy().items():
-            types[line.name][field] = columns.type_of(dtype)
+            types.setdefault(line.name, {})[field] = columns.type_of(dtype)
         found = {}
         for name, line in self._timelines.copy().items():
             parts = [part for part in line.parts if part.count]
@@ -164,7 +162,7 @@ class History:
 
     def samples(
         self, timeline: str, fields: Iterable[str], start: float, end: float
-    ) -> tuple[np.ndarray, dict[str, Values]]:
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the samples of ``[start, end)``: times, and the values of each known field."""
         line = self._timelines.get(timeline)
         if line is None:
@@ -177,7 +175,7 @@ class History:
 
     def decimated(
         self, field: str, start: float, end: float, w: float
-    ) -> tuple[np.ndarray, Values]:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
         pair = columns.join(self._gather(field, start, end, w))
         kept = columns.pick(pair, columns.decimate(*pair, w))
@@ -185,12 +183,15 @@ class History:
 
     def few(
         self, field: str, start: float, end: float, max_points: int
-    ) -> tuple[np.ndarray, Values, float | None]:
+    ) -> tuple[np.ndarray, np.ndarray, float | None]:
         """Return at most `max_points` samples of ``[start, end)``, and the size of the buckets.
 
         They are all samples, and the size is None; or what the buckets keep, the first and the
         last sample.
         """
+        if field in self._fields:
+            # What comes meanwhile is not for this answer.
+            end = min(end, math.nextafter(self._fields[field][0].last, math.inf))
         parts = [(part, part.find(start), part.find(end)) for part in self._parts(field)]
         parts = [each for each in parts if each[1] < each[2]]
         if sum(stop - begin for _, begin, stop in parts) <= max_points:
@@ -243,13 +244,13 @@ class History:
     def close(self) -> None:
         """Write all that there is, and let others have the folder."""
         self._stopping.set()
-        self._wake.set()
         for thread in self._threads:
             thread.join()
         self.sync()
         for line in self._timelines.values():
             line.close()
-        self._write_state(is_closed=True)
+        if all(line.is_written for line in self._timelines.values()):
+            self._write_state(_CLOSED)
         self._locked.close()
 
     def _parts(self, field: str) -> tuple[Part, ...]:
@@ -261,7 +262,7 @@ class History:
     def _gather(self, field: str, start: float, end: float, w: float) -> list[Pair]:
         return [pair for part in self._parts(field) for pair in part.gather(field, start, end, w)]
 
-    def _decode(self, field: str, pair: Pair) -> Values:
+    def _decode(self, field: str, pair: Pair) -> np.ndarray:
         t, column = pair
         if column is None:
             _, dtype = self._fields.get(field, (None, columns.TIMES))
@@ -292,16 +293,14 @@ class History:
                     self._fields |= {name: (line, dtype) for name, dtype in part.dtypes.items()}
         return not damage
 
-    def _sync_often(self) -> None:
-        while not self._stopping.wait(SYNC_EVERY):
-            self.sync()
-
-    def _tidy_often(self) -> None:
-        with suppress(_Stopped):
-            while not self._stopping.is_set():
-                self.tidy()
-                self._wake.wait(TIDY_EVERY)
-                self._wake.clear()
+    def _repeat(self, do: Callable[[], None]) -> None:
+        while not self._stopping.wait(EVERY):
+            try:
+                do()
+            except _Stopped:
+                return
+            except Exception as error:
+                self._warn(f"the history in {self._folder}: {type(error).__name__}: {error}")
 
     def _go_on(self) -> None:
         """Raise `_Stopped` if there is no time left for long work."""
@@ -323,12 +322,13 @@ class History:
         """Return what the process before this one left, or else something that fits none."""
         with suppress(OSError, ValueError):
             state = orjson.loads((self._folder / _STATE).read_bytes())
-            if state.keys() == {"generation", "boot", "is_closed"}:
+            if state.keys() == {"generation", "holds"}:
                 return state
-        return {"generation": "", "boot": "", "is_closed": False}
+        return {"generation": "", "holds": None}
 
-    def _write_state(self, is_closed: bool) -> None:
-        state = {"generation": self.generation, "boot": _boot(), "is_closed": is_closed}
+    def _write_state(self, holds: str) -> None:
+        """Write the generation, and for which start of the computer it holds, or that it does."""
+        state = {"generation": self.generation, "holds": holds}
         path = self._folder / _STATE
         try:
             with open(path.with_suffix(".part"), "wb") as file:
@@ -339,10 +339,3 @@ class History:
         except OSError as error:
             # The next process then begins a new generation.
             self._warn(f"{path} cannot be written: {error}")
-
-
-def _boot() -> str | None:
-    """Return what is another one after each start of the computer, if it is known."""
-    with suppress(OSError):
-        return _BOOT.read_text().strip()
-    return None

@@ -1,14 +1,14 @@
 """Bring the values of a field from whatever a node hands over to arrays, and to and from the wire.
 
-Inside, they are a numpy array of one of `WIRE_DTYPES`, with NaN for a missing sample, or a list
-(strings, and integers or booleans with missing samples, which are None).
+Inside, they are a numpy array of one of `WIRE_DTYPES`, with NaN for a missing number; or one of
+objects: strings, and integers or booleans with missing samples, which are None.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
@@ -17,7 +17,8 @@ import orjson
 
 from sisock.wire.protocol import as_text
 
-Values: TypeAlias = np.ndarray | list[Any]
+Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Times and values of one field, both of shape (n,)."""
 
 WIRE_DTYPES = frozenset(
     {"<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1"}
@@ -26,65 +27,59 @@ WIRE_DTYPES = frozenset(
 
 _CBOR_NUMBER_BYTES = 9
 _OBJECT_BYTES = 72
-"""Memory of an item of a list: a short string, and the place that refers to it."""
+"""Memory of an object: a short string, and the place that refers to it."""
 
 _BLOCK = 1 << 18
 """Times that are checked at once: of a mapped file of gigabytes, no mask as large."""
 
 
-def normalise(values: Any) -> Values:
+def normalise(values: Any) -> np.ndarray:
     """Bring what a node's author calls values into the form used inside.
 
     They are numbers, booleans or strings, None or NaN or a mask for a missing one, of shape (n,);
     ValueError says what else they are.
     """
-    if type(values) is np.ndarray:
-        return _normalise_array(values)
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values) and values.dtype.kind != "f":
-            return _normalise_list(values.tolist())
+            return _from_items(values.tolist())
         values = values.filled(np.nan) if np.ma.is_masked(values) else values.data
+    if isinstance(values, list | tuple):
+        return _from_items(values)
     if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
         raise ValueError(f"the values must be a list or an array, not {type(values).__name__}")
-    if isinstance(values, list | tuple):
-        return _normalise_list(values)
-    return _normalise_array(np.asarray(values))
-
-
-def _normalise_array(values: np.ndarray) -> Values:
+    values = np.asarray(values)
     if values.ndim != 1:
         raise ValueError(f"the values must have one dimension, not {values.ndim}")
     if values.dtype.str in WIRE_DTYPES:
         return values
     if values.dtype.kind in "OUS":
-        return _normalise_list(values.tolist())
+        return _from_items(values.tolist())
     if values.dtype.kind not in "fiub":
         hint = ", but a number of seconds can" if values.dtype.kind in "Mm" else ""
         raise ValueError(f"{values.dtype} cannot be served{hint}")
     return values.astype("<f8")
 
 
-def _normalise_list(values: Sequence[Any]) -> Values:
+def _from_items(values: Sequence[Any]) -> np.ndarray:
     kinds = set(map(type, values))
     if any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):
-        return _normalise_array(np.asarray(values))
+        return normalise(np.asarray(values))
     if any(issubclass(kind, np.generic) for kind in kinds):
         values = [v.item() if isinstance(v, np.generic) else v for v in values]
         kinds = set(map(type, values))
     has_missing, kinds = type(None) in kinds, kinds - {type(None)}
     if kinds == {bool}:
-        return list(values) if has_missing else np.array(values, dtype="|b1")
+        return _objects(values) if has_missing else np.array(values, dtype="|b1")
     if kinds == {int}:
         with suppress(OverflowError):
-            integers = [v for v in values if v is not None] if has_missing else values
-            array = np.array(integers, dtype="<i8")
-            return list(values) if has_missing else array
+            array = np.array([v for v in values if v is not None], dtype="<i8")
+            return _objects(values) if has_missing else array
     if kinds == {str}:
-        return [v if v is None else as_text(v) for v in values]
+        return _objects([v if v is None else as_text(v) for v in values])
     if kinds == {bytes}:
-        return [v if v is None else v.decode("utf-8", "replace") for v in values]
+        return _objects([v if v is None else v.decode("utf-8", "replace") for v in values])
     if has_missing and not kinds:
-        return list(values)
+        return _objects(values)
     # Now only numbers can be mixed: Decimal, Fraction or bool among floats.
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
     if kinds & {str, bytes}:
@@ -97,44 +92,98 @@ def _normalise_list(values: Sequence[Any]) -> Values:
         raise ValueError(f"values of type {names} cannot be served") from None
 
 
+def _objects(values: Sequence[Any]) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def as_samples(t: Any, values: Any) -> Samples:
+    """Return times and values of the samples of a field, both of shape (n,), or ValueError."""
+    t, values = as_times(t, "its times"), normalise(values)
+    check_length(t, values)
+    return t, values
+
+
+def check_length(t: np.ndarray, values: np.ndarray) -> None:
+    """Raise ValueError if there are not as many values as times."""
+    if len(values) != len(t):
+        raise ValueError(f"it has {len(values)} values for {len(t)} times")
+
+
 def as_times(values: Any, what: str) -> np.ndarray:
     """Return sample times as UNIX seconds, shape (n,).
 
-    ValueError says that the times, of `what`, are not finite numbers in ascending order.
+    ValueError says that these times, called `what`, are not finite numbers in ascending order.
     """
     try:
         t = normalise(values)
     except ValueError as error:
-        raise ValueError(f"the times of {what} must be UNIX seconds: {error}") from None
-    if not len(t):
-        return np.empty(0)
-    if isinstance(t, list) or t.dtype.kind not in "fiu":
-        raise ValueError(f"the times of {what} must all be UNIX seconds")
+        raise ValueError(f"{what} must be UNIX seconds: {error}") from None
+    if len(t) and t.dtype.kind not in "fiu":
+        raise ValueError(f"{what} must all be UNIX seconds")
     t = np.asarray(t, dtype="<f8")
     for start in range(0, len(t), _BLOCK):
         block = t[max(start - 1, 0) : start + _BLOCK]
         if not np.isfinite(block).all():
-            raise ValueError(f"the times of {what} must be finite")
+            raise ValueError(f"{what} must be finite")
         if (block[1:] < block[:-1]).any():
             index = max(start, 1) + int(np.argmax(block[1:] < block[:-1]))
-            raise ValueError(f"the times of {what} must ascend: t[{index}] goes back")
+            raise ValueError(f"{what} must ascend: t[{index}] goes back")
     return t
 
 
-def to_list(values: Values) -> list[Any]:
+def merge_timeline(
+    samples_of: Mapping[str, Samples],
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Bring the times and values, of shape (n,), of each field to the union of the times.
+
+    Returns every time at which a field has a sample, shape (m,), and of each field values of this
+    shape, missing where the field has no sample; a field without any stays empty.
+    """
+    filled = {name: samples for name, samples in samples_of.items() if len(samples[0])}
+    merged = {name: values for name, (_, values) in samples_of.items()}
+    times = [t for t, _ in filled.values()]
+    if all(t is times[0] or np.array_equal(t, times[0]) for t in times[1:]):
+        return (times[0] if times else np.empty(0)), merged
+    # As complex numbers that count equal times up, so that none of these is lost: numpy sorts
+    # complex numbers by their real part first.
+    keys = {
+        name: t + 1j * (np.arange(len(t)) - np.searchsorted(t, t))
+        for name, (t, _) in filled.items()
+    }
+    union = np.unique(np.concatenate(list(keys.values())))
+    for name, key in keys.items():
+        values = merged[name]
+        if len(values) < len(union):
+            missing: Any = (np.nan, values.dtype) if values.dtype.kind == "f" else (None, object)
+            merged[name] = np.full(len(union), *missing)
+            merged[name][np.searchsorted(union, key)] = values
+    return np.ascontiguousarray(union.real), merged
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    """Join samples of a field that follow each other, whatever the types of their values."""
+    # Empty arrays have no type of their own.
+    filled = [part for part in parts if len(part[0])] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]
+    return np.concatenate([t for t, _ in filled]), np.concatenate([v for _, v in filled])
+
+
+def to_list(values: np.ndarray | Sequence[Any]) -> list[Any]:
     """Return Python values for the wire, None where a sample is missing, NaN or infinite."""
-    if isinstance(values, list):
+    if not isinstance(values, np.ndarray) or values.dtype == object:
         return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
-        holed = values.astype(object)
-        holed[~finite] = None
-        return holed.tolist()
+        values = values.astype(object)
+        values[~finite] = None
     return values.tolist()
 
 
-def to_binary(values: Values) -> dict[str, Any] | list[Any]:
+def to_binary(values: np.ndarray) -> dict[str, Any] | list[Any]:
     """Return the array's own bytes with their type, or a list where PROTOCOL.md wants one."""
-    if isinstance(values, list):
+    if values.dtype == object:
         return to_list(values)
     if values.dtype.kind == "f" and (infinite := np.isinf(values)).any():
         values = values.copy()
@@ -145,7 +194,7 @@ def to_binary(values: Values) -> dict[str, Any] | list[Any]:
 def from_wire(encoded: Any) -> np.ndarray:
     """Decode one array of a reply, of shape (n,); ValueError if it is neither list nor typed bytes.
 
-    Bytes become a read-only view. Missing samples are NaN among numbers, None in an object array.
+    Bytes become a read-only view. Missing samples are NaN among numbers, otherwise None.
     """
     if isinstance(encoded, dict):
         dtype = encoded.get("dtype")
@@ -154,69 +203,52 @@ def from_wire(encoded: Any) -> np.ndarray:
         return np.frombuffer(encoded["values"], dtype=dtype)
     if not isinstance(encoded, list | tuple):
         raise ValueError(f"an array came as {type(encoded).__name__}")
-    return as_array(_normalise_list(encoded))
-
-
-def as_array(values: Values) -> np.ndarray:
-    """Make an array of values, with NaN for a missing integer and None for any other missing."""
-    if isinstance(values, np.ndarray):
-        return values
-    if set(map(type, values)) == {int, type(None)}:
-        return np.array(values, dtype="<f8")
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    values = _from_items(encoded)
+    if values.dtype == object and set(map(type, values)) == {int, type(None)}:
+        return values.astype("<f8")
+    return values
 
 
 def has_value(values: np.ndarray) -> np.ndarray:
     """Return which values are not missing, shape (n,)."""
     if values.dtype.kind == "f":
         return np.isfinite(values)
-    if values.dtype.kind == "O":
+    if values.dtype == object:
         return np.array([value is not None for value in values], dtype=bool)
     return np.ones(len(values), dtype=bool)
 
 
-def take(values: Values, indices: slice | np.ndarray) -> Values:
-    """Return the values at `indices`, shape (m,)."""
-    if isinstance(values, list) and isinstance(indices, np.ndarray):
-        return [values[i] for i in indices.tolist()]
-    return values[indices]
-
-
-def binary_size(values: Values) -> int:
+def binary_size(values: np.ndarray) -> int:
     """Return the bytes that the values take on the wire in binary encoding."""
-    if isinstance(values, np.ndarray):
+    if values.dtype != object:
         return values.nbytes
     return sum(len(v) * 2 + 3 if isinstance(v, str) else _CBOR_NUMBER_BYTES for v in values)
 
 
-def held_by(values: Values) -> tuple[int, int]:
+def held_by(values: np.ndarray) -> tuple[int, int]:
     """Return the id of the buffer that the values keep in memory, and its bytes.
 
     A view keeps all of the array that it is a part of. A mapped file takes no memory.
     """
-    if isinstance(values, list):
-        return id(values), len(values) * _OBJECT_BYTES
     while isinstance(values.base, np.ndarray):
         values = values.base
-    if values.base is None:
-        return id(values), values.nbytes
-    return id(values.base), 0 if isinstance(values.base, mmap.mmap) else values.nbytes
+    if isinstance(values.base, mmap.mmap):
+        return id(values.base), 0
+    nbytes = len(values) * _OBJECT_BYTES if values.dtype == object else values.nbytes
+    return id(values if values.base is None else values.base), nbytes
 
 
-def cbor_size(values: Values) -> int:
+def cbor_size(values: np.ndarray) -> int:
     """Return the bytes that the values take as a list in CBOR, where that may be more than JSON.
 
     A float of few digits takes nine bytes, against four in JSON.
     """
-    is_float = isinstance(values, np.ndarray) and values.dtype.kind == "f"
-    return len(values) * (_CBOR_NUMBER_BYTES if is_float else 1)
+    return len(values) * (_CBOR_NUMBER_BYTES if values.dtype.kind == "f" else 1)
 
 
-def json_size(values: Values) -> int:
+def json_size(values: np.ndarray) -> int:
     """Return the bytes that the values take as a list in JSON, at most."""
-    if isinstance(values, list):
+    if values.dtype == object:
         return len(orjson.dumps(to_list(values)))
     longer = 0
     if values.dtype.kind == "f":

@@ -1,26 +1,18 @@
-"""Cut a reply into windows and chunks, and assemble it from them."""
+"""Cut a reply into windows and chunks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from sisock.errors import NodeContractError
 from sisock.wire import arrays
-from sisock.wire.fields import Field
 from sisock.wire.protocol import CHUNK_BYTES, Interval
 from sisock.wire.reply import Reply
 
 _CANDIDATES = 4096
 """Times of each timeline that a window may end at."""
-
-_NUMBERS = {int, float, type(None)}
-
-_MAX_AHEAD = 32
-"""Room is made for at most so many times of what has come; what stays empty is never touched."""
 
 
 def first_window(reply: Reply, size: int) -> tuple[Reply, float | None]:
@@ -75,98 +67,3 @@ def _cut_time(reply: Reply, size: int) -> float | None:
         return float(cut)
     after = [(each, int(np.searchsorted(each, first, "right"))) for each in times]
     return min((float(each[i]) for each, i in after if i < len(each)), default=None)
-
-
-class Assembly:
-    """Join the decoded chunks of a reply while they come, each array into one block of memory.
-
-    `bucket`, `final_to` and `placed` are what a decimated reply says of its fields, see `Reply`.
-    """
-
-    def __init__(self, fields: Mapping[str, Field], node: str) -> None:
-        self.bucket: dict[str, float | None] = {}
-        self.final_to: dict[str, float] = {}
-        self.placed: set[str] = set()
-        self._fields = fields
-        self._node = node
-        self._follows = {name: field.timeline for name, field in fields.items()}
-        self._columns = {name: _Column() for name in fields}
-        self._times: dict[str, _Column] = {}
-        self._untils: dict[str, float] = {}
-
-    def add(self, reply: Reply, share: float = 1.0) -> None:
-        """Take the next chunk; with it about that `share` of the whole reply has come."""
-        self._follows |= reply.follows
-        self.bucket |= reply.bucket or {}
-        self.final_to |= reply.final_to
-        self.placed |= set(reply.placed)
-        for name, line in reply.timelines.items():
-            self._times.setdefault(name, _Column()).append(line.t, share)
-            if line.finalized_until is not None:
-                self._untils[name] = min(self._untils.get(name, math.inf), line.finalized_until)
-        for name, column in self._columns.items():
-            own, values = reply.timelines.get(self._follows[name]), reply.data.get(name, [])
-            if not len(values):
-                # A field that ends before the others of its timeline is empty behind its end.
-                column.skip(len(own.t) if own else 0)
-            elif own is None:
-                rule = "it has data, but no timeline of the reply is its own"
-                raise NodeContractError(self._node, name, rule)
-            else:
-                column.append(arrays.as_array(values), share)
-
-    def series(self) -> dict[str, tuple[np.ndarray, np.ndarray, float | None]]:
-        """Return times, values and ``finalized_until`` of each field.
-
-        NodeContractError says that the lengths of values and times differ.
-        """
-        times = {name: column.joined() for name, column in self._times.items()}
-        found: dict[str, tuple[np.ndarray, np.ndarray, float | None]] = {}
-        for name, column in self._columns.items():
-            followed, values = self._follows[name], column.joined(self._fields[name].type)
-            t = times[followed] if column.has_samples else np.empty(0)
-            if len(values) != len(t):
-                rule = f"it has {len(values)} values for {len(t)} times"
-                raise NodeContractError(self._node, name, rule)
-            found[name] = t, values, self._untils.get(followed) if len(t) else None
-        return found
-
-
-class _Column:
-    """What has come of one array: runs of one type, and counts of samples that are missing."""
-
-    def __init__(self) -> None:
-        self.has_samples = False
-        self._runs: list[np.ndarray | int] = []
-        self._memory = np.empty(0)  # of which the last run is the beginning
-
-    def append(self, array: np.ndarray, share: float) -> None:
-        self.has_samples = True
-        last = self._runs[-1] if self._runs else 0
-        if isinstance(last, int) or last.dtype != array.dtype or array.dtype == object:
-            self._runs.append(array)
-            self._memory = array
-            return
-        count = len(last) + len(array)
-        if count > len(self._memory):
-            ahead = 1.05 / max(share, 1 / _MAX_AHEAD)
-            self._memory = np.empty(int(count * ahead), dtype=array.dtype)
-            self._memory[: len(last)] = last
-        self._memory[len(last) : count] = array
-        self._runs[-1] = self._memory[:count]
-
-    def skip(self, count: int) -> None:
-        self._runs += [count] if count else []
-
-    def joined(self, kind: str = "") -> np.ndarray:
-        """Return what has come, with missing values of its type where nothing has."""
-        if not self.has_samples:
-            return np.empty(0)
-        kinds = {run.dtype.kind for run in self._runs if isinstance(run, np.ndarray)}
-        missing: Any = (None, object) if kinds & set("bO") else (np.nan, "<f8")
-        parts = [np.full(run, *missing) if isinstance(run, int) else run for run in self._runs]
-        array = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        # A chunk of missing values alone is a list of None, of no type.
-        if kind == "number" and array.dtype == object and set(map(type, array)) <= _NUMBERS:
-            return array.astype("<f8")
-        return array

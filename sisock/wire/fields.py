@@ -126,8 +126,26 @@ def _check_field(name: Any, entry: Any) -> dict[str, Any]:
         "timeline": entry["timeline"],
         "type": entry.get("type", "number"),
         **{key: None if text is None else as_text(text) for key, text in texts.items()},
-        **{key: entry[key] for key in _EXTRAS if entry.get(key) is not None},
+        **{key: _check_extra(key, entry[key]) for key in _EXTRAS if entry.get(key) is not None},
     }
+
+
+def _check_extra(key: str, value: Any) -> Any:
+    if key == "limits":
+        return {name: _check_limit(name, ends) for name, ends in value.items()}
+    if key == "labels":
+        if not all(type(number) in (str, int) and is_text(text) for number, text in value.items()):
+            raise ValueError("labels must be a dict, value (as a text) to text")
+        return {str(number): text for number, text in value.items()}
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{key} must be a number of digits")
+    return value
+
+
+def _check_limit(name: Any, ends: Any) -> list[float | None]:
+    if name not in ("warning", "alarm") or not isinstance(ends, list | tuple) or len(ends) != 2:
+        raise ValueError('limits must be {"warning": [low, high], "alarm": [low, high]}')
+    return [None if end is None else check_number(f"{name} of limits", end) for end in ends]
 
 
 def _check_timeline(name: Any, entry: Any) -> dict[str, Any]:

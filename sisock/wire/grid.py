@@ -12,12 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.wire.arrays import Values
-
-MIN_EXPONENT, MAX_EXPONENT = -20, 40
-"""Exponents of the smallest and the largest bucket size in seconds."""
-
-_SIZES = frozenset(2.0**exponent for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1))
+from sisock.wire.protocol import MIN_EXPONENT
 
 _EXACT = 2.0**52
 _FEW_BUCKETS = 16
@@ -27,14 +22,14 @@ _LARGE = 1500
 """Samples per bucket from which a bucket by itself is cheaper than all at once."""
 
 
-def is_bucket_size(w: Any) -> bool:
-    """Whether `w` is a power of two in the grid's range."""
-    return isinstance(w, int | float) and not isinstance(w, bool) and w in _SIZES
-
-
 def bucket_of(t: Any, w: float) -> Any:
     """Return the number of the bucket of a time, or of an array of times, as float64."""
     return np.floor(np.asarray(t, dtype="<f8") / w)
+
+
+def bucket_start(t: float, w: float) -> float:
+    """Return the time at which the bucket of a time begins."""
+    return float(np.floor(t / w)) * w
 
 
 def bucket_size_for(first: float, last: float, max_points: int) -> float:
@@ -64,17 +59,20 @@ def edges(t: np.ndarray, w: float | None) -> np.ndarray:
     """
     if w is None or not len(t):
         return np.arange(len(t) + 1)
-    first, last = bucket_of(t[0], w), bucket_of(t[-1], w)
+    first, last = np.floor(t[0] / w), np.floor(t[-1] / w)
     if (last - first) * _FEW_BUCKETS < len(t) and max(-first, last) < _EXACT:
-        starts = np.searchsorted(t, np.arange(first + 1, last + 1) * w)
-        starts = starts[np.diff(starts, prepend=0) > 0]  # an empty bucket starts with the next
-    else:
-        buckets = bucket_of(t, w)
-        starts = np.flatnonzero(buckets[1:] != buckets[:-1]) + 1
-    return np.concatenate([[0], starts, [len(t)]])
+        starts = np.zeros(int(last - first) + 2, dtype=np.intp)
+        starts[1:-1] = t.searchsorted(np.arange(first + 1, last + 1) * w)
+        starts[-1] = len(t)
+        is_new = np.append(True, starts[1:] > starts[:-1])  # an empty bucket starts with the next
+        return starts[is_new]
+    buckets = np.floor(t / w)
+    is_new = np.ones(len(t) + 1, dtype=bool)
+    np.not_equal(buckets[1:], buckets[:-1], out=is_new[1:-1])
+    return np.flatnonzero(is_new)
 
 
-def keep(values: Values, starts: np.ndarray) -> np.ndarray:
+def keep(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Choose the samples that each bucket keeps, at most two: ascending indices, each once.
 
     `starts` is what `edges` returned.
@@ -84,7 +82,7 @@ def keep(values: Values, starts: np.ndarray) -> np.ndarray:
         return np.arange(count)
     numbers = _as_numbers(values)
     if numbers is None:
-        low, high = starts[:-1], _first_other(np.asarray(values, dtype=object), starts)
+        low, high = starts[:-1], _first_other(values, starts)
     else:
         low, high = _extremes(numbers, starts)
     pairs = np.empty(2 * count, dtype=np.intp)
@@ -95,34 +93,37 @@ def keep(values: Values, starts: np.ndarray) -> np.ndarray:
     return pairs[is_new]
 
 
-def decimate(t: np.ndarray, values: Values, w: float) -> np.ndarray:
+def decimate(t: np.ndarray, values: np.ndarray, w: float) -> np.ndarray:
     """Choose the samples that the buckets of size `w` keep, as ascending indices."""
     return keep(values, edges(t, w))
 
 
-def decimate_to(t: np.ndarray, values: Values, max_points: int) -> tuple[np.ndarray, float | None]:
-    """Choose at most `max_points` samples: those of buckets, the first and the last one.
+def decimate_by(
+    t: np.ndarray, values: np.ndarray, bucket: float | None, max_points: int | None
+) -> tuple[np.ndarray, float | None]:
+    """Choose what buckets of one size keep, or else at most `max_points` samples.
 
-    Returns their ascending indices, and the size of the buckets, None if all are kept.
+    Those are what larger buckets keep, the first sample and the last one. Returns ascending
+    indices, and the size of the buckets, None if all samples are kept.
     """
-    w = bucket_size_to(t, max_points)
+    w = bucket if max_points is None else bucket_size_to(t, max_points)
     kept = keep(values, edges(t, w))
-    return kept if w is None else with_ends(kept, len(t)), w
+    return kept if max_points is None else with_ends(kept, len(t)), w
 
 
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
     """Add the first and the last of `count` samples to the indices, where they are not there."""
+    if len(kept) == count:
+        return kept
     low, high = kept[0] > 0, kept[-1] < count - 1
     return np.concatenate([np.arange(low), kept, np.arange(count - high, count)])
 
 
-def _as_numbers(values: Values) -> np.ndarray | None:
+def _as_numbers(values: np.ndarray) -> np.ndarray | None:
     """Return numbers and booleans as an array with NaN where one is missing, of strings None."""
-    if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
+    if values.dtype != object:
         return values.view(np.uint8) if values.dtype.kind == "b" else values
-    if any(issubclass(kind, str) for kind in set(map(type, values))):
-        return None
-    return np.array(values, dtype="<f8")
+    return None if str in set(map(type, values)) else values.astype("<f8")
 
 
 def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -136,7 +137,7 @@ def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
     """For each bucket the first of its smallest numbers, and the first of its largest."""
-    sizes = np.diff(starts)
+    sizes = starts[1:] - starts[:-1]
     if len(sizes) > 2 and (sizes[1:-1] == sizes[1]).all():
         find = _in_rows
     elif len(sizes) * _LARGE < starts[-1]:
@@ -160,10 +161,12 @@ _Choose = Callable[..., Any]
 
 def _in_rows(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
     """Positions in regular data, all buckets of which have one size, but the first and last."""
-    inner = starts[1:-1]
+    inner, found = starts[1:-1], starts[:-1].copy()
     rows = numbers[inner[0] : inner[-1]].reshape(len(inner) - 1, -1)
-    ends = [choose(numbers[: inner[0]])], [choose(numbers[inner[-1] :]) + inner[-1]]
-    return np.concatenate([ends[0], choose(rows, axis=1) + inner[:-1], ends[1]])
+    found[0] += choose(numbers[: inner[0]])
+    found[1:-1] += choose(rows, axis=1)
+    found[-1] += choose(numbers[inner[-1] :])
+    return found
 
 
 def _one_by_one(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:

@@ -39,6 +39,10 @@ MAX_DESCRIPTION = 1000
 MIN_POINTS = 8
 """The least that ``max_points`` may be."""
 
+MIN_EXPONENT, MAX_EXPONENT = -20, 40
+BUCKET_SIZES = frozenset(2.0**exponent for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1))
+"""The powers of two that a bucket's seconds may be."""
+
 MAX_BUCKETS = 16_384
 MAX_CELLS = 524_288
 """Buckets, and buckets times fields, that one request may ask for."""
@@ -142,6 +146,45 @@ def check_interval(start: Any, end: Any, now: float | None = None) -> Interval:
     if interval.start > interval.end:
         raise InvalidArgument(f"start ({start}) is after end ({end})")
     return interval
+
+
+def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int | None:
+    """Return a whole number within limits, or None; InvalidArgument names what is neither."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is None or (is_whole and least <= value <= (most or value)):
+        return value
+    limit = f"at least {least}" + ("" if most is None else f" and at most {most}")
+    raise InvalidArgument(f"{name} must be a whole number, {limit}, not {value!r}")
+
+
+def check_ways(
+    min_stride: Any, bucket: Any, max_points: Any, interval: Interval, field_count: int
+) -> tuple[float | None, float | None, int | None]:
+    """Check the ways to get fewer samples, of which one may be given, or raise InvalidArgument."""
+    if min_stride is not None and (min_stride := check_number("min_stride", min_stride)) < 0:
+        raise InvalidArgument("min_stride must not be negative")
+    max_points = check_whole("max_points", max_points, MIN_POINTS)
+    if bucket is not None:
+        bucket = _check_bucket(bucket, interval, field_count)
+    if sum(way is not None for way in (min_stride, bucket, max_points)) > 1:
+        raise InvalidArgument("only one of min_stride, bucket and max_points may be given")
+    return min_stride, bucket, max_points
+
+
+def _check_bucket(w: Any, interval: Interval, field_count: int) -> float:
+    if not isinstance(w, int | float) or isinstance(w, bool) or w not in BUCKET_SIZES:
+        raise InvalidArgument(
+            f"bucket must be a power of two from 2**{MIN_EXPONENT} to 2**{MAX_EXPONENT}"
+            f" seconds, not {w!r}"
+        )
+    count = -(-interval.end // w) - interval.start // w
+    if not count <= MAX_BUCKETS:
+        limit = f"the interval has {count:.0f}, more than {MAX_BUCKETS}"
+        raise InvalidArgument(f"bucket is too small: {limit}")
+    if count * field_count > MAX_CELLS:
+        limit = f"{count:.0f} for each of {field_count} fields are more than {MAX_CELLS}"
+        raise InvalidArgument(f"bucket is too small: {limit}")
+    return float(w)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from sisock.errors import NodeContractError
 from sisock.wire import arrays, grid
-from sisock.wire.arrays import Values
 from sisock.wire.fields import listed_fields
 from sisock.wire.protocol import NEVER_FINAL, Interval, check_number
 from sisock.wire.stride import stride_indices
@@ -46,6 +45,11 @@ class Decimated:
     is_placed: bool = False
 
 
+def just_after(last: float | None) -> float:
+    """Return the ``final_to`` of samples that are final up to the last one, if there is one."""
+    return NEVER_FINAL if last is None else math.nextafter(last, math.inf)
+
+
 @dataclass
 class Reply:
     """Samples of some fields over one interval.
@@ -55,7 +59,7 @@ class Reply:
     `placed` are those of a decimated reply in PROTOCOL.md; in any other `bucket` is None.
     """
 
-    data: dict[str, Values] = field(default_factory=dict)
+    data: dict[str, np.ndarray] = field(default_factory=dict)
     timelines: dict[str, Timeline] = field(default_factory=dict)
     follows: dict[str, str] = field(default_factory=dict)
     bucket: dict[str, float | None] | None = None
@@ -65,13 +69,13 @@ class Reply:
     def take(self, choose: Callable[[str, np.ndarray], slice | np.ndarray]) -> Reply:
         """Keep what `choose` does of each timeline, given name and times; drop empty timelines."""
         chosen = {name: choose(name, line.t) for name, line in self.timelines.items()}
-        taken = replace(self, data={name: [] for name in self.data}, timelines={}, follows={})
+        taken = replace(self, data=no_samples(self.data), timelines={}, follows={})
         for name, line in self.timelines.items():
             if len(t := line.t[chosen[name]]):
                 taken.timelines[name] = Timeline(t, line.finalized_until)
         for name, followed in self.follows.items():
             if followed in taken.timelines and len(self.data.get(name, ())):
-                taken.data[name] = arrays.take(self.data[name], chosen[followed])
+                taken.data[name] = self.data[name][chosen[followed]]
                 taken.follows[name] = followed
         return taken
 
@@ -87,31 +91,52 @@ class Reply:
     def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Reply:
         """Keep what buckets of one size keep, or at most `max_points` samples of each field."""
         kept = Reply(bucket={})
-        for name in self.data:
-            kept.add_field(name, Decimated([], [], bucket, NEVER_FINAL))
         cuts: dict[str, tuple[float | None, np.ndarray]] = {}  # one for all fields of a timeline
-        for name, followed in self.follows.items():
+        for name, values in self.data.items():
+            followed = self.follows.get(name)
+            if followed is None:
+                kept.add_field(name, Decimated(values, values, bucket, NEVER_FINAL))
+                continue
             t, until = self.timelines[followed].t, self.timelines[followed].finalized_until
             if followed not in cuts:
                 w = bucket if max_points is None else grid.bucket_size_to(t, max_points)
                 cuts[followed] = w, grid.edges(t, w)
             w, starts = cuts[followed]
-            which = grid.keep(self.data[name], starts)
+            which = grid.keep(values, starts)
             which = which if max_points is None else grid.with_ends(which, len(t))
-            final_to = math.nextafter(float(t[-1]), math.inf) if until is None else until
-            values = arrays.take(self.data[name], which)
-            kept.add_field(name, Decimated(t[which], values, w, final_to))
+            final_to = just_after(float(t[-1])) if until is None else until
+            kept.add_field(name, Decimated(t[which], values[which], w, final_to))
             kept.timelines[name].finalized_until = until
         return kept
 
     def add_field(self, name: str, own: Decimated) -> None:
         """Add a field to a decimated reply, with a timeline of its own."""
-        self.bucket = (self.bucket or {}) | {name: own.bucket}
-        self.data[name], self.final_to[name] = own.values, own.final_to
+        assert self.bucket is not None
+        self.data[name], self.bucket[name] = own.values, own.bucket
+        self.final_to[name] = own.final_to
         if len(own.t):
             self.timelines[name] = Timeline(own.t, own.final_to)
             self.follows[name] = name
             self.placed += [name] if own.is_placed else []
+
+    @classmethod
+    def merged(cls, samples_of: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> Reply:
+        """Return a reply of the samples of each field of each timeline, all of them final."""
+        reply = cls()
+        for line, own in samples_of.items():
+            t, merged = arrays.merge_timeline(own)
+            reply.data |= merged
+            if len(t):
+                reply.timelines[line] = Timeline(t)
+                reply.follows |= {name: line for name, values in merged.items() if len(values)}
+        return reply
+
+    def last(self) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
+        """Return of each field that has a value its name, its timeline, and its last sample."""
+        for name, line in self.follows.items():
+            which = np.flatnonzero(arrays.has_value(self.data[name]))[-1:]
+            if len(which):
+                yield name, line, (self.timelines[line].t[which], self.data[name][which])
 
     def arrays_size(self) -> int:
         """Return the bytes of all arrays in binary encoding."""
@@ -129,7 +154,7 @@ class Reply:
         sizes = (arrays.binary_size,) if binary else (arrays.cbor_size, arrays.json_size)
         return all(sum(map(size, self._arrays())) <= room for size in sizes)
 
-    def _arrays(self) -> list[Values]:
+    def _arrays(self) -> list[np.ndarray]:
         return [*self.data.values(), *(line.t for line in self.timelines.values())]
 
     def to_wire(self, binary: bool = False) -> dict[str, Any]:
@@ -148,13 +173,18 @@ class Reply:
         return wire
 
 
+def no_samples(names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return the data of fields without samples."""
+    return {name: np.empty(0) for name in names}
+
+
 def read_timeline(
-    name: Any, line: Any, read: Callable[[Any], Values] = arrays.normalise
+    name: Any, line: Any, read: Callable[[Any], np.ndarray] = arrays.normalise
 ) -> Timeline:
     """Check a timeline of a reply, whose times are of the form that `read` reads, or ValueError."""
     if not isinstance(line, Mapping) or "t" not in line:
         raise ValueError(f'timeline {name!r} must be a dict with "t"')
-    t = arrays.as_times(read(line["t"]), f"timeline {name!r}")
+    t = arrays.as_times(read(line["t"]), f"the times of timeline {name!r}")
     what = f"finalized_until of timeline {name!r}"
     return Timeline(t, _number_or_none(what, line.get("finalized_until")))
 

@@ -47,4 +47,4 @@ def test_the_client_module_against_a_router(lonely_router, start):
         NODE_EXTRA_CA_CERTS=str(lonely_router.home.ca_certificate),
     )
     assert done.returncode == 0, done.stdout
-    assert "# pass 11" in done.stdout
+    assert "# pass 12" in done.stdout

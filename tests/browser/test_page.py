@@ -202,11 +202,9 @@ def test_the_page_survives_a_restart_of_the_router(browser, own_router, start):
 def test_table_and_csv_hold_the_samples(page, weather):
     page.open(f"?s={TEMPERATURE}&from=1500076800&to=1500163200&table=1")
     page.wait(lambda: page.counts() == {TEMPERATURE: 24}, "a day of samples")
-    cells = page.run(
-        "return [...document.querySelectorAll('#table tbody tr')].map((r) => r.textContent)"
-    )
-    assert len(cells) == 24
-    assert cells[-1] == "2017-07-15T00:00:00.000Z-5.1"
+    script = "return [...document.querySelectorAll('#table tbody tr')].map((r) => r.textContent)"
+    page.wait(lambda: len(page.run(script)) == 24, "their rows")
+    assert page.run(script)[-1] == "2017-07-15T00:00:00.000Z-5.1"
     page.picture("table")
     file = page.browser.downloads / "sisock.csv"
     file.unlink(missing_ok=True)
@@ -234,7 +232,7 @@ def test_samples_that_may_still_change_are_marked(page, serve):
     page.wait(lambda: page.counts() == {"page_odd::nan": 5}, "the samples")
     marks = "return [...document.querySelectorAll('#table td')].map((c) => c.className)"
     # The newest is first; that of second 3 is missing.
-    assert page.run(marks) == ["open", "", "", "", ""]
+    page.wait(lambda: page.run(marks) == ["open", "", "", "", ""], "the marks")
 
 
 def test_what_has_no_data_says_why(page, weather, serve):

@@ -29,7 +29,7 @@ def test_a_failing_node_is_named_without_what_its_exception_holds(client, odd):
     with pytest.raises(NodeFailed, match="OSError") as caught:
         client.get(node, "fails", START, START + 5)
     assert "/secret/path" not in str(caught.value)
-    with pytest.raises(NodeFailed, match="2 values, but its timeline 't' 5 times"):
+    with pytest.raises(NodeFailed, match="2 values for 5 times"):
         client.get(node, "unequal", START, START + 5)
     assert len(client.get(node, "nan", START, START + 5)["nan"]) == 5
 

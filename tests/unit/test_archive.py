@@ -53,7 +53,7 @@ def test_a_missing_sample_is_not_final_while_its_file_may_still_grow():
     ("answer", "message"),
     [
         (None, "the pair"),
-        (([1, 2], [1]), "2 times, but 1 values"),
+        (([1, 2], [1]), "1 values for 2 times"),
         (([2, 1], [1, 2]), "goes back"),
         (([1], ["a", 1]), "values"),
     ],
@@ -118,7 +118,7 @@ def check_few(node, start=1, end=1e9, max_points=100):
     found = node.few(start, end, max_points)
     inside = (node.t >= start) & (node.t < end)
     t, values = node.t[inside], np.asarray(node.stored)[inside]
-    kept, w = grid.decimate_to(t, values, max_points)
+    kept, w = grid.decimate_by(t, values, None, max_points)
     assert found.bucket == w
     np.testing.assert_array_equal(found.t, t[kept])
     np.testing.assert_array_equal(found.values, values[kept])
@@ -199,9 +199,9 @@ def test_booleans_are_prepared_too():
 def test_many_strings_are_decimated_window_by_window():
     node = Growing(T, np.array(["on", "off", "off"])[(T // 5000 % 3).astype(int)], type="string")
     found = node.few(max_points=300)
-    kept, w = grid.decimate_to(T, node.stored.tolist(), 300)
+    kept, w = grid.decimate_by(T, node.stored.astype(object), None, 300)
     assert (found.t.tolist(), found.bucket) == (T[kept].tolist(), w)
-    assert found.values == node.stored[kept].tolist()
+    assert found.values.tolist() == node.stored[kept].tolist()
 
 
 def test_integers_that_become_floats_are_built_as_floats():
@@ -214,6 +214,12 @@ def test_integers_that_become_floats_are_built_as_floats():
     np.testing.assert_array_equal(node.few().values, [1.0, 2.0, 3.0, 4.5, math.nan])
 
 
+def test_the_first_time_is_told_once_all_has_been_read():
+    node = begun(T, T).wait_until_built()
+    (line,) = node.get_fields(1, 0)[1].values()
+    assert line["first"] == T[0]
+
+
 def test_windows_are_no_longer_than_the_samples_are_dense():
     t = 1e9 + np.arange(3_000_000) * 0.5
     node = begun(t, t * 0, interval=0.5)
@@ -223,6 +229,48 @@ def test_windows_are_no_longer_than_the_samples_are_dense():
     assert sum(counts) == len(t)
     assert max(counts) <= MANY + 1
     assert len(counts) < 5000
+
+
+class Runs(ArchiveNode):
+    """Has samples 1 ms apart in some runs of seconds, and counts the windows that are read."""
+
+    name = "runs"
+
+    def __init__(self, *runs, **entry):
+        self.runs, self.entry, self.counts = runs, entry, []
+
+    def list_fields(self, start, end):
+        return {"a": self.entry}
+
+    def read(self, field, start, end):
+        parts = [
+            np.arange(math.ceil(max(start, low) * 1000), math.ceil(min(end, high) * 1000)) / 1000
+            for low, high in self.runs
+            if low < end and start < high
+        ]
+        t = np.concatenate([*parts, np.empty(0)])
+        self.counts.append(len(t))
+        return t, t
+
+
+@pytest.mark.parametrize("interval", [1e-3, None])
+def test_no_window_behind_a_gap_has_more_than_a_few_million_samples(interval):
+    first, day = 1_500_000_000, 86_400
+    node = Runs((first, first + 60), (first + 30 * day, first + 30 * day + 9000), interval=interval)
+    found = node.get_decimated(["a"], first, first + 30 * day + 9000, max_points=1000)["a"]
+    assert (found.t[0], found.values[-1]) == (first, first + 30 * day + 8999.999)
+    assert sum(node.counts) >= 9_060_000
+    assert max(node.counts) <= 4 * MANY
+    assert len(node.counts) < 1000
+
+
+@pytest.mark.parametrize(("interval", "limit"), [(0.01, 50_000), (1.0, 1000), (None, 2000)])
+def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval, limit):
+    first = 1_700_000_000
+    node = Runs((first, first + 60), interval=interval)
+    found = node.get_decimated(["a"], 1, first + 100, max_points=1000)["a"]
+    assert (found.t[0], max(node.counts)) == (first, 60_000)
+    assert len(node.counts) < limit
 
 
 def test_building_begins_where_the_samples_do():

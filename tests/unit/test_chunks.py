@@ -1,27 +1,21 @@
 """Chunks of a reply become one array for each field, whatever they are like."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from sisock.client.data import Assembly
 from sisock.errors import NodeContractError
-from sisock.wire.chunks import Assembly
 from sisock.wire.fields import Field
+from sisock.wire.protocol import Interval
 from sisock.wire.reply import decode
 
 MAX_AHEAD = 32
 
 
-class Samples(NamedTuple):
-    t: np.ndarray
-    values: np.ndarray
-    finalized_until: float | None
-
-
 def series(assembly):
-    return {name: Samples(*found) for name, found in assembly.series().items()}
+    return assembly.data(Interval(-math.inf, math.inf))
 
 
 def assemble(wires, fields, node="node"):

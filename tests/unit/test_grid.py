@@ -10,8 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sisock.errors import InvalidArgument
 from sisock.wire import grid
-from sisock.wire.arrays import WIRE_DTYPES, normalise, take
+from sisock.wire.arrays import WIRE_DTYPES, normalise
+from sisock.wire.protocol import BUCKET_SIZES
+from sisock.wire.request import parse_get_data
 from tests import grid_oracle as oracle
 from tests.vectors.make import VECTORS, make
 
@@ -70,15 +73,11 @@ def samples(draw, most=60):
     return w, draw(times_of(w, count)), draw(values_of(count))
 
 
-def plain(values):
-    return values if isinstance(values, list) else values.tolist()
-
-
 @given(samples())
 def test_decimating_equals_brute_force(given_samples):
     w, t, values = given_samples
     kept = grid.decimate(t, values, w)
-    assert kept.tolist() == oracle.decimate(t.tolist(), plain(values), w)
+    assert kept.tolist() == oracle.decimate(t.tolist(), values.tolist(), w)
 
 
 @given(samples())
@@ -110,8 +109,8 @@ def test_decimating_composes(given_samples, doublings):
     w, t, values = given_samples
     kept = np.arange(len(t))
     for step in range(doublings):
-        if grid.is_bucket_size(size := w * 2**step):
-            kept = kept[grid.decimate(t[kept], take(values, kept), size)]
+        if (size := w * 2**step) in BUCKET_SIZES:
+            kept = kept[grid.decimate(t[kept], values[kept], size)]
             assert kept.tolist() == grid.decimate(t, values, size).tolist()
 
 
@@ -120,8 +119,8 @@ def test_decimating_to_points_equals_brute_force(given_samples, points):
     _, t, values = given_samples
     if len(t) > points:
         assume(oracle.size_for(t[0], t[-1], points) is not None)
-    expected = oracle.decimate_to(t.tolist(), plain(values), points)
-    kept, size = grid.decimate_to(t, values, points)
+    expected = oracle.decimate_to(t.tolist(), values.tolist(), points)
+    kept, size = grid.decimate_by(t, values, None, points)
     assert (kept.tolist(), size) == expected
     assert len(kept) <= points
 
@@ -166,14 +165,15 @@ def test_many_samples_of_any_density_equal_brute_force(seed, density, kind):
         t[gap:] += 10 * w * chance.random()
     t = np.sort(t)
     values = many_values(kind, count, chance)
-    expected = oracle.decimate(t.tolist(), plain(values), w)
+    expected = oracle.decimate(t.tolist(), values.tolist(), w)
     assert grid.decimate(t, values, w).tolist() == expected
 
 
 def many_values(kind, count, chance):
     """Values of which some stretches are missing or equal."""
     if kind == "text":
-        return [["a", "b", "c"][i] for i in chance.integers(0, 3, count) * chance.integers(0, 2)]
+        texts = np.array(["a", "b", "c"], dtype=object)
+        return texts[chance.integers(0, 3, count) * chance.integers(0, 2)]
     if kind not in ("<f8", "<f4"):
         return chance.integers(-2, 50, count).astype(kind)
     values = chance.normal(size=count).astype(kind)
@@ -197,21 +197,22 @@ def test_the_time_of_a_spike_is_kept():
     values = np.sin(t)
     values[12_345] = 1000
     assert 12_345 in grid.decimate(t, values, 2.0**40)
-    kept, _ = grid.decimate_to(t, values, 8)
+    kept, _ = grid.decimate_by(t, values, None, 8)
     assert {0, 12_345, 99_999} <= set(kept.tolist())
 
 
-WRONG = [0, -1, -1.0, 3.0, 0.1, 2.0**-21, 2.0**41, math.nan, math.inf, True, "1", None]
+WRONG = [0, -1, -1.0, 3.0, 0.1, 2.0**-21, 2.0**41, math.nan, math.inf, True, "1"]
 
 
 @pytest.mark.parametrize("w", WRONG)
 def test_other_numbers_are_no_sizes_of_buckets(w):
-    assert not grid.is_bucket_size(w)
+    with pytest.raises(InvalidArgument, match="bucket must be a power of two"):
+        parse_get_data((["x"], 1, 1), {"bucket": w})
 
 
 def test_powers_of_two_are_sizes_of_buckets():
-    assert all(grid.is_bucket_size(w) for w in SIZES)
-    assert [SIZES[0], SIZES[-1]] == [2.0**grid.MIN_EXPONENT, 2.0**grid.MAX_EXPONENT]
+    assert [parse_get_data((["x"], 1, 1), {"bucket": w}).bucket for w in SIZES] == SIZES
+    assert sorted(BUCKET_SIZES) == SIZES
 
 
 def test_the_vectors_are_those_of_the_brute_force():
@@ -238,5 +239,5 @@ def test_vectors_of_decimated_samples(vector):
 @pytest.mark.parametrize("vector", GIVEN["decimateTo"])
 def test_vectors_of_numbers_of_points(vector):
     t, values = np.array(vector["t"]), normalise(vector["values"])
-    kept, w = grid.decimate_to(t, values, vector["maxPoints"])
+    kept, w = grid.decimate_by(t, values, None, vector["maxPoints"])
     assert (kept.tolist(), w) == (vector["kept"], vector["w"])

@@ -27,7 +27,7 @@ def sound():
         "n": number,
         "i": np.arange(COUNT),
         "b": np.arange(COUNT) % 3 == 0,
-        "s": [f"s{i % 5}" for i in range(COUNT)],
+        "s": np.array([f"s{i % 5}" for i in range(COUNT)], dtype=object),
     }
 
 
@@ -65,7 +65,7 @@ class Opened:
         which = np.rint(self.t - START).astype(int)
         lost = {None: np.setdiff1d(np.arange(COUNT), which)}
         for name, values in self.values.items():
-            if isinstance(values, list):
+            if values.dtype == object:
                 is_missing = np.array([value is None for value in values])
             else:
                 is_missing = np.isnan(values) if values.dtype.kind == "f" else values != values

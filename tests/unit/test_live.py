@@ -240,7 +240,7 @@ def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, e
     ("values", "t", "fault"),
     [
         ({"x": "4", "on": True}, NOW, "str for 'x', which is a number"),
-        ({"x": ["4"], "on": [True]}, [NOW], "list for 'x', which is a number"),
+        ({"x": ["4"], "on": [True]}, [NOW], "ndarray for 'x', which is a number"),
         ({"x": [object()], "on": [True]}, [NOW], "an array for 'x': values of type object"),
         ({"word": 4, "on": True}, NOW, "int for 'word', which is a string"),
         ({"new": b"raw", "on": True}, NOW, "bytes for 'new', which no field can be"),

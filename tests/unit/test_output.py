@@ -3,15 +3,16 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisock.cli.output import WRITERS
+from sisock.cli.output import WRITERS, write_fields
 from sisock.client.data import Data, Series
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, describe, parse_fields
 from sisock.wire.times import format_time
 
 NOON = 1500120000.0
@@ -100,3 +101,23 @@ def test_times_before_1970_are_written_too():
 
 def test_nothing_is_written_as_json_too():
     assert json.loads(written("json", {})) == {}
+
+
+def test_fields_have_columns_for_what_is_said_of_any_of_them():
+    entries = {
+        "stage": {
+            "units": "K",
+            "timeline": "t",
+            "limits": {"warning": [None, 4.5], "alarm": [3, 6]},
+            "first": 1_500_000_000,
+            "stale_after": 60,
+        },
+        "pump": {"type": "bool", "labels": {0: "off", 1: "on"}, "description": "its state"},
+    }
+    out = io.StringIO()
+    write_fields(out, parse_fields(describe(entries), "node").values())
+    head, stage, pump = (re.split("  +", line) for line in out.getvalue().splitlines())
+    told = ["first", "stale after/s", "warning", "alarm", "labels", "description"]
+    assert head == ["field", "type", "units", "timeline", "interval/s", *told]
+    assert stage == ["stage", "number", "K", "t", "2017-07-14T02:40:00Z", "60", "to 4.5", "3 to 6"]
+    assert pump == ["pump", "bool", "pump", "0: off, 1: on", "its state"]

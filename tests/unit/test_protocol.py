@@ -83,16 +83,16 @@ def test_a_wrong_argument_is_named(args, kwargs, named):
 
 
 def test_arguments_come_by_place_or_by_name():
-    by_place = parse_get_data((["x", "x"], 1, 2, 3), {}, now=10.0)
-    by_name = parse_get_data((["x"],), {"start": 1, "end": 2, "min_stride": 3}, now=10.0)
+    by_place = parse_get_data((["x", "x"], 1, 2, 3), {})
+    by_name = parse_get_data((["x"],), {"start": 1, "end": 2, "min_stride": 3})
     assert by_place == by_name
-    assert by_place.fields == ["x"]
+    assert by_place.field == ["x"]
     assert parse_get_fields((), {"start": -5, "end": 0}) == (-5, 0)
 
 
 def test_order_of_start_and_end_is_judged_as_unix_times():
-    request = parse_get_data((["x"], -10, 0), {}, now=100.0)
-    assert (request.interval.start, request.interval.end) == (90.0, 100.0)
+    interval = parse_get_data((["x"], -10, 0), {}).interval
+    assert interval.end - interval.start == pytest.approx(10)
     assert parse_get_data((["x"], 1, 0), {}).interval.start == 1
 
 
@@ -107,7 +107,7 @@ def test_optional_metadata_arrive_with_the_field():
     entries = {
         "a": {"timeline": "t", "limits": {"alarm": [None, 5]}, "first": 10, "last": 20},
         "b": {"timeline": "t", "precision": 2, "first": 5, "last": 15, "stale_after": 60},
-        "c": {"labels": {"0": "off"}, "type": "bool", "first": None},
+        "c": {"labels": {0: "off"}, "type": "bool", "first": None},
     }
     check_entries(entries, "node")
     fields = parse_fields(describe(entries), "node")
@@ -122,7 +122,17 @@ def test_optional_metadata_arrive_with_the_field():
 
 @pytest.mark.parametrize(
     ("entry", "named"),
-    [({"limits": [1, 2]}, "limits"), ({"first": "x"}, "first"), ({"precision": 1.5}, "precision")],
+    [
+        ({"limits": [1, 2]}, "limits"),
+        ({"limits": {"warnings": [1, 2]}}, "limits must be"),
+        ({"limits": {"alarm": 5}}, "limits must be"),
+        ({"limits": {"alarm": [1, "high"]}}, "alarm of limits must be a number"),
+        ({"first": "x"}, "first"),
+        ({"precision": 1.5}, "precision"),
+        ({"precision": -1}, "precision"),
+        ({"labels": {"0": 5}}, "labels"),
+        ({"labels": {1.5: "high"}}, "labels"),
+    ],
 )
 def test_metadata_of_another_form_are_refused(entry, named):
     with pytest.raises(NodeContractError, match=named):

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sisock.client.data import Assembly
 from sisock.errors import NodeContractError
 from sisock.node.validation import check_decimated, check_reply
-from sisock.wire.chunks import Assembly, chunks, first_window
+from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import Field
 from sisock.wire.protocol import NEVER_FINAL, Interval
 from sisock.wire.reply import Decimated, decode
+
+ALWAYS = Interval(-math.inf, math.inf)
 
 
 def raw(data, t, until=None):
@@ -32,7 +35,7 @@ def assemble(wires, fields):
     assembly = Assembly(fields, "node")
     for wire in wires:
         assembly.add(decode(wire, "node"))
-    return assembly.series()
+    return assembly.data(ALWAYS)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_every_dtype_travels_as_its_own_bytes(dtype):
     wire = cbor2.loads(cbor2.dumps(reply.to_wire(binary=True)))
     assert wire["data"]["x"] == {"dtype": dtype, "values": values.tobytes()}
     assert isinstance(wire["timeline"]["line"]["t"]["values"], bytes)
-    _, received, _ = assemble([wire], fields_of(["x"]))["x"]
+    received = assemble([wire], fields_of(["x"]))["x"].values
     assert received.dtype.str == dtype
     np.testing.assert_array_equal(received, values)
 
@@ -95,7 +98,7 @@ def test_infinities_are_nan_in_binary():
     [
         (None, "must return a dict"),
         ({"data": {}}, "must return a dict"),
-        (raw({"x": [1]}, [1, 2]), "1 values, but its timeline 'line' 2 times"),
+        (raw({"x": [1]}, [1, 2]), "1 values for 2 times"),
         (raw({"x": [1, 2]}, [2, 1]), r"t\[1\] goes back"),
         (raw({"x": [1, 2]}, [1.0, None]), "finite"),
         (raw({"x": [1]}, ["monday"]), "UNIX seconds"),
@@ -150,7 +153,7 @@ def test_what_a_node_decimated_itself_is_checked_too():
     [
         ([], "a dict of Decimated"),
         ({"x": ([1], [1])}, "a dict of Decimated"),
-        ({"x": Decimated([1, 2], [1], None, 3.0)}, "1 values, but its get_decimated 2 times"),
+        ({"x": Decimated([1, 2], [1], None, 3.0)}, "1 values for 2 times"),
         ({"x": Decimated([2, 1], [1, 2], None, 3.0)}, "goes back"),
         ({"x": Decimated([1], [1j], None, 3.0)}, "complex"),
         ({"x": Decimated([1], [1], None, None)}, "final_to"),
@@ -192,8 +195,8 @@ def test_windows_of_chunks_assembled_are_the_reply(t_a, t_b, window, size):
     fields = {n: Field(n, None, follows[n], "number", None, None) for n in names}
     assembled = assemble(wires, fields)
     for name, t in (("x", t_a), ("i", t_a), ("s", t_b)):
-        np.testing.assert_array_equal(assembled[name][0], t)
-        assert assembled[name][1].tolist() == list(answer["data"][name])
+        np.testing.assert_array_equal(assembled[name].t, t)
+        assert assembled[name].values.tolist() == list(answer["data"][name])
 
 
 def test_a_chunk_stays_below_its_size():
@@ -246,11 +249,12 @@ def test_a_decimated_reply_arrives_as_it_was_sent():
     assembly = Assembly(fields_of(["x", "y"]), "node")
     for chunk in chunks(sent, 200):
         assembly.add(decode(cbor2.loads(cbor2.dumps(chunk.to_wire(binary=True))), "node"))
-    assert (assembly.bucket, assembly.final_to) == ({"x": 4.0, "y": 4.0}, {"x": 50.0, "y": 50.0})
-    assert assembly.placed == {"x"}
-    t, values, until = assembly.series()["x"]
-    assert t.tolist() == values.tolist() == [i for i in range(100) if i % 4 in (0, 3)]
-    assert until == 50.0
+    data = assembly.data(ALWAYS)
+    assert {(each.bucket, each.final_to) for each in data.values()} == {(4.0, 50.0)}
+    assert [data["x"].is_placed, data["y"].is_placed] == [True, False]
+    x = data["x"]
+    assert x.t.tolist() == x.values.tolist() == [i for i in range(100) if i % 4 in (0, 3)]
+    assert x.finalized_until == 50.0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisock.wire.align import merge_timeline
+from sisock.wire.arrays import merge_timeline
 
 ascending = st.lists(st.integers(0, 30), max_size=30).map(lambda ts: np.array(sorted(ts), float))
 
@@ -28,14 +28,14 @@ def test_missing_integers_and_booleans_are_none():
         {
             "i": (np.array([1.0, 2.0]), np.array([1, 2])),
             "b": (np.array([2.0, 3.0]), np.array([True, False])),
-            "s": (np.array([1.0]), ["text"]),
+            "s": (np.array([1.0]), np.array(["text"], object)),
             "f": (np.array([3.0]), np.array([0.5], "<f4")),
         }
     )
     assert t.tolist() == [1.0, 2.0, 3.0]
-    assert merged["i"] == [1, 2, None]
-    assert merged["b"] == [None, True, False]
-    assert merged["s"] == ["text", None, None]
+    assert merged["i"].tolist() == [1, 2, None]
+    assert merged["b"].tolist() == [None, True, False]
+    assert merged["s"].tolist() == ["text", None, None]
     assert merged["f"].dtype == np.float32
 
 

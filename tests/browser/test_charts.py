@@ -1,0 +1,41 @@
+"""What stands beside the curves: values, times and axes."""
+
+import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.test_page import TEMPERATURE, WEEKS, address
+
+
+@pytest.fixture
+def weather(serve):
+    return serve("data_nodes/weather.py", name="page_weather")
+
+
+def test_values_at_the_cursor_and_typed_times(page, weather):
+    page.open(f"?s={TEMPERATURE}&{WEEKS}")
+    page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the samples")
+    assert page.text("cursor") == "last values"
+    over = page.browser.find_element("css selector", ".u-over")
+    ActionChains(page.browser).move_to_element(over).perform()
+    page.wait(lambda: page.text("cursor").startswith("2017-07-2"), "the time at the cursor")
+    field = page.element("from")
+    field.clear()
+    field.send_keys("2017-07-20", Keys.TAB)
+    page.wait(lambda: address(page)["from"] == ["1500508800"], "the typed time")
+    assert page.run("return arguments[0].value", field) == "2017-07-20 00:00:00"
+    field.clear()
+    field.send_keys("yesterday", Keys.TAB)
+    page.wait(lambda: "are written" in page.text("message"), "the complaint")
+
+
+def test_further_units_get_a_chart_of_their_own(page, weather):
+    keys = ["temperature", "windspeed", "pressure"]
+    page.open("?" + "&".join(f"s={weather}::apex_{key}" for key in keys) + f"&{WEEKS}")
+    page.wait(lambda: page.counts().get(TEMPERATURE) == 332, "the samples")
+    lefts = (
+        "return [...document.querySelectorAll('.u-over')].map((e) => [e.offsetLeft, e.offsetWidth])"
+    )
+    page.wait(lambda: len(page.run(lefts)) == 2, "two charts")
+    page.wait(lambda: len({tuple(each) for each in page.run(lefts)}) == 1, "them to be aligned")
+    page.picture("units")
