@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sisock.node.timeline import Part, join, missing
+from sisock.node.memory import missing
+from sisock.node.timeline import Rows, join
+from sisock.store.columns import decode
 from sisock.wire.arrays import normalise
 from sisock.wire.reply import Reply, Timeline
 
@@ -27,12 +29,12 @@ class Events:
 
     def __init__(self, kinds: Mapping[str, str], allowance: int) -> None:
         self._kinds, self._allowance = kinds, allowance
-        self._new: dict[str, list[Part]] = {}
+        self._new: dict[str, list[Rows]] = {}
         self._made_at: dict[str, float] = {}
 
-    def add(self, timeline: str, part: Part) -> None:
+    def add(self, timeline: str, rows: Rows) -> None:
         """Add new samples."""
-        self._new.setdefault(timeline, []).append(part)
+        self._new.setdefault(timeline, []).append(rows)
 
     def make(self, fields_of: Mapping[str, list[str]], now: float) -> list[dict[str, Any]]:
         """Return one event for each timeline that has new samples, given the fields of each.
@@ -43,14 +45,16 @@ class Events:
         return [self._event(name, parts, fields_of[name], now) for name, parts in new.items()]
 
     def _event(
-        self, timeline: str, parts: list[Part], fields: list[str], now: float
+        self, timeline: str, parts: list[Rows], fields: list[str], now: float
     ) -> dict[str, Any]:
-        last, count = float(parts[-1][0][-1]), sum(len(t) * len(own) for t, own in parts)
+        last, count = float(parts[-1][0][-1]), sum(len(t) * len(columns) for t, columns in parts)
         passed = now - self._made_at.get(timeline, -math.inf)
         self._made_at[timeline] = now
         if count <= MAX_RATE * min(max(passed, PAUSE), 1.0):
             reply = Reply()
-            add_samples(reply, timeline, last, fields, join(parts, self._kinds), self._kinds)
+            t, columns = join(parts)
+            values = {name: decode(column) for name, column in columns.items()}
+            add_samples(reply, timeline, last, fields, (t, values), self._kinds)
             if reply.fits(self._allowance):
                 return reply.to_wire()
         return {"timeline": {timeline: {"last": last}}}

@@ -18,9 +18,10 @@ from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
 from sisock.node.memory import Memory, bounds
 from sisock.node.timeline import Intake, LiveTimeline
+from sisock.store.columns import decode
 from sisock.store.history import History, TimelineInfo, history_folder
 from sisock.wire.fields import check_entries, check_fields, describe
-from sisock.wire.protocol import NEVER_FINAL, check_interval
+from sisock.wire.protocol import NEVER_FINAL, check_interval, contract
 from sisock.wire.reply import Decimated, Reply
 
 
@@ -141,18 +142,10 @@ class LiveNode(DataNodeServer):
         self._store = History(history_folder(self.name), *self._keep, self._warn)
         for line, (newest, about) in self._kept().items():
             for name, kind in about.fields.items():
-                self._resume_field(name, kind, line)
+                with contract(self.name, name):
+                    self._intake.add_field(name, kind, line)
             self._intake.line(line).resume(newest)
         return self._store.generation
-
-    def _resume_field(self, name: str, kind: str, line: str) -> None:
-        known = self._intake.line_of.get(name)
-        if known is None:
-            self._intake.add_field(name, kind, line)
-        elif (known.name, self._intake.kinds[name]) != (line, kind):
-            folder = history_folder(self.name)
-            rule = f"it is kept as a {kind} of timeline {line!r} in {folder}: give it another name"
-            raise NodeContractError(self.name, name, rule)
 
     def begin(self, service: Any) -> None:
         """Start to read, and to publish."""
@@ -246,14 +239,16 @@ class LiveNode(DataNodeServer):
         """Keep what was taken so far and need not be held back."""
         with self._flushing:
             for line in list(self._intake.lines.values()):
-                part, dropped = line.release(time.monotonic(), is_last)
+                rows, dropped = line.release(time.monotonic(), is_last)
+                t, columns = rows
                 if dropped:
                     self._dropped += dropped
                     self._warn(line.why_dropped())
-                if len(part[0]):
-                    self._store.append(line.name, *part)
-                    self._events.add(line.name, part)
-                    self._taken += len(part[0]) * len(part[1])
+                if len(t):
+                    values = {name: decode(column) for name, column in columns.items()}
+                    self._store.append(line.name, t, values)
+                    self._events.add(line.name, rows)
+                    self._taken += len(t) * len(columns)
 
     def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:
         """Return of each timeline that has samples the time of its newest, and more about it."""
