@@ -15,6 +15,7 @@ from benchmarks import (
     bulk,
     dashboards,
     freshness,
+    history,
     live,
     memory,
     panels,
@@ -41,6 +42,7 @@ ALONE: dict[str, Measure] = {
     "bulk": bulk.figures,
     "lists": weather.figures,
     "live": live.figures,
+    "history": history.figures,
     "push": pushing.figures,
 }
 PEERS: dict[str, Measure] = {
@@ -49,6 +51,7 @@ PEERS: dict[str, Measure] = {
     "e": dashboards.ten_panels,
     "raw": panels.raw_against_victoria,
     "c": archives.against_victoria,
+    "history": history.beside_others,
 }
 
 

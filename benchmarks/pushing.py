@@ -14,7 +14,7 @@ import numpy as np
 
 import sisock
 from benchmarks.report import Figure, measured
-from sisock.connection.threads import reactor_thread
+from sisock.connection.runtime import reactor_thread
 from sisock.node.service import NodeService
 
 START = 1_700_000_000.0

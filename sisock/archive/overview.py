@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import NOTHING, Damaged, Samples
+from sisock.store.series import NOTHING, Damaged
 from sisock.wire import grid
-from sisock.wire.arrays import normalise
+from sisock.wire.arrays import Samples, join
 from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, just_after
 
@@ -168,7 +168,7 @@ class Overviews:
         for t, values in windows(
             partial(self._read_numbers, name), identity["until"], end, entry.get("interval")
         ):
-            t, values = join(held, (t, values))
+            t, values = join([held, (t, values)])
             stop = int(np.searchsorted(t, t[-1])) if len(t) else 0
             held = t[stop:], values[stop:]
             if stop:
@@ -226,7 +226,7 @@ def decimate_windows(
     for part in parts:
         count += len(part[0])
         progress.tell(f"{count} samples")
-        t, values = kept = join(kept, part)
+        t, values = kept = join([kept, part])
         if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
             continue
         if max_points is not None:
@@ -239,12 +239,3 @@ def decimate_windows(
         kept = t[which], values[which]
     progress.end(count)
     return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))
-
-
-def join(before: Samples, after: Samples) -> Samples:
-    """Put samples behind others."""
-    if not len(before[0]) or not len(after[0]):
-        return after if len(after[0]) else before
-    t = np.concatenate([before[0], after[0]])
-    values = np.concatenate([before[1], after[1]])
-    return t, normalise(values) if values.dtype == object else values

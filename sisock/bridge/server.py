@@ -19,9 +19,8 @@ from twisted.web.wsgi import WSGIResource
 
 from sisock.bridge.access import Access, load_access
 from sisock.bridge.answers import Answer, failure, failure_of
-from sisock.connection.logs import make_logger
+from sisock.connection.runtime import make_logger, make_pool
 from sisock.connection.settings import parse_port
-from sisock.connection.threads import make_pool
 from sisock.errors import SettingsError
 
 THREADS = 32

@@ -45,6 +45,9 @@ def make_parser() -> argparse.ArgumentParser:
     fields = command("fields", _fields, "List the fields of a data node.")
     fields.add_argument("node")
     _add_get(command("get", _get, "Print samples of some fields of a data node."))
+    latest = command("latest", _latest, "Print the last sample of each field of a data node.")
+    latest.add_argument("node")
+    latest.add_argument("fields", nargs="*", metavar="field", help="all fields if none is named")
     watch = command("watch", _watch, "Print the samples of a data node as they come.")
     watch.add_argument("node")
     watch.add_argument("fields", nargs="*", metavar="field", help="all fields if none is named")
@@ -172,6 +175,16 @@ def _get(args: argparse.Namespace, settings: Settings) -> None:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
         WRITERS[args.form](out, data)
+
+
+def _latest(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.output import latest_row, write_table
+    from sisock.client.client import Client
+
+    with Client(settings) as client:
+        data = client.latest(args.node, args.fields or None)
+    rows = [latest_row(name, series) for name, series in data.items()]
+    write_table(sys.stdout, ("field", "value", "units", "time"), rows)
 
 
 def _watch(args: argparse.Namespace, settings: Settings) -> None:

@@ -18,9 +18,9 @@ from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.stream import NodeEvent, Stream, deliver
 from sisock.client.watch import Source, Watch
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.connection.settings import Settings, load_settings
-from sisock.connection.threads import reactor_thread
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
 from sisock.wire.protocol import Interval, check_ways

@@ -17,7 +17,7 @@ from sisock.client.data import Data
 from sisock.client.directory import KnownNode, subscribed
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.stream import deliver
-from sisock.connection.logs import RepeatedWarning, make_logger
+from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session
 from sisock.errors import (
     HubMissing,

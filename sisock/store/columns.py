@@ -7,7 +7,6 @@ one is missing; strings are objects, with None.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -121,50 +120,11 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
     return np.array(orjson.loads(data), dtype=object)
 
 
-class Part(ABC):
-    """Some samples of a timeline that follow one another, in memory or in a file.
-
-    `low` and `high` are the numbers of the first and the last journal that they were written to.
-    """
-
-    low: int
-    high: int
-    count: int
-    first: float
-    last: float
-
-    @property
-    @abstractmethod
-    def dtypes(self) -> dict[str, np.dtype]:
-        """Type of each field's column; that of another field is missing."""
-
-    @abstractmethod
-    def find(self, time: float) -> int:
-        """Return the index of the first sample that is not before a time."""
-
-    @abstractmethod
-    def time(self, index: int) -> float:
-        """Return the time of a sample."""
-
-    @abstractmethod
-    def read(
-        self, fields: Iterable[str], start: float, end: float
-    ) -> Iterator[tuple[np.ndarray, list[Column | None]]]:
-        """Yield the samples of an interval: times, and a column for each field."""
-
-    @abstractmethod
-    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
-        """Yield what gives the same buckets of size `w` as the samples of an interval."""
-
-    def pairs(self, field: str, start: float, end: float) -> Iterator[Pair]:
-        """Yield a field's samples of an interval."""
-        return ((t, column) for t, (column,) in self.read([field], start, end))
-
-
-class Table(Part):
+class Table:
     """Samples in arrays that only grow: to read them, no lock is needed.
 
-    Only one thread at a time may `put`. `size` is how many bytes they take.
+    Only one thread at a time may `put`. `low` and `high` are the number of the journal that they
+    are in, `size` is how many bytes they take.
     """
 
     def __init__(self, number: int) -> None:
@@ -229,6 +189,10 @@ class Table(Part):
         if low < high:
             held = [self._columns.get(name) for name in fields]
             yield self._t[low:high], [c if c is None else c[low:high] for c in held]
+
+    def pairs(self, field: str, start: float, end: float) -> Iterator[Pair]:
+        """Yield a field's samples of an interval."""
+        return ((t, column) for t, (column,) in self.read([field], start, end))
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
         """Yield what gives the same buckets of size `w` as the samples of an interval."""

@@ -20,16 +20,14 @@ import orjson
 
 from sisock.errors import SettingsError
 from sisock.store import columns
-from sisock.store.columns import Column, Pair, Part
+from sisock.store.columns import Column, Pair
+from sisock.store.segments import Part
 from sisock.store.timelines import Timeline, folder_of
 from sisock.wire import grid
 from sisock.wire.protocol import MAX_EXPONENT
 
-SYNC_EVERY = 1.0
-"""Seconds of samples that a power failure may take."""
-
-TIDY_EVERY = 10.0
-"""Seconds between two looks for what is too old, or could not be written."""
+EVERY = 1.0
+"""Seconds of samples that a power failure may take, and between two looks for what is to do."""
 
 _MAX_NAME = 150
 """Characters of a folder's name; file systems take 255 bytes."""
@@ -101,22 +99,22 @@ class History:
         self._lock, self._tidying = threading.Lock(), threading.Lock()
         self._timelines: dict[str, Timeline] = {}
         self._fields: dict[str, tuple[Timeline, np.dtype]] = {}
-        self._stopping, self._wake = threading.Event(), threading.Event()
+        self._stopping = threading.Event()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state, is_sound = self._read_state(), self._load()
         except BlockingIOError:
             raise SettingsError(f"the history in {folder} is in use by another process") from None
         except OSError as error:
             raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
-        state, is_sound = self._read_state(), self._load()
         is_whole = is_sound and (state["is_closed"] or state["boot"] == _boot())
         self.generation = state["generation"] if is_whole else secrets.token_hex(8)
         self._write_state(is_closed=False)
         self._threads = [
-            threading.Thread(target=work, name="sisock-history", daemon=True)
-            for work in (self._sync_often, self._tidy_often)
+            threading.Thread(target=self._repeat, args=[do], name="sisock-history", daemon=True)
+            for do in (self.sync, self.tidy)
         ]
         for thread in self._threads:
             thread.start()
@@ -142,18 +140,16 @@ class History:
             if line is None:
                 line = Timeline(self._folder / folder_of(timeline), timeline, self._warn)
             self._check(line, found)
-            is_much = line.append(times, found)
+            line.append(times, found)
             self._timelines[timeline] = line
             for name in found.keys() - self._fields.keys():
                 self._fields[name] = line, found[name].dtype
-        if is_much:
-            self._wake.set()
 
     def timelines(self) -> dict[str, TimelineInfo]:
         """Return what there is of each timeline."""
-        types: dict[str, dict[str, str]] = {name: {} for name in self._timelines.copy()}
+        types: dict[str, dict[str, str]] = {}
         for field, (line, dtype) in self._fields.copy().items():
-            types[line.name][field] = columns.type_of(dtype)
+            types.setdefault(line.name, {})[field] = columns.type_of(dtype)
         found = {}
         for name, line in self._timelines.copy().items():
             parts = [part for part in line.parts if part.count]
@@ -243,7 +239,6 @@ class History:
     def close(self) -> None:
         """Write all that there is, and let others have the folder."""
         self._stopping.set()
-        self._wake.set()
         for thread in self._threads:
             thread.join()
         self.sync()
@@ -292,16 +287,14 @@ class History:
                     self._fields |= {name: (line, dtype) for name, dtype in part.dtypes.items()}
         return not damage
 
-    def _sync_often(self) -> None:
-        while not self._stopping.wait(SYNC_EVERY):
-            self.sync()
-
-    def _tidy_often(self) -> None:
-        with suppress(_Stopped):
-            while not self._stopping.is_set():
-                self.tidy()
-                self._wake.wait(TIDY_EVERY)
-                self._wake.clear()
+    def _repeat(self, do: Callable[[], None]) -> None:
+        while not self._stopping.wait(EVERY):
+            try:
+                do()
+            except _Stopped:
+                return
+            except Exception as error:
+                self._warn(f"the history in {self._folder}: {type(error).__name__}: {error}")
 
     def _go_on(self) -> None:
         """Raise `_Stopped` if there is no time left for long work."""

@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from sisock.store.columns import Column, Part, Table
+from sisock.store.columns import Column, Table
 from sisock.store.journal import Journal, records
-from sisock.store.segments import BLOCK, Segment, write
+from sisock.store.segments import BLOCK, Part, Segment, write
 
 _MAX_BYTES = 1 << 23
 _MAX_SPAN = 3600.0
@@ -23,8 +23,8 @@ _MAX_TABLES = 16
 _MAX_WAIT = 10.0
 """Such parts that wait in memory for the disk, and seconds that whoever brings more then waits."""
 
-_MERGED = 16
-"""Files of one size that become one of the next."""
+_MERGED, _MAX_MERGED = 16, 1 << 21
+"""Files of one rank that become one of the next, and the samples that one has at most."""
 
 _MAX_NAME = 150
 """Characters of a folder's name; file systems take 255 bytes."""
@@ -54,10 +54,11 @@ class _Recent(Table):
 
         names = []
         for name, t, columns in records(self.journal.read(), lost):
-            new = slice(np.searchsorted(t, after, side="right"), None)
+            # What could not be written at once may be there twice.
+            before = np.maximum.accumulate(np.append(max(after, self.last), t[:-1]))
+            new = t > before
             self.put(t[new], {field: column[new] for field, column in columns.items()})
             names.append(name)
-            after = max(after, self.last)
         self.written = self.count
         return names
 
@@ -128,11 +129,8 @@ class Timeline:
         segments = (part.bytes for part in self.parts if isinstance(part, Segment))
         return sum(segments) + sum(table.journal.size() for table in self._tables())
 
-    def append(self, t: np.ndarray, columns: Mapping[str, Column]) -> bool:
-        """Add samples, and return whether there are now enough for a file.
-
-        Raises ValueError if they are not later than the last one.
-        """
+    def append(self, t: np.ndarray, columns: Mapping[str, Column]) -> None:
+        """Add samples; raises ValueError if they are not later than the last one."""
         with self._changed:
             self._changed.wait_for(self._has_room, _MAX_WAIT)
             if t[0] <= self.last:
@@ -147,7 +145,6 @@ class Timeline:
                 self._write(table, t, columns)
             if table.is_full:
                 self._begin()
-            return table.is_full
 
     def sync(self) -> None:
         """Have all samples survive a power failure; write what could not be written before."""
@@ -232,6 +229,7 @@ class Timeline:
                     for i, each in enumerate(run)
                     if each.last - run[0].first <= max_span
                     and sum(one.bytes for one in run[: i + 1]) <= max_bytes
+                    and sum(one.count for one in run[: i + 1]) <= _MAX_MERGED
                 ]
                 if len(fits) > 1:
                     return fits
@@ -244,8 +242,8 @@ class Timeline:
         write(path, self.name, parts, rank, go_on)
         made = Segment(path, self._warn)
         with self._changed:
-            at = self.parts.index(parts[0])
-            self.parts = (*self.parts[:at], made, *self.parts[at + len(parts) :])
+            others = [part for part in self.parts if part not in parts]
+            self.parts = tuple(sorted((*others, made), key=lambda part: part.low))
             self._changed.notify_all()
         with self._disk:
             for part in parts:

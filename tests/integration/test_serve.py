@@ -10,6 +10,7 @@ import sys
 import psutil
 import pytest
 
+from sisock.cli.main import main
 from sisock.cli.serve import load_nodes, status_socket
 from sisock.connection.health import ask, ask_figures
 from sisock.errors import SettingsError
@@ -246,9 +247,10 @@ def test_what_a_section_says_are_the_flags_of_its_program(tmp_path):
     ]
 
 
-def test_a_file_that_is_not_there_is_one_sentence(sisock, tmp_path):
-    done = sisock("serve", tmp_path / "none.toml")
-    assert done.returncode == 1
-    assert (
-        done.stderr == f"sisock: {tmp_path}/none.toml cannot be read: No such file or directory\n"
-    )
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path, capsys):
+    file = tmp_path / "none.toml"
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", str(file)])
+    assert ended.value.code == 1
+    sentence = f"sisock: {file} cannot be read: No such file or directory\n"
+    assert capsys.readouterr().err == sentence

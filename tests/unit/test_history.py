@@ -166,7 +166,7 @@ def compare(history, t, columns, interval, w, max_points, fields="nibs"):
         assert np.array_equal(found_t, t[kept])
         assert plain(decimated) == plain(values[kept])
         found_t, few, size = history.few(field, start, end, max_points)
-        kept, expected = grid.decimate_to(t, values, max_points)
+        kept, expected = grid.decimate_by(t, values, None, max_points)
         assert size == expected
         assert np.array_equal(found_t, t[kept])
         assert plain(few) == plain(values[kept])
