@@ -1,4 +1,4 @@
-"""Make the live events of what is new: few of them, and none too large."""
+"""Make replies of the samples that a live node keeps, and live events of those that are new."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from sisock.node.memory import missing
+from sisock.node.memory import Memory, missing
 from sisock.node.timeline import Rows, join
 from sisock.store.columns import decode
+from sisock.store.history import History
 from sisock.wire.arrays import normalise
-from sisock.wire.reply import Reply, Timeline
+from sisock.wire.protocol import NEVER_FINAL, Interval
+from sisock.wire.reply import Decimated, Reply, Timeline, no_samples
 
 PAUSE = 0.05
 """Seconds between two events of a timeline, at least."""
@@ -77,3 +79,39 @@ def add_samples(
     for name in fields:
         values = columns[name] if name in columns else missing(kinds[name], len(t))
         reply.data[name], reply.follows[name] = normalise(values), timeline
+
+
+def decimated(
+    store: Memory | History,
+    fields: list[str],
+    interval: Interval,
+    bucket: float | None,
+    max_points: int | None,
+    newest: Mapping[str, float],
+) -> Reply:
+    """Return what buckets keep, or `max_points`; `newest` is the last time of a field's timeline.
+
+    Nothing is ever added before that.
+    """
+    reply = Reply(bucket={})
+    for name in fields:
+        final_to = math.nextafter(newest.get(name, NEVER_FINAL), math.inf)
+        asked = name, interval.start, interval.end
+        if bucket is None:
+            t, values, w = store.few(*asked, max_points or 0)
+        else:
+            (t, values), w = store.decimated(*asked, bucket), bucket
+        reply.add_field(name, Decimated(t, values, w, final_to))
+    return reply
+
+
+def latest(store: History, fields: list[str], end: float, timelines: Mapping[str, str]) -> Reply:
+    """Return the last value of each field before `end`; `timelines` are those of the fields."""
+    lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+    for name in fields:
+        if (found := store.last(name, end)) is not None:
+            samples = np.array(found[:1]), normalise(found[1:])
+            lines.setdefault(timelines[name], {})[name] = samples
+    reply = Reply.merged(lines)
+    reply.data = {**no_samples(fields), **reply.data}
+    return reply
