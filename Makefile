@@ -29,7 +29,8 @@ test: $(TESTABLE) $(PAGE)
 test-faults: $(TESTABLE)
 	SISOCK_TEST_STEPS=$${SISOCK_TEST_STEPS:-2000} SISOCK_TEST_MINUTES=$${SISOCK_TEST_MINUTES:-40} \
 	    SISOCK_TEST_MAPPED=64000000 \
-	    $(BIN)/python -m pytest -s tests/faults/test_machine.py tests/faults/crowd.py \
+	    SISOCK_TEST_KILLS=$${SISOCK_TEST_KILLS:-200} \
+	    $(BIN)/python -m pytest -s tests/faults/test_history.py tests/faults/test_machine.py tests/faults/crowd.py \
 	    tests/faults/test_memory.py
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
