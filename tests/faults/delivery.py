@@ -22,6 +22,7 @@ from sisock.client.client import Client
 from sisock.errors import SisockError
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER
+from tests.browser.followers import Follower, FollowingPage
 from tests.conftest import Program
 from tests.faults.helpers import kill_router
 from tests.faults.relay import Relay
@@ -84,7 +85,9 @@ def of_program(program: Program) -> Tallies:
 class Delivery:
     """Router, hub, a node and its consumers."""
 
-    def __init__(self, router: RouterProcess, start: Start, folder: Path, plan: Plan) -> None:
+    def __init__(
+        self, router: RouterProcess, start: Start, folder: Path, plan: Plan, browser: Any = None
+    ) -> None:
         self.router = router
         self.report = Report(plan)
         self._start, self._folder, self._plan = start, folder, plan
@@ -107,6 +110,18 @@ class Delivery:
             program.wait_for("watching", 60)
         self._stopping = programs["a client that is stopped"]
         self.tallies = {name: of_program(program) for name, program in programs.items()}
+        self._follower = Follower(router, "counter")
+        self._follower.report()
+        self.tallies["a client in JavaScript"] = self._follower.report
+        self._page = None if browser is None else FollowingPage(router, "counter", browser)
+        if self._page is not None:
+            self.tallies["a page in Chromium"] = self._page.report
+
+    def close(self) -> None:
+        """End what was started here."""
+        self._relay.close()
+        self._follower.process.kill()
+        self._follower.process.wait(10)
 
     def _start_hub(self) -> Program:
         hub = self._start(self.router, "hub.py")
@@ -129,8 +144,8 @@ class Delivery:
         began = time.monotonic()
         until = began + 60 * self._plan.minutes
         steps = self._steps()
-        (self._folder / "go").touch()
         for number, (name, act) in enumerate(steps, 1):
+            self._let_push(number / len(steps))
             if time.monotonic() > until or self.report.violations:
                 break
             act()
@@ -142,8 +157,13 @@ class Delivery:
         if not self.report.violations:
             self._check_end()
         self.report.seconds = time.monotonic() - began
-        self._relay.close()
         return self.report
+
+    def _let_push(self, part: float) -> None:
+        """Let the node push up to this part of all samples, so that each fault meets some."""
+        swap = self._folder / "swap"
+        swap.write_text(f"{part * self._plan.samples:.0f}")
+        swap.replace(self._folder / "go")
 
     def _steps(self) -> list[tuple[str, Callable[[], None]]]:
         plan = self._plan
@@ -203,6 +223,7 @@ class Delivery:
             self.report.violations.append(f"{name} has {self._last(name):.0f}: {error}")
 
     def _check_end(self) -> None:
+        self._let_push(1)
         if self._stopped_until:
             self._go_on(max(0.0, self._stopped_until - time.monotonic() + 0.1))
         samples = self._plan.samples
@@ -214,6 +235,8 @@ class Delivery:
             if (line.get("first"), line.get("count")) != (1, samples):
                 self.report.violations.append(f"{name} has not all of {samples}: {line}")
         self._rest()
+        if self._page is not None and "lost" in self._page.legend():
+            self.report.violations.append(f"the page says: {self._page.legend()}")
         with Client(self.router.settings()) as client:
             self._check_kept(client, "counter", "n")
 

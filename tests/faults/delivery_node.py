@@ -2,8 +2,8 @@
 
 ``python -m tests.faults.delivery_node COUNT FOLDER``: `n` counts up to COUNT, at rates that change,
 as single samples or as arrays; `m` counts ten times a second on a timeline of its own. It begins
-when there is a file ``go`` in the folder. As it ends it notes there up to where it has come, and
-goes on from there when it is started again.
+when there is a file ``go`` in the folder, which says up to where it may count by now. As it ends it
+notes there up to where it has come, and goes on from there when it is started again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Counter(sisock.LiveNode):
                 self.push({"m": self.ticked}, timeline="slow")
                 tick_at = now + 0.1
             due = min(due + rate * (now - before), 5000)
-            few = min(int(due), self.count - self.pushed)
+            few = min(int(due), int(self.go.read_text()) - self.pushed)
             due -= few
             if few:
                 self.push_some(few, in_one=chance.random() < 0.5)

@@ -21,7 +21,12 @@ def router():
 
 
 @pytest.mark.timeout(MINUTES * 60 + 600)
-def test_each_sample_is_delivered_once_and_in_order(router, start, tmp_path):
-    report = Delivery(router, start, tmp_path, LONG if IS_LONG else SHORT).run()
+def test_each_sample_is_delivered_once_and_in_order(router, start, tmp_path, request):
+    browser = request.getfixturevalue("browser") if IS_LONG else None
+    delivery = Delivery(router, start, tmp_path, LONG if IS_LONG else SHORT, browser)
+    try:
+        report = delivery.run()
+    finally:
+        delivery.close()
     print(report)
     assert report.violations == []
