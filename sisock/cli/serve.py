@@ -132,7 +132,7 @@ class _Node(protocol.ProcessProtocol):
         said, figures = await threads.deferToThread(ask_figures, self._socket)
         if began == self._began:  # it is still the same process
             self._said, self._figures = said, figures
-            if "samples" in figures:
+            if figures.get("samples"):  # an archive takes none
                 self._counts.append((reactor.seconds(), figures["samples"]))
 
     def stop(self, with_signal: str) -> None:

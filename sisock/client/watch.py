@@ -199,6 +199,8 @@ class Watch:
     def _line(self, name: str) -> Merger:
         if name not in self._lines:
             self._lines[name] = Merger(name, is_live=self._task is None)
+            # The fields may have been asked for before there were any of this timeline.
+            self._must_look |= self._task is not None
         return self._lines[name]
 
     def _pass(self, passed: Passed) -> None:
@@ -266,8 +268,9 @@ class Watch:
             node, known = await self._source.ask_fields(self.node, is_fresh)
             self._is_polled = "live" not in node.features
             self._note(known)
-            for line in list(self._lines.values()):
-                await self._read(line, node)
+            for name, line in list(self._lines.items()):
+                if name in self._fields or not self._must_look:
+                    await self._read(line, node)
 
     def _note(self, known: Mapping[str, Field]) -> None:
         """Note which fields of interest there are."""

@@ -165,8 +165,8 @@ class Table:
             self._t = np.concatenate([self._t[:start], np.empty(room - start)])
         self._t[start:stop] = t
         self.size += t.nbytes
-        self.count = stop
         self.first, self.last = min(self.first, float(t[0])), float(t[-1])
+        self.count = stop
 
     def find(self, time: float) -> int:
         """Return the index of the first sample that is not before a time."""

@@ -35,7 +35,7 @@ _MAX_NAME = 150
 _PARTS = 8
 """What is kept is in so many files at least."""
 
-_STATE = "state.json"
+_STATE, _CLOSED = "state.json", "closed"
 _EVER = 2.0**MAX_EXPONENT
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -100,6 +100,8 @@ class History:
         self._timelines: dict[str, Timeline] = {}
         self._fields: dict[str, tuple[Timeline, np.dtype]] = {}
         self._stopping = threading.Event()
+        # After another start of the computer, the last second may be lost.
+        boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
@@ -109,9 +111,9 @@ class History:
             raise SettingsError(f"the history in {folder} is in use by another process") from None
         except OSError as error:
             raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
-        is_whole = is_sound and (state["is_closed"] or state["boot"] == _boot())
+        is_whole = is_sound and state["holds"] in (_CLOSED, boot)
         self.generation = state["generation"] if is_whole else secrets.token_hex(8)
-        self._write_state(is_closed=False)
+        self._write_state(boot)
         self._threads = [
             threading.Thread(target=self._repeat, args=[do], name="sisock-history", daemon=True)
             for do in (self.sync, self.tidy)
@@ -187,6 +189,9 @@ class History:
         They are all samples, and the size is None; or what the buckets keep, the first and the
         last sample.
         """
+        if field in self._fields:
+            # What comes meanwhile is not for this answer.
+            end = min(end, math.nextafter(self._fields[field][0].last, math.inf))
         parts = [(part, part.find(start), part.find(end)) for part in self._parts(field)]
         parts = [each for each in parts if each[1] < each[2]]
         if sum(stop - begin for _, begin, stop in parts) <= max_points:
@@ -244,7 +249,8 @@ class History:
         self.sync()
         for line in self._timelines.values():
             line.close()
-        self._write_state(is_closed=True)
+        if all(line.is_written for line in self._timelines.values()):
+            self._write_state(_CLOSED)
         self._locked.close()
 
     def _parts(self, field: str) -> tuple[Part, ...]:
@@ -316,12 +322,13 @@ class History:
         """Return what the process before this one left, or else something that fits none."""
         with suppress(OSError, ValueError):
             state = orjson.loads((self._folder / _STATE).read_bytes())
-            if state.keys() == {"generation", "boot", "is_closed"}:
+            if state.keys() == {"generation", "holds"}:
                 return state
-        return {"generation": "", "boot": "", "is_closed": False}
+        return {"generation": "", "holds": None}
 
-    def _write_state(self, is_closed: bool) -> None:
-        state = {"generation": self.generation, "boot": _boot(), "is_closed": is_closed}
+    def _write_state(self, holds: str) -> None:
+        """Write the generation, and for which start of the computer it holds, or that it does."""
+        state = {"generation": self.generation, "holds": holds}
         path = self._folder / _STATE
         try:
             with open(path.with_suffix(".part"), "wb") as file:
@@ -332,10 +339,3 @@ class History:
         except OSError as error:
             # The next process then begins a new generation.
             self._warn(f"{path} cannot be written: {error}")
-
-
-def _boot() -> str | None:
-    """Return what is another one after each start of the computer, if it is known."""
-    with suppress(OSError):
-        return _BOOT.read_text().strip()
-    return None

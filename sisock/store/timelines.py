@@ -124,6 +124,11 @@ class Timeline:
         """The oldest samples, if they are in a file."""
         return self.parts[0] if isinstance(self.parts[0], Segment) else None
 
+    @property
+    def is_written(self) -> bool:
+        """Whether all samples are in a file or a journal."""
+        return all(table.written == table.count for table in self._tables())
+
     def size(self) -> int:
         """Return how many bytes there are on the disk."""
         segments = (part.bytes for part in self.parts if isinstance(part, Segment))
@@ -158,8 +163,9 @@ class Timeline:
                 try:
                     table.journal.sync()
                 except OSError as error:
+                    table.written = 0  # nobody knows what of it there is
                     self._fail("journal", error)
-            if all(table.written == table.count for table in self._tables()):
+            if self.is_written:
                 self._failing.discard("journal")
 
     def tidy(self, max_span: float, max_bytes: float, go_on: Callable[[], None]) -> None:
