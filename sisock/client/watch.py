@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,7 +96,7 @@ class Watch:
     on_samples : callable
         Called with each `Batch` and `Gap`. It may return a Deferred: until that has fired, no more
         is passed on, and what does not fit into memory stays at the node.
-    fields : iterable of str, optional
+    fields : container of str, optional
         Those of interest; all if None. Samples in which all of them are missing are left out.
     after : mapping, optional
         Time of the last sample of each timeline that is known already.
@@ -109,14 +109,14 @@ class Watch:
         source: Source,
         node: str,
         on_samples: Callable[[Batch | Gap], defer.Deferred | None],
-        fields: Iterable[str] | None = None,
+        fields: Container[str] | None = None,
         after: Mapping[str, float] | None = None,
         is_new: bool = False,
     ) -> None:
         self.node = node
         self._source = source
         self._on_samples = on_samples
-        self._wanted = None if fields is None else frozenset(fields)
+        self._wanted = fields
         self._since = max((after or {}).values(), default=time.time())
         self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
         self._fields: dict[str, dict[str, Field]] = {}
