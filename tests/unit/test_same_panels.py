@@ -7,8 +7,8 @@ import pytest
 from twisted.internet import defer
 
 from sisock.bridge.answers import NOTICE
-from sisock.bridge.app import Panels
 from sisock.bridge.metrics import Metrics
+from sisock.bridge.panels import Panels
 from sisock.errors import InvalidArgument, NodeTimeout
 from tests.unit.bridge_nodes import Node, World
 
