@@ -21,13 +21,16 @@ wheel: $(INSTALLED) $(PAGE)
 
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-# 2,000 steps of the trial of faults in 40 minutes at most, then a crowd of 2,000 nodes: prints what
-# was done and found. SISOCK_TEST_STEPS, _MINUTES and _SEED change it, see docs/reliability.md.
+# 2,000 steps of the trial of faults in 40 minutes at most, then a crowd of 2,000 nodes, then a
+# gigabyte through node and router: prints what was done and found. SISOCK_TEST_STEPS, _MINUTES and
+# _SEED change it, see docs/reliability.md.
 test-faults: $(TESTABLE)
 	SISOCK_TEST_STEPS=$${SISOCK_TEST_STEPS:-2000} SISOCK_TEST_MINUTES=$${SISOCK_TEST_MINUTES:-40} \
-	    $(BIN)/python -m pytest -s tests/faults/test_machine.py tests/faults/crowd.py
+	    SISOCK_TEST_MAPPED=64000000 \
+	    $(BIN)/python -m pytest -s tests/faults/test_machine.py tests/faults/crowd.py \
+	    tests/faults/test_memory.py
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
 test-odd: $(TESTABLE) $(PAGE)

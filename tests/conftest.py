@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import STDOUT
 from typing import Any
 
 import hypothesis
@@ -16,6 +14,7 @@ import pytest
 from sisock.client.client import Client
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
+from tests.forkserver import OURS, Forked
 
 # A shell that starts the tests in the background has SIGINT ignored, and all that they start would.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,21 +27,28 @@ hypothesis.settings.load_profile("sisock")
 
 TOP = Path(__file__).parent.parent
 
+LONG = (
+    *("faults/test_machine.py", "faults/test_memory.py", "faults/test_network.py"),
+    *("faults/test_stopped_readers.py", "faults/test_doors.py", "integration/test_wheel.py"),
+)
+"""Files that take long: were one of them begun last, everything would wait for it."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: not item.nodeid.partition("::")[0].endswith(LONG))
+
 
 class Program:
     """A program of ours, or a peer, in a process of its own, with what it printed."""
 
-    def __init__(self, command: list[str], environ: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, command: list[str], environ: dict[str, str], log: Path, modules: Any = OURS
+    ) -> None:
         self._log = log
         with open(log, "wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=TOP,
-                env={**environ, "PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+            self.process = Forked(command, environ, stdout=output, stderr=STDOUT, modules=modules)
 
     @property
     def output(self) -> str:
@@ -96,13 +102,17 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
     programs: list[Program] = []
 
     def start_program(
-        router: RouterProcess, *command: Any, user: str = USER_SERVER, **variables: str
+        router: RouterProcess,
+        *command: Any,
+        user: str = USER_SERVER,
+        modules: Any = OURS,
+        **variables: str,
     ) -> Program:
         # Of the test's own: in that of the installation may still be a node of another test.
         cache = str(tmp_path / "cache")
         environ = {**router.environ(user), "SISOCK_CACHE": cache, **variables}
         log = tmp_path / f"program-{len(programs)}.log"
-        programs.append(Program([os.fspath(word) for word in command], environ, log))
+        programs.append(Program([str(word) for word in command], environ, log, modules))
         return programs[-1]
 
     yield start_program

@@ -20,6 +20,7 @@ from sisock.store.catalogue import Store
 from sisock.store.pyramid import View
 from sisock.store.series import NOTHING, Damaged, Samples
 from sisock.wire.protocol import Interval
+from sisock.wire.reply import Decimated
 
 SCAN_EVERY = 1.0
 """Seconds between two scans of the directory, for whomever."""
@@ -82,8 +83,11 @@ class FileArchive(ArchiveNode):
     def _read_checked(self, name: str, start: float, end: float) -> Samples:
         return self.read(name, start, end)
 
-    def _ask(self, name: str, interval: Interval, question: Callable[[View], Answer]) -> Any:
-        return self._archive_files().ask(name, question)
+    def _prepared(
+        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+    ) -> Decimated | None:
+        how = interval.start, interval.end, bucket, max_points
+        return self._archive_files().ask(name, lambda view: view.decimate(*how))
 
     def _archive_files(self) -> ArchiveFiles:
         # Made here, as the author's __init__ need not call ours.

@@ -162,8 +162,8 @@ class _Ingest:
 
         Returns False if that has to be done again from the beginning.
         """
-        stored = self.pyramid.base.snapshot
-        last = stored.samples(position - 1, position)[0][0] if position else -np.inf
+        stored = self.pyramid.base.snapshot()
+        last = stored.time(position - 1) if position else -np.inf
         chunks = self._chunks(reached)
         # The last chunk is stored together with the news that it is the last one.
         rest: Samples = NOTHING

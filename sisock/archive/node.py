@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,11 @@ import numpy as np
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
-from sisock.store.pyramid import View
 from sisock.store.series import Samples
 from sisock.wire.arrays import as_samples, merge_timeline
 from sisock.wire.fields import check_entries, describe
-from sisock.wire.protocol import NEVER_FINAL, Interval, check_interval, contract
-from sisock.wire.reply import Decimated
+from sisock.wire.protocol import Interval, check_interval, contract
+from sisock.wire.reply import Decimated, just_after
 
 
 class ArchiveNode(DataNodeServer):
@@ -127,11 +126,13 @@ class ArchiveNode(DataNodeServer):
         listed = self.list_fields(interval.start, interval.end)
         return {name: listed[name] for name in names if name in listed}
 
-    def _ask(self, name: str, interval: Interval, question: Callable[[View], Decimated]) -> Any:
-        """Return the answer of what was prepared, or None if it is not ready."""
+    def _prepared(
+        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+    ) -> Decimated | None:
+        """Answer from what was prepared; None if it is not ready."""
         if self._overviews is None:
             return None
-        return self._overviews.ask(name, interval.start, interval.end, question)
+        return self._overviews.decimate(name, interval, bucket, max_points)
 
     def _decimate(
         self,
@@ -141,24 +142,14 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
-        start, end = interval.start, interval.end
-
-        def question(view: View) -> Decimated:
-            if bucket is None:
-                (t, found), w = view.few(start, end, max_points or 0)
-            else:
-                (t, found), w = view.decimated(start, end, bucket), bucket
-            return Decimated(t, found, w, _just_after(view.last))
-
-        answer = self._ask(name, interval, question)
+        answer = self._prepared(name, interval, bucket, max_points)
         if answer is not None:
             return answer
-        first, read = entry.get("first"), partial(self._read_interval, name)
-        begin = start if first is None else max(start, first)
-        parts = windows(read, begin, end, entry.get("interval"))
+        read = partial(self._read_interval, name)
+        begin = max(interval.start, entry.get("first") or -math.inf)
+        parts = windows(read, begin, interval.end, entry.get("interval"))
         progress = WorkLog(self.log, f"reading {name!r} to decimate it")
-        t, found, w = decimate_windows(parts, bucket, max_points, progress)
-        return Decimated(t, found, w, _just_after(float(t[-1]) if len(t) else None))
+        return decimate_windows(parts, bucket, max_points, progress)
 
     def _read_interval(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read_checked(name, start, end)
@@ -173,10 +164,6 @@ class ArchiveNode(DataNodeServer):
             return as_samples(*pair)
 
 
-def _just_after(last: float | None) -> float:
-    return NEVER_FINAL if last is None else math.nextafter(last, math.inf)
-
-
 def _final_until(samples_of: Mapping[str, Samples]) -> float | None:
     """Until when a missing sample stays missing: files of one timeline grow one after the other."""
     times = [t for t, _ in samples_of.values()]
@@ -185,4 +172,4 @@ def _final_until(samples_of: Mapping[str, Samples]) -> float | None:
         return None
     if len(filled) < len(times):
         return float(min(t[0] for t in filled))
-    return math.nextafter(float(min(t[-1] for t in filled)), math.inf)
+    return just_after(float(min(t[-1] for t in filled)))

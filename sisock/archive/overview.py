@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from sisock.connection.logs import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
-from sisock.store.pyramid import Pyramid, View
+from sisock.store.pyramid import Pyramid
 from sisock.store.series import NOTHING, Damaged, Samples, TypeDiffers
 from sisock.wire import grid
 from sisock.wire.arrays import normalise
+from sisock.wire.protocol import Interval
+from sisock.wire.reply import Decimated, just_after
 
 FEW = 250_000
 MANY = 1_000_000
@@ -27,8 +29,11 @@ FIRST_SPAN = 3600.0
 MAX_SPAN = 32 * 86400.0
 """Seconds of the first window, and of any where nobody says how dense the samples are."""
 
-SEARCH_SPAN = 86400.0
-"""Seconds that any window may have behind one without samples: years may have none."""
+PROBE = 60.0
+"""Seconds at the end of such a window that are read first: it is shortened if they are dense."""
+
+GAP_FACTOR = 4
+"""A window behind one without samples may be so many times as long: years may have none."""
 
 EARLIEST = -1e12
 """UNIX time before all samples."""
@@ -37,8 +42,6 @@ EXTEND_OVER = 10_000
 EXTEND_EVERY = 60.0
 """Samples that each request reads before the pyramid is extended by them, and seconds between two
 extensions of one field, or two tries to build it."""
-
-Answer = TypeVar("Answer")
 
 
 class _NotNumbers(Exception):
@@ -74,23 +77,22 @@ class Overviews:
         """Begin to build the pyramids of all fields."""
         self._jobs.start(("all", self._generation), self._build_all)
 
-    def ask(
-        self, name: str, start: float, end: float, question: Callable[[View], Answer]
-    ) -> Answer | None:
-        """Ask a view of the samples from `start` to `end`; None if it is not built yet."""
-        pyramid = self._complete.get(name)
+    def decimate(
+        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+    ) -> Decimated | None:
+        """Decimate samples of an interval; None if that is not prepared yet."""
+        pyramid, start, end = self._complete.get(name), interval.start, interval.end
         if pyramid is None:
             self._try(name)
             return None
         try:
             view = pyramid.view()
-            until = view.identity["until"]
+            until, tail = view.identity["until"], NOTHING
             if end > until:
                 tail = self._read_numbers(name, max(start, until), end)
                 if len(tail[0]) > EXTEND_OVER:
                     self._try(name)
-                view = view.with_tail(*tail)
-            return question(view)
+            return view.decimate(start, end, bucket, max_points, tail)
         except _NotNumbers:
             return None
         except Damaged as damage:
@@ -196,26 +198,31 @@ class Overviews:
 def windows(
     read: Callable[[float, float], Samples], start: float, end: float, interval: float | None
 ) -> Iterator[Samples]:
-    """Read from `start` to `end` in windows of about a million samples, `interval` apart."""
+    """Read from `start` to `end` in windows of about a million samples, `interval` apart.
+
+    Behind a gap these are at most four million. A gap of years takes few windows.
+    """
     longest = MANY * interval if interval else MAX_SPAN
     span = min(FIRST_SPAN, longest)
     while start < end:
         # Before 1970 there is little, if anything.
         stop = min(max(start + span, -FIRST_SPAN), end)
+        if not interval and span > FIRST_SPAN:
+            probed = len(read(max(stop - PROBE, start), stop)[0])
+            if probed * span > MANY * PROBE:
+                span = max(span / 2, FIRST_SPAN)
+                continue
         t, values = read(start, stop)
         factor = 2.0 if len(t) < FEW else 0.5 if len(t) > MANY else 1.0
-        span = min(span * factor, longest if len(t) else max(longest, SEARCH_SPAN))
+        span = min(span * factor, longest * (GAP_FACTOR if interval and not len(t) else 1))
         start = stop
         yield t, values
 
 
 def decimate_windows(
     parts: Iterator[Samples], bucket: float | None, max_points: int | None, progress: WorkLog
-) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Decimate samples that come in parts, in memory for one of them.
-
-    Return times, values and the size of the buckets, None if all samples are kept.
-    """
+) -> Decimated:
+    """Decimate samples that come in parts, in memory for one of them."""
     kept: Samples = NOTHING
     count = 0
     for part in parts:
@@ -233,7 +240,7 @@ def decimate_windows(
             which = grid.with_ends(which, len(t))
         kept = t[which], values[which]
     progress.end(count)
-    return *kept, bucket
+    return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))
 
 
 def join(before: Samples, after: Samples) -> Samples:

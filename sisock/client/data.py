@@ -88,11 +88,7 @@ class Data(dict[str, Series]):
         """Keep the extremes of each bucket, or else at most so many samples of each series."""
         kept = {}
         for name, series in self.items():
-            if max_points is not None:
-                which, size = grid.decimate_to(series.t, series.values, max_points)
-            else:
-                assert bucket is not None
-                which, size = grid.decimate(series.t, series.values, bucket), bucket
+            which, size = grid.decimate_by(series.t, series.values, bucket, max_points)
             t, values = series.t[which], series.values[which]
             kept[name] = replace(series, t=t, values=values, bucket=size)
         return Data(kept)

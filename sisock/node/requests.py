@@ -161,21 +161,21 @@ class RequestHandler:
 
     def _ask(self, request: DataRequest) -> Steps:
         """Ask the node, and check and reduce what it says; returns a `Reply`, or False."""
-        node, times = self._node, (request.sent_start, request.sent_end)
+        node, times = self._node, (request.start, request.end)
         if request.is_decimated:
             how = request.bucket, request.max_points
-            raw = yield from _call(node.get_decimated, request.fields, *times, *how)
+            raw = yield from _call(node.get_decimated, request.field, *times, *how)
             if raw is not None:
-                return check_decimated(raw, request.fields, node.name).clip(request.interval)
-        raw = yield from _call(node.get_data, request.fields, *times, request.min_stride)
+                return check_decimated(raw, request.field, node.name).clip(request.interval)
+        raw = yield from _call(node.get_data, request.field, *times, request.min_stride)
         if raw is False:  # the protocol's own way to say that it is too much
             return False
-        if needs_timelines(raw, request.fields, self._timeline_of):
+        if needs_timelines(raw, request.field, self._timeline_of):
             yield from self._ask_fields(*times)
-        checked = check_reply(raw, request.fields, node.name, self._timeline_of)
+        checked = check_reply(raw, request.field, node.name, self._timeline_of)
         reply = checked.clip(request.interval)
         if request.min_stride:
-            return reply.stride(request.min_stride, request.after)
+            return reply.stride(request.min_stride, request.after or {})
         if request.is_decimated:
             return reply.decimate(request.bucket, request.max_points)
         return reply
@@ -187,12 +187,12 @@ class RequestHandler:
             return [False], None
         if is_progressive:
             return _window(reply, request)
-        allowance = protocol.MESSAGE_ALLOWANCE if request.binary else self._node.allowance
-        fits = reply.fits(allowance, request.binary)
+        allowance = protocol.MESSAGE_ALLOWANCE if request.is_binary else self._node.allowance
+        fits = reply.fits(allowance, request.is_binary)
         if not fits:
-            names = ", ".join(request.fields)
+            names = ", ".join(request.field)
             self._warn(f"a reply of {names} is over the allowance: False is returned")
-        return [fits and reply.to_wire(request.binary)], None
+        return [fits and reply.to_wire(request.is_binary)], None
 
 
 def _call(method: Callable[..., Any], *args: Any) -> Steps:
@@ -215,12 +215,12 @@ def _advance(steps: Steps, value: Any) -> tuple[bool, Any]:
 
 def _window(reply: Reply, request: DataRequest) -> tuple[list[Any], Reply | None]:
     """Encode the first window of a reply in chunks; returns what is left, too."""
-    factor = 1 if request.binary else _LIST_FACTOR
+    factor = 1 if request.is_binary else _LIST_FACTOR
     window, following, rest = reply, None, None
     if not request.is_decimated:
         window, following = first_window(reply, request.window // factor)
     cut = chunks(window, protocol.CHUNK_BYTES // factor)
-    wires = [chunk.to_wire(request.binary) for chunk in cut]
+    wires = [chunk.to_wire(request.is_binary) for chunk in cut]
     if following is not None:
         wires[0] |= {"next": following, "end": request.interval.end}
         if not request.min_stride:
@@ -245,7 +245,7 @@ class Continuations:
 
     def keep(self, request: DataRequest, following: float, reply: Reply) -> None:
         """Keep what comes from the time `following` on; in the reactor."""
-        key = (*request.fields, following, request.interval.end)
+        key = (*request.field, following, request.interval.end)
         self._forget(key)
         self._kept[key] = reply, self._reactor.callLater(self.KEPT_FOR, self._forget, key)
         while len(self._kept) > self.MAX_KEPT or self._bytes() > self.MAX_BYTES:
@@ -258,9 +258,9 @@ class Continuations:
     def take(self, request: DataRequest) -> Reply | None:
         """Return what was kept for this request, once; in the reactor."""
         # Relative times are never a continuation; a spacing has been applied to what is kept.
-        if request.min_stride or request.is_decimated or request.sent_start <= 0:
+        if request.min_stride or request.is_decimated or request.start <= 0:
             return None
-        return self._forget((*request.fields, request.interval.start, request.interval.end))
+        return self._forget((*request.field, request.interval.start, request.interval.end))
 
     def clear(self) -> None:
         """Forget everything, as when samples changed."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Generator, Iterable, Iterator
-from typing import TypeAlias
 
 import numpy as np
 
 from sisock.store.series import NOTHING, Samples, Series, Snapshot
 from sisock.wire import grid
-from sisock.wire.grid import bucket_of
+from sisock.wire.grid import bucket_start
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
+from sisock.wire.reply import Decimated, just_after
 
 LEVEL_STEP = 4
 MIN_SPACINGS = 4
@@ -23,9 +23,6 @@ MIN_BELOW = 1 << 14
 
 _AT_ONCE = 1 << 18
 """Samples that are decimated in one step."""
-
-Levels: TypeAlias = list[tuple[float, Snapshot]]
-"""Bucket sizes and snapshots, the coarsest first."""
 
 
 class Pyramid:
@@ -42,8 +39,7 @@ class Pyramid:
     def view(self) -> View:
         """Return a view of what is committed now."""
         # Coarse levels first, so that none is ahead of one below, and the samples last.
-        ordered = sorted(self._series.items(), reverse=True)
-        *levels, (_, samples) = [(w, one.snapshot) for w, one in ordered]
+        *levels, samples = [one.snapshot() for _, one in sorted(self._series.items(), reverse=True)]
         return View(self, samples, levels)
 
     def file_names(self) -> list[str]:
@@ -61,7 +57,7 @@ class Pyramid:
 
     def is_due(self) -> bool:
         """Whether there are many samples behind the finest level, or twice those at its choice."""
-        samples, (_, *levels) = self.base.snapshot, sorted(self._series)
+        samples, (_, *levels) = self.base.snapshot(), sorted(self._series)
         if not levels or len(samples) >= 2 * self._chosen_at:
             return len(samples) > max(MIN_BELOW, 2 * self._chosen_at - 1)
         return len(samples) - samples.find(_until(self._series[levels[0]])) > MIN_BELOW
@@ -100,16 +96,17 @@ def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
 
     Returns False if that begins with more than half of what is below.
     """
-    w, samples = level.record.w, below.snapshot
+    w, samples = level.record.w, below.snapshot()
     # A level below is complete up to a bucket of its own, samples up to that of the last one.
-    until = float(bucket_of(_until(below) if below.record.w else samples.record.last, w)) * w
-    start, stop = samples.find(_until(level)), samples.find(until)
+    end = _until(below) if below.record.w else samples.time(len(samples) - 1)
+    start, until = samples.find(_until(level)), bucket_start(end, w)
+    stop = samples.find(until)
     while start < stop:
         end, end_time = min(start + _AT_ONCE, stop), until
         if end < stop:
-            last = float(bucket_of(samples.samples(end, end + 1)[0][0], w))
+            last = bucket_start(samples.time(end), w)
             # A bucket that is longer than a step is taken as one part.
-            end_time = last * w if samples.find(last * w) > start else (last + 1) * w
+            end_time = last if samples.find(last) > start else last + w
             end = min(samples.find(end_time), stop)
         t, values = samples.samples(start, end)
         kept = grid.decimate(t, values, w)
@@ -124,98 +121,79 @@ def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
 class View:
     """The samples of one field at one moment; it stays the same, whatever is appended.
 
-    Its methods raise `Damaged` if what they need is not as it was stored. `tail` are later
-    samples, `last` is the last one's time. The files are there for as long as their `owner`.
+    Its methods raise `Damaged` if what they need is not as it was stored. The files are there for
+    as long as their `owner`.
     """
 
-    def __init__(
-        self, owner: Pyramid, samples: Snapshot, levels: Levels, tail: Samples = NOTHING
-    ) -> None:
+    def __init__(self, owner: Pyramid, samples: Snapshot, levels: list[Snapshot]) -> None:
         self.identity = samples.record.identity
-        self.last = float(tail[0][-1]) if len(tail[0]) else samples.record.last
         self._owner = owner
         self._base = samples
         self._levels = levels
-        self._tail = tail
-
-    def with_tail(self, t: np.ndarray, values: np.ndarray) -> View:
-        """Return a view with later samples behind these."""
-        return View(self._owner, self._base, self._levels, (t, values))
 
     def samples(self, start: float, end: float) -> Samples:
         """Return the samples of an interval in UNIX seconds, half-open."""
-        return self._slice(self._find(start), self._find(end))
+        return self._base.samples(self._base.find(start), self._base.find(end))
 
-    def decimated(self, start: float, end: float, w: float) -> Samples:
-        """Return what the buckets of size `w` keep of the interval's samples."""
-        first, stop = self._find(start), self._find(end)
-        if first == stop:
-            return self._slice(0, 0)
-        # Beyond the samples all buckets are empty.
-        low = max(start, float(bucket_of(self._time(first), w)) * w)
-        high = min(end, (float(bucket_of(self._time(stop - 1), w)) + 1) * w)
-        t, values = self._gather(first, stop, low, high, w)
+    def decimate(
+        self,
+        start: float,
+        end: float,
+        bucket: float | None,
+        max_points: int | None,
+        tail: Samples = NOTHING,
+    ) -> Decimated:
+        """Return what buckets of one size keep of an interval, or at most `max_points` samples.
+
+        `tail` are samples of the interval that are later than these.
+        """
+        base, first, stop = self._base, self._base.find(start), self._base.find(end)
+        last = float(tail[0][-1]) if len(tail[0]) else base.record.last
+        if stop - first <= max(MIN_BELOW, max_points or 0):
+            t, values = _join([base.samples(first, stop), tail])
+            kept, w = grid.decimate_by(t, values, bucket, max_points)
+            return Decimated(t[kept], values[kept], w, just_after(last))
+        t_first, t_last = base.time(first), base.time(stop - 1)
+        if bucket is not None:
+            w = bucket
+            # Beyond the samples all buckets are empty.
+            low, high = max(start, bucket_start(t_first, w)), min(end, bucket_start(t_last, w) + w)
+            ends: list[Samples] = [NOTHING, NOTHING]
+        else:
+            assert max_points is not None
+            t_end = float(tail[0][-1]) if len(tail[0]) else t_last
+            w = grid.bucket_size_for(t_first, t_end, max_points)
+            # Both ends are read from the samples, so that these are among what is kept.
+            low = math.nextafter(t_first, math.inf)
+            high = max(low, t_last)
+            ends = [base.samples(first, base.find(low)), base.samples(base.find(high), stop)]
+        cover = self._cover([each for each in self._levels if each.record.w <= w], low, high)
+        t, values = _join([ends[0], *cover, ends[1], tail])
         kept = grid.decimate(t, values, w)
-        return t[kept], values[kept]
+        if max_points is not None:
+            kept = grid.with_ends(kept, len(t))
+        return Decimated(t[kept], values[kept], w, just_after(last))
 
-    def few(self, start: float, end: float, max_points: int) -> tuple[Samples, float | None]:
-        """Return at most `max_points` samples of the interval, and the size of the buckets.
+    def _cover(self, levels: list[Snapshot], low: float, high: float) -> Iterator[Samples]:
+        """Give the same buckets as the samples of a time, in far fewer.
 
-        They are all samples, and the size is None; or what the buckets keep, the first and the
-        last sample.
+        The coarsest level with whole buckets covers it, and finer ones, or samples, its ends.
         """
-        first, stop = self._find(start), self._find(end)
-        if stop - first <= max_points:
-            return self._slice(first, stop), None
-        ends = self._time(first), self._time(stop - 1)
-        w = grid.bucket_size_for(*ends, max_points)
-        # The buckets of both ends are read from the samples, so that these ends are among them.
-        low = math.nextafter(ends[0], math.inf)
-        t, values = self._gather(first, stop, low, max(low, ends[1]), w)
-        kept = grid.with_ends(grid.decimate(t, values, w), len(t))
-        return (t[kept], values[kept]), w
-
-    def _gather(self, first: int, stop: int, low: float, high: float, w: float) -> Samples:
-        """Return what gives the same buckets of size `w` as the samples, but is far less.
-
-        Levels give whole buckets between the times `low` and `high`, the samples by index the rest.
-        """
-        if stop - first <= MIN_BELOW:
-            return self._slice(first, stop)
-        cover = self._cover([each for each in self._levels if each[0] <= w], low, high)
-        ends = self._slice(first, self._find(low)), self._slice(self._find(high), stop)
-        parts = [part for part in (ends[0], *cover, ends[1]) if len(part[0])]
-        return np.concatenate([t for t, _ in parts]), np.concatenate([v for _, v in parts])
-
-    def _cover(self, levels: Levels, low: float, high: float) -> Iterator[Samples]:
-        """Cover a time by the coarsest level with whole buckets in it, its ends by finer ones."""
-        for i, (size, level) in enumerate(levels):
-            begin, end = (float(bucket_of(time, size)) * size for time in (low, high))
-            begin, end = begin if begin >= low else begin + size, min(end, _until(level))
+        for i, level in enumerate(levels):
+            size = level.record.w
+            begin, end = bucket_start(low, size), min(bucket_start(high, size), _until(level))
+            begin = begin if begin >= low else begin + size
             if begin < end:
                 yield from self._cover(levels[i + 1 :], low, begin)
                 yield level.samples(level.find(begin), level.find(end))
                 yield from self._cover(levels[i + 1 :], end, high)
                 return
         if low < high:
-            yield self._slice(self._find(low), self._find(high))
+            yield self.samples(low, high)
 
-    def _find(self, time: float) -> int:
-        stored = self._base.find(time)
-        if stored < len(self._base):
-            return stored
-        return stored + int(np.searchsorted(self._tail[0], time))
 
-    def _time(self, index: int) -> float:
-        return float(self._slice(index, index + 1)[0][0])
-
-    def _slice(self, start: int, stop: int) -> Samples:
-        stored = len(self._base)
-        if stop <= stored > 0:
-            return self._base.samples(start, stop)
-        behind = slice(max(start - stored, 0), stop - stored)
-        t, values = self._tail[0][behind], self._tail[1][behind]
-        if start >= stored:
-            return t, values
-        before = self._base.samples(start, stored)
-        return np.concatenate([before[0], t]), np.concatenate([before[1], values])
+def _join(parts: list[Samples]) -> Samples:
+    filled = [part for part in parts if len(part[0])] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]
+    return np.concatenate([t for t, _ in filled]), np.concatenate([v for _, v in filled])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import sqlite3
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,56 +78,67 @@ class Record:
 class Snapshot:
     """A series as it was at one moment: it stays valid, and the same, whatever comes after.
 
-    `checked` says how many samples of each block all snapshots of the series have compared to its
-    checksums.
+    It keeps its files open from their first use on, so it is for one request or one job. `checked`
+    says, of times and of values, how many samples of each block any snapshot of the series has
+    compared to their checksum.
     """
 
     def __init__(
-        self, files: Files, record: Record, blocks: np.ndarray, checked: dict[int, int]
+        self, files: Files, record: Record, blocks: np.ndarray, checked: Sequence[dict[int, int]]
     ) -> None:
         self.record = record
-        self.blocks = blocks
-        self.checked = checked
         self._files = files
-        self._firsts = np.ascontiguousarray(blocks["first"])
-        self._parts = list(zip(record.files, record.sizes, record.dtypes, strict=True))
+        self._blocks = blocks
+        self._checked = checked
+        self._arrays: list[np.ndarray | None] = [None, None]
 
     def __len__(self) -> int:
         return self.record.count
 
     def find(self, time: float) -> int:
         """Return the index of the first sample that is not before a time; raises `Damaged`."""
-        block = int(np.searchsorted(self._firsts, time)) - 1
+        block = bisect.bisect_left(self._blocks["first"], time) - 1
         if block < 0:
             return 0
-        t, _ = self.samples(block * BLOCK, min((block + 1) * BLOCK, len(self)))
-        return block * BLOCK + int(np.searchsorted(t, time))
+        start = block * BLOCK
+        return start + int(self._read(0, start, min(start + BLOCK, len(self))).searchsorted(time))
+
+    def time(self, index: int) -> float:
+        """Return the time of a sample; raises `Damaged`."""
+        return float(self._read(0, index, index + 1)[0])
 
     def samples(self, start: int, stop: int) -> Samples:
         """Return times and values by index, as read-only views; raises `Damaged`."""
+        return self._read(0, start, stop), self._read(1, start, stop)
+
+    def _read(self, part: int, start: int, stop: int) -> np.ndarray:
+        """Return times, part 0, or values, part 1."""
         if start >= stop:
-            return np.empty(0), np.empty(0, dtype=self._parts[1][2])
-        try:
-            t, values = (
-                np.frombuffer(self._files.read(name, size), dtype, len(self))
-                for name, size, dtype in self._parts
-            )
-        except (OSError, ValueError) as error:
-            raise Damaged(self.record, error) from None
+            return np.empty(0, dtype=self.record.dtypes[part])
+        array, checked = self._arrays[part], self._checked[part]
+        if array is None:
+            array = self._arrays[part] = self._open(part)
         for block in range(start // BLOCK, (stop - 1) // BLOCK + 1):
-            part = slice(block * BLOCK, min((block + 1) * BLOCK, len(self)))
-            if self.checked.get(block, 0) < part.stop - part.start:
-                sums = self.blocks[block]
-                if _checksum(t[part]) != sums["t"] or _checksum(values[part]) != sums["values"]:
+            whole = array[block * BLOCK : (block + 1) * BLOCK]
+            if checked.get(block, 0) < len(whole):
+                if _checksum(whole) != self._blocks[block][part]:
                     raise Damaged(self.record, f"block {block} has a wrong checksum")
-                self.checked[block] = part.stop - part.start
-        return t[start:stop], values[start:stop]
+                checked[block] = len(whole)
+        return array[start:stop]
+
+    def _open(self, part: int) -> np.ndarray:
+        record = self.record
+        try:
+            data = self._files.read(record.files[part], record.sizes[part])
+            return np.frombuffer(data, record.dtypes[part], len(self))
+        except (OSError, ValueError) as error:
+            raise Damaged(record, error) from None
 
 
 class Series:
     """A series that one thread at a time appends samples to.
 
-    `save` is given each new record and its blocks; `snapshot` is what there is now.
+    `save` is given each new record and its blocks.
     """
 
     def __init__(
@@ -138,7 +150,8 @@ class Series:
     ) -> None:
         self._files = files
         self._save = save
-        self.snapshot = Snapshot(files, record, np.frombuffer(blocks, BLOCK_DTYPE), {})
+        self._complete = record, np.frombuffer(blocks, BLOCK_DTYPE)
+        self._checked: tuple[dict[int, int], ...] = {}, {}
 
     def __len__(self) -> int:
         return self.record.count
@@ -146,7 +159,11 @@ class Series:
     @property
     def record(self) -> Record:
         """Return what the catalogue knows of it."""
-        return self.snapshot.record
+        return self._complete[0]
+
+    def snapshot(self) -> Snapshot:
+        """Return what there is now."""
+        return Snapshot(self._files, *self._complete, self._checked)
 
     def level(self, w: float) -> Series:
         """Return an empty series for decimated samples of this one."""
@@ -163,7 +180,7 @@ class Series:
         Raises ValueError if the times do not ascend or the values are not of `STORED_DTYPES`,
         `TypeDiffers` if they do not fit those before, and `CannotStore`; then nothing changes.
         """
-        record = self.record
+        record, blocks = self._complete
         dtype = np.dtype(record.dtype or values.dtype)
         changes: dict[str, Any] = {"identity": identity}
         if len(t):
@@ -174,14 +191,14 @@ class Series:
         if after == record:
             return
         pair = np.ascontiguousarray(t, dtype="<f8"), np.ascontiguousarray(values, dtype=dtype)
-        blocks = _extend(self.snapshot.blocks, len(self), *pair)
+        blocks = _extend(blocks, len(self), *pair)
         try:
             for name, items in zip(record.files, pair, strict=True):
                 self._files.write(name, len(self) * items.itemsize, items.view(np.uint8).data)
             self._save(after, blocks)
         except (OSError, sqlite3.Error) as error:
             raise CannotStore(str(error)) from None
-        self.snapshot = Snapshot(self._files, after, blocks, self.snapshot.checked)
+        self._complete = after, blocks
 
 
 def _extend(blocks: np.ndarray, count: int, t: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -27,6 +27,11 @@ def bucket_of(t: Any, w: float) -> Any:
     return np.floor(np.asarray(t, dtype="<f8") / w)
 
 
+def bucket_start(t: float, w: float) -> float:
+    """Return the time at which the bucket of a time begins."""
+    return float(np.floor(t / w)) * w
+
+
 def bucket_size_for(first: float, last: float, max_points: int) -> float:
     """Return the smallest `w` for which two samples a bucket and both ends fit `max_points`."""
     # Beyond the grid's range only for times that are no seconds, so that the limit holds.
@@ -54,14 +59,17 @@ def edges(t: np.ndarray, w: float | None) -> np.ndarray:
     """
     if w is None or not len(t):
         return np.arange(len(t) + 1)
-    first, last = bucket_of(t[0], w), bucket_of(t[-1], w)
+    first, last = np.floor(t[0] / w), np.floor(t[-1] / w)
     if (last - first) * _FEW_BUCKETS < len(t) and max(-first, last) < _EXACT:
-        starts = np.searchsorted(t, np.arange(first + 1, last + 1) * w)
-        starts = starts[np.diff(starts, prepend=0) > 0]  # an empty bucket starts with the next
-    else:
-        buckets = bucket_of(t, w)
-        starts = np.flatnonzero(buckets[1:] != buckets[:-1]) + 1
-    return np.concatenate([[0], starts, [len(t)]])
+        starts = np.zeros(int(last - first) + 2, dtype=np.intp)
+        starts[1:-1] = t.searchsorted(np.arange(first + 1, last + 1) * w)
+        starts[-1] = len(t)
+        is_new = np.append(True, starts[1:] > starts[:-1])  # an empty bucket starts with the next
+        return starts[is_new]
+    buckets = np.floor(t / w)
+    is_new = np.ones(len(t) + 1, dtype=bool)
+    np.not_equal(buckets[1:], buckets[:-1], out=is_new[1:-1])
+    return np.flatnonzero(is_new)
 
 
 def keep(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -90,20 +98,23 @@ def decimate(t: np.ndarray, values: np.ndarray, w: float) -> np.ndarray:
     return keep(values, edges(t, w))
 
 
-def decimate_to(
-    t: np.ndarray, values: np.ndarray, max_points: int
+def decimate_by(
+    t: np.ndarray, values: np.ndarray, bucket: float | None, max_points: int | None
 ) -> tuple[np.ndarray, float | None]:
-    """Choose at most `max_points` samples: those of buckets, the first and the last one.
+    """Choose what buckets of one size keep, or else at most `max_points` samples.
 
-    Returns their ascending indices, and the size of the buckets, None if all are kept.
+    Those are what larger buckets keep, the first sample and the last one. Returns ascending
+    indices, and the size of the buckets, None if all samples are kept.
     """
-    w = bucket_size_to(t, max_points)
+    w = bucket if max_points is None else bucket_size_to(t, max_points)
     kept = keep(values, edges(t, w))
-    return kept if w is None else with_ends(kept, len(t)), w
+    return kept if max_points is None else with_ends(kept, len(t)), w
 
 
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
     """Add the first and the last of `count` samples to the indices, where they are not there."""
+    if len(kept) == count:
+        return kept
     low, high = kept[0] > 0, kept[-1] < count - 1
     return np.concatenate([np.arange(low), kept, np.arange(count - high, count)])
 
@@ -126,7 +137,7 @@ def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
     """For each bucket the first of its smallest numbers, and the first of its largest."""
-    sizes = np.diff(starts)
+    sizes = starts[1:] - starts[:-1]
     if len(sizes) > 2 and (sizes[1:-1] == sizes[1]).all():
         find = _in_rows
     elif len(sizes) * _LARGE < starts[-1]:
@@ -150,10 +161,12 @@ _Choose = Callable[..., Any]
 
 def _in_rows(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
     """Positions in regular data, all buckets of which have one size, but the first and last."""
-    inner = starts[1:-1]
+    inner, found = starts[1:-1], starts[:-1].copy()
     rows = numbers[inner[0] : inner[-1]].reshape(len(inner) - 1, -1)
-    ends = [choose(numbers[: inner[0]])], [choose(numbers[inner[-1] :]) + inner[-1]]
-    return np.concatenate([ends[0], choose(rows, axis=1) + inner[:-1], ends[1]])
+    found[0] += choose(numbers[: inner[0]])
+    found[1:-1] += choose(rows, axis=1)
+    found[-1] += choose(numbers[inner[-1] :])
+    return found
 
 
 def _one_by_one(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:

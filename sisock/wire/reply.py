@@ -45,6 +45,11 @@ class Decimated:
     is_placed: bool = False
 
 
+def just_after(last: float | None) -> float:
+    """Return the ``final_to`` of samples that are final up to the last one, if there is one."""
+    return NEVER_FINAL if last is None else math.nextafter(last, math.inf)
+
+
 @dataclass
 class Reply:
     """Samples of some fields over one interval.
@@ -99,7 +104,7 @@ class Reply:
             w, starts = cuts[followed]
             which = grid.keep(values, starts)
             which = which if max_points is None else grid.with_ends(which, len(t))
-            final_to = math.nextafter(float(t[-1]), math.inf) if until is None else until
+            final_to = just_after(float(t[-1])) if until is None else until
             kept.add_field(name, Decimated(t[which], values[which], w, final_to))
             kept.timelines[name].finalized_until = until
         return kept

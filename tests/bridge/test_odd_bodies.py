@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sisock.testing import wait_until
 from tests.bridge.conftest import DAY, JULY_15, iso_range
 
-BODIES = int(os.environ.get("SISOCK_TEST_ODD_BODIES", "200"))
+BODIES = int(os.environ.get("SISOCK_TEST_ODD_BODIES", "100"))
 ROUTES = [
     "/search",
     "/query",

@@ -1,6 +1,7 @@
 """A consumer of everything that the node `mapped` has; can stop in the middle of it.
 
-With the word ``stop`` it stops as by SIGSTOP, at once when some has come.
+The argument is how many samples that are, at 1 kHz. With the word ``stop`` before it, it stops as
+by SIGSTOP, at once when some has come.
 """
 
 import os
@@ -22,5 +23,6 @@ def tell(progress):
 
 
 with sisock.Client() as client:
-    data = client.get("mapped", "x", start=1, end=1_500_064_001, on_progress=tell)
+    end = 1_500_000_001 + int(sys.argv[-1]) // 1000
+    data = client.get("mapped", "x", start=1, end=end, on_progress=tell)
     print("received", len(data["x"]), flush=True)

@@ -1,6 +1,6 @@
-"""A data node over 64 million samples, one gigabyte, in memory-mapped files of its own making.
+"""A data node over millions of samples in memory-mapped files of its own making.
 
-The only argument is the folder for the files.
+The arguments are the folder for the files, and how many samples.
 """
 
 import sys
@@ -10,23 +10,22 @@ import numpy as np
 
 import sisock
 
-COUNT = 64_000_000
 START = 1_500_000_000.0
 _BLOCK = 1_000_000
 
 
 class Mapped(sisock.ArchiveNode):
-    """One gigabyte of samples at 1 kHz."""
+    """Samples at 1 kHz."""
 
     name = "mapped"
     pyramid = False
 
-    def __init__(self, folder):
-        self.t = np.memmap(folder / "t", dtype="<f8", mode="w+", shape=COUNT)
-        for begin in range(0, COUNT, _BLOCK):
+    def __init__(self, folder, count):
+        self.t = np.memmap(folder / "t", dtype="<f8", mode="w+", shape=count)
+        for begin in range(0, count, _BLOCK):
             self.t[begin : begin + _BLOCK] = START + np.arange(begin, begin + _BLOCK) / 1000
         # Zeros that take no disk.
-        self.values = np.memmap(folder / "values", dtype="<f8", mode="w+", shape=COUNT)
+        self.values = np.memmap(folder / "values", dtype="<f8", mode="w+", shape=count)
 
     def list_fields(self, start, end):
         return {"x": {}}
@@ -36,4 +35,5 @@ class Mapped(sisock.ArchiveNode):
         return self.t[low:high], self.values[low:high]
 
 
-sisock.run(Mapped(Path(sys.argv.pop())))
+count = int(sys.argv.pop())
+sisock.run(Mapped(Path(sys.argv.pop()), count))

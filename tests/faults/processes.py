@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import STDOUT
 
 import psutil
 
 from sisock.testing import RouterProcess, wait_until
-from tests.conftest import TOP
 from tests.faults.helpers import kill_router, own_memory
+from tests.forkserver import Forked
 
 STARTUP = 60
 """Seconds that Python may take to start a process: sisock promises nothing of that."""
@@ -28,22 +27,23 @@ class Process:
         self.label = label
         self.frozen = False
         self._command = command
-        self._environ = {**environ, "PYTHONUNBUFFERED": "1"}
+        self._environ = environ
         self._log = folder / f"{label}.log"
         self._ready = ready
         self._begin = 0
-        self._popen: subprocess.Popen | None = None
+        self._process: Forked | None = None
+        self._stdin = -1
 
     @property
     def pid(self) -> int:
         """Process id."""
-        assert self._popen is not None
-        return self._popen.pid
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def is_alive(self) -> bool:
         """Whether it has been started and not been ended by the trial."""
-        return self._popen is not None
+        return self._process is not None
 
     @property
     def is_well(self) -> bool:
@@ -61,18 +61,13 @@ class Process:
         """Start it; `wait_until_ready` waits for Python."""
         with open(self._log, "ab") as log:
             self._begin = log.tell()
-            self._popen = subprocess.Popen(
-                [sys.executable, *self._command],
-                cwd=TOP,
-                env=self._environ,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+            stdin, self._stdin = os.pipe()
+            with open(stdin, "rb") as reader:
+                self._process = Forked(self._command, self._environ, reader, log, STDOUT)
 
     def has_ended(self) -> bool:
         """Whether it has ended by itself."""
-        return self._popen is not None and self._popen.poll() is not None
+        return self._process is not None and self._process.poll() is not None
 
     def wait_for(self, text: str) -> None:
         """Wait until it has printed something."""
@@ -97,22 +92,19 @@ class Process:
 
     def tell(self, line: str) -> None:
         """Give it a line of standard input."""
-        assert self._popen is not None and self._popen.stdin is not None
-        self._popen.stdin.write(f"{line}\n".encode())
-        self._popen.stdin.flush()
+        os.write(self._stdin, f"{line}\n".encode())
 
     def end(self, number: int = signal.SIGKILL) -> int | None:
         """End it, by SIGKILL if nothing else is said; returns the exit status."""
-        popen, self._popen = self._popen, None
-        if popen is None:
+        process, self._process = self._process, None
+        if process is None:
             return None
-        popen.send_signal(number)
+        process.send_signal(number)
         if number != signal.SIGKILL:
-            popen.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
         self.frozen = False
-        assert popen.stdin is not None
-        popen.stdin.close()
-        return popen.wait(20)
+        os.close(self._stdin)
+        return process.wait(20)
 
     def freeze(self) -> None:
         """Stop it, as by Ctrl-Z."""

@@ -5,8 +5,10 @@ import time
 import numpy as np
 import pytest
 
+from sisock.client.client import Client
 from sisock.testing import wait_until
-from tests.conftest import wait_for_nodes
+from sisock.wire.protocol import USER_SERVER
+from tests.conftest import Program, wait_for_nodes
 from tests.faults.helpers import TICKER, listed
 
 DEPTH = 50
@@ -20,13 +22,17 @@ WARNINGS = (
 )
 
 
-@pytest.fixture
-def ticker(router, start, client, request):
-    """A ticker that has just begun."""
-    node = start(router, *TICKER, "--name", f"ticker_of_{request.node.name}")
-    node.label = f"ticker_of_{request.node.name}"
-    wait_for_nodes(client, node.label)
-    return node
+@pytest.fixture(scope="module")
+def ticker(router, tmp_path_factory):
+    """A ticker, begun with the first of these tests."""
+    label = "troubled_ticker"
+    log = tmp_path_factory.mktemp(label) / "log"
+    node = Program([*TICKER, "--name", label], router.environ(USER_SERVER), log)
+    node.label = label
+    with Client(router.settings()) as client:
+        wait_for_nodes(client, label)
+    yield node
+    node.end()
 
 
 def kept(client, ticker):
@@ -128,14 +134,17 @@ def without_nan(values):
     return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
 
 
-def test_a_node_whose_instrument_fails_never_leaves_the_hubs_list(client, ticker):
-    with client.watch_nodes() as events, client.watch(ticker.label) as stream:
+def test_a_node_whose_instrument_fails_never_leaves_the_hubs_list(router, start, client):
+    name = "never_leaves"
+    ticker = start(router, *TICKER, "--name", name)
+    wait_for_nodes(client, name)
+    with client.watch_nodes() as events, client.watch(name) as stream:
         for _ in range(30):
             stream.next(timeout=30)
         # The first event that names the node is that of its end.
         ticker.signal(signal.SIGTERM)
         assert ticker.wait() == 0
         event = events.next(timeout=5)
-        while event.node.name != ticker.label:
+        while event.node.name != name:
             event = events.next(timeout=5)
         assert not event.present

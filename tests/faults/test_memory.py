@@ -1,5 +1,6 @@
-"""Memory of node and router while a gigabyte goes through them, and its reader stops."""
+"""Memory of node and router while hundreds of megabytes go through them, and a reader stops."""
 
+import os
 import signal
 import time
 
@@ -7,12 +8,17 @@ import psutil
 import pytest
 
 from sisock.client.client import Client
-from sisock.testing import wait_until
-from sisock.wire.protocol import USER_CONSUMER
-from tests.conftest import TOP, wait_for_nodes
+from sisock.testing import RouterProcess, wait_until
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
+from tests.conftest import TOP, Program, wait_for_nodes
 from tests.faults.helpers import own_memory
 from tests.integration.peers import Member
 from tests.nodes import START
+
+COUNT = int(os.environ.get("SISOCK_TEST_MAPPED", "24000000"))
+"""Samples of the large node, of 16 bytes each; whole millions."""
+
+LARGE_CONSUMER = ["tests/faults/large_consumer.py"]
 
 GROWTH = 100e6
 """Bytes by which a process may grow: a few windows of 16 MiB, each a few times over on its way."""
@@ -34,19 +40,29 @@ class Growth:
         self.most = max(self.most, *(n - b for n, b in zip(now, self._before, strict=True)))
 
 
-@pytest.fixture
-def node(own_router, start, tmp_path):
-    program = start(own_router, TOP / "tests/faults/mapped_node.py", tmp_path)
+@pytest.fixture(scope="module")
+def own_router():
+    """A router of this file's own, whose memory nobody else uses."""
+    with RouterProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def node(own_router, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mapped")
+    command = [str(TOP / "tests/faults/mapped_node.py"), str(folder), str(COUNT)]
+    program = Program(command, own_router.environ(USER_SERVER), folder / "log")
     with Client(own_router.settings()) as client:
         wait_for_nodes(client, "mapped", seconds=120)
         # Once through all that a request needs, so that what comes is compared with a warm node.
         client.get("mapped", "x", start=1_500_000_000, end=1_500_001_000)
-    return program
+    yield program
+    program.end()
 
 
 def test_a_reader_that_stops_in_the_middle_costs_no_memory(own_router, node, start):
     growth = Growth(own_router, node)
-    consumer = start(own_router, TOP / "tests/faults/large_consumer.py", "stop", user="simonsobs")
+    consumer = start(own_router, *LARGE_CONSUMER, "stop", COUNT, user="simonsobs")
     consumer.wait_for("in the middle", 120)
     # The router gives it up when its pings are not answered, after 13 s; until then and after.
     until = time.monotonic() + 20
@@ -64,15 +80,15 @@ def test_a_reader_that_stops_in_the_middle_costs_no_memory(own_router, node, sta
     assert "lost" in consumer.output
 
 
-def test_a_gigabyte_goes_through_at_constant_memory(own_router, node, start):
+def test_all_that_a_large_node_has_goes_through_at_constant_memory(own_router, node, start):
     growth = Growth(own_router, node)
-    consumer = start(own_router, TOP / "tests/faults/large_consumer.py", user="simonsobs")
+    consumer = start(own_router, *LARGE_CONSUMER, COUNT, user="simonsobs")
 
     def has_all():
         growth.look()
-        return "received 64000000" in consumer.output
+        return f"received {COUNT}" in consumer.output
 
-    wait_until(has_all, 240, "a gigabyte", every=0.05)
+    wait_until(has_all, 240, "all samples", every=0.05)
     assert growth.most < GROWTH
 
 

@@ -24,7 +24,7 @@ SAMPLE_BYTES = 8 + 8 + 4 + 4 + 1
 SLOW = 256 * 1024
 """Bytes a second of the bottleneck."""
 
-SLOW_BYTES = int(os.environ.get("SISOCK_TEST_SLOW_BYTES", "10000000"))
+SLOW_BYTES = int(os.environ.get("SISOCK_TEST_SLOW_BYTES", "5000000"))
 """How much is fetched through it; all that the node has are 50 MB, which take 200 s."""
 
 

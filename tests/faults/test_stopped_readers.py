@@ -20,7 +20,7 @@ def test_a_router_forgets_what_clients_do_not_read(own_router, start):
     most = 0.0
     with Client(own_router.settings()) as client:
         wait_for_nodes(client, "big", seconds=60)
-        for _ in range(5):
+        for _ in range(2):
             with Peer(own_router, "cbor") as peer:
                 for _ in range(40):
                     options = {"receive_progress": True}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 import urllib.error
@@ -209,6 +210,8 @@ class World:
             return headers.get("X-Sisock-Notice") or "nothing"
         values, milliseconds = np.array(pairs, dtype="<f8").T
         if archive:
+            if max_points and count > max_points:
+                start, end = _whole_buckets(start, end, max_points)
             _check_archive(name, start, end, milliseconds / 1000, values, max_points)
         return "samples"
 
@@ -257,6 +260,13 @@ def filter_frozen(world: World) -> list[Process]:
 
 def _iso(t: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(t))
+
+
+def _whole_buckets(start: float, end: float, points: int) -> tuple[float, float]:
+    """Return what a panel shows of an interval: whole buckets, of at most two samples each."""
+    sizes = (2.0**exponent for exponent in itertools.count())
+    w = next(w for w in sizes if 2 * (-(-end // w) - start // w) <= points)
+    return start // w * w, -(-end // w) * w
 
 
 def _check_archive(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
@@ -21,7 +19,9 @@ from sisock.connection.settings import read_secret
 from sisock.connection.threads import reactor_thread
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
+from tests import forkserver
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
+from tests.forkserver import Forked
 
 PEERS = TOP / "tests" / "peers"
 LIMIT = 60
@@ -81,24 +81,17 @@ def start_bare(
 ) -> Program:
     """Start a bare hub or node, with the fixture `start`."""
     command = bare_command(router, peer, USER_SERVER, *flags)
-    return start(router, *command, WAMP_SECRET=secret_of(router, USER_SERVER))
+    secret = secret_of(router, USER_SERVER)
+    return start(router, *command, modules=forkserver.PEERS, WAMP_SECRET=secret)
 
 
 def _consumer(
-    router: RouterProcess, serializer: str, authid: str, secret: str | None, stderr: Any
-) -> subprocess.Popen[str]:
+    router: RouterProcess, serializer: str, authid: str, secret: str | None
+) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of the bare consumer."""
     secret = secret_of(router, authid) if secret is None else secret
-    return subprocess.Popen(
-        [
-            sys.executable,
-            *bare_command(router, "bare_consumer", authid, "--serializer", serializer),
-        ],
-        env={**router.environ(authid), "WAMP_SECRET": secret},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-    )
+    command = bare_command(router, "bare_consumer", authid, "--serializer", serializer)
+    return command, {**router.environ(authid), "WAMP_SECRET": secret}
 
 
 def ask(
@@ -109,12 +102,9 @@ def ask(
     secret: str | None = None,
 ) -> list[dict[str, Any]]:
     """What the bare consumer gets for each of its requests, asked in one session."""
-    with _consumer(router, serializer, authid, secret, None) as peer:
-        try:
-            output, _ = peer.communicate(json.dumps(requests), LIMIT)
-        finally:
-            peer.kill()
-    return [json.loads(line) for line in output.splitlines()]
+    command = _consumer(router, serializer, authid, secret)
+    done = forkserver.run(*command, json.dumps(requests), LIMIT, forkserver.PEERS)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def results(router: RouterProcess, *requests: dict[str, Any], serializer: str = "json") -> list:
@@ -134,23 +124,24 @@ def listening(
     authid: str = USER_CONSUMER,
 ) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Subscribe a bare consumer to a topic; gives a function that waits for `count` events."""
-    with (
-        tempfile.NamedTemporaryFile() as log,
-        _consumer(router, serializer, authid, None, log) as peer,
-    ):
+    request = {"subscribe": suffix, "seconds": LIMIT / 2, "count": count}
+    with TemporaryFile("w+") as stdin, TemporaryDirectory() as folder:
+        json.dump([request], stdin)
+        stdin.seek(0)
+        out, err = Path(folder, "out"), Path(folder, "err")
+        with open(out, "w") as stdout, open(err, "w") as stderr:
+            command = _consumer(router, serializer, authid, None)
+            peer = Forked(*command, stdin, stdout, stderr, forkserver.PEERS)
 
         def subscribed() -> bool:
-            assert peer.poll() is None, Path(log.name).read_text()
-            return f"subscribed {suffix}" in Path(log.name).read_text()
+            assert peer.poll() is None, err.read_text()
+            return f"subscribed {suffix}" in err.read_text()
 
         def events() -> list[dict[str, Any]]:
-            return json.loads(peer.communicate(timeout=LIMIT)[0])["events"]
+            peer.wait(LIMIT)
+            return json.loads(out.read_text())["events"]
 
         try:
-            request = {"subscribe": suffix, "seconds": LIMIT / 2, "count": count}
-            peer.stdin.write(json.dumps([request]))
-            peer.stdin.close()
-            peer.stdin = None
             wait_until(subscribed, LIMIT, f"the subscription to {suffix}")
             yield events
         finally:

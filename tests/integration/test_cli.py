@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from sisock.testing import free_port
+from tests import forkserver
 from tests.conftest import wait_for_nodes
 
 DAY = ["--from", "2017-07-15T00:00Z", "--to", "2017-07-16T00:00Z"]
@@ -17,13 +18,8 @@ DAY = ["--from", "2017-07-15T00:00Z", "--to", "2017-07-16T00:00Z"]
 @pytest.fixture
 def sisock(router):
     def run(*words, **variables):
-        return subprocess.run(
-            [sys.executable, "-m", "sisock.cli", *map(str, words)],
-            env={**router.environ(), **variables},
-            capture_output=True,
-            text=True,
-            timeout=110,
-        )
+        command = ["-m", "sisock.cli", *map(str, words)]
+        return forkserver.run(command, {**router.environ(), **variables})
 
     return run
 

@@ -4,7 +4,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from sisock.testing import free_port, wait_until
+from tests import forkserver
 from tests.conftest import TOP
 
 PREFIX = re.compile(r"\d\d:\d\d:\d\d (system|router|weather|sensors|bridge) +\| ")
@@ -87,13 +87,7 @@ def start_demo():
 
 
 def ask(demo, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "sisock.cli", *words],
-        env=demo.environ,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    return forkserver.run(["-m", "sisock.cli", *words], demo.environ, seconds=30)
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])

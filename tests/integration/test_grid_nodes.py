@@ -171,7 +171,7 @@ def test_a_large_reply_is_one_window_in_chunks(consumer, asked, encoding):
         if "bucket" in asked:
             kept, w = grid.decimate(t, column, 0.125), 0.125
         else:
-            kept, w = grid.decimate_to(t, column, 30_000)
+            kept, w = grid.decimate_by(t, column, None, 30_000)
         own_t, own = joined(chunks, name)
         np.testing.assert_array_equal(own_t, t[kept])
         np.testing.assert_array_equal(own, column[kept])

@@ -9,6 +9,7 @@ from autobahn.wamp.exception import ApplicationError
 
 from sisock.testing import RouterProcess, free_port
 from sisock.wire.protocol import USER_SERVER, uri
+from tests import forkserver
 from tests.conftest import node_names, wait_for_absence, wait_for_nodes
 from tests.integration.peers import (
     PEERS,
@@ -326,7 +327,8 @@ def test_text_that_cannot_travel_does_not_cost_the_list(router, start, member, s
     _, *flags = bare_command(router, "bare_node", USER_SERVER)
     secret = secret_of(router, USER_SERVER)
     command = ["-c", ADDS_HALF_A_CHARACTER, *flags]
-    start(router, *command, WAMP_SECRET=secret, PYTHONPATH=str(PEERS)).wait_for("done")
+    variables = {"WAMP_SECRET": secret, "PYTHONPATH": str(PEERS)}
+    start(router, *command, modules=forkserver.PEERS, **variables).wait_for("done")
     member.add("one")
     (listed,) = results(router, LIST, serializer=serializer)
     assert entry("one") in listed

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import stat
-import subprocess
-import sys
 
 import pytest
 from autobahn.wamp.types import PublishOptions, RegisterOptions, SubscribeOptions
 
 from sisock.testing import wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
+from tests import forkserver
 from tests.conftest import wait_for_nodes
 from tests.integration.peers import (
     LIMIT,
@@ -254,18 +253,11 @@ def test_a_wrong_secret_or_user_is_refused(router, authid, secret_from):
 )
 def test_over_tls_nobody_joins_without_a_secret_or_elsewhere(router, how):
     command = bare_command(router, "bare_consumer", USER_CONSUMER)[1:]
-    joining = subprocess.run(
-        [sys.executable, "-c", JOINS_OTHERWISE, *command, "--how", how],
-        env={
-            **router.environ(),
-            "PYTHONPATH": str(PEERS),
-            "WAMP_SECRET": secret_of(router, USER_CONSUMER),
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
+    variables = {"PYTHONPATH": str(PEERS), "WAMP_SECRET": secret_of(router, USER_CONSUMER)}
+    joining = forkserver.run(
+        ["-c", JOINS_OTHERWISE, *command, "--how", how],
+        {**router.environ(), **variables},
+        modules=forkserver.PEERS,
     )
     assert joining.returncode != 0
     assert "NotJoined" in joining.stderr

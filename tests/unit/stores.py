@@ -47,14 +47,18 @@ def same(found, expected):
     )
 
 
-def check_view(view, t, values, start, end, w, max_points):
-    """Compare all that a view answers with what all samples give."""
+def check_view(view, t, values, start, end, w, max_points, stored=None):
+    """Compare all that a view of the first `stored` samples answers with what all samples give."""
     inside = (t >= start) & (t < end)
+    stored = len(t) if stored is None else stored
+    later = t[stored:][inside[stored:]], values[stored:][inside[stored:]]
+    before = inside & (np.arange(len(t)) < stored)
+    assert same(view.samples(start, end), (t[before], values[before]))
     t, values = t[inside], values[inside]
-    assert same(view.samples(start, end), (t, values))
     kept = grid.decimate(t, values, w) if len(t) else np.arange(0)
-    assert same(view.decimated(start, end, w), (t[kept], values[kept]))
-    found, size = view.few(start, end, max_points)
-    kept, expected_size = grid.decimate_to(t, values, max_points)
-    assert size == expected_size
-    assert same(found, (t[kept], values[kept]))
+    found = view.decimate(start, end, w, None, later)
+    assert same((found.t, found.values), (t[kept], values[kept]))
+    found = view.decimate(start, end, None, max_points, later)
+    kept, size = grid.decimate_by(t, values, None, max_points)
+    assert found.bucket == size
+    assert same((found.t, found.values), (t[kept], values[kept]))

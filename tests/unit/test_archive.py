@@ -118,7 +118,7 @@ def check_few(node, start=1, end=1e9, max_points=100):
     found = node.few(start, end, max_points)
     inside = (node.t >= start) & (node.t < end)
     t, values = node.t[inside], np.asarray(node.stored)[inside]
-    kept, w = grid.decimate_to(t, values, max_points)
+    kept, w = grid.decimate_by(t, values, None, max_points)
     assert found.bucket == w
     np.testing.assert_array_equal(found.t, t[kept])
     np.testing.assert_array_equal(found.values, values[kept])
@@ -199,7 +199,7 @@ def test_booleans_are_prepared_too():
 def test_many_strings_are_decimated_window_by_window():
     node = Growing(T, np.array(["on", "off", "off"])[(T // 5000 % 3).astype(int)], type="string")
     found = node.few(max_points=300)
-    kept, w = grid.decimate_to(T, node.stored.astype(object), 300)
+    kept, w = grid.decimate_by(T, node.stored.astype(object), None, 300)
     assert (found.t.tolist(), found.bucket) == (T[kept].tolist(), w)
     assert found.values.tolist() == node.stored[kept].tolist()
 
@@ -223,6 +223,48 @@ def test_windows_are_no_longer_than_the_samples_are_dense():
     assert sum(counts) == len(t)
     assert max(counts) <= MANY + 1
     assert len(counts) < 5000
+
+
+class Runs(ArchiveNode):
+    """Has samples 1 ms apart in some runs of seconds, and counts the windows that are read."""
+
+    name = "runs"
+
+    def __init__(self, *runs, **entry):
+        self.runs, self.entry, self.counts = runs, entry, []
+
+    def list_fields(self, start, end):
+        return {"a": self.entry}
+
+    def read(self, field, start, end):
+        parts = [
+            np.arange(math.ceil(max(start, low) * 1000), math.ceil(min(end, high) * 1000)) / 1000
+            for low, high in self.runs
+            if low < end and start < high
+        ]
+        t = np.concatenate([*parts, np.empty(0)])
+        self.counts.append(len(t))
+        return t, t
+
+
+@pytest.mark.parametrize("interval", [1e-3, None])
+def test_no_window_behind_a_gap_has_more_than_a_few_million_samples(interval):
+    first, day = 1_500_000_000, 86_400
+    node = Runs((first, first + 60), (first + 30 * day, first + 30 * day + 9000), interval=interval)
+    found = node.get_decimated(["a"], first, first + 30 * day + 9000, max_points=1000)["a"]
+    assert (found.t[0], found.values[-1]) == (first, first + 30 * day + 8999.999)
+    assert sum(node.counts) >= 9_060_000
+    assert max(node.counts) <= 4 * MANY
+    assert len(node.counts) < 1000
+
+
+@pytest.mark.parametrize(("interval", "limit"), [(0.01, 50_000), (1.0, 1000), (None, 2000)])
+def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval, limit):
+    first = 1_700_000_000
+    node = Runs((first, first + 60), interval=interval)
+    found = node.get_decimated(["a"], 1, first + 100, max_points=1000)["a"]
+    assert (found.t[0], max(node.counts)) == (first, 60_000)
+    assert len(node.counts) < limit
 
 
 def test_building_begins_where_the_samples_do():

@@ -10,7 +10,7 @@ from sisock.client.directory import KnownNode
 from sisock.client.fetch import fetch
 from sisock.errors import NodeContractError, NodeTimeout, ReplyTooLarge
 from sisock.wire.fields import Field
-from sisock.wire.grid import decimate, decimate_to
+from sisock.wire.grid import decimate, decimate_by
 from sisock.wire.protocol import Interval
 
 TIMEOUT = 30
@@ -222,7 +222,7 @@ def test_the_client_decimates_what_the_node_cannot(features, way):
     got = result(begin(session, features, **way))["x"]
     which, size = decimate(t, 10 * t, 8.0), 8.0
     if "max_points" in way:
-        which, size = decimate_to(t, 10 * t, 50)
+        which, size = decimate_by(t, 10 * t, None, 50)
     assert got.t.tolist() == t[which].tolist()
     assert (got.bucket, got.final_to) == (size, None)
     assert [call.stride for call in session.calls] == [[]]

@@ -120,7 +120,7 @@ def test_decimating_to_points_equals_brute_force(given_samples, points):
     if len(t) > points:
         assume(oracle.size_for(t[0], t[-1], points) is not None)
     expected = oracle.decimate_to(t.tolist(), values.tolist(), points)
-    kept, size = grid.decimate_to(t, values, points)
+    kept, size = grid.decimate_by(t, values, None, points)
     assert (kept.tolist(), size) == expected
     assert len(kept) <= points
 
@@ -197,7 +197,7 @@ def test_the_time_of_a_spike_is_kept():
     values = np.sin(t)
     values[12_345] = 1000
     assert 12_345 in grid.decimate(t, values, 2.0**40)
-    kept, _ = grid.decimate_to(t, values, 8)
+    kept, _ = grid.decimate_by(t, values, None, 8)
     assert {0, 12_345, 99_999} <= set(kept.tolist())
 
 
@@ -239,5 +239,5 @@ def test_vectors_of_decimated_samples(vector):
 @pytest.mark.parametrize("vector", GIVEN["decimateTo"])
 def test_vectors_of_numbers_of_points(vector):
     t, values = np.array(vector["t"]), normalise(vector["values"])
-    kept, w = grid.decimate_to(t, values, vector["maxPoints"])
+    kept, w = grid.decimate_by(t, values, None, vector["maxPoints"])
     assert (kept.tolist(), w) == (vector["kept"], vector["w"])

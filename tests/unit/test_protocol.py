@@ -83,16 +83,16 @@ def test_a_wrong_argument_is_named(args, kwargs, named):
 
 
 def test_arguments_come_by_place_or_by_name():
-    by_place = parse_get_data((["x", "x"], 1, 2, 3), {}, now=10.0)
-    by_name = parse_get_data((["x"],), {"start": 1, "end": 2, "min_stride": 3}, now=10.0)
+    by_place = parse_get_data((["x", "x"], 1, 2, 3), {})
+    by_name = parse_get_data((["x"],), {"start": 1, "end": 2, "min_stride": 3})
     assert by_place == by_name
-    assert by_place.fields == ["x"]
+    assert by_place.field == ["x"]
     assert parse_get_fields((), {"start": -5, "end": 0}) == (-5, 0)
 
 
 def test_order_of_start_and_end_is_judged_as_unix_times():
-    request = parse_get_data((["x"], -10, 0), {}, now=100.0)
-    assert (request.interval.start, request.interval.end) == (90.0, 100.0)
+    interval = parse_get_data((["x"], -10, 0), {}).interval
+    assert interval.end - interval.start == pytest.approx(10)
     assert parse_get_data((["x"], 1, 0), {}).interval.start == 1
 
 

@@ -64,16 +64,15 @@ def test_a_view_with_a_tail_is_of_both(tmp_path_factory, parts, dtype, seed, tai
     for count in parts:
         fill(pyramid, t[begin : begin + count], values[begin : begin + count])
         begin += count
-    view = pyramid.view().with_tail(t[begin:], values[begin:])
-    assert view.last == t[-1]
+    view = pyramid.view()
     for start, end in (EVER, (t[len(t) // 3], t[-1]), (t[-1], math.inf), (t[begin], t[-1] + 1)):
-        check_view(view, t, values, start, end, 64.0, 50)
+        check_view(view, t, values, start, end, 64.0, 50, begin)
 
 
 def test_levels_are_short_and_no_more_than_are_needed(stored):
     pyramid, _, _ = stored["regular"]
     for w in (16.0, 256.0):
-        assert len(pyramid.view().decimated(*EVER, w)[0]) <= 2 * (COUNT / w + 2)
+        assert len(pyramid.view().decimate(*EVER, w, None).t) <= 2 * (COUNT / w + 2)
     assert not pyramid.is_due()
 
 
@@ -86,8 +85,8 @@ def test_few_samples_have_no_levels_and_many_have(tmp_path, monkeypatch):
     assert large.is_due()
     fill(large, np.empty(0), np.empty(0))
     assert not large.is_due()
-    (t, _), w = large.view().few(*EVER, 100)
-    assert len(t) <= 100 and w is not None
+    few = large.view().decimate(*EVER, None, 100)
+    assert len(few.t) <= 100 and few.bucket is not None
     files = {path.name for path in (tmp_path / "store").iterdir()}
     assert len([name for name in files if name.endswith(".t")]) >= 3
 
@@ -160,7 +159,7 @@ def test_of_a_damaged_level_only_levels_are_made_anew(tmp_path, monkeypatch, kin
     with pytest.raises(Damaged) as raised:
         view = store.open("a").view()
         for w in (16.0, 256.0):
-            view.decimated(*EVER, w)
+            view.decimate(*EVER, w, None)
     store.repair("a", raised.value)
     check_view(store.open("a").view(), t, np.sin(t), *EVER, 256.0, 100)
     pyramid = fill(store.open("a"), t[:0], t[:0])
