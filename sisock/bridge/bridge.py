@@ -123,6 +123,11 @@ class Bridge:
         current = self.directory.current(node.name)
         return current is not None and current.generation == node.generation
 
+    def is_as_it_was(self, basis: Iterable[tuple[KnownNode, Mapping[str, Field]]]) -> bool:
+        """Return whether nodes have the same generation, and nothing is known of other fields."""
+        known = self.directory.known_fields
+        return all(self.is_current(node) and known(node) is fields for node, fields in basis)
+
     async def fields(
         self, share: Share, is_wanted: Callable[[str], bool] = lambda name: True
     ) -> dict[str, dict[str, Field]]:
@@ -146,6 +151,7 @@ class Bridge:
         wild = [p for each in targets.values() for p in each if p.literal is None]
         if not wild and not bare:
             return {text: expand(patterns, ()) for text, patterns in targets.items()}
+        share.is_final = False
         holders = {node for node, _ in bare.values()}
         fields = await self.fields(
             share, lambda name: name in holders or any(p.matches_node(name) for p in wild)
@@ -165,6 +171,7 @@ class Bridge:
         self, share: Share, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
     ) -> dict[Pair, View]:
         """Return all samples of fields, or those that are `min_stride` seconds apart."""
+        share.is_final = False
 
         async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
             how = {"min_stride": min_stride, "on_chunk": share.take}
@@ -192,11 +199,13 @@ class Bridge:
         if not by_node or interval.start >= interval.end:
             ask = _nothing
         self.session()
-        asked = {node: self._ask_node(node, names, ask) for node, names in by_node.items()}
+        asked = {name: self._ask_node(share, name, n, ask) for name, n in by_node.items()}
         answers = await self._at_once(share, asked)
         return {(node, name): each for node, a in answers.items() for name, each in a.items()}
 
-    async def _ask_node(self, name: str, names: Iterable[str], ask: Ask) -> Mapping[str, Any]:
+    async def _ask_node(
+        self, share: Share, name: str, names: Iterable[str], ask: Ask
+    ) -> Mapping[str, Any]:
         for is_last in (False, True):
             node = await self._find_node(name)
             if node is None and is_last:
@@ -208,11 +217,14 @@ class Bridge:
                 wanted = {each: fields[each] for each in names if each in fields}
                 found = await ask(node, wanted) if wanted else {}
                 if is_last or self.is_current(node):
+                    share.is_final &= wanted.keys() == set(names)
+                    share.basis.append((node, fields))
                     return found
             except SisockError as error:
                 if is_last or isinstance(error, _EVERYBODYS) or self.is_current(node):
                     raise
             # The node went, and perhaps came, meanwhile: its samples may have changed.
+        share.is_final = False
         return {}
 
     async def _find_node(self, name: str) -> KnownNode | None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -29,6 +37,9 @@ from sisock.errors import InvalidArgument
 
 LONG_ANSWER = 50_000
 """Samples; an answer with more is written in a thread, fewer take less time than the network."""
+
+MAX_KEPT, MAX_KEPT_BYTES = 64, 1 << 18
+"""Answers that are kept, and their bytes at most: those of a panel of ten fields."""
 
 ROW_BYTES = 40
 """Memory of a sample in a table, or among the rows of all series, besides its own bytes."""
@@ -104,18 +115,19 @@ class Panels:
         self._bridge = bridge
         self._views = Views(bridge)
         self._metrics = metrics
-        self._flights: dict[bytes, Flight] = {}  # since the last turn of the reactor
+        self._flights: dict[Hashable, Flight] = {}  # since the last turn of the reactor
+        # The most recently given last: the answers, and what they were made of.
+        self._kept: dict[Hashable, tuple[Answer, list]] = {}
 
     def handlers(self) -> dict[tuple[bytes, bytes], Handler]:
         """Return what answers which method and path."""
 
         def query(asked: Any) -> Coroutine[Any, Any, Answer]:
-            body = asked.content.read()
-            return self._once(body, self.query, body)
+            return self.query(asked.content.read())
 
         def series(asked: Any) -> Coroutine[Any, Any, Answer]:
             text = asked.uri.partition(b"?")[2].decode("ascii", "replace")
-            return self._once(asked.uri, self.series, parse_qs(text, keep_blank_values=True))
+            return self.series(parse_qs(text, keep_blank_values=True))
 
         return {
             (b"POST", b"/query"): query,
@@ -123,27 +135,50 @@ class Panels:
             (b"HEAD", b"/series"): series,
         }
 
+    async def query(self, body: bytes) -> Answer:
+        """Answer with series, tables, and simPod's annotations; raises SisockError."""
+        return await self._once(self._panel, parse_query(parse_body(body)))
+
+    async def series(self, arguments: Mapping[str, list[str]]) -> Answer:
+        """Answer Infinity: long rows in time order; raises SisockError."""
+        return await self._once(self._rows, parse_arguments(arguments))
+
     async def _once(
-        self, key: bytes, answer: Callable[[Any], Coroutine[Any, Any, Answer]], asked: Any
+        self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query
     ) -> Answer:
-        """Answer equal requests for views once that come before the next turn of the reactor."""
-        if b"maxDataPoints" not in key:
-            return await answer(asked)  # it is written as it comes, for one client
+        """Answer equal requests for views once, if nothing new can have come meanwhile."""
+        key = answer.__name__, query
+        if key in self._kept:
+            kept, basis = self._kept.pop(key)
+            if self._bridge.is_as_it_was(basis):
+                self._kept[key] = kept, basis
+                return kept
+        share = self._bridge.memory.share()
+        if query.max_points is None:
+            return await answer(share, query)  # it is written as it comes, for one client
         flight = self._flights.get(key)
         if flight is not None:
             shared: Answer = await flight.wait()
-            return await answer(asked) if shared.body is None else shared
+            return shared if shared.body is not None else await answer(share, query)
         if not self._flights:
             self._bridge.reactor.callLater(0, self._flights.clear)
-        flight = self._flights[key] = Flight(answer(asked))
-        return await flight.wait()
+        flight = self._flights[key] = Flight(answer(share, query))
+        made: Answer = await flight.wait()
+        self._keep(key, made, share)
+        return made
 
-    async def query(self, body: bytes) -> Answer:
-        """Answer with series, tables, and simPod's annotations; raises SisockError."""
-        query = parse_query(parse_body(body))
-        share = self._bridge.memory.share()
+    def _keep(self, key: Hashable, answer: Answer, share: Share) -> None:
+        """Keep a short answer that is made of tiles alone: of what is final."""
+        is_short = answer.body is not None and len(answer.body) <= MAX_KEPT_BYTES
+        if is_short and share.is_final and share.basis and not share.notices:
+            self._kept[key] = replace(answer, share=None), share.basis
+            if len(self._kept) > MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+    async def _panel(self, share: Share, query: Query) -> Answer:
         events = {}
         for text in {t.text for t in query.targets if is_annotation_query(t.text)}:
+            share.is_final = False
             events[text] = await find_annotations(self._bridge, share, text, query.interval)
         texts = {t.text: t.patterns for t in query.targets if t.text not in events}
         found = Found(query, await self._bridge.find(share, texts, query.accepts), events)
@@ -164,10 +199,7 @@ class Panels:
         count = _count(found.views, panels) + _count(found.tables, tables)
         return self._answer(share, answers.body_of(found.write()), count)
 
-    async def series(self, arguments: Mapping[str, list[str]]) -> Answer:
-        """Answer Infinity: long rows in time order; raises SisockError."""
-        query = parse_arguments(arguments)
-        share = self._bridge.memory.share()
+    async def _rows(self, share: Share, query: Query) -> Answer:
         texts = {target.text: target.patterns for target in query.targets}
         pairs = await self._bridge.find(share, texts)
         wanted = list(dict.fromkeys(pair for each in pairs.values() for pair in each))

@@ -27,7 +27,11 @@ MAX_PROMISED = 50_000
 """Samples of a field that a node without buckets is asked for; of more only some."""
 
 UNITE_WITHIN = 1e-3
-"""Seconds in which requests for the same buckets of different fields become one call."""
+"""Seconds in which requests for the same buckets of different fields become one call; as long again
+if others have come in them, up to three times."""
+
+ENOUGH = 8
+"""Fields for which a call is made without waiting for others."""
 
 _AFTER_1970 = 1e-300
 """The first UNIX time: sisock time zero is now."""
@@ -153,6 +157,7 @@ class Views:
                 for start in range(begin, end, MAX_BUCKETS):
                     key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))
                     missing.setdefault(key, {})[name] = fields[name]
+            share.is_final &= parts.is_final
         if missing:
             calls = [defer.ensureDeferred(self._join(*each)) for each in missing.items()]
             for (buckets, names), came in zip(missing.items(), await gather(calls), strict=True):
@@ -181,7 +186,14 @@ class Views:
     async def _united(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
         """Wait for other fields, and ask for all of them."""
         try:
-            await task.deferLater(self._bridge.reactor, UNITE_WITHIN)
+            await task.deferLater(self._bridge.reactor, 0)
+            for _ in range(3):
+                count = len(call.fields)
+                if count >= ENOUGH:
+                    break
+                await task.deferLater(self._bridge.reactor, UNITE_WITHIN)
+                if len(call.fields) == count:
+                    break
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:
@@ -212,6 +224,7 @@ class Views:
         points: int,
     ) -> dict[str, View]:
         """Ask a node without buckets, of which nothing is kept."""
+        share.is_final = False
         share.misses += len(fields)
         spacing = (interval.end - interval.start) / MAX_PROMISED
         many = [each.name for each in fields.values() if each.interval and each.interval < spacing]

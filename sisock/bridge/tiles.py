@@ -161,6 +161,8 @@ class Parts:
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
+        self.is_final = True
+        """Whether all buckets are there and final."""
         self._first, self._last, self._w = first, last, w
         self._found: dict[int, Samples] = {}
 
@@ -222,6 +224,7 @@ class TileCache:
         """
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
         if not self.is_on:
+            parts.is_final = False
             if first < limit:
                 parts.lack(first, min(last, limit))
             return parts
@@ -231,6 +234,7 @@ class TileCache:
             if tile is not None:
                 parts.add(start, tile.samples)
                 reached = tile.final
+            parts.is_final &= reached >= min(start + TILE, last)
             end = min(start + TILE, limit)
             if reached < min(end, last):
                 parts.lack(reached, end)
