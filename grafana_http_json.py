@@ -15,8 +15,8 @@ from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.panels import Panels
 from sisock.bridge.server import serve
-from sisock.connection.logs import make_logger
 from sisock.connection.reconnect import fail, run_program, settings_from_flags
+from sisock.connection.runtime import make_logger
 from sisock.connection.settings import add_common_flags, parse_count
 from sisock.errors import SettingsError, SisockError
 from sisock.wire.protocol import USER_CONSUMER

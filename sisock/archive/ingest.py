@@ -9,25 +9,17 @@ import stat
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.errors import NodeContractError
 from sisock.store.background import Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import (
-    NOTHING,
-    Damaged,
-    Samples,
-    Snapshot,
-    TypeDiffers,
-    ascends,
-)
-from sisock.wire.arrays import normalise
+from sisock.store.series import NOTHING, Damaged, Snapshot, ascends
+from sisock.wire.arrays import Samples, check_length, join, normalise
+from sisock.wire.protocol import contract
 
 HEAD = 1 << 16
 TAIL = 1 << 12
@@ -122,19 +114,14 @@ class _Ingest:
         self.pyramid, known = pyramid, pyramid.base.record.identity
         if known.get("is_complete") and known.items() >= self.identity.items():
             return
-        if self.served and not known:
-            # Stored anew, for another reason than that the file has changed; which it may, too.
-            self.has_changed |= not self._is_known(self.served)
+        if self.served and "stamp" not in known:
+            # Stored anew, in a wider type or as it was damaged; the file may have changed, too.
+            self.has_changed |= "dtype" in known or not self._is_known(self.served)
         where, self.is_sorted = (0, 0), known.get("is_sorted", True)
         if self._is_known(known):
             where = known.get("offset", 0), len(pyramid.base)
         progress = WorkLog(self.file.source.log, f"parsing {self.path}")
-        while True:
-            try:
-                if (yield from self._follow(progress, *where)):
-                    break
-            except TypeDiffers as error:
-                self._make_anew(dtype=error.wider)
+        while not (yield from self._follow(progress, *where)):
             where = 0, 0
         progress.end(len(self.pyramid.base))
 
@@ -192,36 +179,33 @@ class _Ingest:
 
     def _chunks(self, offset: int) -> Iterator[_Chunk]:
         """Return what the author's `parse` gives, checked."""
-        broken = partial(NodeContractError, self.file.source.name, self.file.field)
         dtype = self.pyramid.base.record.identity.get("dtype")
         for chunk in self.file.source.parse(self.path, offset):
-            if not isinstance(chunk, tuple) or len(chunk) != 3:
-                raise broken("parse must give (t, values, offset) again and again")
-            t, numbers = np.asarray(chunk[0], dtype="<f8"), normalise(chunk[1])
-            if not len(numbers):
-                numbers = np.empty(0)
-            if numbers.dtype == object:
-                raise broken("parse must give numbers")
-            if t.shape != numbers.shape:
-                raise broken(f"parse gave {len(t)} times, but {len(numbers)} values")
-            if not np.isfinite(t).all():
-                raise broken("parse gave a time that is not finite")
+            with contract(self.file.source.name, self.file.field):
+                if not isinstance(chunk, tuple) or len(chunk) != 3:
+                    raise ValueError("parse must give (t, values, offset) again and again")
+                t, numbers = map(normalise, chunk[:2])
+                t = t.astype("<f8", copy=False)
+                check_length(t, numbers)
+                if numbers.dtype == object:
+                    raise ValueError("parse must give numbers")
+                if not np.isfinite(t).all():
+                    raise ValueError("parse gave a time that is not finite")
             yield t, numbers if dtype is None else numbers.astype(dtype), int(chunk[2])
 
     def _in_order(self, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
         """Return nothing for each chunk, and then the samples of all in order."""
-        parts: list[Samples] = []
-        end = 0
+        parts, end = [NOTHING], 0
         for t, numbers, reached in chunks:
-            parts, end = [*parts, (t, numbers)] if len(t) else parts, reached
+            parts.append((t, numbers))
+            end = reached
             yield *NOTHING, 0
-        t, numbers = (np.concatenate(each) for each in zip(*(parts or [NOTHING]), strict=True))
+        t, numbers = join(parts)
         self.is_sorted, order = ascends(t), np.argsort(t, kind="stable")
         yield t[order], numbers[order], end
 
-    def _make_anew(self, **identity: Any) -> bool:
+    def _make_anew(self) -> bool:
         self.pyramid, self.has_changed = self.file.store.make(self.file.field), True
-        self.pyramid.base.append(*NOTHING, **identity)
         return False
 
     def _append(self, offset: int, samples: Samples, is_complete: bool) -> None:

@@ -13,8 +13,7 @@ import numpy as np
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
-from sisock.store.series import Samples
-from sisock.wire.arrays import as_samples, merge_timeline
+from sisock.wire.arrays import Samples, as_samples, merge_timeline
 from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import Interval, check_interval, contract
 from sisock.wire.reply import Decimated, just_after
@@ -98,10 +97,10 @@ class ArchiveNode(DataNodeServer):
     ) -> Any:
         """Answer from what was prepared, or else from `read`, in little memory."""
         interval = check_interval(start, end)
-        entries = self._entries_of(field, interval)
+        how = interval, bucket, max_points
         return {
-            name: self._decimate(name, entry, interval, bucket, max_points)
-            for name, entry in entries.items()
+            name: self._prepared(name, *how) or self._read_decimated(name, entry, *how)
+            for name, entry in self._entries_of(field, interval).items()
         }
 
     def begin(self, service: Any) -> None:
@@ -134,7 +133,7 @@ class ArchiveNode(DataNodeServer):
             return None
         return self._overviews.decimate(name, interval, bucket, max_points)
 
-    def _decimate(
+    def _read_decimated(
         self,
         name: str,
         entry: Mapping[str, Any],
@@ -142,9 +141,6 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
-        answer = self._prepared(name, interval, bucket, max_points)
-        if answer is not None:
-            return answer
         read = partial(self._read_interval, name)
         begin = max(interval.start, entry.get("first") or -math.inf)
         parts = windows(read, begin, interval.end, entry.get("interval"))

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import NOTHING, Damaged, Samples, TypeDiffers
+from sisock.store.series import NOTHING, Damaged
 from sisock.wire import grid
-from sisock.wire.arrays import normalise
+from sisock.wire.arrays import Samples, join
 from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, just_after
 
@@ -130,18 +130,11 @@ class Overviews:
         progress = WorkLog(self._source.log, f"building the pyramid of {name!r}")
 
         def fill(pyramid: Pyramid) -> Steps:
-            known = pyramid.base.record.identity.get("fingerprint")
-            if self._complete.get(name) is not pyramid and (
-                known is None or known != self._source.fingerprint(name)
-            ):
+            known, now = pyramid.base.record.identity, self._source.fingerprint(name)
+            is_same = now is not None and known.get("fingerprint") == now
+            if "until" in known and not is_same and self._complete.get(name) is not pyramid:
                 pyramid = self._store.make(name)
-            while True:
-                try:
-                    yield from self._extend(name, pyramid, progress)
-                    break
-                except TypeDiffers as error:
-                    pyramid = self._store.make(name)
-                    pyramid.base.append(*NOTHING, dtype=error.wider)
+            yield from self._extend(name, pyramid, progress)
             with self._lock:
                 if generation == self._generation:
                     self._complete[name] = pyramid
@@ -170,7 +163,7 @@ class Overviews:
         for t, values in windows(
             partial(self._read_numbers, name), identity["until"], end, entry.get("interval")
         ):
-            t, values = join(held, (t, values))
+            t, values = join([held, (t, values)])
             stop = int(np.searchsorted(t, t[-1])) if len(t) else 0
             held = t[stop:], values[stop:]
             if stop:
@@ -228,7 +221,7 @@ def decimate_windows(
     for part in parts:
         count += len(part[0])
         progress.tell(f"{count} samples")
-        t, values = kept = join(kept, part)
+        t, values = kept = join([kept, part])
         if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
             continue
         if max_points is not None:
@@ -241,12 +234,3 @@ def decimate_windows(
         kept = t[which], values[which]
     progress.end(count)
     return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))
-
-
-def join(before: Samples, after: Samples) -> Samples:
-    """Put samples behind others."""
-    if not len(before[0]) or not len(after[0]):
-        return after if len(after[0]) else before
-    t = np.concatenate([before[0], after[0]])
-    values = np.concatenate([before[1], after[1]])
-    return t, normalise(values) if values.dtype == object else values

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +23,11 @@ _PLAIN = b"0123456789+-.eE \t\n"
 """Bytes of lines that numpy reads as `float` does."""
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Times and values of good lines, and indices of lines that are neither good nor empty."""
-
-    t: np.ndarray
-    values: np.ndarray
-    malformed: list[int]
-
-
-def parse_pairs(text: bytes) -> Pairs:
+def parse_pairs(text: bytes) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Read whole lines of a finite time, white space, and a number, which may be nan.
 
-    What follows a ``#`` is a remark, and empty lines are allowed.
+    What follows a ``#`` is a remark, and empty lines are allowed. Returns times, values, and the
+    indices of other lines.
     """
     parts, malformed, lines, begin = [np.empty((0, 2))], [], 0, 0
     while begin < len(text):
@@ -49,7 +40,7 @@ def parse_pairs(text: bytes) -> Pairs:
         parts.append(rows)
         lines, begin = lines + part.count(b"\n"), end
     t, values = np.concatenate(parts).T
-    return Pairs(np.ascontiguousarray(t), np.ascontiguousarray(values), malformed)
+    return np.ascontiguousarray(t), np.ascontiguousarray(values), malformed
 
 
 def _all_at_once(text: bytes) -> np.ndarray | None:
@@ -100,16 +91,16 @@ def read_pairs(
         rest = b""
         while chunk := file.read(CHUNK_BYTES):
             lines, newline, rest = (rest + chunk).rpartition(b"\n")
-            pairs = parse_pairs(lines + newline)
-            if pairs.malformed and not malformed:
-                before_first, index = offset, pairs.malformed[0]
-            malformed += len(pairs.malformed)
+            t, values, bad = parse_pairs(lines + newline)
+            if bad and not malformed:
+                before_first, index = offset, bad[0]
+            malformed += len(bad)
             if newline:
                 offset, cut = offset + len(lines + newline) + cut, 0
             if len(rest) > MAX_LINE:
                 # One byte stands for what there is of the line so far, and is malformed.
                 cut, rest = cut + len(rest) - 1, b"?"
-            yield pairs.t, pairs.values, offset
+            yield t, values, offset
     if malformed:
         first = _count_lines(path, before_first) + index + 1
         warn(f"{path}: {malformed} malformed lines are skipped, the first is line {first}")

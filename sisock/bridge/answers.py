@@ -11,7 +11,7 @@ import numpy as np
 
 from sisock.bridge.metrics import Overloaded
 from sisock.bridge.tiles import Samples, View, join
-from sisock.connection.logs import make_logger
+from sisock.connection.runtime import make_logger
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError
 from sisock.wire import json_rows
 from sisock.wire.arrays import merge_timeline, to_list

@@ -26,8 +26,8 @@ from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.directory import Directory, KnownNode
 from sisock.client.fetch import fetch
-from sisock.connection.logs import RepeatedWarning, make_logger
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session, translated
 from sisock.connection.settings import Settings
 from sisock.errors import NodeTimeout, RouterUnreachable, SisockError, UnknownNode

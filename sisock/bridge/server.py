@@ -18,8 +18,7 @@ from twisted.web.wsgi import WSGIResource
 
 from sisock.bridge.access import Access, WebSettings
 from sisock.bridge.answers import Answer, failure, failure_of
-from sisock.connection.logs import make_logger
-from sisock.connection.threads import make_pool
+from sisock.connection.runtime import make_logger, make_pool
 from sisock.errors import SettingsError
 
 THREADS = 32

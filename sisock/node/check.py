@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from twisted.internet import defer, threads
 
-from sisock.connection.threads import reactor_thread
+from sisock.connection.runtime import reactor_thread
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
@@ -94,19 +94,19 @@ class _Check:
 
     async def _check_field(self, name: str, about: dict[str, Any]) -> None:
         label = f"{name} [{about['units']}]" if about["units"] else name
-        t, values = await self._ask(name, *self._interval)
-        late = t
-        if t is not None and not len(t):
+        found = late = await self._ask(name, *self._interval)
+        if found is not None and not len(found[0]):
             with suppress(NodeContractError):  # so late a time may be more than its code can do
                 # Times in milliseconds are later than any that was asked for.
-                late, _ = await self._ask(name, 1, FAR)
-        self._check_times(name, late)
-        if t is None or not len(t):
-            what = "too many samples for one reply" if t is None else "doubtful: it has no samples"
+                late = await self._ask(name, 1, FAR)
+        if late is not None and len(late[0]) and late[0][-1] > _LATEST:
+            raise self._fault(name, _unit_of(float(late[0][-1])))
+        if found is None or not len(found[0]):
+            what = "doubtful: it has no samples" if found else "too many samples for one reply"
             self.lines.append(f"{label}: {what}")
             return
-        first = values[:1000].tolist()
-        is_text = {isinstance(value, str) for value in first if value is not None}
+        t, values = found
+        is_text = {isinstance(value, str) for value in values[:1000].tolist() if value is not None}
         if is_text - {about["type"] == "string"}:
             has = "strings" if True in is_text else "no strings"
             raise self._fault(name, f"its type is {about['type']!r}, but its values are {has}")
@@ -114,26 +114,21 @@ class _Check:
             f"{label}: {len(t)} samples on timeline {about['timeline']},"
             f" {format_time(t[0])} to {format_time(t[-1])}, {_extremes(values)}"
         )
-        self.lines += [f"{label}: doubtful: {doubt}" for doubt in _doubts(t)]
+        if t[-1] > time.time() + 1:
+            self.lines.append(
+                f"{label}: doubtful: its last sample is in the future: is the clock right?"
+            )
+        elif t[-1] < _EARLIEST:
+            self.lines.append(f"{label}: doubtful: {_unit_of(float(t[-1]))}")
 
-    async def _ask(
-        self, name: str, start: float, end: float
-    ) -> tuple[np.ndarray | None, np.ndarray]:
+    async def _ask(self, name: str, start: float, end: float) -> tuple[Any, Any] | None:
+        """Return times and values of a field; None if they are too many for one reply."""
         answer = self._service.requests.look_up([name], start, end)
         reply = await self._within(TIMEOUT, self._verb, name, answer)
         if reply is False:
-            return None, np.empty(0)
-        followed = reply.follows.get(name)
-        t = np.empty(0) if followed is None else reply.timelines[followed].t
-        return t, reply.data[name]
-
-    def _check_times(self, name: str, t: np.ndarray | None) -> None:
-        if t is None or not len(t) or t[-1] < _LATEST:
-            return
-        likely = [unit for unit, factor in _UNITS.items() if 0 < t[-1] / factor < _LATEST]
-        year = 1970 + t[-1] / _YEAR
-        guess = f"{likely[0]}?" if likely else "are they UNIX seconds?"
-        raise self._fault(name, f"its times lie in the year {year:,.0f}: {guess}")
+            return None
+        line = reply.timelines.get(reply.follows.get(name))
+        return reply.data[name] if line is None else line.t, reply.data[name]
 
     async def _within(
         self, seconds: float, verb: str, field: str | None, answer: Awaitable[Any]
@@ -164,9 +159,8 @@ def _extremes(values: np.ndarray) -> str:
     return f"{min(array)} to {max(array)}" if is_object else f"{array.min()} to {array.max()}"
 
 
-def _doubts(t: np.ndarray) -> list[str]:
-    if t[-1] > time.time() + 1:
-        return ["its last sample is in the future: is the clock right?"]
-    if t[-1] < _EARLIEST:
-        return [f"its times lie in the year {1970 + t[-1] // _YEAR:.0f}: are they UNIX seconds?"]
-    return []
+def _unit_of(last: float) -> str:
+    """Say that a last time is so far away that it may be in another unit."""
+    likely = [unit for unit, factor in _UNITS.items() if 0 < last / factor < _LATEST < last]
+    guess = f"{likely[0]}?" if likely else "are they UNIX seconds?"
+    return f"its times lie in the year {1970 + last // _YEAR:.0f}: {guess}"

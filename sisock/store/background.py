@@ -13,7 +13,7 @@ from sisock.errors import NodeFailed
 from sisock.store.catalogue import Store
 from sisock.store.files import CannotStore
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import Damaged
+from sisock.store.series import NOTHING, Damaged, TypeDiffers
 
 TIMEOUT = 1.0
 MAX_WAIT = 60.0
@@ -123,7 +123,10 @@ class Jobs:
 
 
 def until_stored(store: Store, field: str, fill: Callable[[Pyramid], Steps]) -> Steps:
-    """Fill a field of a store: elsewhere if it cannot be written, anew if it is damaged."""
+    """Fill a field of a store: elsewhere if it cannot be written, anew if it is damaged.
+
+    Also anew if later values do not fit into its type; its identity then says the wider ``dtype``.
+    """
     while True:
         try:
             return (yield from fill(store.open(field)))
@@ -131,6 +134,8 @@ def until_stored(store: Store, field: str, fill: Callable[[Pyramid], Steps]) -> 
             store.repair(field, damage)
         except CannotStore as error:
             store.go_elsewhere(error)
+        except TypeDiffers as error:
+            store.make(field).base.append(*NOTHING, dtype=error.wider)
 
 
 class WorkLog:
