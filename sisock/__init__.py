@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sisock.base import data_node_server as data_node_server
     from sisock.client.client import AsyncClient as AsyncClient
     from sisock.client.client import Client as Client
-    from sisock.connection.logs import RepeatedWarning as RepeatedWarning
+    from sisock.connection.runtime import RepeatedWarning as RepeatedWarning
     from sisock.errors import SisockError as SisockError
     from sisock.node.api import DataNodeServer as DataNodeServer
     from sisock.node.live import LiveNode as LiveNode
@@ -35,7 +35,7 @@ _HOMES = {
     "FileArchive": "sisock.archive.files",
     "LiveNode": "sisock.node.live",
     "REALM": "sisock.base",
-    "RepeatedWarning": "sisock.connection.logs",
+    "RepeatedWarning": "sisock.connection.runtime",
     "SisockError": "sisock.errors",
     "base": "sisock.base",
     "data_node_server": "sisock.base",

@@ -14,7 +14,7 @@ import numpy as np
 
 from sisock.archive.ingest import ArchiveFile
 from sisock.archive.node import ArchiveNode
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import View

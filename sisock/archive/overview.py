@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid

@@ -15,9 +15,9 @@ from sisock.client.directory import Directory, KnownNode, gather
 from sisock.client.fetch import fetch
 from sisock.client.watch import LiveSample, NodeEvent, Stream, Watch, deliver
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.connection.settings import Settings, load_settings
-from sisock.connection.threads import reactor_thread
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
 from sisock.wire.protocol import check_ways

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from twisted.internet import defer
 
 from sisock.client.directory import KnownNode, subscribed
-from sisock.connection.logs import make_logger
+from sisock.connection.runtime import make_logger
 from sisock.connection.session import Session
 from sisock.wire.arrays import to_list
 from sisock.wire.protocol import node_uri

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from twisted.internet import defer, task, threads
 
-from sisock.connection.logs import RepeatedWarning
-from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
+from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.ring_buffer import RingBuffer

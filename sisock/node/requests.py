@@ -13,8 +13,7 @@ from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import CallDetails
 from twisted.internet import defer, task, threads
 
-from sisock.connection.logs import RepeatedWarning
-from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
+from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.validation import check_decimated, check_reply, needs_timelines

@@ -10,8 +10,8 @@ from twisted.internet import defer, threads
 from twisted.python.threadable import isInIOThread
 
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import global_reactor
 from sisock.connection.session import Session
-from sisock.connection.threads import global_reactor
 from sisock.errors import InvalidNodeName, NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.registration import Registration
