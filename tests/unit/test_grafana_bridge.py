@@ -246,10 +246,8 @@ def test_what_a_recorder_kept_of_nodes_is_shown():
     world = World((), recorder=kept)
 
     def titles(text):
-        return [
-            (event["time"], event["title"])
-            for event in world.result(find_annotations(world.bridge, text, Interval(90, 110)))[0]
-        ]
+        events, _ = annotations(world, text, 90, 110)
+        return [(event["time"], event["title"]) for event in events]
 
     of_a = [(100_000, "a appeared"), (105_000, "a vanished")]
     assert titles("nodes recorder") == sorted([*of_a, (103_000, "b appeared")])
