@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 
 from sisock.bridge.bridge import Bridge, NodeChange
-from sisock.bridge.requests import GAPS, is_annotation_query
-from sisock.bridge.targets import parse_target
+from sisock.bridge.requests import GAPS, RECORDED, is_annotation_query
+from sisock.bridge.targets import SEPARATOR, parse_target
 from sisock.client.data import Series
 from sisock.errors import InvalidArgument
-from sisock.wire.arrays import has_value
+from sisock.wire.arrays import has_value, to_list
 from sisock.wire.protocol import Interval
 
 GAP_INTERVALS = 5
 """Time without samples is a gap if it is longer than so many of the field's intervals."""
+
+PRESENCE = "nodes."
+"""What the names of a recorder's fields begin with that say which nodes are there."""
 
 
 async def find_annotations(
@@ -31,17 +34,23 @@ async def find_annotations(
         return [
             _change(each) for each in bridge.changes if interval.start <= each.t < interval.end
         ], []
-    target = text.removeprefix(GAPS).strip()
+    is_recorded = text.startswith(RECORDED)
+    target = text.removeprefix(RECORDED if is_recorded else GAPS).strip()
+    if is_recorded and SEPARATOR not in target:
+        target += f"{SEPARATOR}{PRESENCE}*"
     patterns = parse_target(target) if is_annotation_query(text) else []
     if not patterns:
-        raise InvalidArgument('an annotation query is "nodes" or "gaps node::field"')
+        raise InvalidArgument(
+            'an annotation query is "nodes", "nodes recorder" or "gaps node::field"'
+        )
     pairs, notices = await bridge.find({target: patterns})
     found = bridge.found()
     series = await bridge.samples(found, pairs[target], interval, None)
+    end = min(interval.end, bridge.now())
     events = [
         event
         for (node, _), each in series.items()
-        for event in _gaps(node, each, min(interval.end, bridge.now()))
+        for event in (_recorded(each) if is_recorded else _gaps(node, each, end))
     ]
     return sorted(events, key=lambda event: event["time"]), [*notices, *found.notices]
 
@@ -55,6 +64,14 @@ def _change(change: NodeChange) -> dict[str, Any]:
         "text": f"data node {title}",
         "tags": tags,
     }
+
+
+def _recorded(series: Series) -> Iterator[dict[str, Any]]:
+    """Return the comings and goings of a node that a recorder kept."""
+    node = series.field.name.removeprefix(PRESENCE)
+    for t, is_present in zip(series.t.tolist(), to_list(series.values), strict=True):
+        if isinstance(is_present, bool):
+            yield _change(NodeChange(t, node, is_present))
 
 
 def _gaps(node: str, series: Series, end: float) -> Iterator[dict[str, Any]]:

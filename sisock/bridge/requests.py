@@ -31,8 +31,9 @@ MAX_ENTRIES = 1000
 MAX_REF_ID = 100
 """Characters; Grafana's are one or two, and each series repeats it."""
 
-GAPS = "gaps "
-"""What an annotation query begins with that asks for gaps; the other one is ``nodes``."""
+GAPS, RECORDED = "gaps ", "nodes "
+"""What an annotation query begins with that asks for gaps, or for what a recorder knows of nodes;
+the other one is ``nodes``."""
 
 TAG_KEYS = ("node", "timeline", "units")
 """Keys of ad hoc filters."""
@@ -98,7 +99,7 @@ class Query:
 
 def is_annotation_query(text: str) -> bool:
     """Return whether a target is an annotation query, as simPod's plugin sends them."""
-    return text == "nodes" or text.startswith(GAPS)
+    return text == "nodes" or text.startswith((GAPS, RECORDED))
 
 
 def tag_values(node: str, about: Field) -> dict[str, str]:

@@ -227,6 +227,31 @@ def test_a_node_that_goes_meanwhile_is_noticed():
     assert "has just gone" in made.notices[0]
 
 
+def test_what_a_recorder_kept_of_nodes_is_shown():
+    kept = Node({"nodes.a": "nodes.a", "nodes.b": "nodes.b", "x": "x"}, {})
+    kept.times = {"nodes.a": [100.0, 105.0], "nodes.b": [103.0], "x": [104.0]}
+
+    def get_data(fields, start, end, **_):
+        reply = Node.get_data(kept, fields, start, end)
+        for name, values in reply["data"].items():
+            reply["data"][name] = [t != 105.0 for t in values]
+        return reply
+
+    kept.get_data = get_data
+    world = World((), recorder=kept)
+
+    def titles(text):
+        return [
+            (event["time"], event["title"])
+            for event in world.result(find_annotations(world.bridge, text, Interval(90, 110)))[0]
+        ]
+
+    of_a = [(100_000, "a appeared"), (105_000, "a vanished")]
+    assert titles("nodes recorder") == sorted([*of_a, (103_000, "b appeared")])
+    assert titles("nodes recorder::nodes.a") == of_a
+    assert titles("nodes") == []
+
+
 def test_a_gap_that_goes_on_is_shown_and_failing_nodes_are_told():
     node = Node({"x": "a"}, {"a": [100.0, 101.0, 110.0, 111.0]})
     bad = Node({"x": "a"}, {"a": []})
