@@ -69,6 +69,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
         " recipients: router, server (data nodes), consumer",
     )
+    record = command("record", _record, "Record fields of data nodes, and serve them.")
+    record.add_argument("sources", nargs="+", metavar="node[::field]", help="what; * is a wildcard")
+    record.add_argument("--keep", default="1y", help="for how long (1y)")
+    record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
     serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
     status = command("status", _status, "Show how the nodes are that `sisock serve` runs.")
@@ -248,6 +252,14 @@ def _doctor(args: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError("something is wrong: see the lines that begin with BAD")
 
 
+def _record(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.serve import PROGRAMS
+
+    program = [sys.executable, str(PROGRAMS / "recorder.py"), *args.sources]
+    flags = [f"--keep={args.keep}", f"--name={args.name}", *_given_flags(args)]
+    os.execv(program[0], [*program, *flags])
+
+
 def _serve(args: argparse.Namespace, settings: Settings) -> None:
     from twisted.internet.task import react
 
@@ -256,9 +268,12 @@ def _serve(args: argparse.Namespace, settings: Settings) -> None:
     if args.check:
         check(args.file)
         return
+    react(Supervisor(settings.home, args.file, _given_flags(args)).run)
+
+
+def _given_flags(args: argparse.Namespace) -> list[str]:
     given = {"router": args.router, "log-level": args.log_level}
-    flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    react(Supervisor(settings.home, args.file, flags).run)
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
 
 
 def _status(args: argparse.Namespace, settings: Settings) -> None:

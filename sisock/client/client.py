@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -192,14 +192,15 @@ class AsyncClient:
         if "live" not in (await self._directory.node(node)).features:
             raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
         names = [fields] if isinstance(fields, str) else fields
-        return await self._begin(Watch(self._source, node, callback, names, is_new=True), session)
+        wanted = None if names is None else frozenset(names)
+        return await self._begin(Watch(self._source, node, callback, wanted, is_new=True), session)
 
     async def follow(
         self,
         node: str,
         callback: Callable[[Batch | Gap], defer.Deferred | None],
         after: Mapping[str, float],
-        fields: Iterable[str] | None = None,
+        fields: Container[str] | None = None,
     ) -> Callable[[], None]:
         """Do as `watch_batches`, from the last known sample of each timeline on.
 
