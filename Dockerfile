@@ -41,11 +41,11 @@ RUN useradd --uid ${UID} --user-group --no-create-home --home-dir /tmp --shell /
     && install -d -o ${UID} -g ${UID} -m 700 /var/lib/sisock \
        /credentials/router /credentials/servers /credentials/consumers \
     && install -d -o ${UID} -g ${UID} -m 755 /credentials/grafana \
-    && install -d -m 1777 /var/cache/sisock
+    && install -d -m 1777 /var/cache/sisock /var/data/sisock
 WORKDIR /opt/sisock
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    SISOCK_HOME=/var/lib/sisock SISOCK_CACHE=/var/cache/sisock SISOCK_RUN=/tmp/sisock \
-    SISOCK_HEALTH=/tmp/health.sock
+    SISOCK_HOME=/var/lib/sisock SISOCK_CACHE=/var/cache/sisock \
+    SISOCK_DATA=/var/data/sisock SISOCK_RUN=/tmp/sisock SISOCK_HEALTH=/tmp/health.sock
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-m", "sisock.connection.health"]
 
 FROM base AS router

@@ -16,7 +16,7 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, SessionDetails
 
 from sisock.connection.health import OK, serve_health
-from sisock.connection.logs import make_logger
+from sisock.connection.runtime import make_logger
 from sisock.connection.session import SteadySession
 from sisock.errors import (
     NOT_A_SERVER,

@@ -15,10 +15,12 @@ from benchmarks import (
     bulk,
     dashboards,
     freshness,
+    history,
     live,
     memory,
     panels,
     paths,
+    pushing,
     source,
     weather,
 )
@@ -40,6 +42,8 @@ ALONE: dict[str, Measure] = {
     "bulk": bulk.figures,
     "lists": weather.figures,
     "live": live.figures,
+    "history": history.figures,
+    "push": pushing.figures,
 }
 PEERS: dict[str, Measure] = {
     "b1 b2": panels.new_views,
@@ -47,6 +51,7 @@ PEERS: dict[str, Measure] = {
     "e": dashboards.ten_panels,
     "raw": panels.raw_against_victoria,
     "c": archives.against_victoria,
+    "history": history.beside_others,
 }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sisock.client.client import AsyncClient as AsyncClient
     from sisock.client.client import Client as Client
     from sisock.client.merge import Gap as Gap
-    from sisock.connection.logs import RepeatedWarning as RepeatedWarning
+    from sisock.connection.runtime import RepeatedWarning as RepeatedWarning
     from sisock.errors import SisockError as SisockError
     from sisock.node.api import DataNodeServer as DataNodeServer
     from sisock.node.live import LiveNode as LiveNode
@@ -38,7 +38,7 @@ _HOMES = {
     "Gap": "sisock.client.merge",
     "LiveNode": "sisock.node.live",
     "REALM": "sisock.base",
-    "RepeatedWarning": "sisock.connection.logs",
+    "RepeatedWarning": "sisock.connection.runtime",
     "SisockError": "sisock.errors",
     "SubscriberNode": "sisock.node.subscriber",
     "base": "sisock.base",

@@ -14,11 +14,12 @@ import numpy as np
 
 from sisock.archive.ingest import ArchiveFile
 from sisock.archive.node import ArchiveNode
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import View
-from sisock.store.series import NOTHING, Damaged, Samples
+from sisock.store.series import NOTHING, Damaged
+from sisock.wire.arrays import Samples
 from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated
 

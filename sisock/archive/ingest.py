@@ -17,8 +17,8 @@ import numpy as np
 from sisock.store.background import Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import NOTHING, Damaged, Samples, Snapshot, ascends
-from sisock.wire.arrays import check_length, normalise
+from sisock.store.series import NOTHING, Damaged, Snapshot, ascends
+from sisock.wire.arrays import Samples, check_length, join, normalise
 from sisock.wire.protocol import contract
 
 HEAD = 1 << 16
@@ -195,12 +195,12 @@ class _Ingest:
 
     def _in_order(self, chunks: Iterator[_Chunk]) -> Iterator[_Chunk]:
         """Return nothing for each chunk, and then the samples of all in order."""
-        parts: list[Samples] = []
-        end = 0
+        parts, end = [NOTHING], 0
         for t, numbers, reached in chunks:
-            parts, end = [*parts, (t, numbers)] if len(t) else parts, reached
+            parts.append((t, numbers))
+            end = reached
             yield *NOTHING, 0
-        t, numbers = (np.concatenate(each) for each in zip(*(parts or [NOTHING]), strict=True))
+        t, numbers = join(parts)
         self.is_sorted, order = ascends(t), np.argsort(t, kind="stable")
         yield t[order], numbers[order], end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,17 @@ import numpy as np
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
-from sisock.store.series import Samples
-from sisock.wire.arrays import as_samples, merge_timeline
+from sisock.wire.arrays import Samples, as_samples, has_value, merge_timeline
 from sisock.wire.fields import check_entries, describe
-from sisock.wire.protocol import Interval, check_interval, contract
-from sisock.wire.reply import Decimated, just_after
+from sisock.wire.protocol import (
+    EARLIEST,
+    MIN_POINTS,
+    Interval,
+    check_interval,
+    contract,
+    widening,
+)
+from sisock.wire.reply import Decimated, Reply, just_after, no_samples
 
 
 class ArchiveNode(DataNodeServer):
@@ -107,6 +113,32 @@ class ArchiveNode(DataNodeServer):
             name: self._prepared(name, *how) or self._read_decimated(name, entry, *how)
             for name, entry in self._entries_of(field, interval).items()
         }
+
+    def get_latest(self, field: list[str], end: float) -> Any:
+        """Answer from `read`, beginning where the last sample is known to be."""
+        lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        for name, entry in self._entries_of(field, Interval(EARLIEST, end)).items():
+            for interval in self._where_last(name, entry, end):
+                t, values = self._read_interval(name, interval.start, interval.end)
+                which = np.flatnonzero(has_value(values))[-1:]
+                if len(which):
+                    samples = t[which], values[which]
+                    lines.setdefault(entry.get("timeline") or name, {})[name] = samples
+                    break
+        reply = Reply.merged(lines)
+        reply.data = {**no_samples(field), **reply.data}
+        return reply
+
+    def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
+        """Return the intervals in which to look for a field's last sample."""
+        few, last = self._prepared(name, Interval(EARLIEST, end), None, MIN_POINTS), None
+        if few is None:
+            last = entry.get("last")
+        elif len(few.t):
+            last = float(few.t[-1])
+        if last is not None and last < end:
+            yield Interval(last, end)
+        yield from widening(end)
 
     def begin(self, service: Any) -> None:
         """Start to prepare decimated samples."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sisock.connection.logs import RepeatedWarning
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import NOTHING, Damaged, Samples
+from sisock.store.series import NOTHING, Damaged
 from sisock.wire import grid
-from sisock.wire.arrays import normalise
+from sisock.wire.arrays import Samples, join
 from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, just_after
 
@@ -27,12 +27,12 @@ MANY = 1_000_000
 
 FIRST_SPAN = 3600.0
 MAX_SPAN = 32 * 86400.0
-"""Seconds of the first window, and of any where nobody says how dense the samples are."""
+"""Seconds of the first window, and of any as long as nobody knows how dense the samples are."""
 
-PROBE = 60.0
-"""Seconds at the end of such a window that are read first: it is shortened if they are dense."""
+PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
+"""Parts of such a window, and seconds of each, that are read first to see how dense they are."""
 
-GAP_FACTOR = 4
+GAP_FACTOR = 16
 """A window behind one without samples may be so many times as long: years may have none."""
 
 EARLIEST = -1e12
@@ -168,7 +168,7 @@ class Overviews:
         for t, values in windows(
             partial(self._read_numbers, name), identity["until"], end, entry.get("interval")
         ):
-            t, values = join(held, (t, values))
+            t, values = join([held, (t, values)])
             stop = int(np.searchsorted(t, t[-1])) if len(t) else 0
             held = t[stop:], values[stop:]
             if stop:
@@ -198,21 +198,26 @@ def windows(
 ) -> Iterator[Samples]:
     """Read from `start` to `end` in windows of about a million samples, `interval` apart.
 
-    Behind a gap these are at most four million. A gap of years takes few windows.
+    The decades before the first sample take few windows, each probed before it is read, and so
+    does all if no interval is known. A window behind a later gap holds at most 16 million.
     """
     longest = MANY * interval if interval else MAX_SPAN
-    span = min(FIRST_SPAN, longest)
+    span, is_known = min(FIRST_SPAN, longest), False
     while start < end:
         # Before 1970 there is little, if anything.
         stop = min(max(start + span, -FIRST_SPAN), end)
-        if not interval and span > FIRST_SPAN:
-            probed = len(read(max(stop - PROBE, start), stop)[0])
-            if probed * span > MANY * PROBE:
-                span = max(span / 2, FIRST_SPAN)
+        if not is_known and span > min(FIRST_SPAN, longest):
+            probes = (start + (stop - start) * place for place in PLACES)
+            if any(len(read(t - PROBE, t)[0]) * span > MANY * PROBE for t in probes):
+                span = max(span / 2, min(FIRST_SPAN, longest))
                 continue
         t, values = read(start, stop)
+        if len(t) > FEW:
+            longest = min(longest, MANY * (stop - start) / len(t))
+        is_known |= len(t) > (0 if interval else FEW)
         factor = 2.0 if len(t) < FEW else 0.5 if len(t) > MANY else 1.0
-        span = min(span * factor, longest * (GAP_FACTOR if interval and not len(t) else 1))
+        limit = longest if len(t) else GAP_FACTOR * longest
+        span = min(span * factor, limit if is_known else max(longest, MAX_SPAN))
         start = stop
         yield t, values
 
@@ -226,7 +231,7 @@ def decimate_windows(
     for part in parts:
         count += len(part[0])
         progress.tell(f"{count} samples")
-        t, values = kept = join(kept, part)
+        t, values = kept = join([kept, part])
         if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
             continue
         if max_points is not None:
@@ -239,12 +244,3 @@ def decimate_windows(
         kept = t[which], values[which]
     progress.end(count)
     return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))
-
-
-def join(before: Samples, after: Samples) -> Samples:
-    """Put samples behind others."""
-    if not len(before[0]) or not len(after[0]):
-        return after if len(after[0]) else before
-    t = np.concatenate([before[0], after[0]])
-    values = np.concatenate([before[1], after[1]])
-    return t, normalise(values) if values.dtype == object else values

@@ -45,6 +45,9 @@ def make_parser() -> argparse.ArgumentParser:
     fields = command("fields", _fields, "List the fields of a data node.")
     fields.add_argument("node")
     _add_get(command("get", _get, "Print samples of some fields of a data node."))
+    latest = command("latest", _latest, "Print the last sample of each field of a data node.")
+    latest.add_argument("node")
+    latest.add_argument("fields", nargs="*", metavar="field", help="all fields if none is named")
     watch = command("watch", _watch, "Print the samples of a data node as they come.")
     watch.add_argument("node")
     watch.add_argument("fields", nargs="*", metavar="field", help="all fields if none is named")
@@ -66,6 +69,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
         " recipients: router, server (data nodes), consumer",
     )
+    record = command("record", _record, "Record fields of data nodes, and serve them.")
+    record.add_argument("sources", nargs="+", metavar="node[::field]", help="what; * is a wildcard")
+    record.add_argument("--keep", default="1y", help="for how long (1y)")
+    record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
     serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
     status = command("status", _status, "Show how the nodes are that `sisock serve` runs.")
@@ -174,6 +181,16 @@ def _get(args: argparse.Namespace, settings: Settings) -> None:
         WRITERS[args.form](out, data)
 
 
+def _latest(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.output import latest_row, write_table
+    from sisock.client.client import Client
+
+    with Client(settings) as client:
+        data = client.latest(args.node, args.fields or None)
+    rows = [latest_row(name, series) for name, series in data.items()]
+    write_table(sys.stdout, ("field", "value", "units", "time"), rows)
+
+
 def _watch(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import live_header, live_row
     from sisock.client.client import Client
@@ -235,6 +252,14 @@ def _doctor(args: argparse.Namespace, settings: Settings) -> None:
         raise SettingsError("something is wrong: see the lines that begin with BAD")
 
 
+def _record(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.serve import PROGRAMS
+
+    program = [sys.executable, str(PROGRAMS / "recorder.py"), *args.sources]
+    flags = [f"--keep={args.keep}", f"--name={args.name}", *_given_flags(args)]
+    os.execv(program[0], [*program, *flags])
+
+
 def _serve(args: argparse.Namespace, settings: Settings) -> None:
     from twisted.internet.task import react
 
@@ -243,9 +268,12 @@ def _serve(args: argparse.Namespace, settings: Settings) -> None:
     if args.check:
         check(args.file)
         return
+    react(Supervisor(settings.home, args.file, _given_flags(args)).run)
+
+
+def _given_flags(args: argparse.Namespace) -> list[str]:
     given = {"router": args.router, "log-level": args.log_level}
-    flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    react(Supervisor(settings.home, args.file, flags).run)
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
 
 
 def _status(args: argparse.Namespace, settings: Settings) -> None:

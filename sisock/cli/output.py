@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from sisock.client.data import Data, Progress
+from sisock.client.data import Data, Progress, Series
 from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
@@ -180,6 +180,13 @@ WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
     "csv": write_csv,
     "json": write_json,
 }
+
+
+def latest_row(name: str, series: Series) -> tuple[str, str, str, str]:
+    """Return a field's name, its last value, units and time."""
+    if not len(series):
+        return name, "", series.units or "", ""
+    return name, _text(to_list(series.values)[0]), series.units or "", format_time(series.t[0])
 
 
 def live_header(names: Sequence[str]) -> str:

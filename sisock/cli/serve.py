@@ -44,6 +44,12 @@ POLL, POLLS = 2.0, 30
 MAX_LINE = 1 << 16
 """Bytes of a line that are kept while its end is waited for."""
 
+_ENDING_WITH_US = (
+    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 15);"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+"""Become a program that Linux sends SIGTERM when its parent has been killed."""
+
 _TOP = Path(__file__).parents[2]
 PROGRAMS = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
 """The folder of sisock's own nodes: the repository's, or what a wheel installs of it."""
@@ -124,7 +130,8 @@ class _Node(protocol.ProcessProtocol):
         self._counts: deque[tuple[float, int]] = deque(maxlen=POLLS)
         self._rest, self._last_line = {1: b"", 2: b""}, ""
         environ = {**os.environ, VARIABLE: self._socket, "PYTHONUNBUFFERED": "1"}
-        reactor.spawnProcess(self, sys.executable, self._command, environ, str(self._folder))
+        words = [sys.executable, "-ISc", _ENDING_WITH_US, *self._command[1:]]
+        reactor.spawnProcess(self, sys.executable, words, environ, str(self._folder))
         self._polling.start(POLL, now=False)
 
     async def _poll(self) -> None:
@@ -132,7 +139,7 @@ class _Node(protocol.ProcessProtocol):
         said, figures = await threads.deferToThread(ask_figures, self._socket)
         if began == self._began:  # it is still the same process
             self._said, self._figures = said, figures
-            if "samples" in figures:
+            if figures.get("samples"):  # an archive takes none
                 self._counts.append((reactor.seconds(), figures["samples"]))
 
     def stop(self, with_signal: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -18,9 +18,9 @@ from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.stream import NodeEvent, Stream, deliver
 from sisock.client.watch import Source, Watch
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.connection.settings import Settings, load_settings
-from sisock.connection.threads import reactor_thread
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
 from sisock.wire.protocol import Interval, check_ways
@@ -192,14 +192,15 @@ class AsyncClient:
         if "live" not in (await self._directory.node(node)).features:
             raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
         names = [fields] if isinstance(fields, str) else fields
-        return await self._begin(Watch(self._source, node, callback, names, is_new=True), session)
+        wanted = None if names is None else frozenset(names)
+        return await self._begin(Watch(self._source, node, callback, wanted, is_new=True), session)
 
     async def follow(
         self,
         node: str,
         callback: Callable[[Batch | Gap], defer.Deferred | None],
         after: Mapping[str, float],
-        fields: Iterable[str] | None = None,
+        fields: Container[str] | None = None,
     ) -> Callable[[], None]:
         """Do as `watch_batches`, from the last known sample of each timeline on.
 

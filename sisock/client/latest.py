@@ -13,8 +13,8 @@ from sisock.errors import ReplyTooLarge
 from sisock.wire.fields import Field
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, widening
 
-ROUGHLY = 1000
-"""Samples that show where the last one of a long interval must be."""
+ROUGHLY = 1000, 100, 10
+"""Samples that show where the last one of a long interval must be; fewer if that is too much."""
 
 
 async def fetch_latest(
@@ -50,21 +50,26 @@ async def _last_within(
         how: dict[str, Any] = {"max_points": max_points, "timeout": timeout}
         data = await fetch(session, node, fields, interval, **how)
         return data.last()
-    except ReplyTooLarge:
+    except ReplyTooLarge as error:
         if len(fields) > 1:
             apart = Data()
             for name, each in fields.items():
                 one = session, node, {name: each}, interval, timeout, max_points
                 apart |= await _last_within(*one)
             return apart
-        stride = (interval.end - interval.start) / ROUGHLY
-        if stride < 1e-6:
-            raise
-    rough = await fetch(session, node, fields, interval, min_stride=stride, timeout=timeout)
-    (series,) = rough.values()
-    if not len(series):
-        return rough
-    # Later samples would be at least a stride behind this one, and so be in the reply.
-    last = float(series.t[-1])
-    rest = Interval(last, min(last + 2 * stride, interval.end))
-    return await _last_within(session, node, fields, rest, timeout, max_points)
+        too_large = error
+    span = interval.end - interval.start
+    for count in ROUGHLY if span > 1e-3 else ():
+        try:
+            stride = span / count
+            rough = await fetch(session, node, fields, interval, min_stride=stride, timeout=timeout)
+        except ReplyTooLarge:
+            continue
+        (series,) = rough.values()
+        if not len(series):
+            return rough
+        # Later samples would be at least a stride behind this one, and so be in the reply.
+        last = float(series.t[-1])
+        rest = Interval(last, min(last + 2 * stride, interval.end))
+        return await _last_within(session, node, fields, rest, timeout, max_points)
+    raise too_large

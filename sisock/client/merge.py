@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -176,7 +176,7 @@ class Merger:
 
 
 def read_event(
-    event: Any, node: str, timeline_of: Mapping[str, str], wanted: Iterable[str] | None = None
+    event: Any, node: str, timeline_of: Mapping[str, str], wanted: Container[str] | None = None
 ) -> tuple[list[Batch], dict[str, float]]:
     """Read a live event: the samples of each of its timelines, and times of which it says no more.
 

@@ -11,7 +11,7 @@ from twisted.internet import defer
 
 from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch, Gap
-from sisock.connection.logs import make_logger
+from sisock.connection.runtime import make_logger
 
 MAX_QUEUED = 10_000
 """Things that wait in a stream; while there are more, samples stay at their node."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ from sisock.client.data import Data
 from sisock.client.directory import KnownNode, subscribed
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.stream import deliver
-from sisock.connection.logs import RepeatedWarning, make_logger
+from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session
 from sisock.errors import (
     HubMissing,
@@ -96,7 +96,7 @@ class Watch:
     on_samples : callable
         Called with each `Batch` and `Gap`. It may return a Deferred: until that has fired, no more
         is passed on, and what does not fit into memory stays at the node.
-    fields : iterable of str, optional
+    fields : container of str, optional
         Those of interest; all if None. Samples in which all of them are missing are left out.
     after : mapping, optional
         Time of the last sample of each timeline that is known already.
@@ -109,14 +109,14 @@ class Watch:
         source: Source,
         node: str,
         on_samples: Callable[[Batch | Gap], defer.Deferred | None],
-        fields: Iterable[str] | None = None,
+        fields: Container[str] | None = None,
         after: Mapping[str, float] | None = None,
         is_new: bool = False,
     ) -> None:
         self.node = node
         self._source = source
         self._on_samples = on_samples
-        self._wanted = None if fields is None else frozenset(fields)
+        self._wanted = fields
         self._since = max((after or {}).values(), default=time.time())
         self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
         self._fields: dict[str, dict[str, Field]] = {}
@@ -199,6 +199,8 @@ class Watch:
     def _line(self, name: str) -> Merger:
         if name not in self._lines:
             self._lines[name] = Merger(name, is_live=self._task is None)
+            # The fields may have been asked for before there were any of this timeline.
+            self._must_look |= self._task is not None
         return self._lines[name]
 
     def _pass(self, passed: Passed) -> None:
@@ -266,8 +268,9 @@ class Watch:
             node, known = await self._source.ask_fields(self.node, is_fresh)
             self._is_polled = "live" not in node.features
             self._note(known)
-            for line in list(self._lines.values()):
-                await self._read(line, node)
+            for name, line in list(self._lines.items()):
+                if name in self._fields or not self._must_look:
+                    await self._read(line, node)
 
     def _note(self, known: Mapping[str, Field]) -> None:
         """Note which fields of interest there are."""

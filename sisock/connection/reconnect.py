@@ -19,10 +19,9 @@ from twisted.python.failure import Failure
 
 from sisock.connection import transport
 from sisock.connection.health import OK, Check, serve_health
-from sisock.connection.logs import RepeatedWarning, make_logger
+from sisock.connection.runtime import RepeatedWarning, global_reactor, make_logger
 from sisock.connection.session import Session
 from sisock.connection.settings import Settings, load_settings
-from sisock.connection.threads import global_reactor
 from sisock.errors import AuthenticationRejected, InvalidNodeName, RouterUnreachable, SisockError
 
 MIN_DELAY = 0.5

@@ -16,7 +16,7 @@ from autobahn.wamp.request import Registration
 from twisted.internet import defer, task
 from twisted.python.failure import Failure
 
-from sisock.connection.logs import DemotedLogger, make_logger
+from sisock.connection.runtime import DemotedLogger, make_logger
 from sisock.connection.settings import Settings
 from sisock.connection.transport import UnreadableInvocation
 from sisock.errors import (
@@ -156,20 +156,20 @@ class Session(SteadySession):
         super().__init__(types.ComponentConfig(realm=settings.realm))
         self.log = DemotedLogger()
         self.reactor = reactor
-        self._settings = settings
+        self.settings = settings
         self._on_join = on_join
         self._on_leave = on_leave
 
     def onConnect(self) -> None:
         """Sign in: without a password on the Unix socket, else by WAMP-CRA."""
-        if self._settings.socket:
-            self.join(self._settings.realm, ["anonymous"])
+        if self.settings.socket:
+            self.join(self.settings.realm, ["anonymous"])
         else:
-            self.join(self._settings.realm, ["wampcra"], self._settings.user)
+            self.join(self.settings.realm, ["wampcra"], self.settings.user)
 
     def onChallenge(self, challenge: types.Challenge) -> str:
         """Answer the router's challenge with the secret's signature of it."""
-        user, secret = self._settings.user, self._settings.secret or ""
+        user, secret = self.settings.user, self.settings.secret or ""
         return auth.AuthWampCra(authid=user, secret=secret).on_challenge(self, challenge)
 
     def onJoin(self, details: types.SessionDetails) -> None:

@@ -28,7 +28,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sisock.connection.logs import DemotedLogger
+from sisock.connection.runtime import DemotedLogger
 from sisock.connection.settings import Settings
 from sisock.errors import RouterUnreachable, SettingsError
 from sisock.wire.protocol import ERROR_NODE_FAILED

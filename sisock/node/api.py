@@ -34,7 +34,7 @@ class DataNodeServer:
     name: str = ""
     description: str = ""
     allowance: int = protocol.DEFAULT_ALLOWANCE
-    features: tuple[str, ...] = ("binary", "progressive", "max_points", "bucket")
+    features: tuple[str, ...] = ("binary", "progressive", "max_points", "bucket", "latest")
 
     service: Any = None
     """The `sisock.node.service.NodeService` that runs this node, if one does."""
@@ -108,6 +108,16 @@ class DataNodeServer:
         dict or None
             Field name to `sisock.wire.reply.Decimated`.
             None (the default): `get_data` is asked, and its samples are decimated.
+        """
+
+    def get_latest(self, field: list[str], end: float) -> Any:
+        """Return the last samples before `end`, UNIX seconds, where that is cheaper than to look.
+
+        Returns
+        -------
+        dict or None
+            As of `get_data`; of each field the last sample that has a value counts.
+            None (the default): `get_data` is asked for times ever further back.
         """
 
     @classmethod

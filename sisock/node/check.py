@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from twisted.internet import defer, threads
 
-from sisock.connection.threads import reactor_thread
+from sisock.connection.runtime import reactor_thread
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode

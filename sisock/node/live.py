@@ -8,20 +8,19 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from twisted.internet import defer, task, threads
 
-from sisock.connection.logs import RepeatedWarning
-from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
+from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.events import PAUSE, Events, add_samples
 from sisock.node.memory import Memory, bounds
+from sisock.node.replies import PAUSE, Events, add_samples, decimated, latest
 from sisock.node.timeline import Intake, LiveTimeline
+from sisock.store.columns import decode
 from sisock.store.history import History, TimelineInfo, history_folder
 from sisock.wire.fields import check_entries, check_fields, describe
-from sisock.wire.protocol import NEVER_FINAL, check_interval
-from sisock.wire.reply import Decimated, Reply
+from sisock.wire.protocol import check_interval, contract
+from sisock.wire.reply import Reply, no_samples
 
 
 class LiveNode(DataNodeServer):
@@ -141,18 +140,10 @@ class LiveNode(DataNodeServer):
         self._store = History(history_folder(self.name), *self._keep, self._warn)
         for line, (newest, about) in self._kept().items():
             for name, kind in about.fields.items():
-                self._resume_field(name, kind, line)
+                with contract(self.name, name):
+                    self._intake.add_field(name, kind, line)
             self._intake.line(line).resume(newest)
         return self._store.generation
-
-    def _resume_field(self, name: str, kind: str, line: str) -> None:
-        known = self._intake.line_of.get(name)
-        if known is None:
-            self._intake.add_field(name, kind, line)
-        elif (known.name, self._intake.kinds[name]) != (line, kind):
-            folder = history_folder(self.name)
-            rule = f"it is kept as a {kind} of timeline {line!r} in {folder}: give it another name"
-            raise NodeContractError(self.name, name, rule)
 
     def begin(self, service: Any) -> None:
         """Start to read, and to publish."""
@@ -245,15 +236,19 @@ class LiveNode(DataNodeServer):
     def _flush(self, is_last: bool = False) -> None:
         """Keep what was taken so far and need not be held back."""
         with self._flushing:
+            if self._has_ended.is_set() and not is_last:
+                return
             for line in list(self._intake.lines.values()):
-                part, dropped = line.release(time.monotonic(), is_last)
+                rows, dropped = line.release(time.monotonic(), is_last)
+                t, columns = rows
                 if dropped:
                     self._dropped += dropped
                     self._warn(line.why_dropped())
-                if len(part[0]):
-                    self._store.append(line.name, *part)
-                    self._events.add(line.name, part)
-                    self._taken += len(part[0]) * len(part[1])
+                if len(t):
+                    values = {name: decode(column) for name, column in columns.items()}
+                    self._store.append(line.name, t, values)
+                    self._events.add(line.name, rows)
+                    self._taken += len(t) * len(columns)
 
     def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:
         """Return of each timeline that has samples the time of its newest, and more about it."""
@@ -289,7 +284,7 @@ class LiveNode(DataNodeServer):
         """Return what is kept; samples before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
-        reply, fields_of = Reply({name: np.empty(0) for name in field}), self._intake.fields_of()
+        reply, fields_of = Reply(no_samples(field)), self._intake.fields_of()
         for line, (newest, _) in self._kept().items():
             fields = [name for name in field if name in fields_of[line]]
             t, values = self._store.samples(line, fields, interval.start, interval.end)
@@ -308,14 +303,13 @@ class LiveNode(DataNodeServer):
         """Decimate what is kept; nothing is ever added before a timeline's newest sample."""
         interval = check_interval(start, end)
         self._flush()
-        kept, reply = self._kept().values(), Reply(bucket={})
-        for name in field:
-            newest = next((t for t, about in kept if name in about.fields), NEVER_FINAL)
-            final_to = math.nextafter(newest, math.inf)
-            asked = name, interval.start, interval.end
-            if bucket is None:
-                t, values, w = self._store.few(*asked, max_points or 0)
-            else:
-                (t, values), w = self._store.decimated(*asked, bucket), bucket
-            reply.add_field(name, Decimated(t, values, w, final_to))
-        return reply
+        newest = {name: t for t, about in self._kept().values() for name in about.fields}
+        return decimated(self._store, field, interval, bucket, max_points, newest)
+
+    def get_latest(self, field: list[str], end: float) -> Any:
+        """Answer from the disk; in memory it is cheap to look ever further back."""
+        if isinstance(self._store, Memory):
+            return None
+        self._flush()
+        timelines = {name: self._intake.line_of[name].name for name in self._intake.kinds}
+        return latest(self._store, field, end, timelines)

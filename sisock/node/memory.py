@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from sisock.node.timeline import Columns, Part, missing, take
 from sisock.store.history import TimelineInfo
 from sisock.wire import grid
 from sisock.wire.arrays import normalise
@@ -33,11 +32,12 @@ class Memory:
         self._lines: dict[str, _Line] = {}
         self._lock = threading.Lock()
 
-    def append(self, timeline: str, t: np.ndarray, columns: Columns) -> None:
+    def append(self, timeline: str, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         """Add samples, all of them later than the newest."""
+        newest = slice(-self._depth, None)
         with self._lock:
             line = self._lines.setdefault(timeline, _Line(self._kinds))
-            line.append(*take((t, columns), slice(-self._depth, None)))
+            line.append(t[newest], {name: each[newest] for name, each in values.items()})
             line.drop(float(t[-1]) - self._seconds, self._depth)
 
     def timelines(self) -> dict[str, TimelineInfo]:
@@ -86,7 +86,7 @@ class _Line:
     def __init__(self, kinds: Mapping[str, str]) -> None:
         self.begin = self.end = 0
         self.t = np.empty(0)
-        self.columns: Columns = {}
+        self.columns: dict[str, np.ndarray] = {}
         self._kinds = kinds
 
     def info(self) -> TimelineInfo:
@@ -94,12 +94,14 @@ class _Line:
         fields = {name: self._kinds[name] for name in self.columns}
         return TimelineInfo(first, last, self.end - self.begin, fields)
 
-    def samples(self, fields: Iterable[str], start: float, end: float) -> Part:
+    def samples(
+        self, fields: Iterable[str], start: float, end: float
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         low, high = np.searchsorted(self.t[self.begin : self.end], [start, end]) + self.begin
-        own = {name: self.columns[name] for name in fields if name in self.columns}
-        return take((self.t, own), slice(low, high))
+        own = (name for name in fields if name in self.columns)
+        return self.t[low:high], {name: self.columns[name][low:high] for name in own}
 
-    def append(self, t: np.ndarray, columns: Columns) -> None:
+    def append(self, t: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
         if self.end + len(t) > len(self.t):
             self._make_room(len(t))
         for name in columns.keys() - self.columns.keys():
@@ -123,6 +125,11 @@ class _Line:
             self.columns[name] = missing(self._kinds[name], room)
             self.columns[name][:count] = column[kept]
         self.begin, self.end = 0, count
+
+
+def missing(kind: str, count: int) -> np.ndarray:
+    """Return so many missing values of a field's type, as they are served."""
+    return np.full(count, np.nan) if kind == "number" else np.full(count, None)
 
 
 def bounds(keep: Any, node: str) -> tuple[float | None, float | None]:

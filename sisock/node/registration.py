@@ -10,7 +10,7 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer
 
-from sisock.connection.logs import RepeatedWarning, make_logger
+from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.errors import (
     NOT_A_SERVER,

@@ -13,16 +13,15 @@ from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import CallDetails
 from twisted.internet import defer, task, threads
 
-from sisock.connection.logs import RepeatedWarning
-from sisock.connection.threads import is_asynchronous, make_pool, stop_pool
+from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.validation import check_decimated, check_reply, needs_timelines
 from sisock.wire import protocol
 from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import check_fields
-from sisock.wire.protocol import Interval
-from sisock.wire.reply import Reply
+from sisock.wire.protocol import Interval, widening
+from sisock.wire.reply import Reply, no_samples
 from sisock.wire.request import DataRequest, parse_get_data, parse_get_fields
 
 THREADS = 8
@@ -104,7 +103,9 @@ class RequestHandler:
             raise InvalidArgument("window needs a call with progressive results")
         changes = self._changes
         kept = None if progress is None else self._continuations.take(request)
-        first = self._node.get_decimated if request.is_decimated else self._node.get_data
+        node = self._node
+        first: Callable[..., Any] = node.get_decimated if request.is_decimated else node.get_data
+        first = node.get_latest if request.latest else first
         steps = self._answer(request, kept, progress is not None)
         wires, rest = await self._work(first if kept is None else None, steps)
         if rest is not None and changes == self._changes:
@@ -180,9 +181,31 @@ class RequestHandler:
             return reply.decimate(request.bucket, request.max_points)
         return reply
 
+    def _ask_latest(self, request: DataRequest) -> Steps:
+        """Ask the node for the last samples, or look for them ever further back."""
+        end = request.interval.end
+        raw = yield from _call(self._node.get_latest, request.field, end)
+        if raw is not None:
+            return check_reply(raw, request.field, self._node.name, self._timeline_of)
+        found: dict[str, dict[str, Any]] = {}
+        missing = request.field
+        for each in widening(end) if missing else ():
+            part = yield from self._ask(DataRequest(missing, each.start, each.end))
+            if part is False:
+                return False
+            for name, line, sample in part.last():
+                found.setdefault(line, {})[name] = sample
+            missing = [name for name in missing if not any(name in own for own in found.values())]
+            if not missing:
+                break
+        reply = Reply.merged(found)
+        reply.data |= no_samples(missing)
+        return reply
+
     def _answer(self, request: DataRequest, kept: Reply | None, is_progressive: bool) -> Steps:
         """Return what is to be sent, chunk by chunk, and what is left for later windows."""
-        reply = (yield from self._ask(request)) if kept is None else kept
+        ask = self._ask_latest if request.latest else self._ask
+        reply = (yield from ask(request)) if kept is None else kept
         if reply is False:
             return [False], None
         if is_progressive:
@@ -217,7 +240,7 @@ def _window(reply: Reply, request: DataRequest) -> tuple[list[Any], Reply | None
     """Encode the first window of a reply in chunks; returns what is left, too."""
     factor = 1 if request.is_binary else _LIST_FACTOR
     window, following, rest = reply, None, None
-    if not request.is_decimated:
+    if not (request.is_decimated or request.latest):
         window, following = first_window(reply, request.window // factor)
     cut = chunks(window, protocol.CHUNK_BYTES // factor)
     wires = [chunk.to_wire(request.is_binary) for chunk in cut]
@@ -258,7 +281,7 @@ class Continuations:
     def take(self, request: DataRequest) -> Reply | None:
         """Return what was kept for this request, once; in the reactor."""
         # Relative times are never a continuation; a spacing has been applied to what is kept.
-        if request.min_stride or request.is_decimated or request.start <= 0:
+        if request.min_stride or request.is_decimated or request.latest or request.start <= 0:
             return None
         return self._forget((*request.field, request.interval.start, request.interval.end))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet import defer, task, threads
 
-from sisock.connection.threads import is_asynchronous
+from sisock.connection.runtime import is_asynchronous
 from sisock.node.live import LiveNode
 from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract

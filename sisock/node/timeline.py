@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from sisock.store.columns import Column, encode, missing, type_of
 from sisock.wire.arrays import normalise
-from sisock.wire.protocol import as_text, is_text
+from sisock.wire.protocol import is_text
 from sisock.wire.times import format_time
 
-Columns: TypeAlias = dict[str, np.ndarray]
-"""Field to values: float64 for numbers, objects for others, NaN or None where one is missing."""
-
-Part: TypeAlias = tuple[np.ndarray, Columns]
+Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
 """Times, shape (n,), and of some fields as many values."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -27,6 +26,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float, np.integer, np.floating, np.bool_),
 }
 """Which values a field of a type can have; a new field gets the first type that fits."""
+
+_LARGEST = sys.float_info.max
 
 _TIME = (int, float, np.integer, np.floating)
 
@@ -59,9 +60,11 @@ class Intake:
             self.add_field(name, kind, line)
 
     def add_field(self, name: str, kind: str, line: str) -> None:
-        """Know a field from now on."""
+        """Know a field from now on; ValueError if it is known as another one."""
         if not is_text(name):
             raise ValueError(f"{name!r} cannot be the name of a field")
+        if name in self.kinds and (self.kinds[name], self.line_of[name].name) != (kind, line):
+            raise ValueError(f"it is kept as a {kind} of timeline {line!r}: give it another name")
         self.kinds[name], self.line_of[name] = kind, self.line(line)
 
     def line(self, name: str) -> LiveTimeline:
@@ -96,7 +99,7 @@ class Intake:
         elif t is not None and not math.isfinite(t):
             raise ValueError(f"the time of a sample must be finite, not {t}")
         with self._lock:
-            judge = _kind_of_array if is_batch else _kind_of
+            judge = _kind_of_column if is_batch else _kind_of
             split = self._sort(values, timeline, judge, faults)
             # Read here, so that of two threads that push at once neither comes too late.
             at = time.time() if t is None else t
@@ -147,7 +150,7 @@ class LiveTimeline:
         """When samples were let go, by the clock of `release`."""
         self._lateness, self._kinds, self._lock = lateness, kinds, lock
         self._latest = -math.inf
-        self._held: Part = (np.empty(0), {})
+        self._held: Rows = (np.empty(0), {})
         self._came = np.empty(0)
 
     @property
@@ -166,93 +169,84 @@ class LiveTimeline:
         newest = f"has a sample of {format_time(self.newest)}, which is in the future"
         return f"timeline {self.name!r} {newest}: earlier ones are dropped until then"
 
-    def release(self, now: float, is_last: bool = False) -> tuple[Part, int]:
+    def release(self, now: float, is_last: bool = False) -> tuple[Rows, int]:
         """Return the samples that are let go now, and how many were dropped.
 
         `now` is in seconds by a clock that is never set. If `is_last`, nothing is held any longer.
         """
         with self._lock:
             pending, self.pending = self.pending, []
-        part = self._gather(pending)
-        t = part[0]
-        seen = np.maximum.accumulate(np.append(self._latest, t))
-        self._latest = float(seen[-1])
-        is_late = t <= np.maximum(seen[:-1] - self._lateness, self.newest)
-        if is_late.any():
-            part = take(part, ~is_late)
-        part, came = self._merge(part, now)
-        until = math.inf if is_last else self._latest - self._lateness
-        waited = np.flatnonzero(came <= now - self._lateness)
-        until = max(until, part[0][waited[-1]] if len(waited) else -math.inf)
-        cut = int(np.searchsorted(part[0], until, side="right"))
-        dropped = len(self._came) + len(t) - len(came)
-        self._held, self._came = take(part, slice(cut, None)), came[cut:]
+        rows = t, _ = join([self._held, *self._runs(pending)])
+        came = np.append(self._came, np.full(len(t) - len(self._came), now))
+        kept = self._choose(t, len(self._came))
+        rows, came = _take(rows, kept), came[kept]
+        cut = len(came) if is_last or not self._lateness else self._count_free(rows[0], came, now)
+        self._held, self._came = _take(rows, slice(cut, None)), came[cut:]
         if cut:
-            self.newest, self.came_at = float(part[0][cut - 1]), now
-        return take(part, slice(cut)), dropped
+            self.newest, self.came_at = float(rows[0][cut - 1]), now
+        return _take(rows, slice(cut)), len(t) - len(came)
 
-    def _merge(self, part: Part, now: float) -> tuple[Part, np.ndarray]:
-        """Sort what is held and what came now; returns also when each sample came."""
-        came = np.append(self._came, np.full(len(part[0]), now))
-        part = self._join([self._held, part])
-        t = part[0]
-        if (t[1:] > t[:-1]).all():
-            return part, came
-        order = np.argsort(t, kind="stable")
-        is_first = np.append(True, np.diff(t[order]) > 0)
-        return take(part, order[is_first]), came[order[is_first]]
+    def _count_free(self, t: np.ndarray, came: np.ndarray, now: float) -> int:
+        """Return how many samples need be held no longer."""
+        waited = np.flatnonzero(came <= now - self._lateness)
+        until = max(self._latest - self._lateness, t[waited[-1]] if len(waited) else -math.inf)
+        return int(np.searchsorted(t, until, side="right"))
 
-    def _gather(self, pending: Iterable[tuple[Any, dict[str, Any]]]) -> Part:
+    def _choose(self, t: np.ndarray, held: int) -> np.ndarray | slice:
+        """Return the indices of the samples that are not too late, in the order of their times.
+
+        The first ones are `held`.
+        """
+        if held < len(t) and t[held] > self._latest and (t[1:] > t[:-1]).all():
+            self._latest = float(t[-1])
+            return slice(None)
+        seen = np.maximum.accumulate(np.append(self._latest, t[held:]))
+        self._latest = float(seen[-1])
+        is_late = t[held:] <= np.maximum(seen[:-1] - self._lateness, self.newest)
+        kept = np.append(np.arange(held), held + np.flatnonzero(~is_late))
+        kept = kept[np.argsort(t[kept], kind="stable")]
+        return kept[np.diff(t[kept], prepend=-np.inf) > 0]
+
+    def _runs(self, pending: Iterable[tuple[Any, dict[str, Any]]]) -> Iterator[Rows]:
         """Make columns of what was pushed, in the order in which it came."""
-        parts: list[Part] = []
         for is_batch, run in groupby(pending, lambda pushed: isinstance(pushed[0], np.ndarray)):
             if is_batch:
-                parts += [(t, {n: self._column(n, v) for n, v in own.items()}) for t, own in run]
+                yield from ((t, self._fit(columns)) for t, columns in run)
                 continue
             times, rows = zip(*run, strict=True)
             names = dict.fromkeys(name for row in rows for name in row)
             columns = {name: self._column(name, [row.get(name) for row in rows]) for name in names}
-            parts.append((np.array(times, dtype="<f8"), columns))
-        return self._join(parts)
+            yield np.array(times, dtype="<f8"), self._fit(columns)
 
-    def _column(self, name: str, values: Any) -> np.ndarray:
-        kind = self._kinds[name]
-        if kind == "number":
-            try:
-                return np.asarray(values, dtype="<f8")
-            except OverflowError:  # of integers that are beyond any float
-                return np.array([_as_float(value) for value in values])
-        column = np.full(len(values), None)
-        clean: Callable[[Any], Any] = as_text if kind == "string" else bool
-        column[:] = [None if value is None else clean(value) for value in values]
-        return column
+    def _column(self, name: str, values: list[Any]) -> Column | None:
+        # What was judged one by one needs no second look, if it is of numbers.
+        return np.array(values, "<f8") if self._kinds[name] == "number" else encode(values)
 
-    def _join(self, parts: Sequence[Part]) -> Part:
-        return join(parts, self._kinds)
+    def _fit(self, columns: Mapping[str, Column | None]) -> dict[str, Column]:
+        """Leave out columns of missing values alone; booleans of a number become numbers."""
+        fit = {name: column for name, column in columns.items() if column is not None}
+        for name, column in fit.items():
+            if self._kinds[name] != type_of(column.dtype):
+                fit[name] = np.where(column < 0, np.nan, column)
+        return fit
 
 
-def join(parts: Sequence[Part], kinds: Mapping[str, str]) -> Part:
-    """Put parts one behind the other; a field that one of them lacks is missing there."""
+def join(parts: Iterable[Rows]) -> Rows:
+    """Put samples behind others; a field that is not in all of them is missing there."""
     parts = [part for part in parts if len(part[0])]
     if len(parts) < 2:
         return parts[0] if parts else (np.empty(0), {})
-    names = dict.fromkeys(name for _, columns in parts for name in columns)
-    pieces = {
-        name: [own[name] if name in own else missing(kinds[name], len(t)) for t, own in parts]
-        for name in names
+    dtypes = {name: column.dtype for _, own in parts for name, column in own.items()}
+    return np.concatenate([t for t, _ in parts]), {
+        name: np.concatenate(
+            [own[name] if name in own else missing(dtype, len(t)) for t, own in parts]
+        )
+        for name, dtype in dtypes.items()
     }
-    joined = {name: np.concatenate(arrays) for name, arrays in pieces.items()}
-    return np.concatenate([t for t, _ in parts]), joined
 
 
-def take(part: Part, which: slice | np.ndarray) -> Part:
-    """Return the samples at some indices."""
-    return part[0][which], {name: column[which] for name, column in part[1].items()}
-
-
-def missing(kind: str, count: int) -> np.ndarray:
-    """Return so many missing values of a field's type."""
-    return np.full(count, np.nan) if kind == "number" else np.full(count, None)
+def _take(rows: Rows, which: slice | np.ndarray) -> Rows:
+    return rows[0][which], {name: column[which] for name, column in rows[1].items()}
 
 
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
@@ -260,16 +254,16 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
     times = normalise(t)
     if times.dtype.kind not in "fiu" or not np.isfinite(times).all():
         raise ValueError("the times of samples must be finite UNIX seconds")
-    copies: dict[str, np.ndarray] = {}
+    copies: dict[str, Column | None] = {}
     for name, given in values.items():
         try:
-            own = normalise(given)
+            column = encode(given)
         except ValueError as error:
             faults.append(f"an array for {name!r}: {error}")
             continue
-        if len(own) != len(times):
-            raise ValueError(f"the field {name!r} has {len(own)} values for {len(times)} times")
-        copies[name] = own.copy()
+        if len(given) != len(times):
+            raise ValueError(f"the field {name!r} has {len(given)} values for {len(times)} times")
+        copies[name] = None if column is None else column.copy()
     return times.astype("<f8"), copies
 
 
@@ -280,24 +274,16 @@ def _kind_of(value: Any, known: str | None) -> str | None:
     """
     if value is None:
         return known or ""
+    if type(value) is int and not -_LARGEST <= value <= _LARGEST:
+        return None
     if known is not None:
         return known if isinstance(value, _TYPES[known]) else None
     return next((kind for kind, types in _TYPES.items() if isinstance(value, types)), None)
 
 
-def _kind_of_array(values: np.ndarray, known: str | None) -> str | None:
-    """Do as `_kind_of` for all values of an array, as `normalise` returns it."""
-    if values.dtype != object:
-        own = "bool" if values.dtype.kind == "b" else "number"
-    else:
-        own = next((_kind_of(value, None) for value in values if value is not None), None) or ""
-    if known is None or own in ("", known):
-        return known or own
-    return known if (known, own) == ("number", "bool") else None
-
-
-def _as_float(value: Any) -> float:
-    try:
-        return math.nan if value is None else float(value)
-    except OverflowError:
-        return math.nan
+def _kind_of_column(column: Column | None, known: str | None) -> str | None:
+    """Do as `_kind_of` for a column, which is None if all values are missing."""
+    if column is None:
+        return known or ""
+    own = type_of(column.dtype)
+    return own if known in (None, own) else known if (known, own) == ("number", "bool") else None

@@ -14,7 +14,7 @@ from cbor2 import CBORTag
 from crossbar.common.twisted import endpoint
 from twisted.internet import reactor
 
-from sisock.connection.logs import make_logger
+from sisock.connection.runtime import make_logger
 
 LOGIN_TIMEOUT = 20
 """Seconds from a connection's begin to its login, whichever layer takes the time."""

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from sisock.connection.logs import DemotedLogger  # first: it has Crossbar find Twisted
+from sisock.connection.runtime import DemotedLogger  # first: it has Crossbar find Twisted
 
 UNUSED = (
     "cfxdb",

@@ -20,16 +20,14 @@ import orjson
 
 from sisock.errors import SettingsError
 from sisock.store import columns
-from sisock.store.columns import Column, Pair, Part
+from sisock.store.columns import Column, Pair
+from sisock.store.segments import Part
 from sisock.store.timelines import Timeline, folder_of
 from sisock.wire import grid
 from sisock.wire.protocol import MAX_EXPONENT
 
-SYNC_EVERY = 1.0
-"""Seconds of samples that a power failure may take."""
-
-TIDY_EVERY = 10.0
-"""Seconds between two looks for what is too old, or could not be written."""
+EVERY = 1.0
+"""Seconds of samples that a power failure may take, and between two looks for what is to do."""
 
 _MAX_NAME = 150
 """Characters of a folder's name; file systems take 255 bytes."""
@@ -37,7 +35,7 @@ _MAX_NAME = 150
 _PARTS = 8
 """What is kept is in so many files at least."""
 
-_STATE = "state.json"
+_STATE, _CLOSED = "state.json", "closed"
 _EVER = 2.0**MAX_EXPONENT
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -101,22 +99,24 @@ class History:
         self._lock, self._tidying = threading.Lock(), threading.Lock()
         self._timelines: dict[str, Timeline] = {}
         self._fields: dict[str, tuple[Timeline, np.dtype]] = {}
-        self._stopping, self._wake = threading.Event(), threading.Event()
+        self._stopping = threading.Event()
+        # After another start of the computer, the last second may be lost.
+        boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            state, is_sound = self._read_state(), self._load()
         except BlockingIOError:
             raise SettingsError(f"the history in {folder} is in use by another process") from None
         except OSError as error:
             raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
-        state, is_sound = self._read_state(), self._load()
-        is_whole = is_sound and (state["is_closed"] or state["boot"] == _boot())
+        is_whole = is_sound and state["holds"] in (_CLOSED, boot)
         self.generation = state["generation"] if is_whole else secrets.token_hex(8)
-        self._write_state(is_closed=False)
+        self._write_state(boot)
         self._threads = [
-            threading.Thread(target=work, name="sisock-history", daemon=True)
-            for work in (self._sync_often, self._tidy_often)
+            threading.Thread(target=self._repeat, args=[do], name="sisock-history", daemon=True)
+            for do in (self.sync, self.tidy)
         ]
         for thread in self._threads:
             thread.start()
@@ -127,7 +127,7 @@ class History:
         Raises ValueError if the times do not ascend strictly, also from the last ones, or if values
         are not of their field's type or number; then nothing is kept.
         """
-        times = np.ascontiguousarray(t, dtype="<f8")
+        times = np.array(t, dtype="<f8")
         if times.ndim != 1 or not np.isfinite(times).all() or (times[1:] <= times[:-1]).any():
             raise ValueError(f"the times of {timeline!r} must ascend strictly")
         given = {name: columns.encode(each) for name, each in values.items()}
@@ -136,24 +136,22 @@ class History:
             raise ValueError(f"there must be as many values of {wrong[0]!r} as times")
         if not len(times):
             return
-        found = {name: column for name, column in given.items() if column is not None}
+        found = {name: column.copy() for name, column in given.items() if column is not None}
         with self._lock:
             line = self._timelines.get(timeline)
             if line is None:
                 line = Timeline(self._folder / folder_of(timeline), timeline, self._warn)
             self._check(line, found)
-            is_much = line.append(times, found)
+            line.append(times, found)
             self._timelines[timeline] = line
             for name in found.keys() - self._fields.keys():
                 self._fields[name] = line, found[name].dtype
-        if is_much:
-            self._wake.set()
 
     def timelines(self) -> dict[str, TimelineInfo]:
         """Return what there is of each timeline."""
-        types: dict[str, dict[str, str]] = {name: {} for name in self._timelines.copy()}
+        types: dict[str, dict[str, str]] = {}
         for field, (line, dtype) in self._fields.copy().items():
-            types[line.name][field] = columns.type_of(dtype)
+            types.setdefault(line.name, {})[field] = columns.type_of(dtype)
         found = {}
         for name, line in self._timelines.copy().items():
             parts = [part for part in line.parts if part.count]
@@ -191,12 +189,15 @@ class History:
         They are all samples, and the size is None; or what the buckets keep, the first and the
         last sample.
         """
-        parts = [(part, part.find(start), part.find(end)) for part in self._parts(field)]
-        parts = [each for each in parts if each[1] < each[2]]
-        if sum(stop - begin for _, begin, stop in parts) <= max_points:
+        if field in self._fields:
+            # What comes meanwhile is not for this answer.
+            end = min(end, math.nextafter(self._fields[field][0].last, math.inf))
+        found = [part.span(start, end) for part in self._parts(field)]
+        spans = [span for span in found if span is not None]
+        if sum(count for count, _, _ in spans) <= max_points:
             pair = columns.join(self._read(field, start, end))
             return pair[0], self._decode(field, pair), None
-        first, last = parts[0][0].time(parts[0][1]), parts[-1][0].time(parts[-1][2] - 1)
+        first, last = spans[0][1], spans[-1][2]
         w = grid.bucket_size_for(first, last, max_points)
         after = math.nextafter(first, math.inf)
         # The buckets of both ends are read from the samples, so that these ends are among them.
@@ -219,7 +220,9 @@ class History:
                 continue
             # It is in the same bucket; of one at most two samples are kept.
             t = coarse[0][at:]
-            pair = columns.join(list(part.pairs(field, t[0], t[2] if len(t) > 2 else before)))
+            pair = columns.join(
+                list(columns.pairs(part, field, t[0], t[2] if len(t) > 2 else before))
+            )
             at = columns.last_present(pair[1])
             if at is not None:
                 found = columns.pick(pair, slice(at, at + 1))
@@ -243,20 +246,22 @@ class History:
     def close(self) -> None:
         """Write all that there is, and let others have the folder."""
         self._stopping.set()
-        self._wake.set()
         for thread in self._threads:
             thread.join()
         self.sync()
         for line in self._timelines.values():
             line.close()
-        self._write_state(is_closed=True)
+        if all(line.is_written for line in self._timelines.values()):
+            self._write_state(_CLOSED)
         self._locked.close()
 
     def _parts(self, field: str) -> tuple[Part, ...]:
         return self._fields[field][0].parts if field in self._fields else ()
 
     def _read(self, field: str, start: float, end: float) -> list[Pair]:
-        return [pair for part in self._parts(field) for pair in part.pairs(field, start, end)]
+        return [
+            pair for part in self._parts(field) for pair in columns.pairs(part, field, start, end)
+        ]
 
     def _gather(self, field: str, start: float, end: float, w: float) -> list[Pair]:
         return [pair for part in self._parts(field) for pair in part.gather(field, start, end, w)]
@@ -292,16 +297,14 @@ class History:
                     self._fields |= {name: (line, dtype) for name, dtype in part.dtypes.items()}
         return not damage
 
-    def _sync_often(self) -> None:
-        while not self._stopping.wait(SYNC_EVERY):
-            self.sync()
-
-    def _tidy_often(self) -> None:
-        with suppress(_Stopped):
-            while not self._stopping.is_set():
-                self.tidy()
-                self._wake.wait(TIDY_EVERY)
-                self._wake.clear()
+    def _repeat(self, do: Callable[[], None]) -> None:
+        while not self._stopping.wait(EVERY):
+            try:
+                do()
+            except _Stopped:
+                return
+            except Exception as error:
+                self._warn(f"the history in {self._folder}: {type(error).__name__}: {error}")
 
     def _go_on(self) -> None:
         """Raise `_Stopped` if there is no time left for long work."""
@@ -323,12 +326,13 @@ class History:
         """Return what the process before this one left, or else something that fits none."""
         with suppress(OSError, ValueError):
             state = orjson.loads((self._folder / _STATE).read_bytes())
-            if state.keys() == {"generation", "boot", "is_closed"}:
+            if state.keys() == {"generation", "holds"}:
                 return state
-        return {"generation": "", "boot": "", "is_closed": False}
+        return {"generation": "", "holds": None}
 
-    def _write_state(self, is_closed: bool) -> None:
-        state = {"generation": self.generation, "boot": _boot(), "is_closed": is_closed}
+    def _write_state(self, holds: str) -> None:
+        """Write the generation, and for which start of the computer it holds, or that it does."""
+        state = {"generation": self.generation, "holds": holds}
         path = self._folder / _STATE
         try:
             with open(path.with_suffix(".part"), "wb") as file:
@@ -339,10 +343,3 @@ class History:
         except OSError as error:
             # The next process then begins a new generation.
             self._warn(f"{path} cannot be written: {error}")
-
-
-def _boot() -> str | None:
-    """Return what is another one after each start of the computer, if it is known."""
-    with suppress(OSError):
-        return _BOOT.read_text().strip()
-    return None

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import orjson
 
-from sisock.store.columns import TIMES, Column, from_bytes, to_bytes
+from sisock.store.columns import Column, Rows
 
 _MAGIC = b"\x93sisock\n"
 _HEAD = struct.Struct("<8sII")
 """What a record begins with: the magic bytes, the length of the rest, and its CRC-32."""
 
 _LENGTH = struct.Struct("<I")
-"""Length of the description, JSON, which the columns follow."""
+"""Length of the description, JSON, which times, columns, and the strings as JSON follow."""
 
 _AT_ONCE = 1 << 16
 """Samples of a record at most: so many a damaged byte costs."""
-
-Rows = tuple[str, np.ndarray, dict[str, Column]]
-"""A timeline, times, and columns by field."""
 
 
 def sync_folder(folder: Path) -> None:
@@ -37,70 +36,91 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def records(data: bytes, lost: Callable[[int, int], None]) -> Iterator[Rows]:
-    """Yield what is in the records of a journal; `lost` is told each damaged range of bytes."""
-    position = damaged = 0
+def records(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[str, Rows]]:
+    """Yield what is in a journal; `lost` is told each damaged range of bytes.
+
+    Records of one kind that follow one another are joined.
+    """
+    for head, group in groupby(_bodies(data, lost), key=itemgetter(0)):
+        yield _decode(head, [body for _, body in group])
+
+
+def _bodies(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield description and samples of each record that is sound."""
+    position = sound = 0
     while position < len(data):
-        found = _parse(data, position)
-        if found is None:
+        start = position + _HEAD.size
+        magic, length, checksum = _HEAD.unpack(data[position:start].ljust(_HEAD.size))
+        body = data[start : start + length]
+        if magic != _MAGIC or len(body) != length or zlib.crc32(body) != checksum:
             position = data.find(_MAGIC, position + 1)
             position = len(data) if position < 0 else position
             continue
-        if damaged < position:
-            lost(damaged, position)
-        rows, damaged = found
-        position = damaged
-        yield rows
-    if damaged < position:
-        lost(damaged, position)
-
-
-def _parse(data: bytes, position: int) -> tuple[Rows, int] | None:
-    """Return the record at a position and where it ends, or None if there is none."""
-    with suppress(struct.error, ValueError, TypeError, KeyError):
-        magic, length, checksum = _HEAD.unpack_from(data, position)
-        body = memoryview(data)[position + _HEAD.size :][:length]
-        if magic != _MAGIC or len(body) != length or zlib.crc32(body) != checksum:
-            return None
+        if sound < position:
+            lost(sound, position)
+        position = sound = start + length
         at = _LENGTH.size + _LENGTH.unpack_from(body)[0]
-        timeline, size, described = orjson.loads(body[_LENGTH.size : at])
-        t, at, columns = from_bytes(body[at : at + size], TIMES), at + size, {}
-        for name, dtype, size in described:
-            columns[name] = from_bytes(body[at : at + size], np.dtype(dtype))
-            at += size
-        return (timeline, t, columns), position + _HEAD.size + length
-    return None
+        yield body[_LENGTH.size : at], body[at:]
+    if sound < position:
+        lost(sound, position)
+
+
+def _decode(head: bytes, bodies: list[bytes]) -> tuple[str, Rows]:
+    timeline, described, strings = orjson.loads(head)
+    fixed = sum(size for _, _, size in described)
+    packed = np.frombuffer(b"".join(body[:fixed] for body in bodies), np.uint8)
+    rows, at, columns = packed.reshape(len(bodies), fixed), 0, {}
+    for name, dtype, size in described:
+        columns[name] = np.frombuffer(rows[:, at : at + size].tobytes(), dtype)
+        at += size
+    t = columns.pop(None)
+    texts = [orjson.loads(body[fixed:]) for body in bodies] if strings else []
+    for name in strings:
+        columns[name] = np.array([text for each in texts for text in each[name]], dtype=object)
+    return timeline, (t, columns)
 
 
 class Journal:
     """A file to which samples are written, and which is read only after a restart.
 
-    Only one thread at a time may `write`, and one `sync` and `close`.
+    One thread at a time may `write`, and one `sync` and `close`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: int | None = None
+        self._file: io.FileIO | None = None
         self._is_new = self._is_dirty = False
 
     def write(self, timeline: str, t: np.ndarray, columns: Mapping[str, Column]) -> None:
         """Write samples; OSError says that it could not be done, and then it may be repeated."""
+        strings = [name for name, column in columns.items() if column.dtype.kind == "O"]
+        fixed = {None: t} | {name: columns[name] for name in columns if name not in strings}
         for start in range(0, len(t), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            data = [to_bytes(t[part]), *(to_bytes(column[part]) for column in columns.values())]
-            sizes = map(len, data[1:])
+            data = [column[part].tobytes() for column in fixed.values()]
             described = [
-                (name, column.dtype.str, size)
-                for (name, column), size in zip(columns.items(), sizes, strict=True)
+                (name, column.dtype.str, len(each))
+                for (name, column), each in zip(fixed.items(), data, strict=True)
             ]
-            head = orjson.dumps((timeline, len(data[0]), described))
+            if strings:
+                data.append(orjson.dumps({name: columns[name][part].tolist() for name in strings}))
+            head = orjson.dumps((timeline, described, strings))
             self._append(b"".join([_LENGTH.pack(len(head)), head, *data]))
+
+    def open(self) -> None:
+        """Open the file, new or not; what is in it has to be synchronised once more."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - until it is closed
+        self._is_new = self._is_dirty = True
 
     def sync(self) -> None:
         """Have all that was written survive a power failure."""
+        if self._file is not None and not os.fstat(self._file.fileno()).st_nlink:
+            self.close()
+            raise OSError(f"{self.path} was removed")
         if self._file is not None and self._is_dirty:
             self._is_dirty = False  # what is written meanwhile is for the next time
-            os.fsync(self._file)
+            os.fsync(self._file.fileno())
             if self._is_new:
                 sync_folder(self.path.parent)
                 sync_folder(self.path.parent.parent)
@@ -109,42 +129,19 @@ class Journal:
     def close(self) -> None:
         """Write no more."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
-
-    def remove(self) -> None:
-        """Remove the file: its samples are elsewhere."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-
-    def is_gone(self) -> bool:
-        """Whether somebody has removed the file that is written to; then another one is begun."""
-        if self._file is None or os.fstat(self._file).st_nlink:
-            return False
-        self.close()
-        return True
-
-    def read(self) -> bytes:
-        """Return what is in the file, and have it survive a power failure."""
-        with open(self.path, "rb") as file:
-            os.fsync(file.fileno())
-            return file.read()
-
-    def size(self) -> int:
-        """Return how many bytes the file has."""
-        return self.path.stat().st_size if self.path.exists() else 0
 
     def _append(self, body: bytes) -> None:
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._is_new = not self.path.exists()
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self.open()
+        assert self._file is not None
         data = memoryview(_HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body)
-        before = os.fstat(self._file).st_size
+        before = self._file.tell()
         self._is_dirty = True
         try:
             while len(data):
-                data = data[os.write(self._file, data) :]
+                data = data[self._file.write(data) :]
         except OSError:
-            os.ftruncate(self._file, before)
+            self._file.truncate(before)
             raise

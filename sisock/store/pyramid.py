@@ -6,10 +6,9 @@ import math
 import weakref
 from collections.abc import Generator, Iterable, Iterator
 
-import numpy as np
-
-from sisock.store.series import NOTHING, Samples, Series, Snapshot
+from sisock.store.series import NOTHING, Series, Snapshot
 from sisock.wire import grid
+from sisock.wire.arrays import Samples, join
 from sisock.wire.grid import bucket_start
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 from sisock.wire.reply import Decimated, just_after
@@ -150,7 +149,7 @@ class View:
         base, first, stop = self._base, self._base.find(start), self._base.find(end)
         last = float(tail[0][-1]) if len(tail[0]) else base.record.last
         if stop - first <= max(MIN_BELOW, max_points or 0):
-            t, values = _join([base.samples(first, stop), tail])
+            t, values = join([base.samples(first, stop), tail])
             kept, w = grid.decimate_by(t, values, bucket, max_points)
             return Decimated(t[kept], values[kept], w, just_after(last))
         t_first, t_last = base.time(first), base.time(stop - 1)
@@ -168,7 +167,7 @@ class View:
             high = max(low, t_last)
             ends = [base.samples(first, base.find(low)), base.samples(base.find(high), stop)]
         cover = self._cover([each for each in self._levels if each.record.w <= w], low, high)
-        t, values = _join([ends[0], *cover, ends[1], tail])
+        t, values = join([ends[0], *cover, ends[1], tail])
         kept = grid.decimate(t, values, w)
         if max_points is not None:
             kept = grid.with_ends(kept, len(t))
@@ -190,10 +189,3 @@ class View:
                 return
         if low < high:
             yield self.samples(low, high)
-
-
-def _join(parts: list[Samples]) -> Samples:
-    filled = [part for part in parts if len(part[0])] or parts[:1]
-    if len(filled) == 1:
-        return filled[0]
-    return np.concatenate([t for t, _ in filled]), np.concatenate([v for _, v in filled])

@@ -13,7 +13,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import orjson
@@ -22,11 +22,13 @@ from sisock.store.columns import (
     TIMES,
     Column,
     Pair,
-    Part,
+    Span,
+    Table,
     decimate,
     from_bytes,
     join,
     missing,
+    pairs,
     pick,
     to_bytes,
 )
@@ -50,6 +52,10 @@ _LEVEL_STEP, _MIN_SPACINGS = 4, 4
 class Damaged(Exception):
     """A block of a file is not what was written."""
 
+    def __init__(self, array: _Array, text: object) -> None:
+        super().__init__(text)
+        self.array = array
+
 
 def _read(path: Path, size: int, offset: int) -> bytes:
     """Read of a file, which is not kept open: there may be thousands."""
@@ -69,7 +75,7 @@ class _Array:
         self.dtypes = [np.dtype(each) for each in entry["dtypes"]]
         self._path = path
         self._table = table[entry["from"] :][: -(-self.count // BLOCK)]
-        self._starts = np.concatenate([[entry["at"]], self._table["end"]]).astype(int).tolist()
+        self._at: int = entry["at"]
 
     def __len__(self) -> int:
         return len(self._table)
@@ -84,13 +90,14 @@ class _Array:
 
     def read(self, block: int) -> list[Column]:
         """Return the columns of a block; raises `Damaged`."""
-        start, end = self._starts[block : block + 2]
+        end = int(self._table["end"][block])
+        start = int(self._table["end"][block - 1]) if block else self._at
         try:
             data = _read(self._path, end - start, start)
         except OSError as error:
-            raise Damaged(str(error)) from None
+            raise Damaged(self, error) from None
         if len(data) < end - start or zlib.crc32(data) != self._table["checksum"][block]:
-            raise Damaged(f"bytes {start} to {end} are not what was written")
+            raise Damaged(self, f"bytes {start} to {end} are not what was written")
         view, columns = memoryview(data), []
         count = min(BLOCK, self.count - block * BLOCK)
         for dtype in self.dtypes:
@@ -109,7 +116,7 @@ class _Array:
             yield pick((t, columns[0] if columns else None), part)
 
 
-class Segment(Part):
+class Segment:
     """A file of samples of one timeline; `warn` logs what of it is damaged.
 
     ValueError says that it is none, or that both headers are damaged.
@@ -119,7 +126,7 @@ class Segment(Part):
         self.path = path
         self._warn = warn
         self._warned: set[tuple[str | None, int]] = set()
-        self.bytes = path.stat().st_size
+        self.size = path.stat().st_size
         content, table = self._header()
         self.timeline: str = content["timeline"]
         self.low, self.high, self.rank = content["numbers"]
@@ -145,17 +152,10 @@ class Segment(Part):
         """Type of each field's column."""
         return {name: array.dtypes[0] for name, array in self._values.items()}
 
-    def find(self, time: float) -> int:
-        """Return the index of the first sample that is not before a time."""
-        block = self._times.find(time)
-        t = self._block(None, self._times, block)
-        return block * BLOCK + (0 if t is None else int(np.searchsorted(t, time)))
-
-    def time(self, index: int) -> float:
-        """Return the time of a sample; in a damaged block that of its first one."""
-        block = index // BLOCK
-        t = self._block(None, self._times, block)
-        return self._times.first(block) if t is None else float(t[index % BLOCK])
+    def span(self, start: float, end: float) -> Span | None:
+        """Return how many samples there are in an interval, the first and the last time."""
+        low, stop = self._find(start), self._find(end)
+        return (stop - low, self._time(low), self._time(stop - 1)) if low < stop else None
 
     def read(
         self, fields: Iterable[str], start: float, end: float
@@ -168,10 +168,7 @@ class Segment(Part):
             t = self._block(None, self._times, block)
             if t is not None:
                 part = slice(*np.searchsorted(t, [start, end]))
-                found = [
-                    None if each is None else self._block(name, each, block)
-                    for name, each in chosen
-                ]
+                found = [self._block(name, array, block) for name, array in chosen]
                 yield t[part], [None if column is None else column[part] for column in found]
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
@@ -182,17 +179,17 @@ class Segment(Part):
             try:
                 yield from list(self._cover(field, usable, start, end))
                 return
-            except _BadLevel as bad:
-                self._warn(f"{self.path}: a level of {field!r} is made anew: {bad.__cause__}")
-                if bad.level in held:
-                    held.remove(bad.level)
+            except Damaged as bad:
+                self._warn(f"{self.path}: a level of {field!r} is not used: {bad}")
+                if bad.array in held:
+                    held.remove(bad.array)
 
     def _cover(self, field: str, levels: list[_Array], start: float, end: float) -> Iterator[Pair]:
         """Cover an interval by the coarsest level with whole buckets in it, ends by finer ones."""
         if start >= end:
             return
         if not levels:
-            yield from self.pairs(field, start, end)
+            yield from pairs(self, field, start, end)
             return
         (level, *finer), w = levels, levels[0].w
         # Beyond the samples all buckets are empty.
@@ -202,15 +199,27 @@ class Segment(Part):
             yield from self._cover(field, finer, start, end)
             return
         yield from self._cover(field, finer, start, low)
-        try:
-            yield from level.between(low, high)
-        except Damaged as error:
-            raise _BadLevel(level) from error
+        yield from level.between(low, high)
         yield from self._cover(field, finer, high, end)
 
-    def _block(self, field: str | None, array: _Array, block: int) -> Column | None:
+    def _find(self, time: float) -> int:
+        """Return the index of the first sample that is not before a time."""
+        if not self.first < time <= self.last:
+            return self.count if time > self.last else 0
+        block = self._times.find(time)
+        t = self._block(None, self._times, block)
+        return block * BLOCK + (0 if t is None else int(np.searchsorted(t, time)))
+
+    def _time(self, index: int) -> float:
+        """Return the time of a sample; in a damaged block that of its first one."""
+        t = self._block(None, self._times, index // BLOCK)
+        if t is None:
+            return self._times.first(index // BLOCK)
+        return float(t[index % BLOCK])
+
+    def _block(self, field: str | None, array: _Array | None, block: int) -> Column | None:
         try:
-            return array.read(block)[0]
+            return None if array is None else array.read(block)[0]
         except Damaged as error:
             if (field, block) not in self._warned:
                 self._warned.add((field, block))
@@ -220,7 +229,7 @@ class Segment(Part):
 
     def _header(self) -> tuple[dict[str, Any], np.ndarray]:
         for is_last in (False, True):
-            position = self.bytes - _HEAD.size if is_last else 0
+            position = self.size - _HEAD.size if is_last else 0
             head = _read(self.path, _HEAD.size, max(position, 0))
             if len(head) < _HEAD.size:
                 continue
@@ -237,187 +246,97 @@ class Segment(Part):
         raise ValueError(f"{self.path} has no header that is sound")
 
 
-class _BadLevel(Exception):
-    def __init__(self, level: _Array) -> None:
-        self.level = level
-
-
-class _NeedsFloats(Exception):
-    def __init__(self, field: str) -> None:
-        self.field = field
+Part: TypeAlias = Table | Segment
 
 
 def write(
-    path: Path,
-    timeline: str,
-    parts: Sequence[Part],
-    rank: int,
-    go_on: Callable[[], None],
+    path: Path, timeline: str, parts: Sequence[Part], rank: int, go_on: Callable[[], None]
 ) -> None:
-    """Write the samples of parts that follow one another to a new file, in little memory.
+    """Write the samples of parts that follow one another to a new file, in memory a field at once.
 
     `go_on` is called now and then, and may raise to end it; OSError says why it cannot be done.
     """
-    dtypes: dict[str, np.dtype] = {}
-    for part in parts:
-        for name, dtype in part.dtypes.items():
-            dtypes[name] = np.result_type(dtypes.get(name, dtype), dtype)
-    for name in dtypes:
-        if any(name not in part.dtypes for part in parts):
-            dtypes[name] = missing(dtypes[name], 0).dtype
     about = {
         "timeline": timeline,
         "numbers": (parts[0].low, parts[-1].high, rank),
         "ends": (parts[0].first, parts[-1].last),
     }
     temporary = path.with_suffix(".part")
-    is_written = False
-    while not is_written:
-        with open(temporary, "w+b") as file:
-            try:
-                _Writer(file, parts, dtypes, go_on).write(about)
-                is_written = True
-            except _NeedsFloats as damage:
-                dtypes[damage.field] = TIMES
-            file.flush()
-            os.fsync(file.fileno())
+    with open(temporary, "wb") as file:
+        _write(file, about, parts, go_on)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.rename(path)
     sync_folder(path.parent)
 
 
-class _Writer:
-    """Writes one file."""
+def _write(
+    file: IO[bytes], about: dict[str, Any], parts: Sequence[Part], go_on: Callable[[], None]
+) -> None:
+    fields = sorted({name for part in parts for name in part.dtypes})
+    blocks = sum(part.count for part in parts) // BLOCK + 1
+    # A field has less than 16 levels, each half as long as what it is made of at most.
+    room = sum(
+        len(orjson.dumps(name)) + _DESCRIPTION_BYTES for name in (about["timeline"], *fields)
+    )
+    file.seek(16 * room + (len(fields) + 1) * (2 * blocks + 16) * _TABLE.itemsize)
+    entries: list[dict[str, Any]] = []
+    table: list[tuple[int, float, int]] = []
+    for field, w, columns in _arrays(parts, fields):
+        entries.append(
+            {
+                "field": field,
+                "w": w,
+                "dtypes": [column.dtype.str for column in columns],
+                "count": len(columns[0]),
+                "at": file.tell(),
+                "from": len(table),
+            }
+        )
+        for start in range(0, len(columns[0]), BLOCK):
+            go_on()
+            block = [column[start : start + BLOCK] for column in columns]
+            data = b"".join(map(to_bytes, block))
+            file.write(data)
+            first = block[0][0] if w or field is None else 0
+            table.append((zlib.crc32(data), first, file.tell()))
+    content = orjson.dumps({**about, "arrays": entries}), np.array(table, dtype=_TABLE).tobytes()
+    header = b"".join(content)
+    head = _HEAD.pack(_MAGIC, *map(len, content), zlib.crc32(header))
+    file.write(header + head)
+    file.seek(0)
+    file.write(head + header)
 
-    def __init__(
-        self,
-        file: Any,
-        parts: Sequence[Part],
-        dtypes: dict[str, np.dtype],
-        go_on: Callable[[], None],
-    ) -> None:
-        self._go_on = go_on
-        self._file = file
-        self._parts = parts
-        self._dtypes = dtypes
-        self._entries: list[dict[str, Any]] = []
-        self._table: list[tuple[int, float, int]] = []
-        self._first, self._last = parts[0].first, parts[-1].last
-        self._count = sum(part.count for part in parts)
 
-    def write(self, about: dict[str, Any]) -> None:
-        """Write all arrays, and the header behind and before them."""
-        sizes = self._sizes()
-        blocks, fields = -(-self._count // BLOCK) + 1, len(self._dtypes) + 1
-        names = sum(len(orjson.dumps(name)) for name in self._dtypes)
-        arrays = (fields * _DESCRIPTION_BYTES + names) * (len(sizes) + 1)
-        # Levels are at most as long as what they are made of, all together.
-        room = 1024 + len(orjson.dumps(about)) + arrays
-        room += _TABLE.itemsize * fields * (2 * blocks + len(sizes))
-        self._file.seek(-(-room // 4096) * 4096)
-        count = self._array(None, 0.0, [TIMES], ([t] for t, _ in self._samples(None)))
-        for name, dtype in self._dtypes.items():
-            values = ([c] for _, c in self._samples(name))
-            if self._array(name, 0.0, [dtype], values) != count:
-                raise OSError("a block could be read only once")
-        for field in (None, *self._dtypes):
-            self._make_levels(field, sizes)
-        table = np.array(self._table, dtype=_TABLE).tobytes()
-        head = orjson.dumps({**about, "arrays": self._entries})
-        packed = _HEAD.pack(_MAGIC, len(head), len(table), zlib.crc32(head + table))
-        self._file.write(head + table + packed)
-        self._file.seek(0)
-        self._file.write(packed + head + table)
-
-    def _sizes(self) -> list[float]:
-        """Choose the bucket sizes: from a few mean spacings to the length of the samples."""
-        span = self._last - self._first
-        least = max(_MIN_SPACINGS * span / self._count, 2.0**MIN_EXPONENT)
-        finest = math.ceil(math.log2(least) / _LEVEL_STEP) * _LEVEL_STEP
-        every = (2.0**exponent for exponent in range(finest, MAX_EXPONENT + 1, _LEVEL_STEP))
-        return [w for w in every if w < span]
-
-    def _make_levels(self, field: str | None, sizes: list[float]) -> None:
-        dtypes = [TIMES] if field is None else [TIMES, self._dtypes[field]]
-        below, count = self._samples(field), self._count
-        for w in sizes:
-            kept = decimate_all(below, w)
-            at, blocks = self._file.tell(), len(self._table)
-            made = self._array(field, w, dtypes, ([t, c][: len(dtypes)] for t, c in kept))
-            if 2 * made > count:
-                self._file.seek(at)
-                self._file.truncate()
-                del self._entries[-1], self._table[blocks:]
-                below = self._samples(field) if count == self._count else self._reread()
-                continue
-            count = made
-            below = self._reread()
-
-    def _reread(self) -> Iterator[Pair]:
-        """Yield what was written last."""
-        self._file.flush()
-        path = Path(self._file.name)
-        array = _Array(path, self._entries[-1], np.array(self._table, dtype=_TABLE))
-        return array.between(-math.inf, math.inf)
-
-    def _samples(self, field: str | None) -> Iterator[Pair]:
-        """Yield all samples, the values in the type in which they are stored."""
-        fields = [] if field is None else [field]
-        for part in self._parts:
-            for t, columns in part.read(fields, -math.inf, math.inf):
-                yield t, None if field is None else self._cast(columns[0], field, len(t))
-
-    def _cast(self, column: Column | None, field: str, count: int) -> Column:
-        dtype = self._dtypes[field]
+def _arrays(
+    parts: Sequence[Part], fields: list[str]
+) -> Iterator[tuple[str | None, float, list[Column]]]:
+    """Yield the times; of each field the values, and the levels; and those of a missing field."""
+    t, _ = join([(t, None) for part in parts for t, _ in part.read([], -math.inf, math.inf)])
+    yield None, 0.0, [t]
+    for field in fields:
+        _, column = join([p for part in parts for p in pairs(part, field, -math.inf, math.inf)])
         if column is None:
-            column = missing(dtype, count)
-        if not np.can_cast(column.dtype, dtype, "same_kind"):
-            raise _NeedsFloats(field)  # as some of its integers are damaged, and now missing
-        return column.astype(dtype, copy=False)
-
-    def _array(
-        self, field: str | None, w: float, dtypes: list[np.dtype], parts: Iterable[list[Any]]
-    ) -> int:
-        """Write columns of one length, by blocks, and return that length."""
-        at, start, count = self._file.tell(), len(self._table), 0
-        for columns in rebatch(parts):
-            self._go_on()
-            data = b"".join(map(to_bytes, columns))
-            first = float(columns[0][0]) if columns[0].dtype == TIMES else 0.0
-            self._file.write(data)
-            self._table.append((zlib.crc32(data), first, self._file.tell()))
-            count += len(columns[0])
-        entry = {"field": field, "w": w, "dtypes": [d.str for d in dtypes]}
-        self._entries.append({**entry, "count": count, "at": at, "from": start})
-        return count
+            column = missing(TIMES, len(t))
+        if len(column) != len(t):
+            raise OSError("times could be read only once")
+        yield field, 0.0, [column]
+        for w, times, values in _levels(t, column):
+            yield field, w, [times, values]
+    for w, times, _ in _levels(t, None):
+        yield None, w, [times]
 
 
-def rebatch(parts: Iterable[list[Column]]) -> Iterator[list[Column]]:
-    """Yield the same columns in blocks of `BLOCK`, but the last."""
-    held: list[list[Column]] = []
-    count = 0
-    for part in parts:
-        held.append(part)
-        count += len(part[0])
-        if count < BLOCK:
-            continue
-        whole = [np.concatenate(each) for each in zip(*held, strict=True)]
-        stop = count - count % BLOCK
-        for start in range(0, stop, BLOCK):
-            yield [column[start : start + BLOCK] for column in whole]
-        held, count = [[column[stop:] for column in whole]], count - stop
-    if count:
-        yield [np.concatenate(each) for each in zip(*held, strict=True)]
-
-
-def decimate_all(parts: Iterable[Pair], w: float) -> Iterator[Pair]:
-    """Decimate samples that come in parts, in memory for a part and a bucket."""
-    held: Pair = np.empty(0), None
-    for part in parts:
-        if not len(part[0]):
-            continue
-        whole = join([held, part])
-        t, column = pick(whole, decimate(*whole, w))
-        cut = int(np.searchsorted(t, float(bucket_of(t[-1], w)) * w))
-        yield pick((t, column), slice(cut))
-        held = pick((t, column), slice(cut, None))
-    yield held
+def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.ndarray, Any]]:
+    """Yield bucket sizes, from a few mean spacings to the length of the samples, with samples."""
+    span = float(t[-1] - t[0])
+    least = max(_MIN_SPACINGS * span / len(t), 2.0**MIN_EXPONENT)
+    finest = math.ceil(math.log2(least) / _LEVEL_STEP) * _LEVEL_STEP
+    for exponent in range(finest, MAX_EXPONENT + 1, _LEVEL_STEP):
+        w = 2.0**exponent
+        if w >= span:
+            break
+        kept = decimate(t, column, w)
+        if 2 * len(kept) <= len(t):
+            t, column = pick((t, column), kept)
+            yield w, t, column

@@ -14,6 +14,7 @@ import numpy as np
 
 from sisock.store.files import CannotStore, Files
 from sisock.wire.arrays import WIRE_DTYPES as STORED_DTYPES
+from sisock.wire.arrays import Samples
 
 BLOCK = 8192
 """Samples that have a checksum in common."""
@@ -21,7 +22,6 @@ BLOCK = 8192
 BLOCK_DTYPE = np.dtype([("t", "<u4"), ("values", "<u4"), ("first", "<f8")])
 """Of each block the checksums of its times and of its values, and its first time."""
 
-Samples = tuple[np.ndarray, np.ndarray]
 NOTHING: Samples = np.empty(0), np.empty(0)
 
 

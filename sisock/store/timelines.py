@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
-from sisock.store.columns import Column, Part, Table
+from sisock.store.columns import Column, Table
 from sisock.store.journal import Journal, records
-from sisock.store.segments import BLOCK, Segment, write
+from sisock.store.segments import BLOCK, Part, Segment, write
 
 _MAX_BYTES = 1 << 23
 _MAX_SPAN = 3600.0
@@ -23,8 +23,8 @@ _MAX_TABLES = 16
 _MAX_WAIT = 10.0
 """Such parts that wait in memory for the disk, and seconds that whoever brings more then waits."""
 
-_MERGED = 16
-"""Files of one size that become one of the next."""
+_MERGED, _MAX_MERGED = 16, 1 << 21
+"""Files of one rank that become one of the next, and the samples that one has at most."""
 
 _MAX_NAME = 150
 """Characters of a folder's name; file systems take 255 bytes."""
@@ -53,17 +53,21 @@ class _Recent(Table):
             warn(f"{self.journal.path}: bytes {start} to {end} are damaged: samples are lost")
 
         names = []
-        for name, t, columns in records(self.journal.read(), lost):
-            new = slice(np.searchsorted(t, after, side="right"), None)
-            self.put(t[new], {field: column[new] for field, column in columns.items()})
+        self.journal.open()
+        for name, (t, columns) in records(self.journal.path.read_bytes(), lost):
+            # What could not be written at once may be there twice.
+            before = np.maximum.accumulate(np.append(max(after, self.last), t[:-1]))
+            new = t > before
+            if new.any():
+                self.put(t[new], {field: column[new] for field, column in columns.items()})
             names.append(name)
-            after = max(after, self.last)
         self.written = self.count
         return names
 
     def remove(self) -> None:
         """Remove the journal: the samples are elsewhere."""
-        self.journal.remove()
+        self.journal.close()
+        self.journal.path.unlink(missing_ok=True)
 
 
 def folder_of(timeline: str) -> str:
@@ -115,6 +119,7 @@ class Timeline:
                 tables.append(table)
                 last = table.last
             else:
+                table.journal.close()
                 path.rename(path.with_name(f"bad-{path.name}"))
         return cls(folder, names[0], warn, [*segments, *tables]) if names else None
 
@@ -123,16 +128,17 @@ class Timeline:
         """The oldest samples, if they are in a file."""
         return self.parts[0] if isinstance(self.parts[0], Segment) else None
 
+    @property
+    def is_written(self) -> bool:
+        """Whether all samples are in a file or a journal."""
+        return all(table.written == table.count for table in self._tables())
+
     def size(self) -> int:
-        """Return how many bytes there are on the disk."""
-        segments = (part.bytes for part in self.parts if isinstance(part, Segment))
-        return sum(segments) + sum(table.journal.size() for table in self._tables())
+        """Return how many bytes there are, about."""
+        return sum(part.size for part in self.parts)
 
-    def append(self, t: np.ndarray, columns: Mapping[str, Column]) -> bool:
-        """Add samples, and return whether there are now enough for a file.
-
-        Raises ValueError if they are not later than the last one.
-        """
+    def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
+        """Add samples; raises ValueError if they are not later than the last one."""
         with self._changed:
             self._changed.wait_for(self._has_room, _MAX_WAIT)
             if t[0] <= self.last:
@@ -147,22 +153,20 @@ class Timeline:
                 self._write(table, t, columns)
             if table.is_full:
                 self._begin()
-            return table.is_full
 
     def sync(self) -> None:
         """Have all samples survive a power failure; write what could not be written before."""
         with self._disk:
             for table in self._tables():
                 with self._changed:
-                    if table.journal.is_gone():
-                        table.written = 0
                     if table.written < table.count:
-                        self._write(table, *table.rows(table.written, table.count))
+                        self._write(table, *table.rows(table.written))
                 try:
                     table.journal.sync()
                 except OSError as error:
+                    table.written = 0  # nobody knows what of it there is
                     self._fail("journal", error)
-            if all(table.written == table.count for table in self._tables()):
+            if self.is_written:
                 self._failing.discard("journal")
 
     def tidy(self, max_span: float, max_bytes: float, go_on: Callable[[], None]) -> None:
@@ -182,7 +186,7 @@ class Timeline:
             segment, self.parts = self.parts[0], self.parts[1:]
         assert isinstance(segment, Segment)
         segment.remove()
-        return segment.bytes
+        return segment.size
 
     def close(self) -> None:
         """Write no more."""
@@ -208,7 +212,7 @@ class Timeline:
                 " in memory are given up"
             )
 
-    def _write(self, table: _Recent, t: np.ndarray, columns: Mapping[str, Column]) -> None:
+    def _write(self, table: _Recent, t: np.ndarray, columns: dict[str, Column]) -> None:
         try:
             table.journal.write(self.name, t, columns)
             table.written = table.count
@@ -231,7 +235,8 @@ class Timeline:
                     each
                     for i, each in enumerate(run)
                     if each.last - run[0].first <= max_span
-                    and sum(one.bytes for one in run[: i + 1]) <= max_bytes
+                    and sum(one.size for one in run[: i + 1]) <= max_bytes
+                    and sum(one.count for one in run[: i + 1]) <= _MAX_MERGED
                 ]
                 if len(fits) > 1:
                     return fits
@@ -244,8 +249,8 @@ class Timeline:
         write(path, self.name, parts, rank, go_on)
         made = Segment(path, self._warn)
         with self._changed:
-            at = self.parts.index(parts[0])
-            self.parts = (*self.parts[:at], made, *self.parts[at + len(parts) :])
+            others = [part for part in self.parts if part not in parts]
+            self.parts = tuple(sorted((*others, made), key=lambda part: part.low))
             self._changed.notify_all()
         with self._disk:
             for part in parts:

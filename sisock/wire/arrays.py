@@ -10,12 +10,15 @@ import math
 import mmap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
 
 from sisock.wire.protocol import as_text
+
+Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""Times and values of one field, both of shape (n,)."""
 
 WIRE_DTYPES = frozenset(
     {"<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1"}
@@ -95,7 +98,7 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
     return array
 
 
-def as_samples(t: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
+def as_samples(t: Any, values: Any) -> Samples:
     """Return times and values of the samples of a field, both of shape (n,), or ValueError."""
     t, values = as_times(t, "its times"), normalise(values)
     check_length(t, values)
@@ -131,7 +134,7 @@ def as_times(values: Any, what: str) -> np.ndarray:
 
 
 def merge_timeline(
-    samples_of: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    samples_of: Mapping[str, Samples],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Bring the times and values, of shape (n,), of each field to the union of the times.
 
@@ -157,6 +160,15 @@ def merge_timeline(
             merged[name] = np.full(len(union), *missing)
             merged[name][np.searchsorted(union, key)] = values
     return np.ascontiguousarray(union.real), merged
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    """Join samples of a field that follow each other, whatever the types of their values."""
+    # Empty arrays have no type of their own.
+    filled = [part for part in parts if len(part[0])] or parts[:1]
+    if len(filled) == 1:
+        return filled[0]
+    return np.concatenate([t for t, _ in filled]), np.concatenate([v for _, v in filled])
 
 
 def to_list(values: np.ndarray | Sequence[Any]) -> list[Any]:

@@ -82,6 +82,9 @@ class Reply:
     def clip(self, interval: Interval) -> Reply:
         """Keep the samples of the half-open interval."""
         ends = [interval.start, interval.end]
+        times = [line.t for line in self.timelines.values()]
+        if all(len(t) and ends[0] <= t[0] and t[-1] < ends[1] for t in times):
+            return self
         return self.take(lambda _, t: slice(*np.searchsorted(t, ends).tolist()))
 
     def stride(self, min_stride: float, after: Mapping[str, float]) -> Reply:
@@ -118,6 +121,25 @@ class Reply:
             self.timelines[name] = Timeline(own.t, own.final_to)
             self.follows[name] = name
             self.placed += [name] if own.is_placed else []
+
+    @classmethod
+    def merged(cls, samples_of: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> Reply:
+        """Return a reply of the samples of each field of each timeline, all of them final."""
+        reply = cls()
+        for line, own in samples_of.items():
+            t, merged = arrays.merge_timeline(own)
+            reply.data |= merged
+            if len(t):
+                reply.timelines[line] = Timeline(t)
+                reply.follows |= {name: line for name, values in merged.items() if len(values)}
+        return reply
+
+    def last(self) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
+        """Return of each field that has a value its name, its timeline, and its last sample."""
+        for name, line in self.follows.items():
+            which = np.flatnonzero(arrays.has_value(self.data[name]))[-1:]
+            if len(which):
+                yield name, line, (self.timelines[line].t[which], self.data[name][which])
 
     def arrays_size(self) -> int:
         """Return the bytes of all arrays in binary encoding."""

@@ -24,8 +24,8 @@ class DataRequest:
     """The arguments of one ``get_data`` call, checked; InvalidArgument names the first wrong one.
 
     `field` has each name once, `interval` are the UNIX times of `start` and `end`. At most one of
-    `min_stride`, `bucket` and `max_points` is given. `window` is in bytes, and `after` has the last
-    time received of each timeline.
+    `min_stride`, `bucket`, `max_points` and `latest` is given. `window` is in bytes, and `after`
+    has the last time received of each timeline.
     """
 
     field: list[str]
@@ -38,6 +38,7 @@ class DataRequest:
     after: dict[str, float] | None = None
     max_points: int | None = None
     bucket: float | None = None
+    latest: bool = False
 
     def __post_init__(self) -> None:
         names = self.field
@@ -55,6 +56,10 @@ class DataRequest:
         self.min_stride, self.bucket, self.max_points = check_ways(
             self.min_stride, self.bucket, self.max_points, self.interval, len(self.field)
         )
+        if not isinstance(self.latest, bool):
+            raise InvalidArgument("latest must be True or False")
+        if self.latest and (self.is_decimated or self.min_stride is not None):
+            raise InvalidArgument("latest takes no min_stride, bucket or max_points")
 
     @property
     def is_binary(self) -> bool:

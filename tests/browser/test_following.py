@@ -1,17 +1,14 @@
 """Live samples in JavaScript, each once and in order, while everything is restarted."""
 
 import itertools
-import json
-import os
 import signal
-import subprocess
 import time
 
 import pytest
 
-from sisock.testing import RouterProcess, wait_until
+from sisock.testing import RouterProcess
 from tests.browser.conftest import Page
-from tests.conftest import TOP
+from tests.browser.followers import Follower
 
 ROUNDS = int(os.environ.get("SISOCK_TEST_ROUNDS", "1"))
 RATE = 5000 if ROUNDS > 1 else 1000
@@ -24,36 +21,6 @@ return [...document.querySelectorAll("#table tbody td")].map((cell) => Number(ce
 """
 
 
-class Follower:
-    """A program that follows the node, by the client module."""
-
-    def __init__(self, router):
-        variables = {
-            "PATH": f"{os.environ['PATH']}:{TOP / '.venv/bin'}",
-            "SISOCK_URL": f"wss://localhost:{router.port}/ws",
-            "SISOCK_SECRET": router.home.secret_file("simonsobs").read_text().strip(),
-            "NODE_EXTRA_CA_CERTS": str(router.home.ca_certificate),
-        }
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        command = ["node", "test/router/follow.js", "numbered"]
-        self.process = subprocess.Popen(command, cwd=TOP / "js", env=variables, **pipes)
-
-    def report(self):
-        """What came so far, by timeline."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def wait_for(self, number, what):
-        """Wait until it has samples of this number and a later one, of `fast`."""
-
-        def has_come():
-            line = self.report().get("fast")
-            return line if line and line["last"] > number else None
-
-        return wait_until(has_come, 60, what)
-
-
 @pytest.fixture
 def hubless_router():
     with RouterProcess(hub=False) as process:
@@ -62,7 +29,7 @@ def hubless_router():
 
 @pytest.fixture
 def follower(hubless_router):
-    program = Follower(hubless_router)
+    program = Follower(hubless_router, "numbered")
     yield program
     program.process.kill()
     program.process.wait(10)

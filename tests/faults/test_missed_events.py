@@ -7,7 +7,7 @@ import pytest
 from twisted.internet import defer, threads
 
 from sisock.client.client import AsyncClient, Client
-from sisock.connection.threads import reactor_thread
+from sisock.connection.runtime import reactor_thread
 from sisock.errors import RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import wait_for_nodes

@@ -6,7 +6,7 @@ from twisted.internet import defer, threads
 
 from sisock.client.client import AsyncClient, Client
 from sisock.client.merge import Gap
-from sisock.connection.threads import reactor_thread
+from sisock.connection.runtime import reactor_thread
 from sisock.testing import wait_until
 from tests.faults.helpers import LISTED, kill_router
 

@@ -15,8 +15,8 @@ from twisted.internet import defer, threads
 
 from sisock.client.client import Client
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import reactor_thread
 from sisock.connection.settings import read_secret
-from sisock.connection.threads import reactor_thread
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER, uri
 from tests import forkserver

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet import defer, threads
 
 from sisock.connection.reconnect import RouterConnection
-from sisock.connection.threads import reactor_thread
+from sisock.connection.runtime import reactor_thread
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.integration.peers import data, results

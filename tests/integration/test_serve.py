@@ -10,6 +10,7 @@ import sys
 import psutil
 import pytest
 
+from sisock.cli.main import main
 from sisock.cli.serve import load_nodes, status_socket
 from sisock.connection.health import ask, ask_figures
 from sisock.errors import SettingsError
@@ -162,10 +163,11 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     assert states()["served_sensors"]["pid"] == every["served_sensors"]["pid"]
     assert "run already" in sisock("serve", file).stderr
 
-    processes = children(program)
+    pids = [state["pid"] for state in states().values() if state["is_well"]]
+    assert len(pids) == 2
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
-    assert not [process for process in processes if process.is_running()]
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
     wait_for_absence(client, "served_ticker", "served_sensors")
     done = sisock("status", file)
     assert done.returncode == 1
@@ -175,19 +177,28 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
 def test_a_second_signal_kills_a_node_that_does_not_end(serve, file):
     (file.parent / "ticker.py").write_text(
         "import signal, time\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "print('I stay', flush=True)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('I stay', flush=True))\n"
+        "print('I am there', flush=True)\n"
         "time.sleep(600)"
     )
+    file.write_text(TICKER_SECTION)
     program = serve()
-    program.wait_for("served_ticker | I stay")
-    processes = children(program)
+    program.wait_for("served_ticker | I am there")
+    (node,) = children(program)
     program.signal(signal.SIGTERM)
-    wait_until(lambda: len(children(program)) == 1, 30, "the end of the nodes that let it")
-    assert program.process.poll() is None
+    program.wait_for("served_ticker | I stay")
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
-    assert not [process for process in processes if process.is_running()]
+    assert not node.is_running()
+
+
+def test_nodes_end_when_the_supervisor_is_killed(serve, file):
+    file.write_text(TICKER_SECTION)
+    program = serve()
+    program.wait_for("served_ticker | I am loud")
+    (node,) = children(program)
+    program.signal(signal.SIGKILL)
+    wait_until(lambda: not node.is_running(), 30, "the end of the node")
 
 
 def test_check_tries_all_nodes_without_a_router(sisock, file):
@@ -246,9 +257,10 @@ def test_what_a_section_says_are_the_flags_of_its_program(tmp_path):
     ]
 
 
-def test_a_file_that_is_not_there_is_one_sentence(sisock, tmp_path):
-    done = sisock("serve", tmp_path / "none.toml")
-    assert done.returncode == 1
-    assert (
-        done.stderr == f"sisock: {tmp_path}/none.toml cannot be read: No such file or directory\n"
-    )
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path, capsys):
+    file = tmp_path / "none.toml"
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", str(file)])
+    assert ended.value.code == 1
+    sentence = f"sisock: {file} cannot be read: No such file or directory\n"
+    assert capsys.readouterr().err == sentence

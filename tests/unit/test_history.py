@@ -1,6 +1,7 @@
 """The history of a live node holds what a plain list would, however it is written and reopened."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def compare(history, t, columns, interval, w, max_points, fields="nibs"):
         assert np.array_equal(found_t, t[kept])
         assert plain(decimated) == plain(values[kept])
         found_t, few, size = history.few(field, start, end, max_points)
-        kept, expected = grid.decimate_to(t, values, max_points)
+        kept, expected = grid.decimate_by(t, values, None, max_points)
         assert size == expected
         assert np.array_equal(found_t, t[kept])
         assert plain(few) == plain(values[kept])
@@ -303,3 +304,34 @@ def test_no_more_bytes_are_kept_than_shall_be(tmp_path):
     assert 1 < kept(history, 40) < 11
     history.close()
     assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 1_600_000
+
+
+def test_answers_are_whole_while_samples_come_and_files_are_made(tmp_path):
+    history = opened(tmp_path)
+    over = threading.Event()
+
+    def append(first):
+        t = START + first + np.arange(1000.0)
+        history.append("line", t, {"n": t, "s": [f"{first}"] * 1000})
+
+    def write():
+        for first in range(1000, 200_000, 1000):
+            append(first)
+        over.set()
+
+    append(0)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not over.is_set():
+        history.tidy()
+        t, values = history.samples("line", ["n", "s"], *EVER)
+        assert np.array_equal(t, values["n"]) and (np.diff(t) == 1).all()
+        assert len(values["s"]) == len(t)
+        t, few, _ = history.few("n", *EVER, 50)
+        assert np.array_equal(t, few) and len(t) <= 50
+        t, few = history.decimated("n", *EVER, 4096.0)
+        assert np.array_equal(t, few) and (np.diff(t) > 0).all()
+    writer.join()
+    assert len(history.samples("line", ["n"], *EVER)[0]) == 200_000
+    history.close()

@@ -1,6 +1,7 @@
 """What is pushed to a live node is served as a plain list would hold it."""
 
 import math
+import time
 import uuid
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 import sisock
 from sisock.errors import NodeContractError, SettingsError
+from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
 
@@ -291,8 +293,9 @@ def test_a_clock_that_was_set_back_is_said_loudly():
 
 def test_integers_beyond_all_floats_and_odd_texts_are_kept():
     node = made()
-    node.push({"x": 10**400, "on": np.bool_(True)}, NOW)
-    node.push({"x": np.float32(0.5), "on": None}, NOW + 1)
+    node.push({"x": 10**400, "on": np.bool_(True)}, NOW, "pushed")
+    assert "int for 'x', which is a number" in node.status()["error"]
+    node.push({"x": np.float32(0.5), "on": None}, NOW + 1, "pushed")
     node.push({"word": "\ud800"}, NOW)
     reply = node.get_data(["x", "on", "word"], EARLIEST, LATEST)
     assert series(reply, "x") == [(NOW, None), (NOW + 1, 0.5)]
@@ -393,3 +396,93 @@ def test_a_bound_that_is_none_is_an_error(keep, sentence):
     node = type("Wrong", (Pushed,), {"keep": keep})()
     with pytest.raises(NodeContractError, match=sentence):
         node.prepare()
+
+
+class Service:
+    """What a node needs to publish: keeps what it is given."""
+
+    def __init__(self):
+        self.reactor = self
+        self.events = []
+
+    def callFromThread(self, function, *args):
+        function(*args)
+
+    def publish(self, event):
+        self.events.append(event)
+
+
+@pytest.fixture
+def published():
+    """Begin a node; returns it and its events."""
+    nodes = []
+
+    def begin(**attributes):
+        node = made(**attributes)
+        node.service = service = Service()
+        node.begin(service)
+        nodes.append(node)
+        return node, service.events
+
+    yield begin
+    for node in nodes:
+        node.end()
+
+
+def test_samples_are_published_together_and_all_of_them(published):
+    node, events = published()
+    began = time.monotonic()
+    for i in range(1000):
+        node.push({"x": i, "on": None} if i % 2 else {"x": i, "on": True}, NOW + i, "pushed")
+        node.get_data(["x"], NOW, NOW + 1) if i % 100 == 0 else None
+    wait_until(lambda: events and events[-1]["data"]["x"][-1] == 999, 10, "the last event")
+    assert len(events) <= (time.monotonic() - began) * 20 + 1
+    assert [x for event in events for x in event["data"]["x"]] == list(range(1000))
+    flags = [on for event in events for on in event["data"]["on"]]
+    assert flags == [None if i % 2 else True for i in range(1000)]
+    lines = [event["timeline"]["pushed"] for event in events]
+    assert [t for line in lines for t in line["t"]] == [NOW + i for i in range(1000)]
+    assert all(line["finalized_until"] == line["t"][-1] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [("x", np.arange(60_000.0)), ("word", ["a" * 1000] * 2000)],
+    ids=["many", "long"],
+)
+def test_an_event_that_is_too_much_says_only_that_there_are_samples(published, field, values):
+    node, events = published()
+    line = LINES[field]
+    node.push({field: values}, NOW + np.arange(len(values)), line)
+    wait_until(lambda: events, 10, "the event")
+    assert events == [{"timeline": {line: {"last": NOW + len(values) - 1}}}]
+    node.push({field: values[-1]}, NOW + len(values), line)
+    wait_until(lambda: len(events) == 2, 10, "the next event")
+    assert events[1]["data"][field] == [values[-1]]
+
+
+def test_held_samples_are_let_go_when_they_have_waited(published):
+    node, events = published(lateness=0.3)
+    node.push({"x": 2}, NOW + 0.1)
+    node.push({"x": 1}, NOW)
+    wait_until(lambda: events, 10, "the event")
+    assert events[0]["timeline"]["pushed"]["t"] == [NOW, NOW + 0.1]
+    assert events[0]["data"]["x"] == [1, 2]
+
+
+def test_the_last_values_are_found_on_disk_however_old():
+    node = made(keep="30y")
+    assert node.get_latest(["x", "on", "word"], LATEST).follows == {}
+    node.push({"x": 1.5, "on": True}, NOW, "pushed")
+    node.push({"x": math.nan, "on": False}, NOW + 1, "pushed")
+    node.push({"word": "a"}, NOW)
+    reply = node.get_latest(["x", "on", "word", "unknown"], LATEST)
+    present = {name: [row for row in series(reply, name) if row[1] is not None] for name in KINDS}
+    assert present == {
+        "x": [(NOW, 1.5)],
+        "on": [(NOW + 1, False)],
+        "word": [(NOW, "a")],
+        "y": [],
+    }
+    assert series(node.get_latest(["on"], NOW + 1), "on") == [(NOW, True)]
+    node.end()

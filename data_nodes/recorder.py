@@ -1,0 +1,241 @@
+"""Data node that records fields of other data nodes, and serves what it has recorded.
+
+A live node is heard, any other is asked every few seconds for what is new. After a break, of the
+recorder too, it goes on behind its own last sample: nothing is missing that the node still has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+from twisted.internet import defer, task, threads
+
+import sisock
+from sisock.client.directory import KnownNode
+from sisock.client.merge import Batch
+from sisock.client.watch import FAR
+from sisock.store.history import history_folder
+from sisock.wire.protocol import EARLIEST, MIN_POINTS
+from sisock.wire.times import format_time
+
+PRESENCE = "nodes"
+"""What the fields begin with that say which nodes are there."""
+
+RETRY = 5.0
+"""Seconds until the router is tried again."""
+
+MANY = 10_000
+"""Samples for which a node waits until they are on disk."""
+
+DESCRIBED = (
+    *("description", "units", "type", "interval"),
+    *("limits", "precision", "labels", "stale_after"),
+)
+"""What a recorded field has of its source."""
+
+
+class Recorder(sisock.LiveNode):
+    """Records fields of other data nodes.
+
+    The field `f` of the node `n` is recorded as `n.f`, its timeline `t` as `n.t`. The fields
+    `nodes.n` say which nodes came and went.
+    """
+
+    name = "recorder"
+    interval = None
+
+    def __init__(self, sources: Iterable[str], record: Iterable[str], keep: str) -> None:
+        self.keep = keep
+        self.fields = {}
+        self._patterns: dict[str, set[str]] = {}
+        for source in [*sources, *record]:
+            node, _, field = source.partition("::")
+            self._patterns.setdefault(node, set()).add(field or "*")
+        self._client: sisock.AsyncClient | None = None
+        self._following: dict[str, Any] = {}
+        self._present: dict[str, bool] = {}
+        self._describing: set[str] = set()
+        self._recording: Any = None
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add what is to be recorded, and for how long."""
+        parser.add_argument(
+            "sources",
+            nargs="*",
+            metavar="NODE[::FIELD]",
+            help="what to record; both may have the wildcards * and ?, all fields if none is named",
+        )
+        parser.add_argument(
+            "--record",
+            action="append",
+            default=[],
+            metavar="NODE[::FIELD]",
+            help="likewise, for the file of `sisock serve`",
+        )
+        parser.add_argument(
+            "--keep", default="1y", help='for how long: "30d", "1y" (default: %(default)s)'
+        )
+
+    def prepare(self) -> None:
+        """See that there is something to record."""
+        if not self._patterns or PRESENCE in self._patterns:
+            raise sisock.SisockError(f"name the nodes to record, of which none is {PRESENCE!r}")
+        super().prepare()
+
+    def open(self) -> str | None:
+        """Open what was recorded before, and what its fields mean."""
+        with suppress(FileNotFoundError, ValueError):
+            self.fields.update(json.loads(self._descriptions.read_text()))
+        return super().open()
+
+    @property
+    def _descriptions(self) -> Any:
+        folder = history_folder(self.name)
+        return folder.with_name(f"{folder.name}.fields.json")
+
+    def joined(self, session: Any) -> None:
+        """Note how the router is joined."""
+        self._session = session
+
+    def begin(self, service: Any) -> None:
+        """Start to record."""
+        super().begin(service)
+        self._recording = defer.ensureDeferred(self._record())
+
+    def end(self) -> None:
+        """Record no more."""
+        if self._recording is not None:
+            self._recording.addErrback(lambda _: None)
+            self._recording.cancel()
+        if self._client is not None:
+            defer.ensureDeferred(self._client.close())
+        super().end()
+
+    async def _record(self) -> None:
+        """Begin to record, when the router answers; from then on all goes on by itself."""
+        settings, reactor = self._session.settings, self._session.reactor
+        while True:
+            self._client = sisock.AsyncClient(settings, reactor=reactor)
+            try:
+                await self._client.connect()
+                await self._begin_all(self._client)
+                return
+            except sisock.SisockError as error:
+                self.log.warn("nothing is recorded yet: {error}", error=error)
+            await self._client.close()
+            self._following.clear()
+            await task.deferLater(reactor, RETRY)
+
+    async def _begin_all(self, client: sisock.AsyncClient) -> None:
+        for pattern in self._patterns:
+            if not set("*?[") & set(pattern):
+                await self._follow(pattern)
+        await self._resume_presence()
+        await client.watch_nodes(lambda event: self._note(event.node, event.present))
+        listed = await client.nodes()
+        for node in listed:
+            self._note(node, True)
+        for name in self._present.keys() - {node.name for node in listed}:
+            self._note(KnownNode(name), False)
+
+    async def _resume_presence(self) -> None:
+        fields, _ = await self.get_fields(1, 0)
+        names = [name for name in fields if name.startswith(f"{PRESENCE}.")]
+        reply = self.get_decimated(names, EARLIEST, FAR, max_points=MIN_POINTS)
+        for name in names:
+            for is_present in reply.data[name][-1:]:
+                self._present[name.partition(".")[2]] = bool(is_present)
+
+    def _note(self, node: KnownNode, is_present: bool) -> None:
+        """Record that a node came or went, and begin to record it if it is to be."""
+        if node.name == self.name:
+            return
+        if self._present.get(node.name) is not is_present:
+            self._present[node.name] = is_present
+            field = f"{PRESENCE}.{node.name}"
+            self.push({field: is_present}, time.time(), field)
+        # One recorder does not record what another one has recorded, unless it is named.
+        if is_present and node.description != inspect.getdoc(type(self)).partition("\n")[0]:
+            defer.ensureDeferred(self._follow(node.name)).addErrback(self._tell)
+
+    def _tell(self, failure: Any) -> None:
+        self.log.warn("not recorded: {why}", why=failure.getErrorMessage())
+
+    async def _follow(self, node: str) -> None:
+        """Record a node from now on, behind what was recorded of it."""
+        wanted = Patterns(self._patterns, node)
+        if not wanted.fields or node in self._following:
+            return
+        self._following[node] = wanted
+        _, lines = await self.get_fields(1, 0)
+        after = {
+            name.removeprefix(f"{node}."): about["last"]
+            for name, about in lines.items()
+            if name.startswith(f"{node}.") and about.get("last") is not None
+        }
+        try:
+            await self._client.follow(node, partial(self._take, node), after, wanted)
+        except sisock.SisockError:
+            del self._following[node]
+            raise
+
+    def _take(self, node: str, passed: Batch | sisock.Gap) -> defer.Deferred | None:
+        line = f"{node}.{passed.timeline}"
+        if isinstance(passed, sisock.Gap):
+            start, end = format_time(passed.start), format_time(passed.end)
+            self.log.warn(f"what was between {start} and {end} of {line} is lost")
+            return None
+        values = {f"{node}.{name}": column for name, column in passed.values.items()}
+        if values.keys() - self.fields.keys() and node not in self._describing:
+            self._describing.add(node)
+            defer.ensureDeferred(self._describe(node)).addErrback(self._tell)
+        # A field that has moved to another timeline cannot follow: it would not be in order.
+        good = {
+            name: column
+            for name, column in values.items()
+            if self.fields.get(name, {}).get("timeline", line) == line
+        }
+        self.push(good, passed.t, line)
+        if len(passed) > MANY:
+            return threads.deferToThread(self.get_data, [], -1.0, 0.0)
+        return None
+
+    async def _describe(self, node: str) -> None:
+        """Learn what the fields of a node are, and keep that."""
+        try:
+            known = await self._client.fields(node)
+        finally:
+            self._describing.discard(node)
+        for name, about in known.items():
+            if name in self._following[node]:
+                entry = {key: getattr(about, key) for key in DESCRIBED}
+                entry = {key: value for key, value in entry.items() if value is not None}
+                entry["timeline"] = f"{node}.{about.timeline}"
+                self.fields.setdefault(f"{node}.{name}", entry)
+        new = self._descriptions.with_suffix(".new")
+        new.write_text(json.dumps(self.fields))
+        new.replace(self._descriptions)
+
+
+class Patterns:
+    """The names of fields of a node that match one of those asked for."""
+
+    def __init__(self, asked: Mapping[str, set[str]], node: str) -> None:
+        matching = (fields for pattern, fields in asked.items() if fnmatchcase(node, pattern))
+        self.fields = set().union(*matching)
+
+    def __contains__(self, name: object) -> bool:
+        return any(fnmatchcase(str(name), pattern) for pattern in self.fields)
+
+
+if __name__ == "__main__":
+    sisock.run(Recorder)

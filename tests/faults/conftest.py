@@ -1,0 +1,3 @@
+"""Chromium, for the trial of delivery."""
+
+from tests.browser.conftest import browser as browser

@@ -1,0 +1,62 @@
+"""A connection that can be cut: forwards TCP connections to a port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+LINGER = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+
+
+class Relay:
+    """Listens on `port` of this computer, for what is to be connected to the port `to`."""
+
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Reset all connections; new ones are taken at once."""
+        with self._lock:
+            for each in self._open:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Cut all, and listen no more."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with near, suppress(OSError), socket.create_connection(("127.0.0.1", self._to)) as far:
+            with self._lock:
+                self._open |= {near, far}
+            back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
+            back.start()
+            self._pump(near, far)
+            back.join()
+            with self._lock:
+                self._open -= {near, far}
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,140 @@
+"""What other nodes measure is recorded, each sample once, whatever of them or of it ends."""
+
+import time
+from itertools import pairwise
+
+import pytest
+
+from sisock.errors import SisockError
+from sisock.testing import wait_until
+from sisock.wire.protocol import node_uri
+from tests.conftest import wait_for_nodes
+from tests.integration.peers import Member
+
+RECORDER = "data_nodes/recorder.py"
+
+
+@pytest.fixture
+def record(router, client, start, tmp_path):
+    """Start a recorder, always on the same disk."""
+
+    def begin(name, *flags, command=(RECORDER,)):
+        data = {"SISOCK_DATA": str(tmp_path / "data")}
+        program = start(router, *command, *flags, "--name", name, **data)
+        wait_for_nodes(client, name)
+        return program
+
+    return begin
+
+
+def recorded(client, name, field):
+    """All recorded samples of a field; none as long as it is unknown."""
+    try:
+        return client.get(name, field, 1, time.time() + 60)[field]
+    except SisockError:
+        return ()
+
+
+def wait_for_samples(client, name, field, condition, what):
+    def look():
+        series = recorded(client, name, field)
+        return series if len(series) and condition(series) else None
+
+    return wait_until(look, 40, what)
+
+
+def test_a_live_node_is_recorded_without_gaps_through_kills(client, router, start, record):
+    first = record("rec_live", "rec_numbered", "--keep", "1d")
+    start(router, "tests/nodes.py", "numbered", "--name", "rec_numbered")
+    field = "rec_numbered.n"
+    for count in (50, 200):
+        series = wait_for_samples(
+            client, "rec_live", field, lambda s, n=count: s.values[-1] > n, f"{count} samples"
+        )
+        first.end()
+        first = record("rec_live", "rec_numbered", "--keep", "1d")
+    seen = series.values[-1]
+    series = wait_for_samples(
+        client, "rec_live", field, lambda s: s.values[-1] > seen + 50, "later samples"
+    )
+    numbers = series.values.tolist()
+    assert numbers[0] < 50
+    assert all(after == before + 1 for before, after in pairwise(numbers))
+    about = client.fields("rec_live")[field]
+    assert (about.timeline, about.interval) == ("rec_numbered.rec_numbered", 0.02)
+    original = client.get("rec_numbered", "n", series.t[0], series.t[-1])["n"]
+    assert original.t.tolist() == series.t[:-1].tolist()
+
+
+class Archive:
+    """A node of Part 1 that has more and more samples, of which the last may still change."""
+
+    def __init__(self, member, name):
+        self.first = float(int(time.time()) - 1000)
+        self.count = 5
+        self.asked = 0
+        member.do("register", self.get_fields, node_uri(name, "get_fields"))
+        member.do("register", self.get_data, node_uri(name, "get_data"))
+        assert member.add(name)
+
+    def get_fields(self, start, end):
+        field = {"description": "a ramp", "timeline": "s", "type": "number", "units": "V"}
+        return [{"x": field}, {"s": {"interval": None, "field": ["x"]}}]
+
+    def get_data(self, field, start, end, min_stride=None):
+        self.asked += 1
+        numbers = [n for n in range(self.count) if start <= self.first + n < end]
+        line = {
+            "t": [self.first + n for n in numbers],
+            "finalized_until": self.first + self.count - 1,
+        }
+        return {"data": {"x": numbers}, "timeline": {"s": line} if numbers else {}}
+
+
+def test_a_node_of_part_1_is_asked_for_what_is_new_and_final(client, router, record):
+    def wait_for_number(number):
+        last = "rec_polling", "rec_archive.x", lambda s: s.values[-1] == number
+        return wait_for_samples(client, *last, f"sample {number}")
+
+    with Member(router) as member:
+        node = Archive(member, "rec_archive")
+        program = record("rec_polling", "rec_archive::*")
+        wait_until(lambda: node.asked > 5, 20, "the question for the last sample, and the next one")
+        node.count = 8
+        wait_for_number(6)
+        about = client.fields("rec_polling")["rec_archive.x"]
+        assert (about.units, about.description) == ("V", "a ramp")
+        program.end()
+        node.count = 11
+        record("rec_polling", "rec_archive::*")
+        assert wait_for_number(9).values.tolist() == [5, 6, 7, 8, 9]
+        assert client.fields("rec_polling")["rec_archive.x"].units == "V"
+
+
+def test_comings_and_goings_are_recorded_and_kept(client, router, record):
+    program = record("rec_presence", "rec_none::x*", command=["-m", "sisock.cli", "record"])
+    field = "nodes.rec_visitor"
+    with Member(router) as member:
+        assert member.add("rec_visitor")
+        wait_for_samples(client, "rec_presence", field, lambda s: s.values[-1], "its coming")
+        program.end()
+    program = record("rec_presence", "rec_none")
+    series = wait_for_samples(
+        client, "rec_presence", field, lambda s: not s.values[-1], "its going"
+    )
+    assert series.values.tolist() == [True, False]
+
+
+def test_wildcards_name_nodes_and_fields(client, router, start, record):
+    record("rec_wild", "rec_tick*::[ce]*")
+    start(router, "tests/nodes.py", "ticker", "--name", "rec_ticker")
+    wait_for_samples(client, "rec_wild", "rec_ticker.count", lambda s: len(s) > 5, "samples")
+    names = {name for name in client.fields("rec_wild") if not name.startswith("nodes.")}
+    assert names == {"rec_ticker.count", "rec_ticker.even"}
+
+
+@pytest.mark.parametrize("sources", [[], ["nodes"]])
+def test_a_recorder_of_nothing_says_so(router, start, sources):
+    program = start(router, RECORDER, *sources)
+    assert program.wait() == 1
+    assert "name the nodes to record" in program.output
