@@ -141,13 +141,13 @@ class Mixed(sisock.DataNodeServer):
 class Numbered(sisock.DataNodeServer):
     """Numbers samples by their times, so that it knows them also after a restart.
 
-    Of the timeline `fast` a thousand a second or NUMBERED_RATE, of `slow` ten. With
-    NUMBERED_FORGETS set it knows only those since its start.
+    Of the timeline `fast` a thousand a second, of `slow` ten. With NUMBERED_FORGETS set it knows
+    only those since its start.
     """
 
     name = "numbered"
     features = (*sisock.DataNodeServer.features, "live")
-    rates = {"fast": int(os.environ.get("NUMBERED_RATE", 1000)), "slow": 10}
+    rates = {"fast": 1000, "slow": 10}
 
     def __init__(self):
         began = self.newest()
