@@ -42,7 +42,7 @@ def _start() -> None:
     for module in ("crossbar", "flask", "prometheus_client", "psutil", "honcho"):
         if find_spec(module) is None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
-    from sisock.bridge.server import load_web_settings
+    from sisock.bridge.access import load_web_settings
     from sisock.connection.settings import load_settings
     from sisock.router.credentials import make_certificates, make_credentials
     from sisock.router.launch import PROGRAMS, check_free, check_port

@@ -27,12 +27,12 @@ MANY = 1_000_000
 
 FIRST_SPAN = 3600.0
 MAX_SPAN = 32 * 86400.0
-"""Seconds of the first window, and of any where nobody says how dense the samples are."""
+"""Seconds of the first window, and of any as long as nobody knows how dense the samples are."""
 
-PROBE = 60.0
-"""Seconds at the end of such a window that are read first: it is shortened if they are dense."""
+PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
+"""Parts of such a window, and seconds of each, that are read first to see how dense they are."""
 
-GAP_FACTOR = 4
+GAP_FACTOR = 16
 """A window behind one without samples may be so many times as long: years may have none."""
 
 EARLIEST = -1e12
@@ -198,21 +198,26 @@ def windows(
 ) -> Iterator[Samples]:
     """Read from `start` to `end` in windows of about a million samples, `interval` apart.
 
-    Behind a gap these are at most four million. A gap of years takes few windows.
+    The decades before the first sample take few windows, each probed before it is read, and so
+    does all if no interval is known. A window behind a later gap holds at most 16 million.
     """
     longest = MANY * interval if interval else MAX_SPAN
-    span = min(FIRST_SPAN, longest)
+    span, is_known = min(FIRST_SPAN, longest), False
     while start < end:
         # Before 1970 there is little, if anything.
         stop = min(max(start + span, -FIRST_SPAN), end)
-        if not interval and span > FIRST_SPAN:
-            probed = len(read(max(stop - PROBE, start), stop)[0])
-            if probed * span > MANY * PROBE:
-                span = max(span / 2, FIRST_SPAN)
+        if not is_known and span > min(FIRST_SPAN, longest):
+            probes = (start + (stop - start) * place for place in PLACES)
+            if any(len(read(t - PROBE, t)[0]) * span > MANY * PROBE for t in probes):
+                span = max(span / 2, min(FIRST_SPAN, longest))
                 continue
         t, values = read(start, stop)
+        if len(t) > FEW:
+            longest = min(longest, MANY * (stop - start) / len(t))
+        is_known |= len(t) > (0 if interval else FEW)
         factor = 2.0 if len(t) < FEW else 0.5 if len(t) > MANY else 1.0
-        span = min(span * factor, longest * (GAP_FACTOR if interval and not len(t) else 1))
+        limit = longest if len(t) else GAP_FACTOR * longest
+        span = min(span * factor, limit if is_known else max(longest, MAX_SPAN))
         start = stop
         yield t, values
 

@@ -1,4 +1,4 @@
-"""Decide which HTTP requests are let in: by ``Host``, ``Origin`` and ``Authorization``.
+"""Read the settings of the HTTP server, and decide by its headers which request is let in.
 
 A page from anywhere may send requests to this computer. Its browser says in ``Origin`` where the
 page is from, and in ``Host`` by which name it reached the server: that of the page's own domain, if
@@ -10,15 +10,13 @@ from __future__ import annotations
 import base64
 import hmac
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-
-from twisted.web.http_headers import Headers
 
 from sisock.bridge.answers import NOTICE, Answer, failure
-from sisock.connection.settings import find_secret
+from sisock.connection.settings import find_secret, parse_port
 from sisock.errors import SettingsError
 
 HOSTS = frozenset({"sisock-http"})
@@ -54,24 +52,39 @@ class Access:
     token: str | None = field(default=None, repr=False)
     basic: str | None = field(default=None, repr=False)
 
-    def refusal(self, headers: Headers, method: bytes, path: bytes) -> Answer | None:
-        """Return the answer to a request that is not let in, or to a CORS preflight, or None."""
-        for authority in _values(headers, "host"):
+    def decide(
+        self,
+        hosts: tuple[bytes, ...],
+        origins: tuple[bytes, ...],
+        signed: tuple[bytes, ...],
+        is_preflight: bool,
+        is_health: bool,
+    ) -> tuple[Answer | None, Mapping[str, str]]:
+        """Decide by the headers ``Host``, ``Origin`` and ``Authorization`` who is let in.
+
+        Returns the answer to a request that is not let in, or to a CORS preflight, or else None;
+        and the headers that tell a browser whether its page may read the answer.
+        """
+        named = [origin.decode("latin-1") for origin in origins]
+        allowed = [origin for origin in named if self._allows(origin)]
+        cors = {"Vary": "Origin", **(PREFLIGHT if is_preflight else CORS)}
+        cors |= {"Access-Control-Allow-Origin": allowed[0]} if allowed else {}
+        for authority in (host.decode("latin-1") for host in hosts):
             name = _name_of(authority)
             # Clients without a name, as of HTTP/1.0, are no browsers.
             if authority and not (name and (name in self.hosts or _is_loopback(name))):
                 text = "this host name is not the bridge's: SISOCK_HTTP_HOSTS says which are"
-                return failure(403, text, "host not allowed")
-        if not all(map(self._allows, _values(headers, "origin"))):
+                return failure(403, text, "host not allowed"), cors
+        if len(allowed) < len(named):
             text = "pages of this origin may not ask: SISOCK_HTTP_ORIGINS says which may"
-            return failure(403, text, "origin not allowed")
-        if method == b"OPTIONS":
-            return Answer([], 204)
-        authorization = next(iter(_values(headers, "authorization")), None)
-        if path == b"/healthz" or self.is_authorized(authorization):
-            return None
+            return failure(403, text, "origin not allowed"), cors
+        if is_preflight:
+            return Answer([], 204), cors
+        if is_health or self.is_authorized(signed[0].decode("latin-1") if signed else None):
+            return None, cors
         text = "sign in with the bridge's token or password"
-        return failure(401, text, "unauthorized", {"WWW-Authenticate": 'Basic realm="sisock"'})
+        authenticate = {"WWW-Authenticate": 'Basic realm="sisock"'}
+        return failure(401, text, "unauthorized", authenticate), cors
 
     def is_authorized(self, authorization: str | None) -> bool:
         """Return whether a request with this ``Authorization`` header may pass."""
@@ -87,32 +100,37 @@ class Access:
             for wanted, right in expected
         )
 
-    def cors(self, headers: Headers, method: bytes) -> dict[str, str]:
-        """Return the headers that tell a browser whether its page may read the answer."""
-        allowed = [origin for origin in _values(headers, "origin") if self._allows(origin)]
-        given = {"Access-Control-Allow-Origin": allowed[0]} if allowed else {}
-        return {"Vary": "Origin", **given, **(PREFLIGHT if method == b"OPTIONS" else CORS)}
-
     def _allows(self, origin: str) -> bool:
         scheme = _SCHEME.match(origin)
         name = _name_of(origin[scheme.end() :]) if scheme else None
         return name is not None and (name in self.origins or _is_loopback(name))
 
 
-def load_access(bind: str, environ: Mapping[str, str]) -> Access:
-    """Read what begins with ``SISOCK_HTTP_``; `bind` is a name of the bridge too.
+@dataclass(frozen=True)
+class WebSettings:
+    """Where the server listens, and whom it lets in."""
+
+    bind: str
+    port: int
+    access: Access
+
+
+def load_web_settings(environ: Mapping[str, str] = os.environ) -> WebSettings:
+    """Read ``PORT``, ``BIND`` and what begins with ``SISOCK_HTTP_``.
 
     Raises SettingsError if a setting cannot be used.
     """
+    port, bind = environ.get("PORT") or "5000", environ.get("BIND") or "127.0.0.1"
     basic = find_secret("SISOCK_HTTP_BASIC", environ).value
     if basic is not None and ":" not in basic:
         raise SettingsError("SISOCK_HTTP_BASIC must be of the form user:password")
-    return Access(
+    access = Access(
         HOSTS | {bind} | _parse_names("SISOCK_HTTP_HOSTS", environ),
         ORIGINS | _parse_names("SISOCK_HTTP_ORIGINS", environ),
         find_secret("SISOCK_HTTP_TOKEN", environ).value,
         basic,
     )
+    return WebSettings(bind, parse_port(port, "PORT"), access)
 
 
 def _parse_names(variable: str, environ: Mapping[str, str]) -> frozenset[str]:
@@ -127,14 +145,12 @@ def _parse_names(variable: str, environ: Mapping[str, str]) -> frozenset[str]:
     return frozenset(names)
 
 
-@lru_cache
 def _name_of(authority: str) -> str | None:
     """Return the host of ``host:port`` in lower case, or None if it is not of that form."""
     match = _AUTHORITY.fullmatch(authority)
     return match and match[1].strip("[]").rstrip(".").lower()
 
 
-@lru_cache
 def _is_loopback(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -142,7 +158,3 @@ def _is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _values(headers: Headers, name: str) -> list[str]:
-    return [value.decode("latin-1") for value in headers.getRawHeaders(name.encode()) or ()]

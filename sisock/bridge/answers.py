@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from sisock.bridge.metrics import Overloaded
-from sisock.bridge.tiles import View, join
-from sisock.client.data import Series
+from sisock.bridge.tiles import Samples, View, join
 from sisock.connection.runtime import make_logger
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError
 from sisock.wire import json_rows
@@ -111,37 +110,34 @@ def _opened(last: str, **more: Any) -> bytes:
     return dumps(answer)[:-1] + b',"%s":[' % last.encode()
 
 
-def series_answer(target: str, series: Series | View | None, ref_id: str | None) -> Iterator[bytes]:
+def series_answer(target: str, view: View | None, ref_id: str | None) -> Iterator[bytes]:
     """Write one series as every plugin draws it."""
-    yield series_start(target, None if series is None else series.field, ref_id)
-    if series is not None:
-        if isinstance(series, View):
-            yield from series.rows()
-        else:
-            yield from json_rows.pairs(series.values, series.t)
+    yield series_start(target, None if view is None else view.field, ref_id)
+    if view is not None:
+        yield from view.rows()
     yield SERIES_END
 
 
-def table_answer(found: Sequence[tuple[str, Series]], ref_id: str | None) -> Iterator[bytes]:
+def table_answer(found: Sequence[tuple[str, View]], ref_id: str | None) -> Iterator[bytes]:
     """Write one table: for each timeline its times and its fields, side by side."""
-    lines: dict[tuple[str, str], list[tuple[str, Series]]] = {}
-    for node, series in found:
-        lines.setdefault((node, series.timeline), []).append((node, series))
+    lines: dict[tuple[str, str], list[View]] = {}
+    for node, view in found:
+        lines.setdefault((node, view.field.timeline), []).append(view)
     columns: list[dict[str, str]] = []
     cells: list[np.ndarray] = []
-    for (_, timeline), members in lines.items():
-        t, aligned = _aligned([series for _, series in members])
+    for (node, timeline), members in lines.items():
+        t, aligned = _aligned([view.samples for view in members])
         name = "Time" if len(lines) == 1 else f"Time ({timeline})"
         columns.append({"text": name, "type": "time"})
         cells.append(milliseconds(t))
-        columns += [_column(node, series.field) for node, series in members]
+        columns += [_column(node, view.field) for view in members]
         cells += aligned
     yield _opened("rows", type="table", columns=columns, refId=ref_id)
     yield from json_rows.rows(_rows(cells))
     yield SERIES_END
 
 
-def _aligned(members: list[Series]) -> tuple[np.ndarray, list[np.ndarray]]:
+def _aligned(members: list[Samples]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the times of fields of one timeline, and their values at these."""
     t, merged = merge_timeline({str(i): (each.t, each.values) for i, each in enumerate(members)})
     return t, list(merged.values())
@@ -165,13 +161,15 @@ def _rows(cells: list[np.ndarray]) -> np.ndarray | list[list[Any]]:
     return list(map(list, zip(*padded, strict=True)))
 
 
-def long_rows(found: Iterable[tuple[str, Series | View]]) -> Iterator[bytes]:
+def long_rows(found: Iterable[tuple[str, View]]) -> Iterator[bytes]:
     """Write rows ``{"time": ms, "series": "node::field", "value": x}`` of all, in time order."""
-    series = [(f"{node}::{each.field.name}", each.t, each.values) for node, each in found]
-    names = [name for name, _, _ in series]
-    t = np.concatenate([np.empty(0), *(milliseconds(times) for _, times, _ in series)])
-    owner = np.repeat(np.arange(len(series)), [len(times) for _, times, _ in series])
-    values = join((times, truth_as_numbers(each)) for _, times, each in series)[1]
+    names, parts = [], []
+    for node, view in found:
+        names.append(f"{node}::{view.field.name}")
+        parts.append(view.samples)
+    owner = np.repeat(np.arange(len(parts)), [len(each) for each in parts])
+    every = join(Samples(each.t, truth_as_numbers(each.values)) for each in parts)
+    t, values = milliseconds(every.t), every.values
     order = np.argsort(t, kind="stable")
 
     def rows() -> Iterator[bytes]:

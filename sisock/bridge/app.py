@@ -1,49 +1,43 @@
-"""Answer each route: panels in the reactor, the others by Flask in threads."""
+"""Answer the routes that are not panels', by Flask in threads, and find annotations."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
-from urllib.parse import parse_qs
 
+import numpy as np
 from flask import Flask, Response, request
 from twisted.internet import defer, threads
 from werkzeug.exceptions import HTTPException
 
-from sisock.bridge import answers
-from sisock.bridge.annotations import find_annotations
 from sisock.bridge.answers import Answer, failure, failure_of, notice_headers
-from sisock.bridge.bridge import Bridge
-from sisock.bridge.metrics import Found, Metrics, pick
-from sisock.bridge.query import Flight, Views
+from sisock.bridge.bridge import Bridge, NodeChange
+from sisock.bridge.metrics import Metrics, Share
 from sisock.bridge.requests import (
+    GAPS,
+    RECORDED,
     TAG_KEYS,
-    Query,
     is_annotation_query,
-    parse_arguments,
     parse_body,
-    parse_query,
     parse_range,
     tag_values,
 )
-from sisock.bridge.server import Handler
-from sisock.bridge.streams import Answers, open_streams
-from sisock.bridge.targets import Pair, parse_words
+from sisock.bridge.targets import SEPARATOR, parse_target, parse_words
+from sisock.bridge.tiles import View
 from sisock.errors import InvalidArgument, SisockError
+from sisock.wire.arrays import has_value, to_list
 from sisock.wire.json_rows import dumps
+from sisock.wire.protocol import Interval
 
-LONG_ANSWER = 50_000
-"""Samples; an answer with more is written in a thread, fewer take less time than the network."""
+GAP_INTERVALS = 5
+"""Time without samples is a gap if it is longer than so many of the field's intervals."""
 
-ROW_BYTES = 40
-"""Memory of a sample in a table, or among the rows of all series, besides its own bytes."""
+PRESENCE = "nodes."
+"""What the names of a recorder's fields begin with that say which nodes are there."""
 
 MAX_NAME = 200
 """Characters of an annotation's name, which each of its events repeats."""
-
 
 ROUTES = {
     "/": ("GET", "root"),
@@ -51,7 +45,7 @@ ROUTES = {
     "/metrics": ("POST", "metrics"),
     "/metric-payload-options": ("POST", "payload_options"),
     "/variable": ("POST", "variable"),
-    # Answered by `Panels`; Flask refuses other methods.
+    # Answered by `sisock.bridge.panels`; Flask refuses other methods.
     "/query": ("POST", None),
     "/series": ("GET", None),
     "/annotations": ("POST", "annotations"),
@@ -60,136 +54,6 @@ ROUTES = {
     "/healthz": ("GET", "healthz"),
     "/prometheus": ("GET", "prometheus"),
 }
-
-
-class Panels:
-    """Answer panels, in the reactor."""
-
-    def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
-        self._bridge = bridge
-        self._views = Views(bridge)
-        self._metrics = metrics
-        self._flights: dict[tuple[bytes, bytes, bytes], Flight] = {}
-
-    def handlers(self) -> dict[tuple[bytes, bytes], Handler]:
-        """Return what answers which method and path."""
-
-        def query(asked: Any) -> Coroutine[Any, Any, Answer]:
-            body = asked.content.read()
-            return self._once((asked.method, asked.uri, body), lambda: self.query(body))
-
-        def series(asked: Any) -> Coroutine[Any, Any, Answer]:
-            text = asked.uri.partition(b"?")[2].decode("ascii", "replace")
-            arguments = parse_qs(text, keep_blank_values=True)
-            return self._once((asked.method, asked.uri, b""), lambda: self.series(arguments))
-
-        return {
-            (b"POST", b"/query"): query,
-            (b"GET", b"/series"): series,
-            (b"HEAD", b"/series"): series,
-        }
-
-    async def _once(
-        self, key: tuple[bytes, bytes, bytes], answer: Callable[[], Coroutine[Any, Any, Answer]]
-    ) -> Answer:
-        """Answer equal requests for views once that have come by the next turn of the reactor."""
-        if b"maxDataPoints" not in key[1] + key[2]:
-            return await answer()  # it is written as it comes, for one client
-
-        def forget() -> None:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-
-        async def job() -> list[Answer]:
-            forget()  # of replies that have come, later requests may want newer ones
-            return [await answer()]
-
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = Flight(self._bridge.reactor, 0, job, forget)
-        made: list[Answer] = await flight.wait()
-        if not made:
-            return await answer()
-        if made[0].body is None:
-            return made.pop()  # written as it is taken, for one client
-        share = self._bridge.memory.share()
-        share.add(len(made[0].body))
-        return replace(made[0], share=share)
-
-    async def query(self, body: bytes) -> Answer:
-        """Answer with series, tables, and simPod's annotations; raises SisockError."""
-        query = parse_query(parse_body(body))
-        events, notices = {}, []
-        for text in {t.text for t in query.targets if is_annotation_query(t.text)}:
-            events[text], more = await find_annotations(self._bridge, text, query.interval)
-            notices += more
-        texts = {t.text: t.patterns for t in query.targets if t.text not in events}
-        pairs, more = await self._bridge.find(texts, query.accepts)
-        found = self._bridge.found()
-        made = Answers(query, pairs, found, events)
-        of_tables, of_panels = made.wanted(True), made.wanted(False)
-        span = query.interval, query.min_stride
-        if of_tables:
-            # Fields of a view have times of their own, which make no rows.
-            made.tables = await self._bridge.samples(found, of_tables, *span)
-            found.share.add(ROW_BYTES * _count(made.tables, of_tables))
-        is_empty = query.interval.start >= query.interval.end
-        if query.max_points is None and not of_tables and not is_empty:
-            made.streams = await open_streams(self._bridge, found, of_panels, *span)
-        else:
-            found.series = await self._find(found, of_panels, query)
-        headers = notice_headers([*notices, *more, *found.notices])
-        if made.streams:
-            return self._streamed(made, of_panels, headers)
-        # A target that is there twice is answered twice.
-        count = _count(found.series, of_panels) + _count(made.tables, of_tables)
-        return self._answer(answers.body_of(made.write()), count, headers, found)
-
-    async def series(self, arguments: Mapping[str, Sequence[str]]) -> Answer:
-        """Answer Infinity: long rows in time order; raises SisockError."""
-        query = parse_arguments(arguments)
-        pairs, notices = await self._bridge.find({t.text: t.patterns for t in query.targets})
-        wanted = list(dict.fromkeys(pair for each in pairs.values() for pair in each))
-        found = self._bridge.found()
-        found.series = await self._find(found, wanted, query)
-        count = _count(found.series, wanted)
-        # All rows are sorted before the first is written.
-        found.share.add(ROW_BYTES * count)
-        headers = notice_headers([*notices, *found.notices])
-        return self._answer(answers.long_rows(pick(found.series, wanted)), count, headers, found)
-
-    async def _find(self, found: Found, pairs: Sequence[Pair], query: Query) -> dict[Pair, Any]:
-        if query.max_points is None:
-            return await self._bridge.samples(found, pairs, query.interval, query.min_stride)
-        return await self._views.find(found, pairs, query.interval, query.max_points)
-
-    def _streamed(self, made: Answers, pairs: list[Pair], headers: Mapping[str, str]) -> Answer:
-        def on_end() -> None:
-            for stream in made.streams.values():
-                stream.stop()
-            self._metrics.found(made.found.written, 0, 0)
-
-        try:
-            come = sum(made.streams[pair].count(pair[1]) for pair in pairs if pair in made.streams)
-            made.found.check_size(come)
-        except InvalidArgument:
-            on_end()
-            raise
-        return Answer(made.body(self._bridge.reactor), headers=headers, on_end=on_end)
-
-    def _answer(
-        self, parts: Iterator[bytes], count: int, headers: Mapping[str, str], found: Found
-    ) -> Answer:
-        found.check_size(count)
-        on_end = partial(self._metrics.found, count, found.hits, found.misses)
-        if count > LONG_ANSWER:
-            # Until its end, the samples count as memory of an answer under way.
-            return Answer(parts, headers=headers, on_end=on_end, share=found.share)
-        return Answer([b"".join(parts)], headers=headers, on_end=on_end)
-
-
-def _count(series: Mapping[Pair, Any], wanted: Iterable[Pair]) -> int:
-    return sum(len(each) for _, each in pick(series, wanted))
 
 
 def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
@@ -201,6 +65,10 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
     app.register_error_handler(HTTPException, _http_failure)
     app.register_error_handler(Exception, lambda error: _response(failure_of(error, request.path)))
     return app
+
+
+def _body() -> dict[str, Any]:
+    return parse_body(request.get_data())
 
 
 def _answered(answer: Any, notices: Iterable[str] = ()) -> Response:
@@ -222,7 +90,7 @@ def _http_failure(error: HTTPException) -> Response:
 
 
 class Routes:
-    """Answer the other routes, in threads."""
+    """Answer the routes, in threads."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
@@ -240,12 +108,11 @@ class Routes:
 
     def search(self) -> Response:
         """List the targets that contain a text (SimpleJSON)."""
-        return _answered(*self._names(parse_body(request.get_data()).get("target")))
+        return self._listed(_body().get("target"), lambda name: name)
 
     def metrics(self) -> Response:
         """List all targets (simPod)."""
-        names, notices = self._names(None)
-        return _answered([{"value": name, "label": name} for name in names], notices)
+        return self._listed(None, lambda name: {"value": name, "label": name})
 
     def payload_options(self) -> Response:
         """List the values of a target's payload, of which there are none (simPod)."""
@@ -253,48 +120,50 @@ class Routes:
 
     def variable(self) -> Response:
         """List the targets that contain a text, for a template variable (simPod)."""
-        payload = parse_body(request.get_data()).get("payload")
+        payload = _body().get("payload")
         text = payload.get("target") if isinstance(payload, dict) else payload
-        names, notices = self._names(text)
-        return _answered([{"__text": name, "__value": name} for name in names], notices)
+        return self._listed(text, lambda name: {"__text": name, "__value": name})
 
-    def _names(self, text: Any) -> tuple[list[str], list[str]]:
+    def _listed(self, text: Any, entry: Callable[[str], Any]) -> Response:
         if text is not None and not isinstance(text, str):
             raise InvalidArgument("target must be a text")
-        known, notices = self._ask(self._bridge.fields)
-        names = [f"{node}::{name}" for node, fields in known.items() for name in fields]
         patterns = [f"*{word}*" for word in parse_words(text or "")]
-        return [
-            name
+        share = self._bridge.memory.share()
+        known = self._ask(self._bridge.fields, share)
+        names = [f"{node}::{name}" for node, fields in known.items() for name in fields]
+        found = [
+            entry(name)
             for name in names
             if (text or "") in name or any(fnmatch.fnmatchcase(name, p) for p in patterns)
-        ], notices
+        ]
+        return _answered(found, share.notices)
 
     def annotations(self) -> Response:
         """List nodes that came and went, or gaps of a field (SimpleJSON)."""
-        body = parse_body(request.get_data())
+        body, share = _body(), self._bridge.memory.share()
         about = body.get("annotation")
         text = about.get("query") if isinstance(about, dict) else None
-        interval = parse_range(body.get("range"))
-        events, notices = self._ask(find_annotations, self._bridge, text or "nodes", interval)
+        asked = share, text or "nodes", parse_range(body.get("range"))
+        events = self._ask(find_annotations, self._bridge, *asked)
         if isinstance(about, dict):
             # Grafana wants it back to know whose the events are; by the name alone it does.
             name = str(about.get("name", ""))[:MAX_NAME]
             events = [{**event, "annotation": {"name": name}} for event in events]
-        return _answered(events, notices)
+        return _answered(events, share.notices)
 
     def tag_keys(self) -> Response:
         """List the keys of ad hoc filters."""
-        parse_body(request.get_data())
+        _body()
         return _answered([{"type": "string", "text": key} for key in TAG_KEYS])
 
     def tag_values(self) -> Response:
         """List the values of such a key."""
-        key = str(parse_body(request.get_data()).get("key"))
-        known, notices = self._ask(self._bridge.fields)
+        key, share = str(_body().get("key")), self._bridge.memory.share()
+        known = self._ask(self._bridge.fields, share)
         every = [(node, about) for node in known for about in known[node].values()]
         values = {tag_values(*each).get(key) for each in every}
-        return _answered([{"text": value} for value in sorted(v for v in values if v)], notices)
+        found = [{"text": value} for value in sorted(v for v in values if v)]
+        return _answered(found, share.notices)
 
     def healthz(self) -> Response:
         """Say whether router and hub are there: 200, or 503 with the reason."""
@@ -312,3 +181,74 @@ class Routes:
             nodes = 0
         is_up = self._bridge.connection.session is not None
         return {"cache_bytes": self._bridge.tiles.nbytes, "nodes": nodes, "router_up": is_up}
+
+
+async def find_annotations(
+    bridge: Bridge, share: Share, text: Any, interval: Interval
+) -> list[dict[str, Any]]:
+    """Find the events that an annotation query asks for, in time order.
+
+    An event has ``time`` (and ``timeEnd``) in milliseconds, ``title``, ``text`` and ``tags``.
+    """
+    text = text.strip() if isinstance(text, str) else ""
+    if text == "nodes":
+        return [_change(each) for each in bridge.changes if interval.start <= each.t < interval.end]
+    is_recorded = text.startswith(RECORDED)
+    target = text.removeprefix(RECORDED if is_recorded else GAPS).strip()
+    if is_recorded and SEPARATOR not in target:
+        target += f"{SEPARATOR}{PRESENCE}*"
+    patterns = parse_target(target) if is_annotation_query(text) else []
+    if not patterns:
+        raise InvalidArgument(
+            'an annotation query is "nodes", "nodes recorder" or "gaps node::field"'
+        )
+    pairs = await bridge.find(share, {target: patterns})
+    found = await bridge.samples(share, pairs[target], interval, None)
+    end = min(interval.end, bridge.now())
+    events = [
+        event
+        for (node, _), view in found.items()
+        for event in (_recorded(view) if is_recorded else _gaps(node, view, end))
+    ]
+    return sorted(events, key=lambda event: event["time"])
+
+
+def _change(change: NodeChange) -> dict[str, Any]:
+    title = f"{change.node} {'appeared' if change.is_present else 'vanished'}"
+    tags = ["sisock", "node", change.node]
+    return {
+        "time": round(change.t * 1e3),
+        "title": title,
+        "text": f"data node {title}",
+        "tags": tags,
+    }
+
+
+def _recorded(view: View) -> Iterator[dict[str, Any]]:
+    """Return the comings and goings of a node that a recorder kept."""
+    node = view.field.name.removeprefix(PRESENCE)
+    for t, is_present in zip(view.samples.t.tolist(), to_list(view.samples.values), strict=True):
+        if isinstance(is_present, bool):
+            yield _change(NodeChange(t, node, is_present))
+
+
+def _gaps(node: str, view: View, end: float) -> Iterator[dict[str, Any]]:
+    """Return gaps up to `end`, until when there could be samples."""
+    t = view.samples.t[has_value(view.samples.values)]
+    usual = view.field.interval
+    if usual is None and len(t) > 2:
+        usual = float(np.median(np.diff(t)))
+    if usual is None or not len(t):
+        return
+    # A gap that goes on at the end has no sample behind it.
+    edges = np.append(t, end) if end > t[-1] else t
+    for index in np.flatnonzero(np.diff(edges) > GAP_INTERVALS * usual):
+        start, stop = float(edges[index]), float(edges[index + 1])
+        name = f"{node}::{view.field.name}"
+        yield {
+            "time": round(start * 1e3),
+            "timeEnd": round(stop * 1e3),
+            "title": f"gap in {name}",
+            "text": f"no samples of {name} for {stop - start:g} s",
+            "tags": ["sisock", "gap", node],
+        }

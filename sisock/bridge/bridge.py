@@ -6,16 +6,24 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 from twisted.internet import defer, task
+from twisted.python.failure import Failure
 
-from sisock.bridge.metrics import MAX_SAMPLES, AnswerMemory, Found, Overloaded, TooManySamples
+from sisock.bridge.metrics import (
+    MAX_SAMPLES,
+    MEMORY_LIMIT,
+    AnswerMemory,
+    Overloaded,
+    Share,
+    TooManySamples,
+)
 from sisock.bridge.targets import Pair, Pattern, as_it_stands, expand
-from sisock.bridge.tiles import TileCache
-from sisock.client.data import Data, Series
+from sisock.bridge.tiles import Samples, TileCache, View
+from sisock.client.data import Data
 from sisock.client.directory import Directory, KnownNode
 from sisock.client.fetch import fetch
 from sisock.connection.reconnect import RouterConnection
@@ -33,6 +41,9 @@ BACK_WITHIN = 1.0
 """Seconds: a node that vanished and is back so soon has only said that its samples changed."""
 
 _POLL = 0.05
+
+Ask: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
+"""Asks a node for fields of it; what comes is by their names."""
 
 _EVERYBODYS = RouterUnreachable, TooManySamples, Overloaded
 """Errors of a whole request: none is just an empty series of one node."""
@@ -73,10 +84,9 @@ class Bridge:
         self.directory = Directory(self.reactor, node_timeout, self._node_changed)
         self.changes: deque[NodeChange] = deque(maxlen=MAX_CHANGES)
         self.tiles = TileCache(cache_bytes)
-        self.memory = AnswerMemory()
+        self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
         self.now = now
         self._timeout = node_timeout
-        self._max_samples = max_samples
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
 
@@ -113,30 +123,38 @@ class Bridge:
         current = self.directory.current(node.name)
         return current is not None and current.generation == node.generation
 
+    def is_as_it_was(self, basis: Iterable[tuple[KnownNode, Mapping[str, Field]]]) -> bool:
+        """Return whether nodes have the same generation, and nothing is known of other fields."""
+        known = self.directory.known_fields
+        return all(self.is_current(node) and known(node) is fields for node, fields in basis)
+
     async def fields(
-        self, is_wanted: Callable[[str], bool] = lambda name: True
-    ) -> tuple[dict[str, dict[str, Field]], list[str]]:
-        """Return the fields of every wanted node, and a notice for each that did not answer."""
+        self, share: Share, is_wanted: Callable[[str], bool] = lambda name: True
+    ) -> dict[str, dict[str, Field]]:
+        """Return the fields of every wanted node; of one that does not answer there is a notice."""
         await self._wait_for_vanished(is_wanted)
         wanted = [node for node in await self.nodes() if is_wanted(node.name)]
-        return await self._at_once({node.name: self.directory.fields(node) for node in wanted})
+        asked = {node.name: self.directory.fields(node) for node in wanted}
+        return await self._at_once(share, asked)
 
     async def find(
         self,
+        share: Share,
         targets: Mapping[str, Sequence[Pattern]],
         accepts: Callable[[str, Field], bool] = lambda node, field: True,
-    ) -> tuple[dict[str, list[Pair]], list[str]]:
-        """Return the fields that targets stand for, by their texts, and notices of nodes.
+    ) -> dict[str, list[Pair]]:
+        """Return the fields that targets stand for, by their texts.
 
         `accepts` restricts what wildcards find.
         """
         bare = {text: pair for text in targets if (pair := as_it_stands(text))}
         wild = [p for each in targets.values() for p in each if p.literal is None]
-        holders = {node for node, _ in bare.values()}
         if not wild and not bare:
-            return {text: expand(patterns, ()) for text, patterns in targets.items()}, []
-        fields, notices = await self.fields(
-            lambda name: name in holders or any(p.matches_node(name) for p in wild)
+            return {text: expand(patterns, ()) for text, patterns in targets.items()}
+        share.is_final = False
+        holders = {node for node, _ in bare.values()}
+        fields = await self.fields(
+            share, lambda name: name in holders or any(p.matches_node(name) for p in wild)
         )
         passed = [
             (node, name)
@@ -146,24 +164,20 @@ class Bridge:
         ]
         found = {text: expand(patterns, passed) for text, patterns in targets.items()}
         # Any character may be part of a name: the field that is there as it stands is meant.
-        found |= {text: [pair] for text, pair in bare.items() if pair[1] in fields.get(pair[0], ())}
-        return found, notices
-
-    def found(self) -> Found:
-        """Return what takes the samples of one more request."""
-        return Found(self.memory.share(), self._max_samples)
+        here = {text: [pair] for text, pair in bare.items() if pair[1] in fields.get(pair[0], ())}
+        return found | here
 
     async def samples(
-        self, found: Found, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
-    ) -> dict[Pair, Series]:
+        self, share: Share, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
+    ) -> dict[Pair, View]:
         """Return all samples of fields, or those that are `min_stride` seconds apart."""
+        share.is_final = False
 
-        async def ask(known: KnownNode, fields: dict[str, Field]) -> Data:
-            return await self.fetch(
-                known, fields, interval, min_stride=min_stride, on_chunk=found.take
-            )
+        async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
+            how = {"min_stride": min_stride, "on_chunk": share.take}
+            return views(await self.fetch(node, fields, interval, **how))
 
-        return await self.ask_nodes(found, pairs, interval, ask)
+        return await self.ask_nodes(share, pairs, interval, ask)
 
     async def fetch(
         self, node: KnownNode, fields: Mapping[str, Field], interval: Interval, **how: Any
@@ -173,30 +187,24 @@ class Bridge:
             return await fetch(self.session(), node, fields, interval, timeout=self._timeout, **how)
 
     async def ask_nodes(
-        self,
-        found: Found,
-        pairs: Iterable[Pair],
-        interval: Interval,
-        ask: Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]],
+        self, share: Share, pairs: Iterable[Pair], interval: Interval, ask: Ask
     ) -> dict[Pair, Any]:
         """Ask all nodes at the same time, each for all of its fields that there are.
 
         Errors are notices, but for RouterUnreachable, HubMissing, TooManySamples and Overloaded.
         """
-        by_node: dict[str, list[str]] = {}
-        for node, name in dict.fromkeys(pairs):
-            by_node.setdefault(node, []).append(name)
+        by_node: dict[str, dict[str, None]] = {}
+        for node, name in pairs:
+            by_node.setdefault(node, {})[name] = None
         if not by_node or interval.start >= interval.end:
             ask = _nothing
         self.session()
-        answers, notices = await self._at_once(
-            {node: self._ask_node(node, names, ask) for node, names in by_node.items()}
-        )
-        found.notices += notices
+        asked = {name: self._ask_node(share, name, n, ask) for name, n in by_node.items()}
+        answers = await self._at_once(share, asked)
         return {(node, name): each for node, a in answers.items() for name, each in a.items()}
 
     async def _ask_node(
-        self, name: str, names: list[str], ask: Callable[..., Awaitable[Mapping[str, Any]]]
+        self, share: Share, name: str, names: Iterable[str], ask: Ask
     ) -> Mapping[str, Any]:
         for is_last in (False, True):
             node = await self._find_node(name)
@@ -209,11 +217,14 @@ class Bridge:
                 wanted = {each: fields[each] for each in names if each in fields}
                 found = await ask(node, wanted) if wanted else {}
                 if is_last or self.is_current(node):
+                    share.is_final &= wanted.keys() == set(names)
+                    share.basis.append((node, fields))
                     return found
             except SisockError as error:
                 if is_last or isinstance(error, _EVERYBODYS) or self.is_current(node):
                     raise
             # The node went, and perhaps came, meanwhile: its samples may have changed.
+        share.is_final = False
         return {}
 
     async def _find_node(self, name: str) -> KnownNode | None:
@@ -230,30 +241,31 @@ class Bridge:
             await task.deferLater(self.reactor, _POLL)
 
     async def _at_once(
-        self, jobs: Mapping[str, Coroutine[Any, Any, Any]]
-    ) -> tuple[dict[str, Any], list[str]]:
+        self, share: Share, jobs: Mapping[str, Coroutine[Any, Any, Any]]
+    ) -> dict[str, Any]:
         """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
-        started = [defer.ensureDeferred(job) for job in jobs.values()]
-        for job in started:
-            if not job.called:
-                job.addTimeout(self._timeout, self.reactor)
-        answers, notices = {}, []
-        ended = await defer.DeferredList(started, consumeErrors=True)
-        for name, (is_done, result) in zip(jobs, ended, strict=True):
-            if is_done:
-                answers[name] = result
-            elif result.check(*_EVERYBODYS, defer.CancelledError):
+        started = {name: defer.ensureDeferred(job) for name, job in jobs.items()}
+        waiting = [job for job in started.values() if not job.called]
+        for job in waiting:
+            job.addTimeout(self._timeout, self.reactor)
+        results: dict[str, Any] = {}
+        for name, job in started.items():
+            job.addBoth(partial(results.__setitem__, name))
+        if waiting:
+            await defer.DeferredList(waiting)
+        for name in jobs:
+            if not isinstance(failure := results[name], Failure):
+                continue
+            del results[name]
+            if failure.check(*_EVERYBODYS, defer.CancelledError):
                 # The traceback of an error may last, and with it this.
-                answers.clear()
-                ended.clear()
-                raise result.value
-            else:
-                notices.append(self._why(name, result.value))
-                self._warn(notices[-1])
-        if notices:
+                results.clear()
+                raise failure.value
+            share.notices.append(self._why(name, failure.value))
+            self._warn(share.notices[-1])
             # Calls that end with the session do so with several errors.
             self.session()
-        return answers, notices
+        return {name: results[name] for name in jobs if name in results}
 
     def _why(self, name: str, error: Exception) -> str:
         if isinstance(error, defer.TimeoutError):
@@ -265,6 +277,11 @@ class Bridge:
         return f"the answer of the data node {name!r} cannot be used ({kind})"
 
 
-async def _nothing(node: KnownNode, fields: dict[str, Field]) -> dict[str, Series]:
-    """Return series of an interval without length."""
-    return {name: Series(about, np.empty(0), np.empty(0)) for name, about in fields.items()}
+def views(data: Data) -> dict[str, View]:
+    """Return all that was fetched as views."""
+    return {n: View.whole(each.field, Samples(each.t, each.values)) for n, each in data.items()}
+
+
+async def _nothing(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
+    """Return views of an interval without length."""
+    return {name: View(about, []) for name, about in fields.items()}

@@ -5,17 +5,16 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from sisock.bridge.targets import Pair
+from sisock.client.directory import KnownNode
 from sisock.errors import InvalidArgument, SisockError
+from sisock.wire.fields import Field
 from sisock.wire.reply import Reply
 
 MEMORY_LIMIT = 100_000_000
@@ -73,21 +72,26 @@ class Overloaded(SisockError, MemoryError):
     """The bridge has as many answers under way as it has memory for: try again later."""
 
 
+class TooManySamples(InvalidArgument):
+    """An answer is larger than one may be."""
+
+
 class AnswerMemory:
     """Limit the bytes that all answers under way take together.
 
     One answer alone may take more, and counts as half of the limit then: the other half is left
-    to the others.
+    to the others. None may have more than `max_samples`.
     """
 
-    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+    def __init__(self, limit: int = MEMORY_LIMIT, max_samples: int = MAX_SAMPLES) -> None:
+        self.max_samples = max_samples
         self._limit = limit
         self._collected = -COLLECT_EVERY
         # An answer that is not there any more takes nothing, whatever became of it.
         self._shares: WeakSet[Share] = WeakSet()
 
     def share(self) -> Share:
-        """Return the count of one more answer, which lasts as long as the object."""
+        """Return the share of one more answer, which lasts as long as the object."""
         share = Share(self)
         self._shares.add(share)
         return share
@@ -110,17 +114,38 @@ class AnswerMemory:
 
 
 class Share:
-    """Count the memory that one answer takes."""
+    """Count the memory that one answer takes, and what was found for it."""
 
     def __init__(self, memory: AnswerMemory) -> None:
         self.nbytes = 0
+        self.notices: list[str] = []
+        self.is_final = True
+        """Whether the answer cannot change while its nodes and their fields stay as they are."""
+        self.basis: list[tuple[KnownNode, Mapping[str, Field]]] = []
+        """These nodes, and what was known of their fields."""
+        self.hits = self.misses = 0
         self._memory = memory
+        self._received = 0
 
     def add(self, nbytes: int) -> None:
         """Count more bytes, or fewer; raises `Overloaded` if there is no room for them."""
         self.nbytes += nbytes
         if nbytes > 0:
             self._memory.check(self)
+
+    def check_size(self, count: int) -> None:
+        """Check how many samples the answer has; raises `TooManySamples`."""
+        if count > self._memory.max_samples:
+            raise TooManySamples(
+                f"{count} samples are more than the {self._memory.max_samples} that one answer may"
+                " have: ask for less time, fewer series or a larger interval"
+            )
+
+    def take(self, chunk: Reply) -> None:
+        """Count the samples and the memory of a chunk of a reply as it comes."""
+        self._received += sum(map(len, chunk.data.values()))
+        self.check_size(self._received)
+        self.add(memory_of(chunk))
 
 
 def size_of(*arrays: np.ndarray) -> int:
@@ -130,45 +155,6 @@ def size_of(*arrays: np.ndarray) -> int:
     )
 
 
-class TooManySamples(InvalidArgument):
-    """An answer is larger than one may be."""
-
-
-@dataclass
-class Found:
-    """What was found for a request: series by node and field, and notices about the rest."""
-
-    share: Share
-    max_samples: int
-    series: dict[Pair, Any] = field(default_factory=dict)
-    """Each a `Series`, or a `View`, which may be made one of."""
-    notices: list[str] = field(default_factory=list)
-    hits: int = 0
-    misses: int = 0
-    written: int = 0
-    _received: int = 0
-
-    def check_size(self, count: int) -> None:
-        """Check how many samples the answer has; raises `TooManySamples`."""
-        if count > self.max_samples:
-            raise TooManySamples(
-                f"{count} samples are more than the {self.max_samples} that one answer may have:"
-                " ask for less time, fewer series or a larger interval"
-            )
-
-    def take(self, chunk: Reply) -> None:
-        """Count the samples and the memory of a chunk of a reply as it comes."""
-        self._received += sum(map(len, chunk.data.values()))
-        self.check_size(self._received)
-        self.share.add(memory_of(chunk))
-
-
 def memory_of(chunk: Reply) -> int:
     """Return about how many bytes the arrays of a decoded chunk take."""
-    arrays = *chunk.data.values(), *(line.t for line in chunk.timelines.values())
-    return size_of(*map(np.asarray, arrays))
-
-
-def pick(series: Mapping[Pair, Any], wanted: Iterable[Pair]) -> list[tuple[str, Any]]:
-    """Return node and series of those of `wanted` that are there, in their order."""
-    return [(pair[0], series[pair]) for pair in wanted if pair in series]
+    return size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values()))

@@ -56,7 +56,7 @@ class Target:
     """One target of a query: its text, what that stands for, Grafana's letter, and its form."""
 
     text: str
-    patterns: list[Pattern]
+    patterns: list[Pattern] = field(compare=False)
     ref_id: str | None = None
     is_table: bool = False
 
@@ -67,7 +67,7 @@ class Filter:
 
     key: str
     operator: str
-    values: list[str]
+    values: tuple[str, ...]
 
     def accepts(self, node: str, about: Field) -> bool:
         """Return whether a field passes."""
@@ -86,11 +86,11 @@ class Filter:
 class Query:
     """A request for samples; `max_points`, if given, says how many, and not `min_stride`."""
 
-    targets: list[Target]
+    targets: tuple[Target, ...]
     interval: Interval
     min_stride: float | None = None
     max_points: int | None = None
-    filters: list[Filter] = field(default_factory=list)
+    filters: tuple[Filter, ...] = ()
 
     def accepts(self, node: str, about: Field) -> bool:
         """Return whether a field passes all filters."""
@@ -125,14 +125,14 @@ def parse_query(body: Mapping[str, Any]) -> Query:
     budget = Budget()
     targets = [_parse_target(each, budget) for each in _objects(body, "targets")]
     # Ad hoc filters are SimpleJSON's ``adhocFilters``, and simPod's ``filters`` too.
-    filters = [
+    filters = tuple(
         _parse_filter(entry, name, budget)
         for name in ("adhocFilters", "filters")
         for entry in _objects(body, name)
-    ]
+    )
     points = _number(body, "maxDataPoints", 1e9)
     return Query(
-        targets=[target for target in targets if target is not None],
+        targets=tuple(target for target in targets if target is not None),
         interval=parse_range(body.get("range")),
         min_stride=_parse_stride(body),
         max_points=None if points is None else max(int(points), MIN_POINTS),
@@ -210,10 +210,11 @@ def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter
         # Of regular expressions what variables make, and .* : no pattern can take for ever.
         plain = [part.removeprefix("^").removesuffix("$") for part in split_top(value)]
         shell = [part.replace(".*", "*").replace(".+", "?*") for part in plain]
-        return Filter(key, operator, [word for part in shell for word in parse_words(part, budget)])
+        words = tuple(word for part in shell for word in parse_words(part, budget))
+        return Filter(key, operator, words)
     budget.spend(1)
     literal = value if operator in ("<", ">") else re.sub(r"([*?\[])", r"[\1]", value)
-    return Filter(key, operator, [literal])
+    return Filter(key, operator, (literal,))
 
 
 def parse_range(value: Any) -> Interval:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import orjson
 from twisted.internet import defer, endpoints, threads
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.http import NO_CONTENT, RESPONSES, datetimeToString
+from twisted.web.http_headers import Headers
+from twisted.web.server import Request, Site
 from twisted.web.wsgi import WSGIResource
 
-from sisock.bridge.access import Access, load_access
+from sisock.bridge.access import Access, WebSettings
 from sisock.bridge.answers import Answer, failure, failure_of
 from sisock.connection.runtime import make_logger, make_pool
-from sisock.connection.settings import parse_port
 from sisock.errors import SettingsError
 
 THREADS = 32
@@ -28,6 +26,16 @@ THREADS = 32
 
 BACKLOG = 1024
 """Connections that may come at once: 32 dashboards of ten panels bring 320."""
+
+SHORT = 1 << 18
+"""Bytes of a body that is written at once, whether the client takes it or not."""
+
+WRITE_BYTES = 1 << 20
+"""Bytes that are handed to a socket at once; Twisted's own are 128 KiB."""
+
+JSON = "application/json"
+
+_DECISIVE = b"Host", b"Origin", b"Authorization"
 
 BODY_LIMIT = 1 << 20
 """Bytes of a request's body; those of a dashboard are a few thousand."""
@@ -48,126 +56,6 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Answer]]
 """Answers a request in the reactor; it is cancelled if the client leaves."""
 
 log = make_logger()
-
-
-@dataclass(frozen=True)
-class WebSettings:
-    """Where the server listens, and whom it lets in."""
-
-    bind: str
-    port: int
-    access: Access
-
-
-def load_web_settings(environ: Mapping[str, str] = os.environ) -> WebSettings:
-    """Read ``PORT``, ``BIND`` and what begins with ``SISOCK_HTTP_``; raises SettingsError."""
-    port, bind = environ.get("PORT") or "5000", environ.get("BIND") or "127.0.0.1"
-    return WebSettings(bind, parse_port(port, "PORT"), load_access(bind, environ))
-
-
-class _LimitedRequest(Request):
-    """A request whose body may not be larger than the limit, announced or not."""
-
-    _received = 0
-    _is_refused = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.began = time.monotonic()
-
-    def gotLength(self, length: int | None) -> None:
-        super().gotLength(length)
-        if length is not None and length > BODY_LIMIT:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > BODY_LIMIT and not self._is_refused:
-            self._refuse()
-        if not self._is_refused:
-            super().handleContentChunk(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self._is_refused:
-            self.channel.loseConnection()
-        else:
-            super().requestReceived(command, path, version)
-
-    def connectionLost(self, reason: Any) -> None:
-        # A client may have the whole answer, and go, before a thread says that this was all.
-        # A request that is cut off before it has all come has no path yet.
-        if not self._is_refused and self.path is not None:
-            if not self.startedWriting:
-                self.code = CLIENT_LEFT
-            self.channel.factory.log(self)
-        super().connectionLost(reason)
-
-    def _refuse(self) -> None:
-        self._is_refused = True
-        # The request is not complete: only the channel knows as yet what it is.
-        self.method, self.path = self.channel._command, self.channel._path.split(b"?")[0]
-        body = failure(413, f"the body is over {BODY_LIMIT} bytes", "body too large").body or b""
-        headers = {"Connection": "close", "Content-Type": "application/json"}
-        headers["Content-Length"] = str(len(body))
-        headers |= self.channel.factory.access.cors(self.requestHeaders, self.method)
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        status = b"HTTP/1.1 413 Content Too Large\r\n"
-        self.channel.transport.write(status + head.encode() + b"\r\n" + body)
-        self.code, self.sentLength = 413, len(body)
-        self.channel.factory.log(self)
-        # A connection that is closed while the client still sends is reset, and the answer lost.
-        self.channel.callLater(LINGER, self.channel.loseConnection)
-
-
-class Front(Site):
-    """Let requests in, hand each to its handler or else to the resource, count and log them."""
-
-    def __init__(
-        self,
-        resource: Resource,
-        handlers: Mapping[tuple[bytes, bytes], Handler],
-        count: Callable[[str, int, float], None],
-        access: Access,
-        reactor: Any,
-        pool: Any,
-    ) -> None:
-        # A form is no better than other bodies, and a broken one would get an answer without JSON.
-        super().__init__(resource, _LimitedRequest, parsePOSTFormSubmission=False)
-        self.timeOut = KEEP_ALIVE
-        self.noisy = False
-        self.access = access
-        self._count = count
-        self._in_reactor = partial(HandlerResource, reactor=reactor, pool=pool)
-        self._handlers = {key: self._in_reactor(handler) for key, handler in handlers.items()}
-
-    def getResourceFor(self, request: Any) -> Any:
-        """Return what answers a request."""
-        headers, path = request.requestHeaders, unquote_to_bytes(request.path)
-        for name, value in self.access.cors(headers, request.method).items():
-            request.setHeader(name, value)
-        refused = self.access.refusal(headers, request.method, path)
-        if refused is not None:
-            return self._in_reactor(lambda _: defer.succeed(refused))
-        handler = self._handlers.get((request.method, path))
-        return super().getResourceFor(request) if handler is None else handler
-
-    def log(self, request: Any) -> None:
-        """Count a request that is over, and write its line of JSON."""
-        path, seconds = request.path.decode("utf-8", "replace"), time.monotonic() - request.began
-        self._count(path, request.code, seconds)
-        # A health check every few seconds would drown the others.
-        if path == "/healthz" and request.code == 200:
-            return
-        entry = {
-            "method": request.method.decode("ascii", "replace"),
-            # Without the query: a browser may have put a token there.
-            "path": path,
-            "status": request.code,
-            "bytes": request.sentLength,
-            "ms": round(seconds * 1e3, 1),
-            "from": request.getClientAddress().host,
-        }
-        log.info("{entry}", entry=orjson.dumps(entry).decode())
 
 
 class _Pace:
@@ -201,63 +89,175 @@ class _Pace:
             raise TimeoutError(f"its client takes nothing for {STALLED_AFTER:g} s") from None
 
 
-class HandlerResource(Resource):
-    """Answer with what a handler returns; iterators are run in a thread of the pool."""
+class _Request(Request):
+    """A request whose body is limited, and which is answered by a handler if there is one."""
 
-    isLeaf = True
+    _received = 0
+    _is_refused = False
+    _job: defer.Deferred | None = None
+    startedWriting = 0
 
-    def __init__(self, handler: Handler, reactor: Any, pool: Any) -> None:
-        super().__init__()
-        self._handler = handler
-        self._reactor = reactor
-        self._pool = pool
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.began = time.monotonic()
 
-    def render(self, request: Request) -> int:
-        """Begin to answer."""
-        job = defer.ensureDeferred(self._answer(request))
-        request.notifyFinish().addErrback(lambda _: job.cancel())
-        job.addErrback(self._failed, request)
-        return NOT_DONE_YET
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(length)
+        if length is not None and length > BODY_LIMIT:
+            self._refuse()
 
-    async def _answer(self, request: Request) -> None:
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > BODY_LIMIT and not self._is_refused:
+            self._refuse()
+        if not self._is_refused:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self._is_refused:
+            self.channel.loseConnection()
+        else:
+            super().requestReceived(command, path, version)
+
+    def connectionLost(self, reason: Any) -> None:
+        # A client may have the whole answer, and go, before a thread says that this was all.
+        # A request that is cut off before it has all come has no path yet.
+        if not self._is_refused and self.path is not None:
+            if not self.startedWriting:
+                self.code = CLIENT_LEFT
+            self.channel.factory.log(self)
+        super().connectionLost(reason)
+        if self._job is not None:
+            self._job.cancel()
+
+    def process(self) -> None:
+        front = self.channel.site
+        path = unquote_to_bytes(self.path)
+        refused, self._cors = front.admit(self.requestHeaders, self.method, path)
+        handler = front.handlers.get((self.method, path))
+        if refused is not None:
+            self._put(refused, refused.body or b"")
+            self.finish()
+        elif handler is not None:
+            self._job = defer.ensureDeferred(self._answer(handler, front))
+            self._job.addErrback(self._failed)
+        else:
+            for name, value in self._cors.items():
+                self.setHeader(name, value)
+            super().process()
+
+    async def _answer(self, handler: Handler, front: Front) -> None:
         try:
-            answer = await self._handler(request)
+            answer = await handler(self)
         except defer.CancelledError:
             raise
         except Exception as error:
-            answer = failure_of(error, request.path.decode("utf-8", "replace"))
-        pace = _Pace(self._reactor)
-        try:
-            request.registerProducer(pace, True)
-            request.setResponseCode(answer.status)
-            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
-                request.setHeader(name, value)
-            if answer.body:
-                request.setHeader("Content-Length", str(len(answer.body)))
-                request.write(answer.body)
+            answer = failure_of(error, self.path.decode("utf-8", "replace"))
+        body = answer.body
+        if body is not None and len(body) <= SHORT:
+            answer.on_end()
+            self._put(answer, body)
+        else:
+            try:
+                await self._write(answer, front)
+            finally:
+                answer.on_end()
+            if self.channel is None:
+                return
+            self.unregisterProducer()
+        self.finish()
+
+    def _put(self, answer: Answer, body: bytes) -> None:
+        """Write an answer in one piece."""
+        self.code, self.sentLength, self.startedWriting = answer.status, len(body), 1
+        reason = RESPONSES.get(answer.status, b"")
+        lines = [b"%b %d %b" % (self.clientproto, answer.status, reason)]
+        given = {"Date": datetimeToString().decode(), **self._cors, **answer.headers}
+        if answer.status != NO_CONTENT:
+            given |= {"Content-Type": JSON, "Content-Length": str(len(body))}
+        lines += [f"{name}: {value}".encode() for name, value in given.items()]
+        for name, values in self.responseHeaders.getAllRawHeaders():  # Connection: close
+            lines += [name + b": " + value for value in values]
+        head = b"\r\n".join([*lines, b"\r\n"])
+        self.transport.SEND_LIMIT = WRITE_BYTES
+        self.channel.writeSequence([head] if self.method == b"HEAD" else [head, body])
+
+    async def _write(self, answer: Answer, front: Front) -> None:
+        """Write a long answer part by part, as the client takes them."""
+        pace = _Pace(front.reactor)
+        self.transport.SEND_LIMIT = WRITE_BYTES
+        self.registerProducer(pace, True)
+        self.setResponseCode(answer.status)
+        for name, value in {"Content-Type": JSON, **self._cors, **answer.headers}.items():
+            self.setHeader(name, value)
+        parts: Any = answer.parts
+        if (body := answer.body) is not None:
+            self.setHeader("Content-Length", str(len(body)))
+            self.write(body)
             # Behind the end of an answer Twisted has less patience; and what waits is counted.
             await pace.wait()
-            if answer.body is None:
-                await self._write(request, answer.parts, pace)
-        finally:
-            answer.on_end()
-        if request.channel is not None:
-            request.unregisterProducer()
-            request.finish()
-
-    async def _write(self, request: Request, parts: Any, pace: _Pace) -> None:
-        if not isinstance(parts, AsyncIterator):
-            parts = self._in_thread(parts)
-        async with aclosing(parts):
+            return
+        made = parts if isinstance(parts, AsyncGenerator) else front.in_thread(parts)
+        async with aclosing(made) as parts:
             async for part in parts:
-                if request.channel is None:
+                if self.channel is None:
                     return
-                request.write(part)
+                self.write(part)
                 await pace.wait()
 
-    async def _in_thread(self, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    def _failed(self, failure: Any) -> None:
+        if self.channel is None:
+            return
+        log.error("an answer could not be written: {why}", why=failure.getErrorMessage())
+        # What was said to come does not: the client must not take it for the whole.
+        self.transport.abortConnection()
+
+    def _refuse(self) -> None:
+        self._is_refused = True
+        # The request is not complete: only the channel knows as yet what it is.
+        self.method, self.path = self.channel._command, self.channel._path.split(b"?")[0]
+        self.clientproto = b"HTTP/1.1"
+        self._cors = self.channel.site.admit(self.requestHeaders, self.method, self.path)[1]
+        self.setHeader("Connection", "close")
+        answer = failure(413, f"the body is over {BODY_LIMIT} bytes", "body too large")
+        self._put(answer, answer.body or b"")
+        self.channel.site.log(self)
+        # A connection that is closed while the client still sends is reset, and the answer lost.
+        self.channel.callLater(LINGER, self.channel.loseConnection)
+
+
+class Front(Site):
+    """Let requests in, hand each to its handler or else to the resource, count and log them."""
+
+    def __init__(
+        self,
+        resource: Any,
+        handlers: Mapping[tuple[bytes, bytes], Handler],
+        count: Callable[[str, int, float], None],
+        access: Access,
+        reactor: Any,
+        pool: Any,
+    ) -> None:
+        # A form is no better than other bodies, and a broken one would get an answer without JSON.
+        super().__init__(resource, _Request, reactor=reactor, parsePOSTFormSubmission=False)
+        self.timeOut = KEEP_ALIVE
+        self.noisy = False
+        self.handlers = handlers
+        self._count = count
+        self._pool = pool
+        # Clients repeat themselves.
+        self._decide = lru_cache(access.decide)
+
+    def admit(
+        self, headers: Headers, method: bytes, path: bytes
+    ) -> tuple[Answer | None, Mapping[str, str]]:
+        """Return the answer to a request that is not let in, and the headers of CORS."""
+        hosts, origins, signed = (tuple(headers.getRawHeaders(name) or ()) for name in _DECISIVE)
+        return self._decide(hosts, origins, signed[:1], method == b"OPTIONS", path == b"/healthz")
+
+    async def in_thread(self, parts: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Make each part in a thread, when the client has taken those before."""
-        work = self._reactor, self._pool, next, parts, None
+        work = self.reactor, self._pool, next, parts, None
         try:
             while (part := await threads.deferToThreadPool(*work)) is not None:
                 yield part
@@ -265,12 +265,27 @@ class HandlerResource(Resource):
             if isinstance(parts, Generator):
                 parts.close()  # nothing else lets go of the samples for a while
 
-    def _failed(self, failure: Any, request: Request) -> None:
-        if request.channel is None:
+    def log(self, request: Any) -> None:
+        """Count a request that is over, and write its line of JSON."""
+        path, seconds = request.path.decode("utf-8", "replace"), time.monotonic() - request.began
+        self._count(path, request.code, seconds)
+        # A health check every few seconds would drown the others.
+        if path == "/healthz" and request.code == 200:
             return
-        log.error("an answer could not be written: {why}", why=failure.getErrorMessage())
-        # What was said to come does not: the client must not take it for the whole.
-        request.transport.abortConnection()
+
+        def entry() -> str:
+            line = {
+                "method": request.method.decode("ascii", "replace"),
+                # Without the query: a browser may have put a token there.
+                "path": path,
+                "status": request.code,
+                "bytes": request.sentLength,
+                "ms": round(seconds * 1e3, 1),
+                "from": request.getClientAddress().host,
+            }
+            return orjson.dumps(line).decode()
+
+        log.info("{entry()}", entry=entry)  # made only if it is written
 
 
 async def serve(

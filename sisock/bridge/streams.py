@@ -1,21 +1,17 @@
-"""Write the answers of a query, those of all samples while these still arrive from the nodes."""
+"""Pass all samples of fields on while they still arrive from their node."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet import defer, task
 
-from sisock.bridge import answers
 from sisock.bridge.bridge import Bridge
-from sisock.bridge.metrics import Found, memory_of, pick, size_of
-from sisock.bridge.requests import Query
+from sisock.bridge.metrics import Share, memory_of, size_of
 from sisock.bridge.targets import Pair
-from sisock.bridge.tiles import NONE, Samples, cut
-from sisock.client.data import Series
+from sisock.bridge.tiles import Samples
 from sisock.client.directory import KnownNode, gather
 from sisock.errors import NodeContractError
 from sisock.wire import json_rows
@@ -37,22 +33,54 @@ BUFFER = 2 << 20
 """Bytes of a field by itself that wait for the client, before the node is asked for no more."""
 
 
+class Run:
+    """Samples of a field that have come together, and then their JSON instead."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.count = len(samples)
+        self.nbytes = size_of(samples.t, samples.values)
+        self._samples: Samples | None = samples
+        self._rows: list[bytes] = []
+
+    async def rows(self, reactor: Any) -> list[bytes]:
+        """Write the JSON, with pauses for the reactor's other work."""
+        if self._samples is not None:
+            samples, self._samples = self._samples, None
+            for part in json_rows.pairs(samples.values, samples.t):
+                self._rows.append(part)
+                await task.deferLater(reactor, 0)
+        return self._rows
+
+    def clear(self) -> None:
+        """Forget the JSON."""
+        self._rows = []
+
+
 class Stream:
-    """The samples of one call on their way; those of one long field at the pace of the client."""
+    """The samples of one call on their way; those of one long field at the pace of the client.
+
+    What has come of the fields that are to be read later is written as JSON while those before
+    wait for the node.
+    """
 
     def __init__(
         self,
-        found: Found,
+        bridge: Bridge,
+        share: Share,
         node: KnownNode,
         fields: Mapping[str, Field],
         is_paced: bool = False,
+        is_repeated: bool = False,
         promised: int = 0,
     ) -> None:
         self.fields = fields
-        self._found = found
+        self._bridge = bridge
+        self._share = share
         self._node = node
         self._is_paced = is_paced
-        self._chunks: dict[str, list[Samples]] = {name: [] for name in fields}
+        self._is_repeated = is_repeated
+        self._runs: dict[str, list[Run]] = {name: [] for name in fields}
+        self._unwritten: deque[Run] = deque()
         self._follows = {name: about.timeline for name, about in fields.items()}
         self._waiting = 0
         self._error: Any = None
@@ -61,16 +89,15 @@ class Stream:
         self._room: defer.Deferred | None = None
         self._promised = LONG_BYTES if is_paced else promised
         # So early that it can still be refused.
-        found.share.add(self._promised)
+        share.add(self._promised)
 
-    def start(self, bridge: Bridge, interval: Interval, min_stride: float | None) -> None:
+    def start(self, interval: Interval, min_stride: float | None) -> None:
         """Ask the node."""
         self._interval = interval
         self._is_spaced = min_stride is not None
+        how = {"min_stride": min_stride, "on_chunk": self._take}
         self._job = defer.ensureDeferred(
-            bridge.fetch(
-                self._node, self.fields, interval, min_stride=min_stride, on_chunk=self._take
-            )
+            self._bridge.fetch(self._node, self.fields, interval, **how)
         )
         self._job.addBoth(self._end)
 
@@ -87,28 +114,30 @@ class Stream:
 
     def count(self, name: str) -> int:
         """Return how many samples of a field have come."""
-        return sum(len(t) for t, _ in self._chunks[name])
+        return sum(run.count for run in self._runs[name])
 
-    async def read(self, name: str) -> AsyncIterator[Samples]:
-        """Return the samples of a field as they come; raises what the call ends with."""
-        chunks = self._chunks[name]
-        for index in range(1 << 62):
-            while index == len(chunks):
-                if self._error is not None:
-                    raise self._error
-                if self._is_over:
-                    return
+    async def read(self, name: str) -> AsyncIterator[tuple[int, list[bytes]]]:
+        """Return rows of a field as they come, and how many; raises what the call ends with."""
+        runs, index = self._runs[name], 0
+        while index < len(runs) or self._error is not None or not self._is_over:
+            if index < len(runs):
+                run = runs[index]
+                yield run.count, await run.rows(self._bridge.reactor)
+                index += 1
+                self._waiting -= run.nbytes
+                if not self._is_repeated:
+                    run.clear()
+                if self._waiting <= BUFFER:
+                    self._leave_room()
+            elif self._error is not None:
+                raise self._error
+            elif self._unwritten:
+                await self._unwritten.popleft().rows(self._bridge.reactor)
+            else:
                 if self._changed.called:
                     self._changed = defer.Deferred()
                 self._leave_room()
                 await self._changed
-            samples = chunks[index]
-            if self._is_paced:
-                chunks[index] = NONE  # there is no other reader
-                self._waiting -= size_of(*samples)
-            yield samples
-            if self._waiting <= BUFFER:
-                self._leave_room()
 
     def _leave_room(self) -> None:
         if self._room is not None:
@@ -119,8 +148,8 @@ class Stream:
         if not self._is_paced:
             come = min(self._promised, memory_of(chunk))
             self._promised -= come
-            self._found.share.add(-come)
-            self._found.take(chunk)
+            self._share.add(-come)
+            self._share.take(chunk)
         if "progressive" not in self._node.features:
             return None  # its fields may have to be brought to common times
         self._follows |= chunk.follows
@@ -130,7 +159,7 @@ class Stream:
                 if len(values) != len(line.t):
                     rule = f"it has {len(values)} values for {len(line.t)} times"
                     raise NodeContractError(self._node.name, name, rule)
-                self._put(name, line.t, values)
+                self._put(name, Samples(line.t, values))
         if not self._is_spaced:
             # Nothing else is to hold on to them.
             chunk.data.clear()
@@ -140,16 +169,18 @@ class Stream:
         self._wake()
         return self._room
 
-    def _put(self, name: str, t: Any, values: Any) -> None:
-        samples = cut((t, values), self._interval.start, self._interval.end)
-        self._waiting += size_of(*samples)
-        self._chunks[name].append(samples)
+    def _put(self, name: str, samples: Samples) -> None:
+        run = Run(samples.between(self._interval.start, self._interval.end))
+        self._waiting += run.nbytes
+        self._runs[name].append(run)
+        if not self._is_paced:
+            self._unwritten.append(run)
 
     def _end(self, result: Any) -> None:
         self._is_over = True
         if isinstance(result, Mapping):
             for name in result if "progressive" not in self._node.features else ():
-                self._put(name, result[name].t, result[name].values)
+                self._put(name, Samples(result[name].t, result[name].values))
         else:
             self._error = result.value
         self._wake()
@@ -161,7 +192,7 @@ class Stream:
 
 async def open_streams(
     bridge: Bridge,
-    found: Found,
+    share: Share,
     pairs: Sequence[Pair],
     interval: Interval,
     min_stride: float | None,
@@ -179,87 +210,24 @@ async def open_streams(
             seconds = interval.end - interval.start
             promised = {n: seconds / each.interval for n, each in fields.items() if each.interval}
             long = {name: count for name, count in promised.items() if count > LONG}
-        nbytes = 16 * sum(long.values())
-        is_repeated = any((node.name, name) in repeated for name in long)
+        nbytes = int(16 * sum(long.values()))
+        is_repeated = any((node.name, name) in repeated for name in fields)
         if is_repeated or (len(long) > 1 and nbytes <= MAX_COMMON):
-            mine = [Stream(found, node, fields, promised=int(nbytes))]
+            mine = [Stream(bridge, share, node, fields, False, is_repeated, nbytes)]
         else:
             others = {name: fields[name] for name in fields if name not in long}
-            mine = [Stream(found, node, {name: fields[name]}, is_paced=True) for name in long]
-            mine += [Stream(found, node, others)] * bool(others)
+            mine = [Stream(bridge, share, node, {n: fields[n]}, True) for n in long]
+            mine += [Stream(bridge, share, node, others)] * bool(others)
         streams.extend(mine)
         for each in mine:
-            each.start(bridge, interval, min_stride)
+            each.start(interval, min_stride)
         await gather([defer.ensureDeferred(each.has_begun()) for each in mine])
         return {name: each for each in mine for name in each.fields}
 
     opened: dict[Pair, Stream] = {}
     try:
-        opened = await bridge.ask_nodes(found, pairs, interval, ask)
+        opened = await bridge.ask_nodes(share, pairs, interval, ask)
     finally:
         for each in set(streams) - set(opened.values()):
             each.stop()
     return opened
-
-
-@dataclass
-class Answers:
-    """What was found for the targets of a query, and how it is written."""
-
-    query: Query
-    pairs: dict[str, list[Pair]]
-    found: Found
-    events: dict[str, list[dict[str, Any]]]
-    tables: dict[Pair, Series] = field(default_factory=dict)
-    streams: dict[Pair, Stream] = field(default_factory=dict)
-
-    def wanted(self, is_table: bool) -> list[Pair]:
-        """Return what all tables, or all other targets, stand for; some perhaps several times."""
-        targets = (t for t in self.query.targets if t.is_table == is_table)
-        return [pair for target in targets for pair in self.pairs.get(target.text, ())]
-
-    def write(self) -> Iterator[Any]:
-        """Write an answer for each target, or each of its fields, in parts."""
-        for target in self.query.targets:
-            pairs = self.pairs.get(target.text, [])
-            if target.text in self.events:
-                yield [answers.annotation_table(self.events[target.text], target.ref_id)]
-            elif target.is_table:
-                yield answers.table_answer(pick(self.tables, pairs), target.ref_id)
-            elif not target.patterns:
-                yield answers.series_answer(target.text, None, target.ref_id)
-            for pair in [] if target.is_table else pairs:
-                name = "::".join(pair)
-                if pair in self.streams:
-                    yield self._write_stream(pair, name, target.ref_id)
-                else:
-                    yield answers.series_answer(name, self.found.series.get(pair), target.ref_id)
-
-    async def body(self, reactor: Any) -> AsyncIterator[bytes]:
-        """Write the list of answers, with those of streams as their samples come."""
-        between = b"["
-        for answer in self.write():
-            yield between
-            if isinstance(answer, AsyncIterator):
-                async for part in answer:
-                    yield part
-                    await task.deferLater(reactor, 0)  # the next samples come meanwhile
-            else:
-                for part in answer:
-                    yield part
-            between = b","
-        yield b"[]" if between == b"[" else b"]"
-
-    async def _write_stream(
-        self, pair: Pair, name: str, ref_id: str | None
-    ) -> AsyncIterator[bytes]:
-        stream, between = self.streams[pair], b""
-        yield answers.series_start(name, stream.fields[pair[1]], ref_id)
-        async for t, values in stream.read(pair[1]):
-            self.found.written += len(t)
-            self.found.check_size(self.found.written)
-            for part in json_rows.pairs(values, t):
-                if part != b",":
-                    yield between + part
-                between = b","
-        yield answers.SERIES_END

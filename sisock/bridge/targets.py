@@ -85,8 +85,11 @@ def parse_words(text: str, budget: Budget | None = None) -> list[str]:
     """
     if len(text) > MAX_LENGTH:
         raise InvalidArgument(f"a target or value has at most {MAX_LENGTH} characters")
-    # Most texts are plain names.
-    parts = _parts(text) if _SPECIAL.search(text) else [[text]]
+    if not _SPECIAL.search(text):  # as most
+        if budget is not None:
+            budget.spend(1)
+        return [text]
+    parts = _parts(text)
     count = math.prod(map(len, parts))
     if count > MAX_ALTERNATIVES:
         raise InvalidArgument(f"a target stands for at most {MAX_ALTERNATIVES} series")

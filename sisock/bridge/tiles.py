@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 
@@ -29,37 +28,64 @@ MIN_CACHE = 4096
 DERIVED_FROM = 3
 """Levels: a tile is derived from complete ones whose buckets are 2 to 8 times as small."""
 
-_OVERHEAD, _ROW_BYTES = 700, 32
+MAX_POINTS = 32_768
+"""Samples of a view, however many are asked for: no screen is wider."""
+
+_OVERHEAD, _ROW_BYTES = 700, 36
 """Memory of a tile besides its arrays, about, and of the JSON of each sample."""
 
-Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""Times and values, of shape (n,) each."""
 
-NONE: Samples = np.empty(0), np.empty(0)
+class Samples:
+    """Times and values, of shape (n,) each, and their JSON once somebody wants it."""
+
+    __slots__ = ("_starts", "_text", "t", "values")
+
+    def __init__(self, t: np.ndarray, values: np.ndarray) -> None:
+        self.t, self.values = t, values
+        self._text: bytes | None = None
+        self._starts: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def rows(self, low: int, high: int) -> bytes:
+        """Write ``[value,ms],[value,ms]`` of some samples."""
+        if self._text is None:
+            self._text, self._starts = json_rows.text_of_pairs(self.values, self.t)
+        if high - low == len(self.t):
+            return self._text
+        assert self._starts is not None
+        return self._text[self._starts[low] : self._starts[high] - 1]
+
+    def part(self, low: int, high: int) -> Samples:
+        """Copy some samples, and their JSON, so that they do not hold on to the others."""
+        part = Samples(self.t[low:high].copy(), self.values[low:high].copy())
+        if high > low:
+            part._text = self.rows(low, high)
+            part._starts = self._starts[low : high + 1] - self._starts[low]  # type: ignore[index]
+        return part
+
+    def between(self, start: float, end: float) -> Samples:
+        """Return the samples of a half-open interval."""
+        low, high = np.searchsorted(self.t, [start, end])
+        return Samples(self.t[low:high], self.values[low:high])
+
+    def decimated(self, w: float) -> Samples:
+        """Return what buckets of size `w` keep."""
+        kept = grid.decimate(self.t, self.values, w)
+        return Samples(self.t[kept], self.values[kept])
 
 
 def join(parts: Iterable[Samples]) -> Samples:
     """Join samples that follow each other, whatever the types of their values."""
     # Empty arrays have no type of their own.
-    filled = [part for part in parts if len(part[0])]
+    filled = [part for part in parts if len(part)]
     if len(filled) < 2:
-        return filled[0] if filled else NONE
-    values = [each for _, each in filled]
+        return filled[0] if filled else Samples(np.empty(0), np.empty(0))
+    values = [part.values for part in filled]
     if any(each.dtype == object for each in values):
         values = [each.astype(object) for each in values]
-    return np.concatenate([t for t, _ in filled]), np.concatenate(values)
-
-
-def cut(samples: Samples, start: float, end: float) -> Samples:
-    """Return the samples of a half-open interval."""
-    low, high = np.searchsorted(samples[0], [start, end])
-    return samples[0][low:high], samples[1][low:high]
-
-
-def thin(samples: Samples, w: float) -> Samples:
-    """Return what buckets of size `w` keep."""
-    kept = grid.decimate(*samples, w)
-    return samples[0][kept], samples[1][kept]
+    return Samples(np.concatenate([part.t for part in filled]), np.concatenate(values))
 
 
 def fine_bucket_size(spacing: float) -> float:
@@ -78,100 +104,102 @@ def bucket_size(interval: Interval, points: int) -> float:
     return math.ldexp(1.0, MAX_EXPONENT)
 
 
-class Tile:
-    """Samples that follow each other; if they are kept, all up to bucket `final`, exclusive."""
-
-    def __init__(self, samples: Samples, final: int = 0, nbytes: int = 0) -> None:
-        self.samples = samples
-        self.final = final
-        self.nbytes = nbytes
-        self._text = b""
-        self._ends: list[int] = []
-
-    def rows(self, low: int, high: int) -> Iterator[bytes]:
-        """Write some of the samples as JSON, which a tile that is kept remembers."""
-        t, values = self.samples
-        if not self.nbytes or values.dtype == object:
-            yield from json_rows.pairs(values[low:high], t[low:high])
-            return
-        if not self._text:
-            self._text = b"".join(json_rows.pairs(values, t))
-        if high - low == len(t):
-            yield self._text
-            return
-        if not self._ends:
-            self._ends = np.flatnonzero(np.frombuffer(self._text, "u1") == ord("]")).tolist()
-        yield self._text[self._ends[low - 1] + 2 if low else 0 : self._ends[high - 1] + 1]
-
-
 class View:
-    """The samples of a field in buckets `first` to `last`, half-open.
+    """The samples that are shown of a field: runs of samples, which follow each other."""
 
-    What is `missing` must be added to `parts`, by its first bucket, before anything is read.
-    """
+    def __init__(self, field: Field, runs: Sequence[tuple[Samples, int, int]]) -> None:
+        self.field = field
+        self._runs = list(runs)
 
-    field: Field
-
-    def __init__(self, first: int, last: int, w: float) -> None:
-        self.first, self.last, self.w = first, last, w
-        self.parts: dict[int, Tile] = {}
-        self.missing: list[tuple[int, int]] = []
-        self._runs: list[tuple[Tile, int, int]] | None = None
+    @classmethod
+    def whole(cls, field: Field, samples: Samples) -> View:
+        """Make a view of all samples."""
+        return cls(field, [(samples, 0, len(samples))] if len(samples) else [])
 
     def __len__(self) -> int:
-        return sum(high - low for _, low, high in self.runs())
+        return sum(high - low for _, low, high in self._runs)
 
-    def add(self, first: int, samples: Samples) -> None:
-        """Add the samples of a missing range."""
-        self.parts[first] = Tile(samples)
-
-    def runs(self) -> list[tuple[Tile, int, int]]:
-        """Return each tile that has samples to show, and which these are."""
-        if self._runs is None:
-            self._runs = []
-            start, end = self.first * self.w, self.last * self.w
-            for first, tile in sorted(self.parts.items()):
-                t = tile.samples[0]
-                low = bisect_left(t, start) if first < self.first else 0
-                high = bisect_left(t, end) if len(t) and t[-1] >= end else len(t)
-                if low < high:
-                    self._runs.append((tile, low, high))
-        return self._runs
-
+    @property
     def samples(self) -> Samples:
-        """Join all samples."""
-        runs = [(*tile.samples, slice(*shown)) for tile, *shown in self.runs()]
-        return join((t[shown], values[shown]) for t, values, shown in runs)
-
-    @property
-    def t(self) -> np.ndarray:
-        """Times, as of a `Series`."""
-        return self.samples()[0]
-
-    @property
-    def values(self) -> np.ndarray:
-        """Values, as of a `Series`."""
-        return self.samples()[1]
+        """All samples."""
+        runs = [(each.t[low:high], each.values[low:high]) for each, low, high in self._runs]
+        return join(Samples(*run) for run in runs)
 
     def rows(self) -> Iterator[bytes]:
         """Write ``[value,ms],[value,ms]``, in parts that follow each other."""
-        for index, (tile, low, high) in enumerate(self.runs()):
+        for index, (samples, low, high) in enumerate(self._runs):
             if index:
                 yield b","
-            yield from tile.rows(low, high)
+            if len(samples) <= MAX_POINTS:
+                yield samples.rows(low, high)
+            else:
+                yield from json_rows.pairs(samples.values[low:high], samples.t[low:high])
 
-    def drop_last(self) -> None:
-        """Leave out the last sample."""
-        tile, low, high = self.runs().pop()
-        if low < high - 1:
-            self.runs().append((tile, low, high - 1))
+    def drop_outer(self, w: float, end: float) -> bool:
+        """Drop a last sample from `end` on, if it is alone in its bucket.
 
-    def limit(self, points: int) -> None:
+        A first one may stand for an equal one within the interval. Returns whether there are
+        buckets with several samples: then the data are not as regular as was said.
+        """
+        t = self.samples.t
+        buckets = grid.bucket_of(t, w)
+        if len(t) and t[-1] >= end and (buckets[-1:] != buckets[-2:-1]).all():
+            samples, low, high = self._runs.pop()
+            if low < high - 1:
+                self._runs.append((samples, low, high - 1))
+        return bool((buckets[1:] == buckets[:-1]).any())
+
+    def limit(self, points: int, w: float) -> None:
         """Double the buckets until they keep at most so many samples."""
         while len(self) > points:
-            self.w *= 2
-            samples = thin(self.samples(), self.w)
-            self._runs = [(Tile(samples), 0, len(samples[0]))]
+            w *= 2
+            self._runs = View.whole(self.field, self.samples.decimated(w))._runs
+
+
+class Parts:
+    """What is there of buckets `first` to `last`, half-open, and the ranges that are missing."""
+
+    def __init__(self, first: int, last: int, w: float) -> None:
+        self.missing: list[tuple[int, int]] = []
+        self.is_final = True
+        """Whether all buckets are there and final."""
+        self._first, self._last, self._w = first, last, w
+        self._found: dict[int, Samples] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, first: int, samples: Samples) -> None:
+        """Add samples by the first bucket that they were asked for."""
+        self._found[first] = samples
+
+    def lack(self, first: int, last: int) -> None:
+        """Note a range as missing; together with the one before if it follows that."""
+        if self.missing and self.missing[-1][1] == first:
+            first = self.missing.pop()[0]
+        self.missing.append((first, last))
+
+    def view(self, field: Field) -> View:
+        """Return the samples of the buckets, once all is there."""
+        runs = []
+        start, end = self._first * self._w, self._last * self._w
+        for first, samples in sorted(self._found.items()):
+            t = samples.t
+            low = bisect_left(t, start) if first < self._first else 0
+            high = bisect_left(t, end) if len(t) and t[-1] >= end else len(t)
+            if low < high:
+                runs.append((samples, low, high))
+        return View(field, runs)
+
+
+class Tile:
+    """Samples of a tile, all up to bucket `final`, exclusive, and the memory that they take."""
+
+    __slots__ = ("final", "nbytes", "samples")
+
+    def __init__(self, samples: Samples, final: int) -> None:
+        self.samples, self.final = samples, final
+        self.nbytes = _OVERHEAD + size_of(samples.t, samples.values) + _ROW_BYTES * len(samples)
 
 
 class TileCache:
@@ -189,49 +217,46 @@ class TileCache:
         """Whether anything is kept."""
         return self._limit >= MIN_CACHE
 
-    def view(self, series: Hashable, first: int, last: int, w: float, now: float) -> View:
-        """Find what tiles have of a view; nothing is missing behind the bucket of `now`.
+    def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
+        """Find what tiles have of some buckets; nothing is missing behind the bucket of `now`.
 
         A series is named by node, generation and field.
         """
-        view, limit = View(first, last, w), math.floor(now / w) + 1
+        parts, limit = Parts(first, last, w), math.floor(now / w) + 1
         if not self.is_on:
-            view.missing = [(first, min(last, limit))] if first < limit else []
-            return view
+            parts.is_final = False
+            if first < limit:
+                parts.lack(first, min(last, limit))
+            return parts
         for index in range(first // TILE, -(-last // TILE)):
             start = reached = index * TILE
             tile = self._get(series, w, index)
             if tile is not None:
-                view.parts[start], reached = tile, tile.final
+                parts.add(start, tile.samples)
+                reached = tile.final
+            parts.is_final &= reached >= min(start + TILE, last)
             end = min(start + TILE, limit)
-            if reached >= min(end, last):
-                continue
-            if view.missing and view.missing[-1][1] == reached:
-                view.missing[-1] = view.missing[-1][0], end
-            else:
-                view.missing.append((reached, end))
-        return view
+            if reached < min(end, last):
+                parts.lack(reached, end)
+        return parts
 
     def store(
         self, series: Hashable, w: float, first: int, last: int, samples: Samples, final_to: float
     ) -> None:
         """Keep the buckets from `first` to `last` of a reply that are final."""
         final = last if final_to >= last * w else math.floor(final_to / w)
-        if final <= first:
+        if final <= first or not self.is_on:
             return
         starts = [first, *range((first // TILE + 1) * TILE, final, TILE), final]
-        t, values = samples
-        cuts = np.searchsorted(t, np.array(starts, dtype="<f8") * w).tolist()
+        cuts = np.searchsorted(samples.t, np.array(starts, dtype="<f8") * w).tolist()
         for (start, end), (low, high) in zip(pairwise(starts), pairwise(cuts), strict=True):
-            # A copy does not hold on to the whole reply.
-            part = t[low:high].copy(), values[low:high].copy()
-            key = series, w, start // TILE
+            key, part = (series, w, start // TILE), samples.part(low, high)
             if start % TILE:
                 tile = self._tiles.get(key)
                 if tile is None or not start <= tile.final < end:
                     continue
-                part = join([tile.samples, cut(part, tile.final * w, end * w)])
-            self._put(key, part, end)
+                part = join([tile.samples, part.between(tile.final * w, end * w)])
+            self._put(key, Tile(part, end))
 
     def drop(self, node: str) -> None:
         """Forget all tiles of a node."""
@@ -259,14 +284,13 @@ class TileCache:
                     break
                 found.append(tile.samples)
             if len(found) == count:
-                return self._put((series, w, index), thin(join(found), w), (index + 1) * TILE)
+                tile = Tile(join(found).decimated(w), (index + 1) * TILE)
+                return self._put((series, w, index), tile)
         return None
 
-    def _put(self, key: Hashable, samples: Samples, final: int) -> Tile:
-        nbytes = _OVERHEAD + size_of(*samples) + _ROW_BYTES * len(samples[0])
-        tile = Tile(samples, final, nbytes)
+    def _put(self, key: Hashable, tile: Tile) -> Tile:
         before = self._tiles.pop(key, None)
-        self.nbytes += nbytes - (before.nbytes if before else 0)
+        self.nbytes += tile.nbytes - (before.nbytes if before else 0)
         self._tiles[key] = tile
         while self.nbytes > self._limit:
             self.nbytes -= self._tiles.popitem(last=False)[1].nbytes

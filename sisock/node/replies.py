@@ -22,6 +22,9 @@ PAUSE = 0.05
 MAX_RATE = 50_000
 """Values per second beyond which an event says only that there are new ones."""
 
+_NUMBER_BYTES = 60
+"""What a number and its time take in JSON, at most."""
+
 
 class Events:
     """Collect new samples by timeline until they are published.
@@ -57,7 +60,10 @@ class Events:
             t, columns = join(parts)
             values = {name: decode(column) for name, column in columns.items()}
             add_samples(reply, timeline, last, fields, (t, values), self._kinds)
-            if reply.fits(self._allowance):
+            is_small = count * _NUMBER_BYTES < self._allowance and all(
+                column.dtype != object for column in reply.data.values()
+            )
+            if is_small or reply.fits(self._allowance):
                 return reply.to_wire()
         return {"timeline": {timeline: {"last": last}}}
 
@@ -77,8 +83,8 @@ def add_samples(
     t, columns = samples
     reply.timelines[timeline] = Timeline(t, last)
     for name in fields:
-        values = columns[name] if name in columns else missing(kinds[name], len(t))
-        reply.data[name], reply.follows[name] = normalise(values), timeline
+        reply.data[name] = columns[name] if name in columns else missing(kinds[name], len(t))
+        reply.follows[name] = timeline
 
 
 def decimated(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import secrets
+from contextlib import suppress
 from typing import Any
 
+from autobahn.wamp.exception import TransportLost
 from twisted.internet import defer, threads
 from twisted.python.threadable import isInIOThread
 
@@ -97,7 +99,9 @@ class NodeService:
     def publish(self, reply: dict[str, Any]) -> None:
         """Publish new samples on the node's live topic, once consumers know that it is there."""
         if self._registration is not None:
-            self._registration.publish(reply)
+            # What a connection takes with it, consumers ask for once the node is back.
+            with suppress(TransportLost):
+                self._registration.publish(reply)
 
 
 def _check_class(node: DataNodeServer) -> None:

@@ -180,25 +180,29 @@ class LiveTimeline:
         came = np.append(self._came, np.full(len(t) - len(self._came), now))
         kept = self._choose(t, len(self._came))
         rows, came = _take(rows, kept), came[kept]
-        until = math.inf if is_last else self._latest - self._lateness
-        waited = np.flatnonzero(came <= now - self._lateness)
-        until = max(until, rows[0][waited[-1]] if len(waited) else -math.inf)
-        cut = int(np.searchsorted(rows[0], until, side="right"))
+        cut = len(came) if is_last or not self._lateness else self._count_free(rows[0], came, now)
         self._held, self._came = _take(rows, slice(cut, None)), came[cut:]
         if cut:
             self.newest, self.came_at = float(rows[0][cut - 1]), now
         return _take(rows, slice(cut)), len(t) - len(came)
+
+    def _count_free(self, t: np.ndarray, came: np.ndarray, now: float) -> int:
+        """Return how many samples need be held no longer."""
+        waited = np.flatnonzero(came <= now - self._lateness)
+        until = max(self._latest - self._lateness, t[waited[-1]] if len(waited) else -math.inf)
+        return int(np.searchsorted(t, until, side="right"))
 
     def _choose(self, t: np.ndarray, held: int) -> np.ndarray | slice:
         """Return the indices of the samples that are not too late, in the order of their times.
 
         The first ones are `held`.
         """
+        if held < len(t) and t[held] > self._latest and (t[1:] > t[:-1]).all():
+            self._latest = float(t[-1])
+            return slice(None)
         seen = np.maximum.accumulate(np.append(self._latest, t[held:]))
         self._latest = float(seen[-1])
         is_late = t[held:] <= np.maximum(seen[:-1] - self._lateness, self.newest)
-        if not is_late.any() and (t[1:] > t[:-1]).all():
-            return slice(None)
         kept = np.append(np.arange(held), held + np.flatnonzero(~is_late))
         kept = kept[np.argsort(t[kept], kind="stable")]
         return kept[np.diff(t[kept], prepend=-np.inf) > 0]
@@ -211,8 +215,12 @@ class LiveTimeline:
                 continue
             times, rows = zip(*run, strict=True)
             names = dict.fromkeys(name for row in rows for name in row)
-            columns = {name: encode([row.get(name) for row in rows]) for name in names}
+            columns = {name: self._column(name, [row.get(name) for row in rows]) for name in names}
             yield np.array(times, dtype="<f8"), self._fit(columns)
+
+    def _column(self, name: str, values: list[Any]) -> Column | None:
+        # What was judged one by one needs no second look, if it is of numbers.
+        return np.array(values, "<f8") if self._kinds[name] == "number" else encode(values)
 
     def _fit(self, columns: Mapping[str, Column | None]) -> dict[str, Column]:
         """Leave out columns of missing values alone; booleans of a number become numbers."""

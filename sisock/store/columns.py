@@ -7,7 +7,9 @@ one is missing; strings are objects, with None.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
@@ -17,12 +19,20 @@ from sisock.wire import arrays, grid
 TIMES = np.dtype("<f8")
 _BOOL = np.dtype("|i1")
 _OBJECT_BYTES = 72
-_FIRST_ROOM = 64
-"""Memory that a string takes, and samples for which a new table has room."""
+"""Memory that a string takes."""
+
+_MAX_CAME = 256
+"""Batches that are held as they came."""
 
 Column = np.ndarray
 Pair = tuple[np.ndarray, Column | None]
 """Times, and the values; None: all of them are missing."""
+
+Rows = tuple[np.ndarray, dict[str, Column]]
+"""Times, and a column for each field."""
+
+Span = tuple[int, float, float]
+"""A number of samples, the first and the last time."""
 
 
 def encode(values: object) -> Column | None:
@@ -120,81 +130,74 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
     return np.array(orjson.loads(data), dtype=object)
 
 
-class Table:
-    """Samples in arrays that only grow: to read them, no lock is needed.
+def pairs(part: Any, field: str, start: float, end: float) -> Iterator[Pair]:
+    """Yield a field's samples of an interval, of a table or a file."""
+    return ((t, column) for t, (column,) in part.read([field], start, end))
 
-    Only one thread at a time may `put`. `low` and `high` are the number of the journal that they
-    are in, `size` is how many bytes they take.
+
+class Table:
+    """Samples in memory, for one thread that puts them there and any that read.
+
+    `low` and `high` are the number of the journal that they are in, `size` is how many bytes they
+    take.
     """
 
     def __init__(self, number: int) -> None:
         self.low = self.high = number
         self.count = self.size = 0
         self.first, self.last = math.inf, -math.inf
-        self._t = np.empty(0)
-        self._columns: dict[str, Column] = {}
+        self._lock = threading.Lock()
+        self._came: list[Rows] = []
 
     @property
     def dtypes(self) -> dict[str, np.dtype]:
         """Type of each field's column."""
-        return {name: column.dtype for name, column in self._columns.copy().items()}
+        return {name: column.dtype for name, column in self.rows()[1].items()}
 
-    def put(self, t: np.ndarray, columns: Mapping[str, Column]) -> None:
+    def put(self, t: np.ndarray, columns: dict[str, Column]) -> None:
         """Add samples; fields that are not in `columns` are missing."""
-        if not len(t):
-            return
-        start, stop = self.count, self.count + len(t)
-        room = len(self._t) if stop <= len(self._t) else max(2 * stop, _FIRST_ROOM)
-        for name in self._columns.keys() | columns.keys():
-            held, given = self._columns.get(name), columns.get(name)
-            dtype = held.dtype if given is None else given.dtype  # type: ignore[union-attr]
-            if given is not None and held is not None:
-                dtype = np.result_type(held.dtype, dtype)
-            if given is None or (held is None and start):
-                dtype = _holds_missing(dtype)
-            if held is None or dtype != held.dtype or room > len(held):
-                wider = missing(dtype, room)
-                if wider.dtype != dtype:
-                    wider = np.empty(room, dtype)
-                wider[:start] = wider[:start] if held is None else held[:start]
-                self._columns[name] = held = wider
-            if given is not None:
-                held[start:stop] = given
-                self.size += len(given) * (_OBJECT_BYTES if dtype.kind == "O" else dtype.itemsize)
-        if room > len(self._t):
-            self._t = np.concatenate([self._t[:start], np.empty(room - start)])
-        self._t[start:stop] = t
-        self.size += t.nbytes
-        self.first, self.last = min(self.first, float(t[0])), float(t[-1])
-        self.count = stop
+        for column in (t, *columns.values()):
+            is_text = column.dtype.kind == "O"
+            self.size += len(column) * _OBJECT_BYTES if is_text else column.nbytes
+        with self._lock:
+            self._came.append((t, columns))
+            self.first, self.last = min(self.first, float(t[0])), float(t[-1])
+            self.count += len(t)
+        if len(self._came) > _MAX_CAME:
+            self.rows()
 
-    def find(self, time: float) -> int:
-        """Return the index of the first sample that is not before a time."""
-        return int(np.searchsorted(self._t[: self.count], time))
+    def rows(self, start: int = 0) -> Rows:
+        """Return all samples from an index on."""
+        with self._lock:
+            if len(self._came) != 1:
+                names = {name for _, columns in self._came for name in columns}
+                t, _ = join([(t, None) for t, _ in self._came])
+                whole = {}
+                for name in names:
+                    _, column = join([(t, columns.get(name)) for t, columns in self._came])
+                    assert column is not None
+                    whole[name] = column
+                self._came = [(t, whole)]
+            t, columns = self._came[0]
+        return t[start:], {name: column[start:] for name, column in columns.items()}
 
-    def time(self, index: int) -> float:
-        """Return the time of a sample."""
-        return float(self._t[index])
-
-    def rows(self, start: int, stop: int) -> tuple[np.ndarray, dict[str, Column]]:
-        """Return samples by index."""
-        return self._t[start:stop], {n: c[start:stop] for n, c in self._columns.copy().items()}
+    def span(self, start: float, end: float) -> Span | None:
+        """Return how many samples there are in an interval, the first and the last time."""
+        t = self.rows()[0]
+        low, high = np.searchsorted(t, [start, end])
+        return (high - low, float(t[low]), float(t[high - 1])) if low < high else None
 
     def read(
         self, fields: Iterable[str], start: float, end: float
     ) -> Iterator[tuple[np.ndarray, list[Column | None]]]:
         """Yield the samples of an interval: times, and a column for each field."""
-        count = self.count
-        low, high = np.searchsorted(self._t[:count], [start, end])
+        t, columns = self.rows()
+        low, high = np.searchsorted(t, [start, end])
         if low < high:
-            held = [self._columns.get(name) for name in fields]
-            yield self._t[low:high], [c if c is None else c[low:high] for c in held]
-
-    def pairs(self, field: str, start: float, end: float) -> Iterator[Pair]:
-        """Yield a field's samples of an interval."""
-        return ((t, column) for t, (column,) in self.read([field], start, end))
+            held = [columns.get(name) for name in fields]
+            yield t[low:high], [c if c is None else c[low:high] for c in held]
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
         """Yield what gives the same buckets of size `w` as the samples of an interval."""
-        for pair in self.pairs(field, start, end):
+        for pair in pairs(self, field, start, end):
             yield pick(pair, decimate(*pair, w))

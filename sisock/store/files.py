@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-MAX_MAPS = 256
+MAX_MAPS = 128
 """Files that are mapped at once; each map holds a file descriptor."""
 
 _SMALL = 1 << 12

@@ -127,7 +127,7 @@ class History:
         Raises ValueError if the times do not ascend strictly, also from the last ones, or if values
         are not of their field's type or number; then nothing is kept.
         """
-        times = np.ascontiguousarray(t, dtype="<f8")
+        times = np.array(t, dtype="<f8")
         if times.ndim != 1 or not np.isfinite(times).all() or (times[1:] <= times[:-1]).any():
             raise ValueError(f"the times of {timeline!r} must ascend strictly")
         given = {name: columns.encode(each) for name, each in values.items()}
@@ -136,7 +136,7 @@ class History:
             raise ValueError(f"there must be as many values of {wrong[0]!r} as times")
         if not len(times):
             return
-        found = {name: column for name, column in given.items() if column is not None}
+        found = {name: column.copy() for name, column in given.items() if column is not None}
         with self._lock:
             line = self._timelines.get(timeline)
             if line is None:
@@ -192,12 +192,12 @@ class History:
         if field in self._fields:
             # What comes meanwhile is not for this answer.
             end = min(end, math.nextafter(self._fields[field][0].last, math.inf))
-        parts = [(part, part.find(start), part.find(end)) for part in self._parts(field)]
-        parts = [each for each in parts if each[1] < each[2]]
-        if sum(stop - begin for _, begin, stop in parts) <= max_points:
+        found = [part.span(start, end) for part in self._parts(field)]
+        spans = [span for span in found if span is not None]
+        if sum(count for count, _, _ in spans) <= max_points:
             pair = columns.join(self._read(field, start, end))
             return pair[0], self._decode(field, pair), None
-        first, last = parts[0][0].time(parts[0][1]), parts[-1][0].time(parts[-1][2] - 1)
+        first, last = spans[0][1], spans[-1][2]
         w = grid.bucket_size_for(first, last, max_points)
         after = math.nextafter(first, math.inf)
         # The buckets of both ends are read from the samples, so that these ends are among them.
@@ -220,7 +220,9 @@ class History:
                 continue
             # It is in the same bucket; of one at most two samples are kept.
             t = coarse[0][at:]
-            pair = columns.join(list(part.pairs(field, t[0], t[2] if len(t) > 2 else before)))
+            pair = columns.join(
+                list(columns.pairs(part, field, t[0], t[2] if len(t) > 2 else before))
+            )
             at = columns.last_present(pair[1])
             if at is not None:
                 found = columns.pick(pair, slice(at, at + 1))
@@ -257,7 +259,9 @@ class History:
         return self._fields[field][0].parts if field in self._fields else ()
 
     def _read(self, field: str, start: float, end: float) -> list[Pair]:
-        return [pair for part in self._parts(field) for pair in part.pairs(field, start, end)]
+        return [
+            pair for part in self._parts(field) for pair in columns.pairs(part, field, start, end)
+        ]
 
     def _gather(self, field: str, start: float, end: float, w: float) -> list[Pair]:
         return [pair for part in self._parts(field) for pair in part.gather(field, start, end, w)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from sisock.store.columns import Column
+from sisock.store.columns import Column, Rows
 
 _MAGIC = b"\x93sisock\n"
 _HEAD = struct.Struct("<8sII")
@@ -25,9 +26,6 @@ _LENGTH = struct.Struct("<I")
 _AT_ONCE = 1 << 16
 """Samples of a record at most: so many a damaged byte costs."""
 
-Rows = tuple[str, np.ndarray, dict[str, Column]]
-"""A timeline, times, and columns by field."""
-
 
 def sync_folder(folder: Path) -> None:
     """Have it survive a power failure which files are in a folder."""
@@ -38,7 +36,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def records(data: bytes, lost: Callable[[int, int], None]) -> Iterator[Rows]:
+def records(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[str, Rows]]:
     """Yield what is in a journal; `lost` is told each damaged range of bytes.
 
     Records of one kind that follow one another are joined.
@@ -67,7 +65,7 @@ def _bodies(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[byt
         lost(sound, position)
 
 
-def _decode(head: bytes, bodies: list[bytes]) -> Rows:
+def _decode(head: bytes, bodies: list[bytes]) -> tuple[str, Rows]:
     timeline, described, strings = orjson.loads(head)
     fixed = sum(size for _, _, size in described)
     packed = np.frombuffer(b"".join(body[:fixed] for body in bodies), np.uint8)
@@ -79,18 +77,18 @@ def _decode(head: bytes, bodies: list[bytes]) -> Rows:
     texts = [orjson.loads(body[fixed:]) for body in bodies] if strings else []
     for name in strings:
         columns[name] = np.array([text for each in texts for text in each[name]], dtype=object)
-    return timeline, t, columns
+    return timeline, (t, columns)
 
 
 class Journal:
     """A file to which samples are written, and which is read only after a restart.
 
-    Only one thread at a time may `write`, and one `sync` and `close`.
+    One thread at a time may `write`, and one `sync` and `close`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: int | None = None
+        self._file: io.FileIO | None = None
         self._is_new = self._is_dirty = False
 
     def write(self, timeline: str, t: np.ndarray, columns: Mapping[str, Column]) -> None:
@@ -109,11 +107,20 @@ class Journal:
             head = orjson.dumps((timeline, described, strings))
             self._append(b"".join([_LENGTH.pack(len(head)), head, *data]))
 
+    def open(self) -> None:
+        """Open the file, new or not; what is in it has to be synchronised once more."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - until it is closed
+        self._is_new = self._is_dirty = True
+
     def sync(self) -> None:
         """Have all that was written survive a power failure."""
+        if self._file is not None and not os.fstat(self._file.fileno()).st_nlink:
+            self.close()
+            raise OSError(f"{self.path} was removed")
         if self._file is not None and self._is_dirty:
             self._is_dirty = False  # what is written meanwhile is for the next time
-            os.fsync(self._file)
+            os.fsync(self._file.fileno())
             if self._is_new:
                 sync_folder(self.path.parent)
                 sync_folder(self.path.parent.parent)
@@ -122,42 +129,19 @@ class Journal:
     def close(self) -> None:
         """Write no more."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
-
-    def remove(self) -> None:
-        """Remove the file: its samples are elsewhere."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-
-    def is_gone(self) -> bool:
-        """Whether somebody has removed the file that is written to; then another one is begun."""
-        if self._file is None or os.fstat(self._file).st_nlink:
-            return False
-        self.close()
-        return True
-
-    def read(self) -> bytes:
-        """Return what is in the file, and have it survive a power failure."""
-        with open(self.path, "rb") as file:
-            os.fsync(file.fileno())
-            return file.read()
-
-    def size(self) -> int:
-        """Return how many bytes the file has."""
-        return self.path.stat().st_size if self.path.exists() else 0
 
     def _append(self, body: bytes) -> None:
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._is_new = not self.path.exists()
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self.open()
+        assert self._file is not None
         data = memoryview(_HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body)
-        before = os.fstat(self._file).st_size
+        before = self._file.tell()
         self._is_dirty = True
         try:
             while len(data):
-                data = data[os.write(self._file, data) :]
+                data = data[self._file.write(data) :]
         except OSError:
-            os.ftruncate(self._file, before)
+            self._file.truncate(before)
             raise

@@ -22,11 +22,13 @@ from sisock.store.columns import (
     TIMES,
     Column,
     Pair,
+    Span,
     Table,
     decimate,
     from_bytes,
     join,
     missing,
+    pairs,
     pick,
     to_bytes,
 )
@@ -124,7 +126,7 @@ class Segment:
         self.path = path
         self._warn = warn
         self._warned: set[tuple[str | None, int]] = set()
-        self.bytes = path.stat().st_size
+        self.size = path.stat().st_size
         content, table = self._header()
         self.timeline: str = content["timeline"]
         self.low, self.high, self.rank = content["numbers"]
@@ -150,19 +152,10 @@ class Segment:
         """Type of each field's column."""
         return {name: array.dtypes[0] for name, array in self._values.items()}
 
-    def find(self, time: float) -> int:
-        """Return the index of the first sample that is not before a time."""
-        if not self.first < time <= self.last:
-            return self.count if time > self.last else 0
-        block = self._times.find(time)
-        t = self._block(None, self._times, block)
-        return block * BLOCK + (0 if t is None else int(np.searchsorted(t, time)))
-
-    def time(self, index: int) -> float:
-        """Return the time of a sample; in a damaged block that of its first one."""
-        block = index // BLOCK
-        t = self._block(None, self._times, block)
-        return self._times.first(block) if t is None else float(t[index % BLOCK])
+    def span(self, start: float, end: float) -> Span | None:
+        """Return how many samples there are in an interval, the first and the last time."""
+        low, stop = self._find(start), self._find(end)
+        return (stop - low, self._time(low), self._time(stop - 1)) if low < stop else None
 
     def read(
         self, fields: Iterable[str], start: float, end: float
@@ -196,7 +189,7 @@ class Segment:
         if start >= end:
             return
         if not levels:
-            yield from self.pairs(field, start, end)
+            yield from pairs(self, field, start, end)
             return
         (level, *finer), w = levels, levels[0].w
         # Beyond the samples all buckets are empty.
@@ -209,9 +202,20 @@ class Segment:
         yield from level.between(low, high)
         yield from self._cover(field, finer, high, end)
 
-    def pairs(self, field: str, start: float, end: float) -> Iterator[Pair]:
-        """Yield a field's samples of an interval."""
-        return ((t, column) for t, (column,) in self.read([field], start, end))
+    def _find(self, time: float) -> int:
+        """Return the index of the first sample that is not before a time."""
+        if not self.first < time <= self.last:
+            return self.count if time > self.last else 0
+        block = self._times.find(time)
+        t = self._block(None, self._times, block)
+        return block * BLOCK + (0 if t is None else int(np.searchsorted(t, time)))
+
+    def _time(self, index: int) -> float:
+        """Return the time of a sample; in a damaged block that of its first one."""
+        t = self._block(None, self._times, index // BLOCK)
+        if t is None:
+            return self._times.first(index // BLOCK)
+        return float(t[index % BLOCK])
 
     def _block(self, field: str | None, array: _Array | None, block: int) -> Column | None:
         try:
@@ -225,7 +229,7 @@ class Segment:
 
     def _header(self) -> tuple[dict[str, Any], np.ndarray]:
         for is_last in (False, True):
-            position = self.bytes - _HEAD.size if is_last else 0
+            position = self.size - _HEAD.size if is_last else 0
             head = _read(self.path, _HEAD.size, max(position, 0))
             if len(head) < _HEAD.size:
                 continue
@@ -311,7 +315,7 @@ def _arrays(
     t, _ = join([(t, None) for part in parts for t, _ in part.read([], -math.inf, math.inf)])
     yield None, 0.0, [t]
     for field in fields:
-        _, column = join([p for part in parts for p in part.pairs(field, -math.inf, math.inf)])
+        _, column = join([p for part in parts for p in pairs(part, field, -math.inf, math.inf)])
         if column is None:
             column = missing(TIMES, len(t))
         if len(column) != len(t):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,18 +53,21 @@ class _Recent(Table):
             warn(f"{self.journal.path}: bytes {start} to {end} are damaged: samples are lost")
 
         names = []
-        for name, t, columns in records(self.journal.read(), lost):
+        self.journal.open()
+        for name, (t, columns) in records(self.journal.path.read_bytes(), lost):
             # What could not be written at once may be there twice.
             before = np.maximum.accumulate(np.append(max(after, self.last), t[:-1]))
             new = t > before
-            self.put(t[new], {field: column[new] for field, column in columns.items()})
+            if new.any():
+                self.put(t[new], {field: column[new] for field, column in columns.items()})
             names.append(name)
         self.written = self.count
         return names
 
     def remove(self) -> None:
         """Remove the journal: the samples are elsewhere."""
-        self.journal.remove()
+        self.journal.close()
+        self.journal.path.unlink(missing_ok=True)
 
 
 def folder_of(timeline: str) -> str:
@@ -116,6 +119,7 @@ class Timeline:
                 tables.append(table)
                 last = table.last
             else:
+                table.journal.close()
                 path.rename(path.with_name(f"bad-{path.name}"))
         return cls(folder, names[0], warn, [*segments, *tables]) if names else None
 
@@ -130,11 +134,10 @@ class Timeline:
         return all(table.written == table.count for table in self._tables())
 
     def size(self) -> int:
-        """Return how many bytes there are on the disk."""
-        segments = (part.bytes for part in self.parts if isinstance(part, Segment))
-        return sum(segments) + sum(table.journal.size() for table in self._tables())
+        """Return how many bytes there are, about."""
+        return sum(part.size for part in self.parts)
 
-    def append(self, t: np.ndarray, columns: Mapping[str, Column]) -> None:
+    def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
         """Add samples; raises ValueError if they are not later than the last one."""
         with self._changed:
             self._changed.wait_for(self._has_room, _MAX_WAIT)
@@ -156,10 +159,8 @@ class Timeline:
         with self._disk:
             for table in self._tables():
                 with self._changed:
-                    if table.journal.is_gone():
-                        table.written = 0
                     if table.written < table.count:
-                        self._write(table, *table.rows(table.written, table.count))
+                        self._write(table, *table.rows(table.written))
                 try:
                     table.journal.sync()
                 except OSError as error:
@@ -185,7 +186,7 @@ class Timeline:
             segment, self.parts = self.parts[0], self.parts[1:]
         assert isinstance(segment, Segment)
         segment.remove()
-        return segment.bytes
+        return segment.size
 
     def close(self) -> None:
         """Write no more."""
@@ -211,7 +212,7 @@ class Timeline:
                 " in memory are given up"
             )
 
-    def _write(self, table: _Recent, t: np.ndarray, columns: Mapping[str, Column]) -> None:
+    def _write(self, table: _Recent, t: np.ndarray, columns: dict[str, Column]) -> None:
         try:
             table.journal.write(self.name, t, columns)
             table.written = table.count
@@ -234,7 +235,7 @@ class Timeline:
                     each
                     for i, each in enumerate(run)
                     if each.last - run[0].first <= max_span
-                    and sum(one.bytes for one in run[: i + 1]) <= max_bytes
+                    and sum(one.size for one in run[: i + 1]) <= max_bytes
                     and sum(one.count for one in run[: i + 1]) <= _MAX_MERGED
                 ]
                 if len(fits) > 1:

@@ -82,6 +82,9 @@ class Reply:
     def clip(self, interval: Interval) -> Reply:
         """Keep the samples of the half-open interval."""
         ends = [interval.start, interval.end]
+        times = [line.t for line in self.timelines.values()]
+        if all(len(t) and ends[0] <= t[0] and t[-1] < ends[1] for t in times):
+            return self
         return self.take(lambda _, t: slice(*np.searchsorted(t, ends).tolist()))
 
     def stride(self, min_stride: float, after: Mapping[str, float]) -> Reply:

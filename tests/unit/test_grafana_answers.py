@@ -18,7 +18,7 @@ from sisock.bridge.answers import (
     series_answer,
     table_answer,
 )
-from sisock.client.data import Series
+from sisock.bridge.tiles import Samples, View
 from sisock.wire.fields import Field
 
 T = np.array([1.0, 2.0])
@@ -30,7 +30,7 @@ def written(answer):
 
 
 def series(values, name="x", t=T, kind="number"):
-    return Series(Field(name, None, "t", kind, None, None), t, values)
+    return View.whole(Field(name, None, "t", kind, None, None), Samples(t, values))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from autobahn.wamp.exception import TransportLost
 
-from sisock.bridge.annotations import find_annotations
+from sisock.bridge.app import find_annotations
 from sisock.bridge.query import Views
 from sisock.bridge.targets import parse_target
 from sisock.errors import InvalidArgument, RouterUnreachable
@@ -13,18 +13,30 @@ from tests.unit.bridge_nodes import Node, World, described
 
 def found(world, pairs, start, end, points=None):
     """Samples of all, or of a panel with so many points."""
-    made = world.bridge.found()
+    share = world.bridge.memory.share()
     if points is None:
-        asking = world.bridge.samples(made, pairs, Interval(start, end), None)
+        asking = world.bridge.samples(share, pairs, Interval(start, end), None)
     else:
-        asking = Views(world.bridge).find(made, pairs, Interval(start, end), points)
-    made.series = world.result(asking)
-    return made
+        asking = Views(world.bridge).find(share, pairs, Interval(start, end), points)
+    return world.result(asking), share.notices
+
+
+def meaning(world, *texts):
+    """What targets stand for."""
+    targets = {text: parse_target(text) for text in texts}
+    return world.result(world.bridge.find(world.bridge.memory.share(), targets))
+
+
+def annotations(world, text, start, end):
+    """The events of an annotation query, and notices."""
+    share = world.bridge.memory.share()
+    events = world.result(find_annotations(world.bridge, share, text, Interval(start, end)))
+    return events, share.notices
 
 
 def times(world, node, names, start, end, points=None):
-    made = found(world, [(node, name) for name in names], start, end, points)
-    return {name: made.series[node, name].t.tolist() for name in names}
+    views, _ = found(world, [(node, name) for name in names], start, end, points)
+    return {name: views[node, name].samples.t.tolist() for name in names}
 
 
 @pytest.mark.parametrize("points", [None, 100])
@@ -85,10 +97,10 @@ def test_whatever_fails_in_one_nodes_answer_costs_only_that_node(error, points):
         raise error
 
     bad.get_data = fail
-    made = found(World(good=good, bad=bad), [("good", "x"), ("bad", "x")], 1, 200, points)
-    assert made.series["good", "x"].t.tolist() == [100.0]
-    assert ("bad", "x") not in made.series
-    assert "'bad'" in made.notices[0]
+    views, notices = found(World(good=good, bad=bad), [("good", "x"), ("bad", "x")], 1, 200, points)
+    assert views["good", "x"].samples.t.tolist() == [100.0]
+    assert ("bad", "x") not in views
+    assert "'bad'" in notices[0]
 
 
 @pytest.mark.parametrize("points", [None, 100])
@@ -110,15 +122,11 @@ def test_only_nodes_that_a_wildcard_can_mean_are_asked_for_their_fields():
         node.get_fields = lambda *_, name=name: (asked.append(name), described(x="a"))[1]
     world = World(**nodes)
 
-    def meant(*texts):
-        targets = {text: parse_target(text) for text in texts}
-        return world.result(world.bridge.find(targets))[0]
-
-    assert meant("two::x", "nowhere::y")["two::x"] == [("two", "x")]
+    assert meaning(world, "two::x", "nowhere::y")["two::x"] == [("two", "x")]
     assert asked == []
-    assert meant("t*::x")["t*::x"] == [("three", "x"), ("two", "x")]
+    assert meaning(world, "t*::x")["t*::x"] == [("three", "x"), ("two", "x")]
     assert sorted(asked) == ["three", "two"]
-    world.result(find_annotations(world.bridge, "gaps two::x", Interval(1, 2)))
+    annotations(world, "gaps two::x", 1, 2)
     assert "one" not in asked
 
 
@@ -127,8 +135,7 @@ def test_a_field_that_is_there_as_written_is_meant_whatever_its_name(name):
     world = World(n=Node({name: "t", "a": "t", "ab": "t", "b": "t"}, {"t": []}))
     escaped = "".join(f"\\{c}" if c in "*?[](){}|\\" else c for c in name)
     for text in (f"n::{name}", f"n::{escaped}"):
-        meant, _ = world.result(world.bridge.find({text: parse_target(text)}))
-        assert meant == {text: [("n", name)]}
+        assert meaning(world, text) == {text: [("n", name)]}
 
 
 def test_nodes_that_come_and_go_are_remembered():
@@ -181,9 +188,9 @@ def test_a_request_while_a_node_comes_anew_gets_its_samples(points):
         return answer(*args, **keywords)
 
     old.get_data = gone_meanwhile
-    made = found(world, [("n", "x")], 64, 200, points)
-    assert made.series["n", "x"].t.tolist() == [100.0]
-    assert made.notices == []
+    views, notices = found(world, [("n", "x")], 64, 200, points)
+    assert views["n", "x"].samples.t.tolist() == [100.0]
+    assert notices == []
     # The lagging reply is not kept.
     assert times(world, "n", "x", 64, 200, points)["x"] == [100.0]
     world.session.go("n")
@@ -196,12 +203,10 @@ def test_a_wildcard_waits_for_a_node_that_comes_anew():
     world = World(n=node, other=other)
     world.session.go("n")
     world.clock.callLater(0.3, world.session.come, "n", node)
-    targets = {text: parse_target(text) for text in ("n*::x", "o*::x")}
-    assert world.result(world.bridge.find(targets))[0]["n*::x"] == [("n", "x")]
+    assert meaning(world, "n*::x", "o*::x")["n*::x"] == [("n", "x")]
     world.session.go("n")
     began = world.clock.seconds()
-    targets.pop("n*::x")
-    assert world.result(world.bridge.find(targets))[0] == {"o*::x": [("other", "x")]}
+    assert meaning(world, "o*::x") == {"o*::x": [("other", "x")]}
     assert world.clock.seconds() == began
 
 
@@ -222,9 +227,9 @@ def test_a_node_that_goes_meanwhile_is_noticed():
         return answer(*args, **keywords)
 
     node.get_data = gone_meanwhile
-    made = found(world, [("n", "x")], 1, 200)
-    assert made.series == {}
-    assert "has just gone" in made.notices[0]
+    views, notices = found(world, [("n", "x")], 1, 200)
+    assert views == {}
+    assert "has just gone" in notices[0]
 
 
 def test_what_a_recorder_kept_of_nodes_is_shown():
@@ -241,10 +246,8 @@ def test_what_a_recorder_kept_of_nodes_is_shown():
     world = World((), recorder=kept)
 
     def titles(text):
-        return [
-            (event["time"], event["title"])
-            for event in world.result(find_annotations(world.bridge, text, Interval(90, 110)))[0]
-        ]
+        events, _ = annotations(world, text, 90, 110)
+        return [(event["time"], event["title"]) for event in events]
 
     of_a = [(100_000, "a appeared"), (105_000, "a vanished")]
     assert titles("nodes recorder") == sorted([*of_a, (103_000, "b appeared")])
@@ -258,11 +261,8 @@ def test_a_gap_that_goes_on_is_shown_and_failing_nodes_are_told():
     bad.get_data = lambda *_, **__: 1 / 0
     world = World((), good=node, bad=bad)
 
-    def events(text, start, end):
-        return world.result(find_annotations(world.bridge, text, Interval(start, end)))
-
-    gaps, notices = events("gaps *::x", 100, 120)
+    gaps, notices = annotations(world, "gaps *::x", 100, 120)
     assert [(e["time"], e["timeEnd"]) for e in gaps] == [(101000, 110000), (111000, 120000)]
     assert "'bad'" in notices[0]
-    assert len(events("gaps good::x", 100, 116)[0]) == 1
-    assert events("gaps good::x", 300, 400)[0] == []
+    assert len(annotations(world, "gaps good::x", 100, 116)[0]) == 1
+    assert annotations(world, "gaps good::x", 300, 400)[0] == []

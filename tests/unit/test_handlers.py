@@ -3,14 +3,15 @@
 from twisted.internet import address, defer, error, task
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.web.server import Site
+from twisted.web.resource import Resource
 
+from sisock.bridge.access import Access
 from sisock.bridge.answers import Answer
-from sisock.bridge.server import STALLED_AFTER, HandlerResource
+from sisock.bridge.server import STALLED_AFTER, Front
 
 PART = 1 << 20
 
-REQUEST = b"POST /query HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+REQUEST = b"POST /query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class AtOnce(task.Clock):
@@ -32,8 +33,8 @@ class Visit:
 
     def __init__(self, handler):
         self.clock = AtOnce()
-        site = Site(HandlerResource(handler, self.clock, self.clock))
-        site.reactor = self.clock
+        handlers, count = {(b"POST", b"/query"): handler}, (lambda *_: None)
+        site = Front(Resource(), handlers, count, Access(), self.clock, self.clock)
         client = address.IPv4Address("TCP", "127.0.0.1", 1)
         self._channel = site.buildProtocol(client)
         self._transport = StringTransport(peerAddress=client)

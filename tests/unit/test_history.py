@@ -310,11 +310,16 @@ def test_answers_are_whole_while_samples_come_and_files_are_made(tmp_path):
     history = opened(tmp_path)
     over = threading.Event()
 
+    def append(first):
+        t = START + first + np.arange(1000.0)
+        history.append("line", t, {"n": t, "s": [f"{first}"] * 1000})
+
     def write():
-        for first in range(0, 200_000, 1000):
-            t = START + first + np.arange(1000.0)
-            history.append("line", t, {"n": t, "s": [f"{first}"] * 1000})
+        for first in range(1000, 200_000, 1000):
+            append(first)
         over.set()
+
+    append(0)
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -120,7 +120,7 @@ def test_few_files_are_open_whatever_is_read():
         fill(store.open(f"{i}"), t, values)
     views = [store.open(f"{i}").view().decimate(*EVER, None, 100) for i in range(150)]
     assert len(views) == 150
-    assert len(os.listdir("/proc/self/fd")) - before < 270
+    assert len(os.listdir("/proc/self/fd")) - before < 140
 
 
 WRITER = """

@@ -6,8 +6,8 @@ import pytest
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer
 
-from sisock.bridge.app import Panels
 from sisock.bridge.metrics import Metrics
+from sisock.bridge.panels import Panels
 from sisock.errors import NodeFailed
 from sisock.wire.protocol import ERROR_NODE_FAILED
 from sisock.wire.reply import Reply, Timeline

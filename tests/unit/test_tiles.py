@@ -1,14 +1,18 @@
 """Views out of tiles, with what they lack asked for, are what buckets keep: against the grid."""
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.bridge.tiles import TILE, TileCache, bucket_size, cut, fine_bucket_size, join, thin
+from sisock.bridge.tiles import TILE, Samples, TileCache, bucket_size, fine_bucket_size, join
+from sisock.wire.fields import Field
+from sisock.wire.json_rows import dumps, truth_as_numbers
 from sisock.wire.protocol import Interval
 
 SERIES = ("node", "generation", "field")
+FIELD = Field("field", None, "t", "number", None, None)
 END = 1200
 FAR = 1e12
 
@@ -19,26 +23,34 @@ def made(seed, count=900):
     t = np.sort(random.integers(0, 4 * END, count)) / 4
     values = np.where(random.random(count) < 0.05, 100, 1) * random.normal(size=count)
     values[np.repeat(random.random(count // 10) < 0.1, 10)] = np.nan
-    return t, values
+    return Samples(t, values)
 
 
 def same(one, other):
-    np.testing.assert_array_equal(one[0], other[0])
-    np.testing.assert_array_equal(one[1], other[1])
+    np.testing.assert_array_equal(one.t, other.t)
+    np.testing.assert_array_equal(one.values, other.values)
 
 
 def reply(samples, first, last, w):
-    return thin(cut(samples, first * w, last * w), w)
+    return samples.between(first * w, last * w).decimated(w)
 
 
 def complete(cache, samples, first, last, w, final_to=FAR, now=FAR):
     """A view, with what it lacks; and as many buckets as that were."""
-    view = cache.view(SERIES, first, last, w, now)
-    for start, end in view.missing:
+    parts = cache.find(SERIES, first, last, w, now)
+    for start, end in parts.missing:
         came = reply(samples, start, end, w)
-        view.add(start, came)
+        parts.add(start, came)
         cache.store(SERIES, w, start, end, came, final_to)
-    return view.samples(), sum(end - start for start, end in view.missing)
+    view = parts.view(FIELD)
+    rows = orjson.loads(b"[%s]" % b"".join(view.rows()))
+    assert rows == orjson.loads(dumps(list(zip(*as_json(view.samples), strict=True))))
+    return view.samples, sum(end - start for start, end in parts.missing)
+
+
+def as_json(samples):
+    """Values and milliseconds, as panels get them."""
+    return truth_as_numbers(samples.values).tolist(), np.rint(samples.t * 1e3).tolist()
 
 
 sizes = st.sampled_from([0.5, 1.0, 2.0, 4.0, 8.0])
@@ -66,22 +78,22 @@ def test_what_is_not_final_is_asked_for_again(seed, w, span, final_to):
     samples, cache = made(seed), TileCache(10_000_000)
     first, last = int(span[0] / w), int(span[0] / w) + span[1]
     complete(cache, samples, first, last, w, final_to)
-    before, after = cut(samples, -1, int(final_to / w) * w), made(seed + 1)
-    changed = join([before, cut(after, int(final_to / w) * w, FAR)])
+    before, after = samples.between(-1, int(final_to / w) * w), made(seed + 1)
+    changed = join([before, after.between(int(final_to / w) * w, FAR)])
     same(complete(cache, changed, first, last, w)[0], reply(changed, first, last, w))
     same(complete(cache, samples, first, last, w)[0], reply(changed, first, last, w))
 
 
 def test_whole_tiles_are_asked_for_but_nothing_after_now():
     cache, samples = TileCache(1_000_000), made(1)
-    assert cache.view(SERIES, 70, 80, 1.0, FAR).missing == [(64, 128)]
-    assert cache.view(SERIES, 70, 200, 1.0, FAR).missing == [(64, 256)]
-    assert cache.view(SERIES, 70, 200, 1.0, 150.5).missing == [(64, 151)]
-    assert cache.view(SERIES, 70, 200, 1.0, 10.0).missing == []
-    assert TileCache(1).view(SERIES, 70, 80, 1.0, FAR).missing == [(70, 80)]
+    assert cache.find(SERIES, 70, 80, 1.0, FAR).missing == [(64, 128)]
+    assert cache.find(SERIES, 70, 200, 1.0, FAR).missing == [(64, 256)]
+    assert cache.find(SERIES, 70, 200, 1.0, 150.5).missing == [(64, 151)]
+    assert cache.find(SERIES, 70, 200, 1.0, 10.0).missing == []
+    assert TileCache(1).find(SERIES, 70, 80, 1.0, FAR).missing == [(70, 80)]
     complete(cache, samples, 70, 130, 1.0, final_to=140.5)
-    assert cache.view(SERIES, 70, 140, 1.0, FAR).missing == []
-    assert cache.view(SERIES, 70, 141, 1.0, FAR).missing == [(140, 192)]
+    assert cache.find(SERIES, 70, 140, 1.0, FAR).missing == []
+    assert cache.find(SERIES, 70, 141, 1.0, FAR).missing == [(140, 192)]
 
 
 @pytest.mark.parametrize("level", [2, 4, 8])
@@ -98,8 +110,9 @@ def test_tiles_of_texts_and_of_booleans_are_joined():
     t, texts = np.arange(200.0), np.array(["a", None] * 100, dtype=object)
     flags = np.arange(200) % 3 == 0
     for values in (texts, flags):
-        same(complete(cache, (t, values), 3, 150, 1.0)[0], (t[3:150], values[3:150]))
-        same(complete(cache, (t, values), 3, 150, 1.0)[0], (t[3:150], values[3:150]))
+        for _ in range(2):
+            shown, _ = complete(cache, Samples(t, values), 3, 150, 1.0)
+            same(shown, Samples(t[3:150], values[3:150]))
         cache.drop("node")
     assert cache.nbytes == 0
 

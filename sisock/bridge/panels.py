@@ -1,0 +1,248 @@
+"""Answer panels, in the reactor."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs
+
+from sisock.bridge import answers
+from sisock.bridge.answers import Answer, notice_headers
+from sisock.bridge.app import find_annotations
+from sisock.bridge.bridge import Bridge
+from sisock.bridge.metrics import Metrics, Share
+from sisock.bridge.query import Flight, Views
+from sisock.bridge.requests import (
+    Query,
+    is_annotation_query,
+    parse_arguments,
+    parse_body,
+    parse_query,
+)
+from sisock.bridge.server import Handler
+from sisock.bridge.streams import Stream, open_streams
+from sisock.bridge.targets import Pair
+from sisock.bridge.tiles import View
+from sisock.errors import InvalidArgument
+
+LONG_ANSWER = 50_000
+"""Samples; an answer with more is written in a thread, fewer take less time than the network."""
+
+MAX_KEPT, MAX_KEPT_BYTES = 64, 1 << 18
+"""Answers that are kept, and their bytes at most: those of a panel of ten fields."""
+
+ROW_BYTES = 40
+"""Memory of a sample in a table, or among the rows of all series, besides its own bytes."""
+
+
+@dataclass
+class Found:
+    """What was found for a query: what its targets mean, and the samples."""
+
+    query: Query
+    pairs: dict[str, list[Pair]]
+    events: dict[str, list[dict[str, Any]]]
+    views: dict[Pair, View] = field(default_factory=dict)
+    tables: dict[Pair, View] = field(default_factory=dict)
+    streams: dict[Pair, Stream] = field(default_factory=dict)
+    written: int = 0
+    """Samples of streams."""
+
+    def wanted(self, is_table: bool) -> list[Pair]:
+        """Return what all tables, or all other targets, stand for; some perhaps several times."""
+        targets = (t for t in self.query.targets if t.is_table == is_table)
+        return [pair for target in targets for pair in self.pairs.get(target.text, ())]
+
+    def write(self) -> Iterator[Any]:
+        """Write an answer for each target, or each of its fields, in parts."""
+        for target in self.query.targets:
+            pairs = self.pairs.get(target.text, [])
+            if target.text in self.events:
+                yield [answers.annotation_table(self.events[target.text], target.ref_id)]
+            elif target.is_table:
+                yield answers.table_answer(pick(self.tables, pairs), target.ref_id)
+            elif not target.patterns:
+                yield answers.series_answer(target.text, None, target.ref_id)
+            for pair in [] if target.is_table else pairs:
+                name = "::".join(pair)
+                if pair in self.streams:
+                    yield self._write_stream(pair, name, target.ref_id)
+                else:
+                    yield answers.series_answer(name, self.views.get(pair), target.ref_id)
+
+    async def stream(self, share: Share) -> AsyncIterator[bytes]:
+        """Write the list of answers while the samples come."""
+        between = b"["
+        for answer in self.write():
+            yield between
+            if isinstance(answer, AsyncIterator):
+                async for count, part in answer:
+                    self.written += count
+                    share.check_size(self.written)
+                    yield part
+            else:
+                for part in answer:
+                    yield part
+            between = b","
+        yield b"[]" if between == b"[" else b"]"
+
+    async def _write_stream(
+        self, pair: Pair, name: str, ref_id: str | None
+    ) -> AsyncIterator[tuple[int, bytes]]:
+        stream, between = self.streams[pair], b""
+        yield 0, answers.series_start(name, stream.fields[pair[1]], ref_id)
+        async for count, rows in stream.read(pair[1]):
+            if count:
+                yield count, between + b"".join(rows)
+                between = b","
+        yield 0, answers.SERIES_END
+
+
+class Panels:
+    """Answer panels."""
+
+    def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
+        self._bridge = bridge
+        self._views = Views(bridge)
+        self._metrics = metrics
+        self._flights: dict[Hashable, Flight] = {}  # since the last turn of the reactor
+        # The most recently given last: the answers, and what they were made of.
+        self._kept: dict[Hashable, tuple[Answer, list]] = {}
+
+    def handlers(self) -> dict[tuple[bytes, bytes], Handler]:
+        """Return what answers which method and path."""
+
+        def query(asked: Any) -> Coroutine[Any, Any, Answer]:
+            return self.query(asked.content.read())
+
+        def series(asked: Any) -> Coroutine[Any, Any, Answer]:
+            text = asked.uri.partition(b"?")[2].decode("ascii", "replace")
+            return self.series(parse_qs(text, keep_blank_values=True))
+
+        return {
+            (b"POST", b"/query"): query,
+            (b"GET", b"/series"): series,
+            (b"HEAD", b"/series"): series,
+        }
+
+    async def query(self, body: bytes) -> Answer:
+        """Answer with series, tables, and simPod's annotations; raises SisockError."""
+        return await self._once(self._panel, parse_query(parse_body(body)))
+
+    async def series(self, arguments: Mapping[str, list[str]]) -> Answer:
+        """Answer Infinity: long rows in time order; raises SisockError."""
+        return await self._once(self._rows, parse_arguments(arguments))
+
+    async def _once(
+        self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query
+    ) -> Answer:
+        """Answer equal requests for views once, if nothing new can have come meanwhile."""
+        key = answer.__name__, query
+        if key in self._kept:
+            kept, basis = self._kept.pop(key)
+            if self._bridge.is_as_it_was(basis):
+                self._kept[key] = kept, basis
+                return kept
+        share = self._bridge.memory.share()
+        if query.max_points is None:
+            return await answer(share, query)  # it is written as it comes, for one client
+        flight = self._flights.get(key)
+        if flight is not None:
+            shared: Answer = await flight.wait()
+            return shared if shared.body is not None else await answer(share, query)
+        if not self._flights:
+            self._bridge.reactor.callLater(0, self._flights.clear)
+        flight = self._flights[key] = Flight(answer(share, query))
+        made: Answer = await flight.wait()
+        self._keep(key, made, share)
+        return made
+
+    def _keep(self, key: Hashable, answer: Answer, share: Share) -> None:
+        """Keep a short answer that is made of tiles alone: of what is final."""
+        is_short = answer.body is not None and len(answer.body) <= MAX_KEPT_BYTES
+        if is_short and share.is_final and share.basis and not share.notices:
+            self._kept[key] = replace(answer, share=None), share.basis
+            if len(self._kept) > MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+    async def _panel(self, share: Share, query: Query) -> Answer:
+        events = {}
+        for text in {t.text for t in query.targets if is_annotation_query(t.text)}:
+            share.is_final = False
+            events[text] = await find_annotations(self._bridge, share, text, query.interval)
+        texts = {t.text: t.patterns for t in query.targets if t.text not in events}
+        found = Found(query, await self._bridge.find(share, texts, query.accepts), events)
+        tables, panels = found.wanted(True), found.wanted(False)
+        if tables:
+            # Fields of a view have times of their own, which make no rows.
+            found.tables = await self._all(share, tables, query)
+            share.add(ROW_BYTES * _count(found.tables, tables))
+        is_empty = query.interval.start >= query.interval.end
+        if query.max_points is None and not tables and not is_empty:
+            span = query.interval, query.min_stride
+            found.streams = await open_streams(self._bridge, share, panels, *span)
+        else:
+            found.views = await self._find(share, panels, query)
+        if found.streams:
+            return self._streamed(share, found, panels)
+        # A target that is there twice is answered twice.
+        count = _count(found.views, panels) + _count(found.tables, tables)
+        return self._answer(share, answers.body_of(found.write()), count)
+
+    async def _rows(self, share: Share, query: Query) -> Answer:
+        texts = {target.text: target.patterns for target in query.targets}
+        pairs = await self._bridge.find(share, texts)
+        wanted = list(dict.fromkeys(pair for each in pairs.values() for pair in each))
+        views = await self._find(share, wanted, query)
+        count = _count(views, wanted)
+        # All rows are sorted before the first is written.
+        share.add(ROW_BYTES * count)
+        return self._answer(share, answers.long_rows(pick(views, wanted)), count)
+
+    async def _find(self, share: Share, pairs: list[Pair], query: Query) -> dict[Pair, View]:
+        if query.max_points is None:
+            return await self._all(share, pairs, query)
+        return await self._views.find(share, pairs, query.interval, query.max_points)
+
+    async def _all(self, share: Share, pairs: list[Pair], query: Query) -> dict[Pair, View]:
+        return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
+
+    def _streamed(self, share: Share, found: Found, pairs: list[Pair]) -> Answer:
+        def on_end() -> None:
+            for stream in found.streams.values():
+                stream.stop()
+            self._metrics.found(found.written, 0, 0)
+
+        try:
+            there = [pair for pair in pairs if pair in found.streams]
+            share.check_size(sum(found.streams[pair].count(pair[1]) for pair in there))
+        except InvalidArgument:
+            on_end()
+            raise
+        return Answer(found.stream(share), 200, notice_headers(share.notices), on_end)
+
+    def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:
+        share.check_size(count)
+        on_end = partial(self._metrics.found, count, share.hits, share.misses)
+        made = parts if count > LONG_ANSWER else [b"".join(parts)]
+        # As long as there is the answer, the samples count as memory.
+        return Answer(made, 200, notice_headers(share.notices), on_end, share)
+
+
+def pick(views: Mapping[Pair, View], wanted: Iterable[Pair]) -> list[tuple[str, View]]:
+    """Return node and view of those of `wanted` that are there, in their order."""
+    return [(pair[0], views[pair]) for pair in wanted if pair in views]
+
+
+def _count(views: Mapping[Pair, View], wanted: Iterable[Pair]) -> int:
+    return sum(len(view) for _, view in pick(views, wanted))
