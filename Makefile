@@ -27,7 +27,7 @@ test: $(TESTABLE) $(PAGE)
 # most, a crowd of 2,000 nodes, a gigabyte through node and router, and a million samples past 440
 # faults in 40 minutes at most: prints what was done and found. SISOCK_TEST_STEPS, _MINUTES and
 # _SEED change it, see docs/reliability.md.
-test-faults: $(TESTABLE)
+test-faults: $(TESTABLE) $(PAGE)
 	SISOCK_TEST_STEPS=$${SISOCK_TEST_STEPS:-2000} SISOCK_TEST_MINUTES=$${SISOCK_TEST_MINUTES:-40} \
 	    SISOCK_TEST_KILLS=$${SISOCK_TEST_KILLS:-200} SISOCK_TEST_MAPPED=64000000 \
 	    SISOCK_TEST_DELIVERY=long $(BIN)/python -m pytest -s tests/faults/test_history.py \

@@ -198,6 +198,6 @@ class Table:
             yield t[low:high], [c if c is None else c[low:high] for c in held]
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
-        """Yield what gives the same buckets of size `w` as the samples of an interval."""
+        """Yield what gives the same buckets of size `w` as the samples, or all samples without."""
         for pair in pairs(self, field, start, end):
-            yield pick(pair, decimate(*pair, w))
+            yield pick(pair, decimate(*pair, w)) if w else pair

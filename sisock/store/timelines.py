@@ -6,6 +6,7 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from sisock.store.columns import Column, Table
 from sisock.store.journal import Journal, records
-from sisock.store.segments import BLOCK, Part, Segment, write
+from sisock.store.segment_writer import write
+from sisock.store.segments import BLOCK, Part, Segment
 
 _MAX_BYTES = 1 << 23
 _MAX_SPAN = 3600.0
@@ -26,8 +28,18 @@ _MAX_WAIT = 10.0
 _MERGED, _MAX_MERGED = 16, 1 << 21
 """Files of one rank that become one of the next, and the samples that one has at most."""
 
-_MAX_NAME = 150
+MAX_NAME = 150
 """Characters of a folder's name; file systems take 255 bytes."""
+
+
+@dataclass(frozen=True)
+class TimelineInfo:
+    """What there is of a timeline: first and last time, samples, and the type of each field."""
+
+    first: float | None
+    last: float | None
+    count: int
+    fields: dict[str, str]
 
 
 class _Recent(Table):
@@ -73,8 +85,8 @@ class _Recent(Table):
 def folder_of(timeline: str) -> str:
     """Return the name of a timeline's folder."""
     quoted = quote(timeline, safe="")
-    if len(quoted) > _MAX_NAME:
-        quoted = f"{quoted[:_MAX_NAME]}-{zlib.crc32(timeline.encode()):08x}"
+    if len(quoted) > MAX_NAME:
+        quoted = f"{quoted[:MAX_NAME]}-{zlib.crc32(timeline.encode()):08x}"
     return f"t-{quoted}"
 
 
@@ -132,6 +144,12 @@ class Timeline:
     def is_written(self) -> bool:
         """Whether all samples are in a file or a journal."""
         return all(table.written == table.count for table in self._tables())
+
+    def info(self, fields: dict[str, str]) -> TimelineInfo:
+        """Return what there is."""
+        parts = [part for part in self.parts if part.count]
+        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
+        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
 
     def size(self) -> int:
         """Return how many bytes there are, about."""
