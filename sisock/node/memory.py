@@ -30,6 +30,7 @@ class Memory:
     def __init__(self, seconds: float, depth: int | None, kinds: Mapping[str, str]) -> None:
         self._seconds, self._depth, self._kinds = seconds, depth or MAX_SAMPLES, kinds
         self._lines: dict[str, _Line] = {}
+        self._line_of: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def append(self, timeline: str, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
@@ -39,6 +40,7 @@ class Memory:
             line = self._lines.setdefault(timeline, _Line(self._kinds))
             line.append(t[newest], {name: each[newest] for name, each in values.items()})
             line.drop(float(t[-1]) - self._seconds, self._depth)
+            self._line_of |= dict.fromkeys(values, timeline)
 
     def timelines(self) -> dict[str, TimelineInfo]:
         """Return what there is of each timeline."""
@@ -73,11 +75,10 @@ class Memory:
         """Do nothing: the counterpart of `sisock.store.history.History.close`."""
 
     def _samples_of(self, field: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-        for name, info in self.timelines().items():
-            if field in info.fields:
-                t, own = self.samples(name, [field], start, end)
-                return t, own[field]
-        return np.empty(0), np.empty(0)
+        if field not in self._line_of:
+            return np.empty(0), np.empty(0)
+        t, own = self.samples(self._line_of[field], [field], start, end)
+        return t, own[field]
 
 
 class _Line:
