@@ -24,7 +24,7 @@ test: $(TESTABLE) $(PAGE)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # 200 kills of a process that writes a history, 2,000 steps of the trial of faults in 40 minutes at
-# most, a crowd of 2,000 nodes, a gigabyte through node and router, and a million samples past 420
+# most, a crowd of 2,000 nodes, a gigabyte through node and router, and a million samples past 440
 # faults in 40 minutes at most: prints what was done and found. SISOCK_TEST_STEPS, _MINUTES and
 # _SEED change it, see docs/reliability.md.
 test-faults: $(TESTABLE) $(PAGE)

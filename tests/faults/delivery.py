@@ -44,6 +44,7 @@ class Plan:
     cuts: int
     restarts: int
     hubs: int
+    recorders: int
     stop_seconds: float
     pause: float
     minutes: float
@@ -96,6 +97,7 @@ class Delivery:
         self._data = {"SISOCK_DATA": str(folder / "data")}
         self._hub = self._start_hub()
         self._node = self._start_node()
+        self._recorder = self._start_recorder()
         self._stopped_until = 0.0
         direct = {"user": USER_CONSUMER}
         cut = {**direct, "CROSSBAR_TLS_PORT": str(self._relay.port)}
@@ -135,6 +137,12 @@ class Delivery:
         node.wait_for("is in the hub's list", 60)
         return node
 
+    def _start_recorder(self) -> Program:
+        command = "data_nodes/recorder.py", "counter", "--keep", "1d"
+        recorder = self._start(self.router, *command, **self._data)
+        recorder.wait_for("is in the hub's list", 60)
+        return recorder
+
     def _consumer(self, *words: Any, **where: str) -> Program:
         command = "-m", "tests.faults.delivery_consumer", "counter", *words
         return self._start(self.router, *command, **where)
@@ -144,6 +152,8 @@ class Delivery:
         began = time.monotonic()
         until = began + 60 * self._plan.minutes
         steps = self._steps()
+        self._let_push(1 / len(steps))
+        self._wait_for_recorder()
         for number, (name, act) in enumerate(steps, 1):
             self._let_push(number / len(steps))
             if time.monotonic() > until or self.report.violations:
@@ -159,6 +169,16 @@ class Delivery:
         self.report.seconds = time.monotonic() - began
         return self.report
 
+    def _wait_for_recorder(self) -> None:
+        """Wait until the recorder has a sample, from which it can go on when it is killed."""
+        with Client(self.router.settings()) as client:
+
+            def has_some() -> bool:
+                known = "counter.n" in client.fields("recorder")
+                return known and len(client.get("recorder", "counter.n")["counter.n"]) > 0
+
+            wait_until(has_some, 60, "the first recorded sample", every=0.2)
+
     def _let_push(self, part: float) -> None:
         """Let the node push up to this part of all samples, so that each fault meets some."""
         swap = self._folder / "swap"
@@ -172,6 +192,7 @@ class Delivery:
             *[("connections cut", self._relay.cut)] * plan.cuts,
             *[("nodes restarted", self._restart_node)] * plan.restarts,
             *[("hubs killed", self._kill_hub)] * plan.hubs,
+            *[("recorders killed", self._kill_recorder)] * plan.recorders,
         ]
         self._chance.shuffle(steps)
         steps.insert(len(steps) // 3, ("consumers stopped for a while", self._stop_consumer))
@@ -191,6 +212,10 @@ class Delivery:
         self._node.signal(signal.SIGTERM)
         assert self._node.wait(30) == 0, self._node.output
         self._node = self._start_node()
+
+    def _kill_recorder(self) -> None:
+        self._recorder.end()
+        self._recorder = self._start_recorder()
 
     def _stop_consumer(self) -> None:
         self._stopping.signal(signal.SIGSTOP)
@@ -239,20 +264,21 @@ class Delivery:
             self.report.violations.append(f"the page says: {self._page.legend()}")
         with Client(self.router.settings()) as client:
             self._check_kept(client, "counter", "n")
+            self._check_kept(client, "recorder", "counter.n")
 
     def _check_kept(self, client: Client, node: str, name: str) -> None:
         """Check that a node has all samples."""
 
-        def kept() -> int:
+        def has_all() -> bool:
             try:
                 values = client.get(node, name, 1, 0)[name].values
             except SisockError:
-                return -1
+                return False
             right = np.arange(1.0, self._plan.samples + 1)
             self.report.got[f"the node {node}"] = len(values)
-            return len(values) if np.array_equal(values, right) else -1
+            return np.array_equal(values, right)
 
         try:
-            wait_until(lambda: kept() >= 0, CAUGHT_UP, f"all samples at {node}", every=1)
+            wait_until(has_all, CAUGHT_UP, f"all samples at {node}", every=1)
         except TimeoutError as error:
             self.report.violations.append(str(error))

@@ -48,7 +48,8 @@ class Counter(sisock.LiveNode):
 
     def end(self) -> None:
         self.stopped.set()
-        self.pusher.join()
+        if self.pusher.is_alive():
+            self.pusher.join()
         super().end()
         self.note.write_text(f"{self.pushed} {self.ticked}")
 
