@@ -197,14 +197,15 @@ def windows(
     does all if no interval is known. A window behind a later gap holds at most 16 million.
     """
     longest = MANY * interval if interval else MAX_SPAN
-    span, is_known = min(FIRST_SPAN, longest), False
+    shortest, probe, is_known = min(FIRST_SPAN, longest), min(PROBE, longest), False
+    span = shortest
     while start < end:
         # Before 1970 there is little, if anything.
         stop = min(max(start + span, -FIRST_SPAN), end)
-        if not is_known and span > min(FIRST_SPAN, longest):
-            probes = (start + (stop - start) * place for place in PLACES)
-            if any(len(read(t - PROBE, t)[0]) * span > MANY * PROBE for t in probes):
-                span = max(span / 2, min(FIRST_SPAN, longest))
+        if not is_known and span > shortest:
+            ends = (start + (stop - start) * place for place in PLACES)
+            if any(len(read(t - probe, t)[0]) * span > MANY * probe for t in ends):
+                span = max(span / 2, shortest)
                 continue
         t, values = read(start, stop)
         if len(t) > FEW:
