@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
@@ -149,7 +147,7 @@ class ArchiveNode(DataNodeServer):
 
     def _read_interval(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read_checked(name, start, end)
-        inside = slice(*np.searchsorted(t, [start, end]).tolist())
+        inside = slice(t.searchsorted(start), t.searchsorted(end))
         return t[inside], values[inside]
 
     def _read_checked(self, name: str, start: float, end: float) -> Samples:

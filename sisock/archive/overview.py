@@ -32,7 +32,7 @@ MAX_SPAN = 32 * 86400.0
 PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
 """Parts of such a window, and seconds of each, that are read first to see how dense they are."""
 
-GAP_FACTOR = 16
+GAP_FACTOR = 8
 """A window behind one without samples may be so many times as long: years may have none."""
 
 EARLIEST = -1e12
@@ -194,7 +194,7 @@ def windows(
     """Read from `start` to `end` in windows of about a million samples, `interval` apart.
 
     The decades before the first sample take few windows, each probed before it is read, and so
-    does all if no interval is known. A window behind a later gap holds at most 16 million.
+    does all if no interval is known. A window behind a later gap holds at most eight million.
     """
     longest = MANY * interval if interval else MAX_SPAN
     shortest, probe, is_known = min(FIRST_SPAN, longest), min(PROBE, longest), False
@@ -226,9 +226,11 @@ def decimate_windows(
     count = 0
     for part in parts:
         count += len(part[0])
+        if not len(part[0]):
+            continue
         progress.tell(f"{count} samples")
         t, values = kept = join([kept, part])
-        if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
+        if bucket is None and len(t) <= (max_points or 0):
             continue
         if max_points is not None:
             # It only grows with the last time, and decimated samples decimate as all do.
