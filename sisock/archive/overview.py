@@ -193,8 +193,8 @@ def windows(
 ) -> Iterator[Samples]:
     """Read from `start` to `end` in windows of about a million samples, `interval` apart.
 
-    The decades before the first sample take few windows, each probed before it is read, and so
-    does all if no interval is known. A window behind a later gap holds at most eight million.
+    The decades before the first sample take few windows, each probed before it is read; so does
+    all if no interval is given. With one, a window behind a later gap has at most eight million.
     """
     longest = MANY * interval if interval else MAX_SPAN
     shortest, probe, is_known = min(FIRST_SPAN, longest), min(PROBE, longest), False
