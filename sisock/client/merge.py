@@ -138,7 +138,9 @@ class Merger:
 
         If `is_behind` afterwards, there is more to be asked for.
         """
-        if self.last is not None and self.last not in reply.t:
+        if self.last is not None and self.last in reply.t:
+            self._gap_from = None  # whoever gave up did so too early
+        else:
             self._note_gap()
         self.is_behind = self.is_behind or not is_complete
         return self._pass(reply)

@@ -14,7 +14,7 @@ from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Merger, Passed
 from sisock.connection.session import Session
-from sisock.errors import ReplyTooLarge
+from sisock.errors import HubMissing, ReplyTooLarge
 from sisock.wire.arrays import merge_timeline
 from sisock.wire.fields import Field
 from sisock.wire.protocol import Interval
@@ -40,10 +40,20 @@ class Source:
     ) -> None:
         self._session, self._directory, self._timeout = session, directory, timeout
 
-    async def fields(self, node: str, is_fresh: bool) -> tuple[KnownNode, dict[str, Field]]:
-        """Return a node and its fields: asked now if `is_fresh`, else within the last seconds."""
+    async def fields(
+        self, node: str, is_fresh: bool, before: KnownNode | None
+    ) -> tuple[KnownNode, dict[str, Field]]:
+        """Return a node and its fields: asked now if `is_fresh`, else within the last seconds.
+
+        While there is no hub, the node is taken to be as `before`.
+        """
         await self._session()
-        found = await self._directory.node(node)
+        try:
+            found = await self._directory.node(node)
+        except HubMissing:
+            if before is None:
+                raise
+            found = before
         ask = self._directory.ask_fields if is_fresh else self._directory.fields
         return found, await ask(found)
 

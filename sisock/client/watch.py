@@ -19,7 +19,6 @@ from sisock.connection.session import Session
 from sisock.errors import (
     HubMissing,
     NodeContractError,
-    NodeTimeout,
     RouterUnreachable,
     UnknownNode,
 )
@@ -36,7 +35,7 @@ MAX_RETRY = 16.0
 GIVE_UP = 60.0
 """Seconds for which a node may answer with errors; then what it does not say is a gap."""
 
-_AWAY = (HubMissing, NodeTimeout, RouterUnreachable, UnknownNode)
+_AWAY = (HubMissing, RouterUnreachable, UnknownNode)
 """Errors that say that the node may come back as it was."""
 
 log = make_logger()
@@ -93,6 +92,7 @@ class Watch:
         self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
         self._fields: dict[str, dict[str, Field]] = {}
         self._timeline_of: dict[str, str] = {}
+        self._known: KnownNode | None = None
         self._is_new = after is None
         self._must_look = False
         self._is_polled = False
@@ -225,7 +225,7 @@ class Watch:
         self._failing_since = now if self._failing_since is None else self._failing_since
         if now - self._failing_since > GIVE_UP and not self._is_polled:
             self._must_look = False
-            for line in [line for line in self._lines.values() if not line.is_live]:
+            for line in [line for line in self._lines.values() if line.is_behind]:
                 line.give_up()
                 self._pass(line.release())
 
@@ -236,12 +236,12 @@ class Watch:
             if self._is_complete():
                 return
             is_fresh, self._must_look = self._must_look, False
-            node, known = await self._source.fields(self.node, is_fresh)
-            self._is_polled = "live" not in node.features
+            self._known, known = await self._source.fields(self.node, is_fresh, self._known)
+            self._is_polled = "live" not in self._known.features
             self._note(known)
             for name, line in list(self._lines.items()):
                 if name in self._fields or not self._must_look:
-                    await self._read(line, node)
+                    await self._read(line, self._known)
 
     def _note(self, known: Mapping[str, Field]) -> None:
         """Note which fields of interest there are."""

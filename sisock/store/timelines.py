@@ -29,8 +29,9 @@ _MAX_WAIT = 10.0
 _MERGED, _MAX_MERGED = 16, 1 << 21
 """Files of one rank that become one of the next, and the samples that one has at most."""
 
+_NUMBER = "[0-9]" * 8
 MAX_NAME = 150
-"""Characters of a folder's name; file systems take 255 bytes."""
+"""Of a journal, in names of files; characters of a folder's name: file systems take 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Timeline:
         segments = _load_segments(folder, warn)
         names = [each.timeline for each in segments]
         parts: list[Part] = [*segments]
-        for path in sorted(folder.glob("journal-*")):
+        for path in sorted(folder.glob(f"journal-{_NUMBER}")):
             number = int(path.name.partition("-")[2])
             if any(each.low <= number <= each.high for each in segments):
                 path.unlink()  # the samples are in a file
@@ -283,7 +284,7 @@ class Timeline:
 def _load_segments(folder: Path, warn: Callable[[str], None]) -> list[Segment]:
     """Load the files of a folder, but those that are within a larger one."""
     found = []
-    for path in folder.glob("segment-*"):
+    for path in folder.glob(f"segment-{_NUMBER}-{_NUMBER}"):
         try:
             found.append(Segment(path, warn))
         except (OSError, ValueError) as error:

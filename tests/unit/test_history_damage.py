@@ -218,6 +218,18 @@ def test_samples_in_memory_survive_that_their_folder_is_removed(tmp_path):
     history.close()
 
 
+def test_files_of_others_are_left_alone(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    (line,) = (tmp_path / "copy").glob("t-*")
+    others = ["journal-00000001.bak", "segment-x", "segment-00000001-00000001~", "notes.txt"]
+    for name in others:
+        (line / name).write_text("a note")
+    opened = Opened(tmp_path / "copy")
+    assert opened.reported == [] and len(opened.t) == COUNT
+    opened.history.close()
+    assert all((line / name).exists() for name in others)
+
+
 def left(folder, words):
     """Leave a generation file as a process that has ended in some way, and open the history."""
     (folder / "generation").write_text(words)

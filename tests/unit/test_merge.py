@@ -112,6 +112,8 @@ def play(model, steps):
         else:
             getattr(model, step)(argument)
     model.settle()
+    # A gap is told of with the sample that ends it.
+    model.take(1)
     model.publish(None)
     model.settle()
 
@@ -175,6 +177,19 @@ def test_what_nobody_answers_is_a_gap():
     gap, passed = merger.release()
     assert gap == Gap("line", 3.0, 5.0)
     assert passed.t.tolist() == [5.0]
+
+
+def test_an_answer_after_all_makes_a_gap_undone():
+    merger = Merger("line", last=3.0)
+    merger.lose()
+    merger.ask()
+    merger.lose()
+    merger.give_up()
+    assert merger.release() == []
+    merger.lose()
+    merger.ask()
+    (passed,) = merger.answer(batch([3.0, 4.0]))
+    assert passed.t.tolist() == [4.0]
 
 
 def test_more_than_can_wait_is_asked_for_again():
