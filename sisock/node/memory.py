@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -139,15 +139,14 @@ def bounds(keep: Any, node: str) -> tuple[float | None, float | None]:
     with contract(node):
         if not asked or asked.keys() - {"time", "bytes"}:
             raise ValueError('the attribute keep has "time" or "bytes" or both')
-        seconds, size = asked.get("time"), asked.get("bytes")
-        found = (
-            parse_duration(seconds) if isinstance(seconds, str) else seconds,
-            _parse_size(size) if isinstance(size, str) else size,
-        )
-        for bound in found:
-            if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
-                raise ValueError(f"the attribute keep has {bound!r}, which is no bound")
-    return found
+        return _bound(asked.get("time"), parse_duration), _bound(asked.get("bytes"), _parse_size)
+
+
+def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
+    bound = parse(given) if isinstance(given, str) else given
+    if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
+        raise ValueError(f"the attribute keep has {given!r}, which is no bound")
+    return bound
 
 
 def _parse_size(text: str) -> float:

@@ -35,8 +35,11 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where a node's history is: below ``SISOCK_DATA``, or ``~/.local/share/sisock``."""
-    base = environ.get("SISOCK_DATA") or "~/.local/share/sisock"
-    return Path(base).expanduser() / quote(node, safe="")[:MAX_NAME]
+    base = Path(environ.get("SISOCK_DATA") or "~/.local/share/sisock")
+    try:
+        return base.expanduser() / quote(node, safe="")[:MAX_NAME]
+    except RuntimeError as error:
+        raise SettingsError(f"SISOCK_DATA must name a folder: {error}") from None
 
 
 class _Stopped(Exception):
