@@ -56,6 +56,7 @@ class Report:
     """What was done and found."""
 
     plan: Plan
+    samples: int = 0
     done: Counter[str] = field(default_factory=Counter)
     got: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
@@ -65,8 +66,8 @@ class Report:
         rows = [*self.done.items(), *((f"samples at {name}", n) for name, n in self.got.items())]
         lines = "".join(f"\n    {what}: {count}" for what, count in rows)
         return (
-            f"\ndelivery of {self.plan.samples} samples in {self.seconds:.0f} s, seed"
-            f" {self.plan.seed}:{lines}\nviolations: {len(self.violations)}"
+            f"\ndelivery of {self.samples} of {self.plan.samples} samples in {self.seconds:.0f} s,"
+            f" seed {self.plan.seed}:{lines}\nviolations: {len(self.violations)}"
         )
 
 
@@ -132,7 +133,7 @@ class Delivery:
 
     def _start_node(self) -> Program:
         port = str(self._relay.port)
-        command = "-m", "tests.faults.delivery_node", self._plan.samples, self._folder
+        command = "-m", "tests.faults.delivery_node", self._folder
         node = self._start(self.router, *command, CROSSBAR_TLS_PORT=port, **self._data)
         node.wait_for("is in the hub's list", 60)
         return node
@@ -155,9 +156,9 @@ class Delivery:
         self._let_push(1 / len(steps))
         self._wait_for_recorder()
         for number, (name, act) in enumerate(steps, 1):
-            self._let_push(number / len(steps))
             if time.monotonic() > until or self.report.violations:
                 break
+            self._let_push(number / len(steps))
             act()
             self.report.done[name] += 1
             self._go_on(self._chance.uniform(0, 2 * self._plan.pause))
@@ -181,8 +182,9 @@ class Delivery:
 
     def _let_push(self, part: float) -> None:
         """Let the node push up to this part of all samples, so that each fault meets some."""
+        self.report.samples = round(part * self._plan.samples)
         swap = self._folder / "swap"
-        swap.write_text(f"{part * self._plan.samples:.0f}")
+        swap.write_text(f"{self.report.samples}")
         swap.replace(self._folder / "go")
 
     def _steps(self) -> list[tuple[str, Callable[[], None]]]:
@@ -248,11 +250,9 @@ class Delivery:
             self.report.violations.append(f"{name} has {self._last(name):.0f}: {error}")
 
     def _check_end(self) -> None:
-        self._let_push(1)
         if self._stopped_until:
             self._go_on(max(0.0, self._stopped_until - time.monotonic() + 0.1))
-        samples = self._plan.samples
-        self._node.wait_for("all are pushed", 60 + samples / 1000)
+        samples = self.report.samples
         for name, tallies in self.tallies.items():
             self._wait_for(name, samples)
             line = tallies().get("counter", {})
@@ -274,7 +274,7 @@ class Delivery:
                 values = client.get(node, name, 1, 0)[name].values
             except SisockError:
                 return False
-            right = np.arange(1.0, self._plan.samples + 1)
+            right = np.arange(1.0, self.report.samples + 1)
             self.report.got[f"the node {node}"] = len(values)
             return np.array_equal(values, right)
 
