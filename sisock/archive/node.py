@@ -23,7 +23,7 @@ from sisock.wire.protocol import (
     contract,
     widening,
 )
-from sisock.wire.reply import Decimated, Reply, just_after, no_samples
+from sisock.wire.reply import Decimated, Reply, just_after
 
 
 class ArchiveNode(DataNodeServer):
@@ -125,9 +125,7 @@ class ArchiveNode(DataNodeServer):
                     samples = t[which], values[which]
                     lines.setdefault(entry.get("timeline") or name, {})[name] = samples
                     break
-        reply = Reply.merged(lines)
-        reply.data = {**no_samples(field), **reply.data}
-        return reply
+        return Reply.merged(lines, field)
 
     def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
         """Return the intervals in which to look for a field's last sample."""

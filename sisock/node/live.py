@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from twisted.internet import defer, task, threads
 
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.memory import Memory, bounds
-from sisock.node.replies import PAUSE, Events, add_samples, decimated, latest
-from sisock.node.timeline import Intake, LiveTimeline
+from sisock.node.events import PAUSE, Events, add_samples
+from sisock.node.intake import Intake, LiveTimeline
 from sisock.store.columns import decode
-from sisock.store.history import History, TimelineInfo, history_folder
+from sisock.store.history import History, history_folder
+from sisock.store.memory import Memory
+from sisock.store.timelines import TimelineInfo
+from sisock.wire.arrays import Samples, normalise
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
-from sisock.wire.reply import Reply, no_samples
+from sisock.wire.reply import Decimated, Reply, just_after, no_samples
+from sisock.wire.times import parse_duration, parse_size
 
 
 class LiveNode(DataNodeServer):
@@ -108,13 +112,12 @@ class LiveNode(DataNodeServer):
             if not self.fields:
                 raise NodeContractError(self.name, None, "the attribute fields names no field")
         self._check_seconds()
-        self._keep = None if self.keep is None else bounds(self.keep, self.name)
+        with contract(self.name):
+            self._keep = None if self.keep is None else _bounds(self.keep)
         described, _ = check_fields(describe(self._entries({}, {})), self.name)
         declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
         self._intake = Intake(self.name, self.lateness, declared)
-        self._store: Memory | History = Memory(
-            self.history, self.history_samples, self._intake.kinds
-        )
+        self._store = Memory(self.history, self.history_samples)
         self._events = Events(self._intake.kinds, self.allowance)
         self._taken = self._dropped = 0
         self._flushing = threading.Lock()
@@ -308,12 +311,37 @@ class LiveNode(DataNodeServer):
         interval = check_interval(start, end)
         self._flush()
         newest = {name: t for t, about in self._kept().values() for name in about.fields}
-        return decimated(self._store, field, interval, bucket, max_points, newest)
+        reply = Reply(bucket={})
+        for name in field:
+            asked = name, interval.start, interval.end
+            if bucket is None:
+                t, values, w = self._store.few(*asked, max_points or 0)
+            else:
+                (t, values), w = self._store.decimated(*asked, bucket), bucket
+            reply.add_field(name, Decimated(t, values, w, just_after(newest.get(name))))
+        return reply
 
     def get_latest(self, field: list[str], end: float) -> Any:
-        """Answer from the disk; in memory it is cheap to look ever further back."""
-        if isinstance(self._store, Memory):
-            return None
+        """Answer from what is kept, however old it is."""
         self._flush()
-        timelines = {name: self._intake.line_of[name].name for name in self._intake.kinds}
-        return latest(self._store, field, end, timelines)
+        lines: dict[str, dict[str, Samples]] = {}
+        for name in field:
+            if (found := self._store.last(name, end)) is not None:
+                line, sample = self._intake.line_of[name].name, np.array(found[:1])
+                lines.setdefault(line, {})[name] = sample, normalise(found[1:])
+        return Reply.merged(lines, field)
+
+
+def _bounds(keep: Any) -> tuple[float | None, float | None]:
+    """Return the seconds and the bytes for which an author has samples kept, None: no bound."""
+    asked = keep if isinstance(keep, Mapping) else {"time": keep}
+    if not asked or asked.keys() - {"time", "bytes"}:
+        raise ValueError('the attribute keep has "time" or "bytes" or both')
+    return _bound(asked.get("time"), parse_duration), _bound(asked.get("bytes"), parse_size)
+
+
+def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
+    bound = parse(given) if isinstance(given, str) else given
+    if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
+        raise ValueError(f"the attribute keep has {given!r}, which is no bound")
+    return bound

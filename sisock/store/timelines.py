@@ -1,8 +1,9 @@
-"""One timeline of a history: its newest samples in memory and a journal, the others in files."""
+"""One timeline of samples: all in memory; or the newest there and in a journal, others in files."""
 
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from sisock.store.columns import Column, Table
+from sisock.store.columns import Column, Table, take
 from sisock.store.journal import Journal, records
 from sisock.store.segment_writer import write
 from sisock.store.segments import BLOCK, Part, Segment
@@ -25,6 +26,9 @@ _MAX_SPAN = 3600.0
 _MAX_TABLES = 16
 _MAX_WAIT = 10.0
 """Such parts that wait in memory for the disk, and seconds that whoever brings more then waits."""
+
+_TABLES = 8
+"""Parts at least that memory alone has, so that what is dropped does not stay there for long."""
 
 _MERGED, _MAX_MERGED = 16, 1 << 21
 """Files of one rank that become one of the next, and the samples that one has at most."""
@@ -42,6 +46,49 @@ class TimelineInfo:
     last: float | None
     count: int
     fields: dict[str, str]
+
+
+class MemoryTimeline:
+    """Samples of the same times, in memory; `parts` are all of them, in order.
+
+    Those of the last `seconds` are kept, and `depth` at most. One thread may `append`, any read.
+    """
+
+    def __init__(self, name: str, seconds: float, depth: int) -> None:
+        self.name, self.last = name, -math.inf
+        self.parts: tuple[Part, ...] = ()
+        self._seconds, self._depth = seconds, depth
+
+    def info(self, fields: dict[str, str]) -> TimelineInfo:
+        """Return what there is."""
+        parts = [part for part in self.parts if part.count]
+        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
+        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
+
+    def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
+        """Add samples; raises ValueError if they are not later than the last one."""
+        self._check(t)
+        tables = [part for part in self.parts if isinstance(part, Table)]
+        if not tables or self._is_full(tables[-1]):
+            tables.append(Table(0))
+        tables[-1].put(t, columns)
+        self.last = tables[-1].last
+        surplus = sum(table.count for table in tables) - self._depth
+        for table in tables:
+            surplus -= table.drop(self.last - self._seconds, surplus)
+        self.parts = tuple(table for table in tables if table.count)
+
+    def _is_full(self, table: Table) -> bool:
+        """Whether to begin another one: only whole ones cost no copy when samples are dropped."""
+        is_long = table.last - table.first >= self._seconds / _TABLES
+        return is_long or table.count >= self._depth / _TABLES or table.size >= _MAX_BYTES
+
+    def _check(self, t: np.ndarray) -> None:
+        if t[0] <= self.last:
+            raise ValueError(
+                f"samples of {self.name!r} must be later than the last one, which is of"
+                f" {self.last}; that of {t[0]} is not"
+            )
 
 
 class _Recent(Table):
@@ -92,8 +139,8 @@ def folder_of(timeline: str) -> str:
     return f"t-{quoted}"
 
 
-class Timeline:
-    """Samples of the same times; `parts` are all of them, in order.
+class StoredTimeline(MemoryTimeline):
+    """Samples of the same times, all of which are on disk, too.
 
     Any threads may read; `append`, `sync` and `tidy` are for one thread each. `warn` logs what is
     damaged or cannot be written.
@@ -102,20 +149,20 @@ class Timeline:
     def __init__(
         self, folder: Path, name: str, warn: Callable[[str], None], parts: Sequence[Part] = ()
     ) -> None:
-        self.name = name
+        super().__init__(name, math.inf, sys.maxsize)
         self.last = parts[-1].last if parts else -math.inf
         self._folder = folder
         self._warn = warn
         self._changed = threading.Condition()
         self._disk = threading.Lock()
         self._failing: set[str] = set()
-        self.parts: tuple[Part, ...] = tuple(parts)
+        self.parts = tuple(parts)
         newest = parts[-1] if parts else None
         if not isinstance(newest, _Recent) or newest.is_full:
             self._begin()
 
     @classmethod
-    def load(cls, folder: Path, warn: Callable[[str], None]) -> Timeline | None:
+    def load(cls, folder: Path, warn: Callable[[str], None]) -> StoredTimeline | None:
         """Return the timeline of a folder; None if there are no samples in it."""
         for path in folder.glob("*.part"):
             path.unlink()
@@ -149,12 +196,6 @@ class Timeline:
         """Whether all samples are in a file or a journal."""
         return all(table.written == table.count for table in self._tables())
 
-    def info(self, fields: dict[str, str]) -> TimelineInfo:
-        """Return what there is."""
-        parts = [part for part in self.parts if part.count]
-        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
-        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
-
     def size(self) -> int:
         """Return how many bytes there are, about."""
         return sum(part.size for part in self.parts)
@@ -163,11 +204,7 @@ class Timeline:
         """Add samples; raises ValueError if they are not later than the last one."""
         with self._changed:
             self._changed.wait_for(self._has_room, _MAX_WAIT)
-            if t[0] <= self.last:
-                raise ValueError(
-                    f"samples of {self.name!r} must be later than the last one, which is of"
-                    f" {self.last}; that of {t[0]} is not"
-                )
+            self._check(t)
             table = self._tables()[-1]
             table.put(t, columns)
             self.last = table.last
@@ -182,7 +219,7 @@ class Timeline:
             for table in self._tables():
                 with self._changed:
                     if table.written < table.count:
-                        self._write(table, *table.rows(table.written))
+                        self._write(table, *take(table.rows(), slice(table.written, None)))
                 try:
                     table.journal.sync()
                 except OSError as error:

@@ -1,0 +1,151 @@
+"""The samples that a live node keeps in memory, as one series a timeline, and how they are read."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sisock.store import columns
+from sisock.store.columns import Column, Rows
+from sisock.store.segments import Part, last_in
+from sisock.store.timelines import MemoryTimeline, TimelineInfo
+from sisock.wire import grid
+
+MAX_SAMPLES = 4_000_000
+"""Samples of a timeline that are kept if its author does not say how many: 64 MB of each field."""
+
+
+class Memory:
+    """Samples of a node's timelines, for any threads; of each the last `seconds`, or `depth`."""
+
+    generation: str | None = None
+
+    def __init__(self, seconds: float, depth: int | None) -> None:
+        self._seconds, self._depth = seconds, depth or MAX_SAMPLES
+        self._lock = threading.Lock()
+        self._timelines: dict[str, Any] = {}
+        self._fields: dict[str, tuple[MemoryTimeline, np.dtype]] = {}
+
+    def append(self, timeline: str, t: Any, values: Mapping[str, Any]) -> None:
+        """Keep samples: times in UNIX seconds, and an array or list for each field.
+
+        Raises ValueError if the times do not ascend strictly, also from the last ones, or if values
+        are not of their field's type or number; then nothing is kept.
+        """
+        times = np.array(t, dtype="<f8")
+        if times.ndim != 1 or not np.isfinite(times).all() or (times[1:] <= times[:-1]).any():
+            raise ValueError(f"the times of {timeline!r} must ascend strictly")
+        given = {name: columns.encode(each) for name, each in values.items()}
+        wrong = [name for name, each in values.items() if len(each) != len(times)]
+        if wrong:
+            raise ValueError(f"there must be as many values of {wrong[0]!r} as times")
+        if not len(times):
+            return
+        found = {name: column.copy() for name, column in given.items() if column is not None}
+        with self._lock:
+            line = self._timelines.get(timeline)
+            if line is None:
+                line = self._begin(timeline)
+            self._check(line, found)
+            line.append(times, found)
+            self._timelines[timeline] = line
+            for name in found.keys() - self._fields.keys():
+                self._fields[name] = line, found[name].dtype
+
+    def timelines(self) -> dict[str, TimelineInfo]:
+        """Return what there is of each timeline."""
+        types: dict[str, dict[str, str]] = {}
+        for field, (line, dtype) in self._fields.copy().items():
+            types.setdefault(line.name, {})[field] = columns.type_of(dtype)
+        lines = self._timelines.copy().items()
+        return {name: line.info(types.get(name, {})) for name, line in lines}
+
+    def samples(
+        self, timeline: str, fields: Iterable[str], start: float, end: float
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the samples of ``[start, end)``: times, and the values of each known field."""
+        line = self._timelines.get(timeline)
+        if line is None:
+            return np.empty(0), {}
+        known = [name for name in fields if self._fields.get(name, (None,))[0] is line]
+        rows = columns.join(r for part in line.parts for r in part.read(known, start, end))
+        return rows[0], {name: self._decode(name, rows) for name in known}
+
+    def decimated(
+        self, field: str, start: float, end: float, w: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
+        t, own = rows = columns.join(self._gather(field, start, end, w))
+        kept = columns.take(rows, columns.decimate(t, own.get(field), w))
+        return kept[0], self._decode(field, kept)
+
+    def few(
+        self, field: str, start: float, end: float, max_points: int
+    ) -> tuple[np.ndarray, np.ndarray, float | None]:
+        """Return at most `max_points` samples of ``[start, end)``, and the size of the buckets.
+
+        They are all samples, and the size is None; or what the buckets keep, the first and the
+        last sample.
+        """
+        if field in self._fields:
+            # What comes meanwhile is not for this answer.
+            end = min(end, math.nextafter(self._fields[field][0].last, math.inf))
+        found = [part.span(start, end) for part in self._parts(field)]
+        spans = [span for span in found if span is not None]
+        if sum(count for count, _, _ in spans) <= max_points:
+            rows = columns.join(self._gather(field, start, end))
+            return rows[0], self._decode(field, rows), None
+        first, last = spans[0][1], spans[-1][2]
+        w = grid.bucket_size_for(first, last, max_points)
+        after = math.nextafter(first, math.inf)
+        # The buckets of both ends are read from the samples, so that these ends are among them.
+        whole = [
+            *self._gather(field, start, after),
+            *self._gather(field, after, last, w),
+            *self._gather(field, last, end),
+        ]
+        t, own = rows = columns.join(whole)
+        kept = grid.with_ends(columns.decimate(t, own.get(field), w), len(t))
+        rows = columns.take(rows, kept)
+        return rows[0], self._decode(field, rows), w
+
+    def last(self, field: str, before: float = math.inf) -> tuple[float, Any] | None:
+        """Return time and value of a field's last sample before a time that is not missing."""
+        for part in reversed(self._parts(field)):
+            found = last_in(part, field, before)
+            if found is not None:
+                value = self._decode(field, found)[0]
+                return float(found[0][0]), value.item() if isinstance(value, np.generic) else value
+        return None
+
+    def close(self) -> None:
+        """Keep no more."""
+
+    def _begin(self, timeline: str) -> MemoryTimeline:
+        return MemoryTimeline(timeline, self._seconds, self._depth)
+
+    def _parts(self, field: str) -> tuple[Part, ...]:
+        return self._fields[field][0].parts if field in self._fields else ()
+
+    def _gather(self, field: str, start: float, end: float, w: float = 0.0) -> list[Rows]:
+        """Return what gives the same buckets of size `w` as the samples, or all samples."""
+        return [rows for part in self._parts(field) for rows in part.gather(field, start, end, w)]
+
+    def _decode(self, field: str, rows: Rows) -> np.ndarray:
+        t, own = rows
+        if field not in own:
+            _, dtype = self._fields.get(field, (None, columns.TIMES))
+            return columns.decode(columns.missing(dtype, len(t)))
+        return columns.decode(own[field])
+
+    def _check(self, line: MemoryTimeline, given: Mapping[str, Column]) -> None:
+        for name, column in given.items():
+            owner, dtype = self._fields.get(name, (line, column.dtype))
+            if owner is not line:
+                raise ValueError(f"{name!r} is a field of the timeline {owner.name!r}")
+            if columns.type_of(dtype) != columns.type_of(column.dtype):
+                raise ValueError(f"{name!r} is a {columns.type_of(dtype)}, not another type")
