@@ -18,8 +18,7 @@ from sisock.node.events import PAUSE, Events, add_samples
 from sisock.node.intake import Intake, LiveTimeline
 from sisock.store.columns import decode
 from sisock.store.history import History, history_folder
-from sisock.store.memory import Memory
-from sisock.store.timelines import TimelineInfo
+from sisock.store.memory import Memory, TimelineInfo
 from sisock.wire.arrays import Samples, normalise
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract

@@ -150,12 +150,12 @@ class Table:
         if len(self._came) > _MAX_CAME:
             self.rows()
 
-    def drop(self, before: float, surplus: int) -> int:
+    def drop(self, before: float, surplus: float) -> int:
         """Forget samples before a time, and so many at least; returns how many those are."""
         if self.first >= before and surplus <= 0:
             return 0
         t, _ = rows = self.rows()
-        low = min(max(surplus, int(np.searchsorted(t, before))), len(t))
+        low = min(max(int(surplus), int(np.searchsorted(t, before))), len(t))
         with self._lock:
             self._came, self.count = [take(rows, slice(low, None))], len(t) - low
             self.first = float(t[low]) if self.count else math.inf

@@ -5,18 +5,77 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sisock.store import columns
-from sisock.store.columns import Column, Rows
+from sisock.store.columns import Column, Rows, Table
 from sisock.store.segments import Part, last_in
-from sisock.store.timelines import MemoryTimeline, TimelineInfo
 from sisock.wire import grid
 
 MAX_SAMPLES = 4_000_000
 """Samples of a timeline that are kept if its author does not say how many: 64 MB of each field."""
+
+MAX_BYTES = 1 << 23
+"""Bytes of a table; when it has more, another one is begun."""
+
+_TABLES = 8
+"""Parts at least that memory alone has, so that what is dropped does not stay there for long."""
+
+
+@dataclass(frozen=True)
+class TimelineInfo:
+    """What there is of a timeline: first and last time, samples, and the type of each field."""
+
+    first: float | None
+    last: float | None
+    count: int
+    fields: dict[str, str]
+
+
+class MemoryTimeline:
+    """Samples of the same times, in memory; `parts` are all of them, in order.
+
+    Those of the last `seconds` are kept, and `depth` at most. One thread may `append`, any read.
+    """
+
+    def __init__(self, name: str, seconds: float = math.inf, depth: float = math.inf) -> None:
+        self.name, self.last = name, -math.inf
+        self.parts: tuple[Part, ...] = ()
+        self._seconds, self._depth = seconds, depth
+
+    def info(self, fields: dict[str, str]) -> TimelineInfo:
+        """Return what there is."""
+        parts = [part for part in self.parts if part.count]
+        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
+        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
+
+    def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
+        """Add samples; raises ValueError if they are not later than the last one."""
+        self._check(t)
+        tables = [part for part in self.parts if isinstance(part, Table)]
+        if not tables or self._is_full(tables[-1]):
+            tables.append(Table(0))
+        tables[-1].put(t, columns)
+        self.last = tables[-1].last
+        surplus = sum(table.count for table in tables) - self._depth
+        for table in tables:
+            surplus -= table.drop(self.last - self._seconds, surplus)
+        self.parts = tuple(table for table in tables if table.count)
+
+    def _is_full(self, table: Table) -> bool:
+        """Whether to begin another one: only whole ones cost no copy when samples are dropped."""
+        is_long = table.last - table.first >= self._seconds / _TABLES
+        return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_BYTES
+
+    def _check(self, t: np.ndarray) -> None:
+        if t[0] <= self.last:
+            raise ValueError(
+                f"samples of {self.name!r} must be later than the last one, which is of"
+                f" {self.last}; that of {t[0]} is not"
+            )
 
 
 class Memory:

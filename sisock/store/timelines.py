@@ -1,13 +1,11 @@
-"""One timeline of samples: all in memory; or the newest there and in a journal, others in files."""
+"""One timeline of a history: its newest samples in memory and a journal, the others in files."""
 
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
@@ -16,19 +14,16 @@ import numpy as np
 
 from sisock.store.columns import Column, Table, take
 from sisock.store.journal import Journal, records
+from sisock.store.memory import MAX_BYTES, MemoryTimeline
 from sisock.store.segment_writer import write
 from sisock.store.segments import BLOCK, Part, Segment
 
-_MAX_BYTES = 1 << 23
 _MAX_SPAN = 3600.0
-"""Bytes of samples in memory that become a file; or seconds, if they are a block at least."""
+"""Seconds of samples in memory that become a file, if they are a block at least."""
 
 _MAX_TABLES = 16
 _MAX_WAIT = 10.0
 """Such parts that wait in memory for the disk, and seconds that whoever brings more then waits."""
-
-_TABLES = 8
-"""Parts at least that memory alone has, so that what is dropped does not stay there for long."""
 
 _MERGED, _MAX_MERGED = 16, 1 << 21
 """Files of one rank that become one of the next, and the samples that one has at most."""
@@ -36,59 +31,6 @@ _MERGED, _MAX_MERGED = 16, 1 << 21
 _NUMBER = "[0-9]" * 8
 MAX_NAME = 150
 """Of a journal, in names of files; characters of a folder's name: file systems take 255 bytes."""
-
-
-@dataclass(frozen=True)
-class TimelineInfo:
-    """What there is of a timeline: first and last time, samples, and the type of each field."""
-
-    first: float | None
-    last: float | None
-    count: int
-    fields: dict[str, str]
-
-
-class MemoryTimeline:
-    """Samples of the same times, in memory; `parts` are all of them, in order.
-
-    Those of the last `seconds` are kept, and `depth` at most. One thread may `append`, any read.
-    """
-
-    def __init__(self, name: str, seconds: float, depth: int) -> None:
-        self.name, self.last = name, -math.inf
-        self.parts: tuple[Part, ...] = ()
-        self._seconds, self._depth = seconds, depth
-
-    def info(self, fields: dict[str, str]) -> TimelineInfo:
-        """Return what there is."""
-        parts = [part for part in self.parts if part.count]
-        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
-        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
-
-    def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
-        """Add samples; raises ValueError if they are not later than the last one."""
-        self._check(t)
-        tables = [part for part in self.parts if isinstance(part, Table)]
-        if not tables or self._is_full(tables[-1]):
-            tables.append(Table(0))
-        tables[-1].put(t, columns)
-        self.last = tables[-1].last
-        surplus = sum(table.count for table in tables) - self._depth
-        for table in tables:
-            surplus -= table.drop(self.last - self._seconds, surplus)
-        self.parts = tuple(table for table in tables if table.count)
-
-    def _is_full(self, table: Table) -> bool:
-        """Whether to begin another one: only whole ones cost no copy when samples are dropped."""
-        is_long = table.last - table.first >= self._seconds / _TABLES
-        return is_long or table.count >= self._depth / _TABLES or table.size >= _MAX_BYTES
-
-    def _check(self, t: np.ndarray) -> None:
-        if t[0] <= self.last:
-            raise ValueError(
-                f"samples of {self.name!r} must be later than the last one, which is of"
-                f" {self.last}; that of {t[0]} is not"
-            )
 
 
 class _Recent(Table):
@@ -104,7 +46,7 @@ class _Recent(Table):
     def is_full(self) -> bool:
         """Whether they are enough for a file, or their journal is damaged."""
         is_long = self.count >= BLOCK and self.last - self.first >= _MAX_SPAN
-        return self._is_damaged or is_long or self.size >= _MAX_BYTES
+        return self._is_damaged or is_long or self.size >= MAX_BYTES
 
     def load(self, after: float, warn: Callable[[str], None]) -> list[str]:
         """Take samples later than a time from the journal; returns the timeline's names in it."""
@@ -149,7 +91,7 @@ class StoredTimeline(MemoryTimeline):
     def __init__(
         self, folder: Path, name: str, warn: Callable[[str], None], parts: Sequence[Part] = ()
     ) -> None:
-        super().__init__(name, math.inf, sys.maxsize)
+        super().__init__(name)
         self.last = parts[-1].last if parts else -math.inf
         self._folder = folder
         self._warn = warn
