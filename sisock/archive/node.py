@@ -23,7 +23,7 @@ from sisock.wire.protocol import (
     contract,
     widening,
 )
-from sisock.wire.reply import Decimated, Reply, just_after, no_samples
+from sisock.wire.reply import Decimated, Reply, Timeline, just_after, no_samples
 
 
 class ArchiveNode(DataNodeServer):
@@ -90,12 +90,14 @@ class ArchiveNode(DataNodeServer):
         for name, entry in self._entries_of(field, interval).items():
             samples = self._read_checked(name, interval.start, interval.end)
             lines.setdefault(entry.get("timeline") or name, {})[name] = samples
-        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
+        reply = Reply(no_samples(field))
         for line, samples_of in lines.items():
             t, merged = merge_timeline(samples_of)
-            reply["timeline"][line] = {"t": t, "finalized_until": _final_until(samples_of)}
-            reply["data"].update(merged)
-            reply["follows"].update(dict.fromkeys(merged, line))
+            filled = {name: values for name, values in merged.items() if len(values)}
+            if filled:
+                reply.timelines[line] = Timeline(t, _final_until(samples_of))
+                reply.data |= filled
+                reply.follows |= dict.fromkeys(filled, line)
         return reply
 
     def get_decimated(

@@ -10,13 +10,12 @@ from typing import Any, Self
 from twisted.internet import defer
 
 from sisock.client.data import Data, Progress
-from sisock.client.directory import Directory, KnownNode, gather
+from sisock.client.directory import Directory, KnownNode, NodeEvent, gather
 from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.missed import Source
-from sisock.client.stream import NodeEvent, deliver
-from sisock.client.watch import Watch, Watches
+from sisock.client.watch import Watch, Watches, deliver
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.connection.settings import Settings, load_settings

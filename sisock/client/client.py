@@ -1,24 +1,97 @@
-"""Find data nodes and ask them, in scripts and notebooks: `Client`."""
+"""Find data nodes and ask them, in scripts and notebooks: `Client`, and its `Stream`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import queue
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from twisted.internet import defer, threads
 from twisted.python.threadable import isInIOThread
 
 from sisock.client.async_client import AsyncClient as AsyncClient
-from sisock.client.merge import Gap, LiveSample
-from sisock.client.stream import NodeEvent, Stream
+from sisock.client.directory import NodeEvent
+from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT
 from sisock.connection.settings import Settings
 from sisock.errors import SisockError
 
+MAX_QUEUED = 500
+MAX_BATCH = 1000
+"""Events that wait in a stream, and samples of one; while there are more, these stay at their
+node."""
+
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+
+
+class Stream(Generic[_T]):
+    """Things as they come: an iterator that waits for the next one. Close it, or use ``with``."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.stops: list[Callable[[], Any]] = []
+        self._reactor = reactor
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._cut: deque[Any] = deque()
+        self._room: defer.Deferred | None = None
+
+    def put(self, item: Any) -> defer.Deferred | None:
+        """Add a thing, or a batch of samples; if many wait, returns what fires when few do."""
+        if isinstance(item, Batch):
+            for first in range(0, len(item), MAX_BATCH):
+                self._queue.put(item.take(slice(first, first + MAX_BATCH)))
+        else:
+            self._queue.put(item)
+        if self._room is None or self._room.called:
+            self._room = defer.Deferred()  # first, as things are taken in another thread
+            if self._queue.qsize() <= MAX_QUEUED:
+                self._room = None
+        return self._room
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.called:
+            room.callback(None)
+
+    def __iter__(self) -> Iterator[_T]:
+        return self
+
+    def __next__(self) -> _T:
+        return self.next()
+
+    def next(self, timeout: float | None = None) -> _T:
+        """Wait for the next one, or raise TimeoutError if none came for `timeout` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with suppress(IndexError):
+                return self._cut.popleft()
+            if self._room is not None and self._queue.qsize() < MAX_QUEUED / 2:
+                self._reactor.callFromThread(self._make_room)
+            try:
+                item = self._queue.get(timeout=end and max(end - time.monotonic(), 0))
+            except queue.Empty:
+                raise TimeoutError(f"nothing came for {timeout:g} s") from None
+            if isinstance(item, BaseException):
+                self._queue.put(item)  # whoever asks again hears the same
+                raise item
+            self._cut.extend(item.samples() if isinstance(item, Batch) else [item])
+
+    def close(self) -> None:
+        """End the iteration."""
+        for stop in self.stops:
+            stop()
+        self._queue.put(StopIteration())
+
+    def __enter__(self) -> Stream[_T]:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
 
 
 def _waiting(

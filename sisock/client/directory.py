@@ -56,6 +56,14 @@ class KnownNode:
     entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
+@dataclass(frozen=True)
+class NodeEvent:
+    """A data node that came or went."""
+
+    node: KnownNode
+    present: bool
+
+
 class Directory:
     """Keep the list of nodes by subscription, and what each says of its fields.
 

@@ -13,7 +13,6 @@ from twisted.internet import defer
 from sisock.client.directory import KnownNode, subscribed
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.missed import Source
-from sisock.client.stream import deliver
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session
 from sisock.errors import (
@@ -277,3 +276,12 @@ class Watch:
         room, self._room = self._room, None
         if room is not None:
             await room
+
+
+def deliver(what: str, callback: Callable[..., Any], *args: Any) -> Any:
+    """Call back; if that raises, the event is lost and the log says so."""
+    try:
+        return callback(*args)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        log.error("an event of {what} is lost: {why}", what=what, why=why)

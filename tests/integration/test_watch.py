@@ -7,9 +7,8 @@ import uuid
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client.client import AsyncClient
+from sisock.client.client import MAX_QUEUED, AsyncClient
 from sisock.client.merge import Gap
-from sisock.client.stream import MAX_QUEUED
 from sisock.connection.runtime import reactor_thread
 from sisock.testing import wait_until
 from sisock.wire.protocol import node_uri
