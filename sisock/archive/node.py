@@ -13,7 +13,7 @@ import numpy as np
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
-from sisock.wire.arrays import Samples, as_samples, has_value, merge_timeline
+from sisock.wire.arrays import Samples, as_samples, has_value
 from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import (
     EARLIEST,
@@ -90,12 +90,9 @@ class ArchiveNode(DataNodeServer):
         for name, entry in self._entries_of(field, interval).items():
             samples = self._read_checked(name, interval.start, interval.end)
             lines.setdefault(entry.get("timeline") or name, {})[name] = samples
-        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
-        for line, samples_of in lines.items():
-            t, merged = merge_timeline(samples_of)
-            reply["timeline"][line] = {"t": t, "finalized_until": _final_until(samples_of)}
-            reply["data"].update(merged)
-            reply["follows"].update(dict.fromkeys(merged, line))
+        reply = Reply.merged(lines, field)
+        for line, shared in reply.timelines.items():
+            shared.finalized_until = _final_until(lines[line])
         return reply
 
     def get_decimated(

@@ -89,6 +89,17 @@ def test_max_points_gives_each_field_its_own_times_in_every_form(sisock, weather
         assert sum(bool(row[column]) for row in rows[1:]) < len(union)
 
 
+def test_the_latest_sample_of_each_field_is_a_row(sisock, client, weather):
+    header, *rows = sisock("latest", weather).stdout.splitlines()
+    assert header.split() == ["field", "value", "units", "time"]
+    assert {row.split()[0] for row in rows} == set(client.fields(weather))
+    (row,) = sisock("latest", weather, "apex_temperature").stdout.splitlines()[1:]
+    name, value, units, _ = row.split()
+    assert (name, units) == ("apex_temperature", "C")
+    last = client.get(weather, "apex_temperature", 1, "now")["apex_temperature"].values[-1]
+    assert float(value) == last
+
+
 def test_watch_prints_samples_until_it_is_interrupted(router, client, start):
     start(router, "tests/nodes.py", "ticker", "--name", "cli_ticker")
     wait_for_nodes(client, "cli_ticker")
