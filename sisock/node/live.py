@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from twisted.internet import defer, task, threads
 
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
@@ -17,13 +16,11 @@ from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
 from sisock.node.intake import Intake, LiveTimeline
 from sisock.store.columns import decode
-from sisock.store.history import History, history_folder
+from sisock.store.history import History, history_folder, parse_keep
 from sisock.store.memory import Memory, TimelineInfo
-from sisock.wire.arrays import Samples, normalise
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
-from sisock.wire.reply import Decimated, Reply, just_after, no_samples
-from sisock.wire.times import parse_duration, parse_size
+from sisock.wire.reply import Reply, no_samples
 
 
 class LiveNode(DataNodeServer):
@@ -112,7 +109,7 @@ class LiveNode(DataNodeServer):
                 raise NodeContractError(self.name, None, "the attribute fields names no field")
         self._check_seconds()
         with contract(self.name):
-            self._keep = None if self.keep is None else _bounds(self.keep)
+            self._keep = None if self.keep is None else parse_keep(self.keep)
         described, _ = check_fields(describe(self._entries({}, {})), self.name)
         declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
         self._intake = Intake(self.name, self.lateness, declared)
@@ -309,38 +306,13 @@ class LiveNode(DataNodeServer):
         """Decimate what is kept; nothing is ever added before a timeline's newest sample."""
         interval = check_interval(start, end)
         self._flush()
-        newest = {name: t for t, about in self._kept().values() for name in about.fields}
         reply = Reply(bucket={})
         for name in field:
-            asked = name, interval.start, interval.end
-            if bucket is None:
-                t, values, w = self._store.few(*asked, max_points or 0)
-            else:
-                (t, values), w = self._store.decimated(*asked, bucket), bucket
-            reply.add_field(name, Decimated(t, values, w, just_after(newest.get(name))))
+            asked = name, interval.start, interval.end, bucket, max_points
+            reply.add_field(name, self._store.decimate(*asked))
         return reply
 
     def get_latest(self, field: list[str], end: float) -> Any:
         """Answer from what is kept, however old it is."""
         self._flush()
-        lines: dict[str, dict[str, Samples]] = {}
-        for name in field:
-            if (found := self._store.last(name, end)) is not None:
-                line, sample = self._intake.line_of[name].name, np.array(found[:1])
-                lines.setdefault(line, {})[name] = sample, normalise(found[1:])
-        return Reply.merged(lines, field)
-
-
-def _bounds(keep: Any) -> tuple[float | None, float | None]:
-    """Return the seconds and the bytes for which an author has samples kept, None: no bound."""
-    asked = keep if isinstance(keep, Mapping) else {"time": keep}
-    if not asked or asked.keys() - {"time", "bytes"}:
-        raise ValueError('the attribute keep has "time" or "bytes" or both')
-    return _bound(asked.get("time"), parse_duration), _bound(asked.get("bytes"), parse_size)
-
-
-def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
-    bound = parse(given) if isinstance(given, str) else given
-    if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
-        raise ValueError(f"the attribute keep has {given!r}, which is no bound")
-    return bound
+        return self._store.latest(field, end)

@@ -100,11 +100,10 @@ def take(rows: Rows, which: slice | np.ndarray) -> Rows:
     return rows[0][which], {name: column[which] for name, column in rows[1].items()}
 
 
-def decimate(t: np.ndarray, column: Column | None, w: float) -> np.ndarray:
-    """Choose the samples that the buckets of size `w` keep, as ascending indices."""
-    if column is None:
-        return grid.edges(t, w)[:-1]
-    return grid.decimate(t, as_number(column), w)
+def decimate(t: np.ndarray, column: Column | None, w: float | None) -> np.ndarray:
+    """Choose the samples that the buckets of size `w` keep, None: all; as ascending indices."""
+    starts = grid.edges(t, w)
+    return starts[:-1] if column is None else grid.keep(as_number(column), starts)
 
 
 def to_bytes(column: Column) -> bytes:

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sisock.errors import SettingsError
 from sisock.store.memory import Memory
 from sisock.store.timelines import MAX_NAME, StoredTimeline, folder_of
+from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0
 """Seconds of samples that a power failure may take, and between two looks for what is to do."""
@@ -34,6 +36,21 @@ def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
         return base.expanduser() / quote(node, safe="")[:MAX_NAME]
     except RuntimeError as error:
         raise SettingsError(f"SISOCK_DATA must name a folder: {error}") from None
+
+
+def parse_keep(keep: Any) -> tuple[float | None, float | None]:
+    """Return the seconds and the bytes that an author has kept, None: no bound; or ValueError."""
+    asked = keep if isinstance(keep, Mapping) else {"time": keep}
+    if not asked or asked.keys() - {"time", "bytes"}:
+        raise ValueError('the attribute keep has "time" or "bytes" or both')
+    return _bound(asked.get("time"), parse_duration), _bound(asked.get("bytes"), parse_size)
+
+
+def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
+    bound = parse(given) if isinstance(given, str) else given
+    if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
+        raise ValueError(f"the attribute keep has {given!r}, which is no bound")
+    return bound
 
 
 class _Stopped(Exception):

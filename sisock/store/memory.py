@@ -14,6 +14,8 @@ from sisock.store import columns
 from sisock.store.columns import Column, Rows, Table
 from sisock.store.segments import Part, last_in
 from sisock.wire import grid
+from sisock.wire.arrays import Samples
+from sisock.wire.reply import Decimated, Reply, just_after
 
 MAX_SAMPLES = 4_000_000
 """Samples of a timeline that are kept if its author does not say how many: 64 MB of each field."""
@@ -134,52 +136,49 @@ class Memory:
         rows = columns.join(r for part in line.parts for r in part.read(known, start, end))
         return rows[0], {name: self._decode(name, rows) for name in known}
 
-    def decimated(
-        self, field: str, start: float, end: float, w: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
-        t, own = rows = columns.join(self._gather(field, start, end, w))
-        kept = columns.take(rows, columns.decimate(t, own.get(field), w))
-        return kept[0], self._decode(field, kept)
+    def decimate(
+        self,
+        field: str,
+        start: float,
+        end: float,
+        bucket: float | None = None,
+        max_points: int | None = None,
+    ) -> Decimated:
+        """Return what buckets of one size keep of ``[start, end)``, or at most `max_points`."""
+        line, _ = self._fields.get(field, (None, None))
+        final_to = just_after(line.last if line else None)
+        end, w = min(end, final_to), bucket  # what comes meanwhile is not for this answer
+        asked = [(start, end, w or 0.0)]
+        if max_points is not None:
+            found = [part.span(start, end) for part in self._parts(field)]
+            spans = [span for span in found if span is not None]
+            if sum(count for count, _, _ in spans) > max_points:
+                first, last = spans[0][1], spans[-1][2]
+                w = grid.bucket_size_for(first, last, max_points)
+                # Both ends are read from the samples, so that these are among what is kept.
+                after = math.nextafter(first, math.inf)
+                asked = [(first, after, 0.0), (after, last, w), (last, end, 0.0)]
+        t, own = rows = columns.join(
+            each
+            for interval in asked
+            for part in self._parts(field)
+            for each in part.gather(field, *interval)
+        )
+        kept = columns.decimate(t, own.get(field), w)
+        if max_points is not None:
+            kept = grid.with_ends(kept, len(t))
+        return Decimated(t[kept], self._decode(field, columns.take(rows, kept)), w, final_to)
 
-    def few(
-        self, field: str, start: float, end: float, max_points: int
-    ) -> tuple[np.ndarray, np.ndarray, float | None]:
-        """Return at most `max_points` samples of ``[start, end)``, and the size of the buckets.
-
-        They are all samples, and the size is None; or what the buckets keep, the first and the
-        last sample.
-        """
-        if field in self._fields:
-            # What comes meanwhile is not for this answer.
-            end = min(end, math.nextafter(self._fields[field][0].last, math.inf))
-        found = [part.span(start, end) for part in self._parts(field)]
-        spans = [span for span in found if span is not None]
-        if sum(count for count, _, _ in spans) <= max_points:
-            rows = columns.join(self._gather(field, start, end))
-            return rows[0], self._decode(field, rows), None
-        first, last = spans[0][1], spans[-1][2]
-        w = grid.bucket_size_for(first, last, max_points)
-        after = math.nextafter(first, math.inf)
-        # The buckets of both ends are read from the samples, so that these ends are among them.
-        whole = [
-            *self._gather(field, start, after),
-            *self._gather(field, after, last, w),
-            *self._gather(field, last, end),
-        ]
-        t, own = rows = columns.join(whole)
-        kept = grid.with_ends(columns.decimate(t, own.get(field), w), len(t))
-        rows = columns.take(rows, kept)
-        return rows[0], self._decode(field, rows), w
-
-    def last(self, field: str, before: float = math.inf) -> tuple[float, Any] | None:
-        """Return time and value of a field's last sample before a time that is not missing."""
-        for part in reversed(self._parts(field)):
-            found = last_in(part, field, before)
-            if found is not None:
-                value = self._decode(field, found)[0]
-                return float(found[0][0]), value.item() if isinstance(value, np.generic) else value
-        return None
+    def latest(self, fields: Iterable[str], end: float) -> Reply:
+        """Return of each field the last sample before `end` that is not missing."""
+        lines: dict[str, dict[str, Samples]] = {}
+        for name in fields:
+            found = (last_in(part, name, end) for part in reversed(self._parts(name)))
+            rows = next((rows for rows in found if rows is not None), None)
+            if rows is not None:
+                line, _ = self._fields[name]
+                lines.setdefault(line.name, {})[name] = rows[0], self._decode(name, rows)
+        return Reply.merged(lines, fields)
 
     def close(self) -> None:
         """Keep no more."""
@@ -189,10 +188,6 @@ class Memory:
 
     def _parts(self, field: str) -> tuple[Part, ...]:
         return self._fields[field][0].parts if field in self._fields else ()
-
-    def _gather(self, field: str, start: float, end: float, w: float = 0.0) -> list[Rows]:
-        """Return what gives the same buckets of size `w` as the samples, or all samples."""
-        return [rows for part in self._parts(field) for rows in part.gather(field, start, end, w)]
 
     def _decode(self, field: str, rows: Rows) -> np.ndarray:
         t, own = rows
