@@ -300,7 +300,7 @@ def test_a_clock_that_was_set_back_is_said_loudly():
     node.end()
 
 
-class State(str, enum.Enum):
+class State(enum.StrEnum):
     """A text of another class."""
 
     OK = "ok"
