@@ -17,7 +17,6 @@ import numpy as np
 from sisock.bridge.metrics import size_of
 from sisock.wire import grid, json_rows
 from sisock.wire.fields import Field
-from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT, Interval
 
 TILE = 64
 """Buckets of a tile."""
@@ -86,22 +85,6 @@ def join(parts: Iterable[Samples]) -> Samples:
     if any(each.dtype == object for each in values):
         values = [each.astype(object) for each in values]
     return Samples(np.concatenate([part.t for part in filled]), np.concatenate(values))
-
-
-def fine_bucket_size(spacing: float) -> float:
-    """Return the largest bucket size of which regular data have one sample in each bucket."""
-    exponent = math.frexp(1.01 * spacing)[1] - 1
-    return math.ldexp(1.0, min(max(exponent, MIN_EXPONENT), MAX_EXPONENT))
-
-
-def bucket_size(interval: Interval, points: int) -> float:
-    """Return the smallest bucket size of which a view has at most `points` samples."""
-    least = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
-    for exponent in range(max(least, MIN_EXPONENT), MAX_EXPONENT):
-        w = math.ldexp(1.0, exponent)
-        if 2 * (math.ceil(interval.end / w) - math.floor(interval.start / w)) <= points:
-            return w
-    return math.ldexp(1.0, MAX_EXPONENT)
 
 
 class View:
