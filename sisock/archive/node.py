@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
 from sisock.wire.arrays import Samples, as_samples, merge_timeline
 from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import Interval, check_interval, contract
-from sisock.wire.reply import Decimated, just_after
+from sisock.wire.reply import Decimated, Reply, Timeline, just_after, no_samples
 
 
 class ArchiveNode(DataNodeServer):
@@ -79,12 +77,14 @@ class ArchiveNode(DataNodeServer):
         for name, entry in self._entries_of(field, interval).items():
             samples = self._read_checked(name, interval.start, interval.end)
             lines.setdefault(entry.get("timeline") or name, {})[name] = samples
-        reply: dict[str, Any] = {"data": {}, "timeline": {}, "follows": {}}
+        reply = Reply(no_samples(field))
         for line, samples_of in lines.items():
             t, merged = merge_timeline(samples_of)
-            reply["timeline"][line] = {"t": t, "finalized_until": _final_until(samples_of)}
-            reply["data"].update(merged)
-            reply["follows"].update(dict.fromkeys(merged, line))
+            filled = {name: values for name, values in merged.items() if len(values)}
+            if filled:
+                reply.timelines[line] = Timeline(t, _final_until(samples_of))
+                reply.data |= filled
+                reply.follows |= dict.fromkeys(filled, line)
         return reply
 
     def get_decimated(
@@ -149,7 +149,7 @@ class ArchiveNode(DataNodeServer):
 
     def _read_interval(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read_checked(name, start, end)
-        inside = slice(*np.searchsorted(t, [start, end]).tolist())
+        inside = slice(t.searchsorted(start), t.searchsorted(end))
         return t[inside], values[inside]
 
     def _read_checked(self, name: str, start: float, end: float) -> Samples:

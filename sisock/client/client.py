@@ -20,7 +20,7 @@ from sisock.connection.session import CALL_TIMEOUT, Session
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
-from sisock.wire.protocol import check_ways
+from sisock.wire.protocol import check_strategy
 from sisock.wire.times import Time, to_interval
 
 _T = TypeVar("_T")
@@ -129,7 +129,9 @@ class AsyncClient:
         names = [fields] if isinstance(fields, str) else list(dict.fromkeys(fields))
         interval = to_interval(start, end)
         stride = None if min_stride is None else float(min_stride)
-        ways = check_ways(stride, bucket, max_points, interval, len(names))
+        min_stride, bucket, max_points = check_strategy(
+            stride, bucket, max_points, interval, len(names)
+        )
         await self._session()
         found = await self._directory.node(node)
         known = await self._directory.fields(found, names)
@@ -139,8 +141,8 @@ class AsyncClient:
                     f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
                 )
         wanted = {name: known[name] for name in names}
-        fewer: dict[str, Any] = dict(zip(("min_stride", "bucket", "max_points"), ways, strict=True))
-        how = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
+        fewer = {"min_stride": min_stride, "bucket": bucket, "max_points": max_points}
+        how: dict[str, Any] = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
         return await fetch(await self._session(), found, wanted, interval, **how)
 
     async def watch(self, node: str, callback: Callable[[LiveSample], None]) -> Callable[[], None]:

@@ -36,7 +36,7 @@ class Files(ArchiveNode):
 
 def until(**times):
     reply = Files(**times).get_data(list(times), 1, 100)
-    return reply["timeline"]["line"]["finalized_until"]
+    return reply.timelines["line"].finalized_until if reply.timelines else None
 
 
 def test_all_is_final_where_the_fields_of_a_timeline_end_together():
@@ -65,9 +65,9 @@ def test_a_wrong_answer_of_read_names_the_field(answer, message):
         node.get_data(["a"], 1, 100)
 
 
-def test_unknown_fields_are_left_out():
+def test_unknown_fields_have_no_samples():
     reply = Files(a=np.array([1.0])).get_data(["a", "b"], 1, 100)
-    assert set(reply["data"]) == {"a"}
+    assert {name: len(values) for name, values in reply.data.items()} == {"a": 1, "b": 0}
 
 
 T = np.arange(1000.0, 200_000.0)
@@ -254,19 +254,19 @@ def test_no_window_behind_a_gap_has_more_than_a_few_million_samples(interval):
     found = node.get_decimated(["a"], first, first + 30 * day + 9000, max_points=1000)["a"]
     assert (found.t[0], found.values[-1]) == (first, first + 30 * day + 8999.999)
     assert sum(node.counts) >= 9_060_000
-    assert max(node.counts) <= 10 * MANY
-    assert len(node.counts) < 1000
+    assert max(node.counts) <= 8 * MANY
+    assert len(node.counts) < 2000
 
 
-@pytest.mark.parametrize("interval", [1e-3, 1.0, None])
-def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval):
+@pytest.mark.parametrize(("interval", "limit"), [(1e-3, 8 * MANY), (None, 20 * MANY)])
+def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval, limit):
     first = 1_700_000_000
     # Not at the same time of each day.
     runs = [(first + 90_000 * i, first + 90_000 * i + 1000) for i in range(10)]
     node = Runs(*runs, (runs[-1][1] + 5000, runs[-1][1] + 20_000), interval=interval)
     found = node.get_decimated(["a"], 1, runs[-1][1] + 20_000, max_points=1000)["a"]
     assert found.t[0] == first
-    assert max(node.counts) <= 16 * MANY
+    assert max(node.counts) <= limit
     assert len(node.counts) < 6000
 
 

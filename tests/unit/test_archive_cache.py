@@ -37,7 +37,7 @@ class Watched(WeatherArchive):
     def values(self, field="a", max_points=None):
         if max_points is not None:
             return self.get_decimated([field], 1, 1e9, max_points=max_points)[field].values.tolist()
-        return list(self.get_data([field], 1, 1e9)["data"].get(field, []))
+        return list(self.get_data([field], 1, 1e9).data[field])
 
 
 @pytest.fixture(autouse=True)
@@ -281,6 +281,6 @@ def test_the_archive_of_the_document_serves_its_files(folder):
     (folder / "east.bin").write_bytes(records.tobytes()[:-1])
     node = names["Radiometer"](folder)
     assert node.get_fields(1, 0)[0]["east"]["units"] == "K"
-    assert node.get_data(["east"], 1, 9)["data"]["east"].tolist() == [10, 20]
+    assert node.get_data(["east"], 1, 9).data["east"].tolist() == [10, 20]
     (folder / "east.bin").write_bytes(records.tobytes())
-    assert node.get_data(["east"], 1, 9)["data"]["east"].tolist() == [10, 20, 30]
+    assert node.get_data(["east"], 1, 9).data["east"].tolist() == [10, 20, 30]
