@@ -161,8 +161,8 @@ class Views:
             series = node.name, node.generation, name
             first, last = int(interval.start // w), int(-(-interval.end // w))
             parts = there[name] = self._bridge.tiles.find(series, first, last, w, now)
-            share.hits += bool(parts)
-            share.misses += not parts
+            share.hits += bool(parts.found)
+            share.misses += not parts.found
             for begin, end in parts.missing:
                 for start in range(begin, end, MAX_BUCKETS):
                     key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))

@@ -21,6 +21,9 @@ from sisock.wire.fields import Field
 TILE = 64
 """Buckets of a tile."""
 
+BLOCK = 8 * TILE
+"""Buckets of a block at most; a view seldom has more."""
+
 MIN_CACHE = 4096
 """Bytes; with less memory than for a few tiles, the cache is off."""
 
@@ -57,11 +60,11 @@ class Samples:
         return self._text[self._starts[low] : self._starts[high] - 1]
 
     def part(self, low: int, high: int) -> Samples:
-        """Copy some samples, so that they do not hold on to others; JSON of all is written once."""
+        """Copy some samples, and their JSON, so that they do not hold on to the others."""
         part = Samples(self.t[low:high].copy(), self.values[low:high].copy())
-        if 0 < len(part) == len(self):
-            self.rows(low, high)
-            part._text, part._starts = self._text, self._starts
+        if high > low:
+            part._text = self.rows(low, high)
+            part._starts = self._starts[low : high + 1] - self._starts[low]  # type: ignore[index]
         return part
 
     def between(self, start: float, end: float) -> Samples:
@@ -146,15 +149,12 @@ class Parts:
         self.missing: list[tuple[int, int]] = []
         self.is_final = True
         """Whether all buckets are there and final."""
+        self.found: dict[int, tuple[Samples, int, int]] = {}
         self._first, self._last, self._w = first, last, w
-        self._found: dict[int, tuple[Samples, int, int]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
 
     def add(self, first: int, samples: Samples, low: int = 0, high: int | None = None) -> None:
         """Add samples, or some of them, by the first bucket that they were asked for."""
-        self._found[first] = samples, low, len(samples) if high is None else high
+        self.found[first] = samples, low, len(samples) if high is None else high
 
     def lack(self, first: int, last: int) -> None:
         """Note a range as missing; together with the one before if it follows that."""
@@ -166,7 +166,7 @@ class Parts:
         """Return the samples of the buckets, once all is there."""
         runs: list[tuple[Samples, int, int]] = []
         start, end = self._first * self._w, self._last * self._w
-        for first, (samples, low, high) in sorted(self._found.items()):
+        for first, (samples, low, high) in sorted(self.found.items()):
             t = samples.t
             if first < self._first:
                 low = bisect_left(t, start, low, high)
@@ -189,8 +189,8 @@ class Block:
         self.samples = samples
         self.kept = count
         self.keys: list[Hashable] = []
-        arrays = size_of(samples.t, samples.values)
-        self.nbytes = _OVERHEAD * count + arrays + _ROW_BYTES * len(samples)
+        self.nbytes = size_of(samples.t, samples.values) + _ROW_BYTES * len(samples)
+        self.nbytes += _OVERHEAD * count
 
 
 class Tile(NamedTuple):
@@ -265,8 +265,9 @@ class TileCache:
             if tile is not None and tile.final < first and begin <= tile.final:
                 more = samples.between(tile.final * w, first * w)
                 self._put(series, w, [index * TILE, first], join([tile.samples, more]))
-        if first < final:
-            self._put(series, w, [*range(first, final, TILE), final], samples)
+        for start in range(first, final, BLOCK):
+            end = min(start + BLOCK, final)
+            self._put(series, w, [*range(start, end, TILE), end], samples)
 
     def drop(self, node: str) -> None:
         """Forget all tiles of a node."""
@@ -311,9 +312,8 @@ class TileCache:
 
     def _forget(self, key: Hashable) -> None:
         tile = self._tiles.pop(key, None)
-        if tile is None:
-            return
-        tile.block.kept -= 1
-        if not tile.block.kept:
-            self.nbytes -= tile.block.nbytes
-            del self._blocks[tile.block]
+        if tile is not None:
+            tile.block.kept -= 1
+            if not tile.block.kept:
+                self.nbytes -= tile.block.nbytes
+                del self._blocks[tile.block]
