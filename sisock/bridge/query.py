@@ -167,7 +167,6 @@ class Views:
                 for start in range(begin, end, MAX_BUCKETS):
                     key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))
                     missing.setdefault(key, {})[name] = fields[name]
-            share.is_final &= parts.is_final
         if missing:
             calls = [defer.ensureDeferred(self._join(*each)) for each in missing.items()]
             for (buckets, names), came in zip(missing.items(), await gather(calls), strict=True):
@@ -234,7 +233,6 @@ class Views:
         points: int,
     ) -> dict[str, View]:
         """Ask a node without buckets, of which nothing is kept."""
-        share.is_final = False
         share.misses += len(fields)
         spacing = (interval.end - interval.start) / MAX_PROMISED
         many = [each.name for each in fields.values() if each.interval and each.interval < spacing]

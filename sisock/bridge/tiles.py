@@ -147,8 +147,6 @@ class Parts:
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
-        self.is_final = True
-        """Whether all buckets are there and final."""
         self.found: dict[int, tuple[Samples, int, int]] = {}
         self._first, self._last, self._w = first, last, w
 
@@ -231,7 +229,6 @@ class TileCache:
         """
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
         if not self.is_on:
-            parts.is_final = False
             if first < limit:
                 parts.lack(first, min(last, limit))
             return parts
@@ -245,7 +242,6 @@ class TileCache:
                 reached = tile.final
                 if tile.block in self._blocks:
                     self._blocks.move_to_end(tile.block)
-            parts.is_final &= reached >= min(start + TILE, last)
             end = min(start + TILE, limit)
             if reached < min(end, last):
                 parts.lack(reached, end)

@@ -70,13 +70,6 @@ def world(request):
     world.leave()
 
 
-@pytest.fixture
-def cached():
-    world = Dashboard(cache_bytes=1 << 20)
-    yield world
-    world.leave()
-
-
 def result(deferred):
     found = []
     deferred.addBoth(found.append)
@@ -243,55 +236,3 @@ def test_an_answer_that_is_written_as_it_comes_is_no_common_one(world):
     one, other = (result(each) for each in both)
     assert one is not other
     assert one.body is None
-
-
-def again(world, *t, **more):
-    """The answer's body after a request that may have asked the node."""
-    asking, asked = post(world, maxDataPoints=100, **more), len(world.node.calls)
-    if len(world.calls) > asked:
-        world.node.answer(*t)
-        world.clock.pump([0.0, 0.01])
-    return result(asking).body
-
-
-def test_an_answer_that_is_final_is_given_again_as_it_is(cached):
-    first, second, third = (again(cached, 2.0) for _ in range(3))
-    assert first == second
-    assert third is second
-    assert len(cached.calls) == 1
-    # Grafana numbers its requests.
-    assert again(cached, requestId="Q2", startTime=5) is second
-    assert again(cached, name="y") != second
-
-
-def test_it_is_not_when_its_node_has_another_generation(cached):
-    for t in (2.0, 3.0):
-        bodies = [again(cached, t) for _ in range(3)]
-        assert [orjson.loads(body)[0]["datapoints"][0][1] for body in bodies] == [1000 * t] * 3
-        cached.session.come("n", cached.node)
-
-
-def test_it_is_not_when_its_node_describes_its_fields_anew(cached):
-    bodies = [again(cached, 2.0) for _ in range(3)]
-    cached.node.interval = 7.0
-    cached.clock.advance(4.0)
-    known = cached.bridge.fields(cached.bridge.memory.share())
-    cached.result(known)
-    assert again(cached) is not bodies[-1]
-
-
-def test_a_field_that_is_not_there_yet_is_looked_for_again(cached):
-    before = [again(cached, name="new") for _ in range(3)]
-    assert {len(orjson.loads(body)[0]["datapoints"]) for body in before} == {0}
-    cached.node.timeline_of["new"] = "a"
-    (series,) = orjson.loads(again(cached, 2.0, name="new"))
-    assert len(series["datapoints"]) == 1
-
-
-def test_a_view_into_the_future_is_not_kept(cached):
-    ahead = {"range": {"from": 9_990_000, "to": 10_090_000}}
-    for times in ([9_995.0], [9_995.0, 10_001.0]):
-        for _ in range(3):
-            (series,) = orjson.loads(again(cached, *times, **ahead))
-            assert len(series["datapoints"]) == len(times)
-        cached.clock.advance(60.0)
