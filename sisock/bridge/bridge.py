@@ -21,7 +21,7 @@ from sisock.bridge.metrics import (
     Share,
     TooManySamples,
 )
-from sisock.bridge.targets import Pair, Pattern, as_it_stands, expand
+from sisock.bridge.targets import SPECIAL, Pair, Pattern, as_it_stands, expand
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.directory import Directory, KnownNode
@@ -147,10 +147,11 @@ class Bridge:
 
         `accepts` restricts what wildcards find.
         """
-        bare = {text: pair for text in targets if (pair := as_it_stands(text))}
+        odd = filter(SPECIAL.search, targets)
+        bare = {text: pair for text in odd if (pair := as_it_stands(text))}
         wild = [p for each in targets.values() for p in each if p.literal is None]
         if not wild and not bare:
-            return {text: expand(patterns, ()) for text, patterns in targets.items()}
+            return {text: [p.literal for p in each if p.literal] for text, each in targets.items()}
         share.is_final = False
         holders = {node for node, _ in bare.values()}
         fields = await self.fields(
