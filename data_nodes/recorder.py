@@ -21,9 +21,8 @@ from twisted.internet import defer, task, threads
 import sisock
 from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch
-from sisock.client.missed import FAR
 from sisock.store.history import history_folder
-from sisock.wire.protocol import EARLIEST, MIN_POINTS
+from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS
 from sisock.wire.times import format_time
 
 PRESENCE = "nodes"
@@ -154,7 +153,7 @@ class Recorder(sisock.LiveNode):
     async def _resume_presence(self) -> None:
         fields, _ = await self.get_fields(1, 0)
         names = [name for name in fields if name.startswith(f"{PRESENCE}.")]
-        reply = self.get_decimated(names, EARLIEST, FAR, max_points=MIN_POINTS)
+        reply = self.get_decimated(names, EARLIEST, LATEST, max_points=MIN_POINTS)
         for name in names:
             for is_present in reply.data[name][-1:]:
                 self._present[name.partition(".")[2]] = bool(is_present)

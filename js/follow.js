@@ -2,6 +2,8 @@
 
 import { decode, firstAfter } from "./arrays.js";
 
+// After all samples, also those of an instrument whose clock is ahead.
+export const LATEST = 1e11;
 // Samples of a timeline that wait while missed ones are fetched, at most; if there are more, they are fetched, too.
 const MAX_WAITING = 100_000;
 // Between two requests for the samples of one timeline, and before a failed one is repeated.
@@ -110,9 +112,15 @@ export class Follower {
     await Promise.all([...this.#lines.values()].map((line) => this.#mend(line)));
   }
 
-  /** Take an event, which has the shape of a reply. */
+  /** Take an event, which has the shape of a reply; what is none is asked for. */
   hear(event) {
-    const { data = {}, timeline = {} } = event ?? {};
+    if (!isEvent(event)) {
+      console.warn("an event that cannot be read is asked for:", event);
+      if (this.#resuming) this.interrupt();
+      else this.resume();
+      return;
+    }
+    const { data = {}, timeline } = event;
     this.#discover(Object.keys(data));
     for (const [name, { t, last }] of Object.entries(timeline)) {
       const line = this.#line(name);
@@ -258,6 +266,21 @@ function decodeLive(list, type) {
   const kind = type ?? (typeof list.find((value) => value !== null) === "number" ? "number" : "other");
   // Integers beyond 2^53 come as bigint, and stay.
   return list.some((value) => typeof value === "bigint") ? list : decode(list, kind);
+}
+
+/** Whether an event is like a reply, with times of which any may be the last one. */
+function isEvent(event) {
+  const { data = {}, timeline } = event ?? {};
+  const isTime = (t) => Number.isFinite(t) && t < LATEST;
+  const areTimes = (t) => Array.isArray(t) && t.every((each, i) => isTime(each) && !(each < t[i - 1]));
+  const isLine = (line) => (line?.t === undefined ? isTime(line?.last) : areTimes(line.t));
+  const isDict = (each) => typeof each === "object" && each !== null;
+  return (
+    isDict(timeline) &&
+    isDict(data) &&
+    Object.values(timeline).every(isLine) &&
+    Object.values(data).every((values) => Array.isArray(values))
+  );
 }
 
 function hasFirst(groups, time) {

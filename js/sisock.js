@@ -16,14 +16,12 @@ import { clip, decodeReply, joinChunks } from "./arrays.js";
 import { Connection } from "./connection.js";
 import { Directory, askFields } from "./directory.js";
 import { SisockError } from "./errors.js";
-import { Follower } from "./follow.js";
+import { Follower, LATEST } from "./follow.js";
 import { MAX_EXPONENT, MIN_EXPONENT, MIN_POINTS, decimate, decimateTo } from "./grid.js";
 import { fieldByField, inOneWindow, inWindows } from "./windows.js";
 
 // Of a start, as zero and below it would count from the node's present.
 const EARLIEST = 1e-3;
-// After all samples, also those of an instrument whose clock is ahead.
-const LATEST = 2 ** 40;
 const FIRST_LOOK_BACK = 60;
 const LOOK_BACK_GROWTH = 10;
 const MAX_LOOKED_AT = 10_000;

@@ -82,13 +82,42 @@ test("published samples come as typed arrays, each once", async () => {
   await node.follower.begin();
   node.publish([1, 2]);
   node.follower.hear({ data: { x: [2, null], s: ["b", "c"] }, timeline: { a: { t: [2, 3] } } });
-  node.follower.hear(null);
   assert.deepEqual(node.told, [
     { timeline: "a", t: Float64Array.of(1, 2), values: { x: Float64Array.of(1, 2) } },
     { timeline: "a", t: Float64Array.of(3), values: { x: Float64Array.of(NaN), s: ["c"] } },
   ]);
   assert.deepEqual(node.asked, []);
 });
+
+for (const event of [
+  null,
+  "x",
+  { timeline: null },
+  { timeline: { a: null } },
+  { timeline: { a: {} } },
+  { timeline: { a: { last: "soon" } } },
+  { timeline: { a: { last: 1.7e12 } } },
+  { data: { x: [5] }, timeline: { a: { t: [NaN] } } },
+  { data: { x: [5] }, timeline: { a: { t: ["5"] } } },
+  { data: { x: [5] }, timeline: { a: { t: [1.7e12] } } },
+  { data: { x: [5, 4] }, timeline: { a: { t: [5, 4] } } },
+  { data: { x: "5" }, timeline: { a: { t: [3] } } },
+  { data: null, timeline: { a: { t: [3] } } },
+]) {
+  test(`what is no event is asked for: ${JSON.stringify(event)}`, async (t) => {
+    const warn = t.mock.method(console, "warn", () => {});
+    const node = new FakeNode();
+    await node.follower.begin();
+    node.publish([1, 2]);
+    node.published.a.push(3);
+    node.follower.hear(event);
+    await settled();
+    node.publish([4]);
+    await settled();
+    assert.deepEqual(node.heard(), [1, 2, 3, 4]);
+    assert.equal(warn.mock.callCount(), 1);
+  });
+}
 
 test("what was missed is fetched, and what is published meanwhile waits", async () => {
   const node = new FakeNode();

@@ -21,7 +21,7 @@ from sisock.bridge.metrics import (
     Share,
     TooManySamples,
 )
-from sisock.bridge.targets import Pair, Pattern, as_it_stands, expand
+from sisock.bridge.targets import SPECIAL, Pair, Pattern, as_it_stands, expand
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.directory import Directory, KnownNode
@@ -123,11 +123,6 @@ class Bridge:
         current = self.directory.current(node.name)
         return current is not None and current.generation == node.generation
 
-    def is_as_it_was(self, basis: Iterable[tuple[KnownNode, Mapping[str, Field]]]) -> bool:
-        """Return whether nodes have the same generation, and nothing is known of other fields."""
-        known = self.directory.known_fields
-        return all(self.is_current(node) and known(node) is fields for node, fields in basis)
-
     async def fields(
         self, share: Share, is_wanted: Callable[[str], bool] = lambda name: True
     ) -> dict[str, dict[str, Field]]:
@@ -147,11 +142,11 @@ class Bridge:
 
         `accepts` restricts what wildcards find.
         """
-        bare = {text: pair for text in targets if (pair := as_it_stands(text))}
+        odd = filter(SPECIAL.search, targets)
+        bare = {text: pair for text in odd if (pair := as_it_stands(text))}
         wild = [p for each in targets.values() for p in each if p.literal is None]
         if not wild and not bare:
-            return {text: expand(patterns, ()) for text, patterns in targets.items()}
-        share.is_final = False
+            return {text: [p.literal for p in each if p.literal] for text, each in targets.items()}
         holders = {node for node, _ in bare.values()}
         fields = await self.fields(
             share, lambda name: name in holders or any(p.matches_node(name) for p in wild)
@@ -171,7 +166,6 @@ class Bridge:
         self, share: Share, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
     ) -> dict[Pair, View]:
         """Return all samples of fields, or those that are `min_stride` seconds apart."""
-        share.is_final = False
 
         async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
             how = {"min_stride": min_stride, "on_chunk": share.take}
@@ -217,14 +211,11 @@ class Bridge:
                 wanted = {each: fields[each] for each in names if each in fields}
                 found = await ask(node, wanted) if wanted else {}
                 if is_last or self.is_current(node):
-                    share.is_final &= wanted.keys() == set(names)
-                    share.basis.append((node, fields))
                     return found
             except SisockError as error:
                 if is_last or isinstance(error, _EVERYBODYS) or self.is_current(node):
                     raise
             # The node went, and perhaps came, meanwhile: its samples may have changed.
-        share.is_final = False
         return {}
 
     async def _find_node(self, name: str) -> KnownNode | None:

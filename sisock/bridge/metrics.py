@@ -12,9 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from sisock.client.directory import KnownNode
 from sisock.errors import InvalidArgument, SisockError
-from sisock.wire.fields import Field
 from sisock.wire.reply import Reply
 
 MEMORY_LIMIT = 100_000_000
@@ -119,10 +117,6 @@ class Share:
     def __init__(self, memory: AnswerMemory) -> None:
         self.nbytes = 0
         self.notices: list[str] = []
-        self.is_final = True
-        """Whether the answer cannot change while its nodes and their fields stay as they are."""
-        self.basis: list[tuple[KnownNode, Mapping[str, Field]]] = []
-        """These nodes, and what was known of their fields."""
         self.hits = self.misses = 0
         self._memory = memory
         self._received = 0

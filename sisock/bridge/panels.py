@@ -11,7 +11,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -37,9 +37,6 @@ from sisock.errors import InvalidArgument
 
 LONG_ANSWER = 50_000
 """Samples; an answer with more is written in a thread, fewer take less time than the network."""
-
-MAX_KEPT, MAX_KEPT_BYTES = 64, 1 << 18
-"""Answers that are kept, and their bytes at most: those of a panel of ten fields."""
 
 ROW_BYTES = 40
 """Memory of a sample in a table, or among the rows of all series, besides its own bytes."""
@@ -116,8 +113,6 @@ class Panels:
         self._views = Views(bridge)
         self._metrics = metrics
         self._flights: dict[Hashable, Flight] = {}  # since the last turn of the reactor
-        # The most recently given last: the answers, and what they were made of.
-        self._kept: dict[Hashable, tuple[Answer, list]] = {}
 
     def handlers(self) -> dict[tuple[bytes, bytes], Handler]:
         """Return what answers which method and path."""
@@ -148,11 +143,6 @@ class Panels:
     ) -> Answer:
         """Answer equal requests for views once, if nothing new can have come meanwhile."""
         key = answer.__name__, query
-        if key in self._kept:
-            kept, basis = self._kept.pop(key)
-            if self._bridge.is_as_it_was(basis):
-                self._kept[key] = kept, basis
-                return kept
         share = self._bridge.memory.share()
         if query.max_points is None:
             return await answer(share, query)  # it is written as it comes, for one client
@@ -164,21 +154,11 @@ class Panels:
             self._bridge.reactor.callLater(0, self._flights.clear)
         flight = self._flights[key] = Flight(answer(share, query))
         made: Answer = await flight.wait()
-        self._keep(key, made, share)
         return made
-
-    def _keep(self, key: Hashable, answer: Answer, share: Share) -> None:
-        """Keep a short answer that is made of tiles alone: of what is final."""
-        is_short = answer.body is not None and len(answer.body) <= MAX_KEPT_BYTES
-        if is_short and share.is_final and share.basis and not share.notices:
-            self._kept[key] = replace(answer, share=None), share.basis
-            if len(self._kept) > MAX_KEPT:
-                del self._kept[next(iter(self._kept))]
 
     async def _panel(self, share: Share, query: Query) -> Answer:
         events = {}
         for text in {t.text for t in query.targets if is_annotation_query(t.text)}:
-            share.is_final = False
             events[text] = await find_annotations(self._bridge, share, text, query.interval)
         texts = {t.text: t.patterns for t in query.targets if t.text not in events}
         found = Found(query, await self._bridge.find(share, texts, query.accepts), events)

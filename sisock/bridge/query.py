@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +12,10 @@ from twisted.internet import defer, task
 from sisock.bridge.bridge import Bridge, views
 from sisock.bridge.metrics import Share, size_of
 from sisock.bridge.targets import Pair
-from sisock.bridge.tiles import (
-    MAX_POINTS,
-    Parts,
-    Samples,
-    View,
-    bucket_size,
-    fine_bucket_size,
-)
+from sisock.bridge.tiles import MAX_POINTS, Parts, Samples, View
 from sisock.client.directory import KnownNode, gather
 from sisock.wire.fields import Field
-from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, Interval
+from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, MAX_EXPONENT, MIN_EXPONENT, Interval
 
 MAX_PROMISED = 50_000
 """Samples of a field that a node without buckets is asked for; of more only some."""
@@ -35,6 +29,22 @@ ENOUGH = 8
 
 _AFTER_1970 = 1e-300
 """The first UNIX time: sisock time zero is now."""
+
+
+def fine_bucket_size(spacing: float) -> float:
+    """Return the largest bucket size of which regular data have one sample in each bucket."""
+    exponent = math.frexp(1.01 * spacing)[1] - 1
+    return math.ldexp(1.0, min(max(exponent, MIN_EXPONENT), MAX_EXPONENT))
+
+
+def bucket_size(interval: Interval, points: int) -> float:
+    """Return the smallest bucket size of which a view has at most `points` samples."""
+    least = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
+    for exponent in range(max(least, MIN_EXPONENT), MAX_EXPONENT):
+        w = math.ldexp(1.0, exponent)
+        if 2 * (math.ceil(interval.end / w) - math.floor(interval.start / w)) <= points:
+            return w
+    return math.ldexp(1.0, MAX_EXPONENT)
 
 
 class Flight:
@@ -151,13 +161,12 @@ class Views:
             series = node.name, node.generation, name
             first, last = int(interval.start // w), int(-(-interval.end // w))
             parts = there[name] = self._bridge.tiles.find(series, first, last, w, now)
-            share.hits += bool(parts)
-            share.misses += not parts
+            share.hits += bool(parts.found)
+            share.misses += not parts.found
             for begin, end in parts.missing:
                 for start in range(begin, end, MAX_BUCKETS):
                     key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))
                     missing.setdefault(key, {})[name] = fields[name]
-            share.is_final &= parts.is_final
         if missing:
             calls = [defer.ensureDeferred(self._join(*each)) for each in missing.items()]
             for (buckets, names), came in zip(missing.items(), await gather(calls), strict=True):
@@ -224,7 +233,6 @@ class Views:
         points: int,
     ) -> dict[str, View]:
         """Ask a node without buckets, of which nothing is kept."""
-        share.is_final = False
         share.misses += len(fields)
         spacing = (interval.end - interval.start) / MAX_PROMISED
         many = [each.name for each in fields.values() if each.interval and each.interval < spacing]

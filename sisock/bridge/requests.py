@@ -17,7 +17,16 @@ from typing import Any
 
 import orjson
 
-from sisock.bridge.targets import Budget, Pattern, parse_target, parse_words, split_top
+from sisock.bridge.targets import (
+    MAX_LENGTH,
+    SEPARATOR,
+    SPECIAL,
+    Budget,
+    Pattern,
+    parse_target,
+    parse_words,
+    split_top,
+)
 from sisock.errors import InvalidArgument
 from sisock.wire.fields import Field
 from sisock.wire.protocol import MIN_POINTS, Interval
@@ -196,7 +205,12 @@ def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
     payload = target.get("payload")
     kinds = target.get("type"), payload.get("type") if isinstance(payload, Mapping) else None
     letter = ref_id if isinstance(ref_id, str) else None
-    return Target(text, parse_target(text, budget), letter, "table" in kinds)
+    pair = tuple(text.split(SEPARATOR))
+    if len(pair) == 2 and all(pair) and not SPECIAL.search(text) and len(text) <= MAX_LENGTH:
+        patterns = [Pattern(*pair, pair)]  # a plain name, as most are
+    else:
+        patterns = parse_target(text, budget)
+    return Target(text, patterns, letter, "table" in kinds)
 
 
 def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter:

@@ -26,7 +26,9 @@ MAX_LENGTH = 4096
 
 MAX_ALTERNATIVES = 1000
 MAX_PER_REQUEST = 2000
-_SPECIAL = re.compile(r"[*?\[\](){}|\\]")
+SPECIAL = re.compile(r"[*?\[\](){}|\\]")
+"""What a text holds that may mean something else than itself."""
+
 _WILDCARDS = "*?["
 _CLOSING = {"(": ")", "{": "}"}
 _BETWEEN = {"(": "|", "{": ","}
@@ -60,11 +62,9 @@ class Budget:
 
 
 def as_it_stands(text: str) -> Pair | None:
-    """Return node and field of a text taken literally, if it may mean something else too."""
-    node, separator, field = text.partition(SEPARATOR)
-    if not (separator and node and field) or not _SPECIAL.search(text):
-        return None
-    return node, field
+    """Return node and field of a text taken literally, whatever else it may mean."""
+    node, _, field = text.partition(SEPARATOR)
+    return (node, field) if node and field else None
 
 
 def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
@@ -85,10 +85,6 @@ def parse_words(text: str, budget: Budget | None = None) -> list[str]:
     """
     if len(text) > MAX_LENGTH:
         raise InvalidArgument(f"a target or value has at most {MAX_LENGTH} characters")
-    if not _SPECIAL.search(text):  # as most
-        if budget is not None:
-            budget.spend(1)
-        return [text]
     parts = _parts(text)
     count = math.prod(map(len, parts))
     if count > MAX_ALTERNATIVES:
@@ -140,7 +136,7 @@ def _parts(text: str) -> list[list[str]]:
 
 def _literal(node: str, field: str) -> Pair | None:
     """Return the names that two shell patterns stand for, if they hold no wildcard."""
-    if not _SPECIAL.search(node + field):
+    if not SPECIAL.search(node + field):
         return node, field
     for shell in (node, field):
         bare = re.sub(r"\[[*?\[]\]", "", shell)

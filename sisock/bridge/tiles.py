@@ -10,17 +10,19 @@ import math
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from sisock.bridge.metrics import size_of
 from sisock.wire import grid, json_rows
 from sisock.wire.fields import Field
-from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT, Interval
 
 TILE = 64
 """Buckets of a tile."""
+
+BLOCK = 8 * TILE
+"""Buckets of a block at most; a view seldom has more."""
 
 MIN_CACHE = 4096
 """Bytes; with less memory than for a few tiles, the cache is off."""
@@ -88,22 +90,6 @@ def join(parts: Iterable[Samples]) -> Samples:
     return Samples(np.concatenate([part.t for part in filled]), np.concatenate(values))
 
 
-def fine_bucket_size(spacing: float) -> float:
-    """Return the largest bucket size of which regular data have one sample in each bucket."""
-    exponent = math.frexp(1.01 * spacing)[1] - 1
-    return math.ldexp(1.0, min(max(exponent, MIN_EXPONENT), MAX_EXPONENT))
-
-
-def bucket_size(interval: Interval, points: int) -> float:
-    """Return the smallest bucket size of which a view has at most `points` samples."""
-    least = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
-    for exponent in range(max(least, MIN_EXPONENT), MAX_EXPONENT):
-        w = math.ldexp(1.0, exponent)
-        if 2 * (math.ceil(interval.end / w) - math.floor(interval.start / w)) <= points:
-            return w
-    return math.ldexp(1.0, MAX_EXPONENT)
-
-
 class View:
     """The samples that are shown of a field: runs of samples, which follow each other."""
 
@@ -161,17 +147,12 @@ class Parts:
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
-        self.is_final = True
-        """Whether all buckets are there and final."""
+        self.found: dict[int, tuple[Samples, int, int]] = {}
         self._first, self._last, self._w = first, last, w
-        self._found: dict[int, Samples] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def add(self, first: int, samples: Samples) -> None:
-        """Add samples by the first bucket that they were asked for."""
-        self._found[first] = samples
+    def add(self, first: int, samples: Samples, low: int = 0, high: int | None = None) -> None:
+        """Add samples, or some of them, by the first bucket that they were asked for."""
+        self.found[first] = samples, low, len(samples) if high is None else high
 
     def lack(self, first: int, last: int) -> None:
         """Note a range as missing; together with the one before if it follows that."""
@@ -181,36 +162,60 @@ class Parts:
 
     def view(self, field: Field) -> View:
         """Return the samples of the buckets, once all is there."""
-        runs = []
+        runs: list[tuple[Samples, int, int]] = []
         start, end = self._first * self._w, self._last * self._w
-        for first, samples in sorted(self._found.items()):
+        for first, (samples, low, high) in sorted(self.found.items()):
             t = samples.t
-            low = bisect_left(t, start) if first < self._first else 0
-            high = bisect_left(t, end) if len(t) and t[-1] >= end else len(t)
-            if low < high:
-                runs.append((samples, low, high))
+            if first < self._first:
+                low = bisect_left(t, start, low, high)
+            if low < high and t[high - 1] >= end:
+                high = bisect_left(t, end, low, high)
+            if low == high:
+                continue
+            if runs and runs[-1][0] is samples and runs[-1][2] == low:
+                low = runs.pop()[1]
+            runs.append((samples, low, high))
         return View(field, runs)
 
 
-class Tile:
-    """Samples of a tile, all up to bucket `final`, exclusive, and the memory that they take."""
+class Block:
+    """Samples of tiles that came together, of which some are still kept, and their memory."""
 
-    __slots__ = ("final", "nbytes", "samples")
+    __slots__ = ("kept", "keys", "nbytes", "samples")
 
-    def __init__(self, samples: Samples, final: int) -> None:
-        self.samples, self.final = samples, final
-        self.nbytes = _OVERHEAD + size_of(samples.t, samples.values) + _ROW_BYTES * len(samples)
+    def __init__(self, samples: Samples, count: int) -> None:
+        self.samples = samples
+        self.kept = count
+        self.keys: list[Hashable] = []
+        self.nbytes = size_of(samples.t, samples.values) + _ROW_BYTES * len(samples)
+        self.nbytes += _OVERHEAD * count
+
+
+class Tile(NamedTuple):
+    """The samples of a tile within their block, all up to bucket `final`, exclusive."""
+
+    block: Block
+    low: int
+    high: int
+    final: int
+
+    @property
+    def samples(self) -> Samples:
+        """The samples alone."""
+        every = self.block.samples
+        return Samples(every.t[self.low : self.high], every.values[self.low : self.high])
 
 
 class TileCache:
-    """Keep the most recently used tiles, up to a limit of bytes."""
+    """Keep the most recently used blocks of tiles, up to a limit of bytes."""
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
         self.spacing: dict[tuple[str, str, str], float | None] = {}
         """The interval of each series as first seen, so that it has the same tiles from then on."""
         self._limit = limit
-        self._tiles: OrderedDict[Hashable, Tile] = OrderedDict()
+        self._tiles: dict[Hashable, Tile] = {}
+        self._blocks: OrderedDict[Block, None] = OrderedDict()
 
     @property
     def is_on(self) -> bool:
@@ -224,17 +229,19 @@ class TileCache:
         """
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
         if not self.is_on:
-            parts.is_final = False
             if first < limit:
                 parts.lack(first, min(last, limit))
             return parts
         for index in range(first // TILE, -(-last // TILE)):
             start = reached = index * TILE
-            tile = self._get(series, w, index)
+            tile = self._tiles.get((series, w, index))
+            if tile is None or tile.final < start + TILE:
+                tile = self._derive(series, w, index) or tile
             if tile is not None:
-                parts.add(start, tile.samples)
+                parts.add(start, tile.block.samples, tile.low, tile.high)
                 reached = tile.final
-            parts.is_final &= reached >= min(start + TILE, last)
+                if tile.block in self._blocks:
+                    self._blocks.move_to_end(tile.block)
             end = min(start + TILE, limit)
             if reached < min(end, last):
                 parts.lack(reached, end)
@@ -247,31 +254,22 @@ class TileCache:
         final = last if final_to >= last * w else math.floor(final_to / w)
         if final <= first or not self.is_on:
             return
-        starts = [first, *range((first // TILE + 1) * TILE, final, TILE), final]
-        cuts = np.searchsorted(samples.t, np.array(starts, dtype="<f8") * w).tolist()
-        for (start, end), (low, high) in zip(pairwise(starts), pairwise(cuts), strict=True):
-            key, part = (series, w, start // TILE), samples.part(low, high)
-            if start % TILE:
-                tile = self._tiles.get(key)
-                if tile is None or not start <= tile.final < end:
-                    continue
-                part = join([tile.samples, part.between(tile.final * w, end * w)])
-            self._put(key, Tile(part, end))
+        if first % TILE:
+            # The first ones may go on where a tile ends.
+            begin, index, first = first, first // TILE, min(-(-first // TILE) * TILE, final)
+            tile = self._tiles.get((series, w, index))
+            if tile is not None and tile.final < first and begin <= tile.final:
+                more = samples.between(tile.final * w, first * w)
+                self._put(series, w, [index * TILE, first], join([tile.samples, more]))
+        for start in range(first, final, BLOCK):
+            end = min(start + BLOCK, final)
+            self._put(series, w, [*range(start, end, TILE), end], samples)
 
     def drop(self, node: str) -> None:
         """Forget all tiles of a node."""
         for key in [key for key in self._tiles if key[0][0] == node]:  # type: ignore[index]
-            self.nbytes -= self._tiles.pop(key).nbytes
+            self._forget(key)
         self.spacing = {series: each for series, each in self.spacing.items() if series[0] != node}
-
-    def _get(self, series: Hashable, w: float, index: int) -> Tile | None:
-        key = series, w, index
-        tile = self._tiles.get(key)
-        if tile is not None:
-            self._tiles.move_to_end(key)
-        if tile is None or tile.final < (index + 1) * TILE:
-            tile = self._derive(series, w, index) or tile
-        return tile
 
     def _derive(self, series: Hashable, w: float, index: int) -> Tile | None:
         """Make a tile of complete ones with smaller buckets, if these are there."""
@@ -284,14 +282,34 @@ class TileCache:
                     break
                 found.append(tile.samples)
             if len(found) == count:
-                tile = Tile(join(found).decimated(w), (index + 1) * TILE)
-                return self._put((series, w, index), tile)
+                coarse = join(found).decimated(w)
+                return self._put(series, w, [index * TILE, (index + 1) * TILE], coarse)
         return None
 
-    def _put(self, key: Hashable, tile: Tile) -> Tile:
-        before = self._tiles.pop(key, None)
-        self.nbytes += tile.nbytes - (before.nbytes if before else 0)
-        self._tiles[key] = tile
+    def _put(self, series: Hashable, w: float, starts: list[int], samples: Samples) -> Tile:
+        """Keep tiles that begin at some buckets and end at the last one; returns the last tile."""
+        low, *cuts = np.searchsorted(samples.t, np.array(starts, dtype="<f8") * w).tolist()
+        block = Block(samples.part(low, cuts[-1]), len(cuts))
+        self._blocks[block] = None
+        self.nbytes += block.nbytes
+        begin = 0
+        for start, final, cut in zip(starts, starts[1:], cuts, strict=False):
+            key: Hashable = (series, w, start // TILE)
+            self._forget(key)
+            tile = self._tiles[key] = Tile(block, begin, cut - low, final)
+            block.keys.append(key)
+            begin = cut - low
         while self.nbytes > self._limit:
-            self.nbytes -= self._tiles.popitem(last=False)[1].nbytes
+            oldest = next(iter(self._blocks))
+            for each in oldest.keys:
+                if each in self._tiles and self._tiles[each].block is oldest:
+                    self._forget(each)
         return tile
+
+    def _forget(self, key: Hashable) -> None:
+        tile = self._tiles.pop(key, None)
+        if tile is not None:
+            tile.block.kept -= 1
+            if not tile.block.kept:
+                self.nbytes -= tile.block.nbytes
+                del self._blocks[tile.block]

@@ -172,17 +172,12 @@ class Directory:
         The node is asked if a wanted name is unknown or, where none is given, after 3 s; then
         raises UnknownNode, NodeTimeout, NodeFailed, NodeContractError or RouterUnreachable.
         """
-        known = self.known_fields(node)
-        if known is not None:
-            is_young = self._reactor.seconds() - self._fields[node.name][1] < FIELDS_AGE
+        generation, asked_at, known = self._fields.get(node.name, ("", 0.0, {}))
+        if generation == node.generation:
+            is_young = self._reactor.seconds() - asked_at < FIELDS_AGE
             if is_young if wanted is None else known.keys() >= set(wanted):
                 return known
         return await self._share((node.name, node.generation), lambda: self.ask_fields(node))
-
-    def known_fields(self, node: KnownNode) -> dict[str, Field] | None:
-        """Return what a node said last of its fields in its generation, without asking."""
-        generation, _, known = self._fields.get(node.name, ("", 0.0, {}))
-        return known if generation == node.generation else None
 
     async def ask_fields(
         self, node: KnownNode, interval: Interval | None = None

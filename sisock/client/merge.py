@@ -10,8 +10,8 @@ import numpy as np
 
 from sisock.errors import NodeContractError
 from sisock.wire.arrays import has_value, to_list
-from sisock.wire.protocol import check_number
-from sisock.wire.reply import decode
+from sisock.wire.protocol import LATEST, check_number, is_text
+from sisock.wire.reply import Reply, decode
 
 MAX_WAITING = 100_000
 """Values of a timeline that wait for an answer; if there are more, they are asked for later."""
@@ -184,15 +184,22 @@ def read_event(
     lines = event.get("timeline") if isinstance(event, Mapping) else None
     if not isinstance(lines, Mapping) or not all(isinstance(v, Mapping) for v in lines.values()):
         raise NodeContractError(node, None, "a live event must be like a reply")
-    lasts = {name: line["last"] for name, line in lines.items() if "t" not in line}
+    lasts = {name: line.get("last") for name, line in lines.items() if "t" not in line}
     try:
         lasts = {name: check_number("last", t) for name, t in lasts.items()}
     except ValueError as error:
         raise NodeContractError(node, None, str(error)) from None
-    if lines.keys() == lasts.keys():
-        return [], lasts
-    reply = decode({**event, "timeline": {k: v for k, v in lines.items() if k not in lasts}}, node)
-    own = {name: line.t for name, line in reply.timelines.items() if len(line.t)}
+    own: dict[str, np.ndarray] = {}
+    reply = Reply()
+    if lines.keys() != lasts.keys():
+        rest = {name: line for name, line in lines.items() if name not in lasts}
+        reply = decode({**event, "timeline": rest}, node)
+        own = {name: line.t for name, line in reply.timelines.items() if len(line.t)}
+    # Nothing behind such a sample would ever be asked for, or be later than it.
+    if any(t >= LATEST for t in [*lasts.values(), *(t[-1] for t in own.values())]):
+        raise NodeContractError(node, None, f"live times must be UNIX seconds before {LATEST:g}")
+    if not all(map(is_text, [*lines, *reply.data])):
+        raise NodeContractError(node, None, "names of live data must be strings that can travel")
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in own}
     for name, column in reply.data.items():
         if len(column):

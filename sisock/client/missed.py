@@ -17,10 +17,7 @@ from sisock.connection.session import Session
 from sisock.errors import HubMissing, ReplyTooLarge
 from sisock.wire.arrays import merge_timeline
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval
-
-FAR = 1e11
-"""UNIX time after all samples: nobody knows the present of a node's clock."""
+from sisock.wire.protocol import LATEST, Interval
 
 MAX_AHEAD = 3600.0
 """Seconds after our present up to which a node without live samples is asked."""
@@ -97,7 +94,7 @@ class Source:
         usual = interval * MAX_VALUES / len(fields) if interval else FIRST_SPAN
         span, line.span = line.span or usual, None
         now = time.time()
-        last = FAR if is_live else max(start, now) + MAX_AHEAD
+        last = LATEST if is_live else max(start, now) + MAX_AHEAD
         while True:
             until = start + span if start + span < now else None
             asked = Interval(start, last if until is None else until)

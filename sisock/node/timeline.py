@@ -14,7 +14,7 @@ import numpy as np
 
 from sisock.store.columns import Column, encode, missing, type_of
 from sisock.wire.arrays import normalise
-from sisock.wire.protocol import is_text
+from sisock.wire.protocol import EARLIEST, LATEST, is_text
 from sisock.wire.times import format_time
 
 Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
@@ -28,6 +28,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 """Which values a field of a type can have; a new field gets the first type that fits."""
 
 _LARGEST = sys.float_info.max
+
+_RULE = "must be finite UNIX seconds, from 1970 to 5138 (milliseconds are not)"
 
 _TIME = (int, float, np.integer, np.floating)
 
@@ -61,8 +63,7 @@ class Intake:
 
     def add_field(self, name: str, kind: str, line: str) -> None:
         """Know a field from now on; ValueError if it is known as another one."""
-        if not is_text(name):
-            raise ValueError(f"{name!r} cannot be the name of a field")
+        _check_field(name)
         if name in self.kinds and (self.kinds[name], self.line_of[name].name) != (kind, line):
             raise ValueError(f"it is kept as a {kind} of timeline {line!r}: give it another name")
         self.kinds[name], self.line_of[name] = kind, self.line(line)
@@ -96,8 +97,8 @@ class Intake:
         is_batch = t is not None and not isinstance(t, _TIME)
         if is_batch:
             t, values = _copied(t, values, faults)
-        elif t is not None and not math.isfinite(t):
-            raise ValueError(f"the time of a sample must be finite, not {t}")
+        elif t is not None and not EARLIEST <= t < LATEST:
+            raise ValueError(f"the time of a sample {_RULE}, not {t!r}")
         with self._lock:
             judge = _kind_of_column if is_batch else _kind_of
             split = self._sort(values, timeline, judge, faults)
@@ -114,6 +115,7 @@ class Intake:
     ) -> dict[LiveTimeline, dict[str, Any]]:
         """Sort values by their timeline, without those that are not of their field's type."""
         split: dict[LiveTimeline, dict[str, Any]] = {}
+        new: dict[str, tuple[str, str]] = {}
         for name, value in values.items():
             line = self.line_of.get(name) or self.line(timeline or self._default)
             if timeline is not None and line.name != timeline:
@@ -126,8 +128,11 @@ class Intake:
                 faults.append(f"{type(value).__name__} for {name!r}, {what}")
             elif kind:
                 if known is None:
-                    self.add_field(name, kind, line.name)
+                    _check_field(name)
+                    new[name] = kind, line.name
                 good[name] = value
+        for name, (kind, its_line) in new.items():
+            self.add_field(name, kind, its_line)
         return split
 
 
@@ -220,7 +225,10 @@ class LiveTimeline:
 
     def _column(self, name: str, values: list[Any]) -> Column | None:
         # What was judged one by one needs no second look, if it is of numbers.
-        return np.array(values, "<f8") if self._kinds[name] == "number" else encode(values)
+        if self._kinds[name] == "number":
+            return np.array(values, "<f8")
+        # A text of another class, as one of an enumeration, is stored as a plain one.
+        return encode([str.__str__(v) if isinstance(v, str) else v for v in values])
 
     def _fit(self, columns: Mapping[str, Column | None]) -> dict[str, Column]:
         """Leave out columns of missing values alone; booleans of a number become numbers."""
@@ -245,6 +253,11 @@ def join(parts: Iterable[Rows]) -> Rows:
     }
 
 
+def _check_field(name: Any) -> None:
+    if not is_text(name):
+        raise ValueError(f"{name!r} cannot be the name of a field")
+
+
 def _take(rows: Rows, which: slice | np.ndarray) -> Rows:
     return rows[0][which], {name: column[which] for name, column in rows[1].items()}
 
@@ -252,8 +265,9 @@ def _take(rows: Rows, which: slice | np.ndarray) -> Rows:
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
     """Return copies of arrays that were pushed, which their owner may use again."""
     times = normalise(t)
-    if times.dtype.kind not in "fiu" or not np.isfinite(times).all():
-        raise ValueError("the times of samples must be finite UNIX seconds")
+    is_number = times.dtype.kind in "fiu"
+    if not is_number or not ((times >= EARLIEST) & (times < LATEST)).all():
+        raise ValueError(f"the times of samples {_RULE}")
     copies: dict[str, Column | None] = {}
     for name, given in values.items():
         try:
@@ -274,7 +288,7 @@ def _kind_of(value: Any, known: str | None) -> str | None:
     """
     if value is None:
         return known or ""
-    if type(value) is int and not -_LARGEST <= value <= _LARGEST:
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
         return None
     if known is not None:
         return known if isinstance(value, _TYPES[known]) else None

@@ -50,6 +50,9 @@ MAX_CELLS = 524_288
 EARLIEST = 1e-3
 """UNIX time of the earliest start: as zero and below it would count from the node's present."""
 
+LATEST = 1e11
+"""UNIX time after all samples: nobody knows the present of a node's clock."""
+
 NEVER_FINAL = -1e300
 """A ``final_to`` that makes no bucket final."""
 

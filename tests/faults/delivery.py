@@ -197,7 +197,7 @@ class Delivery:
             *[("recorders killed", self._kill_recorder)] * plan.recorders,
         ]
         self._chance.shuffle(steps)
-        steps.insert(len(steps) // 3, ("consumers stopped for a while", self._stop_consumer))
+        steps.insert(2, ("consumers stopped for a while", self._stop_consumer))
         return steps
 
     def _kill_router(self) -> None:

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from sisock.client.merge import LiveSample, read_event
 from sisock.errors import NodeContractError
-from sisock.wire.arrays import as_text
+from sisock.wire.protocol import LATEST, as_text, is_text
 
 ONE = st.one_of(st.floats(), st.integers(-(2**62), 2**62), st.booleans(), st.text(), st.none())
+
+NOW = 1_700_000_000.0
 
 
 def live_samples(message, node, **how):
@@ -19,7 +21,7 @@ def live_samples(message, node, **how):
     return [sample for batch in batches for sample in batch.samples()]
 
 
-@given(st.dictionaries(st.text(), ONE), st.floats(0, 1e11))
+@given(st.dictionaries(st.text().filter(is_text), ONE), st.floats(0, LATEST, exclude_max=True))
 def test_one_sample_is_what_the_same_is_among_others(values, t):
     """A second timeline has the message taken apart in the general way."""
     data = {name: [value] for name, value in values.items()}
@@ -78,6 +80,12 @@ def test_an_event_may_only_say_when_the_last_sample_was():
         {"timeline": {"a": {"t": [1.0]}}},
         {"timeline": {"a": {"last": "soon"}}},
         {"timeline": {"a": {"last": math.inf}}},
+        {"timeline": {"a": {"last": 1000 * NOW}}},
+        {"timeline": {"a": {}}},
+        {"data": {"x": [1.0]}, "timeline": {"a": {"t": [1000 * NOW]}}},
+        {"data": {5: [1.0]}, "timeline": {"a": {"t": [1.0]}}},
+        {"data": {"\ud800": [1.0]}, "timeline": {"a": {"t": [1.0]}}},
+        {"data": {"x": [1.0]}, "timeline": {5: {"t": [1.0]}}},
         {"timeline": {"a": 1.0}},
         {"data": {"x": [1.0, 2.0]}, "timeline": {"a": {"t": [1.0]}}},
         [],

@@ -1,5 +1,6 @@
 """What is pushed to a live node is served as a plain list would hold it."""
 
+import enum
 import math
 import threading
 import time
@@ -229,6 +230,12 @@ def test_the_newest_samples_are_kept_and_no_others(depth, sizes, by_time):
         ({"word": "a"}, None, "pushed", "'word' is one of timeline 'other'"),
         ({5: 1}, None, None, "5 cannot be the name of a field"),
         ({"new": 1}, None, "\ud800", "cannot be the name of a timeline"),
+        ({"new": 1, "x": 1}, None, "other", "'x' is one of timeline 'pushed'"),
+        ({"new": 1, 5: 1}, None, None, "5 cannot be the name of a field"),
+        pytest.param({"x": 1}, 10**400, None, "finite UNIX seconds", id="huge"),
+        ({"x": 1}, 1000 * NOW, None, "milliseconds are not"),
+        ({"x": [1, 2]}, [NOW, 1000 * NOW], None, "milliseconds are not"),
+        ({"x": 1}, -NOW, None, "from 1970"),
     ],
 )
 def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, error):
@@ -236,6 +243,7 @@ def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, e
     with pytest.raises((TypeError, ValueError), match=error):
         node.push(values, t, timeline)
     assert node.status() == {"samples": 0, "last": None, "error": None}
+    assert set(fields_of(node)[0]) == {"x", "word"}
     node.end()
 
 
@@ -297,16 +305,28 @@ def test_a_clock_that_was_set_back_is_said_loudly():
     node.end()
 
 
-def test_integers_beyond_all_floats_and_odd_texts_are_kept():
+class State(enum.StrEnum):
+    """A text of another class."""
+
+    OK = "ok"
+
+
+class Count(int):
+    """A number of another class."""
+
+
+@pytest.mark.parametrize("large", [10**400, Count(10**400)], ids=["int", "own"])
+def test_integers_beyond_all_floats_and_odd_texts_are_kept(large):
     node = made()
-    node.push({"x": 10**400, "on": np.bool_(True)}, NOW, "pushed")
-    assert "int for 'x', which is a number" in node.status()["error"]
+    node.push({"x": large, "on": np.bool_(True)}, NOW, "pushed")
+    assert f"{type(large).__name__} for 'x', which is a number" in node.status()["error"]
     node.push({"x": np.float32(0.5), "on": None}, NOW + 1, "pushed")
     node.push({"word": "\ud800"}, NOW)
+    node.push({"word": State.OK}, NOW + 1)
     reply = node.get_data(["x", "on", "word"], EARLIEST, LATEST)
     assert series(reply, "x") == [(NOW, None), (NOW + 1, 0.5)]
     assert series(reply, "on") == [(NOW, True), (NOW + 1, None)]
-    assert series(reply, "word") == [(NOW, "?")]
+    assert series(reply, "word") == [(NOW, "?"), (NOW + 1, "ok")]
     node.end()
 
 

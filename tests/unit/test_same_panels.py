@@ -57,13 +57,17 @@ class Dashboard(World):
         self.asked.append(defer.ensureDeferred(self.panels.query(orjson.dumps(body))))
         return self.asked[-1]
 
+    def leave(self):
+        """Have all clients leave."""
+        for each in self.asked:
+            each.addErrback(lambda _: None).cancel()
+
 
 @pytest.fixture(params=[1 << 20, 1], ids=["cache", "no_cache"])
 def world(request):
     world = Dashboard(cache_bytes=request.param)
     yield world
-    for each in world.asked:
-        each.addErrback(lambda _: None).cancel()
+    world.leave()
 
 
 def result(deferred):
@@ -101,12 +105,11 @@ def test_fields_of_panels_within_a_millisecond_are_asked_in_one_call(world):
     assert len(orjson.loads(b"".join(result(later).parts))) == 2
 
 
-def test_a_call_for_many_fields_waits_for_no_others():
+def test_a_call_for_many_fields_waits_for_no_others(world):
     names = [f"f{i}" for i in range(10)]
-    world = Dashboard(cache_bytes=1)
     world.node.timeline_of = dict.fromkeys(names, "a")
-    world.ask(name="f0")
-    world.ask(name=f"({'|'.join(names)})", end=120_000)
+    world.ask(name="f0", points=9)
+    world.ask(name=f"({'|'.join(names)})")
     world.clock.pump([0.0])
     assert world.node.fields == [names]
     assert len(world.calls) == 2
@@ -233,60 +236,3 @@ def test_an_answer_that_is_written_as_it_comes_is_no_common_one(world):
     one, other = (result(each) for each in both)
     assert one is not other
     assert one.body is None
-
-
-def again(world, *t, **more):
-    """The answer's body after a request that may have asked the node."""
-    asking, asked = post(world, maxDataPoints=100, **more), len(world.node.calls)
-    if len(world.calls) > asked:
-        world.node.answer(*t)
-        world.clock.pump([0.0, 0.01])
-    return result(asking).body
-
-
-@pytest.fixture
-def cached():
-    return Dashboard(cache_bytes=1 << 20)
-
-
-def test_an_answer_that_is_final_is_given_again_as_it_is(cached):
-    first, second, third = (again(cached, 2.0) for _ in range(3))
-    assert first == second
-    assert third is second
-    assert len(cached.calls) == 1
-    # Grafana numbers its requests.
-    assert again(cached, requestId="Q2", startTime=5) is second
-    assert again(cached, name="y") != second
-
-
-def test_it_is_not_when_its_node_has_another_generation(cached):
-    for t in (2.0, 3.0):
-        bodies = [again(cached, t) for _ in range(3)]
-        assert [orjson.loads(body)[0]["datapoints"][0][1] for body in bodies] == [1000 * t] * 3
-        cached.session.come("n", cached.node)
-
-
-def test_it_is_not_when_its_node_describes_its_fields_anew(cached):
-    bodies = [again(cached, 2.0) for _ in range(3)]
-    cached.node.interval = 7.0
-    cached.clock.advance(4.0)
-    known = cached.bridge.fields(cached.bridge.memory.share())
-    cached.result(known)
-    assert again(cached) is not bodies[-1]
-
-
-def test_a_field_that_is_not_there_yet_is_looked_for_again(cached):
-    before = [again(cached, name="new") for _ in range(3)]
-    assert {len(orjson.loads(body)[0]["datapoints"]) for body in before} == {0}
-    cached.node.timeline_of["new"] = "a"
-    (series,) = orjson.loads(again(cached, 2.0, name="new"))
-    assert len(series["datapoints"]) == 1
-
-
-def test_a_view_into_the_future_is_not_kept(cached):
-    ahead = {"range": {"from": 9_990_000, "to": 10_090_000}}
-    for times in ([9_995.0], [9_995.0, 10_001.0]):
-        for _ in range(3):
-            (series,) = orjson.loads(again(cached, *times, **ahead))
-            assert len(series["datapoints"]) == len(times)
-        cached.clock.advance(60.0)

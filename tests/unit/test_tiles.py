@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.bridge.tiles import TILE, Samples, TileCache, bucket_size, fine_bucket_size, join
+from sisock.bridge.query import bucket_size, fine_bucket_size
+from sisock.bridge.tiles import TILE, Samples, TileCache, join
 from sisock.wire.fields import Field
 from sisock.wire.json_rows import dumps, truth_as_numbers
 from sisock.wire.protocol import Interval
