@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -15,12 +14,16 @@ from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
 from sisock.node.intake import Intake, LiveTimeline
+from sisock.node.validation import check_seconds
 from sisock.store.columns import decode
 from sisock.store.history import History, history_folder, parse_keep
 from sisock.store.memory import Memory, TimelineInfo
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples
+
+CHECK_FOR = 5.0
+"""Seconds in which a check of the node waits for a sample."""
 
 
 class LiveNode(DataNodeServer):
@@ -74,10 +77,10 @@ class LiveNode(DataNodeServer):
         raise NotImplementedError
 
     def push(self, values: Mapping[str, Any], t: Any = None, timeline: str | None = None) -> None:
-        """Take a sample, or many at once; from any thread or coroutine, at any time.
+        """Take a sample, or many at once; from any thread or coroutine, once the node runs.
 
-        A value of a wrong type is lost, which costs a warning. TypeError or ValueError says that
-        nothing was taken, and why.
+        Start in `begin` what calls it. A value of a wrong type is lost, which costs a warning.
+        TypeError or ValueError says that nothing was taken, and why.
 
         Parameters
         ----------
@@ -89,6 +92,9 @@ class LiveNode(DataNodeServer):
         timeline : str, optional
             The timeline of fields that are new and not in `fields`; the node's own if not given.
         """
+        if not hasattr(self, "_intake"):
+            advice = "start what calls it in begin, not in __init__: see docs/live-nodes.md"
+            raise RuntimeError(f"push takes nothing before the node runs; {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
 
@@ -107,7 +113,7 @@ class LiveNode(DataNodeServer):
                 raise NodeContractError(self.name, None, rule)
             if not self.fields:
                 raise NodeContractError(self.name, None, "the attribute fields names no field")
-        self._check_seconds()
+        check_seconds(self)
         with contract(self.name):
             self._keep = None if self.keep is None else parse_keep(self.keep)
         described, _ = check_fields(describe(self._entries({}, {})), self.name)
@@ -121,16 +127,6 @@ class LiveNode(DataNodeServer):
         self._warn = RepeatedWarning(self.log)
         self._pool = make_pool(f"{self.name}-read", 1)
         self._loop = task.LoopingCall(self._read_and_warn)
-
-    def _check_seconds(self) -> None:
-        unset = {"interval": None, "history": math.nan, "lateness": 0, "stale_after": None}
-        for attribute, none in unset.items():
-            value = getattr(self, attribute)
-            if value == none:
-                continue
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                rule = f"the attribute {attribute} must be a positive number of seconds"
-                raise NodeContractError(self.name, None, rule)
 
     def open(self) -> str | None:
         """Open the samples that are kept on disk, and go on behind them."""
@@ -191,11 +187,15 @@ class LiveNode(DataNodeServer):
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read once, take the sample, and return what is wrong with its values.
 
-        Raises what `read` raised, or TypeError if it did not return a dict.
+        If all is pushed, begin, and wait for a sample. Raises what `read` raised, or TypeError if
+        it did not return a dict.
         """
-        if self.interval is None:
-            return []
         began, clock = time.time(), time.monotonic()
+        if self.interval is None:
+            self.begin(self.service)
+            while not self._taken and time.monotonic() < clock + CHECK_FOR:
+                await task.deferLater(reactor, PAUSE)
+            return []
         if is_asynchronous(self.read):
             values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
         else:

@@ -208,7 +208,7 @@ def test_check_tries_all_nodes_without_a_router(sisock, file):
     assert done.returncode == 1
     assert "something is wrong with served_never" in done.stderr
     assert "the instrument is not plugged in" in done.stderr
-    assert "node served_ticker: 1 fields" in done.stdout
+    assert "node served_ticker: 1 field" in done.stdout
     file.write_text(TICKER_SECTION)
     done = sisock("serve", "--check", file, **environ)
     assert (done.returncode, done.stderr) == (0, "")
