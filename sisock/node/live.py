@@ -133,11 +133,11 @@ class LiveNode(DataNodeServer):
         if self._keep is None:
             return None
         self._store = History(history_folder(self.name), *self._keep, self._warn)
-        for line, (newest, about) in self._kept().items():
+        for line, about in self._store.timelines().items():
             for name, kind in about.fields.items():
                 with contract(self.name, name):
                     self._intake.add_field(name, kind, line)
-            self._intake.line(line).resume(newest)
+            self._intake.line(line).resume(about.last)
         return self._store.generation
 
     def begin(self, service: Any) -> None:
@@ -160,7 +160,7 @@ class LiveNode(DataNodeServer):
 
     def status(self) -> dict[str, Any]:
         """Return how many values were taken, the time of the newest, and the last warning."""
-        last = max((newest for newest, _ in self._kept().values()), default=None)
+        last = max((about.last for about in self._store.timelines().values()), default=None)
         return {"samples": self._taken, "last": last, "error": self._warn.last}
 
     def silent_for(self) -> dict[str, float]:
@@ -249,17 +249,12 @@ class LiveNode(DataNodeServer):
                     self._events.add(line.name, rows)
                     self._taken += len(t) * len(columns)
 
-    def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:
-        """Return of each timeline that has samples the time of its newest, and more about it."""
-        every = self._store.timelines().items()
-        return {name: (about.last, about) for name, about in every if about.last is not None}
-
     async def get_fields(self, start: float, end: float) -> Any:
         """List all fields, whether or not they have samples in the interval."""
-        return describe(self._entries(dict(self._intake.line_of), self._kept()))
+        return describe(self._entries(dict(self._intake.line_of), self._store.timelines()))
 
     def _entries(
-        self, known: Mapping[str, LiveTimeline], kept: Mapping[str, tuple[float, TimelineInfo]]
+        self, known: Mapping[str, LiveTimeline], kept: Mapping[str, TimelineInfo]
     ) -> dict[str, dict[str, Any]]:
         """Describe the fields that were declared and those that are known."""
         entries: dict[str, dict[str, Any]] = {}
@@ -271,9 +266,8 @@ class LiveNode(DataNodeServer):
             if self.interval is not None and entry["timeline"] == self.name:
                 entry.setdefault("interval", self.interval)
                 entry["stale_after"] = entry["stale_after"] or self.read_limit
-            if entry["timeline"] in kept:
-                newest, about = kept[entry["timeline"]]
-                entry |= {"first": about.first, "last": newest}
+            if (about := kept.get(entry["timeline"])) is not None:
+                entry |= {"first": about.first, "last": about.last}
             entries[name] = entry
         return entries
 
@@ -283,7 +277,8 @@ class LiveNode(DataNodeServer):
         """Return what is kept; samples before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
-        reply, kept, line_of = Reply(no_samples(field)), self._kept(), self._intake.line_of
+        reply, line_of = Reply(no_samples(field)), self._intake.line_of
+        kept = self._store.timelines()
         wanted: dict[str, list[str]] = {}
         for name in field:
             if name in line_of:
@@ -291,8 +286,8 @@ class LiveNode(DataNodeServer):
         for line in wanted.keys() & kept.keys():
             samples = self._store.samples(line, wanted[line], interval.start, interval.end)
             if len(samples[0]):
-                newest, _ = kept[line]
-                add_samples(reply, line, newest, wanted[line], samples, self._intake.kinds)
+                last, kinds = kept[line].last, self._intake.kinds
+                add_samples(reply, line, last, wanted[line], samples, kinds)
         return reply
 
     def get_decimated(

@@ -31,8 +31,8 @@ _TABLES = 8
 class TimelineInfo:
     """What there is of a timeline: first and last time, samples, and the type of each field."""
 
-    first: float | None
-    last: float | None
+    first: float
+    last: float
     count: int
     fields: dict[str, str]
 
@@ -48,11 +48,11 @@ class MemoryTimeline:
         self.parts: tuple[Part, ...] = ()
         self._seconds, self._depth = seconds, depth
 
-    def info(self, fields: dict[str, str]) -> TimelineInfo:
-        """Return what there is."""
+    def info(self, fields: dict[str, str]) -> TimelineInfo | None:
+        """Return what there is, if there are samples."""
         parts = [part for part in self.parts if part.count]
-        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
-        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
+        count = sum(part.count for part in parts)
+        return TimelineInfo(parts[0].first, parts[-1].last, count, fields) if parts else None
 
     def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
         """Add samples; raises ValueError if they are not later than the last one."""
@@ -118,12 +118,13 @@ class Memory:
                 self._fields[name] = line, found[name].dtype
 
     def timelines(self) -> dict[str, TimelineInfo]:
-        """Return what there is of each timeline."""
+        """Return what there is of each timeline that has samples."""
         types: dict[str, dict[str, str]] = {}
         for field, (line, dtype) in self._fields.copy().items():
             types.setdefault(line.name, {})[field] = columns.type_of(dtype)
         lines = self._timelines.copy().items()
-        return {name: line.info(types.get(name, {})) for name, line in lines}
+        found = {name: line.info(types.get(name, {})) for name, line in lines}
+        return {name: about for name, about in found.items() if about is not None}
 
     def samples(
         self, timeline: str, fields: Iterable[str], start: float, end: float

@@ -13,8 +13,7 @@ from sisock.wire.grid import bucket_start
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 from sisock.wire.reply import Decimated, just_after
 
-LEVEL_STEP = 4
-MIN_SPACINGS = 4
+_STEP, _MIN_SPACINGS = 4, 4
 """Exponents between the bucket sizes of two levels; mean spacings in the finest one's buckets."""
 
 MIN_BELOW = 1 << 14
@@ -78,11 +77,16 @@ class Pyramid:
         """Choose the bucket sizes: from a few mean spacings to the length of the series."""
         record = self.base.record
         assert record.first is not None and record.last is not None
-        span, self._chosen_at = record.last - record.first, record.count
-        size = max(MIN_SPACINGS * span / record.count, 2.0**MIN_EXPONENT)
-        finest = math.ceil(math.log2(size) / LEVEL_STEP) * LEVEL_STEP
-        sizes = (2.0**exponent for exponent in range(finest, MAX_EXPONENT + 1, LEVEL_STEP))
-        return {w for w in sizes if w < span}
+        self._chosen_at = record.count
+        return set(level_sizes(record.last - record.first, record.count))
+
+
+def level_sizes(span: float, count: int) -> list[float]:
+    """Return the bucket sizes of levels: from a few mean spacings to the length of the samples."""
+    least = max(_MIN_SPACINGS * span / count, 2.0**MIN_EXPONENT)
+    finest = math.ceil(math.log2(least) / _STEP) * _STEP
+    sizes = (2.0**exponent for exponent in range(finest, MAX_EXPONENT + 1, _STEP))
+    return [w for w in sizes if w < span]
 
 
 def _until(level: Series | Snapshot) -> float:

@@ -14,14 +14,11 @@ import orjson
 
 from sisock.store.columns import TIMES, Column, Rows, decimate, join, missing, to_bytes
 from sisock.store.journal import sync_folder
+from sisock.store.pyramid import level_sizes
 from sisock.store.segments import BLOCK, HEAD, MAGIC, TABLE, Part
-from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 _DESCRIPTION_BYTES = 200
 """What an array's entry in the description takes, without its name."""
-
-_LEVEL_STEP, _MIN_SPACINGS = 4, 4
-"""Exponents between the bucket sizes of two levels; mean spacings in the finest one's buckets."""
 
 
 def write(
@@ -95,14 +92,8 @@ def _whole(parts: Sequence[Part], fields: list[str]) -> Rows:
 
 
 def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.ndarray, Any]]:
-    """Yield bucket sizes, from a few mean spacings to the length of the samples, with samples."""
-    span = float(t[-1] - t[0])
-    least = max(_MIN_SPACINGS * span / len(t), 2.0**MIN_EXPONENT)
-    finest = math.ceil(math.log2(least) / _LEVEL_STEP) * _LEVEL_STEP
-    for exponent in range(finest, MAX_EXPONENT + 1, _LEVEL_STEP):
-        w = 2.0**exponent
-        if w >= span:
-            break
+    """Yield the bucket size of each level that is short enough, with its samples."""
+    for w in level_sizes(float(t[-1] - t[0]), len(t)):
         kept = decimate(t, column, w)
         if 2 * len(kept) <= len(t):
             t, column = t[kept], None if column is None else column[kept]
