@@ -15,7 +15,6 @@ from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
 from sisock.node.intake import Intake, LiveTimeline
 from sisock.node.validation import check_seconds
-from sisock.store.columns import decode
 from sisock.store.history import History, history_folder, parse_keep
 from sisock.store.memory import Memory, TimelineInfo
 from sisock.wire.fields import check_entries, check_fields, describe
@@ -239,15 +238,13 @@ class LiveNode(DataNodeServer):
                 return
             for line in list(self._intake.lines.values()):
                 rows, dropped = line.release(time.monotonic(), is_last)
-                t, columns = rows
                 if dropped:
                     self._dropped += dropped
                     self._warn(line.why_dropped())
-                if len(t):
-                    values = {name: decode(column) for name, column in columns.items()}
-                    self._store.append(line.name, t, values)
+                if len(rows[0]):
+                    self._store.put(line.name, rows)
                     self._events.add(line.name, rows)
-                    self._taken += len(t) * len(columns)
+                    self._taken += len(rows[0]) * len(rows[1])
 
     async def get_fields(self, start: float, end: float) -> Any:
         """List all fields, whether or not they have samples in the interval."""
