@@ -12,11 +12,12 @@ from twisted.internet import defer, task, threads
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.memory import Memory, bounds, check_seconds
-from sisock.node.replies import PAUSE, Events, add_samples, decimated, latest
-from sisock.node.timeline import Intake, LiveTimeline
+from sisock.node.events import PAUSE, Events, add_samples
+from sisock.node.intake import Intake, LiveTimeline
+from sisock.node.validation import check_seconds
 from sisock.store.columns import decode
-from sisock.store.history import History, TimelineInfo, history_folder
+from sisock.store.history import History, history_folder, parse_keep
+from sisock.store.memory import Memory, TimelineInfo
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples
@@ -113,13 +114,12 @@ class LiveNode(DataNodeServer):
             if not self.fields:
                 raise NodeContractError(self.name, None, "the attribute fields names no field")
         check_seconds(self)
-        self._keep = None if self.keep is None else bounds(self.keep, self.name)
+        with contract(self.name):
+            self._keep = None if self.keep is None else parse_keep(self.keep)
         described, _ = check_fields(describe(self._entries({}, {})), self.name)
         declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
         self._intake = Intake(self.name, self.lateness, declared)
-        self._store: Memory | History = Memory(
-            self.history, self.history_samples, self._intake.kinds
-        )
+        self._store = Memory(self.history, self.history_samples)
         self._events = Events(self._intake.kinds, self.allowance)
         self._taken = self._dropped = 0
         self._flushing = threading.Lock()
@@ -306,13 +306,13 @@ class LiveNode(DataNodeServer):
         """Decimate what is kept; nothing is ever added before a timeline's newest sample."""
         interval = check_interval(start, end)
         self._flush()
-        newest = {name: t for t, about in self._kept().values() for name in about.fields}
-        return decimated(self._store, field, interval, bucket, max_points, newest)
+        reply = Reply(bucket={})
+        for name in field:
+            asked = name, interval.start, interval.end, bucket, max_points
+            reply.add_field(name, self._store.decimate(*asked))
+        return reply
 
     def get_latest(self, field: list[str], end: float) -> Any:
-        """Answer from the disk; in memory it is cheap to look ever further back."""
-        if isinstance(self._store, Memory):
-            return None
+        """Answer from what is kept, however old it is."""
         self._flush()
-        timelines = {name: self._intake.line_of[name].name for name in self._intake.kinds}
-        return latest(self._store, field, end, timelines)
+        return self._store.latest(field, end)
