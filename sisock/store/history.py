@@ -105,7 +105,10 @@ class History(Memory):
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
             state, is_sound = self._read_state(), self._load()
         except BlockingIOError:
-            raise SettingsError(f"the history in {folder} is in use by another process") from None
+            advice = "end it, or give this node another --name"
+            raise SettingsError(
+                f"the history in {folder} is in use by another process: {advice}"
+            ) from None
         except OSError as error:
             raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
         is_whole = is_sound and len(state) == 2 and state[1] in (_CLOSED, boot)
