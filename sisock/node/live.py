@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from twisted.internet import defer, task, threads
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.memory import Memory, bounds
+from sisock.node.memory import Memory, bounds, check_seconds
 from sisock.node.replies import PAUSE, Events, add_samples, decimated, latest
 from sisock.node.timeline import Intake, LiveTimeline
 from sisock.store.columns import decode
@@ -64,6 +63,7 @@ class LiveNode(DataNodeServer):
     features = (*DataNodeServer.features, "live")
 
     _intake: Intake
+    _is_early = False  # it is open, but still without a name: whoever pushes, keeps it
 
     def read(self) -> Mapping[str, Any]:
         """Read the instrument once: field name to value; one that is left out is missing.
@@ -89,8 +89,14 @@ class LiveNode(DataNodeServer):
         timeline : str, optional
             The timeline of fields that are new and not in `fields`; the node's own if not given.
         """
+        if self._has_ended.is_set():
+            self._warn("the node has ended: what is pushed is lost")
+            return
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
+        # Whoever is told of this flush may push, too.
+        if self._is_early and not self._flushing.locked():
+            self._flush()
 
     @property
     def read_limit(self) -> float:
@@ -107,7 +113,7 @@ class LiveNode(DataNodeServer):
                 raise NodeContractError(self.name, None, rule)
             if not self.fields:
                 raise NodeContractError(self.name, None, "the attribute fields names no field")
-        self._check_seconds()
+        check_seconds(self, self.name)
         self._keep = None if self.keep is None else bounds(self.keep, self.name)
         described, _ = check_fields(describe(self._entries({}, {})), self.name)
         declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
@@ -123,19 +129,10 @@ class LiveNode(DataNodeServer):
         self._pool = make_pool(f"{self.name}-read", 1)
         self._loop = task.LoopingCall(self._read_and_warn)
 
-    def _check_seconds(self) -> None:
-        unset = {"interval": None, "history": math.nan, "lateness": 0, "stale_after": None}
-        for attribute, none in unset.items():
-            value = getattr(self, attribute)
-            if value == none:
-                continue
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                rule = f"the attribute {attribute} must be a positive number of seconds"
-                raise NodeContractError(self.name, None, rule)
-
     def open(self) -> str | None:
         """Open the samples that are kept on disk, and go on behind them."""
         if self._keep is None:
+            self._is_early = True
             return None
         self._store = History(history_folder(self.name), *self._keep, self._warn)
         for line, (newest, about) in self._kept().items():
@@ -143,10 +140,12 @@ class LiveNode(DataNodeServer):
                 with contract(self.name, name):
                     self._intake.add_field(name, kind, line)
             self._intake.line(line).resume(newest)
+        self._is_early = True
         return self._store.generation
 
     def begin(self, service: Any) -> None:
         """Start to read, and to publish."""
+        self._is_early = False
         name = f"sisock-{self.name}-live"
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
         if self.interval is not None:
@@ -247,7 +246,8 @@ class LiveNode(DataNodeServer):
                 if len(t):
                     values = {name: decode(column) for name, column in columns.items()}
                     self._store.append(line.name, t, values)
-                    self._events.add(line.name, rows)
+                    if not self._is_early:
+                        self._events.add(line.name, rows)
                     self._taken += len(t) * len(columns)
 
     def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:

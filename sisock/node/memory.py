@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sisock.errors import NodeContractError
 from sisock.store.history import TimelineInfo
 from sisock.wire import grid
 from sisock.wire.arrays import normalise
@@ -131,6 +132,18 @@ class _Line:
 def missing(kind: str, count: int) -> np.ndarray:
     """Return so many missing values of a field's type, as they are served."""
     return np.full(count, np.nan) if kind == "number" else np.full(count, None)
+
+
+def check_seconds(attributes: Any, node: str) -> None:
+    """Raise NodeContractError if an attribute of a live node is not a number of seconds."""
+    unset = {"interval": None, "history": math.nan, "lateness": 0, "stale_after": None}
+    for name, none in unset.items():
+        value = getattr(attributes, name)
+        if value == none:
+            continue
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            rule = f"the attribute {name} must be a positive number of seconds"
+            raise NodeContractError(node, None, rule)
 
 
 def bounds(keep: Any, node: str) -> tuple[float | None, float | None]:

@@ -27,6 +27,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 """Which values a field of a type can have; a new field gets the first type that fits."""
 
+MAX_FIELDS = 50_000
+"""Fields that are discovered, at most: what `get_fields` says of all has to be one message."""
+
+_MAX_FAULTS = 10
+"""Faults of one push that are told."""
+
 _LARGEST = sys.float_info.max
 
 _RULE = "must be finite UNIX seconds, from 1970 to 5138 (milliseconds are not)"
@@ -108,7 +114,8 @@ class Intake:
                 line.pending.append((at, good))
             if not self.wake.is_set():
                 self.wake.set()
-        return faults
+        more = [f"{len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
+        return faults[:_MAX_FAULTS] + more
 
     def _sort(
         self, values: Mapping[str, Any], timeline: str | None, judge: _Judge, faults: list[str]
@@ -126,6 +133,8 @@ class Intake:
             if kind is None:
                 what = f"which is a {known}" if known else "which no field can be"
                 faults.append(f"{type(value).__name__} for {name!r}, {what}")
+            elif kind and known is None and len(self.kinds) + len(new) >= MAX_FIELDS:
+                faults.append(f"the new field {name[:50]!r}, but has {MAX_FIELDS} fields already")
             elif kind:
                 if known is None:
                     _check_field(name)
