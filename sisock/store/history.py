@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import resource
 import secrets
 import threading
 import time
@@ -86,6 +87,10 @@ class History:
         self._timelines: dict[str, Timeline] = {}
         self._fields: dict[str, tuple[Timeline, np.dtype]] = {}
         self._stopping = threading.Event()
+        # A timeline has a file open; thousands of them are more than the usual limit.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         # After another start of the computer, the last second may be lost.
         boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:
