@@ -99,7 +99,9 @@ def read_after_start(folder: Path, field: str) -> tuple[float, float, float]:
     """Return the seconds of a start, and of reading all of a field at few points, twice."""
     found: list[History] = []
     start = seconds(lambda: found.append(opened(folder)))
-    first, again = (seconds(lambda: found[0].few(field, *EVER, POINTS)) for _ in range(2))
+    first, again = (
+        seconds(lambda: found[0].decimate(field, *EVER, max_points=POINTS)) for _ in range(2)
+    )
     found[0].close()
     return start, first, again
 
@@ -151,7 +153,9 @@ def beside_others(rounds: int) -> Iterator[Figure]:
             )
             ours, others, rows = [], [], []
             for _ in range(rounds):
-                ours.append(seconds(lambda: history.few("walk", START, end, POINTS)))
+                ours.append(
+                    seconds(lambda: history.decimate("walk", START, end, max_points=POINTS))
+                )
                 others.append(seconds(lambda: orjson.loads(connection.ask(path))))
                 rows.append(seconds(lambda: database.execute(query).fetchall()))
             what = f"{DAYS} days at 1 Hz at {POINTS:,} points"

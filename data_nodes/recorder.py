@@ -90,6 +90,10 @@ class Recorder(sisock.LiveNode):
             raise sisock.SisockError(f"name the nodes to record, of which none is {PRESENCE!r}")
         super().prepare()
 
+    async def take_sample(self, reactor: Any) -> list[str]:
+        """Take none for a check: without a router there is nothing to hear."""
+        return []
+
     def open(self) -> str | None:
         """Open what was recorded before, and what its fields mean."""
         with suppress(FileNotFoundError, ValueError):
@@ -109,15 +113,19 @@ class Recorder(sisock.LiveNode):
         """Start to record."""
         super().begin(service)
         self._recording = defer.ensureDeferred(self._record())
+        # While the reactor runs, or the client would take the end for a lost connection.
+        service.reactor.addSystemEventTrigger("before", "shutdown", self._leave)
 
     def end(self) -> None:
         """Record no more."""
+        self._leave()
+        super().end()
+
+    def _leave(self) -> defer.Deferred | None:
         if self._recording is not None:
             self._recording.addErrback(lambda _: None)
             self._recording.cancel()
-        if self._client is not None:
-            defer.ensureDeferred(self._client.close())
-        super().end()
+        return None if self._client is None else defer.ensureDeferred(self._client.close())
 
     async def _record(self) -> None:
         """Begin to record, when the router answers; from then on all goes on by itself."""
@@ -135,16 +143,20 @@ class Recorder(sisock.LiveNode):
             await task.deferLater(reactor, RETRY)
 
     async def _begin_all(self, client: sisock.AsyncClient) -> None:
-        for pattern in self._patterns:
-            if not set("*?[") & set(pattern):
-                await self._follow(pattern)
+        named = [pattern for pattern in self._patterns if not set("*?[") & set(pattern)]
+        for node in named:
+            await self._follow(node)
         await self._resume_presence()
         await client.watch_nodes(lambda event: self._note(event.node, event.present))
         listed = await client.nodes()
         for node in listed:
             self._note(node, True)
-        for name in self._present.keys() - {node.name for node in listed}:
+        there = {node.name for node in listed}
+        for name in self._present.keys() - there:
             self._note(KnownNode(name), False)
+        for name in named:
+            if name not in there:
+                self.log.info("node {name} is not there yet", name=name)
 
     async def _resume_presence(self) -> None:
         fields, _ = await self.get_fields(1, 0)
@@ -214,8 +226,10 @@ class Recorder(sisock.LiveNode):
             known = await self._client.fields(node)
         finally:
             self._describing.discard(node)
+        wanted = [name for name in known if name in self._following[node]]
+        self.log.info("recording of node {node}: {names}", node=node, names=", ".join(wanted))
         for name, about in known.items():
-            if name in self._following[node]:
+            if name in wanted:
                 entry = {key: getattr(about, key) for key in DESCRIBED}
                 entry = {key: value for key, value in entry.items() if value is not None}
                 entry["timeline"] = f"{node}.{about.timeline}"

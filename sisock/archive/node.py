@@ -13,7 +13,7 @@ import numpy as np
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
-from sisock.wire.arrays import Samples, as_samples, has_value, merge_timeline
+from sisock.wire.arrays import Samples, as_samples, has_value
 from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import (
     EARLIEST,
@@ -23,7 +23,7 @@ from sisock.wire.protocol import (
     contract,
     widening,
 )
-from sisock.wire.reply import Decimated, Reply, Timeline, just_after, no_samples
+from sisock.wire.reply import Decimated, Reply, just_after
 
 
 class ArchiveNode(DataNodeServer):
@@ -90,14 +90,9 @@ class ArchiveNode(DataNodeServer):
         for name, entry in self._entries_of(field, interval).items():
             samples = self._read_checked(name, interval.start, interval.end)
             lines.setdefault(entry.get("timeline") or name, {})[name] = samples
-        reply = Reply(no_samples(field))
-        for line, samples_of in lines.items():
-            t, merged = merge_timeline(samples_of)
-            filled = {name: values for name, values in merged.items() if len(values)}
-            if filled:
-                reply.timelines[line] = Timeline(t, _final_until(samples_of))
-                reply.data |= filled
-                reply.follows |= dict.fromkeys(filled, line)
+        reply = Reply.merged(lines, field)
+        for line, shared in reply.timelines.items():
+            shared.finalized_until = _final_until(lines[line])
         return reply
 
     def get_decimated(
@@ -127,9 +122,7 @@ class ArchiveNode(DataNodeServer):
                     samples = t[which], values[which]
                     lines.setdefault(entry.get("timeline") or name, {})[name] = samples
                     break
-        reply = Reply.merged(lines)
-        reply.data = {**no_samples(field), **reply.data}
-        return reply
+        return Reply.merged(lines, field)
 
     def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
         """Return the intervals in which to look for a field's last sample."""

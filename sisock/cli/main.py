@@ -70,15 +70,17 @@ def make_parser() -> argparse.ArgumentParser:
         " recipients: router, server (data nodes), consumer",
     )
     record = command("record", _record, "Record fields of data nodes, and serve them.")
-    record.add_argument("sources", nargs="+", metavar="node[::field]", help="what; * is a wildcard")
-    record.add_argument("--keep", default="1y", help="for how long (1y)")
+    sources = "what to record; both may have the wildcards * and ?"
+    record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
+    record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
     record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
     serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
     status = command("status", _status, "Show how the nodes are that `sisock serve` runs.")
     status.add_argument("--json", action="store_true", help="print JSON")
     for sub in (serve, status):
-        sub.add_argument("file", type=Path, nargs="?", default="nodes.toml", help="(nodes.toml)")
+        what = "TOML file of the nodes (nodes.toml), see docs/serving-nodes.md"
+        sub.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=what)
     command("doctor", _doctor, "Check router, credentials, hub and nodes, and say what to do.")
     return parser
 
@@ -199,7 +201,7 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
         known = client.fields(args.node)
         for name in args.fields:
             if name not in known:
-                advice = f"`sisock fields {args.node}` lists them"
+                advice = f"`sisock fields {args.node}` lists those it has"
                 raise UnknownField(f"{args.node!r} has no field {name!r}: {advice}")
         names = args.fields or list(known)
         with client.watch(args.node, args.fields or None) as stream:

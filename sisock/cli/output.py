@@ -51,7 +51,7 @@ def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> No
         "state": str,
         "pid": str,
         "memory": lambda value: f"{value / 1e6:.0f} MB",
-        "samples_per_second": "{:.6g}".format,
+        "samples_per_second": "{:.2f}".format,
         "last": lambda value: f"{time.time() - value:.1f} s ago",
         "error": str,
     }

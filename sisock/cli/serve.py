@@ -38,6 +38,9 @@ MIN_DELAY, MAX_DELAY = 1.0, 60.0
 STEADY = 60.0
 """Seconds after which a node's end is not counted with those before."""
 
+STARTUP = 20.0
+"""Seconds in which a node need not answer yet."""
+
 POLL, POLLS = 2.0, 30
 """Seconds between two looks at a node, and looks over which samples per second are counted."""
 
@@ -101,6 +104,7 @@ def check(path: Path) -> None:
     """Try all nodes of a file without a router; SisockError names those that are not good."""
     folder, bad = path.absolute().parent, []
     for name, command in load_nodes(path).items():
+        print(f"[{name}]", flush=True)
         if subprocess.run([*command, "--check"], cwd=folder).returncode:
             bad.append(name)
     if bad:
@@ -143,7 +147,8 @@ class _Node(protocol.ProcessProtocol):
     async def _poll(self) -> None:
         began = self._began
         said, figures = await threads.deferToThread(ask_figures, self._socket)
-        if began == self._began:  # it is still the same process
+        is_starting = not figures and reactor.seconds() - began < STARTUP
+        if began == self._began and not is_starting:  # it is still the same process
             self._said, self._figures = said, figures
             if figures.get("samples"):  # an archive takes none
                 self._counts.append((reactor.seconds(), figures["samples"]))

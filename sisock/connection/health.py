@@ -57,10 +57,13 @@ async def serve_health(
 
     with suppress(FileNotFoundError):
         Path(path).unlink()  # of an earlier run that was killed
-    factory = protocol.Factory.forProtocol(Answer)
-    factory.noisy = False
+
+    class Health(protocol.Factory):  # so the log calls it
+        protocol = Answer
+        noisy = False
+
     try:
-        await endpoints.UNIXServerEndpoint(reactor, path, mode=0o600).listen(factory)
+        await endpoints.UNIXServerEndpoint(reactor, path, mode=0o600).listen(Health())
     except Exception as error:
         raise SettingsError(f"cannot listen on {path}, which {VARIABLE} names: {error}") from None
 

@@ -86,7 +86,8 @@ class _Check:
         except NodeContractError as fault:
             self.faults.append(fault)
             return
-        self.lines.append(f"node {self._node.name}: {len(fields)} fields")
+        count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+        self.lines.append(f"node {self._node.name}: {count}")
         for name, about in fields.items():
             try:
                 await self._check_field(name, about)

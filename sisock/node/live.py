@@ -12,14 +12,18 @@ from twisted.internet import defer, task, threads
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
-from sisock.node.memory import Memory, bounds, check_seconds
-from sisock.node.replies import PAUSE, Events, add_samples, decimated, latest
-from sisock.node.timeline import Intake, LiveTimeline
+from sisock.node.events import PAUSE, Events, add_samples
+from sisock.node.intake import Intake, LiveTimeline
+from sisock.node.validation import check_seconds
 from sisock.store.columns import decode
-from sisock.store.history import History, TimelineInfo, history_folder
+from sisock.store.history import History, history_folder, parse_keep
+from sisock.store.memory import Memory, TimelineInfo
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples
+
+CHECK_FOR = 5.0
+"""Seconds in which a check of the node waits for a sample."""
 
 
 class LiveNode(DataNodeServer):
@@ -74,10 +78,10 @@ class LiveNode(DataNodeServer):
         raise NotImplementedError
 
     def push(self, values: Mapping[str, Any], t: Any = None, timeline: str | None = None) -> None:
-        """Take a sample, or many at once; from any thread or coroutine, at any time.
+        """Take a sample, or many at once; from any thread or coroutine, once the node runs.
 
-        A value of a wrong type is lost, which costs a warning. TypeError or ValueError says that
-        nothing was taken, and why.
+        Start in `begin` what calls it. A value of a wrong type is lost, which costs a warning.
+        TypeError or ValueError says that nothing was taken, and why.
 
         Parameters
         ----------
@@ -89,9 +93,9 @@ class LiveNode(DataNodeServer):
         timeline : str, optional
             The timeline of fields that are new and not in `fields`; the node's own if not given.
         """
-        if self._has_ended.is_set():
-            self._warn("the node has ended: what is pushed is lost")
-            return
+        if not hasattr(self, "_intake"):
+            advice = "start what calls it in begin, not in __init__: see docs/live-nodes.md"
+            raise RuntimeError(f"push takes nothing before the node runs; {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
         # Whoever is told of this flush may push, too.
@@ -113,14 +117,13 @@ class LiveNode(DataNodeServer):
                 raise NodeContractError(self.name, None, rule)
             if not self.fields:
                 raise NodeContractError(self.name, None, "the attribute fields names no field")
-        check_seconds(self, self.name)
-        self._keep = None if self.keep is None else bounds(self.keep, self.name)
+        check_seconds(self)
+        with contract(self.name):
+            self._keep = None if self.keep is None else parse_keep(self.keep)
         described, _ = check_fields(describe(self._entries({}, {})), self.name)
         declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
         self._intake = Intake(self.name, self.lateness, declared)
-        self._store: Memory | History = Memory(
-            self.history, self.history_samples, self._intake.kinds
-        )
+        self._store = Memory(self.history, self.history_samples)
         self._events = Events(self._intake.kinds, self.allowance)
         self._taken = self._dropped = 0
         self._flushing = threading.Lock()
@@ -131,17 +134,15 @@ class LiveNode(DataNodeServer):
 
     def open(self) -> str | None:
         """Open the samples that are kept on disk, and go on behind them."""
-        if self._keep is None:
-            self._is_early = True
-            return None
-        self._store = History(history_folder(self.name), *self._keep, self._warn)
+        if self._keep is not None:
+            self._store = History(history_folder(self.name), *self._keep, self._warn)
         for line, (newest, about) in self._kept().items():
             for name, kind in about.fields.items():
                 with contract(self.name, name):
                     self._intake.add_field(name, kind, line)
             self._intake.line(line).resume(newest)
         self._is_early = True
-        return self._store.generation
+        return self._store.generation if isinstance(self._store, History) else None
 
     def begin(self, service: Any) -> None:
         """Start to read, and to publish."""
@@ -158,6 +159,7 @@ class LiveNode(DataNodeServer):
             self._loop.stop()
         stop_pool(self._pool)
         self._has_ended.set()
+        self._intake.is_closed = True
         self._intake.wake.set()
         self._flush(is_last=True)
         self._store.close()
@@ -191,11 +193,15 @@ class LiveNode(DataNodeServer):
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read once, take the sample, and return what is wrong with its values.
 
-        Raises what `read` raised, or TypeError if it did not return a dict.
+        If all is pushed, begin, and wait for a sample. Raises what `read` raised, or TypeError if
+        it did not return a dict.
         """
-        if self.interval is None:
-            return []
         began, clock = time.time(), time.monotonic()
+        if self.interval is None:
+            self.begin(self.service)
+            while not self._taken and time.monotonic() < clock + CHECK_FOR:
+                await task.deferLater(reactor, PAUSE)
+            return []
         if is_asynchronous(self.read):
             values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
         else:
@@ -222,15 +228,11 @@ class LiveNode(DataNodeServer):
                 self._flush()
                 with self._flushing:
                     events = self._events.make(self._intake.fields_of(), time.monotonic())
-                if events:
-                    service.reactor.callFromThread(self._publish, events)
+                for event in events:
+                    service.reactor.callFromThread(service.publish, event)
             except Exception as error:
                 self._warn(f"samples are lost: {type(error).__name__}: {error}")
             self._has_ended.wait(PAUSE)
-
-    def _publish(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            self.service.publish(event)
 
     def _flush(self, is_last: bool = False) -> None:
         """Keep what was taken so far and need not be held back."""
@@ -238,8 +240,7 @@ class LiveNode(DataNodeServer):
             if self._has_ended.is_set() and not is_last:
                 return
             for line in list(self._intake.lines.values()):
-                rows, dropped = line.release(time.monotonic(), is_last)
-                t, columns = rows
+                (t, columns), dropped = line.release(time.monotonic(), is_last)
                 if dropped:
                     self._dropped += dropped
                     self._warn(line.why_dropped())
@@ -247,7 +248,7 @@ class LiveNode(DataNodeServer):
                     values = {name: decode(column) for name, column in columns.items()}
                     self._store.append(line.name, t, values)
                     if not self._is_early:
-                        self._events.add(line.name, rows)
+                        self._events.add(line.name, (t, columns))
                     self._taken += len(t) * len(columns)
 
     def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:
@@ -307,13 +308,13 @@ class LiveNode(DataNodeServer):
         """Decimate what is kept; nothing is ever added before a timeline's newest sample."""
         interval = check_interval(start, end)
         self._flush()
-        newest = {name: t for t, about in self._kept().values() for name in about.fields}
-        return decimated(self._store, field, interval, bucket, max_points, newest)
+        reply = Reply(bucket={})
+        for name in field:
+            asked = name, interval.start, interval.end, bucket, max_points
+            reply.add_field(name, self._store.decimate(*asked))
+        return reply
 
     def get_latest(self, field: list[str], end: float) -> Any:
-        """Answer from the disk; in memory it is cheap to look ever further back."""
-        if isinstance(self._store, Memory):
-            return None
+        """Answer from what is kept, however old it is."""
         self._flush()
-        timelines = {name: self._intake.line_of[name].name for name in self._intake.kinds}
-        return latest(self._store, field, end, timelines)
+        return self._store.latest(field, end)

@@ -21,7 +21,7 @@ from sisock.wire import protocol
 from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import check_fields
 from sisock.wire.protocol import Interval, widening
-from sisock.wire.reply import Reply, no_samples
+from sisock.wire.reply import Reply
 from sisock.wire.request import DataRequest, parse_get_data, parse_get_fields
 
 THREADS = 8
@@ -198,9 +198,7 @@ class RequestHandler:
             missing = [name for name in missing if not any(name in own for own in found.values())]
             if not missing:
                 break
-        reply = Reply.merged(found)
-        reply.data |= no_samples(missing)
-        return reply
+        return Reply.merged(found, request.field)
 
     def _answer(self, request: DataRequest, kept: Reply | None, is_progressive: bool) -> Steps:
         """Return what is to be sent, chunk by chunk, and what is left for later windows."""

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet import defer, task, threads
 
 from sisock.connection.runtime import is_asynchronous
-from sisock.node.live import LiveNode
+from sisock.node.live import CHECK_FOR, LiveNode
 from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract
 
@@ -20,8 +20,6 @@ MIN_DELAY, MAX_DELAY = 1.0, 60.0
 """Seconds between two connections, doubled each time until samples come again."""
 
 SUMMARY_EVERY = 60.0
-CHECK_FOR = 5.0
-"""Seconds in which a check of the node waits for a sample."""
 
 
 class SubscriberNode(LiveNode):

@@ -1,7 +1,8 @@
-"""Check what a node's author returns for ``get_data``: here, for every node."""
+"""Check what a node's author returns for ``get_data``, for every node, and what they set."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,3 +73,13 @@ def check_decimated(raw: Any, fields: list[str], node: str) -> Reply:
             t, values = arrays.as_samples(own.t, own.values)
         reply.add_field(name, Decimated(t, values, own.bucket, final_to, own.is_placed))
     return reply
+
+
+def check_seconds(node: Any) -> None:
+    """See that attributes of a live node are positive numbers of seconds, or the value for none."""
+    unset = {"interval": None, "history": math.nan, "lateness": 0, "stale_after": None}
+    for attribute, none in unset.items():
+        value = getattr(node, attribute)
+        if value != none and not (isinstance(value, int | float) and 0 < value < math.inf):
+            rule = f"the attribute {attribute} must be a positive number of seconds"
+            raise NodeContractError(node.name, None, rule)

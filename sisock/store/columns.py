@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import orjson
@@ -24,14 +24,11 @@ _OBJECT_BYTES = 72
 _MAX_CAME = 256
 """Batches that are held as they came."""
 
-Column = np.ndarray
-Pair = tuple[np.ndarray, Column | None]
-"""Times, and the values; None: all of them are missing."""
+Column: TypeAlias = np.ndarray
+Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
+"""Times, shape (n,), and a column for each field; of one that is not there all are missing."""
 
-Rows = tuple[np.ndarray, dict[str, Column]]
-"""Times, and a column for each field."""
-
-Span = tuple[int, float, float]
+Span: TypeAlias = tuple[int, float, float]
 """A number of samples, the first and the last time."""
 
 
@@ -77,42 +74,36 @@ def missing(dtype: np.dtype, count: int) -> Column:
     return np.full(count, -1 if dtype == _BOOL else np.nan, dtype=TIMES if is_integer else dtype)
 
 
-def join(parts: Sequence[Pair]) -> Pair:
-    """Put samples behind others."""
+def as_number(column: Column) -> Column:
+    """Return booleans as they are, or as numbers if one is missing; numbers and strings as such."""
+    if column.dtype == _BOOL and (column < 0).any():
+        return np.where(column < 0, np.nan, column)
+    return column
+
+
+def join(parts: Iterable[Rows]) -> Rows:
+    """Put samples behind others; a field that is not in all of them is missing there."""
     parts = [part for part in parts if len(part[0])]
     if len(parts) < 2:
-        return parts[0] if parts else (np.empty(0), None)
-    t = np.concatenate([t for t, _ in parts])
-    found = [column.dtype for _, column in parts if column is not None]
-    if not found:
-        return t, None
-    whole = [missing(found[0], len(t)) if column is None else column for t, column in parts]
-    return t, np.concatenate(whole)
+        return parts[0] if parts else (np.empty(0), {})
+    dtypes = {name: column.dtype for _, own in parts for name, column in own.items()}
+    return np.concatenate([t for t, _ in parts]), {
+        name: np.concatenate(
+            [own[name] if name in own else missing(dtype, len(t)) for t, own in parts]
+        )
+        for name, dtype in dtypes.items()
+    }
 
 
-def decimate(t: np.ndarray, column: Column | None, w: float) -> np.ndarray:
-    """Choose the samples that the buckets of size `w` keep, as ascending indices."""
-    if column is None:
-        return grid.edges(t, w)[:-1]
-    if column.dtype == _BOOL and (column < 0).any():
-        column = np.where(column < 0, np.nan, column)
-    return grid.decimate(t, column, w)
-
-
-def pick(pair: Pair, which: slice | np.ndarray) -> Pair:
+def take(rows: Rows, which: slice | np.ndarray) -> Rows:
     """Return some of the samples."""
-    t, column = pair
-    return t[which], None if column is None else column[which]
+    return rows[0][which], {name: column[which] for name, column in rows[1].items()}
 
 
-def last_present(column: Column | None) -> int | None:
-    """Return the index of the last value that is not missing."""
-    if column is None:
-        return None
-    if column.dtype.kind == "O":
-        column = np.array([np.nan if value is None else 0.0 for value in column])
-    found = np.flatnonzero(column >= 0 if column.dtype == _BOOL else np.isfinite(column))
-    return int(found[-1]) if len(found) else None
+def decimate(t: np.ndarray, column: Column | None, w: float | None) -> np.ndarray:
+    """Choose the samples that the buckets of size `w` keep, None: all; as ascending indices."""
+    starts = grid.edges(t, w)
+    return starts[:-1] if column is None else grid.keep(as_number(column), starts)
 
 
 def to_bytes(column: Column) -> bytes:
@@ -125,11 +116,6 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
     if dtype.kind != "O":
         return np.frombuffer(data, dtype)
     return np.array(orjson.loads(data), dtype=object)
-
-
-def pairs(part: Any, field: str, start: float, end: float) -> Iterator[Pair]:
-    """Yield a field's samples of an interval, of a table or a file."""
-    return ((t, column) for t, (column,) in part.read([field], start, end))
 
 
 class Table:
@@ -163,38 +149,37 @@ class Table:
         if len(self._came) > _MAX_CAME:
             self.rows()
 
-    def rows(self, start: int = 0) -> Rows:
-        """Return all samples from an index on."""
+    def drop(self, before: float, surplus: float) -> int:
+        """Forget samples before a time, and so many at least; returns how many those are."""
+        if self.first >= before and surplus <= 0:
+            return 0
+        t, _ = rows = self.rows()
+        low = min(max(int(surplus), int(np.searchsorted(t, before))), len(t))
+        with self._lock:
+            self._came, self.count = [take(rows, slice(low, None))], len(t) - low
+            self.first = float(t[low]) if self.count else math.inf
+        return low
+
+    def rows(self) -> Rows:
+        """Return all samples."""
         with self._lock:
             if len(self._came) != 1:
-                names = {name for _, columns in self._came for name in columns}
-                t, _ = join([(t, None) for t, _ in self._came])
-                whole = {}
-                for name in names:
-                    _, column = join([(t, columns.get(name)) for t, columns in self._came])
-                    assert column is not None
-                    whole[name] = column
-                self._came = [(t, whole)]
-            t, columns = self._came[0]
-        return t[start:], {name: column[start:] for name, column in columns.items()}
+                self._came = [join(self._came)]
+            return self._came[0]
 
     def span(self, start: float, end: float) -> Span | None:
         """Return how many samples there are in an interval, the first and the last time."""
-        t = self.rows()[0]
-        low, high = np.searchsorted(t, [start, end])
-        return (high - low, float(t[low]), float(t[high - 1])) if low < high else None
+        for t, _ in self.read([], start, end):
+            return len(t), float(t[0]), float(t[-1])
+        return None
 
-    def read(
-        self, fields: Iterable[str], start: float, end: float
-    ) -> Iterator[tuple[np.ndarray, list[Column | None]]]:
-        """Yield the samples of an interval: times, and a column for each field."""
+    def read(self, fields: Iterable[str], start: float, end: float) -> Iterator[Rows]:
+        """Yield the samples of an interval."""
         t, columns = self.rows()
-        low, high = np.searchsorted(t, [start, end])
-        if low < high:
-            held = [columns.get(name) for name in fields]
-            yield t[low:high], [c if c is None else c[low:high] for c in held]
+        part = slice(*np.searchsorted(t, [start, end]).tolist())
+        if part.start < part.stop:
+            yield take((t, {name: columns[name] for name in fields if name in columns}), part)
 
-    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
-        """Yield what gives the same buckets of size `w` as the samples, or all samples without."""
-        for pair in pairs(self, field, start, end):
-            yield pick(pair, decimate(*pair, w)) if w else pair
+    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Rows]:
+        """Yield what gives the same buckets of size `w` as the samples: in memory these."""
+        return self.read([field], start, end)

@@ -1,4 +1,4 @@
-"""The samples that a live node keeps: on disk and in memory, as one series a timeline."""
+"""The samples that a live node keeps on disk and in memory, as one series a timeline."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ import resource
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from sisock.errors import SettingsError
-from sisock.store import columns
-from sisock.store.columns import Column, Pair
-from sisock.store.segments import Part, last_in
-from sisock.store.timelines import MAX_NAME, Timeline, TimelineInfo, folder_of
-from sisock.wire import grid
+from sisock.store.memory import Memory
+from sisock.store.timelines import MAX_NAME, StoredTimeline, folder_of
+from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0
 """Seconds of samples that a power failure may take, and between two looks for what is to do."""
@@ -43,11 +39,26 @@ def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
         raise SettingsError(f"SISOCK_DATA must name a folder: {error}") from None
 
 
+def parse_keep(keep: Any) -> tuple[float | None, float | None]:
+    """Return the seconds and the bytes that an author has kept, None: no bound; or ValueError."""
+    asked = keep if isinstance(keep, Mapping) else {"time": keep}
+    if not asked or asked.keys() - {"time", "bytes"}:
+        raise ValueError('the attribute keep has "time" or "bytes" or both')
+    return _bound(asked.get("time"), parse_duration), _bound(asked.get("bytes"), parse_size)
+
+
+def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
+    bound = parse(given) if isinstance(given, str) else given
+    if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
+        raise ValueError(f"the attribute keep has {given!r}, which is no bound")
+    return bound
+
+
 class _Stopped(Exception):
     pass
 
 
-class History:
+class History(Memory):
     """Samples of a node's timelines, kept on disk; for any threads.
 
     What `append` was given is in the operating system's hands when it returns, and on the disk
@@ -79,13 +90,13 @@ class History:
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(math.inf, None)
         self._folder = folder
         self._clock = clock
         self._warn = warn
         self._seconds, self._bytes = keep_seconds or math.inf, keep_bytes or math.inf
-        self._lock, self._tidying = threading.Lock(), threading.Lock()
-        self._timelines: dict[str, Timeline] = {}
-        self._fields: dict[str, tuple[Timeline, np.dtype]] = {}
+        self._tidying = threading.Lock()
+        self._timelines: dict[str, StoredTimeline] = {}
         self._stopping = threading.Event()
         # A timeline has a file open; thousands of them are more than the usual limit.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -99,7 +110,10 @@ class History:
             fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
             state, is_sound = self._read_state(), self._load()
         except BlockingIOError:
-            raise SettingsError(f"the history in {folder} is in use by another process") from None
+            advice = "end it, or give this node another --name"
+            raise SettingsError(
+                f"the history in {folder} is in use by another process: {advice}"
+            ) from None
         except OSError as error:
             raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
         is_whole = is_sound and len(state) == 2 and state[1] in (_CLOSED, boot)
@@ -112,99 +126,8 @@ class History:
         for thread in self._threads:
             thread.start()
 
-    def append(self, timeline: str, t: Any, values: Mapping[str, Any]) -> None:
-        """Keep samples: times in UNIX seconds, and an array or list for each field.
-
-        Raises ValueError if the times do not ascend strictly, also from the last ones, or if values
-        are not of their field's type or number; then nothing is kept.
-        """
-        times = np.array(t, dtype="<f8")
-        if times.ndim != 1 or not np.isfinite(times).all() or (times[1:] <= times[:-1]).any():
-            raise ValueError(f"the times of {timeline!r} must ascend strictly")
-        given = {name: columns.encode(each) for name, each in values.items()}
-        wrong = [name for name, each in values.items() if len(each) != len(times)]
-        if wrong:
-            raise ValueError(f"there must be as many values of {wrong[0]!r} as times")
-        if not len(times):
-            return
-        found = {name: column.copy() for name, column in given.items() if column is not None}
-        with self._lock:
-            line = self._timelines.get(timeline)
-            if line is None:
-                line = Timeline(self._folder / folder_of(timeline), timeline, self._warn)
-            self._check(line, found)
-            line.append(times, found)
-            self._timelines[timeline] = line
-            for name in found.keys() - self._fields.keys():
-                self._fields[name] = line, found[name].dtype
-
-    def timelines(self) -> dict[str, TimelineInfo]:
-        """Return what there is of each timeline."""
-        types: dict[str, dict[str, str]] = {}
-        for field, (line, dtype) in self._fields.copy().items():
-            types.setdefault(line.name, {})[field] = columns.type_of(dtype)
-        lines = self._timelines.copy().items()
-        return {name: line.info(types.get(name, {})) for name, line in lines}
-
-    def samples(
-        self, timeline: str, fields: Iterable[str], start: float, end: float
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the samples of ``[start, end)``: times, and the values of each known field."""
-        line = self._timelines.get(timeline)
-        if line is None:
-            return np.empty(0), {}
-        known = [name for name in fields if self._fields.get(name, (None,))[0] is line]
-        rows = [rows for part in line.parts for rows in part.read(known, start, end)]
-        t, _ = columns.join([(t, None) for t, _ in rows])
-        whole = ((name, [(t, each[i]) for t, each in rows]) for i, name in enumerate(known))
-        return t, {name: self._decode(name, columns.join(pairs)) for name, pairs in whole}
-
-    def decimated(
-        self, field: str, start: float, end: float, w: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the buckets of size `w` keep of a field's samples in ``[start, end)``."""
-        pair = columns.join(self._gather(field, start, end, w))
-        kept = columns.pick(pair, columns.decimate(*pair, w))
-        return kept[0], self._decode(field, kept)
-
-    def few(
-        self, field: str, start: float, end: float, max_points: int
-    ) -> tuple[np.ndarray, np.ndarray, float | None]:
-        """Return at most `max_points` samples of ``[start, end)``, and the size of the buckets.
-
-        They are all samples, and the size is None; or what the buckets keep, the first and the
-        last sample.
-        """
-        if field in self._fields:
-            # What comes meanwhile is not for this answer.
-            end = min(end, math.nextafter(self._fields[field][0].last, math.inf))
-        found = [part.span(start, end) for part in self._parts(field)]
-        spans = [span for span in found if span is not None]
-        if sum(count for count, _, _ in spans) <= max_points:
-            pair = columns.join(self._gather(field, start, end))
-            return pair[0], self._decode(field, pair), None
-        first, last = spans[0][1], spans[-1][2]
-        w = grid.bucket_size_for(first, last, max_points)
-        after = math.nextafter(first, math.inf)
-        # The buckets of both ends are read from the samples, so that these ends are among them.
-        whole = [
-            *self._gather(field, start, after),
-            *self._gather(field, after, last, w),
-            *self._gather(field, last, end),
-        ]
-        pair = columns.join(whole)
-        kept = grid.with_ends(columns.decimate(*pair, w), len(pair[0]))
-        t, column = columns.pick(pair, kept)
-        return t, self._decode(field, (t, column)), w
-
-    def last(self, field: str, before: float = math.inf) -> tuple[float, Any] | None:
-        """Return time and value of a field's last sample before a time that is not missing."""
-        for part in reversed(self._parts(field)):
-            found = last_in(part, field, before)
-            if found is not None:
-                value = self._decode(field, found)[0]
-                return float(found[0][0]), value.item() if isinstance(value, np.generic) else value
-        return None
+    def _begin(self, timeline: str) -> StoredTimeline:
+        return StoredTimeline(self._folder / folder_of(timeline), timeline, self._warn)
 
     def sync(self) -> None:
         """Have all that was appended survive a power failure."""
@@ -239,28 +162,6 @@ class History:
             self._write_state(_CLOSED)
         self._locked.close()
 
-    def _parts(self, field: str) -> tuple[Part, ...]:
-        return self._fields[field][0].parts if field in self._fields else ()
-
-    def _gather(self, field: str, start: float, end: float, w: float = 0.0) -> list[Pair]:
-        """Return what gives the same buckets of size `w` as the samples, or all samples."""
-        return [pair for part in self._parts(field) for pair in part.gather(field, start, end, w)]
-
-    def _decode(self, field: str, pair: Pair) -> np.ndarray:
-        t, column = pair
-        if column is None:
-            _, dtype = self._fields.get(field, (None, columns.TIMES))
-            column = columns.missing(dtype, len(t))
-        return columns.decode(column)
-
-    def _check(self, line: Timeline, given: Mapping[str, Column]) -> None:
-        for name, column in given.items():
-            owner, dtype = self._fields.get(name, (line, column.dtype))
-            if owner is not line:
-                raise ValueError(f"{name!r} is a field of the timeline {owner.name!r}")
-            if columns.type_of(dtype) != columns.type_of(column.dtype):
-                raise ValueError(f"{name!r} is a {columns.type_of(dtype)}, not another type")
-
     def _load(self) -> bool:
         """Load all timelines; returns whether nothing of them is damaged."""
         damage = []
@@ -270,7 +171,7 @@ class History:
             self._warn(text)
 
         for folder in sorted(self._folder.glob("t-*")):
-            line = Timeline.load(folder, report)
+            line = StoredTimeline.load(folder, report)
             if line is not None:
                 self._timelines[line.name] = line
                 for part in line.parts:

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 import orjson
 
-from sisock.store.columns import TIMES, Column, decimate, join, missing, pairs, pick, to_bytes
+from sisock.store.columns import TIMES, Column, Rows, decimate, join, missing, to_bytes
 from sisock.store.journal import sync_folder
 from sisock.store.segments import BLOCK, HEAD, MAGIC, TABLE, Part
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
@@ -76,12 +76,11 @@ def _arrays(
     parts: Sequence[Part], fields: list[str]
 ) -> Iterator[tuple[str | None, float, list[Column]]]:
     """Yield the times; of each field the values, and the levels; and those of a missing field."""
-    t, _ = join([(t, None) for part in parts for t, _ in part.read([], -math.inf, math.inf)])
+    t, _ = _whole(parts, [])
     yield None, 0.0, [t]
     for field in fields:
-        _, column = join([p for part in parts for p in pairs(part, field, -math.inf, math.inf)])
-        if column is None:
-            column = missing(TIMES, len(t))
+        times, columns = _whole(parts, [field])
+        column = columns.get(field, missing(TIMES, len(times)))
         if len(column) != len(t):
             raise OSError("times could be read only once")
         yield field, 0.0, [column]
@@ -89,6 +88,10 @@ def _arrays(
             yield field, w, [times, values]
     for w, times, _ in _levels(t, None):
         yield None, w, [times]
+
+
+def _whole(parts: Sequence[Part], fields: list[str]) -> Rows:
+    return join(rows for part in parts for rows in part.read(fields, -math.inf, math.inf))
 
 
 def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.ndarray, Any]]:
@@ -102,5 +105,5 @@ def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.nd
             break
         kept = decimate(t, column, w)
         if 2 * len(kept) <= len(t):
-            t, column = pick((t, column), kept)
+            t, column = t[kept], None if column is None else column[kept]
             yield w, t, column

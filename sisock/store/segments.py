@@ -18,17 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import orjson
 
-from sisock.store.columns import (
-    Column,
-    Pair,
-    Span,
-    Table,
-    from_bytes,
-    join,
-    last_present,
-    pairs,
-    pick,
-)
+from sisock.store.columns import Column, Rows, Span, Table, decode, from_bytes, join, take
+from sisock.wire.arrays import has_value
 from sisock.wire.grid import bucket_of
 from sisock.wire.protocol import MAX_EXPONENT
 
@@ -97,14 +88,14 @@ class _Array:
             view = view[size:]
         return columns
 
-    def between(self, start: float, end: float) -> Iterator[Pair]:
-        """Yield the samples of an interval, if it is one with times; raises `Damaged`."""
+    def between(self, field: str, start: float, end: float) -> Iterator[Rows]:
+        """Yield the samples of an interval, if they have times; raises `Damaged`."""
         for block in range(self.find(start), len(self)):
             if self.first(block) >= end:
                 break
             t, *columns = self.read(block)
-            part = slice(*np.searchsorted(t, [start, end]))
-            yield pick((t, columns[0] if columns else None), part)
+            part = slice(*np.searchsorted(t, [start, end]).tolist())
+            yield take((t, dict(zip([field], columns, strict=False))), part)
 
 
 class Segment:
@@ -148,21 +139,19 @@ class Segment:
         low, stop = self._find(start), self._find(end)
         return (stop - low, self._time(low), self._time(stop - 1)) if low < stop else None
 
-    def read(
-        self, fields: Iterable[str], start: float, end: float
-    ) -> Iterator[tuple[np.ndarray, list[Column | None]]]:
-        """Yield the samples of an interval: times, and a column for each field."""
-        chosen = [(name, self._values.get(name)) for name in fields]
+    def read(self, fields: Iterable[str], start: float, end: float) -> Iterator[Rows]:
+        """Yield the samples of an interval; what of it is damaged is missing."""
+        chosen = [(name, self._values[name]) for name in fields if name in self._values]
         for block in range(self._times.find(start), len(self._times)):
             if self._times.first(block) >= end:
                 break
             t = self._block(None, self._times, block)
             if t is not None:
-                part = slice(*np.searchsorted(t, [start, end]))
-                found = [self._block(name, array, block) for name, array in chosen]
-                yield t[part], [None if column is None else column[part] for column in found]
+                part = slice(*np.searchsorted(t, [start, end]).tolist())
+                found = ((name, self._block(name, array, block)) for name, array in chosen)
+                yield take((t, {name: c for name, c in found if c is not None}), part)
 
-    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
+    def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Rows]:
         """Yield what gives the same buckets of size `w` as the samples, or all samples without."""
         held = self._levels.get(field if field in self._values else None, [])
         while True:
@@ -175,12 +164,12 @@ class Segment:
                 if bad.array in held:
                     held.remove(bad.array)
 
-    def _cover(self, field: str, levels: list[_Array], start: float, end: float) -> Iterator[Pair]:
+    def _cover(self, field: str, levels: list[_Array], start: float, end: float) -> Iterator[Rows]:
         """Cover an interval by the coarsest level with whole buckets in it, ends by finer ones."""
         if start >= end:
             return
         if not levels:
-            yield from pairs(self, field, start, end)
+            yield from self.read([field], start, end)
             return
         (level, *finer), w = levels, levels[0].w
         # Beyond the samples all buckets are empty.
@@ -190,7 +179,7 @@ class Segment:
             yield from self._cover(field, finer, start, end)
             return
         yield from self._cover(field, finer, start, low)
-        yield from level.between(low, high)
+        yield from level.between(field, low, high)
         yield from self._cover(field, finer, high, end)
 
     def _find(self, time: float) -> int:
@@ -208,9 +197,9 @@ class Segment:
             return self._times.first(index // BLOCK)
         return float(t[index % BLOCK])
 
-    def _block(self, field: str | None, array: _Array | None, block: int) -> Column | None:
+    def _block(self, field: str | None, array: _Array, block: int) -> Column | None:
         try:
-            return None if array is None else array.read(block)[0]
+            return array.read(block)[0]
         except Damaged as error:
             if (field, block) not in self._warned:
                 self._warned.add((field, block))
@@ -240,14 +229,21 @@ class Segment:
 Part: TypeAlias = Table | Segment
 
 
-def last_in(part: Part, field: str, before: float) -> Pair | None:
+def last_in(part: Part, field: str, before: float) -> Rows | None:
     """Return a field's last sample before a time that is not missing."""
-    t, column = join(list(part.gather(field, -math.inf, before, 2.0**MAX_EXPONENT)))
-    at = last_present(column)
+    t, columns = join(part.gather(field, -math.inf, before, 2.0**MAX_EXPONENT))
+    at = _last_present(columns.get(field))
     if at is None:
         return None
     # It is in the bucket of this one, of which at most two samples are kept.
     stop = float(t[at + 2]) if at + 2 < len(t) else before
-    pair = join(list(pairs(part, field, float(t[at]), stop)))
-    at = last_present(pair[1])
-    return None if at is None else pick(pair, slice(at, at + 1))
+    rows = join(part.read([field], float(t[at]), stop))
+    at = _last_present(rows[1].get(field))
+    return None if at is None else take(rows, slice(at, at + 1))
+
+
+def _last_present(column: Column | None) -> int | None:
+    if column is None:
+        return None
+    found = np.flatnonzero(has_value(decode(column)))
+    return int(found[-1]) if len(found) else None

@@ -6,21 +6,20 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
-from sisock.store.columns import Column, Table
+from sisock.store.columns import Column, Table, take
 from sisock.store.journal import Journal, records
+from sisock.store.memory import MAX_BYTES, MemoryTimeline
 from sisock.store.segment_writer import write
 from sisock.store.segments import BLOCK, Part, Segment
 
-_MAX_BYTES = 1 << 23
 _MAX_SPAN = 3600.0
-"""Bytes of samples in memory that become a file; or seconds, if they are a block at least."""
+"""Seconds of samples in memory that become a file, if they are a block at least."""
 
 _MAX_TABLES = 16
 _MAX_WAIT = 10.0
@@ -32,16 +31,6 @@ _MERGED, _MAX_MERGED = 16, 1 << 21
 _NUMBER = "[0-9]" * 8
 MAX_NAME = 150
 """Of a journal, in names of files; characters of a folder's name: file systems take 255 bytes."""
-
-
-@dataclass(frozen=True)
-class TimelineInfo:
-    """What there is of a timeline: first and last time, samples, and the type of each field."""
-
-    first: float | None
-    last: float | None
-    count: int
-    fields: dict[str, str]
 
 
 class _Recent(Table):
@@ -57,7 +46,7 @@ class _Recent(Table):
     def is_full(self) -> bool:
         """Whether they are enough for a file, or their journal is damaged."""
         is_long = self.count >= BLOCK and self.last - self.first >= _MAX_SPAN
-        return self._is_damaged or is_long or self.size >= _MAX_BYTES
+        return self._is_damaged or is_long or self.size >= MAX_BYTES
 
     def load(self, after: float, warn: Callable[[str], None]) -> list[str]:
         """Take samples later than a time from the journal; returns the timeline's names in it."""
@@ -92,8 +81,8 @@ def folder_of(timeline: str) -> str:
     return f"t-{quoted}"
 
 
-class Timeline:
-    """Samples of the same times; `parts` are all of them, in order.
+class StoredTimeline(MemoryTimeline):
+    """Samples of the same times, all of which are on disk, too.
 
     Any threads may read; `append`, `sync` and `tidy` are for one thread each. `warn` logs what is
     damaged or cannot be written.
@@ -102,20 +91,20 @@ class Timeline:
     def __init__(
         self, folder: Path, name: str, warn: Callable[[str], None], parts: Sequence[Part] = ()
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self.last = parts[-1].last if parts else -math.inf
         self._folder = folder
         self._warn = warn
         self._changed = threading.Condition()
         self._disk = threading.Lock()
         self._failing: set[str] = set()
-        self.parts: tuple[Part, ...] = tuple(parts)
+        self.parts = tuple(parts)
         newest = parts[-1] if parts else None
         if not isinstance(newest, _Recent) or newest.is_full:
             self._begin()
 
     @classmethod
-    def load(cls, folder: Path, warn: Callable[[str], None]) -> Timeline | None:
+    def load(cls, folder: Path, warn: Callable[[str], None]) -> StoredTimeline | None:
         """Return the timeline of a folder; None if there are no samples in it."""
         for path in folder.glob("*.part"):
             path.unlink()
@@ -149,12 +138,6 @@ class Timeline:
         """Whether all samples are in a file or a journal."""
         return all(table.written == table.count for table in self._tables())
 
-    def info(self, fields: dict[str, str]) -> TimelineInfo:
-        """Return what there is."""
-        parts = [part for part in self.parts if part.count]
-        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
-        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
-
     def size(self) -> int:
         """Return how many bytes there are, about."""
         return sum(part.size for part in self.parts)
@@ -163,11 +146,7 @@ class Timeline:
         """Add samples; raises ValueError if they are not later than the last one."""
         with self._changed:
             self._changed.wait_for(self._has_room, _MAX_WAIT)
-            if t[0] <= self.last:
-                raise ValueError(
-                    f"samples of {self.name!r} must be later than the last one, which is of"
-                    f" {self.last}; that of {t[0]} is not"
-                )
+            self._check(t)
             table = self._tables()[-1]
             table.put(t, columns)
             self.last = table.last
@@ -182,7 +161,7 @@ class Timeline:
             for table in self._tables():
                 with self._changed:
                     if table.written < table.count:
-                        self._write(table, *table.rows(table.written))
+                        self._write(table, *take(table.rows(), slice(table.written, None)))
                 try:
                     table.journal.sync()
                 except OSError as error:

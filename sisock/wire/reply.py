@@ -123,9 +123,11 @@ class Reply:
             self.placed += [name] if own.is_placed else []
 
     @classmethod
-    def merged(cls, samples_of: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]) -> Reply:
-        """Return a reply of the samples of each field of each timeline, all of them final."""
-        reply = cls()
+    def merged(
+        cls, samples_of: Mapping[str, Mapping[str, arrays.Samples]], fields: Iterable[str]
+    ) -> Reply:
+        """Return a reply to a request for fields, of samples by timeline and field, all final."""
+        reply = cls(no_samples(fields))
         for line, own in samples_of.items():
             t, merged = arrays.merge_timeline(own)
             reply.data |= merged

@@ -1,4 +1,4 @@
-"""Make sisock times of the ways in which people write a time, and ISO times of UNIX times."""
+"""Read times, durations and sizes as people write them, and write UNIX times as ISO times."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ Time: TypeAlias = float | str | datetime.datetime
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _UNITS["y"] = 31557600.0  # a year of 365.25 days
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
+_BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
 _HOW = 'use an ISO time ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds of ``"30s"``, ``"1.5h"`` or ``"10"``, or raise InvalidArgument."""
-    match = _DURATION.fullmatch(text.strip())
+    match = _AMOUNT.fullmatch(text.strip())
     if match and match[2] in _UNITS:
         return float(match[1]) * _UNITS[match[2]]
     try:
@@ -32,6 +33,14 @@ def parse_duration(text: str) -> float:
     if not math.isfinite(seconds) or seconds < 0:
         raise InvalidArgument(f'{text!r} is not a duration: write "30s", "5min", "1h" or "2d"')
     return seconds
+
+
+def parse_size(text: str) -> float:
+    """Return the bytes of ``"500MB"`` or ``"20 GB"``, or raise InvalidArgument."""
+    match = _AMOUNT.fullmatch(text.strip())
+    if not match or match[2] not in _BYTES:
+        raise InvalidArgument(f'{text!r} is not a number of bytes: write "500MB" or "20GB"')
+    return float(match[1]) * _BYTES[match[2]]
 
 
 def to_sisock_time(value: Any) -> float:

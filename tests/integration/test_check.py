@@ -67,7 +67,7 @@ def ended(node, capsys, *flags):
 
 def test_a_good_node_is_described_with_its_times_and_extremes():
     (head, line) = check_node(Archive())
-    assert head == "node archive: 1 fields"
+    assert head == "node archive: 1 field"
     assert line == (
         "a [m]: 2 samples on timeline a, 2001-09-09T01:46:40Z to 2001-09-09T01:47:40Z, -2.0 to 1.5"
     )
@@ -120,7 +120,17 @@ def test_a_broken_node_fails_with_one_clear_sentence(node, sentence, capsys):
 
 def test_a_check_of_a_subscriber_shows_what_came():
     (head, line) = check_node(Sent())
-    assert (head, line.split(",")[0]) == ("node sent: 1 fields", "x: 1 samples on timeline x")
+    assert (head, line.split(",")[0]) == ("node sent: 1 field", "x: 1 samples on timeline x")
+
+
+def test_a_check_of_a_node_that_pushes_shows_what_it_pushed():
+    def begin(self, service):
+        sisock.LiveNode.begin(self, service)
+        threading.Thread(target=self.push, args=({"x": 4.0},), daemon=True).start()
+
+    (head, line) = check_node(made(Live, interval=None, fields={}, begin=begin))
+    assert head == "node live: 1 field"
+    assert line.startswith("x: 1 samples on timeline live, ")
 
 
 def test_a_reading_that_never_comes_back_is_a_fault():

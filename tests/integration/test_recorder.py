@@ -118,7 +118,9 @@ def test_comings_and_goings_are_recorded_and_kept(client, router, record):
         assert member.add("rec_visitor")
         wait_for_samples(client, "rec_presence", field, lambda s: s.values[-1], "its coming")
         program.end()
+    assert "lost" not in program.output
     program = record("rec_presence", "rec_none")
+    program.wait_for("node rec_none is not there yet")
     series = wait_for_samples(
         client, "rec_presence", field, lambda s: not s.values[-1], "its going"
     )
@@ -126,11 +128,12 @@ def test_comings_and_goings_are_recorded_and_kept(client, router, record):
 
 
 def test_wildcards_name_nodes_and_fields(client, router, start, record):
-    record("rec_wild", "rec_tick*::[ce]*")
+    program = record("rec_wild", "rec_tick*::[ce]*")
     start(router, "tests/nodes.py", "ticker", "--name", "rec_ticker")
     wait_for_samples(client, "rec_wild", "rec_ticker.count", lambda s: len(s) > 5, "samples")
     names = {name for name in client.fields("rec_wild") if not name.startswith("nodes.")}
     assert names == {"rec_ticker.count", "rec_ticker.even"}
+    assert "recording of node rec_ticker: count, even" in program.output
 
 
 @pytest.mark.parametrize("sources", [[], ["nodes"]])

@@ -55,17 +55,19 @@ def check(history, model, line, field, start, end, w, max_points):
     found_t, found = history.samples(line, [field], start, end)
     assert found_t.tolist() == t
     assert plain(found[field]) == values
-    found_t, found = history.decimated(field, start, end, w)
+    found = history.decimate(field, start, end, bucket=w)
     kept = grid_oracle.decimate(t, values, w)
-    assert found_t.tolist() == [t[i] for i in kept]
-    assert plain(found) == [values[i] for i in kept]
-    found_t, found, size = history.few(field, start, end, max_points)
+    assert found.t.tolist() == [t[i] for i in kept]
+    assert plain(found.values) == [values[i] for i in kept]
+    found = history.decimate(field, start, end, max_points=max_points)
     kept, expected = grid_oracle.decimate_to(t, values, max_points)
-    assert size == expected
-    assert found_t.tolist() == [t[i] for i in kept]
-    assert plain(found) == [values[i] for i in kept]
+    assert found.bucket == expected
+    assert found.t.tolist() == [t[i] for i in kept]
+    assert plain(found.values) == [values[i] for i in kept]
     there = [(a, v) for a, v in zip(model.t, every, strict=True) if a < end and v is not None]
-    assert history.last(field, end) == (there[-1] if there else None)
+    latest = history.latest([field], end)
+    t = latest.timelines[line].t.tolist() if there else []
+    assert list(zip(t, plain(latest.data[field]), strict=True)) == there[-1:]
 
 
 VALUES = {
@@ -163,15 +165,15 @@ def compare(history, t, columns, interval, w, max_points, fields="nibs"):
         values = columns[field][low:high]
         values = arrays.normalise(values) if values.dtype.kind == "O" else values
         assert plain(found[field]) == plain(values)
-        found_t, decimated = history.decimated(field, start, end, w)
+        decimated = history.decimate(field, start, end, bucket=w)
         kept = grid.decimate(t, values, w)
-        assert np.array_equal(found_t, t[kept])
-        assert plain(decimated) == plain(values[kept])
-        found_t, few, size = history.few(field, start, end, max_points)
+        assert np.array_equal(decimated.t, t[kept])
+        assert plain(decimated.values) == plain(values[kept])
+        few = history.decimate(field, start, end, max_points=max_points)
         kept, expected = grid.decimate_by(t, values, None, max_points)
-        assert size == expected
-        assert np.array_equal(found_t, t[kept])
-        assert plain(few) == plain(values[kept])
+        assert few.bucket == expected
+        assert np.array_equal(few.t, t[kept])
+        assert plain(few.values) == plain(values[kept])
 
 
 COUNTS = [3000, 7000, 1, 9000, 20_000, 100, 8192, 30_000, 5]
@@ -331,10 +333,10 @@ def test_answers_are_whole_while_samples_come_and_files_are_made(tmp_path):
         t, values = history.samples("line", ["n", "s"], *EVER)
         assert np.array_equal(t, values["n"]) and (np.diff(t) == 1).all()
         assert len(values["s"]) == len(t)
-        t, few, _ = history.few("n", *EVER, 50)
-        assert np.array_equal(t, few) and len(t) <= 50
-        t, few = history.decimated("n", *EVER, 4096.0)
-        assert np.array_equal(t, few) and (np.diff(t) > 0).all()
+        few = history.decimate("n", *EVER, max_points=50)
+        assert np.array_equal(few.t, few.values) and len(few.t) <= 50
+        few = history.decimate("n", *EVER, bucket=4096.0)
+        assert np.array_equal(few.t, few.values) and (np.diff(few.t) > 0).all()
     writer.join()
     assert len(history.samples("line", ["n"], *EVER)[0]) == 200_000
     history.close()

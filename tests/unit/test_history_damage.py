@@ -124,10 +124,10 @@ def test_a_flipped_bit_of_a_file_costs_one_block(damaged, position):
         for name in COLUMNS.keys() - lost.keys():
             values = COLUMNS[name]
             for w in (16.0, 1024.0):
-                t, found = opened.history.decimated(name, -math.inf, math.inf, w)
+                found = opened.history.decimate(name, -math.inf, math.inf, bucket=w)
                 kept = grid.decimate(T, values, w)
-                assert np.array_equal(t, T[kept])
-                assert np.array_equal(found, np.asarray(values)[kept])
+                assert np.array_equal(found.t, T[kept])
+                assert np.array_equal(found.values, np.asarray(values)[kept])
 
 
 @pytest.mark.parametrize("position", positions())

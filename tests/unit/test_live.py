@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import sisock
 from sisock.errors import NodeContractError, SettingsError
-from sisock.node.timeline import MAX_FIELDS
+from sisock.node.intake import MAX_FIELDS
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
@@ -247,6 +247,11 @@ def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, e
     assert node.status() == {"samples": 0, "last": None, "error": None}
     assert set(fields_of(node)[0]) == {"x", "word"}
     node.end()
+
+
+def test_a_push_before_the_node_runs_says_where_to_begin():
+    with pytest.raises(RuntimeError, match="start what calls it in begin, not in __init__"):
+        Pushed().push({"x": 1})
 
 
 @pytest.mark.parametrize(
@@ -556,7 +561,7 @@ def test_what_is_pushed_after_the_end_is_lost_and_said():
     node.end()
     node.push({"x": 2}, NOW + 1)
     assert node.status()["last"] == NOW
-    assert "has ended" in node.status()["error"]
+    assert "had ended" in node.status()["error"]
 
 
 def test_held_samples_are_let_go_when_they_have_waited(published):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sisock.errors import InvalidArgument
-from sisock.wire.times import format_time, parse_duration, to_sisock_time
+from sisock.wire.times import format_time, parse_duration, parse_size, to_sisock_time
 
 NOON = 1500120000.0
 
@@ -47,13 +47,25 @@ def test_what_is_no_time_says_how_to_write_one(written):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("5min", 300), ("5m", 300), ("2w", 1209600), ("1.5", 1.5)]
+    ("text", "seconds"),
+    [("30s", 30), ("5min", 300), ("5m", 300), ("2w", 1209600), ("1y", 31557600), ("1.5", 1.5)],
 )
 def test_durations(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "1y", "-5", "nan", "1 2"])
+@pytest.mark.parametrize(("text", "size"), [("500MB", 5e8), ("1.5 kB", 1500), ("7B", 7)])
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "20", "20 apples", "-1MB", "1mb"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(InvalidArgument, match="is not a number of bytes"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["", "h", "1q", "-5", "nan", "1 2"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(InvalidArgument):
         parse_duration(text)

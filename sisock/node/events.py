@@ -1,4 +1,4 @@
-"""Make replies of the samples that a live node keeps, and live events of those that are new."""
+"""Make live events of the samples of a live node that are new."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sisock.node.memory import Memory, missing
-from sisock.node.timeline import Rows, join
-from sisock.store.columns import decode
-from sisock.store.history import History
-from sisock.wire.arrays import normalise
-from sisock.wire.protocol import NEVER_FINAL, Interval
-from sisock.wire.reply import Decimated, Reply, Timeline, no_samples
+from sisock.store.columns import Rows, decode, join
+from sisock.wire.reply import Reply, Timeline
 
 PAUSE = 0.05
 """Seconds between two events of a timeline, at least."""
@@ -85,41 +80,7 @@ def add_samples(
     t, columns = samples
     reply.timelines[timeline] = Timeline(t, last)
     for name in fields:
-        reply.data[name] = columns[name] if name in columns else missing(kinds[name], len(t))
+        if (column := columns.get(name)) is None:
+            column = np.full(len(t), np.nan if kinds[name] == "number" else None)
+        reply.data[name] = column
         reply.follows[name] = timeline
-
-
-def decimated(
-    store: Memory | History,
-    fields: list[str],
-    interval: Interval,
-    bucket: float | None,
-    max_points: int | None,
-    newest: Mapping[str, float],
-) -> Reply:
-    """Return what buckets keep, or `max_points`; `newest` is the last time of a field's timeline.
-
-    Nothing is ever added before that.
-    """
-    reply = Reply(bucket={})
-    for name in fields:
-        final_to = math.nextafter(newest.get(name, NEVER_FINAL), math.inf)
-        asked = name, interval.start, interval.end
-        if bucket is None:
-            t, values, w = store.few(*asked, max_points or 0)
-        else:
-            (t, values), w = store.decimated(*asked, bucket), bucket
-        reply.add_field(name, Decimated(t, values, w, final_to))
-    return reply
-
-
-def latest(store: History, fields: list[str], end: float, timelines: Mapping[str, str]) -> Reply:
-    """Return the last value of each field before `end`; `timelines` are those of the fields."""
-    lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    for name in fields:
-        if (found := store.last(name, end)) is not None:
-            samples = np.array(found[:1]), normalise(found[1:])
-            lines.setdefault(timelines[name], {})[name] = samples
-    reply = Reply.merged(lines)
-    reply.data = {**no_samples(fields), **reply.data}
-    return reply

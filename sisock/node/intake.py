@@ -12,13 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.store.columns import Column, encode, missing, type_of
+from sisock.store.columns import Column, Rows, as_number, encode, join, take, type_of
 from sisock.wire.arrays import normalise
 from sisock.wire.protocol import EARLIEST, LATEST, is_text
 from sisock.wire.times import format_time
-
-Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
-"""Times, shape (n,), and of some fields as many values."""
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool, np.bool_),
@@ -53,6 +50,8 @@ class Intake:
         The timelines by name; `default` is that of fields that are pushed without one.
     wake : threading.Event
         Set as soon as there is something to release.
+    is_closed : bool
+        Whether nothing is taken any more.
     """
 
     def __init__(
@@ -62,6 +61,7 @@ class Intake:
         self.line_of: dict[str, LiveTimeline] = {}
         self.lines: dict[str, LiveTimeline] = {}
         self.wake = threading.Event()
+        self.is_closed = False
         self._lock = threading.Lock()
         self._default, self._lateness = default, lateness
         for name, (kind, line) in declared.items():
@@ -99,6 +99,8 @@ class Intake:
             raise TypeError(
                 f"the values must be a dict, field to value, not {type(values).__name__}"
             )
+        if self.is_closed:
+            return ["a sample when the node had ended"]
         faults: list[str] = []
         is_batch = t is not None and not isinstance(t, _TIME)
         if is_batch:
@@ -193,12 +195,12 @@ class LiveTimeline:
         rows = t, _ = join([self._held, *self._runs(pending)])
         came = np.append(self._came, np.full(len(t) - len(self._came), now))
         kept = self._choose(t, len(self._came))
-        rows, came = _take(rows, kept), came[kept]
+        rows, came = take(rows, kept), came[kept]
         cut = len(came) if is_last or not self._lateness else self._count_free(rows[0], came, now)
-        self._held, self._came = _take(rows, slice(cut, None)), came[cut:]
+        self._held, self._came = take(rows, slice(cut, None)), came[cut:]
         if cut:
             self.newest, self.came_at = float(rows[0][cut - 1]), now
-        return _take(rows, slice(cut)), len(t) - len(came)
+        return take(rows, slice(cut)), len(t) - len(came)
 
     def _count_free(self, t: np.ndarray, came: np.ndarray, now: float) -> int:
         """Return how many samples need be held no longer."""
@@ -244,31 +246,13 @@ class LiveTimeline:
         fit = {name: column for name, column in columns.items() if column is not None}
         for name, column in fit.items():
             if self._kinds[name] != type_of(column.dtype):
-                fit[name] = np.where(column < 0, np.nan, column)
+                fit[name] = as_number(column).astype("<f8")
         return fit
-
-
-def join(parts: Iterable[Rows]) -> Rows:
-    """Put samples behind others; a field that is not in all of them is missing there."""
-    parts = [part for part in parts if len(part[0])]
-    if len(parts) < 2:
-        return parts[0] if parts else (np.empty(0), {})
-    dtypes = {name: column.dtype for _, own in parts for name, column in own.items()}
-    return np.concatenate([t for t, _ in parts]), {
-        name: np.concatenate(
-            [own[name] if name in own else missing(dtype, len(t)) for t, own in parts]
-        )
-        for name, dtype in dtypes.items()
-    }
 
 
 def _check_field(name: Any) -> None:
     if not is_text(name):
         raise ValueError(f"{name!r} cannot be the name of a field")
-
-
-def _take(rows: Rows, which: slice | np.ndarray) -> Rows:
-    return rows[0][which], {name: column[which] for name, column in rows[1].items()}
 
 
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:

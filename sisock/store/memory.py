@@ -1,0 +1,205 @@
+"""The samples that a live node keeps in memory, as one series a timeline, and how they are read."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sisock.store import columns
+from sisock.store.columns import Column, Rows, Table
+from sisock.store.segments import Part, last_in
+from sisock.wire import grid
+from sisock.wire.arrays import Samples
+from sisock.wire.reply import Decimated, Reply, just_after
+
+MAX_SAMPLES = 4_000_000
+"""Samples of a timeline that are kept if its author does not say how many: 64 MB of each field."""
+
+MAX_BYTES = 1 << 23
+"""Bytes of a table; when it has more, another one is begun."""
+
+_TABLES = 8
+"""Parts at least that memory alone has, so that what is dropped does not stay there for long."""
+
+
+@dataclass(frozen=True)
+class TimelineInfo:
+    """What there is of a timeline: first and last time, samples, and the type of each field."""
+
+    first: float | None
+    last: float | None
+    count: int
+    fields: dict[str, str]
+
+
+class MemoryTimeline:
+    """Samples of the same times, in memory; `parts` are all of them, in order.
+
+    Those of the last `seconds` are kept, and `depth` at most. One thread may `append`, any read.
+    """
+
+    def __init__(self, name: str, seconds: float = math.inf, depth: float = math.inf) -> None:
+        self.name, self.last = name, -math.inf
+        self.parts: tuple[Part, ...] = ()
+        self._seconds, self._depth = seconds, depth
+
+    def info(self, fields: dict[str, str]) -> TimelineInfo:
+        """Return what there is."""
+        parts = [part for part in self.parts if part.count]
+        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
+        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
+
+    def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
+        """Add samples; raises ValueError if they are not later than the last one."""
+        self._check(t)
+        tables = [part for part in self.parts if isinstance(part, Table)]
+        if not tables or self._is_full(tables[-1]):
+            tables.append(Table(0))
+        tables[-1].put(t, columns)
+        self.last = tables[-1].last
+        surplus = sum(table.count for table in tables) - self._depth
+        for table in tables:
+            surplus -= table.drop(self.last - self._seconds, surplus)
+        self.parts = tuple(table for table in tables if table.count)
+
+    def _is_full(self, table: Table) -> bool:
+        """Whether to begin another one: only whole ones cost no copy when samples are dropped."""
+        is_long = table.last - table.first >= self._seconds / _TABLES
+        return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_BYTES
+
+    def _check(self, t: np.ndarray) -> None:
+        if t[0] <= self.last:
+            raise ValueError(
+                f"samples of {self.name!r} must be later than the last one, which is of"
+                f" {self.last}; that of {t[0]} is not"
+            )
+
+
+class Memory:
+    """Samples of a node's timelines, for any threads; of each the last `seconds`, or `depth`."""
+
+    generation: str | None = None
+
+    def __init__(self, seconds: float, depth: int | None) -> None:
+        self._seconds, self._depth = seconds, depth or MAX_SAMPLES
+        self._lock = threading.Lock()
+        self._timelines: dict[str, Any] = {}
+        self._fields: dict[str, tuple[MemoryTimeline, np.dtype]] = {}
+
+    def append(self, timeline: str, t: Any, values: Mapping[str, Any]) -> None:
+        """Keep samples: times in UNIX seconds, and an array or list for each field.
+
+        Raises ValueError if the times do not ascend strictly, also from the last ones, or if values
+        are not of their field's type or number; then nothing is kept.
+        """
+        times = np.array(t, dtype="<f8")
+        if times.ndim != 1 or not np.isfinite(times).all() or (times[1:] <= times[:-1]).any():
+            raise ValueError(f"the times of {timeline!r} must ascend strictly")
+        given = {name: columns.encode(each) for name, each in values.items()}
+        wrong = [name for name, each in values.items() if len(each) != len(times)]
+        if wrong:
+            raise ValueError(f"there must be as many values of {wrong[0]!r} as times")
+        if not len(times):
+            return
+        found = {name: column.copy() for name, column in given.items() if column is not None}
+        with self._lock:
+            line = self._timelines.get(timeline)
+            if line is None:
+                line = self._begin(timeline)
+            self._check(line, found)
+            line.append(times, found)
+            self._timelines[timeline] = line
+            for name in found.keys() - self._fields.keys():
+                self._fields[name] = line, found[name].dtype
+
+    def timelines(self) -> dict[str, TimelineInfo]:
+        """Return what there is of each timeline."""
+        types: dict[str, dict[str, str]] = {}
+        for field, (line, dtype) in self._fields.copy().items():
+            types.setdefault(line.name, {})[field] = columns.type_of(dtype)
+        lines = self._timelines.copy().items()
+        return {name: line.info(types.get(name, {})) for name, line in lines}
+
+    def samples(
+        self, timeline: str, fields: Iterable[str], start: float, end: float
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the samples of ``[start, end)``: times, and the values of each known field."""
+        line = self._timelines.get(timeline)
+        if line is None:
+            return np.empty(0), {}
+        known = [name for name in fields if self._fields.get(name, (None,))[0] is line]
+        rows = columns.join(r for part in line.parts for r in part.read(known, start, end))
+        return rows[0], {name: self._decode(name, rows) for name in known}
+
+    def decimate(
+        self,
+        field: str,
+        start: float,
+        end: float,
+        bucket: float | None = None,
+        max_points: int | None = None,
+    ) -> Decimated:
+        """Return what buckets of one size keep of ``[start, end)``, or at most `max_points`."""
+        line, _ = self._fields.get(field, (None, None))
+        final_to = just_after(line.last if line else None)
+        end, w = min(end, final_to), bucket  # what comes meanwhile is not for this answer
+        asked = [(start, end, w or 0.0)]
+        if max_points is not None:
+            found = [part.span(start, end) for part in self._parts(field)]
+            spans = [span for span in found if span is not None]
+            if sum(count for count, _, _ in spans) > max_points:
+                first, last = spans[0][1], spans[-1][2]
+                w = grid.bucket_size_for(first, last, max_points)
+                # Both ends are read from the samples, so that these are among what is kept.
+                after = math.nextafter(first, math.inf)
+                asked = [(first, after, 0.0), (after, last, w), (last, end, 0.0)]
+        t, own = rows = columns.join(
+            each
+            for interval in asked
+            for part in self._parts(field)
+            for each in part.gather(field, *interval)
+        )
+        kept = columns.decimate(t, own.get(field), w)
+        if max_points is not None:
+            kept = grid.with_ends(kept, len(t))
+        return Decimated(t[kept], self._decode(field, columns.take(rows, kept)), w, final_to)
+
+    def latest(self, fields: Iterable[str], end: float) -> Reply:
+        """Return of each field the last sample before `end` that is not missing."""
+        lines: dict[str, dict[str, Samples]] = {}
+        for name in fields:
+            found = (last_in(part, name, end) for part in reversed(self._parts(name)))
+            rows = next((rows for rows in found if rows is not None), None)
+            if rows is not None:
+                line, _ = self._fields[name]
+                lines.setdefault(line.name, {})[name] = rows[0], self._decode(name, rows)
+        return Reply.merged(lines, fields)
+
+    def close(self) -> None:
+        """Keep no more."""
+
+    def _begin(self, timeline: str) -> MemoryTimeline:
+        return MemoryTimeline(timeline, self._seconds, self._depth)
+
+    def _parts(self, field: str) -> tuple[Part, ...]:
+        return self._fields[field][0].parts if field in self._fields else ()
+
+    def _decode(self, field: str, rows: Rows) -> np.ndarray:
+        t, own = rows
+        if field not in own:
+            _, dtype = self._fields.get(field, (None, columns.TIMES))
+            return columns.decode(columns.missing(dtype, len(t)))
+        return columns.decode(own[field])
+
+    def _check(self, line: MemoryTimeline, given: Mapping[str, Column]) -> None:
+        for name, column in given.items():
+            owner, dtype = self._fields.get(name, (line, column.dtype))
+            if owner is not line:
+                raise ValueError(f"{name!r} is a field of the timeline {owner.name!r}")
+            if columns.type_of(dtype) != columns.type_of(column.dtype):
+                raise ValueError(f"{name!r} is a {columns.type_of(dtype)}, not another type")
