@@ -122,6 +122,8 @@ class Intake:
             kind = judge(value, known)
             if kind is None:
                 what = f"which is a {known}" if known else "which no field can be"
+                if judge is _kind_of and isinstance(value, list | np.ndarray):
+                    what += "; an array needs an array of times"
                 faults.append(f"{type(value).__name__} for {name!r}, {what}")
             elif kind:
                 if known is None:
@@ -243,7 +245,11 @@ def _check_field(name: Any) -> None:
 
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
     """Return copies of arrays that were pushed, which their owner may use again."""
-    times = normalise(t)
+    try:
+        times = normalise(t)
+    except ValueError:
+        given = getattr(t, "dtype", type(t).__name__)
+        raise ValueError(f"the times of samples {_RULE}, not {given}") from None
     is_number = times.dtype.kind in "fiu"
     if not is_number or not ((times >= EARLIEST) & (times < LATEST)).all():
         raise ValueError(f"the times of samples {_RULE}")
