@@ -134,6 +134,8 @@ class Intake:
             kind = judge(value, known)
             if kind is None:
                 what = f"which is a {known}" if known else "which no field can be"
+                if judge is _kind_of and isinstance(value, list | np.ndarray):
+                    what += "; an array needs an array of times"
                 faults.append(f"{type(value).__name__} for {name!r}, {what}")
             elif kind and known is None and len(self.kinds) + len(new) >= MAX_FIELDS:
                 faults.append(f"the new field {name[:50]!r}, but has {MAX_FIELDS} fields already")
@@ -257,7 +259,11 @@ def _check_field(name: Any) -> None:
 
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
     """Return copies of arrays that were pushed, which their owner may use again."""
-    times = normalise(t)
+    try:
+        times = normalise(t)
+    except ValueError:
+        given = getattr(t, "dtype", type(t).__name__)
+        raise ValueError(f"the times of samples {_RULE}, not {given}") from None
     is_number = times.dtype.kind in "fiu"
     if not is_number or not ((times >= EARLIEST) & (times < LATEST)).all():
         raise ValueError(f"the times of samples {_RULE}")

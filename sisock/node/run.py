@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from typing import Any
 
 from sisock.connection.reconnect import (
@@ -37,7 +38,8 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
             instance.name = args.name
         if args.check:
             lines, faults = examine(instance)
-            print("\n".join(lines), flush=True)
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.flush()
             if faults:
                 raise SisockError("\n".join(map(str, faults)))
             return
