@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Awaitable
@@ -144,13 +145,19 @@ class _Check:
         except defer.TimeoutError:
             rule = f"{verb} has not returned for {seconds:g} s"
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
+            frames, own = traceback.extract_tb(error.__traceback__), _file_of(self._node)
+            place = [*frames, *(frame for frame in frames if frame.filename == own)][-1]
             where = f"{place.filename}, line {place.lineno}"
             rule = f"{verb} raised {type(error).__name__}: {error} ({where})"
         raise self._fault(field, rule)
 
     def _fault(self, field: str | None, rule: str) -> NodeContractError:
         return NodeContractError(self._node.name, field, rule)
+
+
+def _file_of(node: DataNodeServer) -> str | None:
+    """Return the file of the node's class, which a notebook has not."""
+    return getattr(sys.modules.get(type(node).__module__), "__file__", None)
 
 
 def _extremes(values: np.ndarray) -> str:

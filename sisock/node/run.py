@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from typing import Any
 
 from sisock.connection.reconnect import (
@@ -37,7 +38,8 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
             instance.name = args.name
         if args.check:
             lines, faults = examine(instance)
-            print("\n".join(lines), flush=True)
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.flush()
             if faults:
                 raise SisockError("\n".join(map(str, faults)))
             return
@@ -55,7 +57,9 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
     cls = node if isinstance(node, type) else type(node)
     parser = argparse.ArgumentParser(
-        description=inspect.getdoc(cls), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=inspect.getdoc(cls),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # in the file of `sisock serve` a part of --name must not pass for it
     )
     if isinstance(node, type):
         cls.add_arguments(parser)

@@ -1,6 +1,8 @@
 """``--check`` and `check_node` judge a node; an author's slip costs one sentence and status 1."""
 
 import math
+import re
+import socket
 import threading
 
 import numpy as np
@@ -116,6 +118,12 @@ def test_a_broken_node_fails_with_one_clear_sentence(node, sentence, capsys):
     assert said.count("\n") == 1
     with pytest.raises(NodeContractError):
         check_node(node)
+
+
+def test_a_failure_in_a_library_is_shown_where_the_node_calls_it(capsys):
+    node = made(Live, read=lambda self: {"x": socket.create_connection(("", -1))})
+    place = re.search(r"\(.*/test_check\.py, line \d+\)\n$", said := ended(node, capsys, "--check"))
+    assert place, said
 
 
 def test_a_check_of_a_subscriber_shows_what_came():
