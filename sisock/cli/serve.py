@@ -64,7 +64,7 @@ def load_nodes(path: Path) -> dict[str, list[str]]:
         sections = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # it names line and column
+    except (ValueError, RecursionError) as error:  # it names line and column
         raise SettingsError(f"{path}: {error}") from None
     if not sections:
         raise SettingsError(f"{path} names no node: each is a section, as [weather]")
@@ -73,7 +73,7 @@ def load_nodes(path: Path) -> dict[str, list[str]]:
         try:
             check_node_name(name)
             commands[name] = _command(name, section, path.absolute().parent)
-        except SisockError as error:
+        except (SisockError, OSError) as error:
             raise SettingsError(f"{path}: [{name}]: {error}") from None
     return commands
 
@@ -93,6 +93,8 @@ def _command(name: str, section: Any, folder: Path) -> list[str]:
         for each in value if isinstance(value, list) else [value]:
             if not isinstance(each, str | int | float):
                 raise SettingsError(f"{key} must be text, a number, true, false, or a list of them")
+            if "\0" in str(each):
+                raise SettingsError(f"{key} has a NUL, which no flag can have")
             if each is not False:
                 command.append(f"--{key}" if each is True else f"--{key}={each}")
     return command
@@ -135,7 +137,11 @@ class _Node(protocol.ProcessProtocol):
         self._rest, self._last_line = {1: b"", 2: b""}, ""
         environ = {**os.environ, VARIABLE: self._socket, "PYTHONUNBUFFERED": "1"}
         words = [sys.executable, "-ISc", _ENDING_WITH_US, *self._command[1:]]
-        reactor.spawnProcess(self, sys.executable, words, environ, str(self._folder))
+        try:
+            reactor.spawnProcess(self, sys.executable, words, environ, str(self._folder))
+        except OSError as error:  # no memory, or too many processes or files
+            self._start_again(f"cannot be started: {error}")
+            return
         self._polling.start(POLL, now=False)
 
     async def _poll(self) -> None:
@@ -155,7 +161,8 @@ class _Node(protocol.ProcessProtocol):
             self._restart = None
             self.gone.callback(None)
         with suppress(ProcessExitedAlready):
-            self.transport.signalProcess(with_signal)
+            if self.transport is not None:
+                self.transport.signalProcess(with_signal)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Log what the process says, in whole lines."""
@@ -166,7 +173,8 @@ class _Node(protocol.ProcessProtocol):
             self._log(self._last_line)
 
     def _log(self, line: str) -> None:
-        print(f"{self._name} | {line}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # whoever read this is gone
+            print(f"{self._name} | {line}", file=sys.stderr, flush=True)
 
     def processExited(self, reason: Failure) -> None:
         """Wait a moment for the last output, whose end may never come: children may have it too."""
@@ -181,7 +189,10 @@ class _Node(protocol.ProcessProtocol):
             self.gone.callback(None)
             return
         by, status = reason.value.signal, reason.value.exitCode
-        self._ended = f"ended by signal {by}" if by else f"status {status}: {self._last_line}"
+        self._start_again(f"ended by signal {by}" if by else f"status {status}: {self._last_line}")
+
+    def _start_again(self, ended: str) -> None:
+        self._ended = ended
         if reactor.seconds() - self._began > STEADY:
             self._delay = MIN_DELAY
         self._log(f"{self._ended}; it is started again in {self._delay:g} s")
@@ -199,11 +210,12 @@ class _Node(protocol.ProcessProtocol):
         if len(self._counts) > 1:
             (first_t, first), (last_t, last) = self._counts[0], self._counts[-1]
             rate = (last - first) / (last_t - first_t)
+        pid = None if self.transport is None else self.transport.pid
         return {
             "state": state,
             "is_well": is_well,
-            "pid": self.transport.pid,
-            "memory": _memory(self.transport.pid),
+            "pid": pid,
+            "memory": _memory(pid),
             "samples_per_second": rate,
             "last": self._figures.get("last"),
             "error": error,

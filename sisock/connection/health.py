@@ -87,8 +87,9 @@ def ask_figures(path: str) -> tuple[str, dict[str, Any]]:
             connection.settimeout(TIMEOUT)
             connection.connect(path)
             with connection.makefile(encoding="utf-8") as answer:
-                said, figures = answer.readline().strip(), answer.readline()
-        return said or "it ended without an answer", json.loads(figures or "{}")
+                said, line = answer.readline().strip(), answer.readline()
+        figures = json.loads(line or "{}")
+        return said or "it ended without an answer", figures if isinstance(figures, dict) else {}
     except (OSError, ValueError) as error:
         return f"no answer on {path}: {getattr(error, 'strerror', None) or error}", {}
 

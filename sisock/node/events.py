@@ -55,7 +55,9 @@ class Events:
             t, columns = join(parts)
             values = {name: decode(column) for name, column in columns.items()}
             add_samples(reply, timeline, last, fields, (t, values), self._kinds)
-            is_small = count * _NUMBER_BYTES < self._allowance and all(
+            numbers = (1 + len(t)) * len(fields)  # those that are missing, too
+            size = numbers * _NUMBER_BYTES + 6 * sum(map(len, fields))
+            is_small = size < self._allowance and all(
                 column.dtype != object for column in reply.data.values()
             )
             if is_small or reply.fits(self._allowance):

@@ -24,6 +24,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 """Which values a field of a type can have; a new field gets the first type that fits."""
 
+MAX_FIELDS = 50_000
+"""Fields that are discovered, at most: what `get_fields` says of all has to be one message."""
+
+_MAX_FAULTS = 10
+"""Faults of one push that are told."""
+
 _LARGEST = sys.float_info.max
 
 _RULE = "must be finite UNIX seconds, from 1970 to 5138 (milliseconds are not)"
@@ -44,6 +50,8 @@ class Intake:
         The timelines by name; `default` is that of fields that are pushed without one.
     wake : threading.Event
         Set as soon as there is something to release.
+    is_closed : bool
+        Whether nothing is taken any more.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Intake:
         self.line_of: dict[str, LiveTimeline] = {}
         self.lines: dict[str, LiveTimeline] = {}
         self.wake = threading.Event()
+        self.is_closed = False
         self._lock = threading.Lock()
         self._default, self._lateness = default, lateness
         for name, (kind, line) in declared.items():
@@ -90,6 +99,8 @@ class Intake:
             raise TypeError(
                 f"the values must be a dict, field to value, not {type(values).__name__}"
             )
+        if self.is_closed:
+            return ["a sample when the node had ended"]
         faults: list[str] = []
         is_batch = t is not None and not isinstance(t, _TIME)
         if is_batch:
@@ -105,7 +116,8 @@ class Intake:
                 line.pending.append((at, good))
             if not self.wake.is_set():
                 self.wake.set()
-        return faults
+        more = [f"{len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
+        return faults[:_MAX_FAULTS] + more
 
     def _sort(
         self, values: Mapping[str, Any], timeline: str | None, judge: _Judge, faults: list[str]
@@ -125,6 +137,8 @@ class Intake:
                 if judge is _kind_of and isinstance(value, list | np.ndarray):
                     what += "; an array needs an array of times"
                 faults.append(f"{type(value).__name__} for {name!r}, {what}")
+            elif kind and known is None and len(self.kinds) + len(new) >= MAX_FIELDS:
+                faults.append(f"the new field {name[:50]!r}, but has {MAX_FIELDS} fields already")
             elif kind:
                 if known is None:
                     _check_field(name)

@@ -67,6 +67,7 @@ class LiveNode(DataNodeServer):
     features = (*DataNodeServer.features, "live")
 
     _intake: Intake
+    _is_early = False  # it is open, but still without a name: whoever pushes, keeps it
 
     def read(self) -> Mapping[str, Any]:
         """Read the instrument once: field name to value; one that is left out is missing.
@@ -97,6 +98,9 @@ class LiveNode(DataNodeServer):
             raise RuntimeError(f"push takes nothing before the node runs; {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
+        # Whoever is told of this flush may push, too.
+        if self._is_early and not self._flushing.locked():
+            self._flush()
 
     @property
     def read_limit(self) -> float:
@@ -130,18 +134,19 @@ class LiveNode(DataNodeServer):
 
     def open(self) -> str | None:
         """Open the samples that are kept on disk, and go on behind them."""
-        if self._keep is None:
-            return None
-        self._store = History(history_folder(self.name), *self._keep, self._warn)
+        if self._keep is not None:
+            self._store = History(history_folder(self.name), *self._keep, self._warn)
         for line, (newest, about) in self._kept().items():
             for name, kind in about.fields.items():
                 with contract(self.name, name):
                     self._intake.add_field(name, kind, line)
             self._intake.line(line).resume(newest)
-        return self._store.generation
+        self._is_early = True
+        return self._store.generation if isinstance(self._store, History) else None
 
     def begin(self, service: Any) -> None:
         """Start to read, and to publish."""
+        self._is_early = False
         name = f"sisock-{self.name}-live"
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
         if self.interval is not None:
@@ -154,6 +159,7 @@ class LiveNode(DataNodeServer):
             self._loop.stop()
         stop_pool(self._pool)
         self._has_ended.set()
+        self._intake.is_closed = True
         self._intake.wake.set()
         self._flush(is_last=True)
         self._store.close()
@@ -222,15 +228,11 @@ class LiveNode(DataNodeServer):
                 self._flush()
                 with self._flushing:
                     events = self._events.make(self._intake.fields_of(), time.monotonic())
-                if events:
-                    service.reactor.callFromThread(self._publish, events)
+                for event in events:
+                    service.reactor.callFromThread(service.publish, event)
             except Exception as error:
                 self._warn(f"samples are lost: {type(error).__name__}: {error}")
             self._has_ended.wait(PAUSE)
-
-    def _publish(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            self.service.publish(event)
 
     def _flush(self, is_last: bool = False) -> None:
         """Keep what was taken so far and need not be held back."""
@@ -238,15 +240,15 @@ class LiveNode(DataNodeServer):
             if self._has_ended.is_set() and not is_last:
                 return
             for line in list(self._intake.lines.values()):
-                rows, dropped = line.release(time.monotonic(), is_last)
-                t, columns = rows
+                (t, columns), dropped = line.release(time.monotonic(), is_last)
                 if dropped:
                     self._dropped += dropped
                     self._warn(line.why_dropped())
                 if len(t):
                     values = {name: decode(column) for name, column in columns.items()}
                     self._store.append(line.name, t, values)
-                    self._events.add(line.name, rows)
+                    if not self._is_early:
+                        self._events.add(line.name, (t, columns))
                     self._taken += len(t) * len(columns)
 
     def _kept(self) -> dict[str, tuple[float, TimelineInfo]]:

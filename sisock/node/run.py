@@ -57,7 +57,9 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
     cls = node if isinstance(node, type) else type(node)
     parser = argparse.ArgumentParser(
-        description=inspect.getdoc(cls), formatter_class=argparse.RawDescriptionHelpFormatter
+        description=inspect.getdoc(cls),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # in the file of `sisock serve` a part of --name must not pass for it
     )
     if isinstance(node, type):
         cls.add_arguments(parser)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import resource
 import secrets
 import threading
 import time
@@ -97,6 +98,10 @@ class History(Memory):
         self._tidying = threading.Lock()
         self._timelines: dict[str, StoredTimeline] = {}
         self._stopping = threading.Event()
+        # A timeline has a file open; thousands of them are more than the usual limit.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         # After another start of the computer, the last second may be lost.
         boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:

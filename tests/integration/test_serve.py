@@ -204,6 +204,27 @@ def test_nodes_end_when_the_supervisor_is_killed(serve, file):
     wait_until(lambda: not node.is_running(), 30, "the end of the node")
 
 
+def test_nodes_are_started_again_when_nobody_reads_the_log(router, file, states):
+    file.write_text(NODES)
+    command = [sys.executable, "-m", "sisock.cli", "serve", file]
+    # Too few open files for all three nodes.
+    limited = ["bash", "-c", 'ulimit -n 24; exec "$@"', "-", *command]
+    process = subprocess.Popen(limited, cwd=TOP, env=router.environ(), stderr=subprocess.PIPE)
+    try:
+        process.stderr.read(1)
+        process.stderr.close()
+
+        def is_failing_on():
+            state = states().get("served_never", {}).get("state", "")
+            return re.fullmatch(r"restarting, again in [3-8] s", state)
+
+        wait_until(is_failing_on, 60, "a third start", every=0.2)
+        assert len(states()) == 3
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def test_check_tries_all_nodes_without_a_router(sisock, file):
     environ = {"CROSSBAR_HOST": "192.0.2.1"}
     file.write_text(NODES.partition("[served_sensors]")[0])
@@ -229,6 +250,9 @@ def test_check_tries_all_nodes_without_a_router(sisock, file):
         ('[a]\nprogram = "../x.py"', "[a]: program: there is no "),
         ('["a b"]\nprogram = "sensors"', "[a b]: "),
         ('[a.b]\nprogram = "sensors"', "[a]: it must be a section"),
+        ('[a]\nprogram = "sensors"\nport = "a\\u0000b"', "[a]: port has a NUL"),
+        pytest.param('[a]\nprogram = "' + "a" * 5000 + '"', "File name too long", id="long"),
+        pytest.param("a = " + "[" * 5000, "recursion", id="deep"),
         ('[a]\nprogram = "sensors"\nname = "b"', "[a]: 'name' cannot be a flag"),
         ('[a]\nprogram = "sensors"\n"-o x" = "b"', "[a]: '-o x' cannot be a flag"),
         ('[a]\nprogram = "sensors"\nport = {x = 1}', "[a]: port must be text, a number"),

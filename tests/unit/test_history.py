@@ -1,6 +1,7 @@
 """The history of a live node holds what a plain list would, however it is written and reopened."""
 
 import math
+import resource
 import threading
 
 import numpy as np
@@ -339,3 +340,19 @@ def test_answers_are_whole_while_samples_come_and_files_are_made(tmp_path):
     writer.join()
     assert len(history.samples("line", ["n"], *EVER)[0]) == 200_000
     history.close()
+
+
+def test_more_timelines_than_files_may_be_open(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        for _ in range(2):
+            history = opened(tmp_path)
+            if not history.timelines():
+                for i in range(250):
+                    history.append(f"t{i}", [START], {f"x{i}": [1.0]})
+            history.sync()
+            assert len(history.timelines()) == 250
+            history.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,6 +1,7 @@
 """What is pushed to a live node is served as a plain list would hold it."""
 
 import enum
+import json
 import math
 import threading
 import time
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import sisock
 from sisock.errors import NodeContractError, SettingsError
+from sisock.node.intake import MAX_FIELDS
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
@@ -311,8 +313,8 @@ def test_a_clock_that_was_set_back_is_said_loudly():
     node.push({"x": 2})
     assert series(node.get_data(["x"], EARLIEST, LATEST), "x") == [(ahead, 1.0)]
     assert "2096-10-02T07:06:40Z, which is in the future" in node.status()["error"]
-    node.push({"x": 3}, ahead + 1)
     assert node.status()["last"] == ahead
+    node.push({"x": 3}, ahead + 1)
     assert len(series(node.get_data(["x"], EARLIEST, LATEST), "x")) == 2
     node.end()
 
@@ -523,6 +525,55 @@ def test_an_event_that_is_too_much_says_only_that_there_are_samples(published, f
     node.push({field: values[-1]}, NOW + len(values), line)
     wait_until(lambda: len(events) == 2, 10, "the next event")
     assert events[1]["data"][field] == [values[-1]]
+
+
+def test_an_event_of_very_many_fields_is_no_larger_than_allowed(published):
+    node, events = published()
+    node.push({f"f{i}": i for i in range(30_000)}, NOW)
+    node.push({"f1": 1}, NOW + 1)
+    wait_until(lambda: events and node.status()["last"] == NOW + 1, 10, "the event")
+    wait_until(lambda: "1.0" in str(events[-1]) or "last" in str(events[-1]), 10, "the last event")
+    assert max(len(json.dumps(event)) for event in events) <= node.allowance
+
+
+def test_there_are_at_most_so_many_fields():
+    node = made()
+    node.push({f"f{i}": 1 for i in range(MAX_FIELDS - 2)}, NOW)
+    assert node.status()["error"] is None
+    node.push({"more": 1, "f1": 2}, NOW + 1)
+    assert "'more', but has" in node.status()["error"]
+    assert series(node.get_data(["f1"], EARLIEST, LATEST), "f1")[-1] == (NOW + 1, 2.0)
+    node.end()
+
+
+def test_many_faults_of_one_push_are_few_warnings():
+    node = made()
+    node.push({f"f{i}": object() for i in range(1000)}, NOW)
+    assert node.status()["error"] == "push was given 990 more: the value is lost"
+    node.end()
+
+
+@pytest.mark.parametrize("keep", [None, "30d"])
+def test_what_is_pushed_before_there_is_a_router_is_kept(published, keep):
+    node = made(keep=keep)
+    for i in range(100):
+        node.push({"x": i}, NOW + i)
+    assert node.status() == {"samples": 100, "last": NOW + 99, "error": None}
+    node.service = service = Service()
+    node.begin(service)
+    node.push({"x": 100}, NOW + 100)
+    wait_until(lambda: service.events, 10, "the event")
+    assert [event["data"]["x"] for event in service.events] == [[100]]
+    node.end()
+
+
+def test_what_is_pushed_after_the_end_is_lost_and_said():
+    node = made()
+    node.push({"x": 1}, NOW)
+    node.end()
+    node.push({"x": 2}, NOW + 1)
+    assert node.status()["last"] == NOW
+    assert "had ended" in node.status()["error"]
 
 
 def test_held_samples_are_let_go_when_they_have_waited(published):
