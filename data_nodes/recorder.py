@@ -11,7 +11,6 @@ import inspect
 import json
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ import sisock
 from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch
 from sisock.store.history import history_folder
+from sisock.wire.fields import check_fields
 from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS
 from sisock.wire.times import format_time
 
@@ -96,8 +96,15 @@ class Recorder(sisock.LiveNode):
 
     def open(self) -> str | None:
         """Open what was recorded before, and what its fields mean."""
-        with suppress(FileNotFoundError, ValueError):
-            self.fields.update(json.loads(self._descriptions.read_text()))
+        try:
+            kept = json.loads(self._descriptions.read_text())
+            check_fields(sisock.describe(kept), self.name)
+            self.fields.update(kept)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, AttributeError, TypeError, sisock.SisockError) as error:
+            why = f"{self._descriptions} cannot be read: {error}"
+            self.log.warn("{why}: the nodes are asked what their fields are", why=why)
         return super().open()
 
     @property
@@ -185,6 +192,9 @@ class Recorder(sisock.LiveNode):
         """Record a node from now on, behind what was recorded of it."""
         wanted = Patterns(self._patterns, node)
         if not wanted.fields or node in self._following:
+            return
+        if node == PRESENCE:
+            self.log.warn("the node {node} cannot be recorded: its name is taken", node=node)
             return
         self._following[node] = wanted
         _, lines = await self.get_fields(1, 0)

@@ -194,7 +194,7 @@ def _latest(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _watch(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import live_header, live_row
+    from sisock.cli.output import live_header, live_headings, live_row
     from sisock.client.client import Client
 
     with Client(settings) as client:
@@ -203,11 +203,11 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
             if name not in known:
                 advice = f"`sisock fields {args.node}` lists those it has"
                 raise UnknownField(f"{args.node!r} has no field {name!r}: {advice}")
-        names = args.fields or list(known)
+        headings = live_headings(known[name] for name in args.fields or known)
         with client.watch(args.node, args.fields or None) as stream:
-            print(live_header(names), flush=True)
+            print(live_header(headings), flush=True)
             for sample in stream:
-                print(live_row(names, sample), flush=True)
+                print(live_row(headings, sample), flush=True)
 
 
 def _config(args: argparse.Namespace, settings: Settings) -> None:

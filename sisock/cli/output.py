@@ -110,8 +110,12 @@ def _columns(data: Data) -> tuple[np.ndarray, list[np.ndarray]]:
     return t, [values if len(values) else missing for values in merged.values()]
 
 
+def _heading(name: str, units: str | None) -> str:
+    return f"{name} [{units}]" if units else name
+
+
 def _headings(data: Data) -> list[str]:
-    return [f"{name} [{s.units}]" if s.units else name for name, s in data.items()]
+    return [_heading(name, series.units) for name, series in data.items()]
 
 
 def write_samples(out: TextIO, data: Data) -> None:
@@ -189,17 +193,22 @@ def latest_row(name: str, series: Series) -> tuple[str, str, str, str]:
     return name, _text(to_list(series.values)[0]), series.units or "", format_time(series.t[0])
 
 
-def live_header(names: Sequence[str]) -> str:
+def live_headings(fields: Iterable[Field]) -> dict[str, str]:
+    """Return what stands above the live samples of each field."""
+    return {field.name: _heading(field.name, field.units).rjust(_LIVE_WIDTH) for field in fields}
+
+
+def live_header(headings: Mapping[str, str]) -> str:
     """Return the heading of the rows of live samples."""
-    return "  ".join(["time".ljust(_TIME_WIDTH), *(name.rjust(_LIVE_WIDTH) for name in names)])
+    return "  ".join(["time".ljust(_TIME_WIDTH), *headings.values()])
 
 
-def live_row(names: Sequence[str], sample: LiveSample | Gap) -> str:
+def live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
     """Return one live sample in columns under `live_header`, or say what is missing."""
     if isinstance(sample, Gap):
         start, end = format_time(sample.start), format_time(sample.end)
         return f"{start.ljust(_TIME_WIDTH)}  what was between this and {end} is lost"
-    cells = (_text(sample.values.get(name)).rjust(max(_LIVE_WIDTH, len(name))) for name in names)
+    cells = (_text(sample.values.get(name)).rjust(len(text)) for name, text in headings.items())
     return "  ".join([format_time(sample.t).ljust(_TIME_WIDTH), *cells])
 
 

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from sisock.errors import SettingsError
 from sisock.store.memory import Memory
-from sisock.store.timelines import MAX_NAME, StoredTimeline, folder_of
+from sisock.store.timelines import StoredTimeline, file_name
 from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0
@@ -34,7 +33,7 @@ def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where a node's history is: below ``SISOCK_DATA``, or ``~/.local/share/sisock``."""
     base = Path(environ.get("SISOCK_DATA") or "~/.local/share/sisock")
     try:
-        return base.expanduser() / quote(node, safe="")[:MAX_NAME]
+        return base.expanduser() / file_name(node)
     except RuntimeError as error:
         raise SettingsError(f"SISOCK_DATA must name a folder: {error}") from None
 
@@ -127,7 +126,7 @@ class History(Memory):
             thread.start()
 
     def _begin(self, timeline: str) -> StoredTimeline:
-        return StoredTimeline(self._folder / folder_of(timeline), timeline, self._warn)
+        return StoredTimeline(self._folder / f"t-{file_name(timeline)}", timeline, self._warn)
 
     def sync(self) -> None:
         """Have all that was appended survive a power failure."""

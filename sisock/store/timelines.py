@@ -73,12 +73,12 @@ class _Recent(Table):
         self.journal.path.unlink(missing_ok=True)
 
 
-def folder_of(timeline: str) -> str:
-    """Return the name of a timeline's folder."""
-    quoted = quote(timeline, safe="")
+def file_name(name: str) -> str:
+    """Return what a file system can have of a name, still different for each."""
+    quoted = quote(name, safe="")
     if len(quoted) > MAX_NAME:
-        quoted = f"{quoted[:MAX_NAME]}-{zlib.crc32(timeline.encode()):08x}"
-    return f"t-{quoted}"
+        quoted = f"{quoted[:MAX_NAME]}-{zlib.crc32(name.encode()):08x}"
+    return quoted
 
 
 class StoredTimeline(MemoryTimeline):

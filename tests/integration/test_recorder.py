@@ -127,8 +127,14 @@ def test_comings_and_goings_are_recorded_and_kept(client, router, record):
     assert series.values.tolist() == [True, False]
 
 
-def test_wildcards_name_nodes_and_fields(client, router, start, record):
-    program = record("rec_wild", "rec_tick*::[ce]*")
+def test_wildcards_name_nodes_and_fields(client, router, start, record, tmp_path):
+    # A description that was damaged costs only itself.
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rec_wild.fields.json").write_text("[1]")
+    program = record("rec_wild", "rec_tick*::[ce]*", "nod?s")
+    with Member(router) as member:
+        assert member.add("nodes")
+        program.wait_for("the node nodes cannot be recorded")
     start(router, "tests/nodes.py", "ticker", "--name", "rec_ticker")
     wait_for_samples(client, "rec_wild", "rec_ticker.count", lambda s: len(s) > 5, "samples")
     names = {name for name in client.fields("rec_wild") if not name.startswith("nodes.")}
