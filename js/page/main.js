@@ -74,7 +74,7 @@ async function start() {
 
 async function work(joined) {
   sisock = joined;
-  store = new Store(sisock, atMostEvery(pictureMilliseconds, draw));
+  store = new Store(sisock, draw, atMostEvery(pictureMilliseconds, draw));
   legend = new Legend($("legend"));
   charts = new Charts($("charts"), (from, to) => choose({ last: null, from, to }), pointAt);
   tree = new Tree($("nodes"), sisock, (key, ticked) =>

@@ -15,6 +15,7 @@ const MAX_ROUNDS = 3;
 export class Store {
   #sisock;
   #onChange;
+  #onAdded;
   #now;
   #curves = new Map();
   #tiles = new Tiles();
@@ -25,11 +26,13 @@ export class Store {
   /**
    * @param {Sisock} sisock
    * @param {Function} onChange called when there is something else to draw
+   * @param {Function} [onAdded] called instead when samples were published
    * @param {Function} [now] returns the present in UNIX seconds
    */
-  constructor(sisock, onChange, now = () => Date.now() / 1000) {
+  constructor(sisock, onChange, onAdded = onChange, now = () => Date.now() / 1000) {
     this.#sisock = sisock;
     this.#onChange = onChange;
+    this.#onAdded = onAdded;
     this.#now = now;
   }
 
@@ -201,7 +204,7 @@ export class Store {
         if (curve.about?.timeline === timeline) curve.addGap(gap);
       } else if (curve.field in values) curve.append(t, values[curve.field]);
     }
-    this.#onChange();
+    this.#onAdded();
   }
 }
 

@@ -67,7 +67,7 @@ export class FakeSisock {
 export function setUp(changes = {}) {
   const sisock = Object.assign(new FakeSisock(), changes);
   const clock = { now: T0 + 200_000 };
-  const store = new Store(sisock, () => {}, () => clock.now);
+  const store = new Store(sisock, () => {}, () => {}, () => clock.now);
   const load = async (start, end, view = {}) => {
     const before = sisock.calls.length;
     await store.load(["n::x"], { start: T0 + start, end: T0 + end, points: 1000, isLive: false, ...view });
