@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import txaio
 
 from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
-from sisock.errors import SettingsError, SisockError, UnknownField
+from sisock.errors import SettingsError, SisockError
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
@@ -197,17 +197,12 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import live_header, live_headings, live_row
     from sisock.client.client import Client
 
-    with Client(settings) as client:
+    with Client(settings) as client, client.watch(args.node, args.fields or None) as stream:
         known = client.fields(args.node)
-        for name in args.fields:
-            if name not in known:
-                advice = f"`sisock fields {args.node}` lists those it has"
-                raise UnknownField(f"{args.node!r} has no field {name!r}: {advice}")
         headings = live_headings(known[name] for name in args.fields or known)
-        with client.watch(args.node, args.fields or None) as stream:
-            print(live_header(headings), flush=True)
-            for sample in stream:
-                print(live_row(headings, sample), flush=True)
+        print(live_header(headings), flush=True)
+        for sample in stream:
+            print(live_row(headings, sample), flush=True)
 
 
 def _config(args: argparse.Namespace, settings: Settings) -> None:

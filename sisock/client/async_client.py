@@ -161,8 +161,8 @@ class AsyncClient:
 
         What was missed while the node, the router or the own connection was away comes afterwards,
         and where it cannot be had any more, a `Gap`. With `fields`, samples that have none of them
-        are left out. Returns what ends the watching. Raises UnknownNode if there is no such node
-        now, and InvalidArgument if it publishes no live samples.
+        are left out. Returns what ends the watching. Raises UnknownNode or UnknownField if there is
+        no such node or field now, and InvalidArgument if the node publishes no live samples.
         """
         is_ended = False
 
@@ -193,8 +193,11 @@ class AsyncClient:
         then come later, and is asked every few seconds if it publishes no live samples.
         """
         session = await self._session()
-        if after is None and "live" not in (await self._directory.node(node)).features:
-            raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
+        if after is None:
+            if "live" not in (await self._directory.node(node)).features:
+                raise InvalidArgument(f"{node!r} publishes no live samples: ask with `get`")
+            if isinstance(fields, frozenset):
+                await self._wanted(node, fields)
         watch = Watch(self._watches, node, callback, fields, after)
         try:
             await watch.begin(session)

@@ -10,6 +10,7 @@ from twisted.internet import defer, threads
 from sisock.client.client import MAX_QUEUED, AsyncClient
 from sisock.client.merge import Gap
 from sisock.connection.runtime import reactor_thread
+from sisock.errors import UnknownField
 from sisock.testing import wait_until
 from sisock.wire.protocol import node_uri
 from tests.integration.peers import Member
@@ -228,6 +229,11 @@ def test_only_wanted_fields_come_and_samples_that_have_them(client, node):
     assert [each.t - T0 for each in samples] == [2, 4]
     assert [each.values for each in samples] == [{"even": 2}, {"even": 4}]
     assert {tuple(names) for names, _ in node.asked} == {("even",)}
+
+
+def test_a_field_that_is_not_there_is_refused(client, node):
+    with pytest.raises(UnknownField, match="no field 'typo': `sisock fields"):
+        client.watch(node.name, ["text", "typo"])
 
 
 def test_a_slow_consumer_gets_all_in_its_own_time(client, node):
