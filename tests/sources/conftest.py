@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -113,7 +114,7 @@ def _judge(found: Pairs, inside: Pairs, how: dict[str, Any], is_placed: bool) ->
         assert _present(found) == _present(inside)
     elif "min_stride" in how:
         assert set(_present(found)) <= set(inside)
-        apart = [b - a for (a, _), (b, _) in zip(found, found[1:], strict=False)]
+        apart = [b - a for (a, _), (b, _) in pairwise(found)]
         assert all(gap >= how["min_stride"] * (1 - 1e-9) for gap in apart)
     elif is_placed:
         assert len(found) <= how.get("max_points", math.inf)
