@@ -34,7 +34,7 @@ class Asked:
 
     def __init__(self, node: DataNodeServer) -> None:
         self.service = NodeService(node, reactor_thread())
-        node.begin(self.service)
+        threads.blockingCallFromThread(self.service.reactor, node.begin, self.service)
 
     def fields(self) -> dict[str, Any]:
         """Return the entries of all fields."""
