@@ -37,7 +37,7 @@ test-faults: $(TESTABLE) $(PAGE)
 
 # The nodes of docs/sources against what they serve: files, databases, instruments.
 test-sources: $(SOURCES) $(PAGE)
-	@tests/install-system-packages
+	@tests/install-system-packages && tests/sources/install-system-packages
 	$(BIN)/python -m pytest tests/sources
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
