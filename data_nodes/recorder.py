@@ -21,7 +21,7 @@ from twisted.internet import defer, task, threads
 import sisock
 from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch
-from sisock.client.watch import FAR
+from sisock.client.missed import FAR
 from sisock.store.history import history_folder
 from sisock.wire.protocol import EARLIEST, MIN_POINTS
 from sisock.wire.times import format_time
@@ -183,7 +183,7 @@ class Recorder(sisock.LiveNode):
             if name.startswith(f"{node}.") and about.get("last") is not None
         }
         try:
-            await self._client.follow(node, partial(self._take, node), after, wanted)
+            await self._client.follow(node, partial(self._take, node), wanted, after)
         except sisock.SisockError:
             del self._following[node]
             raise

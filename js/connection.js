@@ -212,8 +212,12 @@ function within(promise, what, seconds, signal = null) {
   return new Promise((resolve, reject) => {
     const late = new SisockError("timeout", `${what} was not answered in ${seconds} s`);
     const timer = setTimeout(() => reject(late), seconds * 1000);
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+    const abort = () => reject(signal.reason);
+    signal?.addEventListener("abort", abort);
+    promise.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    });
   });
 }
 

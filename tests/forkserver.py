@@ -138,7 +138,9 @@ def _serve(requests: socket.socket) -> tuple[list[Any], array.array]:
         ready, _, _ = select.select([requests, woken], [], [])
         if requests in ready:
             request, files, _, _ = socket.recv_fds(requests, 1 << 20, 4)
-            if not request:
+            if not request:  # the tests have ended, perhaps before they could end these
+                for pid in statuses:
+                    os.kill(pid, signal.SIGKILL)
                 raise SystemExit
             pid = os.fork()
             if pid == 0:

@@ -1,7 +1,7 @@
 // One curve: the samples that were fetched for the view, and those that were published since.
 
-import { clip, firstAfter, firstFrom } from "../arrays.js";
-import { bucketSizeFor, decimate } from "../grid.js";
+import { clip, firstAfter, firstFrom, join } from "../arrays.js";
+import { bucketOf, bucketSizeFor, decimate } from "../grid.js";
 import { longestSpacing } from "./curves.js";
 import { Growing } from "./growing.js";
 import { splitKey } from "./state.js";
@@ -25,6 +25,7 @@ export class Curve {
   longest = Infinity;
   t = new Growing([]);
   values = new Growing([]);
+  #before = { t: [], values: [] };
   #fetched = { t: [], values: [] };
   #tail = { t: new Growing([]), values: new Growing([]) };
   #view = { start: 0, end: 0, points: null };
@@ -41,6 +42,11 @@ export class Curve {
     return Math.max(newest(this.t), newest(this.#tail.t));
   }
 
+  /** Keep what is shown where nothing else will come, as the node was restarted and may have forgotten it. */
+  keepShown() {
+    this.#before = { t: this.t.array.slice(), values: this.values.array.slice() };
+  }
+
   /**
    * Make fetched samples those of the curve; those that were published later follow.
    * @param {{ t, values }} series
@@ -52,7 +58,9 @@ export class Curve {
     const { t, values } = clip({ series }, view.start, view.end).series;
     const isNumber = this.about.type === "number";
     this.longest = longestSpacing(t, w, this.about.interval);
-    this.#fetched = t.length ? { t, values } : { t: new Float64Array(0), values: isNumber ? new Float64Array(0) : [] };
+    const none = { t: new Float64Array(0), values: isNumber ? new Float64Array(0) : [] };
+    const parts = [this.#shownBefore(series.t, w, view), { t, values }].filter((part) => part.t.length);
+    this.#fetched = parts.length ? { t: join(parts.map((part) => part.t)), values: join(parts.map((part) => part.values)) } : none;
     [this.#view, this.#w] = [view, w];
     this.#keepTail(cut(this.#tail, t.length ? t[t.length - 1] : view.start, Infinity));
     this.#join(isLive ? Infinity : view.end);
@@ -85,6 +93,14 @@ export class Curve {
   /** Note that samples are lost. */
   addGap(gap) {
     this.gaps = [...this.gaps, gap].slice(-MAX_GAPS);
+  }
+
+  /** Return the kept samples of the view that are in buckets before the fetched ones. */
+  #shownBefore(fetched, w, { start, end }) {
+    const first = fetched.length ? (w ? bucketOf(fetched[0], w) * w : fetched[0]) : end;
+    const { t, values } = this.#before;
+    const [from, to] = [firstFrom(t, start), firstFrom(t, Math.min(first, end))];
+    return { t: Float64Array.from(t.slice(from, to)), values: values.slice(from, to) };
   }
 
   /** Decimate the published samples as those that are fetched. */

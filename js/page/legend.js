@@ -89,6 +89,6 @@ function lostText(gaps) {
 }
 
 function spanText({ start, end }) {
-  const [from, to] = [start, end].map((t) => timeText(t));
+  const [from, to] = [start, end].map((t) => timeText(t, end - start < 10 ? 3 : 0));
   return `${from} to ${to.slice(0, 10) === from.slice(0, 10) ? to.slice(11) : to}`;
 }

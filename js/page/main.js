@@ -13,7 +13,7 @@ const SECRET = "sisock-secret";
 const REFRESH_SECONDS = 60;
 const REST_MILLISECONDS = 150;
 // Between two pictures of new samples, and between two tables.
-const PICTURE_MILLISECONDS = 100;
+const [MIN_PICTURE_MILLISECONDS, MAX_PICTURE_MILLISECONDS] = [100, 1000];
 const TABLE_MILLISECONDS = 500;
 const $ = (id) => document.getElementById(id);
 
@@ -74,7 +74,7 @@ async function start() {
 
 async function work(joined) {
   sisock = joined;
-  store = new Store(sisock, atMostEvery(PICTURE_MILLISECONDS, draw));
+  store = new Store(sisock, atMostEvery(pictureMilliseconds, draw));
   legend = new Legend($("legend"));
   charts = new Charts($("charts"), (from, to) => choose({ last: null, from, to }), pointAt);
   tree = new Tree($("nodes"), sisock, (key, ticked) =>
@@ -158,6 +158,12 @@ function pointAt(time) {
   draw();
 }
 
+/** Return how long the curves take to move by a pixel, within limits. */
+function pictureMilliseconds() {
+  const { start, end, points } = viewOf(state);
+  return Math.min(Math.max((2000 * (end - start)) / points, MIN_PICTURE_MILLISECONDS), MAX_PICTURE_MILLISECONDS);
+}
+
 /** Return a function that acts at most so often, and at last after its last call. */
 function atMostEvery(milliseconds, action) {
   let timer = null;
@@ -166,7 +172,7 @@ function atMostEvery(milliseconds, action) {
     timer ??= setTimeout(() => {
       [timer, last] = [null, performance.now()];
       action();
-    }, Math.max(last + milliseconds - performance.now(), 0));
+    }, Math.max(last + milliseconds() - performance.now(), 0));
   };
 }
 
@@ -187,7 +193,7 @@ function draw() {
   });
 }
 
-const writeTable = atMostEvery(TABLE_MILLISECONDS, () => showTable($("table"), store.series, intervalOf(state)));
+const writeTable = atMostEvery(() => TABLE_MILLISECONDS, () => showTable($("table"), store.series, intervalOf(state)));
 
 function showControls() {
   const { last, live, stack, table } = state;

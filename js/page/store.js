@@ -110,7 +110,11 @@ export class Store {
   #describe(curve, node, about, isTiled) {
     const tiled = isTiled ? `${node.name}\n${node.generation}\n${curve.field}` : null;
     if (curve.tiled !== tiled) {
-      if (curve.tiled !== null) this.#tiles.drop(`${curve.tiled}\n`);
+      if (curve.tiled !== null) {
+        this.#tiles.drop(`${curve.tiled}\n`);
+        // What is said of archived samples may have changed; published ones are final.
+        if (node.features.includes("live")) curve.keepShown();
+      }
       Object.assign(curve, { isRegular: true, finalizedUntil: null });
       // If it was shown before, samples were published since.
       this.#tiles.expire(`${tiled}\n`);

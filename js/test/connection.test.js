@@ -1,6 +1,7 @@
 // A connection to a router that is made here, and falls silent.
 
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 
 import { CborSerializer } from "wampy/CborSerializer.js";
@@ -62,6 +63,13 @@ test("a connection that answers is kept", async (t) => {
   assert.equal(await connection.call("anything", []), "an answer");
   await connection.check();
   assert.deepEqual([sockets.length, states], [1, ["joined"]]);
+});
+
+test("a signal that outlives its calls does not keep them", async (t) => {
+  const { connection } = await setUp(t);
+  const { signal } = new AbortController();
+  for (let i = 0; i < 3; i += 1) await connection.call("x", [], {}, null, signal);
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });
 
 for (const [what, act] of [["a call", (each) => each.call("x", [])], ["a check", (each) => each.check()]]) {

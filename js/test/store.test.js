@@ -182,6 +182,26 @@ test("a gap of its timeline is kept until samples within it have come", async ()
   assert.deepEqual(curve.gaps, []);
 });
 
+test("what a restarted node has forgotten stays on the screen", async () => {
+  const { sisock, clock, store, load } = setUp({ until: T0 + 500 });
+  clock.now = T0 + 500;
+  await load(-400, 500, { isLive: true });
+  sisock.publish(T0 + 510);
+  const samples = sisock.samples;
+  sisock.samples = (start, end) => samples.call(sisock, Math.max(start, T0 + 520), end);
+  Object.assign(sisock, { until: T0 + 530, node: { ...sisock.node, generation: "two" } });
+  clock.now = T0 + 530;
+  await load(-370, 530, { isLive: true });
+  sisock.publish(T0 + 540);
+  const expected = [...Array(510).keys(), ...Array.from({ length: 20 }, (_, i) => 520 + i)];
+  const shown = () => [...store.series[0].t.array].map((t) => t - T0);
+  assert.deepEqual(shown(), expected);
+  clock.now = T0 + 540;
+  await load(-360, 540, { isLive: true });
+  assert.deepEqual(shown(), expected);
+  assert.deepEqual([...store.series[0].values.array], expected.map((i) => sisock.valueOf(T0 + i)));
+});
+
 test("text is followed, too, also where there was none", async () => {
   const { sisock, store, load } = setUp({ until: T0 });
   sisock.about = { ...sisock.about, type: "string" };

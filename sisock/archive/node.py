@@ -186,7 +186,7 @@ class ArchiveNode(DataNodeServer):
 
     def _read_interval(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read_checked(name, start, end)
-        inside = slice(*np.searchsorted(t, [start, end]).tolist())
+        inside = slice(t.searchsorted(start), t.searchsorted(end))
         return t[inside], values[inside]
 
     def _read_checked(self, name: str, start: float, end: float) -> Samples:

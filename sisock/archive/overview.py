@@ -32,7 +32,7 @@ MAX_SPAN = 32 * 86400.0
 PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
 """Parts of such a window, and seconds of each, that are read first to see how dense they are."""
 
-GAP_FACTOR = 16
+GAP_FACTOR = 8
 """A window behind one without samples may be so many times as long: years may have none."""
 
 EARLIEST = -1e12
@@ -199,18 +199,19 @@ def windows(
 ) -> Iterator[Samples]:
     """Read from `start` to `end` in windows of about a million samples, `interval` apart.
 
-    The decades before the first sample take few windows, each probed before it is read, and so
-    does all if no interval is known. A window behind a later gap holds at most 16 million.
+    The decades before the first sample take few windows, each probed before it is read; so does
+    all if no interval is given. With one, a window behind a later gap has at most eight million.
     """
     longest = MANY * interval if interval else MAX_SPAN
-    span, is_known = min(FIRST_SPAN, longest), False
+    shortest, probe, is_known = min(FIRST_SPAN, longest), min(PROBE, longest), False
+    span = shortest
     while start < end:
         # Before 1970 there is little, if anything.
         stop = min(max(start + span, -FIRST_SPAN), end)
-        if not is_known and span > min(FIRST_SPAN, longest):
-            probes = (start + (stop - start) * place for place in PLACES)
-            if any(len(read(t - PROBE, t)[0]) * span > MANY * PROBE for t in probes):
-                span = max(span / 2, min(FIRST_SPAN, longest))
+        if not is_known and span > shortest:
+            ends = (start + (stop - start) * place for place in PLACES)
+            if any(len(read(t - probe, t)[0]) * span > MANY * probe for t in ends):
+                span = max(span / 2, shortest)
                 continue
         t, values = read(start, stop)
         if len(t) > FEW:
@@ -231,9 +232,11 @@ def decimate_windows(
     count = 0
     for part in parts:
         count += len(part[0])
+        if not len(part[0]):
+            continue
         progress.tell(f"{count} samples")
         t, values = kept = join([kept, part])
-        if not len(part[0]) or (bucket is None and len(t) <= (max_points or 0)):
+        if bucket is None and len(t) <= (max_points or 0):
             continue
         if max_points is not None:
             # It only grows with the last time, and decimated samples decimate as all do.

@@ -14,9 +14,8 @@ MAX_LINE = 1 << 12
 """Bytes of a line; a longer one is malformed."""
 
 CHUNK_BYTES = 1 << 20
-"""Bytes of a file that are read at once."""
+"""Bytes of a file that are read at once; one odd line among them has all read line by line."""
 
-_AT_ONCE = 1 << 18
 _FEW_BYTES = 1 << 10
 """Text that is read faster line by line."""
 
@@ -30,18 +29,9 @@ def parse_pairs(text: bytes) -> tuple[np.ndarray, np.ndarray, list[int]]:
     What follows a ``#`` is a remark, and empty lines are allowed. Returns times, values, and the
     indices of other lines.
     """
-    parts, malformed, lines, begin = [np.empty((0, 2))], [], 0, 0
-    while begin < len(text):
-        end = text.rfind(b"\n", begin, begin + _AT_ONCE) + 1 or text.index(b"\n", begin) + 1
-        part = text[begin:end]
-        rows = _all_at_once(part)
-        if rows is None:
-            rows, bad = _line_by_line(part)
-            malformed += [lines + index for index in bad]
-        parts.append(rows)
-        lines, begin = lines + part.count(b"\n"), end
-    t, values = np.concatenate(parts).T
-    return np.ascontiguousarray(t), np.ascontiguousarray(values), malformed
+    plain = _all_at_once(text)
+    rows, malformed = _line_by_line(text) if plain is None else (plain, [])
+    return np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1]), malformed
 
 
 def _all_at_once(text: bytes) -> np.ndarray | None:

@@ -87,6 +87,7 @@ class Merger:
     While `is_live`, events are passed on as they come. After a break (`lose`) they wait until all
     that was missed has been asked for, from the `last` sample on: if that is not in the reply,
     those after it may be missing, too, and there is a gap. `last` is None before the first sample.
+    `span` is for who asks: the seconds that the next question may be about.
     """
 
     def __init__(self, timeline: str, last: float | None = None, is_live: bool = True) -> None:
@@ -94,8 +95,7 @@ class Merger:
         self.last = last
         self.is_live = is_live
         self.is_behind = not is_live
-        self._reached: float | None = None
-        self._is_from_last = True
+        self.span: float | None = None
         self._gap_from: float | None = None
         self._waiting: list[Batch] = []
         self._waiting_values = 0
@@ -120,7 +120,6 @@ class Merger:
         """Note that events may have been missed."""
         self.hold()
         self.is_behind = True
-        self._reached = None
 
     def hold(self) -> None:
         """Have events wait until `release`."""
@@ -132,25 +131,24 @@ class Merger:
         What is new from now on is in the reply, or comes as an event.
         """
         self.is_behind = False
-        self._is_from_last = self._reached is None
-        return self.last if self._reached is None else self._reached
+        return self.last
 
-    def answer(self, reply: Batch, until: float | None = None) -> Passed:
-        """Take the reply to `ask`, which goes up to the time `until`, or (None) to the newest.
+    def answer(self, reply: Batch, is_complete: bool = True) -> Passed:
+        """Take the reply to `ask`, which may be without the newest samples.
 
         If `is_behind` afterwards, there is more to be asked for.
         """
-        is_lost = self.is_behind
-        if self._is_from_last and self.last is not None and self.last not in reply.t:
+        if self.last is not None and self.last in reply.t:
+            self._gap_from = None  # whoever gave up did so too early
+        else:
             self._note_gap()
-        self._reached = None if is_lost else until
-        self.is_behind = is_lost or until is not None
+        self.is_behind = self.is_behind or not is_complete
         return self._pass(reply)
 
     def give_up(self) -> None:
         """Note that nobody will answer: what was missed is a gap."""
         self._note_gap()
-        self._reached, self.is_behind = None, False
+        self.is_behind = False
 
     def release(self) -> Passed:
         """Go on with the events, those that waited first."""

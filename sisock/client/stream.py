@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import queue
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from twisted.internet import defer
 
 from sisock.client.directory import KnownNode
-from sisock.client.merge import Batch, Gap
+from sisock.client.merge import Batch
 from sisock.connection.runtime import make_logger
 
-MAX_QUEUED = 10_000
-"""Things that wait in a stream; while there are more, samples stay at their node."""
+MAX_QUEUED = 500
+MAX_BATCH = 1000
+"""Events that wait in a stream, and samples of one; while there are more, these stay at their
+node."""
 
 log = make_logger()
 
@@ -35,22 +40,22 @@ class Stream(Generic[_T]):
     def __init__(self, reactor: Any) -> None:
         self.stops: list[Callable[[], Any]] = []
         self._reactor = reactor
-        self._queue: queue.SimpleQueue[_T | BaseException] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._cut: deque[Any] = deque()
         self._room: defer.Deferred | None = None
 
-    def put(self, *items: Any) -> defer.Deferred | None:
-        """Add things; returns None, or if there are many, what fires when most were taken."""
-        for item in items:
+    def put(self, item: Any) -> defer.Deferred | None:
+        """Add a thing, or a batch of samples; if many wait, returns what fires when few do."""
+        if isinstance(item, Batch):
+            for first in range(0, len(item), MAX_BATCH):
+                self._queue.put(item.take(slice(first, first + MAX_BATCH)))
+        else:
             self._queue.put(item)
         if self._room is None or self._room.called:
             self._room = defer.Deferred()  # first, as things are taken in another thread
             if self._queue.qsize() <= MAX_QUEUED:
                 self._room = None
         return self._room
-
-    def put_samples(self, passed: Batch | Gap) -> defer.Deferred | None:
-        """Add samples one by one, or a gap; see `put`."""
-        return self.put(*(passed.samples() if isinstance(passed, Batch) else [passed]))
 
     def _make_room(self) -> None:
         room, self._room = self._room, None
@@ -65,16 +70,20 @@ class Stream(Generic[_T]):
 
     def next(self, timeout: float | None = None) -> _T:
         """Wait for the next one, or raise TimeoutError if none came for `timeout` seconds."""
-        if self._room is not None and self._queue.qsize() < MAX_QUEUED / 2:
-            self._reactor.callFromThread(self._make_room)
-        try:
-            item = self._queue.get(timeout=timeout)
-        except queue.Empty:
-            raise TimeoutError(f"nothing came for {timeout:g} s") from None
-        if isinstance(item, BaseException):
-            self._queue.put(item)  # whoever asks again hears the same
-            raise item
-        return item
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with suppress(IndexError):
+                return self._cut.popleft()
+            if self._room is not None and self._queue.qsize() < MAX_QUEUED / 2:
+                self._reactor.callFromThread(self._make_room)
+            try:
+                item = self._queue.get(timeout=end and max(end - time.monotonic(), 0))
+            except queue.Empty:
+                raise TimeoutError(f"nothing came for {timeout:g} s") from None
+            if isinstance(item, BaseException):
+                self._queue.put(item)  # whoever asks again hears the same
+                raise item
+            self._cut.extend(item.samples() if isinstance(item, Batch) else [item])
 
     def close(self) -> None:
         """End the iteration."""

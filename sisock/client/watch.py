@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Coroutine, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from twisted.internet import defer
 
-from sisock.client.data import Data
 from sisock.client.directory import KnownNode, subscribed
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
+from sisock.client.missed import Source
 from sisock.client.stream import deliver
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session
 from sisock.errors import (
     HubMissing,
     NodeContractError,
-    NodeTimeout,
-    ReplyTooLarge,
     RouterUnreachable,
     UnknownNode,
 )
-from sisock.wire.arrays import merge_timeline
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval, node_uri
+from sisock.wire.protocol import node_uri
 
 POLL = 3.0
 """Seconds until a node that publishes nothing is asked again."""
@@ -41,48 +35,27 @@ MAX_RETRY = 16.0
 GIVE_UP = 60.0
 """Seconds for which a node may answer with errors; then what it does not say is a gap."""
 
-FAR = 1e11
-"""UNIX time after all samples: nobody knows the present of a node's clock."""
-
-MAX_AHEAD = 3600.0
-"""Seconds after our present up to which a node without live samples is asked."""
-
-FIRST_SPAN = 60.0
-MAX_GROWTH = 100
-MAX_VALUES = 500_000
-"""Seconds asked for at once where nobody knows how many samples these hold, and by how much that
-grows; values that are aimed at."""
-
-_AWAY = (HubMissing, NodeTimeout, RouterUnreachable, UnknownNode)
+_AWAY = (HubMissing, RouterUnreachable, UnknownNode)
 """Errors that say that the node may come back as it was."""
 
 log = make_logger()
 
 
-@dataclass(frozen=True)
-class Source:
-    """What watches need of their client.
+class Watches(set["Watch"]):
+    """The watches of a client that have not ended.
 
-    Attributes
-    ----------
-    ask_fields : callable
-        Coroutine function of a node's name, and whether the answer must be a new one; returns the
-        node and its fields.
-    ask_samples, ask_latest : callable
-        Coroutine functions of a node, fields and, for samples, an interval; they return `Data`.
-    timeout : float
-        Seconds that the router may take.
-    lock
-        For all: autobahn mixes up a subscription that begins with one that ends.
+    The lock is for all: autobahn mixes up a subscription that begins with one that ends.
     """
 
-    ask_fields: Callable[[str, bool], Coroutine[Any, Any, tuple[KnownNode, dict[str, Field]]]]
-    ask_samples: Callable[[KnownNode, dict[str, Field], Interval], Coroutine[Any, Any, Data]]
-    ask_latest: Callable[[KnownNode, dict[str, Field]], Coroutine[Any, Any, Data]]
-    timeout: float
-    reactor: Any
-    watches: set[Watch] = field(default_factory=set)
-    lock: defer.DeferredLock = field(default_factory=defer.DeferredLock)
+    def __init__(self, source: Source, timeout: float, reactor: Any) -> None:
+        super().__init__()
+        self.source, self.timeout, self.reactor = source, timeout, reactor
+        self.lock = defer.DeferredLock()
+
+    def lose(self, node: str) -> None:
+        """Have the watches of a node ask for what they may have missed."""
+        for watch in [each for each in self if each.node == node]:
+            watch.lose()
 
 
 class Watch:
@@ -99,30 +72,28 @@ class Watch:
     fields : container of str, optional
         Those of interest; all if None. Samples in which all of them are missing are left out.
     after : mapping, optional
-        Time of the last sample of each timeline that is known already.
-    is_new : bool
-        Whether nothing before the first event is of interest.
+        Time of the last sample of each timeline that is known already. If None, nothing before the
+        first event is of interest.
     """
 
     def __init__(
         self,
-        source: Source,
+        watches: Watches,
         node: str,
         on_samples: Callable[[Batch | Gap], defer.Deferred | None],
         fields: Container[str] | None = None,
         after: Mapping[str, float] | None = None,
-        is_new: bool = False,
     ) -> None:
         self.node = node
-        self._source = source
+        self._watches, self._source = watches, watches.source
         self._on_samples = on_samples
         self._wanted = fields
         self._since = max((after or {}).values(), default=time.time())
         self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
         self._fields: dict[str, dict[str, Field]] = {}
         self._timeline_of: dict[str, str] = {}
-        self._spans: dict[str, float] = {}
-        self._is_new = is_new
+        self._known: KnownNode | None = None
+        self._is_new = after is None
         self._must_look = False
         self._is_polled = False
         self._is_passing = False
@@ -132,15 +103,15 @@ class Watch:
         self._room: defer.Deferred | None = None
         self._failing_since: float | None = None
         self._warn = RepeatedWarning(log)
-        source.watches.add(self)
+        watches.add(self)
 
     async def begin(self, session: Session) -> None:
         """Subscribe on a session; raises as `subscribed`."""
         self._subscription = None
         self._stop()
-        begun = self._source.lock.run(session.subscribe, self._hear, node_uri(self.node, "data"))
-        self._subscription = await subscribed(begun, self._source.timeout, session.reactor)
-        if self not in self._source.watches:
+        begun = self._watches.lock.run(session.subscribe, self._hear, node_uri(self.node, "data"))
+        self._subscription = await subscribed(begun, self._watches.timeout, session.reactor)
+        if self not in self._watches:
             self.end()
         elif not self._is_new:
             self.lose()
@@ -148,11 +119,11 @@ class Watch:
 
     def end(self) -> None:
         """Unsubscribe."""
-        self._source.watches.discard(self)
+        self._watches.discard(self)
         self._stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._source.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
+            self._watches.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
 
     def lose(self) -> None:
         """Note that events may have been missed, and ask for them."""
@@ -167,7 +138,7 @@ class Watch:
             line.lose()
 
     def _start(self) -> None:
-        if self._task is None and self in self._source.watches:
+        if self._task is None and self in self._watches:
             self._task = defer.Deferred()  # it may end at once
             task = defer.ensureDeferred(self._catch_up())
             if self._task is not None:
@@ -180,7 +151,7 @@ class Watch:
             task.cancel()
 
     def _hear(self, *args: Any, **_: Any) -> None:
-        if self not in self._source.watches:
+        if self not in self._watches:
             return
         try:
             event = args[0] if args else None
@@ -206,7 +177,7 @@ class Watch:
     def _pass(self, passed: Passed) -> None:
         self._is_passing = True
         for each in passed:
-            if self in self._source.watches:
+            if self in self._watches:
                 room = deliver(f"the node {self.node!r}", self._on_samples, each)
                 self._room = room if room is not None and not room.called else self._room
         self._is_passing = False
@@ -218,7 +189,7 @@ class Watch:
     async def _catch_up(self) -> None:
         """Ask for what was missed until nothing is; for ever, if the node publishes nothing."""
         retry = MIN_RETRY
-        while self in self._source.watches:
+        while self in self._watches:
             pause = POLL
             try:
                 await self._read_all()
@@ -241,7 +212,7 @@ class Watch:
     async def _sleep(self, seconds: float) -> None:
         self._pause = defer.Deferred()
         with suppress(defer.TimeoutError):
-            await self._pause.addTimeout(seconds, self._source.reactor)
+            await self._pause.addTimeout(seconds, self._watches.reactor)
 
     def _fail(self, error: Exception) -> None:
         self._must_look = True
@@ -250,27 +221,27 @@ class Watch:
             log.debug("{node}: {why}", node=self.node, why=str(error))
             return
         self._warn(f"what was missed of {self.node!r} is asked for again: {error}")
-        now = self._source.reactor.seconds()
+        now = self._watches.reactor.seconds()
         self._failing_since = now if self._failing_since is None else self._failing_since
         if now - self._failing_since > GIVE_UP and not self._is_polled:
             self._must_look = False
-            for line in [line for line in self._lines.values() if not line.is_live]:
+            for line in [line for line in self._lines.values() if line.is_behind]:
                 line.give_up()
                 self._pass(line.release())
 
     async def _read_all(self) -> None:
-        while self in self._source.watches:
+        while self in self._watches:
             for line in list(self._lines.values()):
                 await self._release(line)
             if self._is_complete():
                 return
             is_fresh, self._must_look = self._must_look, False
-            node, known = await self._source.ask_fields(self.node, is_fresh)
-            self._is_polled = "live" not in node.features
+            self._known, known = await self._source.fields(self.node, is_fresh, self._known)
+            self._is_polled = "live" not in self._known.features
             self._note(known)
             for name, line in list(self._lines.items()):
                 if name in self._fields or not self._must_look:
-                    await self._read(line, node)
+                    await self._read(line, self._known)
 
     def _note(self, known: Mapping[str, Field]) -> None:
         """Note which fields of interest there are."""
@@ -285,10 +256,11 @@ class Watch:
 
     async def _read(self, line: Merger, node: KnownNode) -> None:
         """Ask for what a timeline misses, and go on with its events."""
-        while line.is_behind and self in self._source.watches:
+        while line.is_behind and self in self._watches:
             await self._wait_for_room()
             try:
-                self._pass(await self._ask(line, node))
+                fields = self._fields.get(line.timeline, {})
+                self._pass(await self._source.part(node, line, fields, self._since))
             except BaseException:
                 line.lose()
                 raise
@@ -296,7 +268,7 @@ class Watch:
 
     async def _release(self, line: Merger) -> None:
         """Go on with the events of a timeline, if nothing is to be asked for before."""
-        while not (line.is_live or line.is_behind) and self in self._source.watches:
+        while not (line.is_live or line.is_behind) and self in self._watches:
             await self._wait_for_room()
             if not line.is_behind:
                 self._pass(line.release())
@@ -305,55 +277,3 @@ class Watch:
         room, self._room = self._room, None
         if room is not None:
             await room
-
-    async def _ask(self, line: Merger, node: KnownNode) -> Passed:
-        """Ask for some seconds of a timeline, about as many as `MAX_VALUES` take."""
-        if not (fields := self._fields.get(line.timeline)):
-            line.ask()
-            return line.answer(Batch(line.timeline, np.empty(0), {}))
-        if self._is_polled and line.last is None:
-            latest = await self._source.ask_latest(node, fields)
-            line.last = max((float(s.t[-1]) for s in latest.values() if len(s)), default=None)
-        asked = line.ask()
-        start = self._since if asked is None else asked
-        span = self._spans.pop(line.timeline, None) or _first_span(fields)
-        now = time.time()
-        while True:
-            until = start + span if start + span < now else None
-            end = FAR if not self._is_polled else max(start, time.time()) + MAX_AHEAD
-            interval = Interval(start, end if until is None else until)
-            try:
-                data = await self._source.ask_samples(node, fields, interval)
-                break
-            except ReplyTooLarge:
-                if span < 1e-6:
-                    raise
-                span, now = span / 4, math.inf
-        if until is not None:
-            count = sum(map(len, data.values()))
-            growth = MAX_VALUES / (2 * count + 1)
-            self._spans[line.timeline] = span * min(max(growth, 0.5), MAX_GROWTH)
-        batch = _joined(data, line.timeline, fields)
-        finals = [s.finalized_until for s in data.values() if s.finalized_until is not None]
-        if self._is_polled and finals:
-            # The last sample stays: it shows that nothing is missing.
-            is_known = batch.t <= (-math.inf if line.last is None else line.last)
-            batch = batch.take(is_known | (batch.t < min(finals)))
-            until = None if until is None or until > min(finals) else until
-        return line.answer(batch, until)
-
-
-def _first_span(fields: Mapping[str, Field]) -> float:
-    """Return for how many seconds a timeline is to be asked where nothing is known of it."""
-    interval = next(iter(fields.values())).interval
-    return interval * MAX_VALUES / len(fields) if interval else FIRST_SPAN
-
-
-def _joined(data: Data, timeline: str, fields: Mapping[str, Field]) -> Batch:
-    """Join the fields of a timeline, of which each may lack some samples."""
-    t, values = merge_timeline({name: (s.t, s.values) for name, s in data.items()})
-    for name, column in values.items():
-        if not len(column):
-            is_number = fields[name].type == "number"
-            values[name] = np.full(len(t), np.nan if is_number else None)
-    return Batch(timeline, t, values).present()

@@ -284,12 +284,16 @@ class LiveNode(DataNodeServer):
         """Return what is kept; samples before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
-        reply, fields_of = Reply(no_samples(field)), self._intake.fields_of()
-        for line, (newest, _) in self._kept().items():
-            fields = [name for name in field if name in fields_of[line]]
-            t, values = self._store.samples(line, fields, interval.start, interval.end)
-            if fields and len(t):
-                add_samples(reply, line, newest, fields, (t, values), self._intake.kinds)
+        reply, kept, line_of = Reply(no_samples(field)), self._kept(), self._intake.line_of
+        wanted: dict[str, list[str]] = {}
+        for name in field:
+            if name in line_of:
+                wanted.setdefault(line_of[name].name, []).append(name)
+        for line in wanted.keys() & kept.keys():
+            samples = self._store.samples(line, wanted[line], interval.start, interval.end)
+            if len(samples[0]):
+                newest, _ = kept[line]
+                add_samples(reply, line, newest, wanted[line], samples, self._intake.kinds)
         return reply
 
     def get_decimated(

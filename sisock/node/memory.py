@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Memory:
     def __init__(self, seconds: float, depth: int | None, kinds: Mapping[str, str]) -> None:
         self._seconds, self._depth, self._kinds = seconds, depth or MAX_SAMPLES, kinds
         self._lines: dict[str, _Line] = {}
+        self._line_of: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def append(self, timeline: str, t: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
@@ -39,6 +40,7 @@ class Memory:
             line = self._lines.setdefault(timeline, _Line(self._kinds))
             line.append(t[newest], {name: each[newest] for name, each in values.items()})
             line.drop(float(t[-1]) - self._seconds, self._depth)
+            self._line_of |= dict.fromkeys(values, timeline)
 
     def timelines(self) -> dict[str, TimelineInfo]:
         """Return what there is of each timeline."""
@@ -73,11 +75,10 @@ class Memory:
         """Do nothing: the counterpart of `sisock.store.history.History.close`."""
 
     def _samples_of(self, field: str, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-        for name, info in self.timelines().items():
-            if field in info.fields:
-                t, own = self.samples(name, [field], start, end)
-                return t, own[field]
-        return np.empty(0), np.empty(0)
+        if field not in self._line_of:
+            return np.empty(0), np.empty(0)
+        t, own = self.samples(self._line_of[field], [field], start, end)
+        return t, own[field]
 
 
 class _Line:
@@ -138,15 +139,14 @@ def bounds(keep: Any, node: str) -> tuple[float | None, float | None]:
     with contract(node):
         if not asked or asked.keys() - {"time", "bytes"}:
             raise ValueError('the attribute keep has "time" or "bytes" or both')
-        seconds, size = asked.get("time"), asked.get("bytes")
-        found = (
-            parse_duration(seconds) if isinstance(seconds, str) else seconds,
-            _parse_size(size) if isinstance(size, str) else size,
-        )
-        for bound in found:
-            if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
-                raise ValueError(f"the attribute keep has {bound!r}, which is no bound")
-    return found
+        return _bound(asked.get("time"), parse_duration), _bound(asked.get("bytes"), _parse_size)
+
+
+def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
+    bound = parse(given) if isinstance(given, str) else given
+    if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
+        raise ValueError(f"the attribute keep has {given!r}, which is no bound")
+    return bound
 
 
 def _parse_size(text: str) -> float:

@@ -213,12 +213,8 @@ class Store:
         while self._catalogue is None:
             try:
                 self._catalogue = Catalogue(self._places[0]())
-            except (
-                OSError,
-                sqlite3.Error,
-                RuntimeError,
-            ) as error:  # the last without a home folder
-                self._leave(error)
+            except (OSError, sqlite3.Error, RuntimeError) as error:
+                self._leave(error)  # RuntimeError: there is no home folder
         return self._catalogue
 
     def _own_folder(self) -> Path:

@@ -1,7 +1,7 @@
 """Columns of samples in memory: one array a field, with missing values, and tables that grow.
 
-Numbers have a type of their own, and NaN where one is missing; booleans are ``|i1``, with -1 where
-one is missing; strings are objects, with None.
+Numbers have a type of their own, and NaN where one is missing, with which integers become floats;
+booleans are ``|i1``, with -1 where one is missing; strings are objects, with None.
 """
 
 from __future__ import annotations
@@ -73,11 +73,8 @@ def missing(dtype: np.dtype, count: int) -> Column:
     """Return a column of missing values among which some of this type may be put."""
     if dtype.kind == "O":
         return np.full(count, None, dtype=object)
-    return np.full(count, -1 if dtype == _BOOL else np.nan, dtype=_holds_missing(dtype))
-
-
-def _holds_missing(dtype: np.dtype) -> np.dtype:
-    return TIMES if dtype.kind in "iu" and dtype != _BOOL else dtype
+    is_integer = dtype.kind in "iu" and dtype != _BOOL
+    return np.full(count, -1 if dtype == _BOOL else np.nan, dtype=TIMES if is_integer else dtype)
 
 
 def join(parts: Sequence[Pair]) -> Pair:
@@ -198,6 +195,6 @@ class Table:
             yield t[low:high], [c if c is None else c[low:high] for c in held]
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
-        """Yield what gives the same buckets of size `w` as the samples of an interval."""
+        """Yield what gives the same buckets of size `w` as the samples, or all samples without."""
         for pair in pairs(self, field, start, end):
-            yield pick(pair, decimate(*pair, w))
+            yield pick(pair, decimate(*pair, w)) if w else pair

@@ -10,54 +10,40 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import orjson
 
 from sisock.errors import SettingsError
 from sisock.store import columns
 from sisock.store.columns import Column, Pair
-from sisock.store.segments import Part
-from sisock.store.timelines import Timeline, folder_of
+from sisock.store.segments import Part, last_in
+from sisock.store.timelines import MAX_NAME, Timeline, TimelineInfo, folder_of
 from sisock.wire import grid
-from sisock.wire.protocol import MAX_EXPONENT
 
 EVERY = 1.0
 """Seconds of samples that a power failure may take, and between two looks for what is to do."""
 
-_MAX_NAME = 150
-"""Characters of a folder's name; file systems take 255 bytes."""
-
 _PARTS = 8
 """What is kept is in so many files at least."""
 
-_STATE, _CLOSED = "state.json", "closed"
-_EVER = 2.0**MAX_EXPONENT
+_STATE, _CLOSED = "generation", "closed"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where a node's history is: below ``SISOCK_DATA``, or ``~/.local/share/sisock``."""
-    base = environ.get("SISOCK_DATA") or "~/.local/share/sisock"
-    return Path(base).expanduser() / quote(node, safe="")[:_MAX_NAME]
+    base = Path(environ.get("SISOCK_DATA") or "~/.local/share/sisock")
+    try:
+        return base.expanduser() / quote(node, safe="")[:MAX_NAME]
+    except RuntimeError as error:
+        raise SettingsError(f"SISOCK_DATA must name a folder: {error}") from None
 
 
 class _Stopped(Exception):
     pass
-
-
-@dataclass(frozen=True)
-class TimelineInfo:
-    """What there is of a timeline: first and last time, samples, and the type of each field."""
-
-    first: float | None
-    last: float | None
-    count: int
-    fields: dict[str, str]
 
 
 class History:
@@ -111,8 +97,8 @@ class History:
             raise SettingsError(f"the history in {folder} is in use by another process") from None
         except OSError as error:
             raise SettingsError(f"the history in {folder} cannot be used: {error}") from None
-        is_whole = is_sound and state["holds"] in (_CLOSED, boot)
-        self.generation = state["generation"] if is_whole else secrets.token_hex(8)
+        is_whole = is_sound and len(state) == 2 and state[1] in (_CLOSED, boot)
+        self.generation = state[0] if is_whole else secrets.token_hex(8)
         self._write_state(boot)
         self._threads = [
             threading.Thread(target=self._repeat, args=[do], name="sisock-history", daemon=True)
@@ -152,13 +138,8 @@ class History:
         types: dict[str, dict[str, str]] = {}
         for field, (line, dtype) in self._fields.copy().items():
             types.setdefault(line.name, {})[field] = columns.type_of(dtype)
-        found = {}
-        for name, line in self._timelines.copy().items():
-            parts = [part for part in line.parts if part.count]
-            first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
-            count = sum(part.count for part in parts)
-            found[name] = TimelineInfo(first, last, count, types.get(name, {}))
-        return found
+        lines = self._timelines.copy().items()
+        return {name: line.info(types.get(name, {})) for name, line in lines}
 
     def samples(
         self, timeline: str, fields: Iterable[str], start: float, end: float
@@ -195,16 +176,16 @@ class History:
         found = [part.span(start, end) for part in self._parts(field)]
         spans = [span for span in found if span is not None]
         if sum(count for count, _, _ in spans) <= max_points:
-            pair = columns.join(self._read(field, start, end))
+            pair = columns.join(self._gather(field, start, end))
             return pair[0], self._decode(field, pair), None
         first, last = spans[0][1], spans[-1][2]
         w = grid.bucket_size_for(first, last, max_points)
         after = math.nextafter(first, math.inf)
         # The buckets of both ends are read from the samples, so that these ends are among them.
         whole = [
-            *self._read(field, start, after),
+            *self._gather(field, start, after),
             *self._gather(field, after, last, w),
-            *self._read(field, last, end),
+            *self._gather(field, last, end),
         ]
         pair = columns.join(whole)
         kept = grid.with_ends(columns.decimate(*pair, w), len(pair[0]))
@@ -214,18 +195,8 @@ class History:
     def last(self, field: str, before: float = math.inf) -> tuple[float, Any] | None:
         """Return time and value of a field's last sample before a time that is not missing."""
         for part in reversed(self._parts(field)):
-            coarse = columns.join(list(part.gather(field, -math.inf, before, _EVER)))
-            at = columns.last_present(coarse[1])
-            if at is None:
-                continue
-            # It is in the same bucket; of one at most two samples are kept.
-            t = coarse[0][at:]
-            pair = columns.join(
-                list(columns.pairs(part, field, t[0], t[2] if len(t) > 2 else before))
-            )
-            at = columns.last_present(pair[1])
-            if at is not None:
-                found = columns.pick(pair, slice(at, at + 1))
+            found = last_in(part, field, before)
+            if found is not None:
                 value = self._decode(field, found)[0]
                 return float(found[0][0]), value.item() if isinstance(value, np.generic) else value
         return None
@@ -241,7 +212,15 @@ class History:
             lines = list(self._timelines.values())
             for line in lines:
                 line.tidy(self._seconds / _PARTS, self._bytes / _PARTS, self._go_on)
-            self._drop(lines)
+            # A clock that is ahead must not take what there is.
+            newest = max((line.last for line in lines), default=-math.inf)
+            oldest = min(self._clock(), newest) - self._seconds
+            size = sum(line.size() for line in lines)
+            while found := [(line.oldest.last, line.name) for line in lines if line.oldest]:
+                last, name = min(found)
+                if last >= oldest and size <= self._bytes:
+                    break
+                size -= self._timelines[name].drop_oldest()
 
     def close(self) -> None:
         """Write all that there is, and let others have the folder."""
@@ -258,12 +237,8 @@ class History:
     def _parts(self, field: str) -> tuple[Part, ...]:
         return self._fields[field][0].parts if field in self._fields else ()
 
-    def _read(self, field: str, start: float, end: float) -> list[Pair]:
-        return [
-            pair for part in self._parts(field) for pair in columns.pairs(part, field, start, end)
-        ]
-
-    def _gather(self, field: str, start: float, end: float, w: float) -> list[Pair]:
+    def _gather(self, field: str, start: float, end: float, w: float = 0.0) -> list[Pair]:
+        """Return what gives the same buckets of size `w` as the samples, or all samples."""
         return [pair for part in self._parts(field) for pair in part.gather(field, start, end, w)]
 
     def _decode(self, field: str, pair: Pair) -> np.ndarray:
@@ -311,32 +286,18 @@ class History:
         if self._stopping.is_set():
             raise _Stopped
 
-    def _drop(self, lines: list[Timeline]) -> None:
-        # A clock that is ahead must not take what there is.
-        newest = max((line.last for line in lines), default=-math.inf)
-        oldest = min(self._clock(), newest) - self._seconds
-        size = sum(line.size() for line in lines)
-        while found := [(line.oldest.last, line.name) for line in lines if line.oldest]:
-            last, name = min(found)
-            if last >= oldest and size <= self._bytes:
-                break
-            size -= self._timelines[name].drop_oldest()
-
-    def _read_state(self) -> dict[str, Any]:
-        """Return what the process before this one left, or else something that fits none."""
+    def _read_state(self) -> list[str]:
+        """Return the generation that the last process left, and for what it holds."""
         with suppress(OSError, ValueError):
-            state = orjson.loads((self._folder / _STATE).read_bytes())
-            if state.keys() == {"generation", "holds"}:
-                return state
-        return {"generation": "", "holds": None}
+            return (self._folder / _STATE).read_text().split()
+        return []
 
     def _write_state(self, holds: str) -> None:
         """Write the generation, and for which start of the computer it holds, or that it does."""
-        state = {"generation": self.generation, "holds": holds}
         path = self._folder / _STATE
         try:
-            with open(path.with_suffix(".part"), "wb") as file:
-                file.write(orjson.dumps(state))
+            with open(path.with_suffix(".part"), "w") as file:
+                file.write(f"{self.generation} {holds}\n")
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(file.name, path)

@@ -7,9 +7,11 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -97,7 +99,7 @@ class Journal:
         fixed = {None: t} | {name: columns[name] for name in columns if name not in strings}
         for start in range(0, len(t), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
-            data = [column[part].tobytes() for column in fixed.values()]
+            data: list[Any] = [column[part].view(np.uint8).data for column in fixed.values()]
             described = [
                 (name, column.dtype.str, len(each))
                 for (name, column), each in zip(fixed.items(), data, strict=True)
@@ -105,7 +107,7 @@ class Journal:
             if strings:
                 data.append(orjson.dumps({name: columns[name][part].tolist() for name in strings}))
             head = orjson.dumps((timeline, described, strings))
-            self._append(b"".join([_LENGTH.pack(len(head)), head, *data]))
+            self._append([_LENGTH.pack(len(head)), head, *data])
 
     def open(self) -> None:
         """Open the file, new or not; what is in it has to be synchronised once more."""
@@ -132,11 +134,13 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def _append(self, body: bytes) -> None:
+    def _append(self, body: list[Any]) -> None:
         if self._file is None:
             self.open()
         assert self._file is not None
-        data = memoryview(_HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body)
+        checksum = reduce(lambda before, each: zlib.crc32(each, before), body, 0)
+        head = _HEAD.pack(_MAGIC, sum(map(len, body)), checksum)
+        data = memoryview(b"".join([head, *body]))
         before = self._file.tell()
         self._is_dirty = True
         try:

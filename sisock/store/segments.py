@@ -11,42 +11,33 @@ import os
 import struct
 import weakref
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
 
 from sisock.store.columns import (
-    TIMES,
     Column,
     Pair,
     Span,
     Table,
-    decimate,
     from_bytes,
     join,
-    missing,
+    last_present,
     pairs,
     pick,
-    to_bytes,
 )
-from sisock.store.journal import sync_folder
 from sisock.wire.grid import bucket_of
-from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
+from sisock.wire.protocol import MAX_EXPONENT
 
 BLOCK = 8192
-_MAGIC = b"\x93sisocks"
-_HEAD = struct.Struct("<8sIII")
+MAGIC = b"\x93sisocks"
+HEAD = struct.Struct("<8sIII")
 """Magic bytes, the lengths of description and table, and the CRC-32 of both."""
 
-_TABLE = np.dtype([("checksum", "<u4"), ("first", "<f8"), ("end", "<u8")])
-_DESCRIPTION_BYTES = 200
-"""What an array's entry in the description takes, without its name."""
-
-_LEVEL_STEP, _MIN_SPACINGS = 4, 4
-"""Exponents between the bucket sizes of two levels; mean spacings in the finest one's buckets."""
+TABLE = np.dtype([("checksum", "<u4"), ("first", "<f8"), ("end", "<u8")])
 
 
 class Damaged(Exception):
@@ -172,7 +163,7 @@ class Segment:
                 yield t[part], [None if column is None else column[part] for column in found]
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Pair]:
-        """Yield what gives the same buckets of size `w` as the samples of an interval."""
+        """Yield what gives the same buckets of size `w` as the samples, or all samples without."""
         held = self._levels.get(field if field in self._values else None, [])
         while True:
             usable = [level for level in held if level.w <= w]
@@ -229,114 +220,34 @@ class Segment:
 
     def _header(self) -> tuple[dict[str, Any], np.ndarray]:
         for is_last in (False, True):
-            position = self.size - _HEAD.size if is_last else 0
-            head = _read(self.path, _HEAD.size, max(position, 0))
-            if len(head) < _HEAD.size:
+            position = self.size - HEAD.size if is_last else 0
+            head = _read(self.path, HEAD.size, max(position, 0))
+            if len(head) < HEAD.size:
                 continue
-            magic, *sizes, checksum = _HEAD.unpack(head)
-            start = position - sum(sizes) if is_last else _HEAD.size
-            if magic != _MAGIC or start < 0:
+            magic, *sizes, checksum = HEAD.unpack(head)
+            start = position - sum(sizes) if is_last else HEAD.size
+            if magic != MAGIC or start < 0:
                 continue
             data = _read(self.path, sum(sizes), start)
             if zlib.crc32(data) == checksum and len(data) == sum(sizes):
                 if is_last:
                     self._warn(f"{self.path}: its first header is damaged, the other one serves")
                 content = orjson.loads(data[: sizes[0]])
-                return content, np.frombuffer(data[sizes[0] :], _TABLE)
+                return content, np.frombuffer(data[sizes[0] :], TABLE)
         raise ValueError(f"{self.path} has no header that is sound")
 
 
 Part: TypeAlias = Table | Segment
 
 
-def write(
-    path: Path, timeline: str, parts: Sequence[Part], rank: int, go_on: Callable[[], None]
-) -> None:
-    """Write the samples of parts that follow one another to a new file, in memory a field at once.
-
-    `go_on` is called now and then, and may raise to end it; OSError says why it cannot be done.
-    """
-    about = {
-        "timeline": timeline,
-        "numbers": (parts[0].low, parts[-1].high, rank),
-        "ends": (parts[0].first, parts[-1].last),
-    }
-    temporary = path.with_suffix(".part")
-    with open(temporary, "wb") as file:
-        _write(file, about, parts, go_on)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    sync_folder(path.parent)
-
-
-def _write(
-    file: IO[bytes], about: dict[str, Any], parts: Sequence[Part], go_on: Callable[[], None]
-) -> None:
-    fields = sorted({name for part in parts for name in part.dtypes})
-    blocks = sum(part.count for part in parts) // BLOCK + 1
-    # A field has less than 16 levels, each half as long as what it is made of at most.
-    room = sum(
-        len(orjson.dumps(name)) + _DESCRIPTION_BYTES for name in (about["timeline"], *fields)
-    )
-    file.seek(16 * room + (len(fields) + 1) * (2 * blocks + 16) * _TABLE.itemsize)
-    entries: list[dict[str, Any]] = []
-    table: list[tuple[int, float, int]] = []
-    for field, w, columns in _arrays(parts, fields):
-        entries.append(
-            {
-                "field": field,
-                "w": w,
-                "dtypes": [column.dtype.str for column in columns],
-                "count": len(columns[0]),
-                "at": file.tell(),
-                "from": len(table),
-            }
-        )
-        for start in range(0, len(columns[0]), BLOCK):
-            go_on()
-            block = [column[start : start + BLOCK] for column in columns]
-            data = b"".join(map(to_bytes, block))
-            file.write(data)
-            first = block[0][0] if w or field is None else 0
-            table.append((zlib.crc32(data), first, file.tell()))
-    content = orjson.dumps({**about, "arrays": entries}), np.array(table, dtype=_TABLE).tobytes()
-    header = b"".join(content)
-    head = _HEAD.pack(_MAGIC, *map(len, content), zlib.crc32(header))
-    file.write(header + head)
-    file.seek(0)
-    file.write(head + header)
-
-
-def _arrays(
-    parts: Sequence[Part], fields: list[str]
-) -> Iterator[tuple[str | None, float, list[Column]]]:
-    """Yield the times; of each field the values, and the levels; and those of a missing field."""
-    t, _ = join([(t, None) for part in parts for t, _ in part.read([], -math.inf, math.inf)])
-    yield None, 0.0, [t]
-    for field in fields:
-        _, column = join([p for part in parts for p in pairs(part, field, -math.inf, math.inf)])
-        if column is None:
-            column = missing(TIMES, len(t))
-        if len(column) != len(t):
-            raise OSError("times could be read only once")
-        yield field, 0.0, [column]
-        for w, times, values in _levels(t, column):
-            yield field, w, [times, values]
-    for w, times, _ in _levels(t, None):
-        yield None, w, [times]
-
-
-def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.ndarray, Any]]:
-    """Yield bucket sizes, from a few mean spacings to the length of the samples, with samples."""
-    span = float(t[-1] - t[0])
-    least = max(_MIN_SPACINGS * span / len(t), 2.0**MIN_EXPONENT)
-    finest = math.ceil(math.log2(least) / _LEVEL_STEP) * _LEVEL_STEP
-    for exponent in range(finest, MAX_EXPONENT + 1, _LEVEL_STEP):
-        w = 2.0**exponent
-        if w >= span:
-            break
-        kept = decimate(t, column, w)
-        if 2 * len(kept) <= len(t):
-            t, column = pick((t, column), kept)
-            yield w, t, column
+def last_in(part: Part, field: str, before: float) -> Pair | None:
+    """Return a field's last sample before a time that is not missing."""
+    t, column = join(list(part.gather(field, -math.inf, before, 2.0**MAX_EXPONENT)))
+    at = last_present(column)
+    if at is None:
+        return None
+    # It is in the bucket of this one, of which at most two samples are kept.
+    stop = float(t[at + 2]) if at + 2 < len(t) else before
+    pair = join(list(pairs(part, field, float(t[at]), stop)))
+    at = last_present(pair[1])
+    return None if at is None else pick(pair, slice(at, at + 1))

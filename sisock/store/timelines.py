@@ -6,6 +6,8 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +15,8 @@ import numpy as np
 
 from sisock.store.columns import Column, Table
 from sisock.store.journal import Journal, records
-from sisock.store.segments import BLOCK, Part, Segment, write
+from sisock.store.segment_writer import write
+from sisock.store.segments import BLOCK, Part, Segment
 
 _MAX_BYTES = 1 << 23
 _MAX_SPAN = 3600.0
@@ -26,8 +29,19 @@ _MAX_WAIT = 10.0
 _MERGED, _MAX_MERGED = 16, 1 << 21
 """Files of one rank that become one of the next, and the samples that one has at most."""
 
-_MAX_NAME = 150
-"""Characters of a folder's name; file systems take 255 bytes."""
+_NUMBER = "[0-9]" * 8
+MAX_NAME = 150
+"""Of a journal, in names of files; characters of a folder's name: file systems take 255 bytes."""
+
+
+@dataclass(frozen=True)
+class TimelineInfo:
+    """What there is of a timeline: first and last time, samples, and the type of each field."""
+
+    first: float | None
+    last: float | None
+    count: int
+    fields: dict[str, str]
 
 
 class _Recent(Table):
@@ -73,8 +87,8 @@ class _Recent(Table):
 def folder_of(timeline: str) -> str:
     """Return the name of a timeline's folder."""
     quoted = quote(timeline, safe="")
-    if len(quoted) > _MAX_NAME:
-        quoted = f"{quoted[:_MAX_NAME]}-{zlib.crc32(timeline.encode()):08x}"
+    if len(quoted) > MAX_NAME:
+        quoted = f"{quoted[:MAX_NAME]}-{zlib.crc32(timeline.encode()):08x}"
     return f"t-{quoted}"
 
 
@@ -96,8 +110,8 @@ class Timeline:
         self._disk = threading.Lock()
         self._failing: set[str] = set()
         self.parts: tuple[Part, ...] = tuple(parts)
-        tables = self._tables()
-        if not tables or tables[-1].is_full:
+        newest = parts[-1] if parts else None
+        if not isinstance(newest, _Recent) or newest.is_full:
             self._begin()
 
     @classmethod
@@ -107,21 +121,23 @@ class Timeline:
             path.unlink()
         segments = _load_segments(folder, warn)
         names = [each.timeline for each in segments]
-        number, last = (segments[-1].high, segments[-1].last) if segments else (0, -math.inf)
-        tables: list[_Recent] = []
-        for path in sorted(folder.glob("journal-*")):
-            if int(path.name.partition("-")[2]) <= number:
+        parts: list[Part] = [*segments]
+        for path in sorted(folder.glob(f"journal-{_NUMBER}")):
+            number = int(path.name.partition("-")[2])
+            if any(each.low <= number <= each.high for each in segments):
                 path.unlink()  # the samples are in a file
                 continue
-            table = _Recent(folder, int(path.name.partition("-")[2]))
-            names += table.load(last, warn)
+            table = _Recent(folder, number)
+            before = [each.last for each in parts if each.high < number]
+            names += table.load(max(before, default=-math.inf), warn)
             if table.count:
-                tables.append(table)
-                last = table.last
-            else:
-                table.journal.close()
+                parts.append(table)
+                continue
+            table.journal.close()
+            if path.stat().st_size:
                 path.rename(path.with_name(f"bad-{path.name}"))
-        return cls(folder, names[0], warn, [*segments, *tables]) if names else None
+        parts.sort(key=lambda part: part.low)
+        return cls(folder, names[0], warn, parts) if names else None
 
     @property
     def oldest(self) -> Segment | None:
@@ -132,6 +148,12 @@ class Timeline:
     def is_written(self) -> bool:
         """Whether all samples are in a file or a journal."""
         return all(table.written == table.count for table in self._tables())
+
+    def info(self, fields: dict[str, str]) -> TimelineInfo:
+        """Return what there is."""
+        parts = [part for part in self.parts if part.count]
+        first, last = (parts[0].first, parts[-1].last) if parts else (None, None)
+        return TimelineInfo(first, last, sum(part.count for part in parts), fields)
 
     def size(self) -> int:
         """Return how many bytes there are, about."""
@@ -230,7 +252,9 @@ class Timeline:
         """Choose the oldest files of one rank that should be one, if there are enough."""
         segments = [part for part in self.parts if isinstance(part, Segment)]
         for run in (segments[i : i + _MERGED] for i in range(len(segments) - _MERGED + 1)):
-            if len({each.rank for each in run}) == 1:
+            # What is missing between two may be in a journal that is loaded at the next start.
+            is_whole = all(one.high + 1 == other.low for one, other in pairwise(run))
+            if is_whole and len({each.rank for each in run}) == 1:
                 fits = [
                     each
                     for i, each in enumerate(run)
@@ -260,7 +284,7 @@ class Timeline:
 def _load_segments(folder: Path, warn: Callable[[str], None]) -> list[Segment]:
     """Load the files of a folder, but those that are within a larger one."""
     found = []
-    for path in folder.glob("segment-*"):
+    for path in folder.glob(f"segment-{_NUMBER}-{_NUMBER}"):
         try:
             found.append(Segment(path, warn))
         except (OSError, ValueError) as error:

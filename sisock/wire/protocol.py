@@ -157,16 +157,16 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> i
     raise InvalidArgument(f"{name} must be a whole number, {limit}, not {value!r}")
 
 
-def check_ways(
+def check_strategy(
     min_stride: Any, bucket: Any, max_points: Any, interval: Interval, field_count: int
 ) -> tuple[float | None, float | None, int | None]:
-    """Check the ways to get fewer samples, of which one may be given, or raise InvalidArgument."""
+    """Check the strategy for fewer samples, of which one may be given, or raise InvalidArgument."""
     if min_stride is not None and (min_stride := check_number("min_stride", min_stride)) < 0:
         raise InvalidArgument("min_stride must not be negative")
     max_points = check_whole("max_points", max_points, MIN_POINTS)
     if bucket is not None:
         bucket = _check_bucket(bucket, interval, field_count)
-    if sum(way is not None for way in (min_stride, bucket, max_points)) > 1:
+    if sum(each is not None for each in (min_stride, bucket, max_points)) > 1:
         raise InvalidArgument("only one of min_stride, bucket and max_points may be given")
     return min_stride, bucket, max_points
 

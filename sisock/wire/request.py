@@ -14,7 +14,7 @@ from sisock.wire.protocol import (
     WINDOW_MAX,
     check_interval,
     check_number,
-    check_ways,
+    check_strategy,
     check_whole,
 )
 
@@ -53,7 +53,7 @@ class DataRequest:
         after = (self.after or {}).items()
         self.after = {str(name): check_number("after", t) for name, t in after}
         self.window = check_whole("window", self.window, 1, WINDOW_MAX) or WINDOW_DEFAULT
-        self.min_stride, self.bucket, self.max_points = check_ways(
+        self.min_stride, self.bucket, self.max_points = check_strategy(
             self.min_stride, self.bucket, self.max_points, self.interval, len(self.field)
         )
         if not isinstance(self.latest, bool):

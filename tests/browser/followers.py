@@ -13,9 +13,11 @@ from tests.conftest import TOP
 PATH = f"{os.environ['PATH']}:{TOP / '.venv/bin'}"
 
 BEGIN = """
-const [secret, node, done] = arguments;
+const [bundle, secret, node, done] = arguments;
 window.lines = {};
-followers.follow(secret, node, window.lines).then(() => done(null), (error) => done(String(error)));
+import(URL.createObjectURL(new Blob([bundle], { type: "text/javascript" })))
+  .then(({ follow }) => follow(secret, node, window.lines))
+  .then(() => done(null), (error) => done(String(error)));
 """
 
 
@@ -61,7 +63,7 @@ class FollowingPage:
         self._browser = browser
         secret = secret_of(router)
         browser.get(f"https://localhost:{router.port}/?s={node}::n&last=60#secret={secret}")
-        flags = "--bundle --format=iife --global-name=followers --external:crypto --external:ws"
+        flags = "--bundle --format=esm --external:crypto --external:ws"
         bundle = subprocess.run(
             ["node_modules/.bin/esbuild", "test/router/browser.js", *flags.split()],
             cwd=TOP / "js",
@@ -70,7 +72,7 @@ class FollowingPage:
             text=True,
             check=True,
         )
-        error = browser.execute_async_script(bundle.stdout + BEGIN, secret, node)
+        error = browser.execute_async_script(BEGIN, bundle.stdout, secret, node)
         assert error is None, error
 
     def report(self) -> dict[str, Any]:

@@ -72,10 +72,14 @@ def test_no_sample_is_lost_or_doubled_whatever_restarts(hubless_router, follower
     assert "lost" not in page.text("legend")
 
     node.end()
+    began = time.time()
     node = start(router, *NODE, NUMBERED_FORGETS="1")
     lost = follower.wait_for(number_now(), "samples of the node that forgot all")
     assert (lost["missing"], lost["disordered"], len(lost["gaps"])) == (0, 0, 1)
     page.wait(lambda: "samples lost" in page.text("legend"), "the loss in the page")
+    # What the page had before stays.
+    numbers = page.run(NEWEST)[::-1]
+    assert numbers == sorted(set(numbers)) and numbers[0] < began * 10
     page.picture("samples-lost")
     browser.get("about:blank")
 

@@ -44,6 +44,7 @@ class Plan:
     cuts: int
     restarts: int
     hubs: int
+    recorders: int
     stop_seconds: float
     pause: float
     minutes: float
@@ -55,6 +56,7 @@ class Report:
     """What was done and found."""
 
     plan: Plan
+    samples: int = 0
     done: Counter[str] = field(default_factory=Counter)
     got: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
@@ -64,8 +66,8 @@ class Report:
         rows = [*self.done.items(), *((f"samples at {name}", n) for name, n in self.got.items())]
         lines = "".join(f"\n    {what}: {count}" for what, count in rows)
         return (
-            f"\ndelivery of {self.plan.samples} samples in {self.seconds:.0f} s, seed"
-            f" {self.plan.seed}:{lines}\nviolations: {len(self.violations)}"
+            f"\ndelivery of {self.samples} of {self.plan.samples} samples in {self.seconds:.0f} s,"
+            f" seed {self.plan.seed}:{lines}\nviolations: {len(self.violations)}"
         )
 
 
@@ -96,6 +98,7 @@ class Delivery:
         self._data = {"SISOCK_DATA": str(folder / "data")}
         self._hub = self._start_hub()
         self._node = self._start_node()
+        self._recorder = self._start_recorder()
         self._stopped_until = 0.0
         direct = {"user": USER_CONSUMER}
         cut = {**direct, "CROSSBAR_TLS_PORT": str(self._relay.port)}
@@ -130,10 +133,16 @@ class Delivery:
 
     def _start_node(self) -> Program:
         port = str(self._relay.port)
-        command = "-m", "tests.faults.delivery_node", self._plan.samples, self._folder
+        command = "-m", "tests.faults.delivery_node", self._folder
         node = self._start(self.router, *command, CROSSBAR_TLS_PORT=port, **self._data)
         node.wait_for("is in the hub's list", 60)
         return node
+
+    def _start_recorder(self) -> Program:
+        command = "data_nodes/recorder.py", "counter", "--keep", "1d"
+        recorder = self._start(self.router, *command, **self._data)
+        recorder.wait_for("is in the hub's list", 60)
+        return recorder
 
     def _consumer(self, *words: Any, **where: str) -> Program:
         command = "-m", "tests.faults.delivery_consumer", "counter", *words
@@ -144,10 +153,12 @@ class Delivery:
         began = time.monotonic()
         until = began + 60 * self._plan.minutes
         steps = self._steps()
+        self._let_push(1 / len(steps))
+        self._wait_for_recorder()
         for number, (name, act) in enumerate(steps, 1):
-            self._let_push(number / len(steps))
             if time.monotonic() > until or self.report.violations:
                 break
+            self._let_push(number / len(steps))
             act()
             self.report.done[name] += 1
             self._go_on(self._chance.uniform(0, 2 * self._plan.pause))
@@ -159,10 +170,21 @@ class Delivery:
         self.report.seconds = time.monotonic() - began
         return self.report
 
+    def _wait_for_recorder(self) -> None:
+        """Wait until the recorder has a sample, from which it can go on when it is killed."""
+        with Client(self.router.settings()) as client:
+
+            def has_some() -> bool:
+                known = "counter.n" in client.fields("recorder")
+                return known and len(client.get("recorder", "counter.n")["counter.n"]) > 0
+
+            wait_until(has_some, 60, "the first recorded sample", every=0.2)
+
     def _let_push(self, part: float) -> None:
         """Let the node push up to this part of all samples, so that each fault meets some."""
+        self.report.samples = round(part * self._plan.samples)
         swap = self._folder / "swap"
-        swap.write_text(f"{part * self._plan.samples:.0f}")
+        swap.write_text(f"{self.report.samples}")
         swap.replace(self._folder / "go")
 
     def _steps(self) -> list[tuple[str, Callable[[], None]]]:
@@ -172,6 +194,7 @@ class Delivery:
             *[("connections cut", self._relay.cut)] * plan.cuts,
             *[("nodes restarted", self._restart_node)] * plan.restarts,
             *[("hubs killed", self._kill_hub)] * plan.hubs,
+            *[("recorders killed", self._kill_recorder)] * plan.recorders,
         ]
         self._chance.shuffle(steps)
         steps.insert(len(steps) // 3, ("consumers stopped for a while", self._stop_consumer))
@@ -191,6 +214,10 @@ class Delivery:
         self._node.signal(signal.SIGTERM)
         assert self._node.wait(30) == 0, self._node.output
         self._node = self._start_node()
+
+    def _kill_recorder(self) -> None:
+        self._recorder.end()
+        self._recorder = self._start_recorder()
 
     def _stop_consumer(self) -> None:
         self._stopping.signal(signal.SIGSTOP)
@@ -223,11 +250,9 @@ class Delivery:
             self.report.violations.append(f"{name} has {self._last(name):.0f}: {error}")
 
     def _check_end(self) -> None:
-        self._let_push(1)
         if self._stopped_until:
             self._go_on(max(0.0, self._stopped_until - time.monotonic() + 0.1))
-        samples = self._plan.samples
-        self._node.wait_for("all are pushed", 60 + samples / 1000)
+        samples = self.report.samples
         for name, tallies in self.tallies.items():
             self._wait_for(name, samples)
             line = tallies().get("counter", {})
@@ -239,20 +264,21 @@ class Delivery:
             self.report.violations.append(f"the page says: {self._page.legend()}")
         with Client(self.router.settings()) as client:
             self._check_kept(client, "counter", "n")
+            self._check_kept(client, "recorder", "counter.n")
 
     def _check_kept(self, client: Client, node: str, name: str) -> None:
         """Check that a node has all samples."""
 
-        def kept() -> int:
+        def has_all() -> bool:
             try:
                 values = client.get(node, name, 1, 0)[name].values
             except SisockError:
-                return -1
-            right = np.arange(1.0, self._plan.samples + 1)
+                return False
+            right = np.arange(1.0, self.report.samples + 1)
             self.report.got[f"the node {node}"] = len(values)
-            return len(values) if np.array_equal(values, right) else -1
+            return np.array_equal(values, right)
 
         try:
-            wait_until(lambda: kept() >= 0, CAUGHT_UP, f"all samples at {node}", every=1)
+            wait_until(has_all, CAUGHT_UP, f"all samples at {node}", every=1)
         except TimeoutError as error:
             self.report.violations.append(str(error))

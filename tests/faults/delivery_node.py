@@ -1,8 +1,8 @@
 """A live node that pushes numbered samples, some thousand a second, and keeps them.
 
-``python -m tests.faults.delivery_node COUNT FOLDER``: `n` counts up to COUNT, at rates that change,
-as single samples or as arrays; `m` counts ten times a second on a timeline of its own. It begins
-when there is a file ``go`` in the folder, which says up to where it may count by now. As it ends it
+``python -m tests.faults.delivery_node FOLDER``: `n` counts at rates that change, as single samples
+or as arrays; `m` counts ten times a second on a timeline of its own. It begins when there is a file
+``go`` in the folder, which says up to where `n` may count by now. As it ends it
 notes there up to where it has come, and goes on from there when it is started again.
 """
 
@@ -33,13 +33,12 @@ class Counter(sisock.LiveNode):
     interval = None
     keep = "1d"
 
-    def __init__(self, count: int, folder: Path) -> None:
-        self.count = count
+    def __init__(self, folder: Path) -> None:
         self.go, self.note = folder / "go", folder / "pushed"
         noted = self.note.read_text() if self.note.exists() else "0 0"
         self.pushed, self.ticked = map(int, noted.split())
         self.last = 0.0
-        self.stopped, self.has_all = threading.Event(), threading.Event()
+        self.stopped = threading.Event()
         self.pusher = threading.Thread(target=self.push_all, daemon=True)
 
     def begin(self, service: Any) -> None:
@@ -48,7 +47,8 @@ class Counter(sisock.LiveNode):
 
     def end(self) -> None:
         self.stopped.set()
-        self.pusher.join()
+        if self.pusher.is_alive():
+            self.pusher.join()
         super().end()
         self.note.write_text(f"{self.pushed} {self.ticked}")
 
@@ -74,9 +74,6 @@ class Counter(sisock.LiveNode):
             due -= few
             if few:
                 self.push_some(few, in_one=chance.random() < 0.5)
-            elif self.pushed == self.count and not self.has_all.is_set():
-                self.has_all.set()
-                print("all are pushed", flush=True)
 
     def push_some(self, few: int, in_one: bool) -> None:
         """Push so many, as one array or one by one."""
@@ -92,5 +89,4 @@ class Counter(sisock.LiveNode):
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv.pop())
-    sisock.run(Counter(int(sys.argv.pop()), folder))
+    sisock.run(Counter(Path(sys.argv.pop())))

@@ -10,8 +10,8 @@ from tests.faults.delivery import Delivery, Plan
 IS_LONG = "SISOCK_TEST_DELIVERY" in os.environ
 MINUTES = float(os.environ.get("SISOCK_TEST_MINUTES", "2"))
 SEED = int(os.environ.get("SISOCK_TEST_SEED", "1"))
-SHORT = Plan(20_000, 3, 3, 1, 1, 3.0, 0.3, MINUTES, SEED)
-LONG = Plan(1_000_000, 200, 180, 20, 20, 60.0, 1.0, MINUTES, SEED)
+SHORT = Plan(20_000, 3, 3, 1, 1, 1, 3.0, 0.3, MINUTES, SEED)
+LONG = Plan(1_000_000, 200, 180, 20, 20, 20, 60.0, 1.0, MINUTES, SEED)
 
 
 @pytest.fixture

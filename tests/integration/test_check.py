@@ -25,6 +25,14 @@ class Live(sisock.LiveNode):
         return self.answer
 
 
+class Sent(sisock.SubscriberNode):
+    name = "sent"
+    channels = {"a": "x"}
+
+    def subscribe(self):
+        self.hear("a", 4)
+
+
 class Archive(sisock.ArchiveNode):
     name = "archive"
     samples = [1e9, 1e9 + 60], [1.5, -2]
@@ -83,6 +91,10 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
             made(Archive, read=raising(OSError("no file"))),
             "field 'a': read raised OSError: no file",
         ),
+        (
+            made(Sent, subscribe=raising(OSError("no server"))),
+            "subscribe raised OSError: no server",
+        ),
         (made(Archive, samples=[1, 2, 3]), "read must return the pair"),
         (made(Archive, samples=([1, 2], [1])), "1 values for 2 times"),
         (made(Archive, samples=([1e9], ["text"])), "'number', but its values are strings"),
@@ -104,6 +116,11 @@ def test_a_broken_node_fails_with_one_clear_sentence(node, sentence, capsys):
     assert said.count("\n") == 1
     with pytest.raises(NodeContractError):
         check_node(node)
+
+
+def test_a_check_of_a_subscriber_shows_what_came():
+    (head, line) = check_node(Sent())
+    assert (head, line.split(",")[0]) == ("node sent: 1 fields", "x: 1 samples on timeline x")
 
 
 def test_a_reading_that_never_comes_back_is_a_fault():
@@ -172,6 +189,7 @@ def test_a_slip_ends_the_program_with_one_sentence(attributes, sentence, flags, 
     ("parent", "method"),
     [
         (sisock.LiveNode, "read"),
+        (sisock.SubscriberNode, "subscribe"),
         (sisock.ArchiveNode, "list_fields"),
         (sisock.FileArchive, "describe_file"),
         (sisock.DataNodeServer, "get_data"),

@@ -232,10 +232,12 @@ def test_only_wanted_fields_come_and_samples_that_have_them(client, node):
 
 
 def test_a_slow_consumer_gets_all_in_its_own_time(client, node):
-    count = 5 * MAX_QUEUED
+    events = 3 * MAX_QUEUED
     with client.watch(node.name, "text") as stream:
-        for first in range(1, count, 2000):
-            node.take(*range(first, first + 2000))
+        for first in range(1, 10 * events, 10):
+            node.take(*range(first, first + 10))
+        node.take(*range(10 * events + 1, 10 * events + 5001))
+        count = 10 * events + 5000
         assert times(stream, count) == list(range(1, count + 1))
         node.take(count + 1)
         assert times(stream, 1) == [count + 1]

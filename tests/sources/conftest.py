@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -65,15 +65,36 @@ class Asked:
         threads.blockingCallFromThread(self.service.reactor, self.service.stop)
 
 
-def check(make: Callable[[], DataNodeServer], is_placed: bool = False, examples: int = 60) -> None:
+@pytest.fixture
+def asked() -> Iterator[Callable[[Any], Any]]:
+    """Have a node asked; returns both. It ends with the test."""
+    every: list[Asked] = []
+
+    def ask(node: Any) -> Any:
+        every.append(Asked(node))
+        return node, every[-1]
+
+    yield ask
+    for one in every:
+        one.stop()
+
+
+def check(
+    make: Callable[[], DataNodeServer],
+    is_placed: bool = False,
+    examples: int = 60,
+    fill: Callable[[Asked], Any] = lambda asked: None,
+) -> None:
     """Have hypothesis choose fields, intervals, strides and buckets, and judge all replies.
 
     `make` makes the node, of which there are to be fewer than 10,000 samples. Where it knows of a
-    bucket only the extremes (`is_placed`), only these are compared.
+    bucket only the extremes (`is_placed`), only these are compared. `fill` gives a live node its
+    samples, and returns when it has them.
     """
     check_node(make())
     asked = Asked(make())
     try:
+        fill(asked)
         names = sorted(asked.fields())
         every = {name: asked.samples([name], 1, 0)[name] for name in names}
         times = sorted({t for pairs in every.values() for t, _ in pairs})

@@ -1,6 +1,8 @@
 """Stores for tests, samples for them, and what a view must answer."""
 
 import math
+import resource
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -62,3 +64,14 @@ def check_view(view, t, values, start, end, w, max_points, stored=None):
     kept, size = grid.decimate_by(t, values, None, max_points)
     assert found.bucket == size
     assert same((found.t, found.values), (t[kept], values[kept]))
+
+
+@contextmanager
+def small_disk(size):
+    """Have no file grow beyond some bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

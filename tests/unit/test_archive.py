@@ -260,19 +260,19 @@ def test_no_window_behind_a_gap_has_more_than_a_few_million_samples(interval):
     found = node.get_decimated(["a"], first, first + 30 * day + 9000, max_points=1000)["a"]
     assert (found.t[0], found.values[-1]) == (first, first + 30 * day + 8999.999)
     assert sum(node.counts) >= 9_060_000
-    assert max(node.counts) <= 10 * MANY
-    assert len(node.counts) < 1000
+    assert max(node.counts) <= 8 * MANY
+    assert len(node.counts) < 2000
 
 
-@pytest.mark.parametrize("interval", [1e-3, 1.0, None])
-def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval):
+@pytest.mark.parametrize(("interval", "limit"), [(1e-3, 8 * MANY), (None, 20 * MANY)])
+def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval, limit):
     first = 1_700_000_000
     # Not at the same time of each day.
     runs = [(first + 90_000 * i, first + 90_000 * i + 1000) for i in range(10)]
     node = Runs(*runs, (runs[-1][1] + 5000, runs[-1][1] + 20_000), interval=interval)
     found = node.get_decimated(["a"], 1, runs[-1][1] + 20_000, max_points=1000)["a"]
     assert found.t[0] == first
-    assert max(node.counts) <= 16 * MANY
+    assert max(node.counts) <= limit
     assert len(node.counts) < 6000
 
 

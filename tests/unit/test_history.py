@@ -262,6 +262,8 @@ def test_a_place_that_cannot_be_a_folder_is_an_error_that_names_it(tmp_path):
 def test_the_place_is_a_setting():
     assert history_folder("a/b", {"SISOCK_DATA": "/data"}).parts == ("/", "data", "a%2Fb")
     assert history_folder("a", {}).parts[-4:] == (".local", "share", "sisock", "a")
+    with pytest.raises(SettingsError, match="SISOCK_DATA"):
+        history_folder("a", {"SISOCK_DATA": "~nobody-of-this-name/data"})
 
 
 @pytest.mark.parametrize("name", [".", "..", "a/b", "", "ü" * 300, "x" * 300 + "1"])

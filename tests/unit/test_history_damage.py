@@ -3,15 +3,14 @@
 import math
 import os
 import random
-import resource
 import shutil
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from sisock.store.history import History
 from sisock.wire import grid
+from tests.unit.stores import small_disk
 
 START = 1_700_000_000.0
 BLOCK = 8192
@@ -189,17 +188,6 @@ def test_damage_begins_another_generation_and_a_restart_none(folder, tmp_path):
     assert generations[0] == generations[1] != generations[2] == generations[3]
 
 
-@contextmanager
-def small_disk(size):
-    """Have no file grow beyond some bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_is_reported_and_what_it_lacks_written_later(tmp_path):
     reported = []
     history = History(tmp_path, None, None, reported.append)
@@ -228,3 +216,39 @@ def test_samples_in_memory_survive_that_their_folder_is_removed(tmp_path):
     history = History(tmp_path / "kept", None, None, fail)
     assert history.timelines()["line"].count == 7
     history.close()
+
+
+def test_files_of_others_are_left_alone(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    (line,) = (tmp_path / "copy").glob("t-*")
+    others = ["journal-00000001.bak", "segment-x", "segment-00000001-00000001~", "notes.txt"]
+    for name in others:
+        (line / name).write_text("a note")
+    opened = Opened(tmp_path / "copy")
+    assert opened.reported == [] and len(opened.t) == COUNT
+    opened.history.close()
+    assert all((line / name).exists() for name in others)
+
+
+def left(folder, words):
+    """Leave a generation file as a process that has ended in some way, and open the history."""
+    (folder / "generation").write_text(words)
+    history = History(folder, None, None, fail)
+    history.close()
+    return history.generation
+
+
+def test_after_a_power_failure_another_generation_begins(tmp_path):
+    history = History(tmp_path / "it", None, None, fail)
+    history.append("line", T[:5], {"n": T[:5]})
+    # A killed process leaves what there is now, and has lost nothing.
+    shutil.copytree(tmp_path / "it", tmp_path / "killed")
+    history.close()
+    for folder in (tmp_path / "it", tmp_path / "killed"):
+        again = History(folder, None, None, fail)
+        assert again.generation == history.generation
+        assert again.timelines()["line"].count == 5
+        again.close()
+    assert left(tmp_path / "it", "known closed") == "known"
+    for words in ("known another-start-of-the-computer", "", "known", "\0\xff\0"):
+        assert left(tmp_path / "it", words) not in ("", "known")

@@ -1,6 +1,7 @@
 """What is pushed to a live node is served as a plain list would hold it."""
 
 import math
+import threading
 import time
 import uuid
 
@@ -443,6 +444,32 @@ def test_samples_are_published_together_and_all_of_them(published):
     lines = [event["timeline"]["pushed"] for event in events]
     assert [t for line in lines for t in line["t"]] == [NOW + i for i in range(1000)]
     assert all(line["finalized_until"] == line["t"][-1] for line in lines)
+
+
+@pytest.mark.parametrize("keep", [None, "30d"])
+def test_threads_that_push_at_once_lose_nothing(published, keep):
+    node, events = published(keep=keep)
+
+    def push(name):
+        for i in range(100):
+            node.push({name: i})
+            if i % 10 == 0:
+                node.get_data(["a"], 1, 0)
+
+    threads = [threading.Thread(target=push, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    reply = node.get_data(list("abcd"), 1, LATEST)
+    for name in "abcd":
+        present = [value for _, value in series(reply, name) if value is not None]
+        assert present == list(range(100))
+    t = reply.timelines["made"].t
+    assert len(t) == 400 and (np.diff(t) > 0).all()
+    wait_until(lambda: events[-1]["timeline"]["made"]["t"][-1] == t[-1], 10, "the last event")
+    told = [at for event in events for at in event["timeline"]["made"]["t"]]
+    assert told == t.tolist()
 
 
 @pytest.mark.parametrize(

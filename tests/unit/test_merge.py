@@ -75,9 +75,9 @@ class Model:
         if self.asked is None:
             return
         start, self.asked = self.asked, None
-        until = None if length is None or start + length > self.count else start + length
-        reply = self.samples(start, self.count + 1 if until is None else until)
-        self.passed += self.merger.answer(reply, until)
+        is_complete = length is None or start + length > self.count
+        reply = self.samples(start, self.count + 1 if is_complete else start + length)
+        self.passed += self.merger.answer(reply, is_complete)
 
     def fail(self, _):
         if self.asked is not None:
@@ -112,6 +112,8 @@ def play(model, steps):
         else:
             getattr(model, step)(argument)
     model.settle()
+    # A gap is told of with the sample that ends it.
+    model.take(1)
     model.publish(None)
     model.settle()
 
@@ -177,6 +179,19 @@ def test_what_nobody_answers_is_a_gap():
     assert passed.t.tolist() == [5.0]
 
 
+def test_an_answer_after_all_makes_a_gap_undone():
+    merger = Merger("line", last=3.0)
+    merger.lose()
+    merger.ask()
+    merger.lose()
+    merger.give_up()
+    assert merger.release() == []
+    merger.lose()
+    merger.ask()
+    (passed,) = merger.answer(batch([3.0, 4.0]))
+    assert passed.t.tolist() == [4.0]
+
+
 def test_more_than_can_wait_is_asked_for_again():
     merger = Merger("line", last=0.0)
     merger.lose()
@@ -190,19 +205,17 @@ def test_more_than_can_wait_is_asked_for_again():
     assert not merger.is_behind
 
 
-def test_after_a_break_between_two_parts_the_first_one_is_asked_for_again():
+def test_each_part_of_a_long_reply_shows_whether_something_is_lost():
     merger = Merger("line", last=1.0)
     merger.lose()
     merger.ask()
-    merger.answer(batch([1.0, 2.0]), until=3.0)
-    assert merger.ask() == 3.0
-    merger.lose()
-    (passed,) = merger.answer(batch([3.0, 4.0]), until=5.0)
-    assert passed.t.tolist() == [3.0, 4.0]
+    (passed,) = merger.answer(batch([1.0, 2.0]), is_complete=False)
     assert merger.is_behind
-    assert merger.ask() == 4.0
-    (passed,) = merger.answer(batch([4.0, 5.0]))
-    assert passed.t.tolist() == [5.0]
+    assert merger.ask() == 2.0
+    gap, passed = merger.answer(batch([7.0]))
+    assert gap == Gap("line", 2.0, 7.0)
+    assert passed.t.tolist() == [7.0]
+    assert not merger.is_behind
 
 
 @pytest.mark.parametrize(

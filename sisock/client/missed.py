@@ -1,0 +1,125 @@
+"""Ask nodes for the samples that a watch has missed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+import numpy as np
+
+from sisock.client.data import Data
+from sisock.client.directory import Directory, KnownNode
+from sisock.client.fetch import fetch
+from sisock.client.latest import fetch_latest
+from sisock.client.merge import Batch, Merger, Passed
+from sisock.connection.session import Session
+from sisock.errors import HubMissing, ReplyTooLarge
+from sisock.wire.arrays import merge_timeline
+from sisock.wire.fields import Field
+from sisock.wire.protocol import Interval
+
+FAR = 1e11
+"""UNIX time after all samples: nobody knows the present of a node's clock."""
+
+MAX_AHEAD = 3600.0
+"""Seconds after our present up to which a node without live samples is asked."""
+
+FIRST_SPAN = 10.0
+MAX_GROWTH = 100
+MAX_VALUES = 100_000
+"""Seconds asked for at once where nobody knows how many samples these hold, and by how much that
+grows; values that are aimed at."""
+
+
+class Source:
+    """Ask on the session of a client, as `directory` knows the nodes; see `AsyncClient`."""
+
+    def __init__(
+        self, session: Callable[[], Awaitable[Session]], directory: Directory, timeout: float
+    ) -> None:
+        self._session, self._directory, self._timeout = session, directory, timeout
+
+    async def fields(
+        self, node: str, is_fresh: bool, before: KnownNode | None
+    ) -> tuple[KnownNode, dict[str, Field]]:
+        """Return a node and its fields: asked now if `is_fresh`, else within the last seconds.
+
+        While there is no hub, the node is taken to be as `before`.
+        """
+        await self._session()
+        try:
+            found = await self._directory.node(node)
+        except HubMissing:
+            if before is None:
+                raise
+            found = before
+        ask = self._directory.ask_fields if is_fresh else self._directory.fields
+        return found, await ask(found)
+
+    async def part(
+        self, node: KnownNode, line: Merger, fields: Mapping[str, Field], since: float
+    ) -> Passed:
+        """Ask for some seconds of what a timeline misses, or from `since` on if none is known.
+
+        Of a node without live samples only those count that will not change.
+        """
+        if not fields:
+            line.ask()
+            return line.answer(Batch(line.timeline, np.empty(0), {}))
+        is_live = "live" in node.features
+        if not is_live and line.last is None:
+            wanted = await self._session(), node, fields, time.time(), self._timeout
+            latest = await fetch_latest(*wanted)
+            line.last = max((float(s.t[-1]) for s in latest.values() if len(s)), default=None)
+        asked = line.ask()
+        start = since if asked is None else asked
+        data, is_complete = await self._some(node, line, fields, start, is_live)
+        batch = _joined(data, line.timeline, fields)
+        finals = [s.finalized_until for s in data.values() if s.finalized_until is not None]
+        if finals and not is_live:
+            # The last sample stays: it shows that nothing is missing.
+            is_known = batch.t <= (-math.inf if line.last is None else line.last)
+            batch = batch.take(is_known | (batch.t < min(finals)))
+            is_complete = is_complete or any((s.t >= min(finals)).any() for s in data.values())
+        return line.answer(batch, is_complete)
+
+    async def _some(
+        self,
+        node: KnownNode,
+        line: Merger,
+        fields: Mapping[str, Field],
+        start: float,
+        is_live: bool,
+    ) -> tuple[Data, bool]:
+        """Fetch some seconds from `start` on; returns whether nothing follows, too."""
+        interval = next(iter(fields.values())).interval
+        usual = interval * MAX_VALUES / len(fields) if interval else FIRST_SPAN
+        span, line.span = line.span or usual, None
+        now = time.time()
+        last = FAR if is_live else max(start, now) + MAX_AHEAD
+        while True:
+            until = start + span if start + span < now else None
+            asked = Interval(start, last if until is None else until)
+            try:
+                session = await self._session()
+                data = await fetch(session, node, fields, asked, timeout=self._timeout)
+            except ReplyTooLarge:
+                if span < 1e-6:
+                    raise
+                span, now = span / 4, math.inf
+                continue
+            if until is not None:
+                growth = MAX_VALUES / (2 * sum(map(len, data.values())) + 1)
+                line.span = span * min(max(growth, 0.5), MAX_GROWTH)
+            return data, until is None
+
+
+def _joined(data: Data, timeline: str, fields: Mapping[str, Field]) -> Batch:
+    """Join the fields of a timeline, of which each may lack some samples."""
+    t, values = merge_timeline({name: (s.t, s.values) for name, s in data.items()})
+    for name, column in values.items():
+        if not len(column):
+            is_number = fields[name].type == "number"
+            values[name] = np.full(len(t), np.nan if is_number else None)
+    return Batch(timeline, t, values).present()
