@@ -42,9 +42,9 @@ class TextFile(TableFile):
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
         with ExitStack() as stack:
             text = _decode(self._open(stack, 0).read(HEAD_BYTES)).lstrip("\ufeff")
-        # Where it is cut, its last line is.
-        lines = [line for line in text.splitlines()[: HEAD_ROWS + 50] if line.strip()]
-        lines = lines[:-1] if len(lines) > 2 else lines
+        lines = [line for line in text.splitlines() if line.strip()]
+        # Where the text is cut, its last line is.
+        lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None][: HEAD_ROWS + 50]
         rows = [line for line in lines if not line.startswith("#")]
         if not rows:
             raise NoRows
@@ -56,7 +56,10 @@ class TextFile(TableFile):
             raise NoRows
         (width, _), *_ = Counter(map(len, data)).most_common(1)
         remarks = [self._split(line.lstrip("# ")) for line in lines if line.startswith("#")]
-        named = [cells[0]] if self._has_header else [each for each in remarks if len(each) == width]
+        # The last remark is the likeliest, but one that names the times.
+        named = [each for each in remarks if len(each) == width]
+        named.sort(key=lambda each: any(cell.lower() in self._names for cell in each))
+        named = [cells[0]] if self._has_header else named
         headers = [*named[-1], *[""] * width][:width] if named else []
         headers = headers or [f"column {number + 1}" for number in range(width)]
         columns = list(zip(*(row for row in data if len(row) == width), strict=True))
@@ -153,7 +156,7 @@ class TextFile(TableFile):
         if {each.lower() for each in texts} <= {"true", "false"}:
             return "bool"
         found = numbers(pa.array(texts))
-        return "number" if 2 * int(np.isfinite(found).sum()) > len(texts) else "string"
+        return "number" if 2 * int(np.isfinite(found).sum()) >= len(texts) else "string"
 
     def _find_delimiter(self, row: str) -> str:
         """Return what is between the cells, nothing for any white space."""

@@ -60,7 +60,7 @@ class TableFile:
         self.types: dict[str, str | None] = {}
         self.units: dict[str, str | None] = {}
         self._column: dict[str, str] = {}
-        self._zone = times.zone
+        self._zone, self._names = times.zone, {*TIME_NAMES, *times.columns}
         headers, units, head = self._read_head()
         if not head.num_rows:
             raise NoRows
@@ -121,14 +121,15 @@ class TableFile:
 
     def _type_of(self, array: Any) -> str | None:
         """Return the type of a column, "other" if it cannot be served."""
-        if pa.types.is_boolean(array.type):
+        kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+        if pa.types.is_boolean(kind):
             return "bool"
-        if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return "string"
         is_number = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
-        if any(check(array.type) for check in is_number):
+        if any(check(kind) for check in is_number):
             return "number"
-        return None if pa.types.is_null(array.type) else "other"
+        return None if pa.types.is_null(kind) else "other"
 
     def _times_of(self, table: Any) -> Any:
         first, *others = (table[name].combine_chunks() for name in self._time)
