@@ -10,6 +10,8 @@ import pytest
 from paho.mqtt import publish
 
 import sisock
+from sisock.connection.settings import Home
+from sisock.router.credentials import make_certificates
 from sisock.testing import free_port, wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.sources.conftest import check
@@ -41,13 +43,13 @@ class Broker(Server):
     def answers(self):
         socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
 
-    def send(self, *messages, **more):
+    def send(self, *messages, retain=False, tls=None):
         """Publish pairs of topic and payload."""
         every = [
-            {"topic": topic, "payload": p if isinstance(p, bytes) else json.dumps(p), **more}
+            (topic, p if isinstance(p, bytes) else json.dumps(p), 0, retain)
             for topic, p in messages
         ]
-        publish.multiple(every, hostname="127.0.0.1", port=self.port)
+        publish.multiple(every, hostname="127.0.0.1", port=self.port, tls=tls)
 
 
 @pytest.fixture
@@ -194,6 +196,25 @@ def test_a_wrong_password_is_said_until_it_is_right(tmp_path, asked, monkeypatch
     subprocess.run(["mosquitto_passwd", "-b", passwords, "reader", "right"], check=True)
     broker.start()
     wait_until(lambda: node.trouble is None, 90, "the connection")
+    broker.kill()
+
+
+def test_tls_is_spoken_with_a_broker_that_is_trusted(tmp_path, asked):
+    home = Home(tmp_path)
+    make_certificates(home)
+    files = f"certfile {home.server_certificate}", f"keyfile {home.server_key}"
+    broker = Broker(tmp_path, "allow_anonymous true", *files)
+    broker.start()
+    doubting, _ = asked(make(broker, "#", tls=True))
+    wait_until(lambda: "certificate verify failed" in (doubting.trouble or ""), 20, "the trouble")
+    _, asking = asked(make(broker, "#", ca_file=str(home.ca_certificate)))
+    trusted = {"ca_certs": str(home.ca_certificate)}
+
+    def comes():
+        broker.send(("x", 1), tls=trusted)
+        return "x" in asking.fields()
+
+    wait_until(comes, 20, "the field", every=0.1)
     broker.kill()
 
 
