@@ -105,7 +105,6 @@ def test_ten_million_rows_are_decimated_exactly_in_little_memory(serve, client, 
     for name, values in columns.items():
         which, _ = grid.decimate_by(times["time"].astype(float), values, None, 1000)
         assert found[name].values.tolist() == values[which].tolist()
-    print(peak(process), open(f"/proc/{process.pid}/status").read())
     assert peak(process) < MAX_BYTES
 
 
