@@ -16,7 +16,7 @@ from typing import Any
 import sisock
 from sisock.archive.delimited import SUFFIXES, open_table
 from sisock.archive.ingest import SETTLED
-from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times
+from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
 
 PARTS = re.compile(r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$")
 """What of a path says which part of a table it is: a date, a time, a number of four digits."""
@@ -74,6 +74,7 @@ class Tables(sisock.TableArchive):
         """Check the flags; a file or folder that is not there may come."""
         if importlib.util.find_spec("pyarrow") is None:
             raise sisock.SisockError("pyarrow is missing: pip install 'sisock[tables]'")
+        use_little_memory()
         if self._path is None:
             raise sisock.SisockError("name a file or a folder, see --help")
         try:

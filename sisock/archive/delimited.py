@@ -26,7 +26,7 @@ COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 SUFFIXES = (*(f"{suffix}.gz" for suffix in TEXT), *TEXT, *COLUMNAR)
 
-HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 22, 1 << 20
+HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
 NULLS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "n/a", "-", "--", "---"]
 

@@ -170,6 +170,11 @@ class ColumnarFile(TableFile):
         return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
 
 
+def use_little_memory() -> None:
+    """Have pyarrow give back what it does not use, in all of the program."""
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
 def split_units(header: str) -> tuple[str, str | None]:
     """Return name and units of a header like ``temp [K]``."""
     match = _UNITS.fullmatch(header)

@@ -150,7 +150,7 @@ def test_malformed_rows_cost_only_themselves(folder):
         assert node.samples(f"a.{field}") == node.samples(f"good.{field}")
 
 
-def test_a_value_that_is_none_is_missing_and_the_others_of_its_row_are_there(folder):
+def test_a_value_that_is_none_is_missing_alone(folder):
     (folder / "a.csv").write_text(f"time,a,b\n{T},1,2\n{T + 1},x,3\n{T + 2},,nan\n{T + 3},4,5\n")
     node = Watched(folder / "a.csv")
     assert node.samples("b")[1][:2] == [2, 3]
