@@ -13,7 +13,7 @@ from typing import Any
 from paho.mqtt import client as paho
 
 import sisock
-from sisock.archive.options import Described, parse_time, read_password
+from sisock.sources.options import Described, parse_time, read_password
 
 MAX_PAYLOAD = 1_000_000
 MAX_FIELDS = 10_000

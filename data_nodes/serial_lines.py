@@ -12,8 +12,8 @@ from typing import Any
 import serial
 
 import sisock
-from sisock.archive.lines import LineParser, Lines, read_value
-from sisock.archive.options import Described
+from sisock.sources.lines import LineParser, Lines, read_value
+from sisock.sources.options import Described
 
 ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 import pytest
 
 import sisock
-from sisock.archive.lines import LineParser, Lines, read_value
+from sisock.sources.lines import LineParser, Lines, read_value
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.sources.conftest import check
