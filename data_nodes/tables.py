@@ -15,8 +15,8 @@ from typing import Any
 import sisock
 from sisock.archive.delimited import SUFFIXES, open_table
 from sisock.archive.ingest import SETTLED
-from sisock.archive.options import Described
 from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
+from sisock.sources.options import Described
 
 PARTS = re.compile(r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$")
 """What of a path says which part of a table it is: a date, a time, a number of four digits."""
