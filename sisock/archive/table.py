@@ -66,16 +66,16 @@ class ArchiveTable:
     def steps(self) -> Steps:
         """Bring the store up to the files, in small steps; in the thread of the jobs."""
         self._parsed, state = None, self._now()
-        (*_, (_, now)), (*_, (_, before)) = state, self._described
-        if now[2] != before[2] or now[1] < before[1]:
-            # Another file has its name: what was in this one is in one that was not seen yet.
+        served = {name: each.base.record.identity for name, each in self.pyramids.items()}
+        ingest = Ingest(self, state, served)
+        if served and not ingest.goes_on():
+            # What was in the last file may be in one that was not seen yet, as logs are rotated.
             paths = self.source.list_tables().get(self.name)
             if paths is None:
                 raise FileNotFoundError(f"{self.name} is gone")
             self.look(paths)
             state = self._now()
-        served = {name: each.base.record.identity for name, each in self.pyramids.items()}
-        ingest = Ingest(self, state, served)
+            ingest = Ingest(self, state, served)
 
         def fill() -> Steps:
             yield from ingest.fill()
