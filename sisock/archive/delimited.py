@@ -11,11 +11,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from sisock.archive.tables import HEAD_ROWS, Chunk, ColumnarFile, NoRows, TableFile, Times
 from sisock.archive.text import whole_lines
-from sisock.archive.timestamps import numbers
+from sisock.archive.timestamps import count_numbers
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -44,12 +42,12 @@ class TextFile(TableFile):
             text = _decode(self._open(stack, 0).read(HEAD_BYTES)).lstrip("\ufeff")
         lines = [line for line in text.splitlines() if line.strip()]
         # Where the text is cut, its last line is.
-        lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None][: HEAD_ROWS + 50]
+        lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None]
         rows = [line for line in lines if not line.startswith("#")]
         if not rows:
             raise NoRows
         self._delimiter = self._find_delimiter(rows[0])
-        cells = [self._split(row) for row in rows]
+        cells = [self._split(row) for row in rows[:HEAD_ROWS]]
         self._has_header = not any(_is_value(cell) for cell in cells[0])
         data = cells[self._has_header :]
         if not data:
@@ -150,13 +148,12 @@ class TextFile(TableFile):
 
     def _type_of(self, array: Any) -> str | None:
         """Judge by what most texts are."""
-        texts = [each.strip() for each in array.to_pylist() if each.strip() not in NULLS]
+        texts = [text for each in array.to_pylist() if (text := each.strip()) not in NULLS]
         if not texts:
             return None
         if {each.lower() for each in texts} <= {"true", "false"}:
             return "bool"
-        found = numbers(pa.array(texts))
-        return "number" if 2 * int(np.isfinite(found).sum()) >= len(texts) else "string"
+        return "number" if 2 * count_numbers(texts) >= len(texts) else "string"
 
     def _find_delimiter(self, row: str) -> str:
         """Return what is between the cells, nothing for any white space."""
