@@ -7,9 +7,8 @@ import importlib.util
 import os
 import re
 import time
-import tomllib
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import sisock
 from sisock.archive.delimited import SUFFIXES, open_table
 from sisock.archive.ingest import SETTLED
 from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
+from sisock.sources.options import Described
 
 PARTS = re.compile(r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$")
 """What of a path says which part of a table it is: a date, a time, a number of four digits."""
@@ -52,9 +52,9 @@ class Tables(sisock.TableArchive):
         config: Path | None = None,
     ) -> None:
         columns = tuple(time.split(",")) if time else ()
-        self._path, self._config, self._times = path, config, Times(columns, time_format, zone)
+        self._path, self._described = path, Described(config)
+        self._times = Times(columns, time_format, zone)
         self.version = repr((1, self._times))
-        self._given: Mapping[str, Any] = {}
         self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._last: dict[str, Path] = {}
@@ -79,9 +79,8 @@ class Tables(sisock.TableArchive):
             raise sisock.SisockError("name a file or a folder, see --help")
         try:
             zoneinfo.ZoneInfo(self._times.zone)
-            self._given = tomllib.loads(self._config.read_text()) if self._config else {}
         except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
-            raise sisock.SisockError(f"--zone or --config: {error}") from None
+            raise sisock.SisockError(f"--zone: {error}") from None
 
     def list_tables(self) -> dict[str, list[Path]]:
         """Find the files, and put those of each table in the order of their times."""
@@ -114,7 +113,7 @@ class Tables(sisock.TableArchive):
                 "type": kind,
                 "units": units[column],
                 "timeline": table or "time",
-                **(self._given.get(name) or self._given.get(column) or {}),
+                **self._described[name],
             }
             for column, kind in self._types[table].items()
         }

@@ -94,6 +94,10 @@ class Ingest:
             place = 0, 0, {}
         progress.end(max(len(each.base) for each in self.pyramids.values()))
 
+    def goes_on(self) -> bool:
+        """Whether the files begin with what consumers may have."""
+        return self._is_known(next(iter(self.served.values())))
+
     def _identity(self, number: int) -> dict[str, Any]:
         """By what the samples up to some file are known, together with the parser."""
         return {

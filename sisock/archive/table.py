@@ -68,6 +68,14 @@ class ArchiveTable:
         self._parsed, state = None, self._now()
         served = {name: each.base.record.identity for name, each in self.pyramids.items()}
         ingest = Ingest(self, state, served)
+        if served and not ingest.goes_on():
+            # What was in the last file may be in one that was not seen yet, as logs are rotated.
+            paths = self.source.list_tables().get(self.name)
+            if paths is None:
+                raise FileNotFoundError(f"{self.name} is gone")
+            self.look(paths)
+            state = self._now()
+            ingest = Ingest(self, state, served)
 
         def fill() -> Steps:
             yield from ingest.fill()

@@ -381,15 +381,15 @@ def test_the_config_says_what_files_do_not(folder):
     day(folder, 0, 10)
     config = folder / "about.toml"
     config.write_text(
-        '["weather.temp"]\ndescription = "outside"\nprecision = 1\n'
-        '[n]\nunits = "counts"\nlimits = {warning = [0, 5]}\n'
+        '[fields."weather.temp"]\ndescription = "outside"\nprecision = 1\n'
+        '[fields."*.n"]\nunits = "counts"\nlimits = {warning = [0, 5]}\n'
     )
     entries = Watched(folder, config=config).get_fields(1, 0)[0]
     assert entries["weather.temp"]["description"] == "outside"
     assert (entries["weather.temp"]["units"], entries["weather.temp"]["precision"]) == ("K", 1)
     assert entries["weather.n"]["units"] == "counts"
     assert entries["weather.n"]["limits"] == {"warning": [0, 5]}
-    with pytest.raises(SisockError, match="--config"):
+    with pytest.raises(SisockError, match="missing"):
         Watched(folder, config=folder / "missing.toml")
     with pytest.raises(SisockError, match="--zone"):
         Watched(folder, zone="Mars/Olympus")
