@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,21 @@ class Server:
 
     folders = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 
-    def __init__(self, command: list[Any], log: Path, is_ready: Any) -> None:
+    def __init__(
+        self, command: list[Any], log: Path, is_ready: Any, user: str | None = None
+    ) -> None:
         program = shutil.which(command[0], path=self.folders)
         assert program, f"{command[0]} is missing: run tests/install-system-packages"
         self._command, self._log, self._is_ready = [program, *map(str, command[1:])], log, is_ready
+        # One that is not root cannot become another, and need not.
+        self._user = user if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
         with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            outputs = {"stdout": log, "stderr": log}
+            self._process = subprocess.Popen(self._command, user=self._user, **outputs)
         wait_until(self._ready, 30, f"{self._command[0]} is ready: see {self._log}")
 
     def _ready(self) -> bool:
@@ -36,6 +43,18 @@ class Server:
             return self._is_ready() is not False
         except (OSError, ConnectionError):
             return False
+
+    def wait(self) -> None:
+        """Wait until it ends by itself."""
+        if self._process is not None:
+            assert self._process.wait(60) == 0, self._log.read_text()
+
+    def stop(self) -> None:
+        """Ask it to end, at once."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
 
     def kill(self) -> None:
         """Kill it."""
