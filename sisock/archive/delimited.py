@@ -24,6 +24,11 @@ COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 SUFFIXES = (*(f"{suffix}.gz" for suffix in TEXT), *TEXT, *COLUMNAR)
 
+_PARTS = re.compile(
+    r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$"
+)
+"""What of a path says which part of a table it is: a date, a time, a number of four digits."""
+
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
 NULLS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "n/a", "-", "--", "---"]
@@ -184,3 +189,13 @@ def _is_value(cell: str) -> bool:
 def open_table(path: Path, times: Times) -> TableFile:
     """Read the beginning of a file; raises `NoRows`, SisockError, or one of `UNREADABLE`."""
     return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
+
+
+def table_of(path: Path, root: Path) -> str:
+    """Return the table that a file is a part of, empty if only dates tell it from others."""
+    if path == root:
+        return ""
+    *folders, name = path.relative_to(root).parts
+    suffix = next(each for each in SUFFIXES if name.lower().endswith(each))
+    parts = (_PARTS.sub("", part) for part in (*folders, name[: -len(suffix)]))
+    return ".".join(part for part in parts if part)
