@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import re
 import time
 import zoneinfo
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import sisock
-from sisock.archive.delimited import SUFFIXES, open_table
+from sisock.archive.delimited import SUFFIXES, open_table, table_of
 from sisock.archive.ingest import SETTLED
 from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
 from sisock.sources.options import Described
-
-PARTS = re.compile(r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$")
-"""What of a path says which part of a table it is: a date, a time, a number of four digits."""
 
 FLAGS = (
     (
@@ -91,7 +87,7 @@ class Tables(sisock.TableArchive):
             known, file = self._seen.get(path, (None, None))
             seen[path] = stamp, file if known == stamp else self._open(path)
             if isinstance(seen[path][1], TableFile):
-                tables.setdefault(self._table_of(path), []).append(seen[path][1])
+                tables.setdefault(table_of(path, self._path), []).append(seen[path][1])
             elif seen[path][1] is not None:
                 self.left_out[path] = seen[path][1]
         self._seen = seen
@@ -135,14 +131,6 @@ class Tables(sisock.TableArchive):
             for name in sorted(names):
                 if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                     yield Path(folder, name)
-
-    def _table_of(self, path: Path) -> str:
-        if path == self._path:
-            return ""
-        *folders, name = path.relative_to(self._path).parts
-        stem = re.sub("|".join(map(re.escape, SUFFIXES)) + "$", "", name, flags=re.IGNORECASE)
-        parts = (PARTS.sub("", part) for part in (*folders, stem))
-        return ".".join(part for part in parts if part)
 
     def _open(self, path: Path) -> TableFile | str | None:
         try:

@@ -11,11 +11,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from sisock.archive.tables import HEAD_ROWS, Chunk, ColumnarFile, NoRows, TableFile, Times
 from sisock.archive.text import whole_lines
-from sisock.archive.timestamps import numbers
+from sisock.archive.timestamps import count_numbers
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -25,6 +23,11 @@ with suppress(ImportError):  # the extra ``tables``
 COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 SUFFIXES = (*(f"{suffix}.gz" for suffix in TEXT), *TEXT, *COLUMNAR)
+
+_PARTS = re.compile(
+    r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$"
+)
+"""What of a path says which part of a table it is: a date, a time, a number of four digits."""
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
@@ -44,12 +47,12 @@ class TextFile(TableFile):
             text = _decode(self._open(stack, 0).read(HEAD_BYTES)).lstrip("\ufeff")
         lines = [line for line in text.splitlines() if line.strip()]
         # Where the text is cut, its last line is.
-        lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None][: HEAD_ROWS + 50]
+        lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None]
         rows = [line for line in lines if not line.startswith("#")]
         if not rows:
             raise NoRows
         self._delimiter = self._find_delimiter(rows[0])
-        cells = [self._split(row) for row in rows]
+        cells = [self._split(row) for row in rows[:HEAD_ROWS]]
         self._has_header = not any(_is_value(cell) for cell in cells[0])
         data = cells[self._has_header :]
         if not data:
@@ -150,13 +153,12 @@ class TextFile(TableFile):
 
     def _type_of(self, array: Any) -> str | None:
         """Judge by what most texts are."""
-        texts = [each.strip() for each in array.to_pylist() if each.strip() not in NULLS]
+        texts = [text for each in array.to_pylist() if (text := each.strip()) not in NULLS]
         if not texts:
             return None
         if {each.lower() for each in texts} <= {"true", "false"}:
             return "bool"
-        found = numbers(pa.array(texts))
-        return "number" if 2 * int(np.isfinite(found).sum()) >= len(texts) else "string"
+        return "number" if 2 * count_numbers(texts) >= len(texts) else "string"
 
     def _find_delimiter(self, row: str) -> str:
         """Return what is between the cells, nothing for any white space."""
@@ -187,3 +189,13 @@ def _is_value(cell: str) -> bool:
 def open_table(path: Path, times: Times) -> TableFile:
     """Read the beginning of a file; raises `NoRows`, SisockError, or one of `UNREADABLE`."""
     return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
+
+
+def table_of(path: Path, root: Path) -> str:
+    """Return the table that a file is a part of, empty if only dates tell it from others."""
+    if path == root:
+        return ""
+    *folders, name = path.relative_to(root).parts
+    suffix = next(each for each in SUFFIXES if name.lower().endswith(each))
+    parts = (_PARTS.sub("", part) for part in (*folders, name[: -len(suffix)]))
+    return ".".join(part for part in parts if part)

@@ -24,7 +24,7 @@ with suppress(ImportError):  # the extra ``tables``
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "t")
 """Names of a column of times that nobody named, the likeliest first; else it is the first one."""
 
-HEAD_ROWS, BATCH_ROWS = 100, 1 << 16
+HEAD_ROWS, BATCH_ROWS = 40, 1 << 16
 
 UNREADABLE = (OSError, EOFError, ValueError, NotImplementedError, zlib.error)
 """Exceptions of files that are damaged or not whole; those of pyarrow are among them."""

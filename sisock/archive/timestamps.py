@@ -26,6 +26,7 @@ FORMATS = (
 _LARGEST = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Numbers beyond these are in so many seconds: as seconds they would be thousands of years away."""
 
+_NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf(inity)?)\s*", re.IGNORECASE)
 _ENDS_WITH_ZONE = re.compile(r":\d\d.*(Z|[+-]\d\d:?\d\d)$")
 
 
@@ -52,12 +53,19 @@ def seconds(times: Any, style: str | None, zone: str = "UTC") -> np.ndarray:
 
 def guess_style(texts: Sequence[str]) -> str | None:
     """Return the style that most of some texts are in, None for numbers and for none at all."""
-    for style in (None, "iso", *FORMATS):
+    if 2 * count_numbers(texts) > len(texts):
+        return None
+    for style in ("iso", *FORMATS):
         with suppress(pa.ArrowInvalid):
             found = seconds(pa.array(texts, pa.string()), style)
             if 2 * np.isfinite(found).sum() > len(texts):
                 return style
     return None
+
+
+def count_numbers(texts: Sequence[str]) -> int:
+    """Return how many texts are numbers."""
+    return sum(bool(_NUMBER.fullmatch(text or "")) for text in texts)
 
 
 def numbers(array: Any) -> np.ndarray:
