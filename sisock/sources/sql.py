@@ -28,8 +28,11 @@ class Database:
     """A database: how it is connected to, and how it says what is needed."""
 
     floor = "floor({})"
-    infinity = "cast('Infinity' as double precision)"
-    number = "cast({} as double precision)"
+    number = (
+        "case when cast({0} as double precision) between -1.7976931348623157e308"
+        " and 1.7976931348623157e308 then cast({0} as double precision) end"
+    )
+    """A finite number, or null."""
     time = {"number": "cast({} as double precision)"}
     """Seconds since 1970 of a column, by what its values are in Python."""
 
@@ -72,8 +75,10 @@ class SQLite(Database):
 
     # Before 1970 a cast rounds up.
     floor = "(cast({0} as integer) - ({0} < cast({0} as integer)))"
-    infinity = "9e999"
-    number = "case when typeof({0}) in ('integer', 'real') then cast({0} as real) end"
+    number = (
+        "case when typeof({0}) in ('integer', 'real') and {0} between -1.7976931348623157e308"
+        " and 1.7976931348623157e308 then cast({0} as real) end"
+    )
     time = {
         "number": "cast({} as real)",
         "text": "round(strftime('%s', {0}) + strftime('%f', {0}) - strftime('%S', {0}), 3)",
@@ -188,8 +193,7 @@ class Column:
         t = database.time[self._kind].format(column) + f" * {self._unit!r}" * (self._unit != 1)
         v = quote(name)
         if self.type == "number":
-            number, most = database.number.format(v), database.infinity
-            v = f"case when {number} < {most} and {number} > -{most} then {number} end"
+            v = database.number.format(v)
         where = ""
         self._given: tuple[Any, ...] = ()
         if chosen is not None:
@@ -219,9 +223,12 @@ class Column:
         v = "v" if self.type == "number" else "cast(v as integer)"
         query = (
             f"with {self._samples}, b as (select t, {v} as v, {bucket} as i from s),"
-            " g as (select i, min(v) as lo, max(v) as hi, min(t) as t from b group by i)"
+            " g as materialized"
+            " (select i, min(v) as lo, max(v) as hi, min(t) as t from b group by i)"
             " select min(g.t), min(g.lo), min(g.hi), min(case when b.v = g.lo then b.t end),"
-            " min(case when b.v = g.hi then b.t end) from b join g on b.i = g.i group by g.i"
+            # Crossed, as SQLite would go through all rows for each bucket.
+            " min(case when b.v = g.hi then b.t end) from b cross join g where b.i = g.i"
+            " and (b.v = g.lo or b.v = g.hi or g.lo is null) group by g.i"
         )
         pairs: list[tuple[float, Any]] = []
         for rows in self._database.rows(query, self._values(start, end)):
