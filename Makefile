@@ -1,15 +1,16 @@
-# make demo · wheel · test · test-faults · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-faults · test-sources · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
+SOURCES := $(VENV)/.sources
 PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-faults test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-faults test-sources test-odd test-compose bench bench-peers lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -33,6 +34,11 @@ test-faults: $(TESTABLE) $(PAGE)
 	    SISOCK_TEST_DELIVERY=long $(BIN)/python -m pytest -s tests/faults/test_history.py \
 	    tests/faults/test_machine.py tests/faults/crowd.py tests/faults/test_memory.py \
 	    tests/faults/test_delivery.py
+
+# The nodes of docs/sources against what they serve: files, databases, instruments.
+test-sources: $(SOURCES) $(PAGE)
+	@tests/install-system-packages && tests/sources/install-system-packages
+	$(BIN)/python -m pytest tests/sources
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
 test-odd: $(TESTABLE) $(PAGE)
@@ -80,6 +86,10 @@ $(PAGE): $(PACKAGES) js/build.js js/example.html $(wildcard js/*.js js/page/*)
 
 $(TESTABLE): $(INSTALLED)
 	$(PIP) install --quiet --group dev
+	@touch $@
+
+$(SOURCES): $(TESTABLE)
+	$(PIP) install --quiet --group sources
 	@touch $@
 
 clean:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sisock import base as base
     from sisock.archive.files import FileArchive as FileArchive
+    from sisock.archive.files import TableArchive as TableArchive
     from sisock.archive.node import ArchiveNode as ArchiveNode
     from sisock.archive.text import read_pairs as read_pairs
     from sisock.base import REALM as REALM
@@ -41,6 +42,7 @@ _HOMES = {
     "RepeatedWarning": "sisock.connection.runtime",
     "SisockError": "sisock.errors",
     "SubscriberNode": "sisock.node.subscriber",
+    "TableArchive": "sisock.archive.files",
     "base": "sisock.base",
     "data_node_server": "sisock.base",
     "describe": "sisock.wire.fields",

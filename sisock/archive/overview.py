@@ -134,7 +134,8 @@ class Overviews:
         """Build a field's pyramid, or extend it."""
         progress = WorkLog(self._source.log, f"building the pyramid of {name!r}")
 
-        def fill(pyramid: Pyramid) -> Steps:
+        def fill() -> Steps:
+            pyramid = self._store.open(name)
             known, now = pyramid.base.record.identity, self._source.fingerprint(name)
             is_same = now is not None and known.get("fingerprint") == now
             if "until" in known and not is_same and self._complete.get(name) is not pyramid:
@@ -146,7 +147,7 @@ class Overviews:
             progress.end(len(pyramid.base))
 
         try:
-            for step in until_stored(self._store, name, fill):
+            for step in until_stored(self._store, fill):
                 if generation != self._generation:
                     return
                 yield step

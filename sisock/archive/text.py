@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -75,25 +76,39 @@ def read_pairs(
     Malformed lines are left out, with one warning for all of them. A last line without its newline
     is taken as half written.
     """
-    malformed, before_first, index, cut = 0, 0, 0, 0
+    malformed, before_first, index = 0, 0, 0
     with open(path, "rb") as file:
         file.seek(offset)
-        rest = b""
-        while chunk := file.read(CHUNK_BYTES):
-            lines, newline, rest = (rest + chunk).rpartition(b"\n")
-            t, values, bad = parse_pairs(lines + newline)
+        for lines, end in whole_lines(file, offset, MAX_LINE):
+            t, values, bad = parse_pairs(lines)
             if bad and not malformed:
                 before_first, index = offset, bad[0]
             malformed += len(bad)
-            if newline:
-                offset, cut = offset + len(lines + newline) + cut, 0
-            if len(rest) > MAX_LINE:
-                # One byte stands for what there is of the line so far, and is malformed.
-                cut, rest = cut + len(rest) - 1, b"?"
+            offset = end
             yield t, values, offset
     if malformed:
         first = _count_lines(path, before_first) + index + 1
         warn(f"{path}: {malformed} malformed lines are skipped, the first is line {first}")
+
+
+def whole_lines(
+    file: IO[bytes], offset: int, max_line: int, chunk_bytes: int = CHUNK_BYTES
+) -> Generator[tuple[bytes, int], None, bytes]:
+    """Read a file chunk by chunk: yield the whole lines of each, and the byte behind them.
+
+    `offset` is that of the first byte. Of a line of more than `max_line` bytes only a question mark
+    is left. Returns what is behind the last newline.
+    """
+    rest, cut = b"", 0
+    while chunk := file.read(chunk_bytes):
+        lines, newline, rest = (rest + chunk).rpartition(b"\n")
+        if newline:
+            offset, cut = offset + len(lines + newline) + cut, 0
+        if len(rest) > max_line:
+            # One byte stands for what there is of the line so far, and is malformed.
+            cut, rest = cut + len(rest) - 1, b"?"
+        yield lines + newline, offset
+    return rest
 
 
 def _count_lines(path: Path, end: int) -> int:

@@ -25,6 +25,9 @@ class DataNodeServer:
         The node's name: one component of a WAMP URI, see `sisock.wire.protocol.check_node_name`.
     description : str
         One line for people; the first line of the class's docstring if not set.
+    trouble : str or None
+        What keeps the node from serving now, for people: within 10 s it is behind the description
+        in the hub's list, and goes from there when it is None again.
     allowance : int
         Bytes of a reply to a call of the base protocol; a larger one is answered by False.
     log : logger
@@ -33,6 +36,7 @@ class DataNodeServer:
 
     name: str = ""
     description: str = ""
+    trouble: str | None = None
     allowance: int = protocol.DEFAULT_ALLOWANCE
     features: tuple[str, ...] = ("binary", "progressive", "max_points", "bucket", "latest")
 

@@ -49,16 +49,16 @@ class _CallRefused(HubMissing):
 class Registration:
     """Registers a node's procedures on a joined session and keeps the node in the hub's list.
 
-    `announced` are keywords of ``data_node.add``, ``features`` and ``generation``; `procedures` are
-    ``get_fields`` and ``get_data`` to their endpoints. `on_name` is called whenever these are
-    registered, so that the name is this node's.
+    `describe` returns the present description; `announced` are keywords of ``data_node.add``,
+    ``features`` and ``generation``; `procedures` are ``get_fields`` and ``get_data`` to their
+    endpoints. `on_name` is called whenever these are registered, so that the name is this node's.
     """
 
     def __init__(
         self,
         session: Session,
         name: str,
-        description: str,
+        describe: Callable[[], str],
         announced: dict[str, Any],
         procedures: dict[str, Callable[..., Any]],
         on_name: Callable[[], None],
@@ -68,7 +68,7 @@ class Registration:
         self._was_added = False
         self._session = session
         self._name = name
-        self._arguments = name, description, session._session_id
+        self._describe = describe
         self._announced = announced
         self._procedures = procedures
         self._on_name = on_name
@@ -101,7 +101,7 @@ class Registration:
         self._announced["generation"] = generation
         if self.is_added:
             self.is_added = False
-            await self._ask_hub("data_node.subtract", self._name, self._arguments[-1])
+            await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
             self.is_added = await self._add()
 
     def publish(self, reply: dict[str, Any]) -> None:
@@ -171,11 +171,12 @@ class Registration:
 
     async def _add(self) -> bool:
         announced = dict(self._announced)
+        arguments = self._name, self._describe(), self._session._session_id
         try:
-            added = await self._ask_hub("data_node.add", *self._arguments, **announced)
+            added = await self._ask_hub("data_node.add", *arguments, **announced)
         except _CallRefused:  # it is a hub of Part 1, which knows no such keywords
             self._hub_is_of_part_1 = True
-            return await self._ask_hub("data_node.add", *self._arguments)
+            return await self._ask_hub("data_node.add", *arguments)
         self._hub_is_of_part_1 = False
         # A new generation may have begun meanwhile.
         return added if announced == self._announced else await self._add()

@@ -20,6 +20,9 @@ from sisock.node.registration import Registration
 from sisock.node.requests import RequestHandler
 from sisock.wire import protocol
 
+MAX_TROUBLE = 300
+"""Characters of what keeps a node from serving that go into the hub's list."""
+
 
 class NodeService:
     """A node at work; SisockError says that something its author set cannot be."""
@@ -73,13 +76,18 @@ class NodeService:
         self._registration = Registration(
             session,
             node.name,
-            node.description or (inspect.getdoc(type(node)) or "").partition("\n")[0],
+            self._describe,
             {"features": list(node.features), "generation": self._generation},
             {"get_fields": self.requests.get_fields, "get_data": self.requests.get_data},
             self._begin_once,
         )
         node.joined(session)
         await self._registration.keep()
+
+    def _describe(self) -> str:
+        node = self.node
+        text = node.description or (inspect.getdoc(type(node)) or "").partition("\n")[0]
+        return text if node.trouble is None else f"{text} [{node.trouble[:MAX_TROUBLE]}]"
 
     def left(self) -> None:
         """Note that the session is gone."""
@@ -94,7 +102,8 @@ class NodeService:
     def status(self) -> dict[str, Any]:
         """Return the node's `status`, and of its requests the last error if it has none itself."""
         status = self.node.status()
-        return {**status, "error": status["error"] or self.requests.warn.last}
+        error = status["error"] or self.node.trouble or self.requests.warn.last
+        return {**status, "error": error}
 
     def publish(self, reply: dict[str, Any]) -> None:
         """Publish new samples on the node's live topic, once consumers know that it is there."""

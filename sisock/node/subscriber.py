@@ -56,6 +56,7 @@ class SubscriberNode(LiveNode):
         """Take samples as `LiveNode.push` does."""
         super().push(values, t, timeline)
         self._heard += 1
+        self.trouble = None
 
     def prepare(self) -> None:
         """Get ready for samples; NodeContractError names an attribute that is wrong."""
@@ -113,7 +114,8 @@ class SubscriberNode(LiveNode):
                 why = f"{type(error).__name__}: {error}"
             if self._has_ended.is_set():
                 return
-            self._warn(f"the connection has ended ({why}); connecting again until it works")
+            self.trouble = f"the connection has ended ({why}); connecting again until it works"
+            self._warn(self.trouble)
             self._reconnects += 1
             delay = MIN_DELAY if self._heard > heard else min(2 * delay, MAX_DELAY)
             with suppress(defer.CancelledError):

@@ -12,7 +12,6 @@ from typing import Any
 from sisock.errors import NodeFailed
 from sisock.store.catalogue import Store
 from sisock.store.files import CannotStore
-from sisock.store.pyramid import Pyramid
 from sisock.store.series import NOTHING, Damaged, TypeDiffers
 
 TIMEOUT = 1.0
@@ -122,20 +121,20 @@ class Jobs:
         return None
 
 
-def until_stored(store: Store, field: str, fill: Callable[[Pyramid], Steps]) -> Steps:
-    """Fill a field of a store: elsewhere if it cannot be written, anew if it is damaged.
+def until_stored(store: Store, fill: Callable[[], Steps]) -> Steps:
+    """Fill fields of a store: elsewhere if it cannot be written, one anew that is damaged.
 
     Also anew if later values do not fit into its type; its identity then says the wider ``dtype``.
     """
     while True:
         try:
-            return (yield from fill(store.open(field)))
+            return (yield from fill())
         except Damaged as damage:
-            store.repair(field, damage)
+            store.repair(damage.record.field, damage)
         except CannotStore as error:
             store.go_elsewhere(error)
         except TypeDiffers as error:
-            store.make(field).base.append(*NOTHING, dtype=error.wider)
+            store.make(error.field).base.append(*NOTHING, dtype=error.wider)
 
 
 class WorkLog:

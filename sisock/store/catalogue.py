@@ -42,7 +42,7 @@ class Catalogue:
 
     def __init__(self, folder: Path | None) -> None:
         self.pyramids: dict[str, Pyramid] = {}
-        self._files = Files(folder)
+        self.files = Files(folder)
         self._path = None if folder is None else folder / _DATABASE
         self._lock = threading.Lock()
         self._database = _connect(self._path or ":memory:")
@@ -60,7 +60,7 @@ class Catalogue:
         for key in {row[0] for row in rows} - used:
             self._forget(key)
         self._next_key = max(used, default=0) + 1
-        self._files.keep_only(
+        self.files.keep_only(
             {name for each in self.pyramids.values() for name in each.file_names()}
         )
 
@@ -70,7 +70,7 @@ class Catalogue:
         if old is not None:
             self._forget(old.base.record.key)
             old.remove_with_last_reader()
-        series = Series(self._files, self._save, Record(self._next_key, 0.0, field))
+        series = Series(self.files, self._save, Record(self._next_key, 0.0, field))
         self.pyramids[field] = Pyramid([series])
         self._next_key += 1
         return self.pyramids[field]
@@ -88,8 +88,8 @@ class Catalogue:
         record = Record(key, w, *json.loads(content))
         for name, data in zip(record.files, small, strict=True):
             if data is not None:
-                self._files.write(name, 0, memoryview(data))
-        return Series(self._files, self._save, record, blocks)
+                self.files.write(name, 0, memoryview(data))
+        return Series(self.files, self._save, record, blocks)
 
     def _save(self, record: Record, blocks: np.ndarray) -> None:
         if self._path is None:
@@ -97,7 +97,7 @@ class Catalogue:
         if self.is_gone():
             raise OSError(f"{self._path} was removed")
         key, w, *others = vars(record).values()
-        small = [self._files.held(*each) for each in zip(record.files, record.sizes, strict=True)]
+        small = [self.files.held(*each) for each in zip(record.files, record.sizes, strict=True)]
         row = [key, w, json.dumps(others).encode(), blocks.tobytes(), *small]
         query = "REPLACE INTO series VALUES (?, ?, ?, ?, ?, ?, ?)"
         with self._lock, self._database:
@@ -182,6 +182,12 @@ class Store:
             self._catalogue = None
             if not is_gone:
                 self._leave(error)
+
+    def release(self) -> None:
+        """Give back the memory of what was read."""
+        catalogue = self._catalogue
+        if catalogue is not None:
+            catalogue.files.release()
 
     def close(self) -> None:
         """Write no more, let others have the folder, and remove it if it is temporary."""

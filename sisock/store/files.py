@@ -76,6 +76,13 @@ class Files:
                 self._maps.popitem(last=False)
         return mapped
 
+    def release(self) -> None:
+        """Give back the memory of what was read of maps; it is read again where it is needed."""
+        with self._lock:
+            maps = list(self._maps.values())
+        for each in maps:
+            each.madvise(mmap.MADV_DONTNEED)
+
     def held(self, name: str, size: int) -> bytes | None:
         """Return the bytes of an array that has no file."""
         held = self._held.get(name)

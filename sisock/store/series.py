@@ -36,8 +36,9 @@ class Damaged(Exception):
 class TypeDiffers(ValueError):
     """Values do not fit exactly into the type of those before: all are to be stored again."""
 
-    def __init__(self, stored: np.dtype, given: np.dtype) -> None:
+    def __init__(self, field: str, stored: np.dtype, given: np.dtype) -> None:
         super().__init__(f"values of type {given} do not fit exactly among values of {stored}")
+        self.field = field
         self.wider = str(np.result_type(stored, given).str)
 
 
@@ -184,7 +185,7 @@ class Series:
         dtype = np.dtype(record.dtype or values.dtype)
         changes: dict[str, Any] = {"identity": identity}
         if len(t):
-            _check(t, values.dtype, record.last, dtype)
+            _check(record, t, values.dtype, dtype)
             first = float(t[0]) if record.first is None else record.first
             changes |= {"dtype": dtype.str, "first": first, "last": float(t[-1])}
         after = replace(record, count=len(self) + len(t), **changes)
@@ -224,13 +225,13 @@ def ascends(t: np.ndarray) -> bool:
     return bool((t[1:] >= t[:-1]).all())
 
 
-def _check(t: np.ndarray, given: np.dtype, last: float | None, stored: np.dtype) -> None:
+def _check(record: Record, t: np.ndarray, given: np.dtype, stored: np.dtype) -> None:
     if given.str not in STORED_DTYPES:
         raise ValueError(f"values of type {given} cannot be stored")
     # numpy lets integers of 64 bits pass as floats, which do not hold all of them.
     is_rounded = stored.kind == "f" and given.kind in "iu" and given.itemsize == 8
     if is_rounded or not np.can_cast(given, stored):
-        raise TypeDiffers(stored, given)
-    is_later = last is None or t[0] >= last
+        raise TypeDiffers(record.field, stored, given)
+    is_later = record.last is None or t[0] >= record.last
     if not (is_later and np.isfinite([t[0], t[-1]]).all() and ascends(t)):
         raise ValueError("the times go back, or one is not a number")

@@ -32,11 +32,12 @@ def warnings():
 def store_samples(store, t, values, field="a"):
     """Store samples wherever that is possible."""
 
-    def steps(pyramid):
+    def steps():
+        pyramid = store.open(field)
         fill(pyramid, t[len(pyramid.base) :], values[len(pyramid.base) :])
         yield
 
-    for _ in until_stored(store, field, steps):
+    for _ in until_stored(store, steps):
         pass
     assert same(store.open(field).view().samples(*EVER), (t, values))
 

@@ -1,0 +1,152 @@
+"""Data node of HDF5 files: one, or a folder of them one after the other, also while written."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sisock
+from sisock.sources.hdf5 import Part, find_parts, has_grown, open_file, read_part
+from sisock.sources.options import Described
+
+SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
+SCAN_EVERY = 1.0
+SETTLED = 2.0
+"""Seconds after which a change of a file shows in the time of its last one."""
+
+
+class Hdf5(sisock.ArchiveNode):
+    """Datasets of HDF5 files, also while they are written (SWMR).
+
+        python data_nodes/hdf5.py --path /data/run.h5 --time time
+
+    Serves one file, or all of a folder and those below it, each for another time. A dataset is a
+    field if that of the times, in its group or one above, has as many rows.
+    """
+
+    name = "hdf5"
+
+    def __init__(self, path: Path, time: str = "time", config: Path | None = None) -> None:
+        self._path, self._time, self._described = path, time, Described(config)
+        # Files are opened by one at a time: only then are they seen as they are now.
+        self._lock = threading.RLock()
+        self._warn = sisock.RepeatedWarning(self.log)
+        self._scan_due = -math.inf
+        self._files: dict[Path, tuple[list[int], dict[str, Part]]] = {}
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the flags that say which files there are, and where their times are."""
+        add = parser.add_argument
+        add("--path", type=Path, required=True, help="a file, or a folder of files")
+        add("--time", default="time", help="dataset or column of the times (default: %(default)s)")
+        add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
+
+    def prepare(self) -> None:
+        """See that h5py is there; a file that is not may come."""
+        if importlib.util.find_spec("h5py") is None:
+            raise sisock.SisockError("h5py is missing: pip install 'sisock[hdf5]'")
+
+    def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
+        """List the fields of all files, as they are now."""
+        with self._lock:
+            is_due = time.monotonic() >= self._scan_due or self._is_other()
+            has_changed = is_due and self._scan()
+        if has_changed:
+            self.samples_changed()
+        with self._lock:
+            names = dict.fromkeys(name for _, parts in self._files.values() for name in parts)
+            return {name: self._entry(name) for name in names}
+
+    def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
+        """Read the rows of an interval; of the times of two files, the earlier one has them."""
+        times, columns, begin = [np.empty(0)], [], start
+        with self._lock:
+            for path, part in self._parts(field):
+                _, first, last = part.span
+                if first < end and last >= begin:
+                    t, values = read_part(path, part, begin, end)
+                    times.append(t)
+                    columns.append(values)
+                begin = max(begin, math.nextafter(last, math.inf))
+        return np.concatenate(times), np.concatenate(columns) if columns else np.empty(0)
+
+    def fingerprint(self, field: str) -> str:
+        """Name the files before the last one as they are, and where that begins."""
+        with self._lock:
+            *before, (path, part) = self._parts(field)
+            known = [(str(p), self._files[p][0]) for p, _ in before]
+            return repr((known, str(path), part.path, part.span[1]))
+
+    def _parts(self, field: str) -> list[tuple[Path, Part]]:
+        found = [(path, parts[field]) for path, (_, parts) in self._files.items() if field in parts]
+        return sorted(found, key=lambda pair: pair[1].span[1])
+
+    def _entry(self, field: str) -> dict[str, Any]:
+        parts = [part for _, part in self._parts(field)]
+        rows, first, last = max(part.span for part in parts)
+        span = {"first": parts[0].span[1], "last": max(part.span[2] for part in parts)}
+        interval = (last - first) / (rows - 1) if rows > 1 else None
+        return {**parts[-1].entry, "interval": interval, **span, **self._described[field]}
+
+    def _is_other(self) -> bool:
+        try:
+            return any(stamp and stamp_of(p) != stamp for p, (stamp, _) in self._files.items())
+        except OSError:
+            return True
+
+    def _scan(self) -> bool:
+        """Look at the files; say whether samples that were served are others, or gone."""
+        seen: dict[Path, tuple[list[int], dict[str, Part]]] = {}
+        trouble, has_changed = [], False
+        for path in find_files(self._path):
+            known = self._files.get(path)
+            try:
+                stamp = stamp_of(path)
+                is_settled = time.time() - stamp[0] / 1e9 > SETTLED
+                if known is not None and known[0] == stamp and is_settled:
+                    seen[path] = known
+                    continue
+                with open_file(path) as file:
+                    seen[path] = stamp, dict(find_parts(file, self._time))
+                    has_changed |= known is not None and not all(
+                        name in seen[path][1] and has_grown(file, part, seen[path][1][name])
+                        for name, part in known[1].items()
+                    )
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                trouble.append(f"{path}: {error}")
+                self._warn(trouble[-1])
+                if known is not None:
+                    # It is looked at again, and until then its samples are asked of it in vain.
+                    seen[path] = [], known[1]
+        has_changed |= any(path not in seen and parts for path, (_, parts) in self._files.items())
+        if not seen and not trouble:
+            trouble.append(f"{self._path}: no such file, or no HDF5 file in it")
+            self._warn(trouble[-1])
+        self.trouble = "; ".join(trouble[:3]) or None
+        self._files, self._scan_due = seen, time.monotonic() + SCAN_EVERY
+        return has_changed
+
+
+def stamp_of(path: Path) -> list[int]:
+    """Return by what a file is known to be as it was."""
+    status = path.stat()
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return a file, or those of a folder and below."""
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return [path] if path.exists() else []
+
+
+if __name__ == "__main__":
+    sisock.run(Hdf5)

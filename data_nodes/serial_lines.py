@@ -1,0 +1,138 @@
+"""Data node of an instrument that sends lines of text, or answers commands with one."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import serial
+
+import sisock
+from sisock.sources.lines import LineParser, Lines, read_value
+from sisock.sources.options import Described
+
+ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
+
+
+class SerialLines(sisock.SubscriberNode):
+    r"""An instrument at a serial line or a TCP port that speaks in lines of text.
+
+    It sends them by itself, or answers each --command with one. For example
+
+        python data_nodes/serial_lines.py --port /dev/ttyUSB0 --fields 'temp [K], heater [%]'
+        python data_nodes/serial_lines.py --port socket://10.0.0.7:5025 --scpi \
+            --command 'MEAS:VOLT?' --fields 'voltage [V]' --interval 5
+    """
+
+    name = "serial_lines"
+
+    def __init__(self, port: str, command: list[str], keep: str | None, **flags: Any) -> None:
+        self.port, self.commands, self.keep, self.flags = port, command, keep, flags
+        self.parsers = make_parsers(command, flags["fields"], flags["separator"], flags["pattern"])
+        if not flags["interval"] > 0:
+            raise sisock.SisockError("--interval must be more than 0 seconds")
+        described = Described(flags["config"])
+        interval = flags["interval"] if command else None
+        self.fields = {
+            name: {"units": units, "interval": interval} | described[name]
+            for parser in self.parsers
+            for name, units in parser.units.items()
+        }
+        self.limit = flags["timeout"] or (2.0 if command else 60.0)
+        self._over = threading.Event()
+        self._malformed: str | None = None
+        self._warned = sisock.RepeatedWarning(self.log)
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the flags that say where the instrument is and how it speaks."""
+        add = parser.add_argument
+        add("--port", required=True, help="serial port, or socket://HOST:PORT")
+        add("--baud", type=int, default=9600, help="speed of a serial port (default: %(default)s)")
+        add("--fields", action="append", default=[], help="names of a line's values, - for none")
+        add("--separator", default=r"[\s,;]+", help="regular expression (default: %(default)s)")
+        add("--pattern", help="or: regular expression whose named groups are fields")
+        add("--command", action="append", default=[], help="line to send; may be repeated")
+        add("--interval", type=float, default=1.0, help="seconds between askings (default: 1)")
+        add("--timeout", type=float, help="seconds for a line (default: 60, for an answer 2)")
+        add("--end", choices=ENDS, default="lf", help="end of a command (default: %(default)s)")
+        add("--scpi", action="store_true", help="ask *IDN? and SYST:ERR?, too")
+        add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
+        add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
+
+    def subscribe(self) -> None:
+        """Open the port, and take lines until it is gone."""
+        how = {"baudrate": self.flags["baud"], "timeout": 0.2, "exclusive": True}
+        with serial.serial_for_url(self.port, **how) as port:
+            lines = Lines(port, self.limit, self._over.is_set)
+            if not self.commands:
+                for line in lines:
+                    self._take([self._parse(line, self.parsers[0])])
+                return
+            if self.flags["scpi"]:
+                self.description = self._ask(port, lines, "*IDN?")
+            due = time.monotonic()
+            while not self._over.wait(max(0.0, due - time.monotonic())):
+                due = max(due + self.flags["interval"], time.monotonic())
+                began = time.time()
+                asked = zip(self.commands, self.parsers, strict=True)
+                self._take([self._parse(self._ask(port, lines, c), p) for c, p in asked], began)
+                if self.flags["scpi"]:
+                    error = self._ask(port, lines, "SYST:ERR?")
+                    if not re.match(r"[+-]?0\b", error):
+                        self._warned(f"the instrument reports the error {error}")
+
+    def end(self) -> None:
+        """Let the port go."""
+        super().end()
+        self._over.set()
+
+    def _ask(self, port: Any, lines: Lines, command: str) -> str:
+        lines.clear()
+        port.write(command.encode() + ENDS[self.flags["end"]])
+        try:
+            answer = next(lines, "")
+            return next(lines, "") if answer == command else answer  # it echoes
+        except TimeoutError:
+            raise TimeoutError(f"no answer to {command!r} within {self.limit:g} s") from None
+
+    def _parse(self, line: str, parser: LineParser) -> dict[str, Any]:
+        """Return the values of a line; one that is malformed has none, and is trouble."""
+        try:
+            return {
+                name: read_value(text, self.fields[name].get("type", "number"), self.flags["scpi"])
+                for name, text in parser.split(line).items()
+            }
+        except ValueError as error:
+            self._malformed = f"a line is lost: {error}"
+            self._warned(self._malformed)
+            return {}
+
+    def _take(self, found: list[dict[str, Any]], t: float | None = None) -> None:
+        values = {name: value for part in found for name, value in part.items()}
+        if values:
+            self.push(values, t)
+        self.trouble, self._malformed = self._malformed, None
+
+
+def make_parsers(
+    commands: list[str], fields: list[str], separator: str, pattern: str | None
+) -> list[LineParser]:
+    """Return a parser for the answer to each command, or for all lines."""
+    count = max(1, len(commands))
+    if len(fields) != (0 if pattern else count):
+        raise sisock.SisockError("give --fields once for each --command, or a --pattern instead")
+    try:
+        return [LineParser(text, separator, None) for text in fields] or [
+            LineParser("", separator, pattern)
+        ] * count
+    except (re.error, ValueError) as error:
+        raise sisock.SisockError(f"--fields, --separator or --pattern: {error}") from None
+
+
+if __name__ == "__main__":
+    sisock.run(SerialLines)

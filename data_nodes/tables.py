@@ -1,0 +1,150 @@
+"""Data node of tables in files: CSV and other text with columns, Parquet, Feather."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import time
+import zoneinfo
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import sisock
+from sisock.archive.delimited import SUFFIXES, open_table, table_of
+from sisock.archive.ingest import SETTLED
+from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
+from sisock.sources.options import Described
+
+FLAGS = (
+    (
+        "--time",
+        "COLUMN",
+        "column of the times, or date,time (default: by its name, or the first)",
+    ),
+    ("--time-format", "FORMAT", "s, ms, us, ns, mjd, jd, iso, or of strptime (default: found out)"),
+)
+
+
+class Tables(sisock.TableArchive):
+    """Tables in files: CSV, TSV, text in columns (also .gz), Parquet, Feather.
+
+        python data_nodes/tables.py /data/weather --name weather --time timestamp
+
+    Serves one file, or all of a folder and those below it. Files whose paths differ only in dates,
+    or numbers of four digits, are one table, as one per day is. Each column is a field, with units
+    from a header like `temp [K]`. New files and rows are there within a second.
+    """
+
+    name = "tables"
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        time: str | None = None,
+        time_format: str | None = None,
+        zone: str = "UTC",
+        config: Path | None = None,
+    ) -> None:
+        columns = tuple(time.split(",")) if time else ()
+        if path is None:
+            raise sisock.SisockError("name a file or a folder, see --help")
+        self._path, self._described = Path(path), Described(config)
+        self._times = Times(columns, time_format, zone)
+        self.version = repr((1, self._times))
+        self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}
+        self._types: dict[str, dict[str, str]] = {}
+        self._last: dict[str, Path] = {}
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the flags that say which files there are, and where their times are."""
+        path, add = "a file, or a folder of files", parser.add_argument
+        # With a type, argparse would convert the default, and put it in the place of the flag.
+        add("path", nargs="?", default=argparse.SUPPRESS, help=path)
+        add("--path", help=f"{path}, where there are flags alone")
+        for flag, placeholder, text in FLAGS:
+            add(flag, metavar=placeholder, help=text)
+        add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
+        add("--config", type=Path, metavar="FILE", help="a TOML file: units and more of fields")
+
+    def prepare(self) -> None:
+        """Check the flags; a file or folder that is not there may come."""
+        if importlib.util.find_spec("pyarrow") is None:
+            raise sisock.SisockError("pyarrow is missing: pip install 'sisock[tables]'")
+        use_little_memory()
+        try:
+            zoneinfo.ZoneInfo(self._times.zone)
+        except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
+            raise sisock.SisockError(f"--zone: {error}") from None
+
+    def list_tables(self) -> dict[str, list[Path]]:
+        """Find the files, and put those of each table in the order of their times."""
+        seen, self.left_out, tables = {}, {}, {}
+        for path in self._find():
+            status = path.stat()
+            stamp = [status.st_mtime_ns, status.st_size, status.st_ino]
+            known, file = self._seen.get(path, (None, None))
+            seen[path] = stamp, file if known == stamp else self._open(path)
+            if isinstance(seen[path][1], TableFile):
+                tables.setdefault(table_of(path, self._path), []).append(seen[path][1])
+            elif seen[path][1] is not None:
+                self.left_out[path] = seen[path][1]
+        self._seen = seen
+        return {
+            name: [file.path for file in sorted(files, key=lambda file: (file.first, file.path))]
+            for name, files in tables.items()
+        }
+
+    def describe_table(self, table: str, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+        """Return a field for each column of any of the files."""
+        self._last[table], types, units = paths[-1], {}, {}
+        for file in (self._seen[path][1] for path in paths):
+            for column, kind in file.types.items():
+                types[column] = types.get(column) or kind
+                units[column] = units.get(column) or file.units[column]
+        self._types[table] = {column: kind or "number" for column, kind in types.items()}
+        return {
+            (name := _field(table, column)): {
+                "type": kind,
+                "units": units[column],
+                "timeline": table or "time",
+                **self._described[name],
+            }
+            for column, kind in self._types[table].items()
+        }
+
+    def parse_table(self, table: str, path: Path, offset: int) -> Iterator[tuple[Any, Any, Any]]:
+        """Parse a file; its last line is whole if nobody has written to it for an hour."""
+        stamp, file = self._seen[path]
+        is_whole = path != self._last[table] or time.time() - stamp[0] / 1e9 > SETTLED
+        warn = sisock.RepeatedWarning(self.log)
+        for t, columns, end in file.batches(offset, self._types[table], is_whole, warn):
+            yield t, {_field(table, name): values for name, values in columns.items()}, end
+
+    def _find(self) -> Iterator[Path]:
+        if not self._path.exists():
+            raise sisock.SisockError(f"{self._path} is not there")
+        if self._path.is_file():
+            yield self._path
+        for folder, _, names in os.walk(self._path):
+            for name in sorted(names):
+                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                    yield Path(folder, name)
+
+    def _open(self, path: Path) -> TableFile | str | None:
+        try:
+            return open_table(path, self._times)
+        except NoRows:
+            return None
+        except (sisock.SisockError, *UNREADABLE) as error:
+            return f"{type(error).__name__}: {error}"
+
+
+def _field(table: str, column: str) -> str:
+    return f"{table}.{column}" if table else column
+
+
+if __name__ == "__main__":
+    sisock.run(Tables)

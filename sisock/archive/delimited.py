@@ -1,0 +1,201 @@
+"""Text files with columns: what separates them, their headers, and their rows by pyarrow."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from sisock.archive.tables import HEAD_ROWS, Chunk, ColumnarFile, NoRows, TableFile, Times
+from sisock.archive.text import whole_lines
+from sisock.archive.timestamps import count_numbers
+
+with suppress(ImportError):  # the extra ``tables``
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import csv as pa_csv
+
+COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
+TEXT = (".csv", ".tsv", ".txt", ".dat")
+SUFFIXES = (*(f"{suffix}.gz" for suffix in TEXT), *TEXT, *COLUMNAR)
+
+_PARTS = re.compile(
+    r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$"
+)
+"""What of a path says which part of a table it is: a date, a time, a number of four digits."""
+
+HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
+
+NULLS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "n/a", "-", "--", "---"]
+
+_CELL = re.compile(r"[^\s\[(]+(?:\s*[\[(][^\])]*[\])])?")
+_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
+_DATE = re.compile(r"\d{4}[-/]\d\d|\d\d?[./:]\d\d|\d{8}T")
+_COMMA = re.compile(r"[-+]?\d+,\d+")
+
+
+class TextFile(TableFile):
+    """A text file with columns, perhaps packed by gzip; lines that begin with ``#`` are remarks."""
+
+    def _read_head(self) -> tuple[list[str], list[str | None], Any]:
+        with ExitStack() as stack:
+            text = _decode(self._open(stack, 0).read(HEAD_BYTES)).lstrip("\ufeff")
+        lines = [line for line in text.splitlines() if line.strip()]
+        # Where the text is cut, its last line is.
+        lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None]
+        rows = [line for line in lines if not line.startswith("#")]
+        if not rows:
+            raise NoRows
+        self._delimiter = self._find_delimiter(rows[0])
+        cells = [self._split(row) for row in rows[:HEAD_ROWS]]
+        self._has_header = not any(_is_value(cell) for cell in cells[0])
+        data = cells[self._has_header :]
+        if not data:
+            raise NoRows
+        (width, _), *_ = Counter(map(len, data)).most_common(1)
+        remarks = [self._split(line.lstrip("# ")) for line in lines if line.startswith("#")]
+        # The last remark is the likeliest, but one that names the times.
+        named = [each for each in remarks if len(each) == width]
+        named.sort(key=lambda each: any(cell.lower() in self._names for cell in each))
+        named = [cells[0]] if self._has_header else named
+        headers = [*named[-1], *[""] * width][:width] if named else []
+        headers = headers or [f"column {number + 1}" for number in range(width)]
+        columns = list(zip(*(row for row in data if len(row) == width), strict=True))
+        self._decimal = "."
+        if self._delimiter != "," and any(map(_COMMA.fullmatch, sum(columns, ()))):
+            self._decimal = ","
+        arrays = [self._points(pa.array(column, pa.string())) for column in columns]
+        self._width = width
+        return headers, [None] * width, pa.table(arrays, [str(n) for n in range(width)])
+
+    def _chunks(self, offset: int, is_whole: bool, bad: Counter[str]) -> Iterator[Chunk]:
+        is_packed, skips = self.path.suffix == ".gz", self._has_header and not offset
+        with ExitStack() as stack:
+            file = self._open(stack, offset)
+            for text, end in self._lines(file, offset, is_whole):
+                rows = self._rows(text, bad)
+                if skips and rows:
+                    skips = False
+                    rows = rows.partition(b"\n")[2]
+                table = self._parse(rows, bad)
+                yield table, None if is_packed else end
+            if is_packed:
+                # What another program appends is packed on its own.
+                yield self._parse(b"", bad), self.path.stat().st_size
+
+    def _open(self, stack: ExitStack, offset: int) -> IO[bytes]:
+        file: Any = stack.enter_context(self.path.open("rb"))
+        file.seek(offset)
+        if self.path.suffix == ".gz":
+            file = stack.enter_context(gzip.GzipFile(fileobj=file))
+        return file
+
+    def _lines(
+        self, file: IO[bytes], offset: int, is_whole: bool
+    ) -> Iterator[tuple[bytes, int | None]]:
+        rest = yield from whole_lines(file, offset, MAX_LINE, CHUNK_BYTES)
+        if rest.strip() and (is_whole or self.path.suffix == ".gz"):
+            yield rest + b"\n", None
+
+    def _rows(self, text: bytes, bad: Counter[str]) -> bytes:
+        """Return the rows without remarks, and without those that would swallow the next ones."""
+        if not text.isascii():
+            text = _decode(text).lstrip("\ufeff").encode()
+        if b"#" not in text and b'"' not in text and self._delimiter:
+            return text.lstrip(b"\r\n")
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith(b"#")]
+        whole = [line for line in lines if line.count(b'"') % 2 == 0]
+        bad["rows"] += len(lines) - len(whole)
+        if not self._delimiter:
+            whole = [b"\t".join(line.split()) for line in whole]
+        return b"".join(line + b"\n" for line in whole)
+
+    def _parse(self, rows: bytes, bad: Counter[str]) -> Any:
+        names = [str(number) for number in range(self._width)]
+        if not rows:
+            return pa.table([pa.array([], pa.string())] * self._width, names)
+
+        def skip(_: Any) -> str:
+            bad["rows"] += 1
+            return "skip"
+
+        reading = pa_csv.ReadOptions(column_names=names, block_size=len(rows) + 1)
+        parsing = pa_csv.ParseOptions(delimiter=self._delimiter or "\t", invalid_row_handler=skip)
+
+        def read(types: dict[str, Any]) -> Any:
+            converting = pa_csv.ConvertOptions(
+                column_types=types,
+                null_values=NULLS,
+                strings_can_be_null=True,
+                decimal_point=self._decimal,
+            )
+            return pa_csv.read_csv(pa.BufferReader(rows), reading, parsing, converting)
+
+        texts = dict.fromkeys(names, pa.string())
+        of_numbers = [self._column[name] for name, kind in self.types.items() if kind == "number"]
+        before = bad["rows"]
+        try:
+            return read(texts | dict.fromkeys(of_numbers, pa.float64()))
+        except pa.ArrowInvalid:
+            # Somewhere is a value that is no number.
+            bad["rows"] = before
+        table = read(texts)
+        return pa.table([self._points(column) for column in table.columns], names)
+
+    def _points(self, texts: Any) -> Any:
+        """Return texts with decimal points for commas."""
+        return pc.replace_substring(texts, ",", ".") if self._decimal == "," else texts
+
+    def _type_of(self, array: Any) -> str | None:
+        """Judge by what most texts are."""
+        texts = [text for each in array.to_pylist() if (text := each.strip()) not in NULLS]
+        if not texts:
+            return None
+        if {each.lower() for each in texts} <= {"true", "false"}:
+            return "bool"
+        return "number" if 2 * count_numbers(texts) >= len(texts) else "string"
+
+    def _find_delimiter(self, row: str) -> str:
+        """Return what is between the cells, nothing for any white space."""
+        if self.path.name.lower().removesuffix(".gz").endswith(".tsv"):
+            return "\t"
+        return next((each for each in "\t;,|" if each in row), "")
+
+    def _split(self, line: str) -> list[str]:
+        if self._delimiter:
+            return [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter))]
+        return _CELL.findall(line) if not _NUMBER.match(line.strip()) else line.split()
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        # Cut within a character, or from before UTF-8.
+        with suppress(UnicodeDecodeError):
+            return text[: text.rfind(b"\n") + 1].decode("utf-8")
+        return text.decode("latin-1")
+
+
+def _is_value(cell: str) -> bool:
+    return bool(_NUMBER.fullmatch(cell) or _DATE.match(cell))
+
+
+def open_table(path: Path, times: Times) -> TableFile:
+    """Read the beginning of a file; raises `NoRows`, SisockError, or one of `UNREADABLE`."""
+    return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
+
+
+def table_of(path: Path, root: Path) -> str:
+    """Return the table that a file is a part of, empty if only dates tell it from others."""
+    if path == root:
+        return ""
+    *folders, name = path.relative_to(root).parts
+    suffix = next(each for each in SUFFIXES if name.lower().endswith(each))
+    parts = (_PARTS.sub("", part) for part in (*folders, name[: -len(suffix)]))
+    return ".".join(part for part in parts if part)

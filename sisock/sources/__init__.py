@@ -1,0 +1,1 @@
+"""Help the nodes of data_nodes/ with what they serve: instruments, files, databases."""

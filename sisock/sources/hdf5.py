@@ -1,0 +1,175 @@
+"""Find what of an HDF5 file can be a field, and read it while it is written; needs h5py."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+with suppress(ImportError):  # only the node of such files needs it
+    import h5py
+
+LOCKED_FOR = 3.0
+"""Seconds for which a file that its writer has locked is tried again."""
+
+MAX_COLUMNS = 64
+TAIL = 4096
+ABOUT = ("long_name", "description", "title", "TITLE")
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "second": 1.0, "millisecond": 1e-3}
+UNITS |= {"microsecond": 1e-6, "nanosecond": 1e-9, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+
+class Part(NamedTuple):
+    """A field in one file: its dataset and that of its times, or columns of these."""
+
+    path: str
+    column: str | int | None
+    time_path: str
+    time_column: str | None
+    span: tuple[int, float, float]  # rows, first and last time
+    entry: dict[str, Any]
+
+
+def open_file(path: Path, wait: float = 0.0) -> h5py.File:
+    """Open a file that may be growing; `wait` so long for a writer that has locked it."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            return h5py.File(path, "r", swmr=True)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise OSError("it is locked by its writer") from None
+        time.sleep(0.05)
+
+
+def find_parts(file: h5py.File, time_name: str) -> Iterator[tuple[str, Part]]:
+    """Yield the fields of a file; ValueError says that none of its datasets can be one."""
+    paths: list[str] = []
+    file.visititems(lambda path, it: paths.append(path) if isinstance(it, h5py.Dataset) else None)
+    has_times = False
+    for path in paths:
+        dataset, line, own = file[path], "", None
+        if dataset.dtype.names and time_name in dataset.dtype.names:
+            line, own = path, time_name
+        else:
+            folders = path.split("/")[:-1]
+            above = ("/".join([*folders[:n], time_name]) for n in range(len(folders), -1, -1))
+            line = next((name for name in above if name in paths), "")
+        if not line or dataset.ndim not in (1, 2):
+            continue
+        has_times = True
+        if line == path and own is None:
+            continue
+        can_grow = dataset.maxshape[0] is None and file[line].maxshape[0] is None
+        if len(dataset) != len(file[line]) and not can_grow:
+            continue
+        for name, column, dtype in columns_of(path, dataset, own):
+            span, kind = span_of(file, path, line, own), kind_of(dtype)
+            if span[0] and kind:
+                entry = {"type": kind, "timeline": line, **described(dataset, dtype)}
+                yield name, Part(path, column, line, own, span, entry)
+    if not has_times:
+        raise ValueError(f"no dataset or column {time_name!r} gives the times: see --time")
+
+
+def columns_of(path: str, dataset: h5py.Dataset, own: str | None) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, column and type of each field of a dataset."""
+    if dataset.dtype.names:
+        for column in dataset.dtype.names:
+            if column != own and dataset.ndim == 1:
+                yield f"{path}.{column}", column, dataset.dtype[column]
+    elif dataset.ndim == 1:
+        yield path, None, dataset.dtype
+    elif dataset.shape[1] <= MAX_COLUMNS:
+        for column in range(dataset.shape[1]):
+            yield f"{path}.{column}", column, dataset.dtype
+
+
+def kind_of(dtype: np.dtype) -> str | None:
+    """Return the type of a field, None if it can be none."""
+    if h5py.check_string_dtype(dtype):
+        return "string"
+    return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind)
+
+
+def described(dataset: h5py.Dataset, dtype: np.dtype) -> dict[str, Any]:
+    """Return what the attributes of a dataset and its type say of a field."""
+    units, about = text(dataset, "units", "unit"), text(dataset, *ABOUT)
+    values = h5py.check_enum_dtype(dtype) if dtype.kind != "b" else None
+    labels = {"labels": {str(number): label for label, number in values.items()}} if values else {}
+    return {"units": units, "description": about, **labels}
+
+
+def text(dataset: h5py.Dataset, *names: str) -> str | None:
+    """Return the first attribute there is of some names, as a text."""
+    for name in names:
+        value = dataset.attrs.get(name)
+        value = value[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+        if isinstance(value, bytes | str):
+            return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return None
+
+
+class Times:
+    """The times of a dataset, or of a column of it, as UNIX seconds; `rows` ascend as they should.
+
+    Rows that are not written yet are left out, as their times are before the first one.
+    """
+
+    def __init__(self, file: h5py.File, path: str, column: str | None) -> None:
+        self._raw = file[path] if column is None else file[path].fields(column)
+        units = (None if column else text(file[path], "units", "unit")) or "s"
+        word, _, since = units.partition(" since ")
+        word = word.strip().lower()
+        self._unit = UNITS.get(word) or UNITS.get(word.removesuffix("s"), 0.0)
+        if not self._unit:
+            raise ValueError(f"{units!r} of {path!r} are no units of times")
+        moment = re.sub(r"\s*(Z|UTC|GMT|[+]00:?00)$", "", since.strip()).replace(" ", "T")
+        self._epoch = float(np.datetime64(moment or 0, "us").astype(int)) / 1e6
+        self.rows = len(file[path])
+        if self.rows:
+            first, tail = self[0], self[max(0, self.rows - TAIL) : self.rows]
+            self.rows -= len(tail) - len(tail[: np.argmin(np.append(tail >= first, False))])
+
+    def __getitem__(self, rows: Any) -> Any:
+        return np.asarray(self._raw[rows], dtype="<f8") * self._unit + self._epoch
+
+    def before(self, t: float, rows: int) -> int:
+        """Return how many of the first rows are before a time."""
+        return bisect.bisect_left(range(rows), t, key=lambda row: float(self[row]))
+
+
+def span_of(file: h5py.File, path: str, line: str, own: str | None) -> tuple[int, float, float]:
+    """Return how many rows a dataset has, and its first and last time."""
+    times = Times(file, line, own)
+    rows = min(times.rows, len(file[path]))
+    return (rows, float(times[0]), float(times[rows - 1])) if rows else (0, math.nan, math.nan)
+
+
+def has_grown(file: h5py.File, before: Part, now: Part) -> bool:
+    """Whether a field has the rows that it had, as far as their times tell, and perhaps more."""
+    rows, first, last = before.span
+    times = Times(file, now.time_path, now.time_column)
+    return now.span[:2] >= (rows, first) and first == now.span[1] and times[rows - 1] == last
+
+
+def read_part(path: Path, part: Part, start: float, end: float) -> tuple[Any, Any]:
+    """Read the rows of one file from `start` to before `end`."""
+    with open_file(path, LOCKED_FOR) as file:
+        times, dataset = Times(file, part.time_path, part.time_column), file[part.path]
+        rows = min(times.rows, len(dataset))
+        chosen = slice(times.before(start, rows), times.before(end, rows))
+        if part.entry["type"] == "string":
+            dataset = dataset.asstr() if part.column is None else dataset
+        if isinstance(part.column, str):
+            return times[chosen], dataset.fields(part.column)[chosen]
+        return times[chosen], dataset[chosen] if part.column is None else dataset[
+            chosen, part.column
+        ]

@@ -1,0 +1,109 @@
+"""Read lines of text from an instrument, and values from a line."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+MAX_LINE = 4096
+
+_FIELD = re.compile(r"\s*([^\[\]]*?)\s*(?:\[\s*(.*?)\s*\])?\s*")
+_END = re.compile(rb"[\r\n]+")
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*[^\d\s.]*\s*")
+_BOOLS = {"1": True, "on": True, "true": True, "0": False, "off": False, "false": False}
+_SCPI_INVALID = 9.9e37
+"""SCPI writes infinities as ±9.9E37, and what is not a number as 9.91E37."""
+
+
+class Lines(Iterator[str]):
+    """Iterate over the lines that come from a port; either of CR and LF ends one.
+
+    `port` is as of pyserial, with a short timeout; TimeoutError says that no line came within
+    `limit` seconds. A line that may have begun before the port was opened is left out. Ends when
+    `is_over`.
+    """
+
+    def __init__(self, port: Any, limit: float, is_over: Callable[[], bool]) -> None:
+        self._port, self._limit, self._is_over = port, limit, is_over
+        self._buffer = b""
+        self._is_cut: bool | None = None  # nobody knows, before something has come
+
+    def __next__(self) -> str:
+        end = time.monotonic() + self._limit
+        while not self._is_over():
+            if match := _END.search(self._buffer):
+                line, self._buffer = self._buffer[: match.start()], self._buffer[match.end() :]
+                was_cut, self._is_cut = self._is_cut, False
+                if line.strip() and not was_cut:
+                    return line.decode("utf-8", "replace").strip()
+                continue
+            if len(self._buffer) > MAX_LINE:
+                raise ValueError(f"{MAX_LINE} bytes without the end of a line: see --baud")
+            if time.monotonic() > end:
+                raise TimeoutError(f"no line within {self._limit:g} s")
+            read = self._port.read(self._port.in_waiting or 1)
+            if self._is_cut is None:
+                self._is_cut = bool(read)  # it came at once, and not after silence
+            self._buffer += read
+        raise StopIteration
+
+    def clear(self) -> None:
+        """Forget what came without being asked for."""
+        self._port.reset_input_buffer()
+        self._buffer, self._is_cut = b"", False
+
+
+class LineParser:
+    """Split a line into the texts of its fields; `units` are the fields' names and units.
+
+    `fields` names the values of a line in order, as ``"temp [K], -, heater"``: that of ``-`` is
+    left out. Or `pattern` is a regular expression whose named groups they are.
+    """
+
+    def __init__(self, fields: str, separator: str, pattern: str | None) -> None:
+        self._separator = re.compile(separator)
+        self._pattern = None if pattern is None else re.compile(pattern)
+        if self._pattern is not None:
+            self._names = list(self._pattern.groupindex)
+            self.units = dict.fromkeys(self._names)
+        else:
+            found = [_FIELD.fullmatch(part) for part in fields.split(",")]
+            if not all(found):
+                raise ValueError(f"{fields!r} is not a list such as 'temp [K], heater [%]'")
+            pairs = [match.groups() for match in found if match]
+            self._names = [name for name, _ in pairs]
+            self.units = {name: units for name, units in pairs if name != "-"}
+        if not self.units or "" in self.units:
+            raise ValueError("a field needs a name")
+
+    def split(self, line: str) -> dict[str, str]:
+        """Return the text of each field; ValueError says that the line has others."""
+        if self._pattern is not None:
+            match = self._pattern.search(line)
+            return {} if match is None else {n: t for n, t in match.groupdict().items() if t}
+        texts = self._separator.split(line.strip())
+        if len(texts) != len(self._names):
+            raise ValueError(f"it has {len(texts)} values instead of {len(self._names)}")
+        return {name: text for name, text in zip(self._names, texts, strict=True) if name != "-"}
+
+
+def read_value(text: str, kind: str, is_scpi: bool = False) -> Any:
+    """Return the value of a text for a field of that type; ValueError says that it has none.
+
+    A number may have its units behind it.
+    """
+    if kind == "string":
+        return text
+    if kind == "bool":
+        if text.lower() not in _BOOLS:
+            raise ValueError("a value is neither on nor off")
+        return _BOOLS[text.lower()]
+    match = _NUMBER.fullmatch(text)
+    try:
+        number = float(match[1] if match else text)
+    except ValueError:
+        raise ValueError("a value is not a number") from None
+    return math.nan if is_scpi and abs(number) >= _SCPI_INVALID else number

@@ -1,0 +1,156 @@
+"""One check for the nodes of all sources: whatever is asked for, the samples are the source's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet import defer, threads
+
+from sisock.connection.runtime import reactor_thread
+from sisock.node.api import DataNodeServer
+from sisock.node.service import NodeService
+from sisock.testing import check_node
+from tests import grid_oracle as oracle
+
+MAX_BUCKETS = 16_384
+
+Pairs = list[tuple[float, Any]]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Asked:
+    """A node that is asked as over the wire, without a router."""
+
+    def __init__(self, node: DataNodeServer) -> None:
+        self.service = NodeService(node, reactor_thread())
+        threads.blockingCallFromThread(self.service.reactor, node.begin, self.service)
+
+    def fields(self) -> dict[str, Any]:
+        """Return the entries of all fields."""
+        return self._wait(lambda: self.service.requests.answer_fields((1, 0), {}))[0]
+
+    def samples(self, fields: list[str], start: float, end: float, **how: Any) -> dict[str, Pairs]:
+        """Return the samples of fields, without those that are missing in plain replies."""
+        args = fields, start, end
+        reply = self._wait(lambda: self.service.requests.answer_data(args, how, None))
+        follows = reply.get("follows") or {
+            name: line for line, about in self._lines().items() for name in about["field"]
+        }
+        found = {}
+        for name, values in reply["data"].items():
+            t = reply["timeline"][follows[name]]["t"] if values else []
+            found[name] = list(zip(t, values, strict=True))
+        return found
+
+    def _lines(self) -> dict[str, Any]:
+        return self._wait(lambda: self.service.requests.answer_fields((1, 0), {}))[1]
+
+    def _wait(self, ask: Callable[[], Any]) -> Any:
+        reactor = self.service.reactor
+        return threads.blockingCallFromThread(reactor, lambda: defer.ensureDeferred(ask()))
+
+    def stop(self) -> None:
+        """End its threads."""
+        threads.blockingCallFromThread(self.service.reactor, self.service.stop)
+
+
+@pytest.fixture
+def asked() -> Iterator[Callable[[Any], Any]]:
+    """Have a node asked; returns both. It ends with the test."""
+    every: list[Asked] = []
+
+    def ask(node: Any) -> Any:
+        every.append(Asked(node))
+        return node, every[-1]
+
+    yield ask
+    for one in every:
+        one.stop()
+
+
+def check(
+    make: Callable[[], DataNodeServer],
+    is_placed: bool = False,
+    examples: int = 60,
+    fill: Callable[[Asked], Any] = lambda asked: None,
+) -> None:
+    """Have hypothesis choose fields, intervals, strides and buckets, and judge all replies.
+
+    `make` makes the node, of which there are to be fewer than 10,000 samples. Where it knows of a
+    bucket only the extremes (`is_placed`), only these are compared. `fill` gives a live node its
+    samples, and returns when it has them.
+    """
+    check_node(make())
+    asked = Asked(make())
+    try:
+        fill(asked)
+        names = sorted(asked.fields())
+        every = {name: asked.samples([name], 1, 0)[name] for name in names}
+        times = sorted({t for pairs in every.values() for t, _ in pairs})
+        moments = st.sampled_from(times).flatmap(
+            lambda t: st.sampled_from([t, math.nextafter(t, 0), math.nextafter(t, 1e12), t + 0.3])
+        )
+        ways = st.one_of(
+            st.just({}),
+            st.builds(lambda s: {"min_stride": s}, st.floats(0.001, times[-1] - times[0] + 1)),
+            st.builds(lambda e: {"bucket": 2.0**e}, st.integers(-4, 24)),
+            st.builds(lambda n: {"max_points": n}, st.integers(8, 3000)),
+        )
+
+        @settings(max_examples=examples, deadline=None)
+        @given(
+            st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True),
+            st.tuples(moments, moments).map(sorted),
+            ways,
+        )
+        def judge(fields: list[str], interval: list[float], how: dict[str, Any]) -> None:
+            start, end = interval
+            if "bucket" in how:
+                end = min(end, start + how["bucket"] * (MAX_BUCKETS // 4 - 1))
+            found = asked.samples(fields, start, end, **how)
+            assert set(found) == set(fields)
+            for name in fields:
+                inside = [(t, value) for t, value in every[name] if start <= t < end]
+                _judge(found[name], inside, how, is_placed)
+
+        judge()
+    finally:
+        asked.stop()
+
+
+def _judge(found: Pairs, inside: Pairs, how: dict[str, Any], is_placed: bool) -> None:
+    t, values = [t for t, _ in inside], [value for _, value in inside]
+    if not how:
+        assert _present(found) == _present(inside)
+    elif "min_stride" in how:
+        assert set(_present(found)) <= set(inside)
+        apart = [b - a for (a, _), (b, _) in pairwise(found)]
+        assert all(gap >= how["min_stride"] * (1 - 1e-9) for gap in apart)
+    elif is_placed:
+        assert len(found) <= how.get("max_points", math.inf)
+        assert _extremes(found) == _extremes(inside)
+    elif "bucket" in how:
+        assert found == [inside[i] for i in oracle.decimate(t, values, how["bucket"])]
+    else:
+        which, _ = oracle.decimate_to(t, values, how["max_points"])
+        assert found == [inside[i] for i in which]
+
+
+def _present(pairs: Pairs) -> Pairs:
+    return [pair for pair in pairs if pair[1] is not None]
+
+
+def _extremes(pairs: Pairs) -> tuple[Any, Any] | None:
+    values = [value for _, value in _present(pairs)]
+    return (min(values), max(values)) if values else None

@@ -1,0 +1,136 @@
+"""The node of tables as people start it: on a router, with much to serve, and on the page."""
+
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+from pyarrow import csv
+
+from sisock.testing import wait_until
+from sisock.wire import grid
+from tests.browser.conftest import browser, page  # noqa: F401 - fixtures
+from tests.conftest import TOP, wait_for_absence, wait_for_nodes
+
+T = 1_767_225_600
+COUNT = 10_000_000
+MAX_BYTES = 300_000_000
+
+README = (TOP / "README.md").read_text()
+PAGE = (TOP / "docs" / "sources" / "tables.md").read_text()
+
+
+@pytest.fixture
+def serve(router, client, tmp_path):
+    """Start the node in a process of its own, whose memory is nobody else's."""
+    started = {}
+
+    def start(name, *flags):
+        environ = {**router.environ("server"), "SISOCK_CACHE": str(tmp_path / "cache")}
+        words = [sys.executable, "data_nodes/tables.py", *map(str, flags), "--name", name]
+        started[name] = subprocess.Popen(words, cwd=TOP, env=environ)
+        wait_for_nodes(client, name, seconds=60)
+        return psutil.Process(started[name].pid)
+
+    yield start
+    for process in started.values():
+        process.terminate()
+        process.wait(20)
+    wait_for_absence(client, *started)
+
+
+def peak(process):
+    """Bytes that a process ever had, mapped files and its start among them."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    return int(line) * 1024
+
+
+def write_days(folder, days=3):
+    """A folder of daily files of a weather station, a row a minute."""
+    for number in range(days):
+        lines = ["time,temp [C],wind [m/s]"]
+        for i in range(1440):
+            t = T + 86400 * number + 60 * i
+            time = datetime.fromtimestamp(t, UTC)
+            lines.append(f"{time:%Y-%m-%d %H:%M:%S},{5 + 3 * np.sin(t / 7000):.2f},{i % 11}")
+        (folder / f"{time:%Y-%m-%d}.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_from_a_folder_of_daily_files_to_a_curve(serve, tmp_path, page):  # noqa: F811
+    folder = tmp_path / "weather"
+    folder.mkdir()
+    write_days(folder)
+    (flags,) = re.findall(r"data_nodes/tables.py (.*) --name weather", README)
+    serve("curve_tables", *flags.replace("/data/weather", str(folder)).split())
+    page.open(f"?s=curve_tables::temp&s=curve_tables::wind&from={T}&to={T + 3 * 86400}")
+    page.wait(
+        lambda: all(
+            page.counts().get(f"curve_tables::{name}", 0) > 300 for name in ("temp", "wind")
+        ),
+        "the curves",
+        60,
+    )
+    assert re.search(r"\bC\b", page.legend("curve_tables::temp")[1])
+    page.picture("tables")
+
+
+def test_ten_million_rows_are_decimated_exactly_in_little_memory(serve, client, tmp_path):
+    random, i = np.random.default_rng(5), np.arange(COUNT)
+    columns = {
+        "a": np.round(np.cumsum(random.normal(size=COUNT)), 3),
+        "b": np.round(random.normal(size=COUNT), 4),
+        "c": np.round(np.sin(i / 9000), 5),
+        "d": np.round(i % 86400 / 10, 1),
+    }
+    times = {"time": T + i}
+    folder = tmp_path / "large"
+    folder.mkdir()
+    csv.write_csv(pa.table({**times, **columns}), folder / "large.csv")
+    process = serve("large_tables", folder / "large.csv")
+
+    def answer():
+        try:
+            return client.get("large_tables", list(columns), start=1, max_points=1000)
+        except Exception as error:
+            # Until it is parsed.
+            assert "not ready" in str(error) or "no answer" in str(error), error
+            return None
+
+    found = wait_until(answer, 300, "the first answer")
+    for name, values in columns.items():
+        which, _ = grid.decimate_by(times["time"].astype(float), values, None, 1000)
+        assert found[name].values.tolist() == values[which].tolist()
+    assert peak(process) < MAX_BYTES
+
+
+def test_the_table_of_options_is_that_of_the_program():
+    said = subprocess.run(
+        [sys.executable, "data_nodes/tables.py", "--help"],
+        cwd=TOP, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    own = set(re.findall(r"^  (--[a-z-]+)", said, re.MULTILINE)) - {
+        *("--router", "--log-level", "--name", "--check")
+    }
+    assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == own
+
+
+def test_the_example_of_the_document_is_served(tmp_path):
+    (example,) = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "2026-01-01.csv").write_text(example)
+    (config,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "weather.toml").write_text(config)
+    (command,) = re.findall(r"^python (data_nodes/tables.py \S+ .*)$", PAGE, re.MULTILINE)
+    words = command.replace("/data/weather", str(tmp_path)).split()
+    environ = {"SISOCK_CACHE": str(tmp_path / "cache"), "PATH": ""}
+    run = {"cwd": TOP, "capture_output": True, "text": True, "env": environ}
+    (printed,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+    for path in ([words[1]], ["--path", words[1]]):
+        line = [sys.executable, words[0], *path, *words[2:], "--check"]
+        assert subprocess.run(line, **run).stdout == printed
+    nothing = subprocess.run([sys.executable, words[0], "--check"], **run)
+    assert nothing.returncode == 1 and "name a file or a folder" in nothing.stderr
