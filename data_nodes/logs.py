@@ -33,10 +33,12 @@ class Logs(sisock.TableArchive):
 
     name = "logs"
 
-    def __init__(self, path: Path | None, pattern: list[str], time: str, **flags: Any) -> None:
+    def __init__(
+        self, path: str | Path | None, pattern: list[str], time: str, **flags: Any
+    ) -> None:
         if path is None:
             raise sisock.SisockError("name a log, see --help")
-        self._path, self._described = path, Described(flags["config"])
+        self._path, self._described = Path(path), Described(flags["config"])
         self._lines = LogLines(pattern, time, flags["time_format"], flags["zone"])
         self._kinds: dict[str, str] = {}
         self.version = repr((1, pattern, time, sorted(flags.items(), key=str)))
@@ -45,8 +47,9 @@ class Logs(sisock.TableArchive):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the flags that say which log it is, and what is in its lines."""
         path, add = "the log that is written now; it may come later", parser.add_argument
-        add("path", type=Path, nargs="?", default=argparse.SUPPRESS, help=path)
-        add("--path", type=Path, help="the same, where there are flags alone")
+        # With a type, argparse would convert the default, and put it in the place of the flag.
+        add("path", nargs="?", default=argparse.SUPPRESS, help=path)
+        add("--path", help="the same, where there are flags alone")
         add(
             "--pattern", action="append", required=True, help="regular expression with named groups"
         )

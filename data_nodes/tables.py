@@ -41,14 +41,16 @@ class Tables(sisock.TableArchive):
 
     def __init__(
         self,
-        path: Path | None,
+        path: str | Path | None,
         time: str | None = None,
         time_format: str | None = None,
         zone: str = "UTC",
         config: Path | None = None,
     ) -> None:
         columns = tuple(time.split(",")) if time else ()
-        self._path, self._described = path, Described(config)
+        if path is None:
+            raise sisock.SisockError("name a file or a folder, see --help")
+        self._path, self._described = Path(path), Described(config)
         self._times = Times(columns, time_format, zone)
         self.version = repr((1, self._times))
         self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}
@@ -59,8 +61,9 @@ class Tables(sisock.TableArchive):
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the flags that say which files there are, and where their times are."""
         path, add = "a file, or a folder of files", parser.add_argument
-        add("path", type=Path, nargs="?", default=argparse.SUPPRESS, help=path)
-        add("--path", type=Path, help=f"{path}, where there are flags alone")
+        # With a type, argparse would convert the default, and put it in the place of the flag.
+        add("path", nargs="?", default=argparse.SUPPRESS, help=path)
+        add("--path", help=f"{path}, where there are flags alone")
         for flag, placeholder, text in FLAGS:
             add(flag, metavar=placeholder, help=text)
         add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
@@ -71,8 +74,6 @@ class Tables(sisock.TableArchive):
         if importlib.util.find_spec("pyarrow") is None:
             raise sisock.SisockError("pyarrow is missing: pip install 'sisock[tables]'")
         use_little_memory()
-        if self._path is None:
-            raise sisock.SisockError("name a file or a folder, see --help")
         try:
             zoneinfo.ZoneInfo(self._times.zone)
         except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:

@@ -129,7 +129,7 @@ def test_whatever_is_asked_for_is_what_the_log_has(log):
     check(lambda: make(log))
 
 
-def test_the_example_and_the_options_of_the_document_are_those_of_the_program(log, tmp_path):
+def test_the_document_has_an_example_and_the_options_of_the_program(log, tmp_path):
     (example,) = re.findall(r"```log\n(.*?)```", PAGE, re.DOTALL)
     log.write_text(example)
     (command,) = re.findall(r"```sh\npython (.*?)```", PAGE, re.DOTALL)

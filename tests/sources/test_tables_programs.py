@@ -126,10 +126,11 @@ def test_the_example_of_the_document_is_served(tmp_path):
     (tmp_path / "weather.toml").write_text(config)
     (command,) = re.findall(r"^python (data_nodes/tables.py \S+ .*)$", PAGE, re.MULTILINE)
     words = command.replace("/data/weather", str(tmp_path)).split()
-    said = subprocess.run(
-        [sys.executable, *words, "--check"],
-        cwd=TOP, capture_output=True, text=True, check=True,
-        env={"SISOCK_CACHE": str(tmp_path / "cache"), "PATH": ""},
-    ).stdout  # fmt: skip
+    environ = {"SISOCK_CACHE": str(tmp_path / "cache"), "PATH": ""}
+    run = {"cwd": TOP, "capture_output": True, "text": True, "env": environ}
     (printed,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
-    assert said == printed
+    for path in ([words[1]], ["--path", words[1]]):
+        line = [sys.executable, words[0], *path, *words[2:], "--check"]
+        assert subprocess.run(line, **run).stdout == printed
+    nothing = subprocess.run([sys.executable, words[0], "--check"], **run)
+    assert nothing.returncode == 1 and "name a file or a folder" in nothing.stderr
