@@ -103,7 +103,9 @@ class DuckDB(Database):
 
     def connect(self) -> Any:
         """Open the file."""
-        return duckdb.connect(self.where, read_only=True, config={"memory_limit": "200MB"})
+        return duckdb.connect(
+            self.where, read_only=True, config={"memory_limit": "128MB", "threads": 2}
+        )
 
     def boundary(self, t: float, kind: str) -> Any:
         """Return also a time."""
@@ -200,7 +202,9 @@ class Column:
             where, self._given = f" and {quote(chosen[0])} = ?", (chosen[1],)
         bounds = f"{column} >= ? and {column} < ?" if self._bounds(0, 1) else "1 = 1"
         rows = f"select {t} as t, {v} as v from ({query}) as q where {bounds}{where}"
-        self._samples = f"s as (select t, v from ({rows}) as r where t >= ? and t < ?)"
+        # Not materialized, here and below, so that nothing writes all rows to its disk.
+        samples = f"select t, v from ({rows}) as r where t >= ? and t < ?"
+        self._samples = f"s as not materialized ({samples})"
 
     def read(self, start: float, end: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the samples of an interval, many at once."""
@@ -222,7 +226,8 @@ class Column:
         bucket = self._database.floor.format(f"(t / cast({w!r} as double precision))")
         v = "v" if self.type == "number" else "cast(v as integer)"
         query = (
-            f"with {self._samples}, b as (select t, {v} as v, {bucket} as i from s),"
+            f"with {self._samples},"
+            f" b as not materialized (select t, {v} as v, {bucket} as i from s),"
             " g as materialized"
             " (select i, min(v) as lo, max(v) as hi, min(t) as t from b group by i)"
             " select min(g.t), min(g.lo), min(g.hi), min(case when b.v = g.lo then b.t end),"

@@ -53,11 +53,23 @@ class Broker(Server):
 
 
 @pytest.fixture
-def broker(tmp_path):
-    process = Broker(tmp_path)
-    process.start()
-    yield process
-    process.kill()
+def begin(tmp_path):
+    """A function that starts a broker, which ends with the test."""
+    brokers = []
+
+    def start(*lines):
+        brokers.append(Broker(tmp_path, *lines))
+        brokers[-1].start()
+        return brokers[-1]
+
+    yield start
+    for broker in brokers:
+        broker.kill()
+
+
+@pytest.fixture
+def broker(begin):
+    return begin()
 
 
 def make(broker, *topics, **flags):
@@ -184,11 +196,10 @@ def test_retained_messages_are_taken_only_if_wanted(broker, asked, retained):
     assert ("old" in asking.fields()) is retained
 
 
-def test_a_wrong_password_is_said_until_it_is_right(tmp_path, asked, monkeypatch):
+def test_a_wrong_password_is_said_until_it_is_right(begin, tmp_path, asked, monkeypatch):
     passwords = tmp_path / "passwords"
-    broker = Broker(tmp_path, "allow_anonymous false", f"password_file {passwords}")
     passwords.write_text("")
-    broker.start()
+    broker = begin("allow_anonymous false", f"password_file {passwords}")
     monkeypatch.setenv("MQTT_PASSWORD", "right")
     node, _ = asked(make(broker, "#", user="reader"))
     wait_until(lambda: node.trouble and "refuses: Not authorized" in node.trouble, 20, "it")
@@ -196,15 +207,13 @@ def test_a_wrong_password_is_said_until_it_is_right(tmp_path, asked, monkeypatch
     subprocess.run(["mosquitto_passwd", "-b", passwords, "reader", "right"], check=True)
     broker.start()
     wait_until(lambda: node.trouble is None, 90, "the connection")
-    broker.kill()
 
 
-def test_tls_is_spoken_with_a_broker_that_is_trusted(tmp_path, asked):
+def test_tls_is_spoken_with_a_broker_that_is_trusted(begin, tmp_path, asked):
     home = Home(tmp_path)
     make_certificates(home)
     files = f"certfile {home.server_certificate}", f"keyfile {home.server_key}"
-    broker = Broker(tmp_path, "allow_anonymous true", *files)
-    broker.start()
+    broker = begin("allow_anonymous true", *files)
     doubting, _ = asked(make(broker, "#", tls=True))
     wait_until(lambda: "certificate verify failed" in (doubting.trouble or ""), 20, "the trouble")
     _, asking = asked(make(broker, "#", ca_file=str(home.ca_certificate)))
@@ -215,7 +224,6 @@ def test_tls_is_spoken_with_a_broker_that_is_trusted(tmp_path, asked):
         return "x" in asking.fields()
 
     wait_until(comes, 20, "the field", every=0.1)
-    broker.kill()
 
 
 def test_a_broker_that_is_missing_is_named(asked):
