@@ -73,7 +73,7 @@ def test_half_a_surrogate_is_an_error_for_its_caller(router, node, procedure, te
 
 @pytest.mark.parametrize("serializer", CODECS)
 def test_a_harmful_event_is_not_passed_on(router, serializer):
-    topic = uri("consumer.sensors.data")
+    topic = uri("consumer.nobody.data")
     with Peer(router, "cbor") as reader, Peer(router, serializer, USER_SERVER) as writer:
         assert reader.request(SUBSCRIBE, topic)[0] == 33
         for number, kwargs in enumerate([{"fun": 1}, {"self": 1}, {"f": 1}, {"x": nested(300)}]):
