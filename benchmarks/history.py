@@ -18,7 +18,6 @@ from benchmarks.victoria import Victoria, last_path
 from sisock.store.columns import Table
 from sisock.store.history import History
 from sisock.store.segment_writer import write
-from sisock.store.timelines import folder_of
 
 START = 1_700_006_400.0
 DAYS, FIELDS = 30, 100
@@ -111,7 +110,7 @@ def build(folder: Path, count: int, fields: int) -> None:
     values = walk(count)
     names = [f"f{i}" for i in range(fields)]
     opened(folder).close()
-    place = folder / folder_of("line")
+    place = folder / "t-line"
     place.mkdir()
     begin = 0
     while count - begin > SEGMENT:
