@@ -204,7 +204,7 @@ class Recorder(sisock.LiveNode):
             if name.startswith(f"{node}.") and about.get("last") is not None
         }
         try:
-            await self._client.follow(node, partial(self._take, node), wanted, after)
+            await self._client.resume(node, partial(self._take, node), wanted, after)
         except sisock.SisockError:
             del self._following[node]
             raise

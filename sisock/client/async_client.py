@@ -176,29 +176,38 @@ class AsyncClient:
             is_ended = True
             unsubscribe()
 
-        names = [fields] if isinstance(fields, str) else fields
-        unsubscribe = await self.follow(node, cut, None if names is None else frozenset(names))
+        unsubscribe = await self.follow(node, cut, fields)
         return end
 
     async def follow(
         self,
         node: str,
         callback: Callable[[Batch | Gap], defer.Deferred | None],
-        fields: Container[str] | None = None,
-        after: Mapping[str, float] | None = None,
+        fields: str | Iterable[str] | None = None,
     ) -> Callable[[], None]:
-        """Do as `watch`, but with arrays of samples, at the pace of the Deferreds returned.
+        """Do as `watch`, but with arrays of samples, at the pace of the Deferreds returned."""
+        await self._session()
+        if "live" not in (await self._directory.node(node)).features:
+            raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
+        wanted = None if fields is None else (await self._wanted(node, fields))[1]
+        return await self._begin(node, callback, wanted)
 
-        With `after`, the last known time of each timeline, it goes on behind these; the node may
-        then come later, and is asked every few seconds if it publishes no live samples.
+    async def resume(
+        self,
+        node: str,
+        callback: Callable[[Batch | Gap], defer.Deferred | None],
+        fields: Container[str],
+        after: Mapping[str, float],
+    ) -> Callable[[], None]:
+        """Do as `follow`, from behind the last known time of each timeline on.
+
+        Node and fields may come later; a node without live samples is asked every few seconds.
         """
+        return await self._begin(node, callback, fields, after)
+
+    async def _begin(self, *about: Any) -> Callable[[], None]:
         session = await self._session()
-        if after is None:
-            if "live" not in (await self._directory.node(node)).features:
-                raise InvalidArgument(f"{node!r} publishes no live samples: ask with `get`")
-            if isinstance(fields, frozenset):
-                await self._wanted(node, fields)
-        watch = Watch(self._watches, node, callback, fields, after)
+        watch = Watch(self._watches, *about)
         try:
             await watch.begin(session)
         except BaseException:
@@ -224,7 +233,8 @@ class AsyncClient:
     ) -> tuple[KnownNode, dict[str, Field]]:
         """Return a node and some of its fields, or all; UnknownField if it has no such field."""
         found = await self._directory.node(node)
-        names = [names] if isinstance(names, str) else names
+        if names is not None:
+            names = [names] if isinstance(names, str) else list(names)
         known = await self._directory.fields(found, names)
         for name in known if names is None else names:
             if name not in known:

@@ -150,9 +150,7 @@ class Client:
         Take your time: what you do not take stays at the node, as long as that keeps it.
         """
         stream: Stream = Stream(self._reactor)
-        names = [fields] if isinstance(fields, str) else fields
-        wanted = None if names is None else frozenset(names)
-        return self._begin(stream, self._client.follow(node, stream.put, wanted))
+        return self._begin(stream, self._client.follow(node, stream.put, fields))
 
     def watch_nodes(self) -> Stream[NodeEvent]:
         """Iterate over the nodes that come and go."""
