@@ -13,7 +13,7 @@ import numpy as np
 from sisock.archive.overview import Overviews, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
-from sisock.wire.arrays import Samples, as_samples, has_value
+from sisock.wire.arrays import Samples, as_samples, last_present
 from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import (
     EARLIEST,
@@ -117,7 +117,7 @@ class ArchiveNode(DataNodeServer):
         for name, entry in self._entries_of(field, Interval(EARLIEST, end)).items():
             for interval in self._where_last(name, entry, end):
                 t, values = self._read_interval(name, interval.start, interval.end)
-                which = np.flatnonzero(has_value(values))[-1:]
+                which = last_present(values)
                 if len(which):
                     samples = t[which], values[which]
                     lines.setdefault(entry.get("timeline") or name, {})[name] = samples

@@ -13,10 +13,10 @@ from sisock.bridge.metrics import Share, memory_of, size_of
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import Samples
 from sisock.client.directory import KnownNode, gather
-from sisock.errors import NodeContractError
 from sisock.wire import json_rows
+from sisock.wire.arrays import check_length
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval
+from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
 LONG = 50_000
@@ -156,9 +156,8 @@ class Stream:
         for name, values in chunk.data.items():
             line = chunk.timelines.get(self._follows.get(name, ""))
             if name in self.fields and line is not None and len(values):
-                if len(values) != len(line.t):
-                    rule = f"it has {len(values)} values for {len(line.t)} times"
-                    raise NodeContractError(self._node.name, name, rule)
+                with contract(self._node.name, name):
+                    check_length(line.t, values)
                 self._put(name, Samples(line.t, values))
         if not self._is_spaced:
             # Nothing else is to hold on to them.

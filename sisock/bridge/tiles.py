@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sisock.bridge.metrics import size_of
-from sisock.wire import grid, json_rows
+from sisock.wire import arrays, grid, json_rows
 from sisock.wire.fields import Field
 
 TILE = 64
@@ -80,14 +80,10 @@ class Samples:
 
 def join(parts: Iterable[Samples]) -> Samples:
     """Join samples that follow each other, whatever the types of their values."""
-    # Empty arrays have no type of their own.
-    filled = [part for part in parts if len(part)]
-    if len(filled) < 2:
-        return filled[0] if filled else Samples(np.empty(0), np.empty(0))
-    values = [part.values for part in filled]
-    if any(each.dtype == object for each in values):
-        values = [each.astype(object) for each in values]
-    return Samples(np.concatenate([part.t for part in filled]), np.concatenate(values))
+    filled = [part for part in parts if len(part)] or [Samples(np.empty(0), np.empty(0))]
+    if len(filled) == 1:
+        return filled[0]  # with its JSON
+    return Samples(*arrays.join([(part.t, part.values) for part in filled]))
 
 
 class View:

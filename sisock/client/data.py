@@ -11,9 +11,9 @@ import numpy as np
 
 from sisock.errors import NodeContractError
 from sisock.wire import grid
-from sisock.wire.arrays import has_value
+from sisock.wire.arrays import check_length, last_present
 from sisock.wire.fields import Field
-from sisock.wire.protocol import Interval
+from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
 _NUMBERS = {int, float, type(None)}
@@ -98,7 +98,7 @@ class Data(dict[str, Series]):
         """Keep the last sample of each series that has a value."""
         kept = {}
         for name, series in self.items():
-            which = np.flatnonzero(has_value(series.values))[-1:]
+            which = last_present(series.values)
             kept[name] = replace(series, t=series.t[which], values=series.values[which])
         return Data(kept)
 
@@ -167,9 +167,8 @@ class Assembly:
             field, followed = self._fields[name], self._follows[name]
             t = times[followed] if column.has_samples else np.empty(0)
             values = column.joined(field.type)
-            if len(values) != len(t):
-                rule = f"it has {len(values)} values for {len(t)} times"
-                raise NodeContractError(self._node, name, rule)
+            with contract(self._node, name):
+                check_length(t, values)
             until = self._untils.get(followed) if len(t) else None
             about = until, self._bucket.get(name), self._final_to.get(name), name in self._placed
             inside = slice(*np.searchsorted(t, [interval.start, interval.end]))

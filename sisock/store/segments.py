@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from sisock.store.columns import Column, Rows, Span, Table, decode, from_bytes, join, take
-from sisock.wire.arrays import has_value
+from sisock.wire.arrays import last_present
 from sisock.wire.grid import bucket_of
 from sisock.wire.protocol import MAX_EXPONENT
 
@@ -245,5 +245,5 @@ def last_in(part: Part, field: str, before: float) -> Rows | None:
 def _last_present(column: Column | None) -> int | None:
     if column is None:
         return None
-    found = np.flatnonzero(has_value(decode(column)))
-    return int(found[-1]) if len(found) else None
+    found = last_present(decode(column))
+    return int(found[0]) if len(found) else None

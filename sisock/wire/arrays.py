@@ -218,6 +218,11 @@ def has_value(values: np.ndarray) -> np.ndarray:
     return np.ones(len(values), dtype=bool)
 
 
+def last_present(values: np.ndarray) -> np.ndarray:
+    """Return the index of the last value that is not missing, shape (1,), or (0,) without one."""
+    return np.flatnonzero(has_value(values))[-1:]
+
+
 def binary_size(values: np.ndarray) -> int:
     """Return the bytes that the values take on the wire in binary encoding."""
     if values.dtype != object:

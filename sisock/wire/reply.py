@@ -139,7 +139,7 @@ class Reply:
     def last(self) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
         """Return of each field that has a value its name, its timeline, and its last sample."""
         for name, line in self.follows.items():
-            which = np.flatnonzero(arrays.has_value(self.data[name]))[-1:]
+            which = arrays.last_present(self.data[name])
             if len(which):
                 yield name, line, (self.timelines[line].t[which], self.data[name][which])
 
