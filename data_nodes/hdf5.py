@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import threading
 import time
@@ -14,7 +13,7 @@ import numpy as np
 
 import sisock
 from sisock.sources.hdf5 import Part, find_parts, has_grown, open_file, read_part
-from sisock.sources.options import Described
+from sisock.sources.options import Described, require
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 SCAN_EVERY = 1.0
@@ -51,8 +50,7 @@ class Hdf5(sisock.ArchiveNode):
 
     def prepare(self) -> None:
         """See that h5py is there; a file that is not may come."""
-        if importlib.util.find_spec("h5py") is None:
-            raise sisock.SisockError("h5py is missing: pip install 'sisock[hdf5]'")
+        require("h5py", "hdf5")
 
     def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
         """List the fields of all files, as they are now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import sisock
 from sisock.archive.loglines import LogLines, is_number
 from sisock.archive.text import whole_lines
-from sisock.sources.options import Described
+from sisock.sources.options import Described, add_path, require
 
 TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 CHUNK_BYTES, MAX_LINE = 1 << 20, 1 << 14
@@ -46,10 +45,8 @@ class Logs(sisock.TableArchive):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the flags that say which log it is, and what is in its lines."""
-        path, add = "the log that is written now; it may come later", parser.add_argument
-        # With a type, argparse would convert the default, and put it in the place of the flag.
-        add("path", nargs="?", default=argparse.SUPPRESS, help=path)
-        add("--path", help="the same, where there are flags alone")
+        add_path(parser, "the log that is written now; it may come later")
+        add = parser.add_argument
         add(
             "--pattern", action="append", required=True, help="regular expression with named groups"
         )
@@ -60,8 +57,7 @@ class Logs(sisock.TableArchive):
 
     def prepare(self) -> None:
         """Check that what reads the times is there."""
-        if importlib.util.find_spec("pyarrow") is None:
-            raise sisock.SisockError("pyarrow is missing: pip install 'sisock[logs]'")
+        require("pyarrow", "logs")
 
     def list_tables(self) -> dict[str, list[Path]]:
         """Find the log and the rotated ones, in the order of their times."""

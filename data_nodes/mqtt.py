@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from paho.mqtt import client as paho
-
 import sisock
-from sisock.sources.options import Described, parse_time, read_password
+from sisock.sources.options import Described, parse_time, read_password, require
+
+with suppress(ImportError):  # `prepare` says what is missing
+    from paho.mqtt import client as paho
 
 MAX_PAYLOAD = 1_000_000
 MAX_FIELDS = 10_000
@@ -53,6 +54,11 @@ class Mqtt(sisock.SubscriberNode):
         add("--ca-file", metavar="FILE", help="certificates to trust (default: the system's)")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
+
+    def prepare(self) -> None:
+        """See that paho is there."""
+        require("paho", "mqtt")
+        super().prepare()
 
     def subscribe(self) -> None:
         """Connect, and stay until the connection ends."""

@@ -6,14 +6,16 @@ import argparse
 import re
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import serial
-
 import sisock
 from sisock.sources.lines import LineParser, Lines, read_value
-from sisock.sources.options import Described
+from sisock.sources.options import Described, require
+
+with suppress(ImportError):  # `prepare` says what is missing
+    import serial
 
 ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 
@@ -63,6 +65,11 @@ class SerialLines(sisock.SubscriberNode):
         add("--scpi", action="store_true", help="ask *IDN? and SYST:ERR?, too")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
+
+    def prepare(self) -> None:
+        """See that pyserial is there."""
+        require("serial", "serial_lines")
+        super().prepare()
 
     def subscribe(self) -> None:
         """Open the port, and take lines until it is gone."""

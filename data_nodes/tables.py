@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import time
 import zoneinfo
@@ -15,7 +14,7 @@ import sisock
 from sisock.archive.delimited import SUFFIXES, open_table, table_of
 from sisock.archive.ingest import SETTLED
 from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
-from sisock.sources.options import Described
+from sisock.sources.options import Described, add_path, require
 
 FLAGS = (
     (
@@ -60,10 +59,8 @@ class Tables(sisock.TableArchive):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the flags that say which files there are, and where their times are."""
-        path, add = "a file, or a folder of files", parser.add_argument
-        # With a type, argparse would convert the default, and put it in the place of the flag.
-        add("path", nargs="?", default=argparse.SUPPRESS, help=path)
-        add("--path", help=f"{path}, where there are flags alone")
+        add_path(parser, "a file, or a folder of files")
+        add = parser.add_argument
         for flag, placeholder, text in FLAGS:
             add(flag, metavar=placeholder, help=text)
         add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
@@ -71,8 +68,7 @@ class Tables(sisock.TableArchive):
 
     def prepare(self) -> None:
         """Check the flags; a file or folder that is not there may come."""
-        if importlib.util.find_spec("pyarrow") is None:
-            raise sisock.SisockError("pyarrow is missing: pip install 'sisock[tables]'")
+        require("pyarrow", "tables")
         use_little_memory()
         try:
             zoneinfo.ZoneInfo(self._times.zone)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
 import tomllib
 from collections.abc import Mapping
@@ -46,6 +48,19 @@ class Described:
             if name == pattern or fnmatchcase(name, pattern):
                 return dict(entry)
         return {}
+
+
+def require(module: str, extra: str) -> None:
+    """Check that what a source needs is installed; SisockError says how to."""
+    if importlib.util.find_spec(module) is None:
+        raise SisockError(f"{module} is missing: pip install 'sisock[{extra}]'")
+
+
+def add_path(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add a path as the first argument, and as a flag for where there are flags alone."""
+    # With a type, argparse would convert the default, and put it in the place of the flag.
+    parser.add_argument("path", nargs="?", default=argparse.SUPPRESS, help=text)
+    parser.add_argument("--path", help="the same, where there are flags alone")
 
 
 def read_password(path: Path | None, variable: str) -> str | None:
