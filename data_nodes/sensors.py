@@ -100,7 +100,7 @@ def read_hardware(system: Any = psutil) -> dict[str, tuple[Any, str, str | None]
 
 
 def _read_original() -> dict[str, tuple[Any, str, str | None]]:
-    """The same of what the command `sensors` prints, by the original's names."""
+    """Return the same of what the command `sensors` prints, by the original's names."""
     try:
         done = subprocess.run(["sensors", "-u"], capture_output=True, text=True, timeout=10)
     except FileNotFoundError:

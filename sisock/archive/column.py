@@ -26,7 +26,7 @@ class Column:
         return self.position >= len(self._stored)
 
     def follows(self, t: np.ndarray) -> bool:
-        """Whether these times come behind those before."""
+        """Return whether these times come behind those before."""
         return not len(t) or bool(t[0] >= self._last and ascends(t))
 
     def take(self, t: np.ndarray, numbers: np.ndarray) -> bool:

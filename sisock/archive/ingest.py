@@ -95,7 +95,7 @@ class Ingest:
         progress.end(max(len(each.base) for each in self.pyramids.values()))
 
     def goes_on(self) -> bool:
-        """Whether the files begin with what consumers may have."""
+        """Return whether the files begin with what consumers may have."""
         return self._is_known(next(iter(self.served.values())))
 
     def _identity(self, number: int) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Ingest:
         return self._before.index(old[0]["before"]), old[0].get("offset", 0), counts
 
     def _is_known(self, known: Mapping[str, Any]) -> bool:
-        """Whether the files begin with what was parsed before."""
+        """Return whether the files begin with what was parsed before."""
         if known.get("before") not in self._before[:-1]:
             return False
         number = self._before.index(known["before"])

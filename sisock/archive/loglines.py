@@ -86,7 +86,7 @@ class LogLines:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a finite number."""
+    """Return whether a text is a finite number."""
     try:
         return "_" not in text and np.isfinite(float(text))
     except ValueError:

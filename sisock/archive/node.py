@@ -193,7 +193,7 @@ class ArchiveNode(DataNodeServer):
 
 
 def _final_until(samples_of: Mapping[str, Samples]) -> float | None:
-    """Until when a missing sample stays missing: files of one timeline grow one after the other."""
+    """Return until when a missing sample stays missing: files grow one after the other."""
     times = [t for t, _ in samples_of.values()]
     filled = [t for t in times if len(t)]
     if not filled or (len(filled) == len(times) and len({float(t[-1]) for t in times}) == 1):

@@ -42,7 +42,7 @@ class ArchiveTable:
         return self._parsed == state
 
     def is_parsed(self) -> bool:
-        """Whether the last file is now as it was when it was parsed, and the others when seen.
+        """Return whether the last file is now, and the others were when seen, as they were parsed.
 
         Raises OSError.
         """

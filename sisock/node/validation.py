@@ -49,7 +49,7 @@ def check_reply(
 
 
 def needs_timelines(raw: Any, fields: list[str], timeline_of: Mapping[str, str]) -> bool:
-    """Whether a reply leaves open which field follows which timeline."""
+    """Return whether a reply leaves open which field follows which timeline."""
     lines = raw.get("timeline") if isinstance(raw, Mapping) else None
     if not isinstance(lines, Mapping) or len(lines) < 2 or "follows" in raw:
         return False

@@ -154,7 +154,7 @@ def span_of(file: h5py.File, path: str, line: str, own: str | None) -> tuple[int
 
 
 def has_grown(file: h5py.File, before: Part, now: Part) -> bool:
-    """Whether a field has the rows that it had, as far as their times tell, and perhaps more."""
+    """Return whether a field has the rows that it had, by their times, and perhaps more."""
     rows, first, last = before.span
     times = Times(file, now.time_path, now.time_column)
     return now.span[:2] >= (rows, first) and first == now.span[1] and times[rows - 1] == last

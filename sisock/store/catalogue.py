@@ -76,7 +76,7 @@ class Catalogue:
         return self.pyramids[field]
 
     def is_gone(self) -> bool:
-        """Whether somebody has removed it."""
+        """Return whether somebody has removed it."""
         return self._path is not None and not self._path.exists()
 
     def close(self) -> None:

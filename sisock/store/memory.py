@@ -68,7 +68,7 @@ class MemoryTimeline:
         self.parts = tuple(table for table in tables if table.count)
 
     def _is_full(self, table: Table) -> bool:
-        """Whether to begin another one: only whole ones cost no copy when samples are dropped."""
+        """Return whether to begin another one: to drop only whole ones costs no copy."""
         is_long = table.last - table.first >= self._seconds / _TABLES
         return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_BYTES
 

@@ -54,7 +54,7 @@ class Pyramid:
         self._series, self._chosen_at = {0.0: self.base}, 0
 
     def is_due(self) -> bool:
-        """Whether there are many samples behind the finest level, or twice those at its choice."""
+        """Return whether many samples are behind the finest level, or twice those at its choice."""
         samples, (_, *levels) = self.base.snapshot(), sorted(self._series)
         if not levels or len(samples) >= 2 * self._chosen_at:
             return len(samples) > max(MIN_BELOW, 2 * self._chosen_at - 1)

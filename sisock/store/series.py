@@ -221,7 +221,7 @@ def _checksum(items: np.ndarray, before: int = 0) -> int:
 
 
 def ascends(t: np.ndarray) -> bool:
-    """Whether no time is before the one before it, nor NaN."""
+    """Return whether no time is before the one before it, nor NaN."""
     return bool((t[1:] >= t[:-1]).all())
 
 

@@ -160,7 +160,7 @@ _Choose = Callable[..., Any]
 
 
 def _in_rows(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
-    """Positions in regular data, all buckets of which have one size, but the first and last."""
+    """Return positions in regular data, of whose buckets only the first and last are smaller."""
     inner, found = starts[1:-1], starts[:-1].copy()
     rows = numbers[inner[0] : inner[-1]].reshape(len(inner) - 1, -1)
     found[0] += choose(numbers[: inner[0]])

@@ -96,7 +96,7 @@ def as_text(text: str) -> str:
 
 
 def is_text(text: Any) -> bool:
-    """Whether a value is a string that can travel."""
+    """Return whether a value is a string that can travel."""
     return isinstance(text, str) and as_text(text) == text
 
 

@@ -152,7 +152,7 @@ class Reply:
         return map(arrays.held_by, self._arrays())
 
     def fits(self, allowance: int, binary: bool = False) -> bool:
-        """Whether the reply takes at most `allowance` bytes: as lists, in any serializer."""
+        """Return whether the reply takes at most `allowance` bytes: as lists, in any serializer."""
         names = [*self.data, *self.timelines, *(self.bucket or ()), *self.final_to, *self.placed]
         room = allowance - sum(len(name) * 6 + _OVERHEAD_BYTES for name in names) - _OVERHEAD_BYTES
         # The cheap one first: JSON has to be written to know its size.
