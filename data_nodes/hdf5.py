@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import sisock
+from sisock.archive.ingest import stamp_of
 from sisock.sources.hdf5 import Part, find_parts, has_grown, open_file, read_part
 from sisock.sources.options import Described, require
 
@@ -96,7 +97,7 @@ class Hdf5(sisock.ArchiveNode):
 
     def _is_other(self) -> bool:
         try:
-            return any(stamp and stamp_of(p) != stamp for p, (stamp, _) in self._files.items())
+            return any(stamp and stamp_of(p)[:3] != stamp for p, (stamp, _) in self._files.items())
         except OSError:
             return True
 
@@ -107,7 +108,7 @@ class Hdf5(sisock.ArchiveNode):
         for path in find_files(self._path):
             known = self._files.get(path)
             try:
-                stamp = stamp_of(path)
+                stamp = stamp_of(path)[:3]
                 is_settled = time.time() - stamp[0] / 1e9 > SETTLED
                 if known is not None and known[0] == stamp and is_settled:
                     seen[path] = known
@@ -131,12 +132,6 @@ class Hdf5(sisock.ArchiveNode):
         self.trouble = "; ".join(trouble[:3]) or None
         self._files, self._scan_due = seen, time.monotonic() + SCAN_EVERY
         return has_changed
-
-
-def stamp_of(path: Path) -> list[int]:
-    """Return by what a file is known to be as it was."""
-    status = path.stat()
-    return [status.st_mtime_ns, status.st_size, status.st_ino]
 
 
 def find_files(path: Path) -> list[Path]:

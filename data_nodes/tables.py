@@ -12,7 +12,7 @@ from typing import Any
 
 import sisock
 from sisock.archive.delimited import SUFFIXES, open_table, table_of
-from sisock.archive.ingest import SETTLED
+from sisock.archive.ingest import SETTLED, stamp_of
 from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
 from sisock.sources.options import Described, add_path, require
 
@@ -79,8 +79,7 @@ class Tables(sisock.TableArchive):
         """Find the files, and put those of each table in the order of their times."""
         seen, self.left_out, tables = {}, {}, {}
         for path in self._find():
-            status = path.stat()
-            stamp = [status.st_mtime_ns, status.st_size, status.st_ino]
+            stamp = stamp_of(path)[:3]
             known, file = self._seen.get(path, (None, None))
             seen[path] = stamp, file if known == stamp else self._open(path)
             if isinstance(seen[path][1], TableFile):
