@@ -68,8 +68,9 @@ def main() -> None:
     figures: list[Figure] = []
     for names, measure in rows.items():
         if not given.names or set(given.names) & set(names.split()):
-            figures += measure(given.rounds)
-            print(f"{table(figures)}\n", flush=True)
+            found = list(measure(given.rounds))
+            print(f"{table(found)}\n", flush=True)
+            figures += found
     if not given.names:
         publish("peers" if given.peers else "bench", table(figures))
 
