@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-faults · test-sources · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-faults · test-sources · test-proxies · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-faults test-sources test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-faults test-sources test-proxies test-odd test-compose bench bench-peers lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -39,6 +39,11 @@ test-faults: $(TESTABLE) $(PAGE)
 test-sources: $(SOURCES) $(PAGE)
 	@tests/install-system-packages && tests/sources/install-system-packages
 	$(BIN)/python -m pytest tests/sources
+
+# The tests of tests/integration, with proxies before the router; the demo waits for no proxy.
+test-proxies: $(TESTABLE) $(PAGE)
+	SISOCK_PROXIES=2 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile \
+	    --ignore tests/integration/test_demo.py tests/integration
 
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
 test-odd: $(TESTABLE) $(PAGE)

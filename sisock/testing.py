@@ -90,7 +90,8 @@ class RouterProcess:
 
     def start(self) -> RouterProcess:
         """Start it and wait until it listens."""
-        environ = {k: v for k, v in os.environ.items() if k not in SECRET_VARIABLES}
+        left_out = {*SECRET_VARIABLES, *(["SISOCK_PROXIES"] if self._plain else [])}
+        environ = {k: v for k, v in os.environ.items() if k not in left_out}
         variables = prepare(self.home, self._configuration, self.port, environ)
         if not self._hub:
             written = self.home.router_directory / "config.json"

@@ -23,6 +23,7 @@ from sisock.connection.health import is_served
 from sisock.connection.settings import Home, find_secret, load_settings, parse_count
 from sisock.errors import SettingsError, SisockError
 from sisock.router.credentials import write
+from sisock.router.proxies import MAX_PROXIES, add_proxies
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _ABOVE = Path(__file__).parent.parent.parent
@@ -170,7 +171,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     if path != DEFAULT_CONFIGURATION:
         _check(configuration)
     variables = dict(environ)
-    text = json.dumps(configuration, indent=4) + "\n"
+    text = json.dumps(configuration)
     for variable, user in SECRET_VARIABLES.items():
         if f"${{{variable}}}" not in text:
             continue  # a configuration of one's own may hold its secrets
@@ -179,7 +180,13 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
             advice = f"set {variable}, or make one with `sisock certs`"
             raise SettingsError(f"there is no secret for the user {user!r}: {advice}")
     prepare_socket(home.router_socket.absolute())
-    # Nobody else reads it, for the same reason.
+    if proxies := environ.get("SISOCK_PROXIES"):
+        what = f"a number of processes, from 1 to {MAX_PROXIES}"
+        count = parse_count(proxies, "SISOCK_PROXIES", what, MAX_PROXIES)
+        backend = home.router_socket.absolute().with_name("proxies.sock")
+        add_proxies(configuration, count, backend, variables)
+    # Nobody else reads it: with proxies, or those of 2018, there are secrets in it.
+    text = json.dumps(configuration, indent=4) + "\n"
     write(home.router_directory / "config.json", text.encode())
     for file in (home.server_certificate, home.server_key, home.ca_certificate):
         link = home.router_directory / file.name

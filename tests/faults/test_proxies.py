@@ -1,0 +1,85 @@
+"""A router behind proxy workers: as safe as without, and nobody sees a difference."""
+
+import stat
+import time
+
+import pytest
+
+from sisock.client.client import Client
+from sisock.connection.settings import load_settings
+from sisock.errors import AuthenticationRejected, SettingsError
+from sisock.testing import RouterProcess, wait_until
+from tests.conftest import wait_for_absence, wait_for_nodes
+from tests.faults.doors import connect_websocket, read_until_closed
+from tests.faults.test_doors import GARBAGE, JSON_TEXTS, TEXT, answer_time, send_messages
+
+
+@pytest.fixture(scope="module")
+def proxied():
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv("SISOCK_PROXIES", "2")
+        with RouterProcess() as router:
+            yield router
+
+
+def test_nodes_and_consumers_meet_behind_proxies(proxied, start):
+    with Client(proxied.settings()) as client:
+        program = start(proxied, "data_nodes/sensors.py", "--name", "behind", CROSSBAR_SOCKET="")
+        wait_for_nodes(client, "behind")
+        field = next(iter(client.fields("behind")))
+        wait_until(lambda: len(client.get("behind", field, -60, 0)[field].t), 20, "samples")
+        with client.watch("behind") as stream:
+            assert next(iter(stream)).t
+        program.process.kill()
+        wait_for_absence(client, "behind")
+
+
+@pytest.mark.parametrize("user", ["server", "simonsobs"])
+def test_the_name_of_a_variable_is_no_secret(proxied, user):
+    for variable in ("WAMP_SERVER_SECRET", "WAMP_CONSUMER_SECRET"):
+        environ = {**proxied.environ(user), "WAMP_SECRET": f"${{{variable}}}"}
+        settings = load_settings(user, environ=environ)
+        with pytest.raises(AuthenticationRejected), Client(settings) as client:
+            client.nodes()
+
+
+def test_the_secrets_are_in_a_file_for_its_owner_alone(proxied):
+    files = [path for path in proxied.home.router_directory.iterdir() if path.is_file()]
+    secrets = [
+        proxied.home.secret_file(user).read_text().strip() for user in ("server", "simonsobs")
+    ]
+    holders = [path for path in files for secret in secrets if secret in path.read_text()]
+    assert {path.name for path in holders} == {"config.json"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
+    assert not any(secret in proxied.log for secret in secrets)
+
+
+def test_brackets_stop_no_proxy(proxied):
+    for name in ("deep", "deep in a HELLO"):
+        with send_messages(proxied, JSON_TEXTS[name], "json", TEXT) as sock:
+            read_until_closed(sock)
+            began = time.monotonic()
+            connect_websocket(proxied).close()
+            assert time.monotonic() - began < 1, name
+
+
+def test_garbage_before_login_leaves_one_line_in_the_log(proxied):
+    with Client(proxied.settings()) as client:
+        client.nodes()
+        start = len(proxied.log)
+        for name, (send, *what) in GARBAGE.items():
+            with send(proxied, *what):
+                assert answer_time(client) < 1, name
+        with send_messages(proxied, b"[]", "json", TEXT) as sock:
+            port = sock.getsockname()[1]
+        wait_until(lambda: f":{port}: " in proxied.log, 10, "the last line of the log")
+        lines = proxied.log[start:].splitlines()
+        assert len(lines) <= 1 + len(GARBAGE), "\n".join(lines)
+        assert max(map(len, lines)) < 400
+
+
+@pytest.mark.parametrize("number", ["0", "many", "-1", "65"])
+def test_a_wrong_number_of_proxies_is_named(monkeypatch, number):
+    monkeypatch.setenv("SISOCK_PROXIES", number)
+    with pytest.raises(SettingsError, match="SISOCK_PROXIES must be a number of processes"):
+        RouterProcess().start()
