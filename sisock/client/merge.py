@@ -10,7 +10,7 @@ import numpy as np
 
 from sisock.errors import NodeContractError
 from sisock.wire.arrays import has_value, to_list
-from sisock.wire.protocol import LATEST, check_number, is_text
+from sisock.wire.protocol import LATEST, check_field_name, check_number, contract, is_text
 from sisock.wire.reply import Reply, decode
 
 MAX_WAITING = 100_000
@@ -198,8 +198,11 @@ def read_event(
     # Nothing behind such a sample would ever be asked for, or be later than it.
     if any(t >= LATEST for t in [*lasts.values(), *(t[-1] for t in own.values())]):
         raise NodeContractError(node, None, f"live times must be UNIX seconds before {LATEST:g}")
-    if not all(map(is_text, [*lines, *reply.data])):
-        raise NodeContractError(node, None, "names of live data must be strings that can travel")
+    with contract(node):
+        for name in reply.data:
+            check_field_name(name)
+        if not all(map(is_text, lines)):
+            raise ValueError("the names of its timelines must be strings that can travel")
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in own}
     for name, column in reply.data.items():
         if len(column):

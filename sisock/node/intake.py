@@ -14,7 +14,7 @@ import numpy as np
 
 from sisock.store.columns import Column, Rows, as_number, encode, join, take, type_of
 from sisock.wire.arrays import normalise
-from sisock.wire.protocol import EARLIEST, LATEST, is_text
+from sisock.wire.protocol import EARLIEST, LATEST, check_field_name, is_text
 from sisock.wire.times import format_time
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -69,7 +69,7 @@ class Intake:
 
     def add_field(self, name: str, kind: str, line: str) -> None:
         """Know a field from now on; ValueError if it is known as another one."""
-        _check_field(name)
+        check_field_name(name)
         if name in self.kinds and (self.kinds[name], self.line_of[name].name) != (kind, line):
             raise ValueError(f"it is kept as a {kind} of timeline {line!r}: give it another name")
         self.kinds[name], self.line_of[name] = kind, self.line(line)
@@ -141,7 +141,7 @@ class Intake:
                 faults.append(f"the new field {name[:50]!r}, but has {MAX_FIELDS} fields already")
             elif kind:
                 if known is None:
-                    _check_field(name)
+                    check_field_name(name)
                     new[name] = kind, line.name
                 good[name] = value
         for name, (kind, its_line) in new.items():
@@ -250,11 +250,6 @@ class LiveTimeline:
             if self._kinds[name] != type_of(column.dtype):
                 fit[name] = as_number(column).astype("<f8")
         return fit
-
-
-def _check_field(name: Any) -> None:
-    if not is_text(name):
-        raise ValueError(f"{name!r} cannot be the name of a field")
 
 
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:

@@ -47,7 +47,7 @@ class SubscriberNode(LiveNode):
     def hear(self, channel: str, value: Any, t: Any = None) -> None:
         """Push a value of a channel, or arrays, as `push` does."""
         field = self._field_of.get(channel) if self.channels else channel
-        if field is None:
+        if not field:
             self._left_out += 1
         else:
             self.push({field: value}, t, None if field in self.fields else field)
