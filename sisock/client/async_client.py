@@ -198,12 +198,13 @@ class AsyncClient:
         callback: Callable[[Batch | Gap], defer.Deferred | None],
         fields: Container[str],
         after: Mapping[str, float],
+        since: float,
     ) -> Callable[[], None]:
-        """Do as `follow`, from behind the last known time of each timeline on.
+        """Do as `follow`, from behind the last known time of each timeline, or else a time, on.
 
         Node and fields may come later; a node without live samples is asked every few seconds.
         """
-        return await self._begin(node, callback, fields, after)
+        return await self._begin(node, callback, fields, after, since)
 
     async def _begin(self, *about: Any) -> Callable[[], None]:
         session = await self._session()

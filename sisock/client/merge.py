@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -88,6 +89,9 @@ class Merger:
     that was missed has been asked for, from the `last` sample on: if that is not in the reply,
     those after it may be missing, too, and there is a gap. `last` is None before the first sample.
     `span` is for who asks: the seconds that the next question may be about.
+
+    Times ascend, so an event that goes back behind an earlier event says that an earlier time was
+    wrong. Then the node is asked for all from the sample before the last one on.
     """
 
     def __init__(self, timeline: str, last: float | None = None, is_live: bool = True) -> None:
@@ -96,13 +100,21 @@ class Merger:
         self.is_live = is_live
         self.is_behind = not is_live
         self.span: float | None = None
+        self._before_last: float | None = None
+        self._heard = -math.inf
         self._gap_from: float | None = None
         self._waiting: list[Batch] = []
         self._waiting_values = 0
 
     def hear(self, batch: Batch) -> Passed:
-        """Take the samples of an event, without those in which all fields are missing."""
-        if self.is_live or not len(batch):
+        """Take the samples of an event, without those in which all fields are missing.
+
+        Raises ValueError if their times go back.
+        """
+        if not len(batch):
+            return []
+        self._check_order(float(batch.t[0]), float(batch.t[-1]))
+        if self.is_live:
             return self._pass(batch)
         self._waiting.append(batch)
         self._waiting_values += len(batch) * max(len(batch.values), 1)
@@ -112,9 +124,21 @@ class Merger:
         return []
 
     def hear_of(self, last: float) -> None:
-        """Take an event that says only when the last sample was."""
+        """Take an event that says only when the last sample was; raises as `hear`."""
+        self._check_order(last, last)
         if self.last is None or last > self.last:
             self.lose()
+
+    def _check_order(self, first: float, newest: float) -> None:
+        heard, self._heard = self._heard, newest
+        if newest >= heard:
+            return
+        self._forget()
+        if self.last is not None and self.last >= first:
+            is_wrong = self._before_last is None or self._before_last >= first
+            self.last = math.nextafter(first, -math.inf) if is_wrong else self._before_last
+        self.lose()
+        raise ValueError(f"the times of timeline {self.timeline!r} go back: one of them was wrong")
 
     def lose(self) -> None:
         """Note that events may have been missed."""
@@ -169,6 +193,7 @@ class Merger:
         if not len(batch):
             return []
         gap, self._gap_from = self._gap_from, None
+        self._before_last = float(batch.t[-2]) if len(batch) > 1 else self.last
         self.last = float(batch.t[-1])
         return [batch] if gap is None else [Gap(self.timeline, gap, float(batch.t[0])), batch]
 

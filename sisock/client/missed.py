@@ -66,7 +66,7 @@ class Source:
             return line.answer(Batch(line.timeline, np.empty(0), {}))
         is_live = "live" in node.features
         if not is_live and line.last is None:
-            wanted = await self._session(), node, fields, time.time(), self._timeout
+            wanted = await self._session(), node, fields, since, self._timeout
             latest = await fetch_latest(*wanted)
             line.last = max((float(s.t[-1]) for s in latest.values() if len(s)), default=None)
         asked = line.ask()

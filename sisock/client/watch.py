@@ -22,7 +22,7 @@ from sisock.errors import (
     UnknownNode,
 )
 from sisock.wire.fields import Field
-from sisock.wire.protocol import node_uri
+from sisock.wire.protocol import contract, node_uri
 
 POLL = 3.0
 """Seconds until a node that publishes nothing is asked again."""
@@ -33,6 +33,9 @@ MAX_RETRY = 16.0
 
 GIVE_UP = 60.0
 """Seconds for which a node may answer with errors; then what it does not say is a gap."""
+
+MAX_TIMELINES = 50_000
+"""As many as a node can have; if there are more, the one heard of longest ago is forgotten."""
 
 _AWAY = (HubMissing, RouterUnreachable, UnknownNode)
 """Errors that say that the node may come back as it was."""
@@ -73,6 +76,8 @@ class Watch:
     after : mapping, optional
         Time of the last sample of each timeline that is known already. If None, nothing before the
         first event is of interest.
+    since : float, optional
+        UNIX time from which on samples of other timelines are of interest; from now on if None.
     """
 
     def __init__(
@@ -82,12 +87,13 @@ class Watch:
         on_samples: Callable[[Batch | Gap], defer.Deferred | None],
         fields: Container[str] | None = None,
         after: Mapping[str, float] | None = None,
+        since: float | None = None,
     ) -> None:
         self.node = node
         self._watches, self._source = watches, watches.source
         self._on_samples = on_samples
         self._wanted = fields
-        self._since = max((after or {}).values(), default=time.time())
+        self._since = time.time() if since is None else since
         self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
         self._fields: dict[str, dict[str, Field]] = {}
         self._timeline_of: dict[str, str] = {}
@@ -155,23 +161,31 @@ class Watch:
         try:
             event = args[0] if args else None
             batches, lasts = read_event(event, self.node, self._timeline_of, self._wanted)
+            heard = [(self._line(batch.timeline), batch) for batch in batches]
+            told = [(self._line(name), last) for name, last in lasts.items()]
+            with contract(self.node):
+                for line, batch in heard:
+                    self._pass(line.hear(batch))
+                for line, last in told:
+                    line.hear_of(last)
         except NodeContractError as error:
             self._warn(f"an event is asked for again: {error}")
             self.lose()
             return
-        for batch in batches:
-            self._pass(self._line(batch.timeline).hear(batch))
-        for name, last in lasts.items():
-            self._line(name).hear_of(last)
-        if not all(self._lines[name].is_live for name in [*lasts, *(b.timeline for b in batches)]):
+        if not all(line.is_live for line, _ in [*heard, *told]):
             self._start()
 
     def _line(self, name: str) -> Merger:
-        if name not in self._lines:
-            self._lines[name] = Merger(name, is_live=self._task is None)
+        """Return a timeline that is heard of, as the last one in their order."""
+        line = self._lines.pop(name, None)
+        if line is None:
+            line = Merger(name, is_live=self._task is None)
             # The fields may have been asked for before there were any of this timeline.
             self._must_look |= self._task is not None
-        return self._lines[name]
+        self._lines[name] = line
+        if len(self._lines) > MAX_TIMELINES:
+            del self._lines[next(iter(self._lines))]
+        return line
 
     def _pass(self, passed: Passed) -> None:
         self._is_passing = True

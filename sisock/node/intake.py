@@ -25,7 +25,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 """Which values a field of a type can have; a new field gets the first type that fits."""
 
 MAX_FIELDS = 50_000
-"""Fields that are discovered, at most: what `get_fields` says of all has to be one message."""
+"""Fields that are discovered, and timelines, at most: `get_fields` describes all in one message."""
 
 _MAX_FAULTS = 10
 """Faults of one push that are told."""
@@ -79,6 +79,8 @@ class Intake:
         if name not in self.lines:
             if not is_text(name):
                 raise ValueError(f"{name!r} cannot be the name of a timeline")
+            if len(self.lines) > MAX_FIELDS:
+                raise ValueError(f"{name[:50]!r} is one timeline more than {MAX_FIELDS}")
             self.lines[name] = LiveTimeline(name, self._lateness, self.kinds, self._lock)
         return self.lines[name]
 
@@ -126,6 +128,11 @@ class Intake:
         split: dict[LiveTimeline, dict[str, Any]] = {}
         new: dict[str, tuple[str, str]] = {}
         for name, value in values.items():
+            if name not in self.kinds and len(self.kinds) + len(new) >= MAX_FIELDS:
+                faults.append(
+                    f"the new field {str(name)[:50]!r}, but has {MAX_FIELDS} fields already"
+                )
+                continue
             line = self.line_of.get(name) or self.line(timeline or self._default)
             if timeline is not None and line.name != timeline:
                 raise ValueError(f"the field {name!r} is one of timeline {line.name!r}")
@@ -137,8 +144,6 @@ class Intake:
                 if judge is _kind_of and isinstance(value, list | np.ndarray):
                     what += "; an array needs an array of times"
                 faults.append(f"{type(value).__name__} for {name!r}, {what}")
-            elif kind and known is None and len(self.kinds) + len(new) >= MAX_FIELDS:
-                faults.append(f"the new field {name[:50]!r}, but has {MAX_FIELDS} fields already")
             elif kind:
                 if known is None:
                     check_field_name(name)
