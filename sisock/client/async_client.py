@@ -10,14 +10,14 @@ from typing import Any, Self
 from twisted.internet import defer
 
 from sisock.client.data import Data, Progress
-from sisock.client.directory import Directory, KnownNode, NodeEvent, gather
+from sisock.client.directory import Directory, KnownNode, NodeEvent
 from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.missed import Source
 from sisock.client.watch import Watch, Watches, deliver
 from sisock.connection.reconnect import RouterConnection
-from sisock.connection.session import CALL_TIMEOUT, Session
+from sisock.connection.session import CALL_TIMEOUT, Session, gather
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
@@ -219,7 +219,7 @@ class AsyncClient:
     async def watch_nodes(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
         """Call back with each node that comes or goes, also while the router was away.
 
-        Where no event tells of it, a node's end is reported within 30 s. Returns what ends the
+        Where no event tells of it, a node's end is reported within 40 s. Returns what ends the
         watching; raises RouterUnreachable if the router does not answer.
         """
         await self._session()

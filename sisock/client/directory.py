@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from twisted.internet import defer
 
-from sisock.connection.session import Session, translated
+from sisock.connection.session import Session, gather, subscribed, translated
 from sisock.errors import HubMissing, RouterUnreachable, SisockError, UnknownNode
 from sisock.wire.fields import Field, parse_fields
 from sisock.wire.protocol import Interval, node_uri, uri
@@ -67,8 +67,9 @@ class NodeEvent:
 class Directory:
     """Keep the list of nodes by subscription, and what each says of its fields.
 
-    The hub's list is read at each join, every 30 s, and some seconds after a node that was there
-    has been added again: then its hub has restarted, and the others must show that they live.
+    The hub's list is read at each join, every 30 s, and some seconds after a sign that the hub has
+    restarted: a node that was there is added again, or is missing though no event has said so.
+    Until then the nodes have time to show that they live.
 
     `timeout` are the seconds that the hub or a node may take to answer. `on_change` is called with
     a `KnownNode` and whether it is present now, for each that comes or goes, but not for those of
@@ -96,6 +97,8 @@ class Directory:
         self._settled_at = 0.0
         # By the node's name: its generation, when it was asked, and what it said.
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
+        # For each reading of the list that is under way, the names that events told of meanwhile.
+        self._readings: list[set[str]] = []
         # Who waits for the answer to each question that is under way.
         self._waiting: dict[Hashable, list[defer.Deferred]] = {}
         # When the hub was last asked in vain for a name, in the last second.
@@ -129,36 +132,57 @@ class Directory:
 
     async def refresh(self) -> list[KnownNode]:
         """Ask the hub, and return the nodes that it lists, by name; raises as `nodes`."""
-        began = self._reactor.seconds()
-        answer = await self._ask(None, uri("consumer.get_data_node"))
+        began, told = self._reactor.seconds(), set[str]()
+        self._readings.append(told)
         try:
+            answer = await self._ask(None, uri("consumer.get_data_node"))
             listed = [_parse_node(entry, self.current(entry["name"])) for entry in answer]
         except (AttributeError, KeyError, TypeError):
             raise HubMissing("the hub's answer is not a list of data nodes") from None
-        missing = self._nodes.keys() - {node.name for node in listed}
+        finally:
+            self._readings.remove(told)
         self._is_listed = True
-        self._doubtful |= missing
+        # What events have told since the question may be newer than the answer.
         for node in listed:
-            self._put(node.name, node)
-        for name in missing if began >= self._settled_at else ():
-            self._put(name, None)
+            if node.name not in told:
+                self._put(node.name, node)
+        self._doubt(self._nodes.keys() - {node.name for node in listed} - told, began)
         self._is_telling = True
         self._fields = {name: kept for name, kept in self._fields.items() if name in self._nodes}
         return await self.nodes()
+
+    def _doubt(self, missing: set[str], began: float) -> None:
+        """Take nodes that the hub does not list to be gone, unless they may come back soon."""
+        self._doubtful |= missing
+        if missing and began > self._settled_at + SETTLE:
+            self._settle()
+        for name in missing if began >= self._settled_at else ():
+            self._put(name, None)
+
+    def _settle(self) -> None:
+        """Give the nodes time, as the hub has restarted, and read its list then."""
+        self._settled_at = self._reactor.seconds() + SETTLE
+        self._look_in(SETTLE)
 
     def current(self, name: str) -> KnownNode | None:
         """Return the node of this name as far as is known, without asking."""
         return None if name in self._doubtful else self._nodes.get(name)
 
     async def node(self, name: str) -> KnownNode:
-        """Return the node of this name; UnknownNode if there is none, else raises as `nodes`."""
+        """Return the node of this name; UnknownNode if there is none, else raises as `nodes`.
+
+        One that may come back, after a restart of router or hub, is returned as it was.
+        """
         await self.nodes()
         now = self._reactor.seconds()
         if not self.current(name) and now - self._missed.get(name, -math.inf) >= ASK_AGAIN:
             recent = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
             self._missed = recent | {name: now}
-            await self._share(self._session, self.refresh)
-        if (found := self.current(name)) is not None:
+            if self._session in self._waiting:  # the hub may have answered before the node came
+                await self._share(self._session, self.refresh)
+            if not self.current(name):
+                await self._share(self._session, self.refresh)
+        if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(
             f"there is no data node {name!r}: `sisock nodes` lists those that are there"
@@ -218,14 +242,19 @@ class Directory:
         name = entry["name"]
         node = _parse_node(entry, self.current(name) if "generation" in entry else None)
         if self._is_telling and name in self._nodes:
-            self._settled_at = self._reactor.seconds() + SETTLE
-            self._look_in(SETTLE)
-        self._put(name, node)
+            self._settle()
+        self._hear(name, node)
         self._on_added(name)
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
         self._missed.pop(entry["name"], None)  # it may have come back at once
-        self._put(entry["name"], None)
+        self._hear(entry["name"], None)
+
+    def _hear(self, name: str, node: KnownNode | None) -> None:
+        """Note what an event says."""
+        for told in self._readings:
+            told.add(name)
+        self._put(name, node)
 
     def _put(self, name: str, node: KnownNode | None) -> None:
         """Note that a node is there, or not, and tell of it if that is new."""
@@ -282,23 +311,3 @@ def _parse_node(entry: Mapping[str, Any], before: KnownNode | None) -> KnownNode
         replicas if isinstance(replicas, int) else None,
         entry,
     )
-
-
-async def subscribed(subscribing: defer.Deferred, timeout: float, reactor: Any) -> Any:
-    """Return a subscription; RouterUnreachable, AuthenticationRejected if the router refuses."""
-    with translated(None):
-        try:
-            return await subscribing.addTimeout(timeout, reactor)
-        except defer.TimeoutError:
-            raise RouterUnreachable("the router does not answer a subscription") from None
-
-
-async def gather(calls: Iterable[Any]) -> list[Any]:
-    """Wait for all calls; if one fails, cancel the others and raise its error."""
-    started = [defer.ensureDeferred(call) for call in calls]
-    try:
-        return await defer.gatherResults(started, consumeErrors=True)
-    except defer.FirstError as error:
-        for call in started:
-            call.cancel()
-        raise error.subFailure.value from None

@@ -12,8 +12,8 @@ from typing import Any
 from twisted.internet import defer
 
 from sisock.client.data import Assembly, Data, Progress
-from sisock.client.directory import KnownNode, gather
-from sisock.connection.session import Session, translated
+from sisock.client.directory import KnownNode
+from sisock.connection.session import Session, gather, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
 from sisock.wire.fields import Field
 from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri

@@ -10,11 +10,11 @@ from typing import Any
 
 from twisted.internet import defer
 
-from sisock.client.directory import KnownNode, subscribed
+from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.missed import Source
 from sisock.connection.runtime import RepeatedWarning, make_logger
-from sisock.connection.session import Session
+from sisock.connection.session import Session, subscribed
 from sisock.errors import (
     HubMissing,
     NodeContractError,

@@ -97,11 +97,11 @@ class Registration:
             await self._pause(CHECK if self.is_added else RETRY)
 
     async def renew(self, generation: str) -> None:
-        """Leave the hub's list and come back, so that nobody keeps what this node said before."""
+        """Announce a new generation, so that nobody keeps what this node said before."""
         self._announced["generation"] = generation
         if self.is_added:
-            self.is_added = False
-            await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
+            if self._hub_is_of_part_1:  # another one says by itself that the node has gone and come
+                await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
             self.is_added = await self._add()
 
     def publish(self, reply: dict[str, Any]) -> None:
