@@ -99,10 +99,10 @@ class Directory:
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
         # For each reading of the list that is under way, the names that events told of meanwhile.
         self._readings: list[set[str]] = []
-        # Who waits for the answer to each question that is under way.
-        self._waiting: dict[Hashable, list[defer.Deferred]] = {}
         # When the hub was last asked in vain for a name, in the last second.
         self._missed: dict[str, float] = {}
+        # Who waits for the answer to each question that is under way.
+        self._waiting: dict[Hashable, list[defer.Deferred]] = {}
         self._next_look: Any = None
 
     async def joined(self, session: Session) -> None:

@@ -18,6 +18,7 @@ from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.validation import check_decimated, check_reply, needs_timelines
 from sisock.wire import protocol
+from sisock.wire.arrays import Samples
 from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import check_fields
 from sisock.wire.protocol import Interval, widening
@@ -187,17 +188,15 @@ class RequestHandler:
         raw = yield from _call(self._node.get_latest, request.field, end)
         if raw is not None:
             return check_reply(raw, request.field, self._node.name, self._timeline_of)
-        found: dict[str, dict[str, Any]] = {}
-        missing = request.field
-        for each in widening(end) if missing else ():
+        found: dict[str, tuple[str, Samples]] = {}
+        for each in widening(end):
+            missing = [name for name in request.field if name not in found]
+            if not missing:
+                break
             part = yield from self._ask(DataRequest(missing, each.start, each.end))
             if part is False:
                 return False
-            for name, line, sample in part.last():
-                found.setdefault(line, {})[name] = sample
-            missing = [name for name in missing if not any(name in own for own in found.values())]
-            if not missing:
-                break
+            found |= part.last()
         return Reply.merged(found, request.field)
 
     def _answer(self, request: DataRequest, kept: Reply | None, is_progressive: bool) -> Steps:

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from sisock.wire import arrays, grid
+from sisock.wire.arrays import Span, span_of
 
 TIMES = np.dtype("<f8")
 _BOOL = np.dtype("|i1")
@@ -27,9 +28,6 @@ _MAX_CAME = 256
 Column: TypeAlias = np.ndarray
 Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
 """Times, shape (n,), and a column for each field; of one that is not there all are missing."""
-
-Span: TypeAlias = tuple[int, float, float]
-"""A number of samples, the first and the last time."""
 
 
 def encode(values: object) -> Column | None:
@@ -168,10 +166,9 @@ class Table:
             return self._came[0]
 
     def span(self, start: float, end: float) -> Span | None:
-        """Return how many samples there are in an interval, the first and the last time."""
-        for t, _ in self.read([], start, end):
-            return len(t), float(t[0]), float(t[-1])
-        return None
+        """Return what there is in an interval."""
+        t, _ = join(self.read([], start, end))
+        return span_of(t)
 
     def read(self, fields: Iterable[str], start: float, end: float) -> Iterator[Rows]:
         """Yield the samples of an interval."""

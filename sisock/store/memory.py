@@ -153,17 +153,10 @@ class Memory:
         """Return what buckets of one size keep of ``[start, end)``, or at most `max_points`."""
         line, _ = self._fields.get(field, (None, None))
         final_to = just_after(line.last if line else None)
-        end, w = min(end, final_to), bucket  # what comes meanwhile is not for this answer
-        asked = [(start, end, w or 0.0)]
-        if max_points is not None:
-            found = [part.span(start, end) for part in self._parts(field)]
-            spans = [span for span in found if span is not None]
-            if sum(count for count, _, _ in spans) > max_points:
-                first, last = spans[0][1], spans[-1][2]
-                w = grid.bucket_size_for(first, last, max_points)
-                # Both ends are read from the samples, so that these are among what is kept.
-                after = math.nextafter(first, math.inf)
-                asked = [(first, after, 0.0), (after, last, w), (last, end, 0.0)]
+        end = min(end, final_to)  # what comes meanwhile is not for this answer
+        spans = [part.span(start, end) for part in self._parts(field)] if max_points else []
+        filled = [span for span in spans if span is not None]
+        w, asked = grid.plan_reading(start, end, filled, bucket, max_points)
         t, own = rows = columns.join(
             each
             for interval in asked
@@ -177,14 +170,13 @@ class Memory:
 
     def latest(self, fields: Iterable[str], end: float) -> Reply:
         """Return of each field the last sample before `end` that is not missing."""
-        lines: dict[str, dict[str, Samples]] = {}
+        found: dict[str, tuple[str, Samples]] = {}
         for name in fields:
-            found = (last_in(part, name, end) for part in reversed(self._parts(name)))
-            rows = next((rows for rows in found if rows is not None), None)
+            last = (last_in(part, name, end) for part in reversed(self._parts(name)))
+            rows = next((rows for rows in last if rows is not None), None)
             if rows is not None:
-                line, _ = self._fields[name]
-                lines.setdefault(line.name, {})[name] = rows[0], self._decode(name, rows)
-        return Reply.merged(lines, fields)
+                found[name] = self._fields[name][0].name, (rows[0], self._decode(name, rows))
+        return Reply.merged(found, fields)
 
     def close(self) -> None:
         """Keep no more."""

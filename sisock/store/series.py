@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from sisock.store.files import CannotStore, Files
 from sisock.wire.arrays import WIRE_DTYPES as STORED_DTYPES
-from sisock.wire.arrays import Samples
+from sisock.wire.arrays import Samples, Span
 
 BLOCK = 8192
 """Samples that have a checksum in common."""
@@ -61,6 +62,11 @@ class Record:
     identity: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
+    def until(self) -> float:
+        """Time before which a level has all that its buckets keep."""
+        return float(self.identity.get("until", -math.inf))
+
+    @property
     def files(self) -> tuple[str, str]:
         """Names of the files of times and values."""
         return f"{self.key}-{self.w}.t", f"{self.key}-{self.w}.values"
@@ -88,6 +94,7 @@ class Snapshot:
         self, files: Files, record: Record, blocks: np.ndarray, checked: Sequence[dict[int, int]]
     ) -> None:
         self.record = record
+        self.w, self.until = record.w, record.until
         self._files = files
         self._blocks = blocks
         self._checked = checked
@@ -103,6 +110,15 @@ class Snapshot:
             return 0
         start = block * BLOCK
         return start + int(self._read(0, start, min(start + BLOCK, len(self))).searchsorted(time))
+
+    def span(self, start: float, end: float) -> Span | None:
+        """Return what there is in an interval; raises `Damaged`."""
+        first, stop = self.find(start), self.find(end)
+        return (stop - first, self.time(first), self.time(stop - 1)) if first < stop else None
+
+    def between(self, start: float, end: float) -> list[Samples]:
+        """Return the samples of an interval as one part; raises `Damaged`."""
+        return [self.samples(self.find(start), self.find(end))]
 
     def time(self, index: int) -> float:
         """Return the time of a sample; raises `Damaged`."""
