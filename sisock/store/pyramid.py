@@ -16,14 +16,10 @@ from sisock.wire.reply import Decimated, just_after
 
 _T = TypeVar("_T")
 
-_STEP, _MIN_SPACINGS = 4, 4
-"""Exponents between the bucket sizes of two levels; mean spacings in the finest one's buckets."""
-
-MIN_BELOW = 1 << 14
-"""Samples that are decimated as fast as a level of them is read."""
-
-_AT_ONCE = 1 << 18
-"""Samples that are decimated in one step."""
+_STEP = 4  # the bucket sizes of two levels differ by a factor of 2^4
+_MIN_SPACINGS = 4  # mean spacings in a bucket of the finest level
+MIN_BELOW = 1 << 14  # so few samples are decimated as fast as a level would be read
+_AT_ONCE = 1 << 18  # samples that are decimated in one step
 
 
 class Pyramid:
@@ -53,11 +49,15 @@ class Pyramid:
             weakref.finalize(self, one.remove_files)
 
     def drop_levels(self) -> None:
-        """Answer from the samples, and have the levels made anew."""
+        """Forget all levels; `extend` makes them anew."""
         self._series, self._chosen_at = {0.0: self.base}, 0
 
     def is_due(self) -> bool:
-        """Return whether many samples are behind the finest level, or twice those at its choice."""
+        """Return whether `extend` is worthwhile.
+
+        That is so if many samples are not in the finest level yet, or if the samples have doubled
+        since the levels were chosen.
+        """
         samples, (_, *levels) = self.base.snapshot(), sorted(self._series)
         if not levels or len(samples) >= 2 * self._chosen_at:
             return len(samples) > max(MIN_BELOW, 2 * self._chosen_at - 1)
@@ -77,7 +77,7 @@ class Pyramid:
                 below = level
 
     def _choose(self) -> set[float]:
-        """Choose the bucket sizes: from a few mean spacings to the length of the series."""
+        """Choose the bucket sizes of the levels."""
         record = self.base.record
         assert record.first is not None and record.last is not None
         self._chosen_at = record.count
@@ -93,9 +93,9 @@ def level_sizes(span: float, count: int) -> list[float]:
 
 
 def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
-    """Append what the buckets keep that nothing below can change any more.
+    """Append to a level all buckets that are complete in the level below.
 
-    Returns False if that begins with more than half of what is below.
+    Returns False if the first ones keep more than half of it: such a level is of no use.
     """
     w, samples = level.record.w, below.snapshot()
     # A level below is complete up to a bucket of its own, samples up to that of the last one.
@@ -120,10 +120,10 @@ def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
 
 
 class View:
-    """The samples of one field at one moment; it stays the same, whatever is appended.
+    """The samples of one field at one moment; later changes do not show.
 
-    Its methods raise `Damaged` if what they need is not as it was stored. The files are there for
-    as long as their `owner`.
+    Its methods raise `Damaged` if what they read is not what was written. The files stay as long as
+    the `owner`.
     """
 
     def __init__(self, owner: Pyramid, samples: Snapshot, levels: list[Snapshot]) -> None:
