@@ -12,7 +12,8 @@ from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import Share, memory_of, size_of
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import Samples
-from sisock.client.directory import KnownNode, gather
+from sisock.client.directory import KnownNode
+from sisock.connection.session import gather
 from sisock.wire import json_rows
 from sisock.wire.arrays import check_length
 from sisock.wire.fields import Field
