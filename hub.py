@@ -71,10 +71,11 @@ class HubProcedures:
         details: CallDetails,
         features: list[str] | None = None,
         generation: str | None = None,
+        replica: bool = False,
     ) -> bool:
         """Add a data node; False if its name is taken."""
         session = _check_caller(session_id, details)
-        added = self._registry.add(name, description, session, features, generation)
+        added = self._registry.add(name, description, session, features, generation, replica)
         if not added:
             log.info("node {name} refused: the name is taken", name=name)
         return added

@@ -59,6 +59,10 @@ class NodeFailed(SisockError, RuntimeError):
     """The data node's own code failed; its log has the details."""
 
 
+class NodeGone(NodeFailed):
+    """The data node went away while it was asked."""
+
+
 class NodeTimeout(SisockError, TimeoutError):
     """The data node did not answer in time."""
 

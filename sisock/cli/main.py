@@ -155,8 +155,11 @@ def _nodes(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.client.client import Client
 
     with Client(settings) as client:
-        rows = [(n.name, n.description, " ".join(sorted(n.features))) for n in client.nodes()]
-    write_table(sys.stdout, ("node", "description", "features"), rows)
+        rows = [
+            (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features)))
+            for n in client.nodes()
+        ]
+    write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
     if not rows:
         print("no data node is there yet: start one, as data_nodes/sensors.py", file=sys.stderr)
 

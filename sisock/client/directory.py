@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from twisted.internet import defer
 
-from sisock.connection.session import Session, gather, subscribed, translated
+from sisock.connection.session import Session, gather, repeat_once, subscribed, translated
 from sisock.errors import HubMissing, RouterUnreachable, SisockError, UnknownNode
 from sisock.wire.fields import Field, parse_fields
 from sisock.wire.protocol import Interval, node_uri, uri
@@ -204,7 +204,10 @@ class Directory:
         """Ask a node for its fields, or those with samples in an interval; raises as `fields`."""
         began = self._reactor.seconds()
         times = (1, 0) if interval is None else (interval.start, interval.end)
-        answer = await self._ask(node.name, node_uri(node.name, "get_fields"), *times)
+        procedure = node_uri(node.name, "get_fields")
+        answer = await repeat_once(
+            lambda: self._ask(node.name, procedure, *times), lambda: node.replicas is not None
+        )
         fields = parse_fields(answer, node.name)
         current = self.current(node.name)
         if interval is None and current and current.generation == node.generation:

@@ -13,7 +13,7 @@ from twisted.internet import defer
 
 from sisock.client.data import Assembly, Data, Progress
 from sisock.client.directory import KnownNode
-from sisock.connection.session import Session, gather, translated
+from sisock.connection.session import Session, gather, repeat_once, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
 from sisock.wire.fields import Field
 from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri
@@ -62,12 +62,24 @@ async def fetch(
     given = {"bucket": bucket, "max_points": max_points, "latest": latest or None}
     ways = {name: way for name, way in given.items() if way is not None}
     is_able = node.features >= ways.keys()
-    hear = on_chunk or (lambda chunk: None)
+    has_passed = False
+
+    def hear(chunk: Reply) -> defer.Deferred | None:
+        nonlocal has_passed
+        if on_chunk is None:
+            return None
+        has_passed = True
+        return on_chunk(chunk)
+
     request = _Request(session, node, fields, interval, min_stride, {}, timeout, on_progress, hear)
-    with translated(node.name):
-        if is_able:
-            return await _ask(replace(request, ways=ways))
-        return (await _ask_for_enough(request)).decimate(bucket, max_points)
+
+    async def ask() -> Data:
+        with translated(node.name):
+            if is_able:
+                return await _ask(replace(request, ways=ways))
+            return (await _ask_for_enough(request)).decimate(bucket, max_points)
+
+    return await repeat_once(ask, lambda: node.replicas is not None and not has_passed)
 
 
 async def _ask(request: _Request) -> Data:

@@ -22,7 +22,13 @@ from sisock.connection.health import OK, Check, serve_health
 from sisock.connection.runtime import RepeatedWarning, global_reactor, make_logger
 from sisock.connection.session import Session
 from sisock.connection.settings import Settings, load_settings
-from sisock.errors import AuthenticationRejected, InvalidNodeName, RouterUnreachable, SisockError
+from sisock.errors import (
+    AuthenticationRejected,
+    InvalidNodeName,
+    RouterUnreachable,
+    SettingsError,
+    SisockError,
+)
 
 MIN_DELAY = 0.5
 GROWTH = 1.6
@@ -34,7 +40,7 @@ _WRONG_USER = re.compile(
     r"wamp\.error\.(not_authorized|auth\w+_failed|no_auth_method|no_such_principal)"
 )
 
-_FINAL = (AuthenticationRejected, InvalidNodeName)
+_FINAL = (AuthenticationRejected, InvalidNodeName, SettingsError)
 """Errors after which trying again cannot help."""
 
 
@@ -75,7 +81,7 @@ class RouterConnection:
 
         AuthenticationRejected says that the router refuses the user, the secret or the realm,
         SettingsError that there is no secret, or that a file of TLS cannot be used. An
-        InvalidNodeName of `on_join` passes through, too.
+        InvalidNodeName or SettingsError of `on_join` passes through, too.
         """
         self.settings.check_secret()
         while not self._stopping:

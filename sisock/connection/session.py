@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from sisock.errors import (
     HubMissing,
     InvalidArgument,
     NodeFailed,
+    NodeGone,
     NodeTimeout,
     RouterUnreachable,
     SisockError,
@@ -51,9 +52,10 @@ log = make_logger()
 
 @dataclass
 class _Held:
-    """A procedure that is ours, since when, and the seconds before it is taken back."""
+    """A procedure that is ours, how and since when, and the seconds before it is taken back."""
 
     registration: Registration
+    how_again: dict[str, Any]
     since: float
     delay: float = MIN_DELAY
 
@@ -94,10 +96,17 @@ class SteadySession(ApplicationSession):
         kind, text = call.MESSAGE_TYPE, f"the arguments cannot be used: {why}"
         self._transport.send(message.Error(kind, call.request, ERROR_INVALID_ARGUMENT, [text]))
 
-    async def hold(self, endpoint: Callable[..., Any], procedure: str) -> None:
-        """Register a procedure, and take it back whenever another session takes it by force."""
-        registration = await self._register(endpoint, procedure)
-        self._held[procedure] = _Held(registration, self.reactor.seconds())
+    async def hold(
+        self, endpoint: Callable[..., Any], procedure: str, is_shared: bool = False
+    ) -> None:
+        """Register a procedure, and take it back whenever another session takes it by force.
+
+        One that is shared answers calls in turn with others; it is registered again, not by force.
+        """
+        how = {"invoke": "roundrobin"} if is_shared else {}
+        registration = await self._register(endpoint, procedure, **how)
+        again: dict[str, Any] = how or {"force_reregister": True}
+        self._held[procedure] = _Held(registration, again, self.reactor.seconds())
 
     def _register(self, endpoint: Any, procedure: str, **how: Any) -> defer.Deferred:
         options = types.RegisterOptions(details_arg="details", **how)
@@ -133,7 +142,7 @@ class SteadySession(ApplicationSession):
             if self._held.get(procedure) is not held or not self.is_attached():
                 return
             try:
-                again = self._register(endpoint, procedure, force_reregister=True)
+                again = self._register(endpoint, procedure, **held.how_again)
                 held.registration = await again
             except (ApplicationError, TransportLost, defer.TimeoutError) as error:
                 self.log.debug("not taken back: {why}", why=str(error))
@@ -221,6 +230,16 @@ def translated(node: str | None) -> Iterator[None]:
         raise NodeFailed(f"the request or its answer cannot be sent: {error}") from None
 
 
+async def repeat_once(ask: Callable[[], Awaitable[Any]], may_repeat: Callable[[], bool]) -> Any:
+    """Ask a node, and again if it ended before it had answered: another replica may answer."""
+    try:
+        return await ask()
+    except (UnknownNode, NodeGone):
+        if not may_repeat():
+            raise
+    return await ask()
+
+
 def _translate(error: ApplicationError, node: str | None) -> SisockError:
     what, text = error.error, " ".join(map(str, error.args))
     if what.startswith("wamp.close."):
@@ -237,8 +256,10 @@ def _translate(error: ApplicationError, node: str | None) -> SisockError:
         return HubMissing(why)
     if what == ERROR_NO_SUCH_PROCEDURE:
         return UnknownNode(f"the data node {node!r} is not there, or has just gone")
-    failures = {ERROR_NODE_FAILED: f"failed: {text}", _CANCELED: "went away while it was asked"}
-    why = failures.get(what, f"answers with the error {what}: {text}")
+    if what == _CANCELED:
+        return NodeGone(f"the data node {node!r} went away while it was asked")
+    is_known = what == ERROR_NODE_FAILED
+    why = f"failed: {text}" if is_known else f"answers with the error {what}: {text}"
     return NodeFailed(f"the data node {node!r} {why}")
 
 

@@ -37,6 +37,7 @@ class DataNodeServer:
     name: str = ""
     description: str = ""
     trouble: str | None = None
+    is_replica: bool = False
     allowance: int = protocol.DEFAULT_ALLOWANCE
     features: tuple[str, ...] = ("binary", "progressive", "max_points", "bucket", "latest")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -18,13 +18,16 @@ from sisock.errors import (
     HubMissing,
     InvalidNodeName,
     NodeNameTaken,
+    SettingsError,
 )
 from sisock.wire.protocol import (
     ERROR_INVALID_ARGUMENT,
     ERROR_INVALID_NAME,
     ERROR_NO_SUCH_PROCEDURE,
     ERROR_NOT_AUTHORIZED,
+    ERROR_PROCEDURE_DIFFERS,
     ERROR_PROCEDURE_EXISTS,
+    ERROR_RUNTIME,
     node_uri,
     uri,
 )
@@ -41,12 +44,19 @@ class _CallRefused(HubMissing):
     """The hub is there, but refuses a call with these arguments."""
 
 
+class _ArgumentsRefused(_CallRefused):
+    """It says that it does not know them."""
+
+
 class Registration:
     """Register a node's procedures on a joined session, and keep the node in the hub's list.
 
     `describe` returns the current description. `announced` are the keywords ``features`` and
     ``generation`` of ``data_node.add``. `procedures` maps ``get_fields`` and ``get_data`` to their
     endpoints. `on_name` is called when they are registered, so that the node holds its name.
+
+    With `is_same` the node is a replica: it shares its name with others, whose generation it takes
+    if `is_same` says that they serve the same samples.
     """
 
     def __init__(
@@ -57,6 +67,7 @@ class Registration:
         announced: dict[str, Any],
         procedures: dict[str, Callable[..., Any]],
         on_name: Callable[[], None],
+        is_same: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.is_added = False
         self.holds_name = False
@@ -67,6 +78,7 @@ class Registration:
         self._announced = announced
         self._procedures = procedures
         self._on_name = on_name
+        self._is_same = is_same
         self._wake: defer.Deferred | None = None
         self._hub_is_new = False
         self._hub_is_of_part_1 = False
@@ -98,6 +110,9 @@ class Registration:
             if self._hub_is_of_part_1:  # another one says by itself that the node has gone and come
                 await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
             self.is_added = await self._add()
+            if not self.is_added and self._is_same is not None:
+                await self._unregister()  # the other replicas still serve what was before
+                self._hear_hub()
 
     def publish(self, reply: dict[str, Any]) -> None:
         """Publish new samples, once the hub has told consumers that the node is there.
@@ -125,12 +140,16 @@ class Registration:
         # Reset before the try: if it fails, the next one is to wait.
         hub_is_new, self._hub_is_new = self._hub_is_new, False
         if not self.holds_name:
+            if self._is_same is not None:
+                await self._join_replicas(self._is_same)
             await self._register()
             self._on_name()
         if self.is_added and not hub_is_new and await self._is_still_added():
             return
         was_added, self.is_added = self.is_added, await self._add()
         if not self.is_added:
+            if self._is_same is not None:
+                await self._unregister()  # no call may come to one that is not in the list
             raise NodeNameTaken(
                 f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
                 " a session of this node that ended and is not yet noticed"
@@ -140,16 +159,34 @@ class Registration:
         text = "node {name} is in the hub's list" + " again" * was_added
         self._log.info(text, name=self._name)
 
+    async def _join_replicas(self, is_same: Callable[[], Awaitable[bool]]) -> None:
+        """Take the generation of the replicas that are there, if they serve the same."""
+        listed = await self._ask_hub("consumer.get_data_node")
+        same = [each.get("generation") for each in listed if each.get("name") == self._name]
+        if not same or same[0] in (None, self._announced["generation"]):
+            return
+        if not await is_same():
+            raise NodeNameTaken(
+                f"those that serve as {self._name!r} have other samples; trying again, as they may"
+                " not have seen yet what has changed"
+            )
+        self._announced["generation"] = same[0]
+
+    async def _unregister(self) -> None:
+        self.holds_name = False
+        for verb in self._procedures:
+            await self._session.release(node_uri(self._name, verb))
+
     async def _register(self) -> None:
+        is_shared = self._is_same is not None
         try:
             with _may_serve():
                 for verb, endpoint in self._procedures.items():
-                    await self._session.hold(endpoint, node_uri(self._name, verb))
+                    await self._session.hold(endpoint, node_uri(self._name, verb), is_shared)
             self.holds_name = True
         except ApplicationError as error:
-            for verb in self._procedures:
-                await self._session.release(node_uri(self._name, verb))
-            if error.error == ERROR_PROCEDURE_EXISTS:
+            await self._unregister()
+            if error.error in (ERROR_PROCEDURE_EXISTS, ERROR_PROCEDURE_DIFFERS):
                 raise NodeNameTaken(
                     f"another session serves as {self._name!r}; trying again, as it may be one"
                     " of this node that ended and is not yet noticed"
@@ -169,7 +206,12 @@ class Registration:
         arguments = self._name, self._describe(), self._session._session_id
         try:
             added = await self._ask_hub("data_node.add", *arguments, **announced)
-        except _CallRefused:  # it is a hub of Part 1, which knows no such keywords
+        except _CallRefused as refusal:  # it is a hub of Part 1, which knows no such keywords
+            if self._is_same is not None:
+                if isinstance(refusal, _ArgumentsRefused):
+                    why = "this router's hub knows no replicas: start the node without --replica"
+                    raise SettingsError(why) from None
+                raise
             self._hub_is_of_part_1 = True
             return await self._ask_hub("data_node.add", *arguments)
         self._hub_is_of_part_1 = False
@@ -193,9 +235,9 @@ class Registration:
         if error.error == ERROR_NOT_AUTHORIZED:
             return AuthenticationRejected("the hub refuses this node: see the hub's log")
         if error.error == ERROR_INVALID_ARGUMENT:
-            return _CallRefused(f"the hub refuses this node: {error.args[0]}; trying again")
-        kind = HubMissing if error.error == ERROR_NO_SUCH_PROCEDURE else _CallRefused
-        return kind(f"no hub answers ({error.error}); trying again")
+            return _ArgumentsRefused(f"the hub refuses this node: {error.args[0]}; trying again")
+        kinds = {ERROR_NO_SUCH_PROCEDURE: HubMissing, ERROR_RUNTIME: _ArgumentsRefused}
+        return kinds.get(error.error, _CallRefused)(f"no hub answers ({error.error}); trying again")
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         instance = _make(node, own) if isinstance(node, type) else node
         if args.name is not None:
             instance.name = args.name
+        instance.is_replica |= args.replica
         if args.check:
             lines, faults = examine(instance)
             sys.stdout.writelines(f"{line}\n" for line in lines)
@@ -66,6 +67,11 @@ def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) 
     own = {action.dest for action in parser._actions} - {"help"}
     add_common_flags(parser)
     parser.add_argument("--name", help=f"the node's name (default: {cls.name or 'none'})")
+    parser.add_argument(
+        "--replica",
+        action="store_true",
+        help="share the name with other processes that serve the same files, see docs/scale.md",
+    )
     parser.add_argument(
         "--check",
         action="store_true",

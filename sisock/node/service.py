@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import secrets
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from autobahn.wamp.exception import TransportLost
@@ -14,9 +15,10 @@ from twisted.python.threadable import isInIOThread
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.runtime import global_reactor
 from sisock.connection.session import Session
-from sisock.errors import InvalidNodeName, NodeContractError
+from sisock.errors import InvalidNodeName, NodeContractError, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.registration import Registration
+from sisock.node.replica import REFUSALS, serves_the_same
 from sisock.node.requests import RequestHandler
 from sisock.wire import protocol
 
@@ -76,12 +78,24 @@ class NodeService:
             session,
             node.name,
             self._describe,
-            {"features": list(node.features), "generation": self._generation},
+            {
+                "features": list(node.features),
+                "generation": self._generation,
+                **({"replica": True} if node.is_replica else {}),
+            },
             {"get_fields": self.requests.get_fields, "get_data": self.requests.get_data},
             self._begin_once,
+            partial(self._is_same, session) if node.is_replica else None,
         )
         node.joined(session)
         await self._registration.keep()
+
+    async def _is_same(self, session: Session) -> bool:
+        try:
+            return await serves_the_same(session, self.node.name, self.requests)
+        except REFUSALS as error:
+            self.requests.warn(f"the other replicas cannot be compared: {error}")
+            return False
 
     def _describe(self) -> str:
         node = self.node
@@ -118,6 +132,8 @@ def _check_class(node: DataNodeServer) -> None:
     if not node.name:
         raise InvalidNodeName(f"{cls} has no name: set its attribute name, or use --name")
     protocol.check_node_name(node.name)
+    if node.is_replica and "live" in node.features:
+        raise SisockError(f"{cls} takes samples itself, so it cannot be a replica of another")
     for method in sorted(set(dir(type(node))) - set(vars(node))):
         if getattr(getattr(type(node), method, None), "__isabstractmethod__", False):
             rule = f"the class {cls} has no method {method}: see docs/data-nodes.md"

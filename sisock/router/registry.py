@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sisock.errors import InvalidArgument
 from sisock.wire.protocol import MAX_DESCRIPTION, MAX_NAME, as_text, check_node_name, is_text
 
 
+@dataclass
+class _Entry:
+    """A node as consumers get it, and the sessions that serve it: several if it has replicas."""
+
+    node: dict[str, Any]
+    sessions: set[int]
+
+    @property
+    def has_replicas(self) -> bool:
+        return "replicas" in self.node
+
+    def renew(self, node: dict[str, Any]) -> None:
+        """Take what a session says of the node, and count its sessions."""
+        self.node = {**node, "replicas": len(self.sessions)} if "replicas" in node else node
+
+
 class NodeRegistry:
-    """Keep data nodes by name, each owned by the session that added it.
+    """Keep data nodes by name, each owned by the sessions that added it: one, or its replicas.
 
     `on_added` and `on_subtracted` get each node, as consumers get it, and its session.
     """
@@ -20,7 +37,7 @@ class NodeRegistry:
     ) -> None:
         self._on_added = on_added
         self._on_subtracted = on_subtracted
-        self._nodes: dict[str, tuple[dict[str, Any], int]] = {}
+        self._nodes: dict[str, _Entry] = {}
 
     def add(
         self,
@@ -29,10 +46,12 @@ class NodeRegistry:
         session: int,
         features: Any = None,
         generation: Any = None,
+        replica: Any = False,
     ) -> bool:
         """Add a node, or renew what its session said of it; False if the name is another's.
 
-        InvalidNodeName and InvalidArgument say what is wrong with the node.
+        A replica shares its name with other replicas of its generation. InvalidNodeName and
+        InvalidArgument say what is wrong with the node.
         """
         check_node_name(name)
         node = {
@@ -40,32 +59,53 @@ class NodeRegistry:
             "description": _check_description(description),
             "features": _strings(features),
             **({} if generation is None else {"generation": _check_generation(generation)}),
+            **({"replicas": 1} if _check_replica(replica, generation) else {}),
         }
-        present, owner = self._nodes.get(name, (None, session))
-        if owner != session:
+        present = self._nodes.get(name)
+        is_same = (
+            present is not None
+            and present.node.get("generation") == generation
+            and present.has_replicas == replica
+        )
+        if present is not None and is_same and (replica or session in present.sessions):
+            present.sessions.add(session)
+            present.renew(node)
+            return True
+        self.subtract(name, session)  # what consumers keep of it holds no more
+        if name in self._nodes:
             return False
-        is_same = present is not None and present.get("generation") == generation
-        if not is_same:
-            self.subtract(name, session)  # what consumers keep of it holds no more
-        self._nodes[name] = node, session
-        if not is_same:
-            self._on_added(node, session)
+        self._nodes[name] = _Entry(node, {session})
+        self._on_added(node, session)
         return True
 
     def subtract(self, name: Any, session: int) -> None:
-        """Remove a node, if this session added it; otherwise nothing changes."""
-        if isinstance(name, str) and name in self._nodes and self._nodes[name][1] == session:
-            node, _ = self._nodes.pop(name)
-            self._on_subtracted(node, session)
+        """Remove a node, if this session added it; with others, they remain."""
+        entry = self._nodes.get(name) if isinstance(name, str) else None
+        if entry is None or session not in entry.sessions:
+            return
+        entry.sessions.remove(session)
+        if entry.sessions:
+            entry.renew(entry.node)
+            return
+        del self._nodes[name]
+        self._on_subtracted(entry.node, session)
 
     def session_left(self, session: int, *_: Any) -> None:
         """Remove all that a session added."""
-        for name in [name for name, (_, owner) in self._nodes.items() if owner == session]:
+        for name in [name for name, each in self._nodes.items() if session in each.sessions]:
             self.subtract(name, session)
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return all nodes, as consumers get them, in the order in which they came."""
-        return [node for node, _ in self._nodes.values()]
+        return [entry.node for entry in self._nodes.values()]
+
+
+def _check_replica(replica: Any, generation: Any) -> bool:
+    if not isinstance(replica, bool):
+        raise InvalidArgument("replica must be True or False")
+    if replica and generation is None:
+        raise InvalidArgument("a replica needs a generation, which all replicas share")
+    return replica
 
 
 def _check_description(description: Any) -> str:

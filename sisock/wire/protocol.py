@@ -63,6 +63,8 @@ ERROR_NODE_FAILED = ERROR_PREFIX + "node_failed"
 ERROR_NOT_AUTHORIZED = "wamp.error.not_authorized"
 ERROR_NO_SUCH_PROCEDURE = "wamp.error.no_such_procedure"
 ERROR_PROCEDURE_EXISTS = "wamp.error.procedure_already_exists"
+ERROR_RUNTIME = "wamp.error.runtime_error"
+ERROR_PROCEDURE_DIFFERS = "wamp.error.procedure_exists_with_different_invocation_policy"
 
 _FORBIDDEN_IN_NAME = re.compile(r"[.#\s]|::")
 

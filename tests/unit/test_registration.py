@@ -4,6 +4,7 @@ import pytest
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer, task
 
+from sisock.errors import SettingsError
 from sisock.node.registration import Registration
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, uri
 
@@ -21,7 +22,7 @@ class Session:
     def subscribe(self, handler, topic):
         return defer.succeed(None)
 
-    async def hold(self, endpoint, procedure):
+    async def hold(self, endpoint, procedure, is_shared):
         pass
 
     def request(self, procedure, *args, timeout, **announced):
@@ -29,7 +30,7 @@ class Session:
         self.asked.append((verb, announced.get("generation")))
         if announced and self.is_of_part_1:
             return defer.fail(ApplicationError(ERROR_INVALID_ARGUMENT, "unknown keyword"))
-        return defer.succeed(verb == "add")
+        return defer.succeed([] if verb.endswith("get_data_node") else verb == "add")
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,20 @@ def test_a_new_generation_is_announced(is_of_part_1, asked):
     assert (session.asked, registration.is_added) == (asked, True)
     keeping.addErrback(lambda _: None)
     keeping.cancel()
+
+
+def test_a_replica_ends_where_the_hub_knows_none():
+    async def is_same():
+        return True
+
+    announced = {"generation": "old", "replica": True}
+    procedures = {"get_fields": None}
+    registration = Registration(
+        Session(True), "n", lambda: "d", announced, procedures, lambda: None, is_same
+    )
+    ended = []
+    defer.ensureDeferred(registration.keep()).addErrback(
+        lambda failure: ended.append(failure.value)
+    )
+    assert isinstance(ended[0], SettingsError)
+    assert "without --replica" in str(ended[0])

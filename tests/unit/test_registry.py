@@ -76,3 +76,34 @@ def test_what_is_too_long_or_no_string_is_refused_and_named(registry, descriptio
     with pytest.raises(InvalidArgument, match="generation" if generation else "description"):
         registry.add("a", description, 1, generation=generation)
     assert registry.events == []
+
+
+def test_replicas_of_a_generation_share_a_name(registry):
+    for session in (1, 2, 3):
+        assert registry.add("a", "", session, [], "g", replica=True)
+    assert registry.nodes()[0]["replicas"] == 3
+    assert not registry.add("a", "", 4, [], "other", replica=True)
+    assert not registry.add("a", "", 4, [], "g")
+    registry.session_left(1)
+    registry.subtract("a", 2)
+    assert registry.nodes()[0]["replicas"] == 1
+    assert registry.events == [("added", "a")]
+    registry.session_left(3)
+    assert registry.events == [("added", "a"), ("subtracted", "a")]
+
+
+def test_a_replica_of_another_generation_leaves_the_one_before(registry):
+    for session in (1, 2):
+        registry.add("a", "", session, [], "g", replica=True)
+    assert not registry.add("a", "", 1, [], "h", replica=True)
+    assert registry.nodes()[0]["replicas"] == 1
+    assert registry.add("a", "", 2, [], "h", replica=True)
+    assert registry.add("a", "", 1, [], "h", replica=True)
+    assert (registry.nodes()[0]["replicas"], registry.nodes()[0]["generation"]) == (2, "h")
+    assert registry.events == [("added", "a"), ("subtracted", "a"), ("added", "a")]
+
+
+@pytest.mark.parametrize("replica, generation", [(1, "g"), ("yes", "g"), (None, "g"), (True, None)])
+def test_a_replica_needs_a_generation_and_a_boolean(registry, replica, generation):
+    with pytest.raises(InvalidArgument):
+        registry.add("a", "", 1, [], generation, replica)
