@@ -20,6 +20,7 @@ from sisock.bridge import answers
 from sisock.bridge.answers import Answer, notice_headers
 from sisock.bridge.app import find_annotations
 from sisock.bridge.bridge import Bridge
+from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
 from sisock.bridge.query import Flight, Views
 from sisock.bridge.requests import (
@@ -100,7 +101,7 @@ class Found:
         yield 0, answers.series_start(name, stream.fields[pair[1]], ref_id)
         async for count, rows in stream.read(pair[1]):
             if count:
-                yield count, between + b"".join(rows)
+                yield count, between + rows
                 between = b","
         yield 0, answers.SERIES_END
 
@@ -114,21 +115,16 @@ class Panels:
         self._metrics = metrics
         self._flights: dict[Hashable, Flight] = {}  # since the last turn of the reactor
 
-    def handlers(self) -> dict[tuple[bytes, bytes], Handler]:
+    def handlers(self) -> dict[tuple[str, str], Handler]:
         """Return what answers which method and path."""
 
-        def query(asked: Any) -> Coroutine[Any, Any, Answer]:
-            return self.query(asked.content.read())
+        def query(asked: Request) -> Coroutine[Any, Any, Answer]:
+            return self.query(asked.body)
 
-        def series(asked: Any) -> Coroutine[Any, Any, Answer]:
-            text = asked.uri.partition(b"?")[2].decode("ascii", "replace")
-            return self.series(parse_qs(text, keep_blank_values=True))
+        def series(asked: Request) -> Coroutine[Any, Any, Answer]:
+            return self.series(parse_qs(asked.query, keep_blank_values=True))
 
-        return {
-            (b"POST", b"/query"): query,
-            (b"GET", b"/series"): series,
-            (b"HEAD", b"/series"): series,
-        }
+        return {("POST", "/query"): query, ("GET", "/series"): series, ("HEAD", "/series"): series}
 
     async def query(self, body: bytes) -> Answer:
         """Answer with series, tables, and simPod's annotations; raises SisockError."""

@@ -1,12 +1,11 @@
 """However many ask for the same buckets at the same time, a node is asked once."""
 
-from io import BytesIO
-
 import orjson
 import pytest
 from twisted.internet import defer
 
 from sisock.bridge.answers import NOTICE
+from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics
 from sisock.bridge.panels import Panels
 from sisock.errors import InvalidArgument, NodeTimeout
@@ -188,20 +187,11 @@ def test_a_body_of_any_depth_is_answered(world):
     assert b"".join(answer.parts) == b"[]"
 
 
-class Post:
-    """A request as the handlers see it."""
-
-    method = b"POST"
-
-    def __init__(self, body, uri=b"/query"):
-        self.uri, self.content = uri, BytesIO(body)
-
-
 def post(world, name="x", **more):
     """Post a panel's request; returns the Deferred of its answer."""
     body = {"targets": [{"target": f"n::{name}"}], "range": {"from": 1000, "to": 9000}, **more}
-    handler = world.panels.handlers()[b"POST", b"/query"]
-    world.asked.append(defer.ensureDeferred(handler(Post(orjson.dumps(body)))))
+    handler = world.panels.handlers()["POST", "/query"]
+    world.asked.append(defer.ensureDeferred(handler(Request("", body=orjson.dumps(body)))))
     return world.asked[-1]
 
 
