@@ -6,12 +6,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from typing import Any, TypeAlias
 
 from twisted.internet import defer, task
-from twisted.python.failure import Failure
 
 from sisock.bridge.metrics import (
     MAX_SAMPLES,
@@ -193,15 +191,13 @@ class Bridge:
         if not by_node or interval.start >= interval.end:
             ask = _nothing
         self.session()
-        asked = {name: self._ask_node(share, name, n, ask) for name, n in by_node.items()}
+        asked = {name: self._ask_node(name, names, ask) for name, names in by_node.items()}
         answers = await self._at_once(share, asked)
         return {(node, name): each for node, a in answers.items() for name, each in a.items()}
 
-    async def _ask_node(
-        self, share: Share, name: str, names: Iterable[str], ask: Ask
-    ) -> Mapping[str, Any]:
+    async def _ask_node(self, name: str, names: Iterable[str], ask: Ask) -> Mapping[str, Any]:
         for is_last in (False, True):
-            node = await self._find_node(name)
+            node = self.directory.current(name) or await self._find_node(name)
             if node is None and is_last:
                 raise UnknownNode(f"the data node {name!r} has just gone")
             if node is None:
@@ -235,28 +231,24 @@ class Bridge:
         self, share: Share, jobs: Mapping[str, Coroutine[Any, Any, Any]]
     ) -> dict[str, Any]:
         """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
-        started = {name: defer.ensureDeferred(job) for name, job in jobs.items()}
-        waiting = [job for job in started.values() if not job.called]
-        for job in waiting:
-            job.addTimeout(self._timeout, self.reactor)
-        results: dict[str, Any] = {}
-        for name, job in started.items():
-            job.addBoth(partial(results.__setitem__, name))
-        if waiting:
-            await defer.DeferredList(waiting)
-        for name in jobs:
-            if not isinstance(failure := results[name], Failure):
-                continue
-            del results[name]
+        started = [defer.ensureDeferred(job) for job in jobs.values()]
+        for job in started:
+            if not job.called:
+                job.addTimeout(self._timeout, self.reactor)
+        ended = dict(zip(jobs, await defer.DeferredList(started, consumeErrors=True), strict=True))
+        failed = {name: result for name, (is_good, result) in ended.items() if not is_good}
+        for name, failure in failed.items():
             if failure.check(*_EVERYBODYS, defer.CancelledError):
-                # The traceback of an error may last, and with it this.
-                results.clear()
-                raise failure.value
+                error = failure.value
+                # The traceback of an error may last, and with it these.
+                ended.clear()
+                failed.clear()
+                raise error
             share.notices.append(self._why(name, failure.value))
             self._warn(share.notices[-1])
             # Calls that end with the session do so with several errors.
             self.session()
-        return {name: results[name] for name in jobs if name in results}
+        return {name: result for name, (is_good, result) in ended.items() if is_good}
 
     def _why(self, name: str, error: Exception) -> str:
         if isinstance(error, defer.TimeoutError):

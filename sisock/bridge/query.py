@@ -21,11 +21,7 @@ MAX_PROMISED = 50_000
 """Samples of a field that a node without buckets is asked for; of more only some."""
 
 UNITE_WITHIN = 1e-3
-"""Seconds in which requests for the same buckets of different fields become one call; as long again
-if others have come in them, up to three times."""
-
-ENOUGH = 8
-"""Fields for which a call is made without waiting for others."""
+"""Seconds that a call waits for more fields of the same buckets, if others are under way."""
 
 _AFTER_1970 = 1e-300
 """The first UNIX time: sisock time zero is now."""
@@ -193,16 +189,13 @@ class Views:
         return {name: found for each in await gather(waiting) for name, found in each.items()}
 
     async def _united(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
-        """Wait for other fields, and ask for all of them."""
+        """Wait for other fields, and ask for all of them.
+
+        Who comes alone waits for nobody; of a dashboard's panels the first does, the others share.
+        """
         try:
-            await task.deferLater(self._bridge.reactor, 0)
-            for _ in range(3):
-                count = len(call.fields)
-                if count >= ENOUGH:
-                    break
-                await task.deferLater(self._bridge.reactor, UNITE_WITHIN)
-                if len(call.fields) == count:
-                    break
+            is_first = len(self._calls) == 1 and not self._calls[buckets]
+            await task.deferLater(self._bridge.reactor, 0 if is_first else UNITE_WITHIN)
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:
