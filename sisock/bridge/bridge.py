@@ -6,10 +6,12 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any, TypeAlias
 
 from twisted.internet import defer, task
+from twisted.python.failure import Failure
 
 from sisock.bridge.metrics import (
     MAX_SAMPLES,
@@ -231,24 +233,27 @@ class Bridge:
         self, share: Share, jobs: Mapping[str, Coroutine[Any, Any, Any]]
     ) -> dict[str, Any]:
         """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
-        started = [defer.ensureDeferred(job) for job in jobs.values()]
-        for job in started:
+        started = {name: defer.ensureDeferred(job) for name, job in jobs.items()}
+        ended: dict[str, Any] = {}
+        waiting = []
+        for name, job in started.items():
             if not job.called:
-                job.addTimeout(self._timeout, self.reactor)
-        ended = dict(zip(jobs, await defer.DeferredList(started, consumeErrors=True), strict=True))
-        failed = {name: result for name, (is_good, result) in ended.items() if not is_good}
-        for name, failure in failed.items():
+                waiting.append(job.addTimeout(self._timeout, self.reactor))
+            job.addBoth(partial(ended.__setitem__, name))
+        if waiting:
+            await defer.DeferredList(waiting)
+        for name in jobs:
+            if not isinstance(failure := ended[name], Failure):
+                continue
+            del ended[name]
             if failure.check(*_EVERYBODYS, defer.CancelledError):
-                error = failure.value
-                # The traceback of an error may last, and with it these.
-                ended.clear()
-                failed.clear()
-                raise error
+                ended.clear()  # the traceback of an error may last, and with it this
+                raise failure.value
             share.notices.append(self._why(name, failure.value))
             self._warn(share.notices[-1])
             # Calls that end with the session do so with several errors.
             self.session()
-        return {name: result for name, (is_good, result) in ended.items() if is_good}
+        return ended
 
     def _why(self, name: str, error: Exception) -> str:
         if isinstance(error, defer.TimeoutError):
