@@ -60,7 +60,7 @@ class Request:
     client: str
     method: str = ""
     target: bytes = b""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: dict[bytes, list[bytes]] = field(default_factory=dict)
     body: bytes = b""
     is_old: bool = False
     is_last: bool = False
@@ -82,7 +82,7 @@ class Request:
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """Return what all headers of a name say."""
-        return tuple([value for each, value in self.headers if each == name])
+        return tuple(self.headers.get(name, ()))
 
 
 class _Reader:
@@ -122,7 +122,7 @@ class _Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_head:  # else it is behind the body
-            self._request.headers.append((name.lower(), value))
+            self._request.headers.setdefault(name.lower(), []).append(value)
 
     def on_headers_complete(self) -> None:
         self._is_head = False

@@ -92,6 +92,7 @@ class View:
     def __init__(self, field: Field, runs: Sequence[tuple[Samples, int, int]]) -> None:
         self.field = field
         self._runs = list(runs)
+        self._count = sum([high - low for _, low, high in runs])
 
     @classmethod
     def whole(cls, field: Field, samples: Samples) -> View:
@@ -99,7 +100,7 @@ class View:
         return cls(field, [(samples, 0, len(samples))] if len(samples) else [])
 
     def __len__(self) -> int:
-        return sum(high - low for _, low, high in self._runs)
+        return self._count
 
     @property
     def samples(self) -> Samples:
@@ -127,6 +128,7 @@ class View:
         buckets = grid.bucket_of(t, w)
         if len(t) and t[-1] >= end and (buckets[-1:] != buckets[-2:-1]).all():
             samples, low, high = self._runs.pop()
+            self._count -= 1
             if low < high - 1:
                 self._runs.append((samples, low, high - 1))
         return bool((buckets[1:] == buckets[:-1]).any())
@@ -135,7 +137,8 @@ class View:
         """Double the buckets until they keep at most so many samples."""
         while len(self) > points:
             w *= 2
-            self._runs = View.whole(self.field, self.samples.decimated(w))._runs
+            kept = self.samples.decimated(w)
+            self._runs, self._count = [(kept, 0, len(kept))], len(kept)
 
 
 class Parts:
@@ -169,7 +172,9 @@ class Parts:
         """Return the samples of the buckets, once all is there."""
         runs: list[tuple[Samples, int, int]] = []
         start, end = self._first * self._w, self._last * self._w
-        for samples, low, high in sorted(self.runs, key=lambda run: run[0].t[run[1]]):
+        if len(self.runs) > 1:
+            self.runs.sort(key=lambda run: run[0].t[run[1]])
+        for samples, low, high in self.runs:
             low, high = (bisect_left(samples.t, edge, low, high) for edge in (start, end))
             if low < high:
                 runs.append((samples, low, high))
