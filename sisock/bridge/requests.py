@@ -155,7 +155,7 @@ def _objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
         return []
     if not isinstance(value, list) or len(value) > MAX_ENTRIES:
         raise InvalidArgument(f"{name} must be a list of at most {MAX_ENTRIES}")
-    if not all([isinstance(each, dict) for each in value]):
+    if not all(isinstance(each, dict) for each in value):
         raise InvalidArgument(f"each of {name} must be an object")
     return value
 
