@@ -158,7 +158,7 @@ class Views:
             for names, came in zip(missing.values(), await gather(calls), strict=True):
                 share.add(sum(size_of(came[name].t, came[name].values) for name in names))
                 for name in names:
-                    there[name].add(came[name])
+                    there[name].add(came[name], 0, len(came[name]))
         return {name: parts.view(fields[name]) for name, parts in there.items()}
 
     async def _join(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:

@@ -67,10 +67,13 @@ class Samples:
             part._starts = self._starts[low : high + 1] - self._starts[low]  # type: ignore[index]
         return part
 
+    def cut(self, low: int, high: int) -> Samples:
+        """Return some samples, without a copy."""
+        return Samples(self.t[low:high], self.values[low:high])
+
     def between(self, start: float, end: float) -> Samples:
         """Return the samples of a half-open interval."""
-        low, high = np.searchsorted(self.t, [start, end])
-        return Samples(self.t[low:high], self.values[low:high])
+        return self.cut(*np.searchsorted(self.t, [start, end]))
 
     def decimated(self, w: float) -> Samples:
         """Return what buckets of size `w` keep."""
@@ -105,8 +108,7 @@ class View:
     @property
     def samples(self) -> Samples:
         """All samples."""
-        runs = [(each.t[low:high], each.values[low:high]) for each, low, high in self._runs]
-        return join(Samples(*run) for run in runs)
+        return join(each.cut(low, high) for each, low, high in self._runs)
 
     def rows(self) -> Iterator[bytes]:
         """Write ``[value,ms],[value,ms]``, in parts that follow each other."""
@@ -153,9 +155,8 @@ class Parts:
         self.runs: list[tuple[Samples, int, int]] = []
         self._first, self._last, self._w = first, last, w
 
-    def add(self, samples: Samples, low: int = 0, high: int | None = None) -> None:
-        """Add samples, or some of them, of a part of the buckets; in any order."""
-        high = len(samples) if high is None else high
+    def add(self, samples: Samples, low: int, high: int) -> None:
+        """Add some of the samples of a part of the buckets, in any order."""
         self.is_known = True
         if self.runs and self.runs[-1][0] is samples and self.runs[-1][2] == low:
             low = self.runs.pop()[1]
@@ -187,11 +188,10 @@ class Block:
     __slots__ = ("kept", "keys", "nbytes", "samples")
 
     def __init__(self, samples: Samples, count: int) -> None:
-        self.samples = samples
-        self.kept = count
+        self.samples, self.kept = samples, count
         self.keys: list[tuple[Hashable, float, int]] = []
-        self.nbytes = size_of(samples.t, samples.values) + _ROW_BYTES * len(samples)
-        self.nbytes += _OVERHEAD * count
+        json_bytes = _ROW_BYTES * len(samples)
+        self.nbytes = size_of(samples.t, samples.values) + json_bytes + _OVERHEAD * count
 
 
 class Tile(NamedTuple):
@@ -205,8 +205,7 @@ class Tile(NamedTuple):
     @property
     def samples(self) -> Samples:
         """The samples alone."""
-        every = self.block.samples
-        return Samples(every.t[self.low : self.high], every.values[self.low : self.high])
+        return self.block.samples.cut(self.low, self.high)
 
 
 class TileCache:
