@@ -7,7 +7,6 @@ recorder too, it goes on behind its own last sample: nothing is missing that the
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -22,14 +21,17 @@ from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch
 from sisock.store.history import history_folder
 from sisock.wire.fields import check_fields
-from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS
+from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS, check_number
 from sisock.wire.times import format_time
 
 PRESENCE = "nodes"
 """What the fields begin with that say which nodes are there."""
 
 RETRY = 5.0
-"""Seconds until the router is tried again."""
+"""Seconds until the router, or a node that did not answer, is tried again."""
+
+MAX_AHEAD = 86400.0
+"""Seconds after our present up to which samples are recorded: earlier ones could not follow."""
 
 MANY = 10_000
 """Samples for which a node waits until they are on disk."""
@@ -60,6 +62,7 @@ class Recorder(sisock.LiveNode):
             self._patterns.setdefault(node, set()).add(field or "*")
         self._client: sisock.AsyncClient | None = None
         self._following: dict[str, Any] = {}
+        self._since: dict[str, float] = {}
         self._present: dict[str, bool] = {}
         self._describing: set[str] = set()
         self._recording: Any = None
@@ -86,8 +89,12 @@ class Recorder(sisock.LiveNode):
 
     def prepare(self) -> None:
         """See that there is something to record."""
-        if not self._patterns or PRESENCE in self._patterns:
-            raise sisock.SisockError(f"name the nodes to record, of which none is {PRESENCE!r}")
+        if not self._patterns or self._patterns.keys() & {PRESENCE, self.name}:
+            others = f"none is {PRESENCE!r} or {self.name!r} itself"
+            raise sisock.SisockError(f"name the nodes to record, of which {others}")
+        # By this field another recorder knows that this is one.
+        own = f"{PRESENCE}.{self.name}"
+        self.fields[own] = {"type": "bool", "timeline": own}
         super().prepare()
 
     async def take_sample(self, reactor: Any) -> list[str]:
@@ -95,22 +102,29 @@ class Recorder(sisock.LiveNode):
         return []
 
     def open(self) -> str | None:
-        """Open what was recorded before, and what its fields mean."""
+        """Open what was recorded before, what its fields mean, and since when each node is."""
         try:
-            kept = json.loads(self._descriptions.read_text())
-            check_fields(sisock.describe(kept), self.name)
-            self.fields.update(kept)
+            kept = json.loads(self._path.read_text())
+            check_fields(sisock.describe(kept["fields"]), self.name)
+            self._since = {node: check_number("since", t) for node, t in kept["since"].items()}
+            self.fields.update(kept["fields"])
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, AttributeError, TypeError, sisock.SisockError) as error:
-            why = f"{self._descriptions} cannot be read: {error}"
+        except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
+            why = f"{self._path} cannot be read: {error}"
             self.log.warn("{why}: the nodes are asked what their fields are", why=why)
         return super().open()
 
     @property
-    def _descriptions(self) -> Any:
+    def _path(self) -> Any:
         folder = history_folder(self.name)
         return folder.with_name(f"{folder.name}.fields.json")
+
+    def _save(self) -> None:
+        """Write what `open` reads."""
+        new = self._path.with_suffix(".new")
+        new.write_text(json.dumps({"fields": self.fields, "since": self._since}))
+        new.replace(self._path)
 
     def joined(self, session: Any) -> None:
         """Note how the router is joined."""
@@ -181,8 +195,7 @@ class Recorder(sisock.LiveNode):
             self._present[node.name] = is_present
             field = f"{PRESENCE}.{node.name}"
             self.push({field: is_present}, time.time(), field)
-        # One recorder does not record what another one has recorded, unless it is named.
-        if is_present and node.description != inspect.getdoc(type(self)).partition("\n")[0]:
+        if is_present:
             defer.ensureDeferred(self._follow(node.name)).addErrback(self._tell)
 
     def _tell(self, failure: Any) -> None:
@@ -197,17 +210,36 @@ class Recorder(sisock.LiveNode):
             self.log.warn("the node {node} cannot be recorded: its name is taken", node=node)
             return
         self._following[node] = wanted
-        _, lines = await self.get_fields(1, 0)
-        after = {
-            name.removeprefix(f"{node}."): about["last"]
-            for name, about in lines.items()
-            if name.startswith(f"{node}.") and about.get("last") is not None
-        }
+        if node not in self._since:
+            self._since[node] = time.time()
+            self._save()
         try:
-            await self._client.resume(node, partial(self._take, node), wanted, after)
+            # One recorder does not record what another one has recorded, unless it is named.
+            if node not in self._patterns and await self._is_recorder(node, wanted):
+                return
+            _, lines = await self.get_fields(1, 0)
+            after = {
+                name.removeprefix(f"{node}."): about["last"]
+                for name, about in lines.items()
+                if name.startswith(f"{node}.") and about.get("last") is not None
+            }
+            take = partial(self._take, node)
+            await self._client.resume(node, take, wanted, after, self._since[node])
         except sisock.SisockError:
-            del self._following[node]
+            self._following.pop(node, None)
             raise
+
+    async def _is_recorder(self, node: str, wanted: Patterns) -> bool:
+        """Ask a node until it answers; UnknownNode says that it has gone."""
+        while self._following.get(node) is wanted:
+            try:
+                return f"{PRESENCE}.{node}" in await self._client.fields(node)
+            except sisock.errors.UnknownNode:
+                raise
+            except sisock.SisockError as error:
+                self._warn(f"node {node} is not recorded yet: {error}")
+            await task.deferLater(self._session.reactor, RETRY)
+        return True
 
     def _take(self, node: str, passed: Batch | sisock.Gap) -> defer.Deferred | None:
         line = f"{node}.{passed.timeline}"
@@ -215,17 +247,21 @@ class Recorder(sisock.LiveNode):
             start, end = format_time(passed.start), format_time(passed.end)
             self.log.warn(f"what was between {start} and {end} of {line} is lost")
             return None
+        good = passed.t <= time.time() + MAX_AHEAD
+        if not good.all():
+            self._warn(f"samples of {line} are not recorded: their times are in the future")
+            passed = passed.take(good)
         values = {f"{node}.{name}": column for name, column in passed.values.items()}
         if values.keys() - self.fields.keys() and node not in self._describing:
             self._describing.add(node)
             defer.ensureDeferred(self._describe(node)).addErrback(self._tell)
         # A field that has moved to another timeline cannot follow: it would not be in order.
-        good = {
+        fitting = {
             name: column
             for name, column in values.items()
             if self.fields.get(name, {}).get("timeline", line) == line
         }
-        self.push(good, passed.t, line)
+        self.push(fitting, passed.t, line)
         if len(passed) > MANY:
             return threads.deferToThread(self.get_data, [], -1.0, 0.0)
         return None
@@ -244,9 +280,7 @@ class Recorder(sisock.LiveNode):
                 entry = {key: value for key, value in entry.items() if value is not None}
                 entry["timeline"] = f"{node}.{about.timeline}"
                 self.fields.setdefault(f"{node}.{name}", entry)
-        new = self._descriptions.with_suffix(".new")
-        new.write_text(json.dumps(self.fields))
-        new.replace(self._descriptions)
+        self._save()
 
 
 class Patterns:

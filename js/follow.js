@@ -10,6 +10,8 @@ const MAX_WAITING = 100_000;
 const PAUSE_SECONDS = 0.25;
 const RETRY_SECONDS = 2;
 const MAX_TRIES = 5;
+// Timelines, as many as a node can have, and fields whose names are known; of more some are forgotten.
+const MAX_KNOWN = 50_000;
 // Kinds of errors after which only a new connection or the node's return helps.
 const AWAY = ["node", "hub", "unreachable"];
 
@@ -24,6 +26,8 @@ class Line {
   isLost = false;
   waiting = [];
   count = 0;
+  #heard = -Infinity;
+  #beforeLast = null;
 
   /**
    * @param {string} name
@@ -36,6 +40,27 @@ class Line {
 
   get isBroken() {
     return this.interruptions > this.mended;
+  }
+
+  /** Note the last times that were passed on. */
+  advance(t) {
+    this.#beforeLast = t.length > 1 ? t[t.length - 2] : this.last;
+    this.last = t[t.length - 1];
+  }
+
+  /**
+   * Take the times of an event, and return whether they go back behind an earlier event: then an earlier time
+   * was wrong, and all from the sample before the last one on is to be fetched.
+   */
+  goesBack(first, newest) {
+    const heard = this.#heard;
+    this.#heard = newest;
+    if (newest >= heard) return false;
+    this.release();
+    this.interruptions += 1;
+    const isWrong = this.#beforeLast === null || this.#beforeLast >= first;
+    if (this.last !== null && this.last >= first) this.last = isWrong ? first * (1 - Number.EPSILON) : this.#beforeLast;
+    return true;
   }
 
   /** Keep samples for later, unless they are too many. */
@@ -124,7 +149,11 @@ export class Follower {
     this.#discover(Object.keys(data));
     for (const [name, { t, last }] of Object.entries(timeline)) {
       const line = this.#line(name);
-      if (t?.length) this.#take(line, this.#decode(data, t));
+      const isEmpty = !t?.length && last === undefined;
+      if (!isEmpty && line.goesBack(t?.[0] ?? last, t?.at(-1) ?? last)) {
+        console.warn(`the times of timeline ${name} go back: one of them was wrong`);
+        if (!this.#resuming) this.#mend(line);
+      } else if (t?.length) this.#take(line, this.#decode(data, t));
       else if (line.last === null) line.last = last ?? null;
       else if (last > line.last) {
         line.interruptions += 1;
@@ -133,13 +162,15 @@ export class Follower {
     }
   }
 
+  /** Return a timeline; the one asked for longest ago makes room for another. */
   #line(name) {
-    if (!this.#lines.has(name)) {
-      const line = new Line(name);
-      if (this.#resuming) line.interruptions = 1;
-      this.#lines.set(name, line);
-    }
-    return this.#lines.get(name);
+    const known = this.#lines.get(name);
+    const line = known ?? new Line(name);
+    if (!known && this.#resuming) line.interruptions = 1;
+    this.#lines.delete(name);
+    this.#lines.set(name, line);
+    if (this.#lines.size > MAX_KNOWN) this.#lines.delete(this.#lines.keys().next().value);
+    return line;
   }
 
   async #describe() {
@@ -151,6 +182,7 @@ export class Follower {
   /** Have the node describe its fields again if it publishes others, once for each. */
   #discover(names) {
     const isNew = names.some((name) => !this.#announced.has(name));
+    if (this.#announced.size > MAX_KNOWN) this.#announced.clear();
     for (const name of names) this.#announced.add(name);
     if (isNew) this.#describe().catch(() => {});
   }
@@ -225,7 +257,8 @@ export class Follower {
     if (!groups.length) return;
     if (isMissing) this.#tellGap(line, Math.min(...groups.map(({ t }) => t[0])));
     for (const group of groups) this.#tell(line, group, last);
-    line.last = Math.max(...groups.map(({ t }) => t[t.length - 1]));
+    const ends = groups.map(({ t }) => t.slice(-2)).sort((a, b) => a.at(-1) - b.at(-1));
+    line.advance(ends.at(-1));
   }
 
   /** Pass published samples on. */
@@ -235,7 +268,7 @@ export class Follower {
     if (line.isLost) this.#tellGap(line, batch.t[firstAfter(batch.t, line.last)]);
     line.isLost = false;
     this.#tell(line, batch, line.last);
-    line.last = newest;
+    line.advance(batch.t);
   }
 
   #tellGap({ name, last }, end) {

@@ -70,6 +70,11 @@ export class Curve {
 
   /** Add published samples, as far as they are new. */
   append(t, values) {
+    if (newest(this.#tail.t) > t[t.length - 1]) {
+      // They come in order, unless a time before was wrong.
+      this.#keepTail(cut(this.#tail, -Infinity, t[0]));
+      this.#join(Infinity);
+    }
     const from = firstAfter(t, this.last);
     if (from === t.length) return;
     const [times, added] = from ? [t.slice(from), values.slice(from)] : [t, values];

@@ -89,6 +89,43 @@ test("published samples come as typed arrays, each once", async () => {
   assert.deepEqual(node.asked, []);
 });
 
+test("after a wrong time nothing is missed or doubled", async (t) => {
+  const warn = t.mock.method(console, "warn", () => {});
+  const node = new FakeNode();
+  await node.follower.begin();
+  node.publish([1, 2]);
+  node.follower.hear({ data: { x: [0] }, timeline: { a: { t: [90_000] } } });
+  node.published.a.push(3);
+  node.publish([4]);
+  await settled();
+  node.publish([5]);
+  assert.deepEqual(node.heard(), [1, 2, 90_000, 3, 4, 5]);
+  node.follower.hear({ timeline: { a: { last: 90_000 } } });
+  node.published.a.push(6);
+  node.follower.hear({ timeline: { a: { last: 6 } } });
+  await settled();
+  node.publish([7]);
+  await settled();
+  assert.deepEqual(node.heard(), [1, 2, 90_000, 3, 4, 5, 6, 7]);
+  assert.equal(warn.mock.callCount(), 2);
+});
+
+test("of ever new timelines only so many are known", async () => {
+  const node = new FakeNode();
+  await node.follower.begin();
+  node.publish([1]);
+  for (let first = 0; first <= 50_000; first += 5000) {
+    const names = Array.from({ length: 5000 }, (_, i) => `line ${first + i}`);
+    node.follower.hear({ timeline: Object.fromEntries(names.map((name) => [name, { last: 1 }])) });
+    node.publish([first + 2]);
+  }
+  // The first ones are forgotten: what is said of them is news, and nothing was missed.
+  node.follower.hear({ timeline: { "line 0": { last: 5 }, "line 50000": { last: 1 } } });
+  await settled();
+  assert.equal(node.heard().length, 12);
+  assert.deepEqual(node.asked, []);
+});
+
 for (const event of [
   null,
   "x",

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { firstFrom } from "../arrays.js";
 import { decimateTo } from "../grid.js";
 import { timeLabels, widthOf } from "../page/axes.js";
+import { Curve } from "../page/curve.js";
 import { align, longestSpacing, visible } from "../page/curves.js";
 import { DEFAULTS, formatState, intervalOf, parseState, parseTime, splitKey } from "../page/state.js";
 import { Growing } from "../page/growing.js";
@@ -112,6 +113,14 @@ test("a gap stays one where another curve has samples", () => {
   const gapped = { x: [0, 5, 10], y: [1, null, 2] };
   const other = { x: [2, 4, 6, 8], y: [0, 0, 0, 0] };
   assert.deepEqual(align([gapped, other])[1], [1, null, null, null, null, null, 2]);
+});
+
+test("a published sample of a wrong time goes when earlier ones follow it", () => {
+  const curve = new Curve("n::x");
+  curve.append([1, 2], [10, 20]);
+  curve.append([90_000], [0]);
+  curve.append([3, 4], [30, 40]);
+  assert.deepEqual([curve.t.array, curve.values.array], [[1, 2, 3, 4], [10, 20, 30, 40]]);
 });
 
 test("live samples are added without losing any", () => {

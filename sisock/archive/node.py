@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -86,13 +87,16 @@ class ArchiveNode(DataNodeServer):
         All samples are final, but where one field of a timeline has none yet and others have.
         """
         interval = check_interval(start, end)
-        lines: dict[str, dict[str, Samples]] = {}
+        found: dict[str, tuple[str, Samples]] = {}
+        times: defaultdict[str, list[np.ndarray]] = defaultdict(list)
         for name, entry in self._entries_of(field, interval).items():
             samples = self._read_checked(name, interval.start, interval.end)
-            lines.setdefault(entry.get("timeline") or name, {})[name] = samples
-        reply = Reply.merged(lines, field)
+            line = entry.get("timeline") or name
+            found[name] = line, samples
+            times[line].append(samples[0])
+        reply = Reply.merged(found, field)
         for line, shared in reply.timelines.items():
-            shared.finalized_until = _final_until(lines[line])
+            shared.finalized_until = _final_until(times[line])
         return reply
 
     def get_decimated(
@@ -113,16 +117,15 @@ class ArchiveNode(DataNodeServer):
 
     def get_latest(self, field: list[str], end: float) -> Any:
         """Answer from `read`, beginning where the last sample is known to be."""
-        lines: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
+        found: dict[str, tuple[str, Samples]] = {}
         for name, entry in self._entries_of(field, Interval(EARLIEST, end)).items():
             for interval in self._where_last(name, entry, end):
                 t, values = self._read_interval(name, interval.start, interval.end)
                 which = last_present(values)
                 if len(which):
-                    samples = t[which], values[which]
-                    lines.setdefault(entry.get("timeline") or name, {})[name] = samples
+                    found[name] = entry.get("timeline") or name, (t[which], values[which])
                     break
-        return Reply.merged(lines, field)
+        return Reply.merged(found, field)
 
     def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
         """Return the intervals in which to look for a field's last sample."""
@@ -192,9 +195,8 @@ class ArchiveNode(DataNodeServer):
             return as_samples(*pair)
 
 
-def _final_until(samples_of: Mapping[str, Samples]) -> float | None:
+def _final_until(times: list[np.ndarray]) -> float | None:
     """Return until when a missing sample stays missing: files grow one after the other."""
-    times = [t for t, _ in samples_of.values()]
     filled = [t for t in times if len(t)]
     if not filled or (len(filled) == len(times) and len({float(t[-1]) for t in times}) == 1):
         return None

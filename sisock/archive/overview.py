@@ -242,9 +242,7 @@ def decimate_windows(
             # It only grows with the last time, and decimated samples decimate as all do.
             bucket = grid.bucket_size_for(float(t[0]), float(t[-1]), max_points)
         assert bucket is not None
-        which = grid.decimate(t, values, bucket)
-        if max_points is not None:
-            which = grid.with_ends(which, len(t))
+        which = grid.decimate(t, values, bucket, max_points is not None)
         kept = t[which], values[which]
     progress.end(count)
     return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))

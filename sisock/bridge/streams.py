@@ -11,7 +11,8 @@ from twisted.internet import defer
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import Share
 from sisock.bridge.targets import Pair
-from sisock.client.directory import KnownNode, gather
+from sisock.client.directory import KnownNode
+from sisock.connection.session import gather
 from sisock.wire import json_rows
 from sisock.wire.arrays import check_length
 from sisock.wire.fields import Field

@@ -10,14 +10,14 @@ from typing import Any, Self
 from twisted.internet import defer
 
 from sisock.client.data import Data, Progress
-from sisock.client.directory import Directory, KnownNode, NodeEvent, gather
+from sisock.client.directory import Directory, KnownNode, NodeEvent
 from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.missed import Source
 from sisock.client.watch import Watch, Watches, deliver
 from sisock.connection.reconnect import RouterConnection
-from sisock.connection.session import CALL_TIMEOUT, Session
+from sisock.connection.session import CALL_TIMEOUT, Session, gather
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
 from sisock.wire.fields import Field
@@ -31,8 +31,8 @@ class AsyncClient:
     Its methods are coroutines for Twisted's reactor (``twisted.internet.defer.ensureDeferred``
     makes Deferreds of them). `sisock.Client` is the same for scripts and notebooks.
 
-    The settings are from the environment if not given; `timeout` are the seconds without any
-    answer after which a call is given up.
+    Without `settings`, those of the environment are used. A call is given up after `timeout`
+    seconds without any answer.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class AsyncClient:
         self._end_watchers: set[Callable[[BaseException], None]] = set()
 
     async def connect(self) -> Self:
-        """Join the router; RouterUnreachable, AuthenticationRejected if that fails at first."""
+        """Join the router; raises RouterUnreachable or AuthenticationRejected if that fails."""
         if not self._is_running:
             self._is_running = True
             self._connection.on_failure = self._end
@@ -64,19 +64,19 @@ class AsyncClient:
         try:
             await self._session()
         except SisockError:
-            await self.close()  # or it would go on trying behind its caller's back
+            await self.close()  # otherwise it would go on trying
             raise
         finally:
             self._connection.on_failure = None
         return self
 
     async def close(self) -> None:
-        """Say goodbye to the router."""
+        """Leave the router."""
         await self._connection.stop()
         self._end(None)
 
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
-        """Call back with the reason when the client has ended for good; returns what forgets it."""
+        """Call back with the reason when the client ends for good; return what cancels this."""
         tell = partial(callback)
         self._end_watchers.add(tell)
         if self._ended is not None:
@@ -84,12 +84,12 @@ class AsyncClient:
         return partial(self._end_watchers.discard, tell)
 
     async def nodes(self) -> list[KnownNode]:
-        """Ask the hub for the data nodes that are there, by name; HubMissing if none answers."""
+        """Ask the hub for its list of data nodes, by name; raises HubMissing if none answers."""
         await self._session()
         return await self._directory.refresh()
 
     async def fields(self, node: str, start: Time = 1, end: Time = 0) -> dict[str, Field]:
-        """Ask a node for its fields with samples in an interval; the default is all there is."""
+        """Ask a node for its fields with samples in an interval, by default for all."""
         interval = None if (start, end) == (1, 0) else to_interval(start, end)
         await self._session()
         return await self._directory.ask_fields(await self._directory.node(node), interval)
@@ -142,9 +142,9 @@ class AsyncClient:
     async def latest(
         self, node: str, fields: str | Iterable[str] | None = None, end: Time = "now"
     ) -> Data:
-        """Get the last sample of each field before `end`: a series of one, or of none.
+        """Get the last sample of each field before `end`, as series of one sample or none.
 
-        All fields if none is named. Raises as `get`.
+        Without `fields`, of all fields. Raises as `get`.
         """
         before = to_interval(1, end).end
         await self._session()
@@ -157,12 +157,12 @@ class AsyncClient:
         callback: Callable[[LiveSample | Gap], Any],
         fields: str | Iterable[str] | None = None,
     ) -> Callable[[], None]:
-        """Call back with each new sample of a node, once and in order, whatever breaks.
+        """Call back with each new sample of a node, once and in order.
 
-        What was missed while the node, the router or the own connection was away comes afterwards,
-        and where it cannot be had any more, a `Gap`. With `fields`, samples that have none of them
-        are left out. Returns what ends the watching. Raises UnknownNode or UnknownField if there is
-        no such node or field now, and InvalidArgument if the node publishes no live samples.
+        Samples that were missed while the node, the router or the connection was away come
+        afterwards, or a `Gap` if they are lost. With `fields`, samples without any of these are
+        left out. Returns a function that ends the watch. Raises UnknownNode or UnknownField, and
+        InvalidArgument if the node publishes no live samples.
         """
         is_ended = False
 
@@ -185,7 +185,10 @@ class AsyncClient:
         callback: Callable[[Batch | Gap], defer.Deferred | None],
         fields: str | Iterable[str] | None = None,
     ) -> Callable[[], None]:
-        """Do as `watch`, but with arrays of samples, at the pace of the Deferreds returned."""
+        """Do as `watch`, but with batches of samples.
+
+        If the callback returns a Deferred, nothing more is passed on before that has fired.
+        """
         await self._session()
         if "live" not in (await self._directory.node(node)).features:
             raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
@@ -198,12 +201,14 @@ class AsyncClient:
         callback: Callable[[Batch | Gap], defer.Deferred | None],
         fields: Container[str],
         after: Mapping[str, float],
+        since: float,
     ) -> Callable[[], None]:
-        """Do as `follow`, from behind the last known time of each timeline on.
+        """Do as `follow`, but begin after the last known samples; the node may come later.
 
-        Node and fields may come later; a node without live samples is asked every few seconds.
+        `after` has the time of the last known sample of each timeline; others begin at `since`. A
+        node without live samples is asked every few seconds.
         """
-        return await self._begin(node, callback, fields, after)
+        return await self._begin(node, callback, fields, after, since)
 
     async def _begin(self, *about: Any) -> Callable[[], None]:
         session = await self._session()
@@ -218,8 +223,8 @@ class AsyncClient:
     async def watch_nodes(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
         """Call back with each node that comes or goes, also while the router was away.
 
-        Where no event tells of it, a node's end is reported within 30 s. Returns what ends the
-        watching; raises RouterUnreachable if the router does not answer.
+        If no event tells that a node has ended, this takes up to 40 s. Returns a function that ends
+        the watch. Raises RouterUnreachable if the router does not answer.
         """
         await self._session()
         with suppress(HubMissing):
@@ -231,7 +236,7 @@ class AsyncClient:
     async def _wanted(
         self, node: str, names: str | Iterable[str] | None
     ) -> tuple[KnownNode, dict[str, Field]]:
-        """Return a node and some of its fields, or all; UnknownField if it has no such field."""
+        """Return a node and its fields, or those of some names; raises UnknownField."""
         found = await self._directory.node(node)
         if names is not None:
             names = [names] if isinstance(names, str) else list(names)
@@ -254,7 +259,7 @@ class AsyncClient:
         await beginning
 
     def _end(self, reason: Any) -> None:
-        """Note why there will be no session any more: an error, its Failure, or None."""
+        """End for good; the reason is an error, its Failure, or None."""
         error = getattr(reason, "value", reason)
         self._ended = error or self._ended or RouterUnreachable("the client is closed")
         self._tell_waiting()
@@ -266,7 +271,7 @@ class AsyncClient:
             self._waiting.pop(0).callback(None)
 
     async def _session(self) -> Session:
-        """Return the session, or the next one while the router is away."""
+        """Return the session, or wait for the next one."""
         while self._ended is None:
             if self._connection.session is not None:
                 return self._connection.session

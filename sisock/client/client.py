@@ -21,17 +21,15 @@ from sisock.connection.session import CALL_TIMEOUT
 from sisock.connection.settings import Settings
 from sisock.errors import SisockError
 
-MAX_QUEUED = 500
-MAX_BATCH = 1000
-"""Events that wait in a stream, and samples of one; while there are more, these stay at their
-node."""
+MAX_QUEUED = 500  # batches that wait in a stream; while it is full, samples stay at the node
+MAX_BATCH = 1000  # samples of a batch
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 
 class Stream(Generic[_T]):
-    """Things as they come: an iterator that waits for the next one. Close it, or use ``with``."""
+    """An iterator that waits for the next item. Close it, or use ``with``."""
 
     def __init__(self, reactor: Any) -> None:
         self.stops: list[Callable[[], Any]] = []
@@ -41,14 +39,14 @@ class Stream(Generic[_T]):
         self._room: defer.Deferred | None = None
 
     def put(self, item: Any) -> defer.Deferred | None:
-        """Add a thing, or a batch of samples; if many wait, returns what fires when few do."""
+        """Add an item or a batch of samples; if many wait, return a Deferred that fires later."""
         if isinstance(item, Batch):
             for first in range(0, len(item), MAX_BATCH):
                 self._queue.put(item.take(slice(first, first + MAX_BATCH)))
         else:
             self._queue.put(item)
         if self._room is None or self._room.called:
-            self._room = defer.Deferred()  # first, as things are taken in another thread
+            self._room = defer.Deferred()  # set first, as another thread takes items
             if self._queue.qsize() <= MAX_QUEUED:
                 self._room = None
         return self._room
@@ -65,7 +63,7 @@ class Stream(Generic[_T]):
         return self.next()
 
     def next(self, timeout: float | None = None) -> _T:
-        """Wait for the next one, or raise TimeoutError if none came for `timeout` seconds."""
+        """Wait for the next item; raises TimeoutError if none comes for `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with suppress(IndexError):
@@ -77,7 +75,7 @@ class Stream(Generic[_T]):
             except queue.Empty:
                 raise TimeoutError(f"nothing came for {timeout:g} s") from None
             if isinstance(item, BaseException):
-                self._queue.put(item)  # whoever asks again hears the same
+                self._queue.put(item)  # the next call raises the same
                 raise item
             self._cut.extend(item.samples() if isinstance(item, Batch) else [item])
 
@@ -147,7 +145,7 @@ class Client:
     ) -> Stream[LiveSample | Gap]:
         """Iterate over the new samples of a node as they come, see `AsyncClient.watch`.
 
-        Take your time: what you do not take stays at the node, as long as that keeps it.
+        If you are slow, samples stay at the node for as long as it keeps them.
         """
         stream: Stream = Stream(self._reactor)
         return self._begin(stream, self._client.follow(node, stream.put, fields))

@@ -18,8 +18,7 @@ from sisock.wire.reply import Reply
 
 _NUMBERS = {int, float, type(None)}
 
-_MAX_AHEAD = 32
-"""Room is made for at most so many times of what has come; what stays empty is never touched."""
+_MAX_AHEAD = 32  # the factor, at most, by which memory is reserved for later chunks
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class Series:
     bucket : float or None
         Seconds; size of the buckets of which only the extremes are kept. None: all samples.
     final_to : float or None
-        Time before which the node has everything and nothing changes in its generation; None if
-        it does not say so.
+        Time before which nothing is added or changed in the node's generation; None if unknown.
     is_placed : bool
         Whether the times say only in which bucket a value is.
     """
@@ -61,13 +59,16 @@ class Series:
 
     @property
     def timeline(self) -> str:
-        """Name of the timeline; its series share their times, unless decimated or of Part 1."""
+        """Name of the timeline, whose series share their times if the node is of this protocol.
+
+        Decimated series and those of Part 1 nodes may have different times.
+        """
         return self.field.timeline
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a long reply has come: samples of all fields, and seconds since the first sample."""
+    """Progress of a long reply: samples so far, and seconds of its time that have come."""
 
     samples: int
     done: float
@@ -75,7 +76,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Part that has been received; 1 when all has come."""
+        """Fraction that has come, 1 at the end."""
         return self.done / self.total
 
 
@@ -116,13 +117,13 @@ class Data(dict[str, Series]):
         lines = [series.t for series in self.values()]
         if all(np.array_equal(t, lines[0]) for t in lines):
             return pd.DataFrame(columns)
-        # Equal times within a timeline cannot be joined; the last of them stands for all.
+        # Equal times within a timeline cannot be joined: keep the last of them.
         unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
         return pd.concat(unique, axis=1, sort=False).sort_index()
 
 
 class Assembly:
-    """Join the decoded chunks of a reply while they come, each array into one block of memory."""
+    """Join the decoded chunks of a reply as they come, each array in one block of memory."""
 
     def __init__(self, fields: Mapping[str, Field], node: str) -> None:
         self._fields = fields
@@ -136,7 +137,7 @@ class Assembly:
         self._placed: set[str] = set()
 
     def add(self, reply: Reply, share: float = 1.0) -> None:
-        """Take the next chunk; with it about that `share` of the whole reply has come."""
+        """Take the next chunk, after which about this `share` of the reply has come."""
         self._follows |= reply.follows
         self._bucket |= reply.bucket or {}
         self._final_to |= reply.final_to
@@ -148,7 +149,7 @@ class Assembly:
         for name, column in self._columns.items():
             own, values = reply.timelines.get(self._follows[name]), reply.data.get(name)
             if values is None or not len(values):
-                # A field that ends before the others of its timeline is empty behind its end.
+                # A chunk after a field's last sample has no values of it.
                 column.skip(len(own.t) if own else 0)
             elif own is None:
                 rule = "it has data, but no timeline of the reply is its own"
@@ -157,9 +158,9 @@ class Assembly:
                 column.append(values, share)
 
     def data(self, interval: Interval) -> Data:
-        """Return what has come of an interval.
+        """Return the samples of an interval.
 
-        NodeContractError says that the lengths of values and times differ.
+        Raises NodeContractError if the lengths of values and times differ.
         """
         times = {name: column.joined() for name, column in self._times.items()}
         data = Data()
@@ -177,12 +178,12 @@ class Assembly:
 
 
 class _Column:
-    """What has come of one array: runs of one type, and counts of samples that are missing."""
+    """One array so far: runs of values of one type, and numbers of missing values."""
 
     def __init__(self) -> None:
         self.has_samples = False
         self._runs: list[np.ndarray | int] = []
-        self._memory = np.empty(0)  # of which the last run is the beginning
+        self._memory = np.empty(0)  # begins with the last run
 
     def append(self, array: np.ndarray, share: float) -> None:
         self.has_samples = True
@@ -203,7 +204,7 @@ class _Column:
         self._runs += [count] if count else []
 
     def joined(self, kind: str = "") -> np.ndarray:
-        """Return what has come, with missing values of its type where nothing has."""
+        """Return all values, with missing ones of the right type."""
         if not self.has_samples:
             return np.empty(0)
         kinds = {run.dtype.kind for run in self._runs if isinstance(run, np.ndarray)}

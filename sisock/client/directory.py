@@ -11,25 +11,16 @@ from uuid import uuid4
 
 from twisted.internet import defer
 
-from sisock.connection.session import Session, translated
+from sisock.connection.session import Session, gather, subscribed, translated
 from sisock.errors import HubMissing, RouterUnreachable, SisockError, UnknownNode
 from sisock.wire.fields import Field, parse_fields
 from sisock.wire.protocol import Interval, node_uri, uri
 
-READ_AGAIN = 30.0
-"""Seconds between readings of the hub's list: nobody tells a consumer of a hub that restarted."""
-
-SETTLE = 5.0
-"""Seconds after a restart of router or hub in which the nodes add themselves again."""
-
-HUB_RETRY = 2.0
-"""Seconds after which a hub that did not answer is asked again."""
-
-ASK_AGAIN = 1.0
-"""Seconds after which the hub is asked again for a node that it does not list."""
-
-FIELDS_AGE = 3.0
-"""Seconds for which the known fields of a node are taken to be all: new ones show within 5 s."""
+READ_AGAIN = 30.0  # seconds between readings of the list, as no event tells of a restarted hub
+SETTLE = 5.0  # seconds after a restart of router or hub in which the nodes add themselves again
+HUB_RETRY = 2.0  # seconds after which a hub that did not answer is asked again
+ASK_AGAIN = 1.0  # seconds after which the hub is asked again for a node that it does not list
+FIELDS_AGE = 3.0  # seconds after which a node is asked again whether it has more fields
 
 
 @dataclass(frozen=True)
@@ -41,11 +32,12 @@ class KnownNode:
     features : frozenset of str
         What it can do beyond Part 1 of the protocol.
     generation : str
-        What a consumer caches belongs to it: the node's own, or one that the consumer made.
+        What a consumer caches is valid in one generation; if the node announces none, the consumer
+        makes one up.
     replicas : int or None
-        Sessions that serve under this name, if the node has replicas.
+        Number of sessions that serve under this name, if the node has replicas.
     entry : mapping
-        The hub's own words.
+        The entry of the hub's list.
     """
 
     name: str
@@ -65,15 +57,16 @@ class NodeEvent:
 
 
 class Directory:
-    """Keep the list of nodes by subscription, and what each says of its fields.
+    """Keep the list of nodes by subscription, and the fields of each.
 
-    The hub's list is read at each join, every 30 s, and some seconds after a node that was there
-    has been added again: then its hub has restarted, and the others must show that they live.
+    The hub's list is read at each join, every 30 s, and some seconds after a sign that the hub has
+    restarted: a known node is added again, or is missing although no event said that it left.
+    In these seconds the nodes can add themselves again.
 
-    `timeout` are the seconds that the hub or a node may take to answer. `on_change` is called with
-    a `KnownNode` and whether it is present now, for each that comes or goes, but not for those of
-    the first list. A node of another generation goes and comes. `on_added` is called with the name
-    of each that is heard to have been added, also if it is the same as before.
+    `timeout` is in seconds, for each answer of the hub or a node. `on_change` is called with a
+    `KnownNode` and whether it is present, for each that comes or goes after the first list. A node
+    that changes its generation goes and comes. `on_added` is called with the name in each event
+    that a node was added, also if nothing has changed.
     """
 
     def __init__(
@@ -89,17 +82,19 @@ class Directory:
         self._on_added = on_added
         self._session: Session | None = None
         self._nodes: dict[str, KnownNode] = {}
-        # Which of them have yet to show, after a restart of router or hub, that they live.
+        # Those that have not added themselves again after a restart of router or hub.
         self._doubtful: set[str] = set()
         self._is_listed = False  # on this session
         self._is_telling = False  # since the first list
         self._settled_at = 0.0
         # By the node's name: its generation, when it was asked, and what it said.
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
-        # Who waits for the answer to each question that is under way.
-        self._waiting: dict[Hashable, list[defer.Deferred]] = {}
-        # When the hub was last asked in vain for a name, in the last second.
+        # For each reading of the list under way: the names in events that came meanwhile.
+        self._readings: list[set[str]] = []
+        # When the hub was asked for a name that it does not list, if in the last second.
         self._missed: dict[str, float] = {}
+        # The Deferreds that wait for each question under way.
+        self._waiting: dict[Hashable, list[defer.Deferred]] = {}
         self._next_look: Any = None
 
     async def joined(self, session: Session) -> None:
@@ -116,49 +111,73 @@ class Directory:
         await gather([*steps, self._look()])
 
     def left(self) -> None:
-        """Note that the session is gone: the list is to be read anew."""
+        """Note that the session is gone, so that the list is read again after the next join."""
         self._session, self._is_listed = None, False
         self._doubtful = set(self._nodes)
         self._look_in(0)  # without a session: not at all
 
     async def nodes(self) -> list[KnownNode]:
-        """Return the nodes by name, as known or else asked; RouterUnreachable, HubMissing."""
+        """Return the nodes by name; ask the hub only if they are not known yet.
+
+        Raises RouterUnreachable or HubMissing.
+        """
         if not self._is_listed:
             return await self._share(self._session, self.refresh)
         return [self._nodes[name] for name in sorted(self._nodes.keys() - self._doubtful)]
 
     async def refresh(self) -> list[KnownNode]:
         """Ask the hub, and return the nodes that it lists, by name; raises as `nodes`."""
-        began = self._reactor.seconds()
-        answer = await self._ask(None, uri("consumer.get_data_node"))
+        began, told = self._reactor.seconds(), set[str]()
+        self._readings.append(told)
         try:
+            answer = await self._ask(None, uri("consumer.get_data_node"))
             listed = [_parse_node(entry, self.current(entry["name"])) for entry in answer]
         except (AttributeError, KeyError, TypeError):
             raise HubMissing("the hub's answer is not a list of data nodes") from None
-        missing = self._nodes.keys() - {node.name for node in listed}
+        finally:
+            self._readings.remove(told)
         self._is_listed = True
-        self._doubtful |= missing
+        # What events have told since the question may be newer than the answer.
         for node in listed:
-            self._put(node.name, node)
-        for name in missing if began >= self._settled_at else ():
-            self._put(name, None)
+            if node.name not in told:
+                self._put(node.name, node)
+        self._doubt(self._nodes.keys() - {node.name for node in listed} - told, began)
         self._is_telling = True
         self._fields = {name: kept for name, kept in self._fields.items() if name in self._nodes}
         return await self.nodes()
 
+    def _doubt(self, missing: set[str], began: float) -> None:
+        """Remove nodes that the hub does not list, unless they may add themselves again soon."""
+        self._doubtful |= missing
+        if missing and began > self._settled_at + SETTLE:
+            self._settle()
+        for name in missing if began >= self._settled_at else ():
+            self._put(name, None)
+
+    def _settle(self) -> None:
+        """Give the nodes time to add themselves to a restarted hub, then read its list."""
+        self._settled_at = self._reactor.seconds() + SETTLE
+        self._look_in(SETTLE)
+
     def current(self, name: str) -> KnownNode | None:
-        """Return the node of this name as far as is known, without asking."""
+        """Return the node of this name if it is known, without asking the hub."""
         return None if name in self._doubtful else self._nodes.get(name)
 
     async def node(self, name: str) -> KnownNode:
-        """Return the node of this name; UnknownNode if there is none, else raises as `nodes`."""
+        """Return the node of this name; raises UnknownNode, or as `nodes`.
+
+        A node that may add itself again after a restart of router or hub is returned as it was.
+        """
         await self.nodes()
         now = self._reactor.seconds()
         if not self.current(name) and now - self._missed.get(name, -math.inf) >= ASK_AGAIN:
             recent = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
             self._missed = recent | {name: now}
-            await self._share(self._session, self.refresh)
-        if (found := self.current(name)) is not None:
+            if self._session in self._waiting:  # the hub may have answered before the node came
+                await self._share(self._session, self.refresh)
+            if not self.current(name):
+                await self._share(self._session, self.refresh)
+        if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(
             f"there is no data node {name!r}: `sisock nodes` lists those that are there"
@@ -167,10 +186,10 @@ class Directory:
     async def fields(
         self, node: KnownNode, wanted: Iterable[str] | None = None
     ) -> dict[str, Field]:
-        """Return the fields of a node, as last heard in its generation.
+        """Return the known fields of a node in its generation, or ask it.
 
-        The node is asked if a wanted name is unknown or, where none is given, after 3 s; then
-        raises UnknownNode, NodeTimeout, NodeFailed, NodeContractError or RouterUnreachable.
+        It is asked if a wanted name is unknown or, without `wanted`, after 3 s. Then this raises
+        UnknownNode, NodeTimeout, NodeFailed, NodeContractError or RouterUnreachable.
         """
         generation, asked_at, known = self._fields.get(node.name, ("", 0.0, {}))
         if generation == node.generation:
@@ -201,7 +220,7 @@ class Directory:
         raise RouterUnreachable("the connection to the router was lost")
 
     def _share(self, key: Hashable, ask: Callable[[], Coroutine]) -> defer.Deferred:
-        """Return what an equal question under way is answered, or ask it."""
+        """Return the answer to an equal question under way, or ask."""
         waiter: defer.Deferred = defer.Deferred()
         waiting = self._waiting.setdefault(key, [])
         waiting.append(waiter)
@@ -218,17 +237,22 @@ class Directory:
         name = entry["name"]
         node = _parse_node(entry, self.current(name) if "generation" in entry else None)
         if self._is_telling and name in self._nodes:
-            self._settled_at = self._reactor.seconds() + SETTLE
-            self._look_in(SETTLE)
-        self._put(name, node)
+            self._settle()
+        self._hear(name, node)
         self._on_added(name)
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
         self._missed.pop(entry["name"], None)  # it may have come back at once
-        self._put(entry["name"], None)
+        self._hear(entry["name"], None)
+
+    def _hear(self, name: str, node: KnownNode | None) -> None:
+        """Note what an event says of a node."""
+        for told in self._readings:
+            told.add(name)
+        self._put(name, node)
 
     def _put(self, name: str, node: KnownNode | None) -> None:
-        """Note that a node is there, or not, and tell of it if that is new."""
+        """Note that a node is there or gone, and call back if that is news."""
         before = self._nodes.pop(name, None)
         self._doubtful.discard(name)
         if node is not None:
@@ -243,7 +267,7 @@ class Directory:
             self._on_change(node, True)
 
     def _look_in(self, seconds: float) -> None:
-        """Plan when the list is read again, instead of any earlier plan."""
+        """Schedule the next reading of the list, instead of any earlier one."""
         if self._next_look is not None and self._next_look.active():
             self._next_look.cancel()
         if self._session is not None:
@@ -252,7 +276,7 @@ class Directory:
             )
 
     async def _look(self) -> None:
-        """Read the list, and see to it that it is read again."""
+        """Read the list, and schedule the next reading."""
         try:
             await self._share(self._session, self.refresh)
             # Jitter, so that not all consumers ask in the same instant.
@@ -268,7 +292,7 @@ class Directory:
 def _parse_node(entry: Mapping[str, Any], before: KnownNode | None) -> KnownNode:
     """Return the node of an entry of the hub's list.
 
-    If it says nothing of its generation, that is as before, or a new one.
+    Without a generation in the entry it keeps the one of `before`, or gets a new one.
     """
     generation, replicas = entry.get("generation"), entry.get("replicas")
     if not isinstance(generation, str):
@@ -282,23 +306,3 @@ def _parse_node(entry: Mapping[str, Any], before: KnownNode | None) -> KnownNode
         replicas if isinstance(replicas, int) else None,
         entry,
     )
-
-
-async def subscribed(subscribing: defer.Deferred, timeout: float, reactor: Any) -> Any:
-    """Return a subscription; RouterUnreachable, AuthenticationRejected if the router refuses."""
-    with translated(None):
-        try:
-            return await subscribing.addTimeout(timeout, reactor)
-        except defer.TimeoutError:
-            raise RouterUnreachable("the router does not answer a subscription") from None
-
-
-async def gather(calls: Iterable[Any]) -> list[Any]:
-    """Wait for all calls; if one fails, cancel the others and raise its error."""
-    started = [defer.ensureDeferred(call) for call in calls]
-    try:
-        return await defer.gatherResults(started, consumeErrors=True)
-    except defer.FirstError as error:
-        for call in started:
-            call.cancel()
-        raise error.subFailure.value from None

@@ -1,4 +1,4 @@
-"""Fetch samples from a data node, in the best way that it announces."""
+"""Fetch samples from a data node with the features that it announces."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from typing import Any
 from twisted.internet import defer
 
 from sisock.client.data import Assembly, Data, Progress
-from sisock.client.directory import KnownNode, gather
-from sisock.connection.session import Session, translated
+from sisock.client.directory import KnownNode
+from sisock.connection.session import Session, gather, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
 from sisock.wire.fields import Field
 from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri
 from sisock.wire.reply import Reply, decode
 
-MAX_CALLS = 4
-"""Calls under way to a node that is asked for each field of a timeline by itself."""
-
-MAX_SAMPLES = (50_000, 10_000, 2_000)
-"""Samples of a field asked of a node that cannot decimate; fewer if that is too much for it."""
-
-ENLARGE_UNDER = 2.0
-"""Seconds: only a window that arrives faster makes the next one larger."""
+MAX_CALLS = 4  # calls under way to a node that is asked for each field separately
+MAX_SAMPLES = (50_000, 10_000, 2_000)  # of a field of a node that cannot decimate: tried in turn
+ENLARGE_UNDER = 2.0  # seconds: a window that arrives faster makes the next one larger
 
 
 async def fetch(
@@ -43,26 +38,26 @@ async def fetch(
     on_progress: Callable[[Progress], None] | None = None,
     on_chunk: Callable[[Reply], defer.Deferred | None] | None = None,
 ) -> Data:
-    """Fetch samples; what the node cannot decimate is decimated here.
+    """Fetch samples, and decimate them here if the node cannot.
 
     Raises ReplyTooLarge, UnknownNode, NodeTimeout, NodeFailed, NodeContractError, InvalidArgument
-    or RouterUnreachable if the node cannot be asked, or fails.
+    or RouterUnreachable.
 
     Parameters
     ----------
     interval : Interval
-        UNIX seconds. What a node sends beside it is left out.
+        UNIX seconds. Samples outside of it are left out.
     min_stride, bucket, max_points
-        At most one of the ways to get fewer samples.
+        How to get fewer samples; at most one.
     latest : bool
-        Whether a node with this feature is to send the last samples alone.
+        Whether to get only the last samples, from a node with this feature.
     timeout : float
-        Seconds without any chunk of the reply after which the node is given up.
+        Seconds without a chunk of the reply after which the node is given up.
     on_progress : callable, optional
         Called after each window of a long reply.
     on_chunk : callable, optional
-        Called with each chunk in time order; an error that it raises ends the request. A Deferred
-        that it returns fires when there is room for another window.
+        Called with each chunk in time order. An error that it raises ends the request. It may
+        return a Deferred: the next window is asked for when that has fired.
     """
     given = {"bucket": bucket, "max_points": max_points, "latest": latest or None}
     ways = {name: way for name, way in given.items() if way is not None}
@@ -83,7 +78,7 @@ async def _ask(request: _Request) -> Data:
 
 
 async def _ask_for_enough(request: _Request) -> Data:
-    """Ask a node that cannot decimate: for all samples, or spaced ones where these are many."""
+    """Ask a node that cannot decimate for all samples, or for spaced ones if these are many."""
     for limit in MAX_SAMPLES:
         stride = (request.interval.end - request.interval.start) / limit
         parts: dict[float | None, dict[str, Field]] = {}
@@ -106,8 +101,8 @@ async def _united(request: _Request, calls: Iterable[Any]) -> Data:
 def _apart(request: _Request) -> list[_Request]:
     """Split a request so that no two fields of one share a timeline.
 
-    Nodes of 2018 read each field from a file of its own and give the times of one of them for all:
-    where a file lacks a sample, nothing in a common reply tells which.
+    Nodes of 2018 read each field from its own file, and reply with the times of one of them. If a
+    file lacks a sample, a common reply does not tell which one.
     """
     groups: defaultdict[int, dict[str, Field]] = defaultdict(dict)
     lines: Counter[str] = Counter()
@@ -128,7 +123,7 @@ class _Window:
         self.done: defer.Deferred = defer.Deferred()
 
     def fail(self, failure: Any) -> Any:
-        """Tell whoever waits, for the first chunk or for the end."""
+        """Pass a failure to the one who waits for the first chunk, or for the end."""
         if self.first.called:
             return failure
         self.first.errback(failure)
@@ -137,7 +132,7 @@ class _Window:
 
 @dataclass(eq=False)
 class _Request:
-    """Fetch window after window: at most two under way, larger ones while they arrive fast.
+    """Fetch window after window, two at a time, and larger ones while they arrive fast.
 
     A node that is not progressive answers with one window in one chunk. See `fetch`.
     """
@@ -178,11 +173,11 @@ class _Request:
                 window.done.addErrback(lambda _: None)
                 window.done.cancel()
             self._underway.clear()
-            # The session may know this until the router has answered: it is to hold on to nothing.
+            # The session refers to this until the router answers: free the memory now.
             del self._assembly
 
     def _start_timer(self) -> None:
-        # One timer for both windows under way: a second one waits behind the first on the wire.
+        # One timer for both windows: the second one waits behind the first on the wire.
         late = defer.TimeoutError(self.timeout, "get_data")
         self._timer = self.session.reactor.callLater(self.timeout, self._give_up, late)
 
@@ -191,7 +186,7 @@ class _Request:
         while following or self._underway:
             if following:
                 if self._room is not None:
-                    # Meanwhile it is not the node that keeps anybody waiting.
+                    # The time until there is room does not count.
                     self._timer.cancel()
                     await self._room
                     self._start_timer()
@@ -239,7 +234,7 @@ class _Request:
             window.first.callback(chunk)
 
     def _pass_on(self) -> None:
-        """Give the caller what has come, in time order: a second window waits for the first."""
+        """Give chunks to the caller in time order: a second window waits for the first."""
         for window in self._underway[:1]:
             for chunk in window.chunks[window.passed :]:
                 window.passed += 1
@@ -260,7 +255,7 @@ class _Request:
             raise self._error
 
     async def _following(self, window: _Window, asked: Interval) -> Interval | None:
-        """Wait for a window's first chunk, and return what is to be asked for after it."""
+        """Wait for a window's first chunk, and return the interval of the next window."""
         head = await window.first
         self._check()
         if "next" not in head:
@@ -285,7 +280,7 @@ class _Request:
         window.chunks.clear()
 
     def _tell_progress(self, window: _Window, is_last: bool) -> float:
-        """Count a window, and return the part of the reply that has come with it."""
+        """Count a window, and return the fraction of the reply that has come."""
         self._samples += sum(len(v) for chunk in window.chunks for v in chunk.data.values())
         lines = [line.t for chunk in window.chunks for line in chunk.timelines.values()]
         times = [float(t[i]) for t in lines if len(t) for i in (0, -1)]

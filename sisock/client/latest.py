@@ -13,8 +13,7 @@ from sisock.errors import ReplyTooLarge
 from sisock.wire.fields import Field
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, widening
 
-ROUGHLY = 1000, 100, 10
-"""Samples that show where the last one of a long interval must be; fewer if that is too much."""
+ROUGHLY = 1000, 100, 10  # spaced samples that show where the last one is: tried in turn
 
 
 async def fetch_latest(
@@ -22,7 +21,8 @@ async def fetch_latest(
 ) -> Data:
     """Fetch the last sample of each field before `end` that has a value; raises as `fetch`.
 
-    A node that cannot say it is asked for intervals that are ten times as long again and again.
+    A node without the feature `latest` is asked for intervals further and further back, each ten
+    times as long.
     """
     if "latest" in node.features:
         everything = Interval(EARLIEST, end)
@@ -45,7 +45,7 @@ async def _last_within(
     timeout: float,
     max_points: int | None,
 ) -> Data:
-    """Fetch what there is in an interval, and keep the last of it."""
+    """Fetch the samples of an interval, and keep the last ones."""
     try:
         how: dict[str, Any] = {"max_points": max_points, "timeout": timeout}
         data = await fetch(session, node, fields, interval, **how)
@@ -68,7 +68,7 @@ async def _last_within(
         (series,) = rough.values()
         if not len(series):
             return rough
-        # Later samples would be at least a stride behind this one, and so be in the reply.
+        # A sample a stride later than this one would be in the reply.
         last = float(series.t[-1])
         rest = Interval(last, min(last + 2 * stride, interval.end))
         return await _last_within(session, node, fields, rest, timeout, max_points)

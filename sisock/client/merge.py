@@ -1,7 +1,8 @@
-"""Pass the samples of a live timeline on, each once and in order, out of events and replies."""
+"""Merge events and replies of a live timeline into one series of samples, with gaps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,11 +11,10 @@ import numpy as np
 
 from sisock.errors import NodeContractError
 from sisock.wire.arrays import has_value, to_list
-from sisock.wire.protocol import LATEST, check_number, is_text
+from sisock.wire.protocol import LATEST, check_field_name, check_number, contract, is_text
 from sisock.wire.reply import Reply, decode
 
-MAX_WAITING = 100_000
-"""Values of a timeline that wait for an answer; if there are more, they are asked for later."""
+MAX_WAITING = 100_000  # values of events that wait for an answer; more are dropped, and asked for
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LiveSample:
 
 @dataclass(frozen=True)
 class Gap:
-    """Samples of a timeline that cannot be had any more: between `start` and `end`, UNIX seconds.
+    """Samples of a timeline between `start` and `end`, UNIX seconds, may be lost.
 
     Those are the times of the last sample that was passed on, and of the next one.
     """
@@ -40,7 +40,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Batch:
-    """Successive samples of one timeline: times of shape (n,), and as many values of each field."""
+    """Successive samples of one timeline: times, and values of each field, of shape (n,)."""
 
     timeline: str
     t: np.ndarray
@@ -82,12 +82,16 @@ Passed: TypeAlias = list[Batch | Gap]
 
 
 class Merger:
-    """Merge events and replies of one timeline: each sample once, in order, and gaps as such.
+    """Merge events and replies of one timeline, so that each sample is passed on once, in order.
 
-    While `is_live`, events are passed on as they come. After a break (`lose`) they wait until all
-    that was missed has been asked for, from the `last` sample on: if that is not in the reply,
-    those after it may be missing, too, and there is a gap. `last` is None before the first sample.
-    `span` is for who asks: the seconds that the next question may be about.
+    While `is_live`, events are passed on as they come. After a break (`lose`) they wait, while the
+    node is asked for all samples from the `last` one on. If that one is not in the reply, samples
+    after it may be lost, too, and a `Gap` is passed on. `last` is None before the first sample.
+
+    Times ascend. If an event is earlier than one before it, an earlier time was wrong. Then the
+    node is asked for all samples from the one before the last one on.
+
+    `span` is for the one who asks: for how many seconds to ask next.
     """
 
     def __init__(self, timeline: str, last: float | None = None, is_live: bool = True) -> None:
@@ -96,13 +100,18 @@ class Merger:
         self.is_live = is_live
         self.is_behind = not is_live
         self.span: float | None = None
+        self._before_last: float | None = None
+        self._heard = -math.inf
         self._gap_from: float | None = None
         self._waiting: list[Batch] = []
         self._waiting_values = 0
 
     def hear(self, batch: Batch) -> Passed:
-        """Take the samples of an event, without those in which all fields are missing."""
-        if self.is_live or not len(batch):
+        """Take the samples of an event; each has a value. Raises ValueError if times go back."""
+        if not len(batch):
+            return []
+        self._check_order(float(batch.t[0]), float(batch.t[-1]))
+        if self.is_live:
             return self._pass(batch)
         self._waiting.append(batch)
         self._waiting_values += len(batch) * max(len(batch.values), 1)
@@ -112,9 +121,21 @@ class Merger:
         return []
 
     def hear_of(self, last: float) -> None:
-        """Take an event that says only when the last sample was."""
+        """Take an event that has only the time of the last sample; raises as `hear`."""
+        self._check_order(last, last)
         if self.last is None or last > self.last:
             self.lose()
+
+    def _check_order(self, first: float, newest: float) -> None:
+        heard, self._heard = self._heard, newest
+        if newest >= heard:
+            return
+        self._forget()
+        if self.last is not None and self.last >= first:
+            is_wrong = self._before_last is None or self._before_last >= first
+            self.last = math.nextafter(first, -math.inf) if is_wrong else self._before_last
+        self.lose()
+        raise ValueError(f"the times of timeline {self.timeline!r} go back: one of them was wrong")
 
     def lose(self) -> None:
         """Note that events may have been missed."""
@@ -122,36 +143,36 @@ class Merger:
         self.is_behind = True
 
     def hold(self) -> None:
-        """Have events wait until `release`."""
+        """Keep events until `release`."""
         self.is_live = False
 
     def ask(self) -> float | None:
-        """Return the time from which on samples are to be asked for; None: none was passed on yet.
+        """Return the time from which to ask for samples; None if none was passed on yet.
 
-        What is new from now on is in the reply, or comes as an event.
+        Call it just before asking: later samples are in the reply, or come as events.
         """
         self.is_behind = False
         return self.last
 
     def answer(self, reply: Batch, is_complete: bool = True) -> Passed:
-        """Take the reply to `ask`, which may be without the newest samples.
+        """Take the reply to `ask`, to which the newest samples may be missing.
 
-        If `is_behind` afterwards, there is more to be asked for.
+        If `is_behind` is true afterwards, ask again.
         """
         if self.last is not None and self.last in reply.t:
-            self._gap_from = None  # whoever gave up did so too early
+            self._gap_from = None  # also if `give_up` was called before
         else:
             self._note_gap()
         self.is_behind = self.is_behind or not is_complete
         return self._pass(reply)
 
     def give_up(self) -> None:
-        """Note that nobody will answer: what was missed is a gap."""
+        """Take what was missed to be lost, as nobody answers."""
         self._note_gap()
         self.is_behind = False
 
     def release(self) -> Passed:
-        """Go on with the events, those that waited first."""
+        """Go on with the events, first those that waited."""
         self.is_live = True
         waiting = self._waiting
         self._forget()
@@ -169,6 +190,7 @@ class Merger:
         if not len(batch):
             return []
         gap, self._gap_from = self._gap_from, None
+        self._before_last = float(batch.t[-2]) if len(batch) > 1 else self.last
         self.last = float(batch.t[-1])
         return [batch] if gap is None else [Gap(self.timeline, gap, float(batch.t[0])), batch]
 
@@ -176,10 +198,10 @@ class Merger:
 def read_event(
     event: Any, node: str, timeline_of: Mapping[str, str], wanted: Container[str] | None = None
 ) -> tuple[list[Batch], dict[str, float]]:
-    """Read a live event: the samples of each of its timelines, and times of which it says no more.
+    """Return the samples of each timeline of a live event, and the last times of all others.
 
-    `timeline_of` says which field has which timeline; `wanted` are the fields of interest, if not
-    all. NodeContractError says that the event cannot be read.
+    `timeline_of` says which field has which timeline; `wanted` are the fields of interest, None for
+    all. Raises NodeContractError if the event cannot be read.
     """
     lines = event.get("timeline") if isinstance(event, Mapping) else None
     if not isinstance(lines, Mapping) or not all(isinstance(v, Mapping) for v in lines.values()):
@@ -195,11 +217,14 @@ def read_event(
         rest = {name: line for name, line in lines.items() if name not in lasts}
         reply = decode({**event, "timeline": rest}, node)
         own = {name: line.t for name, line in reply.timelines.items() if len(line.t)}
-    # Nothing behind such a sample would ever be asked for, or be later than it.
+    # No later sample could be asked for.
     if any(t >= LATEST for t in [*lasts.values(), *(t[-1] for t in own.values())]):
         raise NodeContractError(node, None, f"live times must be UNIX seconds before {LATEST:g}")
-    if not all(map(is_text, [*lines, *reply.data])):
-        raise NodeContractError(node, None, "names of live data must be strings that can travel")
+    with contract(node):
+        for name in reply.data:
+            check_field_name(name)
+        if not all(map(is_text, lines)):
+            raise ValueError("the names of its timelines must be strings that can travel")
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in own}
     for name, column in reply.data.items():
         if len(column):

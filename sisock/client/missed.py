@@ -19,18 +19,14 @@ from sisock.wire.arrays import merge_timeline
 from sisock.wire.fields import Field
 from sisock.wire.protocol import LATEST, Interval
 
-MAX_AHEAD = 3600.0
-"""Seconds after our present up to which a node without live samples is asked."""
-
-FIRST_SPAN = 10.0
-MAX_GROWTH = 100
-MAX_VALUES = 100_000
-"""Seconds asked for at once where nobody knows how many samples these hold, and by how much that
-grows; values that are aimed at."""
+MAX_AHEAD = 3600.0  # seconds after now up to which a node without live samples is asked
+MAX_VALUES = 100_000  # that one question is to bring, about
+FIRST_SPAN = 10.0  # seconds of the first question, if the interval of the samples is unknown
+MAX_GROWTH = 100  # factor between the seconds of two questions
 
 
 class Source:
-    """Ask on the session of a client, as `directory` knows the nodes; see `AsyncClient`."""
+    """Ask the nodes of a directory, on the current session of a client."""
 
     def __init__(
         self, session: Callable[[], Awaitable[Session]], directory: Directory, timeout: float
@@ -40,7 +36,7 @@ class Source:
     async def fields(
         self, node: str, is_fresh: bool, before: KnownNode | None
     ) -> tuple[KnownNode, dict[str, Field]]:
-        """Return a node and its fields: asked now if `is_fresh`, else within the last seconds.
+        """Return a node and its fields; with `is_fresh` ask for these now.
 
         While there is no hub, the node is taken to be as `before`.
         """
@@ -57,16 +53,17 @@ class Source:
     async def part(
         self, node: KnownNode, line: Merger, fields: Mapping[str, Field], since: float
     ) -> Passed:
-        """Ask for some seconds of what a timeline misses, or from `since` on if none is known.
+        """Ask for some seconds of what a timeline missed, and merge the reply.
 
-        Of a node without live samples only those count that will not change.
+        `since` is where to begin if no sample is known yet. Samples of a node without live samples
+        are taken when they are final.
         """
         if not fields:
             line.ask()
             return line.answer(Batch(line.timeline, np.empty(0), {}))
         is_live = "live" in node.features
         if not is_live and line.last is None:
-            wanted = await self._session(), node, fields, time.time(), self._timeout
+            wanted = await self._session(), node, fields, since, self._timeout
             latest = await fetch_latest(*wanted)
             line.last = max((float(s.t[-1]) for s in latest.values() if len(s)), default=None)
         asked = line.ask()
@@ -75,7 +72,7 @@ class Source:
         batch = _joined(data, line.timeline, fields)
         finals = [s.finalized_until for s in data.values() if s.finalized_until is not None]
         if finals and not is_live:
-            # The last sample stays: it shows that nothing is missing.
+            # Keep the last known sample: it shows that nothing is missing.
             is_known = batch.t <= (-math.inf if line.last is None else line.last)
             batch = batch.take(is_known | (batch.t < min(finals)))
             is_complete = is_complete or any((s.t >= min(finals)).any() for s in data.values())
@@ -89,7 +86,7 @@ class Source:
         start: float,
         is_live: bool,
     ) -> tuple[Data, bool]:
-        """Fetch some seconds from `start` on; returns whether nothing follows, too."""
+        """Fetch some seconds from `start` on; return also whether that was up to the end."""
         interval = next(iter(fields.values())).interval
         usual = interval * MAX_VALUES / len(fields) if interval else FIRST_SPAN
         span, line.span = line.span or usual, None
@@ -113,7 +110,7 @@ class Source:
 
 
 def _joined(data: Data, timeline: str, fields: Mapping[str, Field]) -> Batch:
-    """Join the fields of a timeline, of which each may lack some samples."""
+    """Return the series of a timeline as one batch, with missing values where one has none."""
     t, values = merge_timeline({name: (s.t, s.values) for name, s in data.items()})
     for name, column in values.items():
         if not len(column):

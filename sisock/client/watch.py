@@ -1,4 +1,4 @@
-"""Follow the samples of a node, on one session after the other."""
+"""Follow the samples of a node over all reconnections."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from twisted.internet import defer
 
-from sisock.client.directory import KnownNode, subscribed
+from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.missed import Source
 from sisock.connection.runtime import RepeatedWarning, make_logger
-from sisock.connection.session import Session
+from sisock.connection.session import Session, subscribed
 from sisock.errors import (
     HubMissing,
     NodeContractError,
@@ -22,20 +22,15 @@ from sisock.errors import (
     UnknownNode,
 )
 from sisock.wire.fields import Field
-from sisock.wire.protocol import node_uri
+from sisock.wire.protocol import contract, node_uri
 
-POLL = 3.0
-"""Seconds until a node that publishes nothing is asked again."""
-
-MIN_RETRY = 1.0
-MAX_RETRY = 16.0
-"""Seconds until one that failed is asked again, unless it is heard to have come back."""
-
-GIVE_UP = 60.0
-"""Seconds for which a node may answer with errors; then what it does not say is a gap."""
+POLL = 3.0  # seconds until a node that publishes nothing is asked again
+MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds until a node that failed is asked again
+GIVE_UP = 60.0  # seconds for which a node may answer with errors until there is a gap
+MAX_TIMELINES = 50_000  # as many as a node can have; of more, the least recent is forgotten
 
 _AWAY = (HubMissing, RouterUnreachable, UnknownNode)
-"""Errors that say that the node may come back as it was."""
+"""Errors after which the node may come back with all its samples."""
 
 log = make_logger()
 
@@ -43,7 +38,7 @@ log = make_logger()
 class Watches(set["Watch"]):
     """The watches of a client that have not ended.
 
-    The lock is for all: autobahn mixes up a subscription that begins with one that ends.
+    They share a lock, as autobahn confuses a subscription that begins with one that ends.
     """
 
     def __init__(self, source: Source, timeout: float, reactor: Any) -> None:
@@ -52,27 +47,28 @@ class Watches(set["Watch"]):
         self.lock = defer.DeferredLock()
 
     def lose(self, node: str) -> None:
-        """Have the watches of a node ask for what they may have missed."""
+        """Let the watches of a node ask for what they may have missed."""
         for watch in [each for each in self if each.node == node]:
             watch.lose()
 
 
 class Watch:
-    """Pass on the samples of a node from now on, each once and in order, and gaps as such.
+    """Pass on the new samples of a node, each once and in order, and gaps.
 
-    By its topic if the node has one, else by asking every few seconds. What was missed in a break
-    is asked for, timeline by timeline, as `Merger` says; meanwhile new events wait.
+    They come from the node's topic or, if it has none, by asking it every few seconds. After a
+    break the node is asked for what was missed, timeline by timeline; see `Merger`.
 
     Parameters
     ----------
     on_samples : callable
-        Called with each `Batch` and `Gap`. It may return a Deferred: until that has fired, no more
-        is passed on, and what does not fit into memory stays at the node.
+        Called with each `Batch` and `Gap`. It may return a Deferred: nothing more is passed on
+        before that has fired, and samples that do not fit into memory are fetched later.
     fields : container of str, optional
-        Those of interest; all if None. Samples in which all of them are missing are left out.
+        Fields of interest; all if None. Samples in which all of them are missing are left out.
     after : mapping, optional
-        Time of the last sample of each timeline that is known already. If None, nothing before the
-        first event is of interest.
+        Time of the last known sample of each timeline. If None, begin with the first event.
+    since : float, optional
+        UNIX time at which timelines begin that are not in `after`; now if None.
     """
 
     def __init__(
@@ -82,12 +78,13 @@ class Watch:
         on_samples: Callable[[Batch | Gap], defer.Deferred | None],
         fields: Container[str] | None = None,
         after: Mapping[str, float] | None = None,
+        since: float | None = None,
     ) -> None:
         self.node = node
         self._watches, self._source = watches, watches.source
         self._on_samples = on_samples
         self._wanted = fields
-        self._since = max((after or {}).values(), default=time.time())
+        self._since = time.time() if since is None else since
         self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
         self._fields: dict[str, dict[str, Field]] = {}
         self._timeline_of: dict[str, str] = {}
@@ -125,7 +122,7 @@ class Watch:
             self._watches.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
 
     def lose(self) -> None:
-        """Note that events may have been missed, and ask for them."""
+        """Ask for what may have been missed."""
         self._lose_all()
         if self._pause is not None and not self._pause.called:
             self._pause.callback(None)
@@ -138,7 +135,7 @@ class Watch:
 
     def _start(self) -> None:
         if self._task is None and self in self._watches:
-            self._task = defer.Deferred()  # it may end at once
+            self._task = defer.Deferred()  # set before it runs, as it may end at once
             task = defer.ensureDeferred(self._catch_up())
             if self._task is not None:
                 self._task = task
@@ -155,23 +152,31 @@ class Watch:
         try:
             event = args[0] if args else None
             batches, lasts = read_event(event, self.node, self._timeline_of, self._wanted)
+            heard = [(self._line(batch.timeline), batch) for batch in batches]
+            told = [(self._line(name), last) for name, last in lasts.items()]
+            with contract(self.node):
+                for line, batch in heard:
+                    self._pass(line.hear(batch))
+                for line, last in told:
+                    line.hear_of(last)
         except NodeContractError as error:
             self._warn(f"an event is asked for again: {error}")
             self.lose()
             return
-        for batch in batches:
-            self._pass(self._line(batch.timeline).hear(batch))
-        for name, last in lasts.items():
-            self._line(name).hear_of(last)
-        if not all(self._lines[name].is_live for name in [*lasts, *(b.timeline for b in batches)]):
+        if not all(line.is_live for line, _ in [*heard, *told]):
             self._start()
 
     def _line(self, name: str) -> Merger:
-        if name not in self._lines:
-            self._lines[name] = Merger(name, is_live=self._task is None)
-            # The fields may have been asked for before there were any of this timeline.
+        """Return a timeline of an event, as the most recent one."""
+        line = self._lines.pop(name, None)
+        if line is None:
+            line = Merger(name, is_live=self._task is None)
+            # The fields may have been asked for before this timeline began.
             self._must_look |= self._task is not None
-        return self._lines[name]
+        self._lines[name] = line
+        if len(self._lines) > MAX_TIMELINES:
+            del self._lines[next(iter(self._lines))]
+        return line
 
     def _pass(self, passed: Passed) -> None:
         self._is_passing = True
@@ -186,7 +191,7 @@ class Watch:
             self._start()
 
     async def _catch_up(self) -> None:
-        """Ask for what was missed until nothing is; for ever, if the node publishes nothing."""
+        """Ask until nothing is missed; for ever, if the node publishes nothing."""
         retry = MIN_RETRY
         while self in self._watches:
             pause = POLL
@@ -254,7 +259,7 @@ class Watch:
             self._lines[name] = Merger(name, is_live=False)
 
     async def _read(self, line: Merger, node: KnownNode) -> None:
-        """Ask for what a timeline misses, and go on with its events."""
+        """Ask for what a timeline missed, and go on with its events."""
         while line.is_behind and self in self._watches:
             await self._wait_for_room()
             try:
@@ -266,7 +271,7 @@ class Watch:
         await self._release(line)
 
     async def _release(self, line: Merger) -> None:
-        """Go on with the events of a timeline, if nothing is to be asked for before."""
+        """Go on with the events of a timeline, unless the node has to be asked first."""
         while not (line.is_live or line.is_behind) and self in self._watches:
             await self._wait_for_room()
             if not line.is_behind:
@@ -279,7 +284,7 @@ class Watch:
 
 
 def deliver(what: str, callback: Callable[..., Any], *args: Any) -> Any:
-    """Call back; if that raises, the event is lost and the log says so."""
+    """Call back; if that raises, log that the event is lost."""
     try:
         return callback(*args)
     except Exception as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -240,3 +240,23 @@ def _translate(error: ApplicationError, node: str | None) -> SisockError:
     failures = {ERROR_NODE_FAILED: f"failed: {text}", _CANCELED: "went away while it was asked"}
     why = failures.get(what, f"answers with the error {what}: {text}")
     return NodeFailed(f"the data node {node!r} {why}")
+
+
+async def subscribed(subscribing: defer.Deferred, timeout: float, reactor: Any) -> Any:
+    """Return a subscription; RouterUnreachable, AuthenticationRejected if the router refuses."""
+    with translated(None):
+        try:
+            return await subscribing.addTimeout(timeout, reactor)
+        except defer.TimeoutError:
+            raise RouterUnreachable("the router does not answer a subscription") from None
+
+
+async def gather(calls: Iterable[Any]) -> list[Any]:
+    """Wait for all calls; if one fails, cancel the others and raise its error."""
+    started = [defer.ensureDeferred(call) for call in calls]
+    try:
+        return await defer.gatherResults(started, consumeErrors=True)
+    except defer.FirstError as error:
+        for call in started:
+            call.cancel()
+        raise error.subFailure.value from None

@@ -26,10 +26,10 @@ class DataNodeServer:
     description : str
         One line for people; the first line of the class's docstring if not set.
     trouble : str or None
-        What keeps the node from serving now, for people: within 10 s it is behind the description
-        in the hub's list, and goes from there when it is None again.
+        What keeps the node from serving now, for people. Shown behind the description in the hub's
+        list within 10 s, until it is None again.
     allowance : int
-        Bytes of a reply to a call of the base protocol; a larger one is answered by False.
+        Bytes that a reply of the base protocol may have; False is sent instead of a larger one.
     log : logger
         Of txaio: ``self.log.warn("{count} lines skipped", count=3)``.
     """
@@ -78,8 +78,8 @@ class DataNodeServer:
         start, end : float
             Sisock times, as the caller sent them; `sisock.sisock_to_unix_time` converts them.
         min_stride : float, optional
-            Least spacing that the caller wants, in seconds. It is seen to afterwards; a node that
-            can skip samples cheaply may use it.
+            Least spacing that the caller wants, in seconds. You may ignore it, as it is applied to
+            what you return; use it if skipping samples saves work.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class DataNodeServer:
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> Any:
-        """Return decimated samples, where that is cheaper than `get_data`.
+        """Return decimated samples, if the node has a cheaper way than `get_data`.
 
         Parameters
         ----------
@@ -115,13 +115,15 @@ class DataNodeServer:
         """
 
     def get_latest(self, field: list[str], end: float) -> Any:
-        """Return the last samples before `end`, UNIX seconds, where that is cheaper than to look.
+        """Return the last sample of each field before `end`, if the node has a cheap way.
+
+        `end` is in UNIX seconds.
 
         Returns
         -------
         dict or None
-            As of `get_data`; of each field the last sample that has a value counts.
-            None (the default): `get_data` is asked for times ever further back.
+            As of `get_data`; the last sample of each field that has a value counts.
+            None (the default): `get_data` is asked for times further and further back.
         """
 
     @classmethod
@@ -132,26 +134,26 @@ class DataNodeServer:
         """Check what the author set, before anything is started."""
 
     def samples_changed(self) -> None:
-        """Say that samples which were called final have changed after all.
+        """Announce that samples which were called final have changed.
 
-        Consumers forget what they kept of the node. Call it before the changed samples are
-        returned; in a method that blocks it waits until consumers have heard it.
+        Consumers then forget what they kept of the node. Call it before you return the changed
+        samples. In a method that may block, it waits until the hub has told consumers.
         """
         if self.service is not None:
             self.service.samples_changed()
 
     def open(self) -> str | None:
-        """Open what the node keeps on disk, before the router is joined.
+        """Open what the node keeps on disk, before it joins the router.
 
-        Returns the generation of its samples, if that outlasts the program.
+        Returns the generation of the samples if it is the same after a restart, else None.
         """
         return None
 
     def begin(self, service: Any) -> None:
-        """Start what works beside the requests; in the reactor, once the node holds its name."""
+        """Start background work. Called in the reactor, once the node holds its name."""
 
     def end(self) -> None:
-        """End what works beside the requests."""
+        """End background work."""
 
     def status(self) -> dict[str, Any]:
         """Return how many samples were taken since the start, when the last was, and what failed.
@@ -161,7 +163,7 @@ class DataNodeServer:
         return {"samples": 0, "last": None, "error": None}
 
     def joined(self, session: Any) -> None:
-        """Do what needs the session, each time that the node has joined; in the reactor."""
+        """Use the session, in the reactor. Called each time that the node has joined."""
 
     def answering(self) -> DataNodeServer:
         """Return the node whose methods answer the requests."""

@@ -19,29 +19,23 @@ from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
 from sisock.wire.times import format_time
 
-TIMEOUT = 30.0
-"""Seconds that a node may take to answer: consumers wait no longer."""
-
-FAR = 1e20
-"""UNIX time that is later than any sample, also one in nanoseconds."""
+TIMEOUT = 30.0  # seconds that a node may take to answer: consumers wait no longer
+FAR = 1e20  # a time after all samples, also if these are in nanoseconds
 
 _YEAR = 31556952.0
-_LATEST = 230 * _YEAR
-"""A UNIX time beyond it is in another unit."""
-
-_EARLIEST = 5 * _YEAR
-"""Samples that end before it are doubtful."""
+_LATEST = 230 * _YEAR  # a later time is not in seconds
+_EARLIEST = 5 * _YEAR  # samples that end before it are doubtful
 
 _UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 
 
 def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[str]:
-    """Ask a node for its fields and samples without a router, judge them, and stop the node.
+    """Ask a node for its fields and samples without a router, and check them.
 
-    No program runs the node yet, and it cannot be used afterwards. The sisock times `start` and
-    `end` are by default those of all there is. Returns lines for people: of each field its samples,
-    times and extremes, and what is doubtful. NodeContractError names node, field and rule, if the
-    node breaks one.
+    The node must not run yet, and cannot be used afterwards. Without the sisock times `start` and
+    `end` all samples are asked for. Returns lines for people: the samples, times and extremes of
+    each field, and what is doubtful. Raises NodeContractError, which names node, field and rule, if
+    the node breaks a rule.
     """
     lines, faults = examine(node, start, end)
     if faults:
@@ -52,7 +46,7 @@ def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[s
 def examine(
     node: DataNodeServer, start: float = 1, end: float = 0
 ) -> tuple[list[str], list[NodeContractError]]:
-    """Do as `check_node`, but return the lines of the good fields and all faults."""
+    """Do as `check_node`, but return the lines of the good fields, and all faults."""
     service = NodeService(node, reactor_thread())
     check = _Check(service, start, end)
     try:
@@ -65,7 +59,7 @@ def examine(
 
 
 class _Check:
-    """One check of a node: what was found so far."""
+    """Check one node, and collect lines and faults."""
 
     def __init__(self, service: NodeService, start: float, end: float) -> None:
         self.lines: list[str] = []
@@ -99,8 +93,8 @@ class _Check:
         label = f"{name} [{about['units']}]" if about["units"] else name
         found = late = await self._ask(name, *self._interval)
         if found is not None and not len(found[0]):
-            with suppress(NodeContractError):  # so late a time may be more than its code can do
-                # Times in milliseconds are later than any that was asked for.
+            with suppress(NodeContractError):  # its code may not be able to handle so late a time
+                # Times in milliseconds would be later than the end.
                 late = await self._ask(name, 1, FAR)
         if late is not None and len(late[0]) and late[0][-1] > _LATEST:
             raise self._fault(name, _unit_of(float(late[0][-1])))
@@ -136,7 +130,7 @@ class _Check:
     async def _within(
         self, seconds: float, verb: str, field: str | None, answer: Awaitable[Any]
     ) -> Any:
-        """Wait for an answer; whatever goes wrong is a fault of the node."""
+        """Return an answer of the node; raise NodeContractError if that fails or takes too long."""
         try:
             waited = defer.ensureDeferred(answer)
             return await waited.addTimeout(seconds, self._service.reactor)
@@ -156,7 +150,7 @@ class _Check:
 
 
 def _file_of(node: DataNodeServer) -> str | None:
-    """Return the file of the node's class, which a notebook has not."""
+    """Return the file of the node's class; None in a notebook."""
     return getattr(sys.modules.get(type(node).__module__), "__file__", None)
 
 
@@ -169,7 +163,7 @@ def _extremes(values: np.ndarray) -> str:
 
 
 def _unit_of(last: float) -> str:
-    """Say that a last time is so far away that it may be in another unit."""
+    """Return a sentence that a time is in a strange year, and which unit it may be in."""
     likely = [unit for unit, factor in _UNITS.items() if 0 < last / factor < _LATEST < last]
     guess = f"{likely[0]}?" if likely else "are they UNIX seconds?"
     return f"its times lie in the year {1970 + last // _YEAR:.0f}: {guess}"

@@ -11,20 +11,15 @@ import numpy as np
 from sisock.store.columns import Rows, decode, join
 from sisock.wire.reply import Reply, Timeline
 
-PAUSE = 0.05
-"""Seconds between two events of a timeline, at least."""
-
-MAX_RATE = 50_000
-"""Values per second beyond which an event says only that there are new ones."""
-
-_NUMBER_BYTES = 60
-"""What a number and its time take in JSON, at most."""
+PAUSE = 0.05  # seconds between two events of a timeline, at least
+MAX_RATE = 50_000  # values per second; above it an event says only that there are new samples
+_NUMBER_BYTES = 60  # of a number and its time in JSON, at most
 
 
 class Events:
     """Collect new samples by timeline until they are published.
 
-    `kinds` are the types of the fields; `allowance` are the bytes that one event may have.
+    `kinds` are the types of the fields, `allowance` the bytes of an event at most.
     """
 
     def __init__(self, kinds: Mapping[str, str], allowance: int) -> None:
@@ -37,9 +32,9 @@ class Events:
         self._new.setdefault(timeline, []).append(rows)
 
     def make(self, fields_of: Mapping[str, list[str]], now: float) -> list[dict[str, Any]]:
-        """Return one event for each timeline that has new samples, given the fields of each.
+        """Return an event for each timeline with new samples, and forget these.
 
-        `now` is in seconds by a clock that is never set.
+        `fields_of` has the fields of each timeline; `now` is in seconds by a monotonic clock.
         """
         new, self._new = self._new, {}
         return [self._event(name, parts, fields_of[name], now) for name, parts in new.items()]
@@ -73,9 +68,9 @@ def add_samples(
     samples: tuple[np.ndarray, Mapping[str, np.ndarray]],
     kinds: Mapping[str, str],
 ) -> None:
-    """Add samples of a timeline to a reply; fields that they lack are missing.
+    """Add samples of a timeline to a reply, with missing values for fields without a column.
 
-    `last` is the time of the timeline's newest sample, before which none will come.
+    `last` is the time of the timeline's newest sample: earlier ones are final.
     """
     t, columns = samples
     reply.timelines[timeline] = Timeline(t, last)

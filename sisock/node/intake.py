@@ -1,4 +1,4 @@
-"""Take what is pushed from any thread, and hand each timeline's samples on in ascending order."""
+"""Take what any thread pushes, and bring the samples of each timeline into ascending order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from sisock.store.columns import Column, Rows, as_number, encode, join, take, type_of
 from sisock.wire.arrays import normalise
-from sisock.wire.protocol import EARLIEST, LATEST, is_text
+from sisock.wire.protocol import EARLIEST, LATEST, check_field_name, is_text
 from sisock.wire.times import format_time
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -22,13 +22,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "number": (int, float, np.integer, np.floating, np.bool_),
 }
-"""Which values a field of a type can have; a new field gets the first type that fits."""
+"""The Python types of a field's values. A new field gets the first type that fits."""
 
 MAX_FIELDS = 50_000
-"""Fields that are discovered, at most: what `get_fields` says of all has to be one message."""
+"""Fields that are discovered, and timelines, at most: `get_fields` describes all in one message."""
 
-_MAX_FAULTS = 10
-"""Faults of one push that are told."""
+_MAX_FAULTS = 10  # of one push that are reported
 
 _LARGEST = sys.float_info.max
 
@@ -42,16 +41,19 @@ _Judge: TypeAlias = Callable[[Any, str | None], str | None]
 class Intake:
     """Take what is pushed, and discover fields and timelines.
 
+    `default` is the timeline of new fields that are pushed without one. `declared` has the type and
+    the timeline of each field that is known from the beginning.
+
     Attributes
     ----------
     kinds, line_of : dict
-        Type and timeline of each field that is known; at first those of `declared`.
+        Type and timeline of each known field.
     lines : dict
-        The timelines by name; `default` is that of fields that are pushed without one.
+        The timelines by name.
     wake : threading.Event
         Set as soon as there is something to release.
     is_closed : bool
-        Whether nothing is taken any more.
+        Whether further samples are refused.
     """
 
     def __init__(
@@ -68,17 +70,19 @@ class Intake:
             self.add_field(name, kind, line)
 
     def add_field(self, name: str, kind: str, line: str) -> None:
-        """Know a field from now on; ValueError if it is known as another one."""
-        _check_field(name)
+        """Add a field; raises ValueError if it is known with another type or timeline."""
+        check_field_name(name)
         if name in self.kinds and (self.kinds[name], self.line_of[name].name) != (kind, line):
             raise ValueError(f"it is kept as a {kind} of timeline {line!r}: give it another name")
         self.kinds[name], self.line_of[name] = kind, self.line(line)
 
     def line(self, name: str) -> LiveTimeline:
-        """Return the timeline of a name, new or not."""
+        """Return the timeline of a name, made if it is new."""
         if name not in self.lines:
             if not is_text(name):
                 raise ValueError(f"{name!r} cannot be the name of a timeline")
+            if len(self.lines) > MAX_FIELDS:
+                raise ValueError(f"{name[:50]!r} is one timeline more than {MAX_FIELDS}")
             self.lines[name] = LiveTimeline(name, self._lateness, self.kinds, self._lock)
         return self.lines[name]
 
@@ -91,9 +95,9 @@ class Intake:
         return fields
 
     def push(self, values: Any, t: Any, timeline: str | None) -> list[str]:
-        """Take one sample, or arrays of them; return what is wrong with values, which are lost.
+        """Take one sample, or arrays of them; return the faults of values that are lost.
 
-        TypeError or ValueError says why nothing at all is taken.
+        Raises TypeError or ValueError if nothing can be taken.
         """
         if not isinstance(values, Mapping):
             raise TypeError(
@@ -110,7 +114,7 @@ class Intake:
         with self._lock:
             judge = _kind_of_column if is_batch else _kind_of
             split = self._sort(values, timeline, judge, faults)
-            # Read here, so that of two threads that push at once neither comes too late.
+            # Read while locked, so that two threads cannot be in the wrong order.
             at = time.time() if t is None else t
             for line, good in split.items():
                 line.pending.append((at, good))
@@ -122,10 +126,15 @@ class Intake:
     def _sort(
         self, values: Mapping[str, Any], timeline: str | None, judge: _Judge, faults: list[str]
     ) -> dict[LiveTimeline, dict[str, Any]]:
-        """Sort values by their timeline, without those that are not of their field's type."""
+        """Sort values by timeline; leave out those that their field cannot have."""
         split: dict[LiveTimeline, dict[str, Any]] = {}
         new: dict[str, tuple[str, str]] = {}
         for name, value in values.items():
+            if name not in self.kinds and len(self.kinds) + len(new) >= MAX_FIELDS:
+                faults.append(
+                    f"the new field {str(name)[:50]!r}, but has {MAX_FIELDS} fields already"
+                )
+                continue
             line = self.line_of.get(name) or self.line(timeline or self._default)
             if timeline is not None and line.name != timeline:
                 raise ValueError(f"the field {name!r} is one of timeline {line.name!r}")
@@ -137,11 +146,9 @@ class Intake:
                 if judge is _kind_of and isinstance(value, list | np.ndarray):
                     what += "; an array needs an array of times"
                 faults.append(f"{type(value).__name__} for {name!r}, {what}")
-            elif kind and known is None and len(self.kinds) + len(new) >= MAX_FIELDS:
-                faults.append(f"the new field {name[:50]!r}, but has {MAX_FIELDS} fields already")
             elif kind:
                 if known is None:
-                    _check_field(name)
+                    check_field_name(name)
                     new[name] = kind, line.name
                 good[name] = value
         for name, (kind, its_line) in new.items():
@@ -150,11 +157,11 @@ class Intake:
 
 
 class LiveTimeline:
-    """Bring the samples of one timeline into ascending order, and let go of those that are final.
+    """Bring the samples of one timeline into ascending order, and release them when final.
 
-    A sample is held until one that is later by `lateness` seconds was pushed, or until it has been
-    held for so long. One that is not later than all that were let go is dropped; of several of one
-    time the first one counts. `kinds` are the types of the fields; `lock` is for `pending`.
+    A sample is held until one that is later by `lateness` seconds was pushed, or for that many
+    seconds. A sample that is not later than all released ones is dropped. Of several with the same
+    time the first one counts. `kinds` are the types of the fields; `lock` protects `pending`.
     """
 
     def __init__(
@@ -163,9 +170,9 @@ class LiveTimeline:
         self.name = name
         self.pending: list[tuple[Any, dict[str, Any]]] = []
         self.newest = -math.inf
-        """Time of the newest sample that was let go."""
+        """Time of the newest sample that was released."""
         self.came_at = time.monotonic()
-        """When samples were let go, by the clock of `release`."""
+        """When samples were last released, by the clock of `release`."""
         self._lateness, self._kinds, self._lock = lateness, kinds, lock
         self._latest = -math.inf
         self._held: Rows = (np.empty(0), {})
@@ -188,9 +195,9 @@ class LiveTimeline:
         return f"timeline {self.name!r} {newest}: earlier ones are dropped until then"
 
     def release(self, now: float, is_last: bool = False) -> tuple[Rows, int]:
-        """Return the samples that are let go now, and how many were dropped.
+        """Return the samples that are final now, and how many were dropped.
 
-        `now` is in seconds by a clock that is never set. If `is_last`, nothing is held any longer.
+        `now` is in seconds by a monotonic clock. If `is_last`, all are released.
         """
         with self._lock:
             pending, self.pending = self.pending, []
@@ -205,7 +212,7 @@ class LiveTimeline:
         return take(rows, slice(cut)), len(t) - len(came)
 
     def _count_free(self, t: np.ndarray, came: np.ndarray, now: float) -> int:
-        """Return how many samples need be held no longer."""
+        """Return how many of the first samples need not be held any longer."""
         waited = np.flatnonzero(came <= now - self._lateness)
         until = max(self._latest - self._lateness, t[waited[-1]] if len(waited) else -math.inf)
         return int(np.searchsorted(t, until, side="right"))
@@ -213,7 +220,7 @@ class LiveTimeline:
     def _choose(self, t: np.ndarray, held: int) -> np.ndarray | slice:
         """Return the indices of the samples that are not too late, in the order of their times.
 
-        The first ones are `held`.
+        The first `held` samples were chosen before.
         """
         if held < len(t) and t[held] > self._latest and (t[1:] > t[:-1]).all():
             self._latest = float(t[-1])
@@ -226,7 +233,7 @@ class LiveTimeline:
         return kept[np.diff(t[kept], prepend=-np.inf) > 0]
 
     def _runs(self, pending: Iterable[tuple[Any, dict[str, Any]]]) -> Iterator[Rows]:
-        """Make columns of what was pushed, in the order in which it came."""
+        """Yield what was pushed as columns, in its order."""
         for is_batch, run in groupby(pending, lambda pushed: isinstance(pushed[0], np.ndarray)):
             if is_batch:
                 yield from ((t, self._fit(columns)) for t, columns in run)
@@ -237,14 +244,14 @@ class LiveTimeline:
             yield np.array(times, dtype="<f8"), self._fit(columns)
 
     def _column(self, name: str, values: list[Any]) -> Column | None:
-        # What was judged one by one needs no second look, if it is of numbers.
+        # The values of numbers were checked one by one.
         if self._kinds[name] == "number":
             return np.array(values, "<f8")
         # A text of another class, as one of an enumeration, is stored as a plain one.
         return encode([str.__str__(v) if isinstance(v, str) else v for v in values])
 
     def _fit(self, columns: Mapping[str, Column | None]) -> dict[str, Column]:
-        """Leave out columns of missing values alone; booleans of a number become numbers."""
+        """Drop columns that have no value, and make numbers of booleans in fields of numbers."""
         fit = {name: column for name, column in columns.items() if column is not None}
         for name, column in fit.items():
             if self._kinds[name] != type_of(column.dtype):
@@ -252,13 +259,8 @@ class LiveTimeline:
         return fit
 
 
-def _check_field(name: Any) -> None:
-    if not is_text(name):
-        raise ValueError(f"{name!r} cannot be the name of a field")
-
-
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
-    """Return copies of arrays that were pushed, which their owner may use again."""
+    """Return copies of pushed arrays, as their owner may change these."""
     try:
         times = normalise(t)
     except ValueError:
@@ -281,9 +283,9 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
 
 
 def _kind_of(value: Any, known: str | None) -> str | None:
-    """Return the type of the field that a value can be of, None if there is none.
+    """Return the `known` type of a field, or else the first that fits a value.
 
-    It is that which is `known`, or else the first that fits; of a missing value possibly "".
+    None says that the value does not fit; "" that it is missing and no type is known.
     """
     if value is None:
         return known or ""

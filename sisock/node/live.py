@@ -21,33 +21,32 @@ from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples
 
-CHECK_FOR = 5.0
-"""Seconds in which a check of the node waits for a sample."""
+CHECK_FOR = 5.0  # seconds that a check of the node waits for a sample
 
 
 class LiveNode(DataNodeServer):
     """A data node of what is measured now: override `read`, or call `push`.
 
-    `read` is called every `interval` seconds, from when the node holds its name for the first time,
-    also while there is no router. What is measured is kept and published. Times of a timeline
-    ascend, and what was published is final: a sample that is not later than that is dropped.
+    `read` is called every `interval` seconds, from when the node first holds its name, also while
+    there is no router. Samples are kept and published. The times of a timeline ascend, and
+    published samples are final: one that is not later than these is dropped.
 
     Attributes
     ----------
     interval : float or None
         Seconds between two readings; None: nothing is read, all is pushed.
     fields : dict
-        Field name to a dict with any of the keys of `sisock.describe`. All fields that name no
-        timeline share one, which has the name of the node. What is pushed need not be in it.
+        Field name to a dict with any of the keys of `sisock.describe`. Fields that name no
+        timeline share the one named like the node. Pushed fields need not be listed.
     history : float
         Seconds for which samples are kept in memory.
     history_samples : int or None
-        Number of samples of a timeline that are kept in memory, at most; None: four million.
+        Samples of a timeline that are kept in memory, at most; four million if None.
     keep : str, float or dict, optional
-        Keep samples on disk instead, over restarts: for that time, as ``"30d"`` or in seconds, or
+        Keep samples on disk instead, also over restarts: for a time, ``"30d"`` or in seconds, or
         ``{"time": "1y", "bytes": "20GB"}``.
     lateness : float
-        Seconds for which samples are held, to put those that come later in their place.
+        Seconds for which samples are held, so that late ones can be put in order.
     stale_after : float or None
         Seconds without a sample that mean trouble; if None, `read_limit` where fields are read.
     read_timeout : float or None
@@ -66,7 +65,7 @@ class LiveNode(DataNodeServer):
     features = (*DataNodeServer.features, "live")
 
     _intake: Intake
-    _is_early = False  # it is open, but still without a name: whoever pushes, keeps it
+    _is_early = False  # open, but without its name: no thread flushes yet, so `push` does
 
     def read(self) -> Mapping[str, Any]:
         """Read the instrument once: field name to value; one that is left out is missing.
@@ -97,7 +96,7 @@ class LiveNode(DataNodeServer):
             raise RuntimeError(f"push takes nothing before the node runs; {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
-        # Whoever is told of this flush may push, too.
+        # A warning of the flush may lead to a push, which must not wait for itself.
         if self._is_early and not self._flushing.locked():
             self._flush()
 
@@ -107,7 +106,7 @@ class LiveNode(DataNodeServer):
         return self.read_timeout or max(10 * (self.interval or 0), 10.0)
 
     def prepare(self) -> None:
-        """Get ready for samples; NodeContractError names an attribute that is wrong."""
+        """Get ready for samples; raises NodeContractError if an attribute is wrong."""
         check_entries(self.fields, self.name)
         if self.interval is not None:
             if type(self).read is LiveNode.read:
@@ -132,7 +131,7 @@ class LiveNode(DataNodeServer):
         self._loop = task.LoopingCall(self._read_and_warn)
 
     def open(self) -> str | None:
-        """Open the samples that are kept on disk, and go on behind them."""
+        """Open the samples that are kept on disk; new ones must be later."""
         if self._keep is not None:
             self._store = History(history_folder(self.name), *self._keep, self._warn)
         for line, about in self._store.timelines().items():
@@ -153,7 +152,7 @@ class LiveNode(DataNodeServer):
             self._loop.start(self.interval)
 
     def end(self) -> None:
-        """Read and publish no more; what is held back is kept."""
+        """Stop reading and publishing; samples that are held are kept."""
         if self._loop.running:
             self._loop.stop()
         stop_pool(self._pool)
@@ -164,12 +163,12 @@ class LiveNode(DataNodeServer):
         self._store.close()
 
     def status(self) -> dict[str, Any]:
-        """Return how many values were taken, the time of the newest, and the last warning."""
+        """Return the number of values taken, the time of the newest, and the last warning."""
         last = max((about.last for about in self._store.timelines().values()), default=None)
         return {"samples": self._taken, "last": last, "error": self._warn.last}
 
     def silent_for(self) -> dict[str, float]:
-        """Return for each timeline the seconds since its newest sample came, or since the start."""
+        """Return the seconds since the last samples of each timeline, or since the start."""
         now, lines = time.monotonic(), list(self._intake.lines.values())
         return {line.name: now - line.came_at for line in lines}
 
@@ -190,10 +189,9 @@ class LiveNode(DataNodeServer):
             late.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
-        """Read once, take the sample, and return what is wrong with its values.
+        """Read one sample, or wait for one if all is pushed; return the faults of its values.
 
-        If all is pushed, begin, and wait for a sample. Raises what `read` raised, or TypeError if
-        it did not return a dict.
+        Raises what `read` raised, or TypeError if it did not return a dict.
         """
         began, clock = time.time(), time.monotonic()
         if self.interval is None:
@@ -204,7 +202,7 @@ class LiveNode(DataNodeServer):
         if is_asynchronous(self.read):
             values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
         else:
-            # A thread cannot be ended: the next reading waits until this one has come back.
+            # A thread cannot be stopped: the next reading waits until this one returns.
             values = await threads.deferToThreadPool(reactor, self._pool, self.read)
         if time.monotonic() - clock > self.read_limit:
             return []
@@ -217,7 +215,7 @@ class LiveNode(DataNodeServer):
         ]
 
     def _work(self, service: Any) -> None:
-        """Keep and publish what is taken, until the node ends; in a thread."""
+        """Keep and publish new samples until the node ends; runs in a thread."""
         wake, lines = self._intake.wake, self._intake.lines
         while not self._has_ended.is_set():
             is_holding = any(line.is_holding for line in list(lines.values()))
@@ -234,7 +232,7 @@ class LiveNode(DataNodeServer):
             self._has_ended.wait(PAUSE)
 
     def _flush(self, is_last: bool = False) -> None:
-        """Keep what was taken so far and need not be held back."""
+        """Keep the samples that are final now."""
         with self._flushing:
             if self._has_ended.is_set() and not is_last:
                 return
@@ -256,7 +254,7 @@ class LiveNode(DataNodeServer):
     def _entries(
         self, known: Mapping[str, LiveTimeline], kept: Mapping[str, TimelineInfo]
     ) -> dict[str, dict[str, Any]]:
-        """Describe the fields that were declared and those that are known."""
+        """Describe the declared fields and the discovered ones."""
         entries: dict[str, dict[str, Any]] = {}
         for name in [*self.fields, *(name for name in known if name not in self.fields)]:
             entry: dict[str, Any] = {"timeline": self.name, "stale_after": self.stale_after}
@@ -274,7 +272,7 @@ class LiveNode(DataNodeServer):
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Return what is kept; samples before the newest one never change."""
+        """Return kept samples; those before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
         reply, line_of = Reply(no_samples(field)), self._intake.line_of
@@ -298,7 +296,7 @@ class LiveNode(DataNodeServer):
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> Any:
-        """Decimate what is kept; nothing is ever added before a timeline's newest sample."""
+        """Decimate kept samples; none is ever added before a timeline's newest one."""
         interval = check_interval(start, end)
         self._flush()
         reply = Reply(bucket={})
@@ -308,6 +306,6 @@ class LiveNode(DataNodeServer):
         return reply
 
     def get_latest(self, field: list[str], end: float) -> Any:
-        """Answer from what is kept, however old it is."""
+        """Return the last kept samples, however old they are."""
         self._flush()
         return self._store.latest(field, end)

@@ -29,29 +29,24 @@ from sisock.wire.protocol import (
     uri,
 )
 
-RETRY = 2.0
-"""Seconds between tries; short, as a ghost of an earlier session is gone within 15 s."""
-
-CHECK = 10.0
-"""Seconds between looks at the hub's list, for a hub that does not say when it is there."""
-
-HUB_TIMEOUT = 5.0
-"""Seconds that the hub may take."""
+RETRY = 2.0  # seconds between tries; short, as an earlier session that died is gone within 15 s
+CHECK = 10.0  # seconds between two checks that the node is still listed
+HUB_TIMEOUT = 5.0  # seconds that the hub may take to answer
 
 _LOST = ("wamp.close.transport_lost", "wamp.close.system_shutdown", "wamp.close.normal")
-"""The session ends: not the hub's fault."""
+"""Errors of calls when the session ends, which is not the hub's fault."""
 
 
 class _CallRefused(HubMissing):
-    """The hub does not take a call as it is, but is there."""
+    """The hub is there, but refuses a call with these arguments."""
 
 
 class Registration:
-    """Registers a node's procedures on a joined session and keeps the node in the hub's list.
+    """Register a node's procedures on a joined session, and keep the node in the hub's list.
 
-    `describe` returns the present description; `announced` are keywords of ``data_node.add``,
-    ``features`` and ``generation``; `procedures` are ``get_fields`` and ``get_data`` to their
-    endpoints. `on_name` is called whenever these are registered, so that the name is this node's.
+    `describe` returns the current description. `announced` are the keywords ``features`` and
+    ``generation`` of ``data_node.add``. `procedures` maps ``get_fields`` and ``get_data`` to their
+    endpoints. `on_name` is called when they are registered, so that the node holds its name.
     """
 
     def __init__(
@@ -79,10 +74,10 @@ class Registration:
         self._warn = RepeatedWarning(self._log)
 
     async def keep(self) -> None:
-        """Work for as long as the session lasts.
+        """Keep the node listed as long as the session lasts.
 
-        AuthenticationRejected says that this user may not serve data, InvalidNodeName that the
-        hub does not take the name.
+        Raises AuthenticationRejected if this user may not serve data, and InvalidNodeName if the
+        hub refuses the name.
         """
         with _may_serve():
             await self._session.subscribe(self._hear_hub, uri("data_node.hub_ready")).addTimeout(
@@ -97,11 +92,11 @@ class Registration:
             await self._pause(CHECK if self.is_added else RETRY)
 
     async def renew(self, generation: str) -> None:
-        """Leave the hub's list and come back, so that nobody keeps what this node said before."""
+        """Announce a new generation, so that nobody keeps what this node said before."""
         self._announced["generation"] = generation
         if self.is_added:
-            self.is_added = False
-            await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
+            if self._hub_is_of_part_1:  # another one says by itself that the node has gone and come
+                await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
             self.is_added = await self._add()
 
     def publish(self, reply: dict[str, Any]) -> None:
@@ -127,7 +122,7 @@ class Registration:
         self._wake = None
 
     async def _add_if_needed(self) -> None:
-        # Taken first: left standing by a failed try, it would have the next ones follow at once.
+        # Reset before the try: if it fails, the next one is to wait.
         hub_is_new, self._hub_is_new = self._hub_is_new, False
         if not self.holds_name:
             await self._register()
@@ -162,10 +157,10 @@ class Registration:
             raise
 
     async def _is_still_added(self) -> bool:
-        """Ask by adding again: with thousands of nodes, their lists would stop the router."""
+        """Add the node again to see: with thousands of nodes, lists would stop the router."""
         if not self._hub_is_of_part_1 and await self._add():
             return True
-        # A hub of Part 1 may refuse what it has already.
+        # A hub of Part 1 may refuse a node that it has already.
         listed = await self._ask_hub("consumer.get_data_node")
         return any(entry.get("name") == self._name for entry in listed)
 
@@ -205,7 +200,7 @@ class Registration:
 
 @contextmanager
 def _may_serve() -> Iterator[None]:
-    """Say it in our words if this user may not do what a node does."""
+    """Raise AuthenticationRejected if this user may not do what a node does."""
     try:
         yield
     except ApplicationError as error:

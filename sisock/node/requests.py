@@ -18,27 +18,23 @@ from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.validation import check_decimated, check_reply, needs_timelines
 from sisock.wire import protocol
+from sisock.wire.arrays import Samples
 from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import check_fields
 from sisock.wire.protocol import Interval, widening
 from sisock.wire.reply import Reply
 from sisock.wire.request import DataRequest, parse_get_data, parse_get_fields
 
-THREADS = 8
-"""Blocking methods that run at once; the reactor's own threads stay free for name look-ups."""
-
-MAX_WAITING = 100
-"""Requests that may wait for a thread; a further one is refused."""
-
-_LIST_FACTOR = 4
-"""A number in JSON takes up to 26 bytes, against 8 as bytes: windows of lists hold fewer."""
+THREADS = 8  # blocking methods that run at once; the reactor's own threads are for name look-ups
+MAX_WAITING = 100  # requests that wait for a thread; a further one is refused
+_LIST_FACTOR = 4  # windows of lists hold fewer samples: JSON takes more bytes than binary
 
 Steps = Generator[Callable[[], Any], Any, Any]
-"""Work for a thread; it yields what has to be called in the reactor, and gets the result."""
+"""Work for a thread. It yields functions, and gets the result of each call in the reactor."""
 
 
 class RequestHandler:
-    """The two procedures of one node, whose methods are asked."""
+    """Answer the two procedures of a node from its methods."""
 
     def __init__(self, node: DataNodeServer, reactor: Any) -> None:
         self._node = node
@@ -56,7 +52,7 @@ class RequestHandler:
         stop_pool(self._pool)
 
     def forget(self) -> None:
-        """Forget what was read for windows to come: samples changed."""
+        """Forget what was read for later windows, as samples changed."""
         self._changes += 1
         self._continuations.clear()
 
@@ -69,7 +65,7 @@ class RequestHandler:
         return await self._guarded("get_data", self.answer_data(args, kwargs, details.progress))
 
     async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:
-        """Turn what an author's code may raise into the protocol's errors."""
+        """Await an answer, and turn what the author's code raises into errors of the protocol."""
         log, began = self._node.log, time.perf_counter()
         try:
             result = await answer
@@ -81,7 +77,7 @@ class RequestHandler:
         except Exception as error:
             self.warn(f"{verb} failed: {type(error).__name__}: {error}")
             log.debug("{traceback}", traceback="".join(traceback.format_exception(error)))
-            # Only sisock's own text travels: that of another may hold a path or a password.
+            # Only the text of sisock's errors is sent: others may contain a path or a password.
             says = f"in {verb} of node {self._node.name!r}: the node's log has the details"
             says = f": {error}" if isinstance(error, SisockError) else f" {says}"
             text = type(error).__name__ + says
@@ -118,15 +114,15 @@ class RequestHandler:
         return wires[-1]
 
     async def look_up(self, fields: list[str], start: float, end: float) -> Reply | Literal[False]:
-        """Ask the node itself and check what it says, as for a request."""
+        """Return the checked samples of the node, as for a request; False if they are too many."""
         request = parse_get_data((fields, start, end), {})
         return await self._work(self._node.get_data, self._ask(request))
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> defer.Deferred:
         """Run a function in one of the node's threads.
 
-        One that was given up before a thread was free is not run at all, or requests to a stuck
-        device would be worked off long after their callers went.
+        It is not run if the Deferred was cancelled before a thread was free: otherwise requests to
+        a stuck device would go on long after their callers left.
         """
         if len(self._waiting) >= MAX_WAITING:
             busy = f"the node is busy: {MAX_WAITING} requests wait already"
@@ -142,9 +138,9 @@ class RequestHandler:
         return done[0]
 
     async def _work(self, first: Callable[..., Any] | None, steps: Steps) -> Any:
-        """Take all steps in one turn of a thread, but for methods that are asynchronous.
+        """Do the steps in a thread, and call asynchronous methods between them in the reactor.
 
-        If the `first` method is one of these, no thread is needed before it.
+        If `first`, the first method that the steps call, is asynchronous, they begin here.
         """
         if first is not None and is_asynchronous(first):
             is_done, value = _advance(steps, None)
@@ -161,7 +157,7 @@ class RequestHandler:
         return checked
 
     def _ask(self, request: DataRequest) -> Steps:
-        """Ask the node, and check and reduce what it says; returns a `Reply`, or False."""
+        """Ask the node, check its samples, and decimate them; return a `Reply`, or False."""
         node, times = self._node, (request.start, request.end)
         if request.is_decimated:
             how = request.bucket, request.max_points
@@ -169,7 +165,7 @@ class RequestHandler:
             if raw is not None:
                 return check_decimated(raw, request.field, node.name).clip(request.interval)
         raw = yield from _call(node.get_data, request.field, *times, request.min_stride)
-        if raw is False:  # the protocol's own way to say that it is too much
+        if raw is False:  # the base protocol's word for a reply that is too large
             return False
         if needs_timelines(raw, request.field, self._timeline_of):
             yield from self._ask_fields(*times)
@@ -182,26 +178,24 @@ class RequestHandler:
         return reply
 
     def _ask_latest(self, request: DataRequest) -> Steps:
-        """Ask the node for the last samples, or look for them ever further back."""
+        """Ask the node for the last samples, or look for them further and further back."""
         end = request.interval.end
         raw = yield from _call(self._node.get_latest, request.field, end)
         if raw is not None:
             return check_reply(raw, request.field, self._node.name, self._timeline_of)
-        found: dict[str, dict[str, Any]] = {}
-        missing = request.field
-        for each in widening(end) if missing else ():
+        found: dict[str, tuple[str, Samples]] = {}
+        for each in widening(end):
+            missing = [name for name in request.field if name not in found]
+            if not missing:
+                break
             part = yield from self._ask(DataRequest(missing, each.start, each.end))
             if part is False:
                 return False
-            for name, line, sample in part.last():
-                found.setdefault(line, {})[name] = sample
-            missing = [name for name in missing if not any(name in own for own in found.values())]
-            if not missing:
-                break
+            found |= part.last()
         return Reply.merged(found, request.field)
 
     def _answer(self, request: DataRequest, kept: Reply | None, is_progressive: bool) -> Steps:
-        """Return what is to be sent, chunk by chunk, and what is left for later windows."""
+        """Return the chunks to send, and the rest of the reply for later windows."""
         ask = self._ask_latest if request.latest else self._ask
         reply = (yield from ask(request)) if kept is None else kept
         if reply is False:
@@ -227,7 +221,7 @@ def _call(method: Callable[..., Any], *args: Any) -> Steps:
 
 
 def _advance(steps: Steps, value: Any) -> tuple[bool, Any]:
-    """Take steps up to one for the reactor, or to the result; returns whether it is that."""
+    """Do steps up to a function for the reactor, or the result; return whether it is the result."""
     try:
         return False, steps.send(value)
     except StopIteration as done:
@@ -235,7 +229,7 @@ def _advance(steps: Steps, value: Any) -> tuple[bool, Any]:
 
 
 def _window(reply: Reply, request: DataRequest) -> tuple[list[Any], Reply | None]:
-    """Encode the first window of a reply in chunks; returns what is left, too."""
+    """Return the encoded chunks of the first window of a reply, and the rest of the reply."""
     factor = 1 if request.is_binary else _LIST_FACTOR
     window, following, rest = reply, None, None
     if not (request.is_decimated or request.latest):
@@ -250,22 +244,21 @@ def _window(reply: Reply, request: DataRequest) -> tuple[list[Any], Reply | None
 
 
 class Continuations:
-    """What is left of replies that are sent in windows, by what the caller will ask for next.
+    """Keep the rest of replies that are sent in windows, for the calls that will ask for it.
 
-    A window that finds none is answered by the node's own code: that takes longer, no more.
+    If there is none for a call, the node's own code is asked again, which takes longer.
     """
 
-    KEPT_FOR = 30.0
+    KEPT_FOR = 30.0  # seconds
     MAX_KEPT = 100
     MAX_BYTES = 256 << 20
-    """Seconds, number and memory of what is left."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._kept: dict[tuple, tuple[Reply, Any]] = {}
 
     def keep(self, request: DataRequest, following: float, reply: Reply) -> None:
-        """Keep what comes from the time `following` on; in the reactor."""
+        """Keep the samples from the time `following` on; call it in the reactor."""
         key = (*request.field, following, request.interval.end)
         self._forget(key)
         self._kept[key] = reply, self._reactor.callLater(self.KEPT_FOR, self._forget, key)
@@ -273,18 +266,18 @@ class Continuations:
             self._forget(next(iter(self._kept)))
 
     def _bytes(self) -> int:
-        # Each buffer once: many remainders may be views of one that the node keeps anyway.
+        # Count each buffer once: many rests may be views of the same one.
         return sum(dict(each for reply, _ in self._kept.values() for each in reply.held()).values())
 
     def take(self, request: DataRequest) -> Reply | None:
-        """Return what was kept for this request, once; in the reactor."""
-        # Relative times are never a continuation; a spacing has been applied to what is kept.
+        """Return what was kept for this request, once; call it in the reactor."""
+        # Continuations have absolute times, and no spacing: that has been applied.
         if request.min_stride or request.is_decimated or request.latest or request.start <= 0:
             return None
         return self._forget((*request.field, request.interval.start, request.interval.end))
 
     def clear(self) -> None:
-        """Forget everything, as when samples changed."""
+        """Forget everything."""
         for key in list(self._kept):
             self._forget(key)
 

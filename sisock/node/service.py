@@ -20,12 +20,11 @@ from sisock.node.registration import Registration
 from sisock.node.requests import RequestHandler
 from sisock.wire import protocol
 
-MAX_TROUBLE = 300
-"""Characters of what keeps a node from serving that go into the hub's list."""
+MAX_TROUBLE = 300  # characters of a node's trouble that go into the hub's list
 
 
 class NodeService:
-    """A node at work; SisockError says that something its author set cannot be."""
+    """Run one node. Raises SisockError if an attribute or method of the node is wrong."""
 
     def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
         _check_class(node)
@@ -39,23 +38,23 @@ class NodeService:
         node.service = self
 
     def open(self) -> None:
-        """Open what the node keeps on disk; SisockError says why it cannot be."""
+        """Open what the node keeps on disk; raises SisockError if that fails."""
         self._generation = self.node.open() or self._generation
 
     def _begin_once(self) -> None:
-        # A second process with a name that is taken must not disturb the instrument; one that has
-        # begun goes on, whatever becomes of its connection.
+        # A second process whose name is taken must not disturb the instrument. After it has begun,
+        # a node goes on without a connection.
         if not self._has_begun:
             self._has_begun = True
             self.node.begin(self)
 
     def stop(self) -> None:
-        """End the node's threads and what it does beside the requests; in the reactor."""
+        """End the node's threads and background work; call it in the reactor."""
         self.requests.stop()
         self.node.end()
 
     def samples_changed(self) -> None:
-        """Begin a new generation; in a thread, wait until consumers have heard it."""
+        """Begin a new generation; in a thread, wait until the hub has announced it."""
         if isInIOThread():
             self._begin_generation()
         else:
@@ -67,7 +66,7 @@ class NodeService:
         if self._registration is None:
             return defer.succeed(None)
         renewing = defer.ensureDeferred(self._registration.renew(self._generation))
-        # Without a hub nobody keeps anything of this node.
+        # Without a hub, no consumer keeps anything of this node.
         return renewing.addErrback(lambda _: None)
 
     async def joined(self, session: Session) -> None:
@@ -100,7 +99,7 @@ class NodeService:
         return connection.health()
 
     def status(self) -> dict[str, Any]:
-        """Return the node's `status`, and of its requests the last error if it has none itself."""
+        """Return the node's `status`, with the last error of its requests if it has none."""
         status = self.node.status()
         error = status["error"] or self.node.trouble or self.requests.warn.last
         return {**status, "error": error}
@@ -108,13 +107,13 @@ class NodeService:
     def publish(self, reply: dict[str, Any]) -> None:
         """Publish new samples on the node's live topic, once consumers know that it is there."""
         if self._registration is not None:
-            # What a connection takes with it, consumers ask for once the node is back.
+            # If the connection is lost, consumers ask for the samples when the node is back.
             with suppress(TransportLost):
                 self._registration.publish(reply)
 
 
 def _check_class(node: DataNodeServer) -> None:
-    """See that a node has a name and all methods that it needs."""
+    """Raise SisockError if a node has no valid name, or lacks a method."""
     cls = type(node).__name__
     if not node.name:
         raise InvalidNodeName(f"{cls} has no name: set its attribute name, or use --name")

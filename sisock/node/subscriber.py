@@ -16,21 +16,20 @@ from sisock.node.live import CHECK_FOR, LiveNode
 from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract
 
-MIN_DELAY, MAX_DELAY = 1.0, 60.0
-"""Seconds between two connections, doubled each time until samples come again."""
+MIN_DELAY, MAX_DELAY = 1.0, 60.0  # seconds until it connects again, doubled without samples
 
 SUMMARY_EVERY = 60.0
 
 
 class SubscriberNode(LiveNode):
-    """A live node of what is sent without being asked for: override `subscribe`.
+    """A live node of an instrument or server that sends by itself: override `subscribe`.
 
     Attributes
     ----------
     channels : dict
-        What the protocol calls a channel to the name of its field, or to a dict with ``field`` and
-        any of the keys of `sisock.describe`. Each has a timeline of its own if none is given. Other
-        channels are left out; if there are no `channels`, each is a field of its own name.
+        Name of a channel to the name of its field, or to a dict with ``field`` and any of the keys
+        of `sisock.describe`. A field without a timeline has its own. Samples of other channels are
+        left out. If `channels` is empty, each channel is a field of its own name.
     """
 
     interval = None
@@ -45,9 +44,9 @@ class SubscriberNode(LiveNode):
         """
 
     def hear(self, channel: str, value: Any, t: Any = None) -> None:
-        """Push a value of a channel, or arrays, as `push` does."""
+        """Push a value of a channel, or arrays with times, as `push` does."""
         field = self._field_of.get(channel) if self.channels else channel
-        if field is None:
+        if not field:
             self._left_out += 1
         else:
             self.push({field: value}, t, None if field in self.fields else field)
@@ -81,7 +80,7 @@ class SubscriberNode(LiveNode):
             loop.start(every, now=False)
 
     def end(self) -> None:
-        """Go away; what still comes is not kept."""
+        """End the connection; later samples are refused."""
         super().end()
         self._running.cancel()
         for loop in (self._watching, self._summing):
@@ -89,7 +88,7 @@ class SubscriberNode(LiveNode):
                 loop.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
-        """Subscribe until something has come, or for some seconds; raises as `subscribe`."""
+        """Subscribe until a sample comes, or for some seconds; raises as `subscribe`."""
         subscribed = self._subscribe_once(reactor)
         end = time.monotonic() + CHECK_FOR
         while not (self._heard or subscribed.called or time.monotonic() > end):
@@ -122,7 +121,7 @@ class SubscriberNode(LiveNode):
                 await task.deferLater(reactor, delay * random.uniform(0.5, 1.0))
 
     def _tell_of_stale(self) -> None:
-        """Say once of each timeline that it has become stale, and that it is no longer."""
+        """Log once when a timeline becomes stale, and when samples come again."""
         for name, silent in self.silent_for().items():
             is_stale = self.stale_after is not None and silent > self.stale_after
             if is_stale == (name in self._is_stale):

@@ -1,4 +1,4 @@
-"""Check what a node's author returns for ``get_data``, for every node, and what they set."""
+"""Check what the methods of a node's author return, and the attributes that are set."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from sisock.wire.reply import Decimated, Reply, no_samples, read_timeline
 def check_reply(
     raw: Any, fields: list[str], node: str, timeline_of: Mapping[str, str] | None = None
 ) -> Reply:
-    """Check what a node's ``get_data`` returned and bring it into the form used inside.
+    """Return the checked `Reply` of what a node's ``get_data`` returned.
 
-    NodeContractError names node, field and rule. A `Reply` has been checked. A dict may say in
-    ``follows`` which field has which timeline; else `timeline_of` does, if there are several.
+    Raises NodeContractError, which names node, field and rule. If there are several timelines,
+    ``follows`` of the dict, or else `timeline_of`, says which field has which. A `Reply` is
+    returned as it is.
     """
     if isinstance(raw, Reply):
         return raw
@@ -76,7 +77,10 @@ def check_decimated(raw: Any, fields: list[str], node: str) -> Reply:
 
 
 def check_seconds(node: Any) -> None:
-    """See that attributes of a live node are positive numbers of seconds, or the value for none."""
+    """Raise NodeContractError if an attribute of a live node is no positive number of seconds.
+
+    `lateness` may be 0, and `interval` and `stale_after` may be None.
+    """
     unset = {"interval": None, "history": math.nan, "lateness": 0, "stale_after": None}
     for attribute, none in unset.items():
         value = getattr(node, attribute)

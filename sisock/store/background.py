@@ -14,23 +14,16 @@ from sisock.store.catalogue import Store
 from sisock.store.files import CannotStore
 from sisock.store.series import NOTHING, Damaged, TypeDiffers
 
-TIMEOUT = 1.0
-MAX_WAIT = 60.0
-MAX_WAITING = 4
-"""Seconds that any number of requests wait for one job, and that so many of them wait longer: the
-node's other threads stay free for other fields."""
+TIMEOUT = 1.0  # seconds that every request waits for a job
+MAX_WAIT = 60.0  # seconds that the first `MAX_WAITING` of them wait after that
+MAX_WAITING = 4  # so that the node's other threads stay free for other fields
 
-LONG_WORK = 1.0
-"""Seconds after which work is long enough for the log, and between two lines ten times that."""
-
-STOP_TIMEOUT = 5.0
-"""Seconds that the end of the program waits for the present step."""
-
-_PARKED = 0.02
-"""Seconds between two looks at a thread that jobs wait for."""
+LONG_WORK = 1.0  # seconds after which work is reported in the log, then every ten times that
+STOP_TIMEOUT = 5.0  # seconds that the end of the program waits for the current step
+_POLL = 0.02  # seconds between two looks whether a thread has ended
 
 Steps = Iterator[threading.Thread | None]
-"""Work in steps of a few milliseconds; after a thread it goes on when that has ended."""
+"""Work in steps of a few milliseconds. If a step yields a thread, the next waits for its end."""
 
 
 class _Job:
@@ -42,10 +35,10 @@ class _Job:
 
 
 class Jobs:
-    """Jobs that are done one after the other, first those that a request waits for.
+    """Run jobs one after the other in a thread, first those that a request waits for.
 
-    `warn` logs what a job raised; `at_end` is called when the program ends, after the step that is
-    under way.
+    `warn` logs what a job raised. `at_end` is called at the end of the program, after the current
+    step.
     """
 
     def __init__(self, node: str, warn: Callable[[str], None], at_end: Callable[[], None]) -> None:
@@ -59,7 +52,7 @@ class Jobs:
         atexit.register(self._stop)
 
     def start(self, key: Hashable, steps: Callable[[], Steps]) -> None:
-        """Have work done after that before it, unless the same is under way already."""
+        """Append a job to the queue, unless it is there already."""
         with self._changed:
             if key not in self._jobs:
                 self._jobs[key] = _Job(steps())
@@ -68,7 +61,7 @@ class Jobs:
                 self._thread.start()
 
     def wait(self, key: Hashable) -> None:
-        """Wait until a job is done, if it is under way, before all others.
+        """Move a job to the front of the queue, if it is there, and wait for it.
 
         Raises what the job raised, and NodeFailed if it takes too long.
         """
@@ -107,24 +100,25 @@ class Jobs:
                 with self._changed:
                     del self._jobs[key]
                 job.done.set()
-            # Requests are more urgent than anything here.
+            # Let the threads of requests go first.
             time.sleep(0)
 
     def _choose(self) -> tuple[Hashable, _Job] | None:
-        """Wait for a job that can go on; None at the end of the program."""
+        """Wait for a job whose next step can run, and return it; None at the program's end."""
         with self._changed:
             while not self._is_stopping:
                 for key, job in self._jobs.items():
                     if job.waits_for is None or not job.waits_for.is_alive():
                         return key, job
-                self._changed.wait(_PARKED if self._jobs else None)
+                self._changed.wait(_POLL if self._jobs else None)
         return None
 
 
 def until_stored(store: Store, fill: Callable[[], Steps]) -> Steps:
-    """Fill fields of a store: elsewhere if it cannot be written, one anew that is damaged.
+    """Run `fill`, which stores samples, until nothing keeps it from ending.
 
-    Also anew if later values do not fit into its type; its identity then says the wider ``dtype``.
+    If the store cannot be written, it moves elsewhere. A damaged field is filled anew; so is one
+    whose later values do not fit into its type, with a wider ``dtype`` in its identity.
     """
     while True:
         try:
@@ -138,7 +132,7 @@ def until_stored(store: Store, fill: Callable[[], Steps]) -> Steps:
 
 
 class WorkLog:
-    """Tells the log how far long work has come, for example ``"parsing a.dat"``."""
+    """Report the progress of long work, for example ``"parsing a.dat"``, in the log."""
 
     def __init__(self, log: Any, what: str) -> None:
         self._log = log

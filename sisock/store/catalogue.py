@@ -1,4 +1,4 @@
-"""The catalogue of what is complete in a node's folder, and where series are if there is none."""
+"""Keep a catalogue of the series in a node's folder, or somewhere else if there is no folder."""
 
 from __future__ import annotations
 
@@ -22,11 +22,8 @@ from sisock.store.files import Files
 from sisock.store.pyramid import Pyramid
 from sisock.store.series import Damaged, Record, Series
 
-FORMAT = 2
-"""Version of the files; those of another one are removed."""
-
-_MAX_NAME = 200
-"""Characters of a folder's name; file systems take 255 bytes."""
+FORMAT = 2  # version of the files; those of another version are removed
+_MAX_NAME = 200  # characters of a folder's name; file systems allow 255 bytes
 
 _DATABASE = "catalogue.sqlite"
 _SET_UP = f"""
@@ -38,7 +35,7 @@ PRAGMA user_version={FORMAT};
 
 
 class Catalogue:
-    """Which series there are in a folder, or in memory, and how much of each is complete."""
+    """Know which series a folder, or memory, has, and how much of each is complete."""
 
     def __init__(self, folder: Path | None) -> None:
         self.pyramids: dict[str, Pyramid] = {}
@@ -65,7 +62,7 @@ class Catalogue:
         )
 
     def make(self, field: str) -> Pyramid:
-        """Make a field anew and empty; readers of what there was of it go on."""
+        """Return a new, empty field; whoever reads the old one can go on."""
         old = self.pyramids.get(field)
         if old is not None:
             self._forget(old.base.record.key)
@@ -136,7 +133,7 @@ def _connect(database: Path | str, may_remove: bool = True) -> sqlite3.Connectio
 
 
 class Store:
-    """The series of a node: in its folder, or else in a temporary one, or else in memory.
+    """Keep the series of a node in its folder, else in a temporary one, else in memory.
 
     `warn` logs once why the node's folder cannot be used.
     """
@@ -151,12 +148,12 @@ class Store:
         self._locked: IO[bytes] | None = None
 
     def open(self, field: str) -> Pyramid:
-        """Return what there is of a field, perhaps nothing."""
+        """Return a field's pyramid, which may be empty."""
         with self._lock:
             return self._open().pyramids.get(field) or self.make(field)
 
     def make(self, field: str) -> Pyramid:
-        """Make a field anew and empty; readers of what there was of it go on."""
+        """Return a new, empty field; whoever reads the old one can go on."""
         with self._lock:
             while True:
                 try:
@@ -165,7 +162,10 @@ class Store:
                     self.go_elsewhere(error)
 
     def repair(self, field: str, damage: Damaged) -> None:
-        """Drop the levels of a field if one is damaged, or else all of it, unless that was done."""
+        """Drop the damaged levels of a field, or all of it if its samples are damaged.
+
+        Does nothing if another thread has done it.
+        """
         pyramid = self.open(field)
         if damage.record.w:
             pyramid.drop_levels()
@@ -173,7 +173,7 @@ class Store:
             self.make(field)
 
     def go_elsewhere(self, error: Exception) -> None:
-        """Take the next place, where all fields are empty: here something could not be written.
+        """Go on in the next place, where all fields are empty, after a failed write.
 
         A folder that was removed is made again.
         """
@@ -190,7 +190,7 @@ class Store:
             catalogue.files.release()
 
     def close(self) -> None:
-        """Write no more, let others have the folder, and remove it if it is temporary."""
+        """Release the folder, and remove it if it is temporary."""
         with self._lock:
             if self._catalogue is not None:
                 self._catalogue.close()

@@ -15,27 +15,22 @@ import numpy as np
 import orjson
 
 from sisock.wire import arrays, grid
+from sisock.wire.arrays import Span, span_of
 
 TIMES = np.dtype("<f8")
 _BOOL = np.dtype("|i1")
-_OBJECT_BYTES = 72
-"""Memory that a string takes."""
-
-_MAX_CAME = 256
-"""Batches that are held as they came."""
+_OBJECT_BYTES = 72  # memory of a string
+_MAX_BATCHES = 256  # that a table holds before it joins them
 
 Column: TypeAlias = np.ndarray
 Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
-"""Times, shape (n,), and a column for each field; of one that is not there all are missing."""
-
-Span: TypeAlias = tuple[int, float, float]
-"""A number of samples, the first and the last time."""
+"""Times, shape (n,), and columns by field. A field without a column has no values there."""
 
 
 def encode(values: object) -> Column | None:
-    """Return the column of what an author calls values, None if all are missing.
+    """Return a column of the values that an author gave; None if all are missing.
 
-    ValueError says what is wrong with them.
+    Raises ValueError, with the reason, if they cannot be stored.
     """
     given = arrays.normalise(values)
     if given.dtype == object:
@@ -67,7 +62,7 @@ def type_of(dtype: np.dtype) -> str:
 
 
 def missing(dtype: np.dtype, count: int) -> Column:
-    """Return a column of missing values among which some of this type may be put."""
+    """Return a column of missing values that can be joined with a column of this type."""
     if dtype.kind == "O":
         return np.full(count, None, dtype=object)
     is_integer = dtype.kind in "iu" and dtype != _BOOL
@@ -75,14 +70,14 @@ def missing(dtype: np.dtype, count: int) -> Column:
 
 
 def as_number(column: Column) -> Column:
-    """Return booleans as they are, or as numbers if one is missing; numbers and strings as such."""
+    """Return booleans with a missing value as numbers with NaN, any other column as it is."""
     if column.dtype == _BOOL and (column < 0).any():
         return np.where(column < 0, np.nan, column)
     return column
 
 
 def join(parts: Iterable[Rows]) -> Rows:
-    """Put samples behind others; a field that is not in all of them is missing there."""
+    """Join samples in order. Where a part lacks a field, its values are missing."""
     parts = [part for part in parts if len(part[0])]
     if len(parts) < 2:
         return parts[0] if parts else (np.empty(0), {})
@@ -119,10 +114,9 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
 
 
 class Table:
-    """Samples in memory, for one thread that puts them there and any that read.
+    """Samples in memory. One thread may add some, any may read.
 
-    `low` and `high` are the number of the journal that they are in, `size` is how many bytes they
-    take.
+    `low` and `high` both are the number of their journal; `size` is in bytes.
     """
 
     def __init__(self, number: int) -> None:
@@ -130,7 +124,7 @@ class Table:
         self.count = self.size = 0
         self.first, self.last = math.inf, -math.inf
         self._lock = threading.Lock()
-        self._came: list[Rows] = []
+        self._batches: list[Rows] = []
 
     @property
     def dtypes(self) -> dict[str, np.dtype]:
@@ -143,35 +137,34 @@ class Table:
             is_text = column.dtype.kind == "O"
             self.size += len(column) * _OBJECT_BYTES if is_text else column.nbytes
         with self._lock:
-            self._came.append((t, columns))
+            self._batches.append((t, columns))
             self.first, self.last = min(self.first, float(t[0])), float(t[-1])
             self.count += len(t)
-        if len(self._came) > _MAX_CAME:
+        if len(self._batches) > _MAX_BATCHES:
             self.rows()
 
     def drop(self, before: float, surplus: float) -> int:
-        """Forget samples before a time, and so many at least; returns how many those are."""
+        """Drop the samples before a time, at least `surplus` of them; return how many."""
         if self.first >= before and surplus <= 0:
             return 0
         t, _ = rows = self.rows()
         low = min(max(int(surplus), int(np.searchsorted(t, before))), len(t))
         with self._lock:
-            self._came, self.count = [take(rows, slice(low, None))], len(t) - low
+            self._batches, self.count = [take(rows, slice(low, None))], len(t) - low
             self.first = float(t[low]) if self.count else math.inf
         return low
 
     def rows(self) -> Rows:
         """Return all samples."""
         with self._lock:
-            if len(self._came) != 1:
-                self._came = [join(self._came)]
-            return self._came[0]
+            if len(self._batches) != 1:
+                self._batches = [join(self._batches)]
+            return self._batches[0]
 
     def span(self, start: float, end: float) -> Span | None:
-        """Return how many samples there are in an interval, the first and the last time."""
-        for t, _ in self.read([], start, end):
-            return len(t), float(t[0]), float(t[-1])
-        return None
+        """Return what there is in an interval."""
+        t, _ = join(self.read([], start, end))
+        return span_of(t)
 
     def read(self, fields: Iterable[str], start: float, end: float) -> Iterator[Rows]:
         """Yield the samples of an interval."""
@@ -181,5 +174,5 @@ class Table:
             yield take((t, {name: columns[name] for name in fields if name in columns}), part)
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Rows]:
-        """Yield what gives the same buckets of size `w` as the samples: in memory these."""
+        """Yield samples that decimate to the same buckets of size `w`: here all of them."""
         return self.read([field], start, end)

@@ -10,14 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-MAX_MAPS = 128
-"""Files that are mapped at once; each map holds a file descriptor."""
-
-_SMALL = 1 << 12
-"""Bytes of an array up to which the catalogue keeps it: making a file takes longer than parsing."""
-
-_MAP_FROM = 1 << 15
-"""Bytes from which a file is mapped; a smaller one is read."""
+MAX_MAPS = 128  # files that are mapped at once; each map holds a file descriptor
+_SMALL = 1 << 12  # bytes up to which an array is in the catalogue: a file costs more than parsing
+_MAP_FROM = 1 << 15  # bytes from which a file is mapped; a smaller one is read
 
 
 class CannotStore(OSError):
@@ -34,7 +29,7 @@ class Files:
         self._lock = threading.Lock()
 
     def write(self, name: str, offset: int, data: memoryview) -> None:
-        """Write bytes; not synchronised, as checksums tell what a power failure took."""
+        """Write bytes, without fsync: checksums show what a power failure destroyed."""
         held, size = self._held.get(name), offset + len(data)
         if self.folder is None or (size <= _SMALL and (held is not None or not offset)):
             self._held[name] = _put(held, offset, data)
@@ -51,7 +46,7 @@ class Files:
         self._held.pop(name, None)
 
     def read(self, name: str, size: int) -> bytes | mmap.mmap | np.ndarray:
-        """Return at least `size` bytes, valid for ever: what is held, or a map of a large file."""
+        """Return at least `size` bytes, from memory, a map or a file; they stay valid."""
         held = self._held.get(name)
         if held is not None:
             view = held[:size]
@@ -77,7 +72,7 @@ class Files:
         return mapped
 
     def release(self) -> None:
-        """Give back the memory of what was read of maps; it is read again where it is needed."""
+        """Give back the memory of mapped files; they are read again when needed."""
         with self._lock:
             maps = list(self._maps.values())
         for each in maps:
@@ -103,7 +98,7 @@ class Files:
 
 
 def _put(held: np.ndarray | None, offset: int, data: memoryview) -> np.ndarray:
-    """Put bytes into an array; where there is no room for them, into a copy of twice the size."""
+    """Write bytes into an array, or into a copy of twice the size if it is too small."""
     size = offset + len(data)
     if held is None or size > len(held):
         larger = np.empty(2 * size, dtype=np.uint8)

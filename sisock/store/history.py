@@ -1,4 +1,4 @@
-"""The samples that a live node keeps on disk and in memory, as one series a timeline."""
+"""Keep the samples of a live node on disk and in memory, as one series per timeline."""
 
 from __future__ import annotations
 
@@ -19,18 +19,15 @@ from sisock.store.memory import Memory
 from sisock.store.timelines import StoredTimeline, file_name
 from sisock.wire.times import parse_duration, parse_size
 
-EVERY = 1.0
-"""Seconds of samples that a power failure may take, and between two looks for what is to do."""
-
-_PARTS = 8
-"""What is kept is in so many files at least."""
+EVERY = 1.0  # seconds between two syncs: a power failure costs no more
+_PARTS = 8  # files, at least, that hold what is kept, as only whole files are removed
 
 _STATE, _CLOSED = "generation", "closed"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where a node's history is: below ``SISOCK_DATA``, or ``~/.local/share/sisock``."""
+    """Return a node's folder below ``SISOCK_DATA``, or else ``~/.local/share/sisock``."""
     base = Path(environ.get("SISOCK_DATA") or "~/.local/share/sisock")
     try:
         return base.expanduser() / file_name(node)
@@ -39,7 +36,10 @@ def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def parse_keep(keep: Any) -> tuple[float | None, float | None]:
-    """Return the seconds and the bytes that an author has kept, None: no bound; or ValueError."""
+    """Return the bounds in seconds and bytes of an author's `keep`, each None if there is none.
+
+    Raises ValueError if `keep` is wrong.
+    """
     asked = keep if isinstance(keep, Mapping) else {"time": keep}
     if not asked or asked.keys() - {"time", "bytes"}:
         raise ValueError('the attribute keep has "time" or "bytes" or both')
@@ -58,18 +58,18 @@ class _Stopped(Exception):
 
 
 class History(Memory):
-    """Samples of a node's timelines, kept on disk; for any threads.
+    """Samples of a node's timelines, kept on disk. Any thread may use it.
 
-    What `append` was given is in the operating system's hands when it returns, and on the disk
-    within a second. While the disk cannot be written, all goes on in memory, with a bound.
+    When `append` returns, the operating system has the samples; within a second they are on the
+    disk. While the disk cannot be written, samples stay in memory, up to a bound.
 
     Parameters
     ----------
     folder : Path
-        Its place, made if it is not there; SettingsError says why it cannot be used. One process
-        at a time may have it.
+        Made if it is missing. Raises SettingsError if it cannot be used, as when another process
+        uses it.
     keep_seconds, keep_bytes : float or None
-        What is older than that, or is too much, is removed, oldest first and file by file.
+        Older samples, and those above the size, are removed file by file.
     warn : callable
         Logs a sentence: what is damaged, or cannot be written.
     clock : callable
@@ -129,17 +129,17 @@ class History(Memory):
         return StoredTimeline(self._folder / f"t-{file_name(timeline)}", timeline, self._warn)
 
     def sync(self) -> None:
-        """Have all that was appended survive a power failure."""
+        """Sync all that was appended, so that it survives a power failure."""
         for line in list(self._timelines.values()):
             line.sync()
 
     def tidy(self) -> None:
-        """Make files of what is in memory, and remove those that are too old or too much."""
+        """Write full tables to files, and remove files that are too old or above the size."""
         with self._tidying:
             lines = list(self._timelines.values())
             for line in lines:
                 line.tidy(self._seconds / _PARTS, self._bytes / _PARTS, self._go_on)
-            # A clock that is ahead must not take what there is.
+            # A clock that is ahead must not remove anything.
             newest = max((line.last for line in lines), default=-math.inf)
             oldest = min(self._clock(), newest) - self._seconds
             size = sum(line.size() for line in lines)
@@ -150,7 +150,7 @@ class History(Memory):
                 size -= self._timelines[name].drop_oldest()
 
     def close(self) -> None:
-        """Write all that there is, and let others have the folder."""
+        """Write all samples, and release the folder."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
@@ -162,7 +162,7 @@ class History(Memory):
         self._locked.close()
 
     def _load(self) -> bool:
-        """Load all timelines; returns whether nothing of them is damaged."""
+        """Load all timelines; return whether all are undamaged."""
         damage = []
 
         def report(text: str) -> None:
@@ -187,18 +187,18 @@ class History(Memory):
                 self._warn(f"the history in {self._folder}: {type(error).__name__}: {error}")
 
     def _go_on(self) -> None:
-        """Raise `_Stopped` if there is no time left for long work."""
+        """Raise `_Stopped` if the history is being closed."""
         if self._stopping.is_set():
             raise _Stopped
 
     def _read_state(self) -> list[str]:
-        """Return the generation that the last process left, and for what it holds."""
+        """Return what `_write_state` of the last process wrote: two words, or less."""
         with suppress(OSError, ValueError):
             return (self._folder / _STATE).read_text().split()
         return []
 
     def _write_state(self, holds: str) -> None:
-        """Write the generation, and for which start of the computer it holds, or that it does."""
+        """Write the generation, and when it holds: in one boot of the computer, or always."""
         path = self._folder / _STATE
         try:
             with open(path.with_suffix(".part"), "w") as file:

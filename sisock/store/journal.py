@@ -1,4 +1,4 @@
-"""Write samples at once behind those before, in records that are found again after any damage."""
+"""Append samples to a file at once, in records that can be found again after any damage."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ _HEAD = struct.Struct("<8sII")
 _LENGTH = struct.Struct("<I")
 """Length of the description, JSON, which times, columns, and the strings as JSON follow."""
 
-_AT_ONCE = 1 << 16
-"""Samples of a record at most: so many a damaged byte costs."""
+_AT_ONCE = 1 << 16  # samples of a record: a damaged byte costs that many at most
 
 
 def sync_folder(folder: Path) -> None:
-    """Have it survive a power failure which files are in a folder."""
+    """Sync a folder, so that new and renamed files survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -39,9 +38,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def records(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[str, Rows]]:
-    """Yield what is in a journal; `lost` is told each damaged range of bytes.
+    """Yield timeline and samples of the records of a journal, successive ones of a kind joined.
 
-    Records of one kind that follow one another are joined.
+    Calls `lost` with the start and end of each damaged range of bytes.
     """
     for head, group in groupby(_bodies(data, lost), key=itemgetter(0)):
         yield _decode(head, [body for _, body in group])
@@ -83,9 +82,9 @@ def _decode(head: bytes, bodies: list[bytes]) -> tuple[str, Rows]:
 
 
 class Journal:
-    """A file to which samples are written, and which is read only after a restart.
+    """A file that samples are appended to, and that is read only after a restart.
 
-    One thread at a time may `write`, and one `sync` and `close`.
+    One thread at a time may call `write`; another may call `sync` and `close`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +93,7 @@ class Journal:
         self._is_new = self._is_dirty = False
 
     def write(self, timeline: str, t: np.ndarray, columns: Mapping[str, Column]) -> None:
-        """Write samples; OSError says that it could not be done, and then it may be repeated."""
+        """Append samples. Raises OSError if that fails; it may be tried again."""
         strings = [name for name, column in columns.items() if column.dtype.kind == "O"]
         fixed = {None: t} | {name: columns[name] for name in columns if name not in strings}
         for start in range(0, len(t), _AT_ONCE):
@@ -110,13 +109,13 @@ class Journal:
             self._append([_LENGTH.pack(len(head)), head, *data])
 
     def open(self) -> None:
-        """Open the file, new or not; what is in it has to be synchronised once more."""
+        """Open the file, or make it. What it holds may not be synced yet."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - until it is closed
         self._is_new = self._is_dirty = True
 
     def sync(self) -> None:
-        """Have all that was written survive a power failure."""
+        """Sync the file, so that it survives a power failure; raises OSError."""
         if self._file is not None and not os.fstat(self._file.fileno()).st_nlink:
             self.close()
             raise OSError(f"{self.path} was removed")

@@ -1,4 +1,4 @@
-"""The samples that a live node keeps in memory, as one series a timeline, and how they are read."""
+"""Keep the samples of a live node in memory, as one series per timeline, and read them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,9 @@ from sisock.wire import grid
 from sisock.wire.arrays import Samples
 from sisock.wire.reply import Decimated, Reply, just_after
 
-MAX_SAMPLES = 4_000_000
-"""Samples of a timeline that are kept if its author does not say how many: 64 MB of each field."""
-
-MAX_BYTES = 1 << 23
-"""Bytes of a table; when it has more, another one is begun."""
-
-_TABLES = 8
-"""Parts at least that memory alone has, so that what is dropped does not stay there for long."""
+MAX_SAMPLES = 4_000_000  # of a timeline, if its author names no number: 64 MB of a field
+MAX_BYTES = 1 << 23  # of a table; then another one is begun
+_TABLES = 8  # that memory has at least: the oldest is dropped piece by piece, at some cost
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,9 @@ class TimelineInfo:
 
 
 class MemoryTimeline:
-    """Samples of the same times, in memory; `parts` are all of them, in order.
+    """Samples of one timeline in memory, in `parts` that follow one another.
 
-    Those of the last `seconds` are kept, and `depth` at most. One thread may `append`, any read.
+    Keeps those of the last `seconds`, and at most `depth`. One thread may append, any may read.
     """
 
     def __init__(self, name: str, seconds: float = math.inf, depth: float = math.inf) -> None:
@@ -81,7 +76,10 @@ class MemoryTimeline:
 
 
 class Memory:
-    """Samples of a node's timelines, for any threads; of each the last `seconds`, or `depth`."""
+    """Samples of a node's timelines. Any thread may use it.
+
+    Keeps those of the last `seconds` of each timeline, and at most `depth`.
+    """
 
     generation: str | None = None
 
@@ -110,7 +108,7 @@ class Memory:
         self.put(timeline, (times, found))
 
     def put(self, timeline: str, rows: Rows) -> None:
-        """Do as `append` with samples in the form used inside, which nobody changes any more."""
+        """Append samples as columns, which nobody may change afterwards; raises as `append`."""
         times, found = rows
         with self._lock:
             line = self._timelines.get(timeline)
@@ -150,20 +148,13 @@ class Memory:
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> Decimated:
-        """Return what buckets of one size keep of ``[start, end)``, or at most `max_points`."""
+        """Decimate the samples of ``[start, end)`` to one bucket size, or to `max_points`."""
         line, _ = self._fields.get(field, (None, None))
         final_to = just_after(line.last if line else None)
-        end, w = min(end, final_to), bucket  # what comes meanwhile is not for this answer
-        asked = [(start, end, w or 0.0)]
-        if max_points is not None:
-            found = [part.span(start, end) for part in self._parts(field)]
-            spans = [span for span in found if span is not None]
-            if sum(count for count, _, _ in spans) > max_points:
-                first, last = spans[0][1], spans[-1][2]
-                w = grid.bucket_size_for(first, last, max_points)
-                # Both ends are read from the samples, so that these are among what is kept.
-                after = math.nextafter(first, math.inf)
-                asked = [(first, after, 0.0), (after, last, w), (last, end, 0.0)]
+        end = min(end, final_to)  # what comes meanwhile is not for this answer
+        spans = [part.span(start, end) for part in self._parts(field)] if max_points else []
+        filled = [span for span in spans if span is not None]
+        w, asked = grid.plan_reading(start, end, filled, bucket, max_points)
         t, own = rows = columns.join(
             each
             for interval in asked
@@ -176,15 +167,14 @@ class Memory:
         return Decimated(t[kept], self._decode(field, columns.take(rows, kept)), w, final_to)
 
     def latest(self, fields: Iterable[str], end: float) -> Reply:
-        """Return of each field the last sample before `end` that is not missing."""
-        lines: dict[str, dict[str, Samples]] = {}
+        """Return the last sample of each field before `end` that has a value."""
+        found: dict[str, tuple[str, Samples]] = {}
         for name in fields:
-            found = (last_in(part, name, end) for part in reversed(self._parts(name)))
-            rows = next((rows for rows in found if rows is not None), None)
+            last = (last_in(part, name, end) for part in reversed(self._parts(name)))
+            rows = next((rows for rows in last if rows is not None), None)
             if rows is not None:
-                line, _ = self._fields[name]
-                lines.setdefault(line.name, {})[name] = rows[0], self._decode(name, rows)
-        return Reply.merged(lines, fields)
+                found[name] = self._fields[name][0].name, (rows[0], self._decode(name, rows))
+        return Reply.merged(found, fields)
 
     def close(self) -> None:
         """Keep no more."""

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from sisock.store.series import NOTHING, Series, Snapshot
 from sisock.wire import grid
-from sisock.wire.arrays import Samples, join
+from sisock.wire.arrays import Samples, join, span_of
 from sisock.wire.grid import bucket_start
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 from sisock.wire.reply import Decimated, just_after
 
-_STEP, _MIN_SPACINGS = 4, 4
-"""Exponents between the bucket sizes of two levels; mean spacings in the finest one's buckets."""
+_T = TypeVar("_T")
 
-MIN_BELOW = 1 << 14
-"""Samples that are decimated as fast as a level of them is read."""
-
-_AT_ONCE = 1 << 18
-"""Samples that are decimated in one step."""
+_STEP = 4  # the bucket sizes of two levels differ by a factor of 2^4
+_MIN_SPACINGS = 4  # mean spacings in a bucket of the finest level
+MIN_BELOW = 1 << 14  # so few samples are decimated as fast as a level would be read
+_AT_ONCE = 1 << 18  # samples that are decimated in one step
 
 
 class Pyramid:
@@ -50,15 +49,19 @@ class Pyramid:
             weakref.finalize(self, one.remove_files)
 
     def drop_levels(self) -> None:
-        """Answer from the samples, and have the levels made anew."""
+        """Forget all levels; `extend` makes them anew."""
         self._series, self._chosen_at = {0.0: self.base}, 0
 
     def is_due(self) -> bool:
-        """Return whether many samples are behind the finest level, or twice those at its choice."""
+        """Return whether `extend` is worthwhile.
+
+        That is so if many samples are not in the finest level yet, or if the samples have doubled
+        since the levels were chosen.
+        """
         samples, (_, *levels) = self.base.snapshot(), sorted(self._series)
         if not levels or len(samples) >= 2 * self._chosen_at:
             return len(samples) > max(MIN_BELOW, 2 * self._chosen_at - 1)
-        return len(samples) - samples.find(_until(self._series[levels[0]])) > MIN_BELOW
+        return len(samples) - samples.find(self._series[levels[0]].record.until) > MIN_BELOW
 
     def extend(self) -> Iterator[None]:
         """Bring the levels up to the samples, in small steps; raises `CannotStore`, `Damaged`."""
@@ -74,7 +77,7 @@ class Pyramid:
                 below = level
 
     def _choose(self) -> set[float]:
-        """Choose the bucket sizes: from a few mean spacings to the length of the series."""
+        """Choose the bucket sizes of the levels."""
         record = self.base.record
         assert record.first is not None and record.last is not None
         self._chosen_at = record.count
@@ -89,20 +92,15 @@ def level_sizes(span: float, count: int) -> list[float]:
     return [w for w in sizes if w < span]
 
 
-def _until(level: Series | Snapshot) -> float:
-    """Return the time before which a level has all buckets."""
-    return float(level.record.identity.get("until", -math.inf))
-
-
 def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
-    """Append what the buckets keep that nothing below can change any more.
+    """Append to a level all buckets that are complete in the level below.
 
-    Returns False if that begins with more than half of what is below.
+    Returns False if the first ones keep more than half of it: such a level is of no use.
     """
     w, samples = level.record.w, below.snapshot()
     # A level below is complete up to a bucket of its own, samples up to that of the last one.
-    end = _until(below) if below.record.w else samples.time(len(samples) - 1)
-    start, until = samples.find(_until(level)), bucket_start(end, w)
+    end = below.record.until if below.record.w else samples.time(len(samples) - 1)
+    start, until = samples.find(level.record.until), bucket_start(end, w)
     stop = samples.find(until)
     while start < stop:
         end, end_time = min(start + _AT_ONCE, stop), until
@@ -122,10 +120,10 @@ def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
 
 
 class View:
-    """The samples of one field at one moment; it stays the same, whatever is appended.
+    """The samples of one field at one moment; later changes do not show.
 
-    Its methods raise `Damaged` if what they need is not as it was stored. The files are there for
-    as long as their `owner`.
+    Its methods raise `Damaged` if what they read is not what was written. The files stay as long as
+    the `owner`.
     """
 
     def __init__(self, owner: Pyramid, samples: Snapshot, levels: list[Snapshot]) -> None:
@@ -136,7 +134,7 @@ class View:
 
     def samples(self, start: float, end: float) -> Samples:
         """Return the samples of an interval in UNIX seconds, half-open."""
-        return self._base.samples(self._base.find(start), self._base.find(end))
+        return self._base.between(start, end)[0]
 
     def decimate(
         self,
@@ -150,46 +148,37 @@ class View:
 
         `tail` are samples of the interval that are later than these.
         """
-        base, first, stop = self._base, self._base.find(start), self._base.find(end)
-        last = float(tail[0][-1]) if len(tail[0]) else base.record.last
-        if stop - first <= max(MIN_BELOW, max_points or 0):
-            t, values = join([base.samples(first, stop), tail])
-            kept, w = grid.decimate_by(t, values, bucket, max_points)
-            return Decimated(t[kept], values[kept], w, just_after(last))
-        t_first, t_last = base.time(first), base.time(stop - 1)
-        if bucket is not None:
-            w = bucket
-            # Beyond the samples all buckets are empty.
-            low, high = max(start, bucket_start(t_first, w)), min(end, bucket_start(t_last, w) + w)
-            ends: list[Samples] = [NOTHING, NOTHING]
-        else:
-            assert max_points is not None
-            t_end = float(tail[0][-1]) if len(tail[0]) else t_last
-            w = grid.bucket_size_for(t_first, t_end, max_points)
-            # Both ends are read from the samples, so that these are among what is kept.
-            low = math.nextafter(t_first, math.inf)
-            high = max(low, t_last)
-            ends = [base.samples(first, base.find(low)), base.samples(base.find(high), stop)]
-        cover = self._cover([each for each in self._levels if each.record.w <= w], low, high)
-        t, values = join([ends[0], *cover, ends[1], tail])
-        kept = grid.decimate(t, values, w)
-        if max_points is not None:
-            kept = grid.with_ends(kept, len(t))
+        base = self._base
+        own, later = base.span(start, end), span_of(tail[0])
+        spans = [each for each in (own, later) if each is not None]
+        w, asked = grid.plan_reading(start, end, spans, bucket, max_points)
+        levels = self._levels if own is not None and own[0] > MIN_BELOW else []
+        parts: list[Samples] = []
+        for low, high, size in asked:
+            usable = [level for level in levels if level.w <= size]
+            parts += cover(usable, low, high, base.between)
+        t, values = join([*parts, tail])
+        kept = grid.decimate(t, values, w, max_points is not None)
+        last = base.record.last if later is None else later[2]
         return Decimated(t[kept], values[kept], w, just_after(last))
 
-    def _cover(self, levels: list[Snapshot], low: float, high: float) -> Iterator[Samples]:
-        """Give the same buckets as the samples of a time, in far fewer.
 
-        The coarsest level with whole buckets covers it, and finer ones, or samples, its ends.
-        """
-        for i, level in enumerate(levels):
-            size = level.record.w
-            begin, end = bucket_start(low, size), min(bucket_start(high, size), _until(level))
-            begin = begin if begin >= low else begin + size
-            if begin < end:
-                yield from self._cover(levels[i + 1 :], low, begin)
-                yield level.samples(level.find(begin), level.find(end))
-                yield from self._cover(levels[i + 1 :], end, high)
-                return
+def cover(
+    levels: Sequence[Any], start: float, end: float, read: Callable[[float, float], Iterable[_T]]
+) -> Iterator[_T]:
+    """Yield what gives the same buckets as the samples of an interval, in far fewer.
+
+    The coarsest of the `levels`, which come first, covers what has whole buckets of it. Finer ones
+    cover the rest, or at last the samples that `read` returns. A level has the size `w` of its
+    buckets, the time `until` which it is complete, and a method ``between(start, end)``.
+    """
+    for i, level in enumerate(levels):
+        low, high = bucket_start(start, level.w), min(bucket_start(end, level.w), level.until)
+        low = low if low >= start else low + level.w
         if low < high:
-            yield self.samples(low, high)
+            yield from cover(levels[i + 1 :], start, low, read)
+            yield from level.between(low, high)
+            yield from cover(levels[i + 1 :], high, end, read)
+            return
+    if start < end:
+        yield from read(start, end)

@@ -17,16 +17,16 @@ from sisock.store.journal import sync_folder
 from sisock.store.pyramid import level_sizes
 from sisock.store.segments import BLOCK, HEAD, MAGIC, TABLE, Part
 
-_DESCRIPTION_BYTES = 200
-"""What an array's entry in the description takes, without its name."""
+_DESCRIPTION_BYTES = 200  # of an array's entry in the description, without its name
 
 
 def write(
     path: Path, timeline: str, parts: Sequence[Part], rank: int, go_on: Callable[[], None]
 ) -> None:
-    """Write the samples of parts that follow one another to a new file, in memory a field at once.
+    """Write the samples of successive parts to a new file, with one field in memory at a time.
 
-    `go_on` is called now and then, and may raise to end it; OSError says why it cannot be done.
+    `go_on` is called now and then, and may raise to stop. Raises OSError if the file cannot be
+    written.
     """
     numbers, ends = (parts[0].low, parts[-1].high, rank), (parts[0].first, parts[-1].last)
     temporary = path.with_suffix(".part")
@@ -72,7 +72,10 @@ def _write(
 def _arrays(
     parts: Sequence[Part], fields: list[str]
 ) -> Iterator[tuple[str | None, float, list[Column]]]:
-    """Yield the times; of each field the values, and the levels; and those of a missing field."""
+    """Yield field, bucket size and columns of each array.
+
+    First the times, then values and levels of each field, then levels for fields without values.
+    """
     t, _ = _whole(parts, [])
     yield None, 0.0, [t]
     for field in fields:

@@ -12,15 +12,16 @@ import struct
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import orjson
 
-from sisock.store.columns import Column, Rows, Span, Table, decode, from_bytes, join, take
-from sisock.wire.arrays import last_present
-from sisock.wire.grid import bucket_of
+from sisock.store.columns import Column, Rows, Table, decode, from_bytes, join, take
+from sisock.store.pyramid import cover
+from sisock.wire.arrays import Span, last_present
 from sisock.wire.protocol import MAX_EXPONENT
 
 BLOCK = 8192
@@ -40,7 +41,7 @@ class Damaged(Exception):
 
 
 def _read(path: Path, size: int, offset: int) -> bytes:
-    """Read of a file, which is not kept open: there may be thousands."""
+    """Read bytes of a file, and close it: there may be thousands of files."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.pread(descriptor, size, offset)
@@ -51,7 +52,10 @@ def _read(path: Path, size: int, offset: int) -> bytes:
 class _Array:
     """Columns of one length in a file, by blocks."""
 
+    until = math.inf
+
     def __init__(self, path: Path, entry: dict[str, Any], table: np.ndarray) -> None:
+        self.field: str | None = entry["field"]
         self.w: float = entry["w"]
         self.count: int = entry["count"]
         self.dtypes = [np.dtype(each) for each in entry["dtypes"]]
@@ -67,7 +71,7 @@ class _Array:
         return float(self._table["first"][block])
 
     def find(self, time: float) -> int:
-        """Return the number of the block in which the first sample not before a time may be."""
+        """Return the block that has the first sample not before a time, if any block has it."""
         return max(int(np.searchsorted(self._table["first"], time, side="right")) - 1, 0)
 
     def read(self, block: int) -> list[Column]:
@@ -88,20 +92,21 @@ class _Array:
             view = view[size:]
         return columns
 
-    def between(self, field: str, start: float, end: float) -> Iterator[Rows]:
-        """Yield the samples of an interval, if they have times; raises `Damaged`."""
+    def between(self, start: float, end: float) -> Iterator[Rows]:
+        """Yield the samples of an interval, of levels only; raises `Damaged`."""
         for block in range(self.find(start), len(self)):
             if self.first(block) >= end:
                 break
             t, *columns = self.read(block)
             part = slice(*np.searchsorted(t, [start, end]).tolist())
-            yield take((t, dict(zip([field], columns, strict=False))), part)
+            named = dict(zip([self.field], columns, strict=False)) if self.field else {}
+            yield take((t, named), part)
 
 
 class Segment:
-    """A file of samples of one timeline; `warn` logs what of it is damaged.
+    """A file of samples of one timeline. `warn` logs damage.
 
-    ValueError says that it is none, or that both headers are damaged.
+    Raises ValueError if the file is of another kind, or both headers are damaged.
     """
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
@@ -135,12 +140,12 @@ class Segment:
         return {name: array.dtypes[0] for name, array in self._values.items()}
 
     def span(self, start: float, end: float) -> Span | None:
-        """Return how many samples there are in an interval, the first and the last time."""
+        """Return what there is in an interval."""
         low, stop = self._find(start), self._find(end)
         return (stop - low, self._time(low), self._time(stop - 1)) if low < stop else None
 
     def read(self, fields: Iterable[str], start: float, end: float) -> Iterator[Rows]:
-        """Yield the samples of an interval; what of it is damaged is missing."""
+        """Yield the samples of an interval, without those in damaged blocks."""
         chosen = [(name, self._values[name]) for name in fields if name in self._values]
         for block in range(self._times.find(start), len(self._times)):
             if self._times.first(block) >= end:
@@ -152,35 +157,20 @@ class Segment:
                 yield take((t, {name: c for name, c in found if c is not None}), part)
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Rows]:
-        """Yield what gives the same buckets of size `w` as the samples, or all samples without."""
+        """Yield samples that decimate to the same buckets of size `w`, taken from levels if any."""
         held = self._levels.get(field if field in self._values else None, [])
+        # Beyond the samples all buckets are empty.
+        low = -math.inf if start <= self.first else start
+        high = math.inf if end > self.last else end
         while True:
             usable = [level for level in held if level.w <= w]
             try:
-                yield from list(self._cover(field, usable, start, end))
+                yield from list(cover(usable, low, high, partial(self.read, [field])))
                 return
             except Damaged as bad:
-                self._warn(f"{self.path}: a level of {field!r} is not used: {bad}")
+                self._warn(f"{self.path}: a level of {field!r} is damaged, and not used: {bad}")
                 if bad.array in held:
                     held.remove(bad.array)
-
-    def _cover(self, field: str, levels: list[_Array], start: float, end: float) -> Iterator[Rows]:
-        """Cover an interval by the coarsest level with whole buckets in it, ends by finer ones."""
-        if start >= end:
-            return
-        if not levels:
-            yield from self.read([field], start, end)
-            return
-        (level, *finer), w = levels, levels[0].w
-        # Beyond the samples all buckets are empty.
-        low = -math.inf if start <= self.first else -float(bucket_of(-start, w)) * w
-        high = math.inf if end > self.last else float(bucket_of(end, w)) * w
-        if low >= high:
-            yield from self._cover(field, finer, start, end)
-            return
-        yield from self._cover(field, finer, start, low)
-        yield from level.between(field, low, high)
-        yield from self._cover(field, finer, high, end)
 
     def _find(self, time: float) -> int:
         """Return the index of the first sample that is not before a time."""
@@ -230,12 +220,12 @@ Part: TypeAlias = Table | Segment
 
 
 def last_in(part: Part, field: str, before: float) -> Rows | None:
-    """Return a field's last sample before a time that is not missing."""
+    """Return the last sample of a field before a time that has a value."""
     t, columns = join(part.gather(field, -math.inf, before, 2.0**MAX_EXPONENT))
     at = _last_present(columns.get(field))
     if at is None:
         return None
-    # It is in the bucket of this one, of which at most two samples are kept.
+    # A bucket keeps at most two samples, and the last one is in the bucket of this one.
     stop = float(t[at + 2]) if at + 2 < len(t) else before
     rows = join(part.read([field], float(t[at]), stop))
     at = _last_present(rows[1].get(field))

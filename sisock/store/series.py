@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
@@ -14,19 +15,18 @@ import numpy as np
 
 from sisock.store.files import CannotStore, Files
 from sisock.wire.arrays import WIRE_DTYPES as STORED_DTYPES
-from sisock.wire.arrays import Samples
+from sisock.wire.arrays import Samples, Span
 
-BLOCK = 8192
-"""Samples that have a checksum in common."""
+BLOCK = 8192  # samples that share a checksum
 
 BLOCK_DTYPE = np.dtype([("t", "<u4"), ("values", "<u4"), ("first", "<f8")])
-"""Of each block the checksums of its times and of its values, and its first time."""
+"""An entry per block: the checksums of its times and values, and its first time."""
 
 NOTHING: Samples = np.empty(0), np.empty(0)
 
 
 class Damaged(Exception):
-    """Samples on the disk are not those that were stored: they are to be stored again."""
+    """Samples on disk are not what was written; they have to be stored again."""
 
     def __init__(self, record: Record, why: object) -> None:
         super().__init__(f"{record.files[0]} of {record.field!r}: {why}")
@@ -34,7 +34,7 @@ class Damaged(Exception):
 
 
 class TypeDiffers(ValueError):
-    """Values do not fit exactly into the type of those before: all are to be stored again."""
+    """Values do not fit exactly into the stored type; all have to be stored again."""
 
     def __init__(self, field: str, stored: np.dtype, given: np.dtype) -> None:
         super().__init__(f"values of type {given} do not fit exactly among values of {stored}")
@@ -46,9 +46,9 @@ class TypeDiffers(ValueError):
 class Record:
     """What the catalogue knows of a series, of which `count` samples are complete.
 
-    `key` is of the field's samples, another one each time that they are stored anew. `w` is the
-    size in seconds of the buckets of a level, zero for the samples themselves. The values have a
-    `dtype` as soon as there are any; `identity` says what the samples were made from.
+    `key` numbers the field's samples; it is a new one when they are stored anew. `w` is the bucket
+    size of a level in seconds, zero for the samples themselves. `dtype` is None before the first
+    sample. `identity` says what the samples were made from.
     """
 
     key: int
@@ -59,6 +59,11 @@ class Record:
     first: float | None = None
     last: float | None = None
     identity: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def until(self) -> float:
+        """Time before which a level has all that its buckets keep."""
+        return float(self.identity.get("until", -math.inf))
 
     @property
     def files(self) -> tuple[str, str]:
@@ -77,17 +82,18 @@ class Record:
 
 
 class Snapshot:
-    """A series as it was at one moment: it stays valid, and the same, whatever comes after.
+    """A series as it was at one moment; later changes do not show.
 
-    It keeps its files open from their first use on, so it is for one request or one job. `checked`
-    says, of times and of values, how many samples of each block any snapshot of the series has
-    compared to their checksum.
+    Its files stay open from their first use on, so use it for one request or one job. `checked` is
+    shared by all snapshots of the series: for times and for values, the number of samples of each
+    block that were compared to the checksum.
     """
 
     def __init__(
         self, files: Files, record: Record, blocks: np.ndarray, checked: Sequence[dict[int, int]]
     ) -> None:
         self.record = record
+        self.w, self.until = record.w, record.until
         self._files = files
         self._blocks = blocks
         self._checked = checked
@@ -103,6 +109,15 @@ class Snapshot:
             return 0
         start = block * BLOCK
         return start + int(self._read(0, start, min(start + BLOCK, len(self))).searchsorted(time))
+
+    def span(self, start: float, end: float) -> Span | None:
+        """Return what there is in an interval; raises `Damaged`."""
+        first, stop = self.find(start), self.find(end)
+        return (stop - first, self.time(first), self.time(stop - 1)) if first < stop else None
+
+    def between(self, start: float, end: float) -> list[Samples]:
+        """Return the samples of an interval as one part; raises `Damaged`."""
+        return [self.samples(self.find(start), self.find(end))]
 
     def time(self, index: int) -> float:
         """Return the time of a sample; raises `Damaged`."""
@@ -176,10 +191,10 @@ class Series:
             self._files.remove(name)
 
     def append(self, t: np.ndarray, values: np.ndarray, **identity: Any) -> None:
-        """Write samples behind the last ones, and what all are made from.
+        """Append samples, and replace the identity.
 
         Raises ValueError if the times do not ascend or the values are not of `STORED_DTYPES`,
-        `TypeDiffers` if they do not fit those before, and `CannotStore`; then nothing changes.
+        `TypeDiffers` if they do not fit the earlier ones, or `CannotStore`; then nothing changes.
         """
         record, blocks = self._complete
         dtype = np.dtype(record.dtype or values.dtype)
@@ -221,7 +236,7 @@ def _checksum(items: np.ndarray, before: int = 0) -> int:
 
 
 def ascends(t: np.ndarray) -> bool:
-    """Return whether no time is before the one before it, nor NaN."""
+    """Return whether times never go back, and none is NaN."""
     return bool((t[1:] >= t[:-1]).all())
 
 

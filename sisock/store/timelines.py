@@ -1,4 +1,4 @@
-"""One timeline of a history: its newest samples in memory and a journal, the others in files."""
+"""One timeline of a history: the newest samples in memory and a journal, older ones in files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,13 @@ from sisock.store.memory import MAX_BYTES, MemoryTimeline
 from sisock.store.segment_writer import write
 from sisock.store.segments import BLOCK, Part, Segment
 
-_MAX_SPAN = 3600.0
-"""Seconds of samples in memory that become a file, if they are a block at least."""
-
-_MAX_TABLES = 16
-_MAX_WAIT = 10.0
-"""Such parts that wait in memory for the disk, and seconds that whoever brings more then waits."""
-
-_MERGED, _MAX_MERGED = 16, 1 << 21
-"""Files of one rank that become one of the next, and the samples that one has at most."""
-
-_NUMBER = "[0-9]" * 8
-MAX_NAME = 150
-"""Of a journal, in names of files; characters of a folder's name: file systems take 255 bytes."""
+_MAX_SPAN = 3600.0  # seconds of samples in memory that become a file, if they fill a block
+_MAX_TABLES = 16  # full tables in memory that wait to become files
+_MAX_WAIT = 10.0  # seconds that `append` waits if there are more of them
+_MERGED = 16  # files of one rank that become one of the next rank
+_MAX_MERGED = 1 << 21  # samples of a file, at most
+_NUMBER = "[0-9]" * 8  # of a journal, in the names of files
+MAX_NAME = 150  # characters of a folder's name; file systems allow 255 bytes
 
 
 class _Recent(Table):
@@ -49,7 +43,7 @@ class _Recent(Table):
         return self._is_damaged or is_long or self.size >= MAX_BYTES
 
     def load(self, after: float, warn: Callable[[str], None]) -> list[str]:
-        """Take samples later than a time from the journal; returns the timeline's names in it."""
+        """Read samples later than a time from the journal; return the timelines that it names."""
 
         def lost(start: int, end: int) -> None:
             self._is_damaged = True
@@ -58,7 +52,7 @@ class _Recent(Table):
         names = []
         self.journal.open()
         for name, (t, columns) in records(self.journal.path.read_bytes(), lost):
-            # What could not be written at once may be there twice.
+            # After a failed write, samples may be there twice.
             before = np.maximum.accumulate(np.append(max(after, self.last), t[:-1]))
             new = t > before
             if new.any():
@@ -74,7 +68,7 @@ class _Recent(Table):
 
 
 def file_name(name: str) -> str:
-    """Return what a file system can have of a name, still different for each."""
+    """Return a file name for a timeline or node, a different one for each."""
     quoted = quote(name, safe="")
     if len(quoted) > MAX_NAME:
         quoted = f"{quoted[:MAX_NAME]}-{zlib.crc32(name.encode()):08x}"
@@ -82,9 +76,9 @@ def file_name(name: str) -> str:
 
 
 class StoredTimeline(MemoryTimeline):
-    """Samples of the same times, all of which are on disk, too.
+    """Samples of one timeline that are also on disk.
 
-    Any threads may read; `append`, `sync` and `tidy` are for one thread each. `warn` logs what is
+    Any thread may read; `append`, `sync` and `tidy` are for one thread each. `warn` logs what is
     damaged or cannot be written.
     """
 
@@ -130,7 +124,7 @@ class StoredTimeline(MemoryTimeline):
 
     @property
     def oldest(self) -> Segment | None:
-        """The oldest samples, if they are in a file."""
+        """The oldest part, if it is a file."""
         return self.parts[0] if isinstance(self.parts[0], Segment) else None
 
     @property
@@ -139,7 +133,7 @@ class StoredTimeline(MemoryTimeline):
         return all(table.written == table.count for table in self._tables())
 
     def size(self) -> int:
-        """Return how many bytes there are, about."""
+        """Return about how many bytes all parts have."""
         return sum(part.size for part in self.parts)
 
     def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
@@ -156,7 +150,7 @@ class StoredTimeline(MemoryTimeline):
                 self._begin()
 
     def sync(self) -> None:
-        """Have all samples survive a power failure; write what could not be written before."""
+        """Sync all samples, so that they survive a power failure, after writing any left over."""
         with self._disk:
             for table in self._tables():
                 with self._changed:
@@ -165,13 +159,13 @@ class StoredTimeline(MemoryTimeline):
                 try:
                     table.journal.sync()
                 except OSError as error:
-                    table.written = 0  # nobody knows what of it there is
+                    table.written = 0  # what is on disk is unknown
                     self._fail("journal", error)
             if self.is_written:
                 self._failing.discard("journal")
 
     def tidy(self, max_span: float, max_bytes: float, go_on: Callable[[], None]) -> None:
-        """Make files of what is in memory, and large ones of small ones, up to some size."""
+        """Write full tables to files, and merge small files up to some span and size."""
         try:
             for table in self._tables()[:-1]:
                 self._store([table], 0, go_on)
@@ -201,7 +195,7 @@ class StoredTimeline(MemoryTimeline):
         return bool(self._failing) or len(self._tables()) <= _MAX_TABLES
 
     def _begin(self) -> None:
-        """Begin another table; without a disk to write to, forget the oldest one in its place."""
+        """Begin another table; if the disk fails and there are too many, drop the oldest."""
         number = self.parts[-1].high + 1 if self.parts else 1
         self.parts = (*self.parts, _Recent(self._folder, number))
         tables = self._tables()
@@ -228,10 +222,10 @@ class StoredTimeline(MemoryTimeline):
         )
 
     def _mergeable(self, max_span: float, max_bytes: float) -> list[Segment]:
-        """Choose the oldest files of one rank that should be one, if there are enough."""
+        """Return the oldest files of one rank that should be merged, if there are enough."""
         segments = [part for part in self.parts if isinstance(part, Segment)]
         for run in (segments[i : i + _MERGED] for i in range(len(segments) - _MERGED + 1)):
-            # What is missing between two may be in a journal that is loaded at the next start.
+            # Samples between two files may be in a journal that is loaded at the next start.
             is_whole = all(one.high + 1 == other.low for one, other in pairwise(run))
             if is_whole and len({each.rank for each in run}) == 1:
                 fits = [
@@ -261,7 +255,7 @@ class StoredTimeline(MemoryTimeline):
 
 
 def _load_segments(folder: Path, warn: Callable[[str], None]) -> list[Segment]:
-    """Load the files of a folder, but those that are within a larger one."""
+    """Load the files of a folder; remove those whose samples are in a larger file."""
     found = []
     for path in folder.glob(f"segment-{_NUMBER}-{_NUMBER}"):
         try:

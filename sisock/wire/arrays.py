@@ -20,6 +20,9 @@ from sisock.wire.protocol import as_text
 Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Times and values of one field, both of shape (n,)."""
 
+Span: TypeAlias = tuple[int, float, float]
+"""A number of samples, the first and the last time."""
+
 WIRE_DTYPES = frozenset(
     {"<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1"}
 )
@@ -216,6 +219,11 @@ def has_value(values: np.ndarray) -> np.ndarray:
     if values.dtype == object:
         return np.array([value is not None for value in values], dtype=bool)
     return np.ones(len(values), dtype=bool)
+
+
+def span_of(t: np.ndarray) -> Span | None:
+    """Return the span of samples with these times, None if there are none."""
+    return (len(t), float(t[0]), float(t[-1])) if len(t) else None
 
 
 def last_present(values: np.ndarray) -> np.ndarray:

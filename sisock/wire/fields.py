@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from sisock.errors import NodeContractError
-from sisock.wire.protocol import as_text, check_number, contract, is_text
+from sisock.wire.protocol import as_text, check_field_name, check_number, contract, is_text
 
 FIELD_TYPES = ("number", "string", "bool")
 
@@ -111,8 +111,9 @@ def check_fields(raw: Any, node: str) -> list[dict[str, dict[str, Any]]]:
 
 
 def _check_field(name: Any, entry: Any) -> dict[str, Any]:
-    if not is_text(name) or not isinstance(entry, Mapping):
-        raise ValueError("a field is a name that can be written in UTF-8, and a dict")
+    check_field_name(name)
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"it must be described by a dict, not {type(entry).__name__}")
     if not is_text(entry.get("timeline")):
         raise ValueError("timeline must be the name of its timeline")
     if entry.get("type", "number") not in FIELD_TYPES:

@@ -6,12 +6,13 @@ A bucket is ``[i w, (i + 1) w)``, where `w` is a power of two and ``i = floor(t 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from sisock.wire.arrays import Span
 from sisock.wire.protocol import MIN_EXPONENT
 
 _EXACT = 2.0**52
@@ -50,6 +51,23 @@ def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
     if len(t) <= max_points:
         return None
     return bucket_size_for(float(t[0]), float(t[-1]), max_points)
+
+
+def plan_reading(
+    start: float, end: float, spans: Sequence[Span], bucket: float | None, max_points: int | None
+) -> tuple[float | None, list[tuple[float, float, float]]]:
+    """Choose the size of the buckets, None: all are kept, and what is to be read for them.
+
+    The samples from `start` to `end` are those of `spans`, in order. Returns also intervals, in
+    order, each with the size of the buckets whose decimated samples may stand for all.
+    """
+    if max_points is None or sum(count for count, _, _ in spans) <= max_points:
+        return bucket, [(start, end, bucket or 0.0)]
+    first, last = spans[0][1], spans[-1][2]
+    w = bucket_size_for(first, last, max_points)
+    # Both ends are read from the samples, so that these are among what is kept.
+    after = math.nextafter(first, math.inf)
+    return w, [(first, after, 0.0), (after, last, w), (last, end, 0.0)]
 
 
 def edges(t: np.ndarray, w: float | None) -> np.ndarray:
@@ -93,9 +111,15 @@ def keep(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return pairs[is_new]
 
 
-def decimate(t: np.ndarray, values: np.ndarray, w: float) -> np.ndarray:
-    """Choose the samples that the buckets of size `w` keep, as ascending indices."""
-    return keep(values, edges(t, w))
+def decimate(
+    t: np.ndarray, values: np.ndarray, w: float | None, has_ends: bool = False
+) -> np.ndarray:
+    """Choose the samples that the buckets of size `w` keep, None: all; as ascending indices.
+
+    With `has_ends`, the first sample and the last one are among them.
+    """
+    kept = keep(values, edges(t, w))
+    return with_ends(kept, len(t)) if has_ends else kept
 
 
 def decimate_by(
@@ -107,8 +131,7 @@ def decimate_by(
     indices, and the size of the buckets, None if all samples are kept.
     """
     w = bucket if max_points is None else bucket_size_to(t, max_points)
-    kept = keep(values, edges(t, w))
-    return kept if max_points is None else with_ends(kept, len(t)), w
+    return decimate(t, values, w, max_points is not None), w
 
 
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:

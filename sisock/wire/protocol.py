@@ -100,6 +100,13 @@ def is_text(text: Any) -> bool:
     return isinstance(text, str) and as_text(text) == text
 
 
+def check_field_name(name: Any) -> None:
+    """Raise ValueError if a value cannot be the name of a field."""
+    if not is_text(name) or not name:
+        rule = "it must be a string that is not empty and can be written in UTF-8"
+        raise ValueError(f"{name!r} cannot be the name of a field: {rule}")
+
+
 def check_node_name(name: Any) -> str:
     """Return `name` if it can be a node's, or raise InvalidNodeName."""
     if not isinstance(name, str) or not name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -124,11 +125,14 @@ class Reply:
 
     @classmethod
     def merged(
-        cls, samples_of: Mapping[str, Mapping[str, arrays.Samples]], fields: Iterable[str]
+        cls, found: Mapping[str, tuple[str, arrays.Samples]], fields: Iterable[str]
     ) -> Reply:
-        """Return a reply to a request for fields, of samples by timeline and field, all final."""
+        """Return a reply to a request for fields: of each its timeline and samples, all final."""
         reply = cls(no_samples(fields))
-        for line, own in samples_of.items():
+        lines: defaultdict[str, dict[str, arrays.Samples]] = defaultdict(dict)
+        for name, (line, samples) in found.items():
+            lines[line][name] = samples
+        for line, own in lines.items():
             t, merged = arrays.merge_timeline(own)
             reply.data |= merged
             if len(t):
@@ -136,12 +140,14 @@ class Reply:
                 reply.follows |= {name: line for name, values in merged.items() if len(values)}
         return reply
 
-    def last(self) -> Iterator[tuple[str, str, tuple[np.ndarray, np.ndarray]]]:
-        """Return of each field that has a value its name, its timeline, and its last sample."""
+    def last(self) -> dict[str, tuple[str, arrays.Samples]]:
+        """Return the timeline and the last sample of each field that has a value."""
+        found = {}
         for name, line in self.follows.items():
             which = arrays.last_present(self.data[name])
             if len(which):
-                yield name, line, (self.timelines[line].t[which], self.data[name][which])
+                found[name] = line, (self.timelines[line].t[which], self.data[name][which])
+        return found
 
     def arrays_size(self) -> int:
         """Return the bytes of all arrays in binary encoding."""

@@ -24,8 +24,8 @@ class DataRequest:
     """The arguments of one ``get_data`` call, checked; InvalidArgument names the first wrong one.
 
     `field` has each name once, `interval` are the UNIX times of `start` and `end`. At most one of
-    `min_stride`, `bucket`, `max_points` and `latest` is given. `window` is in bytes, and `after`
-    has the last time received of each timeline.
+    `min_stride`, `bucket`, `max_points` and `latest` is given; with `latest` only `end` counts.
+    `window` is in bytes, and `after` has the last time received of each timeline.
     """
 
     field: list[str]
@@ -45,7 +45,10 @@ class DataRequest:
         if not isinstance(names, list | tuple) or not all(isinstance(each, str) for each in names):
             raise InvalidArgument("field must be a list of names")
         self.field = list(dict.fromkeys(names))
-        self.interval = check_interval(self.start, self.end)
+        if not isinstance(self.latest, bool):
+            raise InvalidArgument("latest must be True or False")
+        start = check_number("start", self.start)
+        self.interval = check_interval(self.end if self.latest else start, self.end)
         if self.encoding not in (None, "binary"):
             raise InvalidArgument('encoding must be "binary" or None')
         if not isinstance(self.after, dict | None):
@@ -56,8 +59,6 @@ class DataRequest:
         self.min_stride, self.bucket, self.max_points = check_strategy(
             self.min_stride, self.bucket, self.max_points, self.interval, len(self.field)
         )
-        if not isinstance(self.latest, bool):
-            raise InvalidArgument("latest must be True or False")
         if self.latest and (self.is_decimated or self.min_stride is not None):
             raise InvalidArgument("latest takes no min_stride, bucket or max_points")
 

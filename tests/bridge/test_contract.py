@@ -1,5 +1,7 @@
 """What the three plugins send, in the order in which a dashboard does, and what they get."""
 
+import time
+
 import pytest
 
 from sisock import Client
@@ -245,6 +247,36 @@ def test_annotations_of_simplejson_show_gaps_and_nodes(bridge, start, router):
         return [e["title"] for e in events if "annotated" in e["tags"]]
 
     wait_until(lambda: nodes() == ["annotated appeared", "annotated vanished"], 15, "annotations")
+
+
+def test_what_a_recorder_knows_of_nodes_is_shown_by_every_plugin(bridge, start, router, tmp_path):
+    flags = ["noted", "--name", "notary"]
+    recorder = start(router, "data_nodes/recorder.py", *flags, SISOCK_DATA=str(tmp_path / "data"))
+    recorder.wait_for("node noted is not there yet")
+    visitor = start(router, "tests/nodes.py", "odd", "--name", "noted")
+    visitor.wait_for("is in the hub's list")
+    visitor.end()
+    query = "nodes notary::nodes.noted"
+
+    def simplejson():
+        return bridge.ask("/annotations", {"annotation": {"name": "Nodes", "query": query}}).json
+
+    def simpod():
+        (table,) = bridge.query({"target": query, "refId": "Anno", "payload": {}}, range=None)
+        names = [column["text"] for column in table["columns"]]
+        return [dict(zip(names, row, strict=True)) for row in table["rows"]]
+
+    def infinity():
+        now = time.time() * 1000
+        times = {"from": f"{now - 3_600_000:.0f}", "to": f"{now:.0f}"}
+        return bridge.ask("/annotations", {"range": times, "annotation": {"query": query}}).json
+
+    def titles(ask):
+        return [event["title"] for event in ask()]
+
+    both = ["noted appeared", "noted vanished"]
+    for ask in (simplejson, simpod, infinity):
+        wait_until(lambda ask=ask: titles(ask) == both, 20, f"annotations of {ask.__name__}")
 
 
 def test_a_dashboard_of_simpod(bridge):

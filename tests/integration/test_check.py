@@ -109,6 +109,7 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
         (made(Archive, samples=([np.datetime64("2026-01-01")], [1])), "must be UNIX seconds"),
         (made(Archive, samples=([1], [np.datetime64("2026-01-01")])), "datetime64[D] cannot"),
         (made(Archive, entry={"unit": "m"}), "'unit' is not one of the keys description, "),
+        (made(Archive, list_fields=lambda *_: {"": {}}), "'' cannot be the name of a field"),
         (made(Archive, list_fields=lambda *_: ["a"]), "field name to a dict, not list"),
     ],
 )
@@ -188,6 +189,7 @@ def test_a_check_leaves_no_thread_that_reads():
     [
         ({"name": ""}, "Wrong has no name: set its attribute name, or use --name"),
         ({"fields": ["x"]}, "its fields must be a dict, field name to a dict, not list"),
+        ({"fields": {"": {}}}, "field '': '' cannot be the name of a field"),
         ({"fields": {"x": "K"}}, "field 'x': it must be described by a dict, not str"),
         ({"fields": {"x": {"unit": "K"}}}, "field 'x': 'unit' is not one of the keys"),
         ({"fields": {"x": {"units": 5}}}, "field 'x': units must be a string or None"),

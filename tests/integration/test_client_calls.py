@@ -8,7 +8,7 @@ from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import node_uri, uri
 from tests.integration.peers import Member
 
-NODE = {"name": "n", "description": "", "features": ["binary", "progressive", "max_points"]}
+NODE = {"name": "n", "description": "", "features": ["binary", "progressive", "max_points", "live"]}
 FIELDS = [
     {"x": {"description": None, "timeline": "t", "type": "number", "units": None}},
     {"t": {"interval": 1.0, "field": ["x"]}},
@@ -52,6 +52,14 @@ def test_a_get_of_a_known_node_is_one_call(counted):
         assert got["x"].t.tolist() == [5, 6]
         assert calls == ["get_data"]
         calls.clear()
+
+
+def test_to_watch_a_known_node_asks_nobody(counted):
+    client, calls, member = counted
+    with client.watch("n") as all_fields, client.watch("n", "x") as one:
+        member.do("publish", node_uri("n", "data"), REPLY)
+        assert all_fields.next(10).t == one.next(10).t == 5
+    assert calls == []
 
 
 def test_an_unknown_field_is_asked_for_again(counted):

@@ -81,7 +81,7 @@ def test_the_reply_has_the_shape_of_any_other(router, odd):
         reply = member.do("request", data, ["nan", "text", "empty"], 1, 0, latest=True)
         assert reply["data"] == {"nan": [5.0], "text": ["e"], "empty": []}
         assert reply["timeline"] == {"t": {"t": [START + 4], "finalized_until": None}}
-        reply = member.do("request", data, ["nan", "flag"], 1, START + 3, latest=True)
+        reply = member.do("request", data, ["nan", "flag"], START + 9, START + 3, latest=True)
         assert reply["data"] == {"nan": [1.0, None], "flag": [None, False]}
         for latest, others in ((1, {}), (True, {"bucket": 1.0}), (True, {"max_points": 9})):
             error = member.refusal("request", data, ["nan"], 1, 0, latest=latest, **others)

@@ -66,20 +66,36 @@ def test_a_live_node_is_recorded_without_gaps_through_kills(client, router, star
     assert original.t.tolist() == series.t[:-1].tolist()
 
 
+def test_a_recorder_killed_before_the_first_sample_misses_none(client, router, start, record):
+    for _ in range(2):
+        program = record("rec_early", "rec_late")
+        program.wait_for("node rec_late is not there yet")
+        program.end()
+    start(router, "tests/nodes.py", "numbered", "--name", "rec_late")
+    wait_for_nodes(client, "rec_late")
+    wait_until(lambda: client.latest("rec_late", "n")["n"].values[-1] > 50, 20, "samples")
+    record("rec_early", "rec_late")
+    series = wait_for_samples(
+        client, "rec_early", "rec_late.n", lambda s: s.values[-1] > 100, "samples"
+    )
+    assert series.values.tolist() == list(range(1, int(series.values[-1]) + 1))
+
+
 class Archive:
     """A node of Part 1 that has more and more samples, of which the last may still change."""
 
-    def __init__(self, member, name):
+    def __init__(self, member, name, field="x", features=()):
+        self.field = field
         self.first = float(int(time.time()) - 1000)
         self.count = 5
         self.asked = 0
         member.do("register", self.get_fields, node_uri(name, "get_fields"))
         member.do("register", self.get_data, node_uri(name, "get_data"))
-        assert member.add(name)
+        assert member.add(name, features=list(features))
 
     def get_fields(self, start, end):
         field = {"description": "a ramp", "timeline": "s", "type": "number", "units": "V"}
-        return [{"x": field}, {"s": {"interval": None, "field": ["x"]}}]
+        return [{self.field: field}, {"s": {"interval": None, "field": [self.field]}}]
 
     def get_data(self, field, start, end, min_stride=None):
         self.asked += 1
@@ -88,7 +104,20 @@ class Archive:
             "t": [self.first + n for n in numbers],
             "finalized_until": self.first + self.count - 1,
         }
-        return {"data": {"x": numbers}, "timeline": {"s": line} if numbers else {}}
+        return {"data": {self.field: numbers}, "timeline": {"s": line} if numbers else {}}
+
+
+def test_a_polling_recorder_killed_early_misses_none(client, router, record):
+    with Member(router) as member:
+        node = Archive(member, "rec_slow")
+        program = record("rec_soon", "rec_slow")
+        wait_until(lambda: node.asked, 20, "the first question")
+        program.end()
+        node.first = time.time()
+        node.count = 5
+        record("rec_soon", "rec_slow")
+        last = "rec_soon", "rec_slow.x", lambda s: s.values[-1] == 3
+        assert wait_for_samples(client, *last, "sample 3").values.tolist() == [0, 1, 2, 3]
 
 
 def test_a_node_of_part_1_is_asked_for_what_is_new_and_final(client, router, record):
@@ -142,7 +171,48 @@ def test_wildcards_name_nodes_and_fields(client, router, start, record, tmp_path
     assert "recording of node rec_ticker: count, even" in program.output
 
 
-@pytest.mark.parametrize("sources", [[], ["nodes"]])
+def test_wildcards_leave_out_other_recorders_and_itself(client, router, start, record):
+    record("rec_one", "rec_none")
+    wait_until(lambda: "nodes.rec_one" in client.fields("rec_one"), 20, "its field")
+    with Member(router) as member:
+        # In trouble, so that its description is another one.
+        busy = Archive(member, "rec_busy", field="nodes.rec_busy")
+        usual = Archive(member, "rec_usual", field="nodes.rec_busy")
+        record("rec_two", "rec_[botu]*")
+        wait_until(lambda: usual.asked > 5, 20, "the question for samples")
+        usual.count = 9
+        wait_for_samples(
+            client, "rec_two", "rec_usual.nodes.rec_busy", lambda s: len(s) > 1, "samples"
+        )
+        assert busy.asked == 0
+        names = client.fields("rec_two").keys()
+    assert {name.partition(".")[0] for name in names} == {"nodes", "rec_usual"}
+
+
+def test_a_sample_of_the_far_future_is_not_recorded(client, router, record):
+    with Member(router) as member:
+        node = Archive(member, "rec_odd", features=["live"])
+        program = record("rec_true", "rec_odd")
+        now = time.time()
+
+        def publish(t, value):
+            event = {"data": {"x": [value]}, "timeline": {"s": {"t": [t]}}}
+            member.do("publish", node_uri("rec_odd", "data"), event)
+
+        def is_watched():
+            publish(time.time(), 1)
+            return recorded(client, "rec_true", "rec_odd.x")
+
+        node.count = 0
+        wait_until(is_watched, 20, "the first sample")
+        publish(now + 2 * 86400, 2)
+        program.wait_for("in the future")
+        node.first, node.count = time.time(), 1
+        publish(node.first, 3)
+        wait_for_samples(client, "rec_true", "rec_odd.x", lambda s: 0 in s.values, "a sample")
+
+
+@pytest.mark.parametrize("sources", [[], ["nodes"], ["recorder"], ["recorder::x"]])
 def test_a_recorder_of_nothing_says_so(router, start, sources):
     program = start(router, RECORDER, *sources)
     assert program.wait() == 1

@@ -1,5 +1,6 @@
 """Watched samples come once and in order, whatever is lost on the way, or are said to be lost."""
 
+import gc
 import math
 import time
 import uuid
@@ -8,7 +9,8 @@ import pytest
 from twisted.internet import defer, threads
 
 from sisock.client.client import MAX_QUEUED, AsyncClient
-from sisock.client.merge import Gap
+from sisock.client.merge import Gap, Merger
+from sisock.client.watch import MAX_TIMELINES
 from sisock.connection.runtime import reactor_thread
 from sisock.errors import UnknownField
 from sisock.testing import wait_until
@@ -205,6 +207,30 @@ def test_an_event_that_cannot_be_read_is_made_up_for(client, node):
         node.publish({"data": {"text": ["at 2"]}, "timeline": {"fast": {"t": [math.inf]}}})
         node.take(3)
         assert times(stream, 2) == [2, 3]
+
+
+def test_a_wrong_time_costs_only_itself(client, node):
+    with client.watch(node.name, "text") as stream:
+        node.take(1)
+        node.publish({"data": {"text": ["?"]}, "timeline": {"fast": {"t": [T0 + 86400]}}})
+        assert times(stream, 2) == [1, 86400]
+        node.take(2, is_published=False)
+        node.take(3)
+        node.take(4)
+        assert times(stream, 3) == [2, 3, 4]
+
+
+def test_timelines_of_ever_new_names_are_forgotten(client, node):
+    with client.watch(node.name) as stream:
+        node.take(1)
+        assert times(stream, 1) == [1]
+        for first in range(0, MAX_TIMELINES + 1, 5000):
+            lines = {f"line {n}": {"last": T0} for n in range(first, first + 5000)}
+            node.publish({"timeline": lines})
+            node.take(first + 2)
+            assert times(stream, 1) == [first + 2]
+        known = sum(isinstance(each, Merger) for each in gc.get_objects())
+        assert known < MAX_TIMELINES + 1000
 
 
 def test_what_the_node_has_forgotten_is_a_gap(client, node):

@@ -169,6 +169,44 @@ def test_nodes_that_come_back_after_a_join_have_not_gone(world):
     assert world.told == [("ends", False)]
 
 
+def test_an_event_counts_more_than_a_list_asked_for_before(world):
+    hub = world.join(node("stays"), node("goes"))
+    hub.is_slow = True
+    asking = defer.ensureDeferred(world.directory.refresh())
+    hub.add(node("comes"))
+    hub.subtract(node("goes"))
+    hub.answer()
+    assert [each.name for each in asking.result] == ["comes", "stays"]
+    assert world.told == [("comes", True), ("goes", False)]
+
+
+def test_a_list_that_was_asked_for_too_early_is_asked_for_again(world):
+    hub = world.join()
+    hub.is_slow = True
+    early = defer.ensureDeferred(world.directory.node("other"))
+    hub.nodes.append(node("late"))
+    asking = defer.ensureDeferred(world.directory.node("late"))
+    hub.answer()
+    assert early.called
+    early.addErrback(lambda failure: failure.trap(UnknownNode))
+    hub.answer()
+    assert asking.result.name == "late"
+
+
+def test_after_a_restart_of_the_hub_nodes_have_time_to_come_back(world):
+    hub = world.join(node("stays"), node("ends"))
+    hub.nodes.clear()
+    while len(hub.calls) == 1:
+        world.clock.advance(1)
+    assert world.told == []
+    assert result(world.directory.node("stays")).name == "stays"
+    hub.add(node("stays"))
+    world.clock.pump([1.0] * 6)
+    assert world.told == [("ends", False)]
+    with pytest.raises(UnknownNode):
+        result(world.directory.node("ends"))
+
+
 def test_a_node_added_twice_tells_of_a_hub_that_restarted(world):
     hub = world.join(node("stays"), node("ended"))
     hub.nodes.clear()

@@ -21,7 +21,10 @@ def live_samples(message, node, **how):
     return [sample for batch in batches for sample in batch.samples()]
 
 
-@given(st.dictionaries(st.text().filter(is_text), ONE), st.floats(0, LATEST, exclude_max=True))
+@given(
+    st.dictionaries(st.text(min_size=1).filter(is_text), ONE),
+    st.floats(0, LATEST, exclude_max=True),
+)
 def test_one_sample_is_what_the_same_is_among_others(values, t):
     """A second timeline has the message taken apart in the general way."""
     data = {name: [value] for name, value in values.items()}
@@ -83,6 +86,7 @@ def test_an_event_may_only_say_when_the_last_sample_was():
         {"timeline": {"a": {"last": 1000 * NOW}}},
         {"timeline": {"a": {}}},
         {"data": {"x": [1.0]}, "timeline": {"a": {"t": [1000 * NOW]}}},
+        {"data": {"": [1.0]}, "timeline": {"a": {"t": [1.0]}}},
         {"data": {5: [1.0]}, "timeline": {"a": {"t": [1.0]}}},
         {"data": {"\ud800": [1.0]}, "timeline": {"a": {"t": [1.0]}}},
         {"data": {"x": [1.0]}, "timeline": {5: {"t": [1.0]}}},

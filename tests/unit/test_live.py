@@ -231,6 +231,7 @@ def test_the_newest_samples_are_kept_and_no_others(depth, sizes, by_time):
         ({"x": [1, 2]}, [NOW], None, "2 values for 1 times"),
         ({"word": "a"}, None, "pushed", "'word' is one of timeline 'other'"),
         ({5: 1}, None, None, "5 cannot be the name of a field"),
+        ({"": 1}, None, None, "'' cannot be the name of a field: it must be a string that is not"),
         ({"new": 1}, None, "\ud800", "cannot be the name of a timeline"),
         ({"new": 1, "x": 1}, None, "other", "'x' is one of timeline 'pushed'"),
         ({"new": 1, 5: 1}, None, None, "5 cannot be the name of a field"),

@@ -218,6 +218,65 @@ def test_each_part_of_a_long_reply_shows_whether_something_is_lost():
     assert not merger.is_behind
 
 
+def passed_by(merger, *events):
+    """Times that are passed on of events, each asked for again if it goes back."""
+    passed = []
+    for event in events:
+        try:
+            passed += merger.hear(event)
+        except ValueError as error:
+            assert "'line' go back" in str(error)
+    return [t for each in passed for t in each.t.tolist()]
+
+
+@pytest.mark.parametrize("lie", [[90_000.0], [4.0, 90_000.0]])
+def test_after_a_wrong_time_nothing_is_missed_or_doubled(lie):
+    merger = Merger("line", last=3.0)
+    assert passed_by(merger, batch(lie), batch([5.0])) == lie
+    assert merger.is_behind
+    assert merger.ask() == ([3.0, *lie])[-2]
+    (passed,) = merger.answer(batch([merger.last, 5.0, 6.0]))
+    assert passed.t.tolist() == [5.0, 6.0]
+    assert merger.release() == []
+    assert passed_by(merger, batch([6.0]), batch([7.0])) == [7.0]
+
+
+def test_a_wrong_time_that_still_waits_is_never_passed_on():
+    merger = Merger("line", last=3.0)
+    merger.lose()
+    assert passed_by(merger, batch([90_000.0]), batch([5.0])) == []
+    assert merger.ask() == 3.0
+    (passed,) = merger.answer(batch([3.0, 4.0, 5.0]))
+    assert passed.t.tolist() == [4.0, 5.0]
+    assert merger.release() == []
+
+
+def test_after_many_wrong_times_there_is_a_gap():
+    merger = Merger("line", last=3.0)
+    passed_by(merger, batch([90_000.0]), batch([90_001.0]), batch([5.0]))
+    merger.ask()
+    gap, passed = merger.answer(batch([5.0]))
+    assert (gap.end, passed.t.tolist()) == (5.0, [5.0])
+
+
+def test_a_wrong_time_that_was_only_told_costs_nothing():
+    merger = Merger("line", last=3.0)
+    merger.hear_of(90_000.0)
+    merger.ask()
+    merger.answer(batch([3.0, 4.0]))
+    merger.release()
+    with pytest.raises(ValueError, match="go back"):
+        merger.hear_of(5.0)
+    assert merger.ask() == 4.0
+
+
+def test_a_sample_that_is_published_twice_is_no_wrong_time():
+    merger = Merger("line", last=3.0)
+    assert passed_by(merger, batch([4.0]), batch([4.0]), batch([4.0, 5.0])) == [4.0, 5.0]
+    merger.hear_of(5.0)
+    assert merger.is_live
+
+
 @pytest.mark.parametrize(
     ("values", "kept"),
     [

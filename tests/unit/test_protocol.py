@@ -75,6 +75,8 @@ def test_any_other_name_is_refused(name):
         ((["x"], 1, 2, 0), {"bucket": 1.0}, "only one of"),
         ((["x"], 1, 2), {"bucket": 1.0, "max_points": 8}, "only one of"),
         ((["x"], 1, 2), {"after": {"t": "x"}}, "after"),
+        ((["x"], 1, 2), {"latest": 1}, "latest"),
+        ((["x"], "x", 2), {"latest": True}, "start"),
     ],
 )
 def test_a_wrong_argument_is_named(args, kwargs, named):
@@ -94,6 +96,12 @@ def test_order_of_start_and_end_is_judged_as_unix_times():
     interval = parse_get_data((["x"], -10, 0), {}).interval
     assert interval.end - interval.start == pytest.approx(10)
     assert parse_get_data((["x"], 1, 0), {}).interval.start == 1
+
+
+def test_the_start_of_a_request_for_the_latest_samples_is_ignored():
+    request = parse_get_data((["x"], 3, 2), {"latest": True})
+    assert (request.latest, request.interval.end) == (True, 2)
+    assert parse_get_data((["x"], 0, -1e12), {"latest": True}).interval.end < 0
 
 
 def test_as_many_buckets_as_allowed_are_a_request():
@@ -118,6 +126,16 @@ def test_optional_metadata_arrive_with_the_field():
     sent, lines = check_fields(describe(entries), "node")
     assert set(sent["c"]) == {"description", "timeline", "type", "units", "labels"}
     assert set(lines["c"]) == {"interval", "field"}
+
+
+def test_an_empty_field_name_is_refused_at_both_ends():
+    answer = [
+        {"": {"timeline": "t", "type": "number"}},
+        {"t": {"interval": None, "field": [""]}},
+    ]
+    for read in (check_fields, parse_fields):
+        with pytest.raises(NodeContractError, match="'' cannot be the name of a field: it must"):
+            read(answer, "node")
 
 
 @pytest.mark.parametrize(

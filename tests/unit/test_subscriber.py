@@ -103,6 +103,7 @@ def test_without_channels_each_is_a_field(begun):
     node, _ = begun(channels={})
     node.hear("temperature/4k", 4.2, NOW)
     node.hear("door", "open", NOW)
+    node.hear("", 1, NOW)
     reply = node.get_data(["temperature/4k", "door"], 1, NOW + 10)
     assert reply.follows == {"temperature/4k": "temperature/4k", "door": "door"}
 
@@ -136,6 +137,7 @@ def test_a_timeline_that_falls_silent_is_said_once(begun):
         (["a"], "its channels must be a dict, not list"),
         ({"a": 5}, "the channel 'a' needs the name of a field, or a dict"),
         ({"a": {"unit": "K"}}, "'unit' is not one of the keys"),
+        ({"a": ""}, "'' cannot be the name of a field"),
     ],
 )
 def test_channels_that_cannot_be_are_an_error(channels, sentence):
