@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 
-from sisock.bridge.access import load_web_settings
 from sisock.bridge.app import ROUTES, make_app
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.panels import Panels
-from sisock.bridge.server import serve
+from sisock.bridge.server import load_web_settings, serve
 from sisock.connection.reconnect import fail, run_program, settings_from_flags
 from sisock.connection.runtime import make_logger
 from sisock.connection.settings import add_common_flags, parse_count

@@ -139,7 +139,7 @@ class Share:
         """Count the samples and the memory of a chunk of a reply as it comes."""
         self._received += sum(map(len, chunk.data.values()))
         self.check_size(self._received)
-        self.add(memory_of(chunk))
+        self.add(size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values())))
 
 
 def size_of(*arrays: np.ndarray) -> int:
@@ -147,8 +147,3 @@ def size_of(*arrays: np.ndarray) -> int:
     return sum(
         each.nbytes + (_OBJECT_BYTES * len(each) if each.dtype == object else 0) for each in arrays
     )
-
-
-def memory_of(chunk: Reply) -> int:
-    """Return about how many bytes the arrays of a decoded chunk take."""
-    return size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values()))

@@ -20,8 +20,9 @@ from sisock.bridge import answers
 from sisock.bridge.answers import Answer, notice_headers
 from sisock.bridge.app import find_annotations
 from sisock.bridge.bridge import Bridge
+from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
-from sisock.bridge.query import Flight, Views
+from sisock.bridge.query import Views
 from sisock.bridge.requests import (
     Query,
     is_annotation_query,
@@ -100,7 +101,7 @@ class Found:
         yield 0, answers.series_start(name, stream.fields[pair[1]], ref_id)
         async for count, rows in stream.read(pair[1]):
             if count:
-                yield count, between + b"".join(rows)
+                yield count, between + rows
                 between = b","
         yield 0, answers.SERIES_END
 
@@ -112,23 +113,18 @@ class Panels:
         self._bridge = bridge
         self._views = Views(bridge)
         self._metrics = metrics
-        self._flights: dict[Hashable, Flight] = {}  # since the last turn of the reactor
+        self._turn: dict[Hashable, Answer] = {}  # answers of this turn of the reactor
 
-    def handlers(self) -> dict[tuple[bytes, bytes], Handler]:
+    def handlers(self) -> dict[tuple[str, str], Handler]:
         """Return what answers which method and path."""
 
-        def query(asked: Any) -> Coroutine[Any, Any, Answer]:
-            return self.query(asked.content.read())
+        def query(asked: Request) -> Coroutine[Any, Any, Answer]:
+            return self.query(asked.body)
 
-        def series(asked: Any) -> Coroutine[Any, Any, Answer]:
-            text = asked.uri.partition(b"?")[2].decode("ascii", "replace")
-            return self.series(parse_qs(text, keep_blank_values=True))
+        def series(asked: Request) -> Coroutine[Any, Any, Answer]:
+            return self.series(parse_qs(asked.query, keep_blank_values=True))
 
-        return {
-            (b"POST", b"/query"): query,
-            (b"GET", b"/series"): series,
-            (b"HEAD", b"/series"): series,
-        }
+        return {("POST", "/query"): query, ("GET", "/series"): series, ("HEAD", "/series"): series}
 
     async def query(self, body: bytes) -> Answer:
         """Answer with series, tables, and simPod's annotations; raises SisockError."""
@@ -141,20 +137,19 @@ class Panels:
     async def _once(
         self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query
     ) -> Answer:
-        """Answer equal requests for views once, if nothing new can have come meanwhile."""
-        key = answer.__name__, query
-        share = self._bridge.memory.share()
-        if query.max_points is None:
-            return await answer(share, query)  # it is written as it comes, for one client
-        flight = self._flights.get(key)
-        if flight is not None:
-            shared: Answer = await flight.wait()
-            return shared if shared.body is not None else await answer(share, query)
-        if not self._flights:
-            self._bridge.reactor.callLater(0, self._flights.clear)
-        flight = self._flights[key] = Flight(answer(share, query))
-        made: Answer = await flight.wait()
+        """Answer equal requests once if nothing can have come between them: in one turn."""
+        turn, key = self._turn, (answer.__name__, query)
+        if (made := turn.get(key)) is not None:
+            return made
+        if not turn:
+            self._bridge.reactor.callLater(0, self._begin_turn)
+        made = await answer(self._bridge.memory.share(), query)
+        if made.body is not None:
+            turn[key] = made
         return made
+
+    def _begin_turn(self) -> None:
+        self._turn = {}
 
     async def _panel(self, share: Share, query: Query) -> Answer:
         events = {}

@@ -14,7 +14,7 @@ from sisock.wire.reply import Reply, Timeline
 from tests.unit.bridge_nodes import Node, Session, World
 
 WINDOW = 1 << 17
-"""Samples: more bytes than may wait for a client."""
+"""Samples; those of two windows are more bytes than may wait for a client."""
 
 
 class Windowed(Session):
@@ -136,7 +136,7 @@ def test_an_error_behind_them_is_no_short_answer():
 
 
 def test_no_window_is_asked_for_that_the_client_has_no_room_for():
-    asked = Asked("x")
+    asked = Asked("x", interval=0.001)
     asked.node.send(1 + np.arange(WINDOW) / 100, 2000.0)
     assert len(asked.node.windows) == 2
     asked.node.send(2000 + np.arange(WINDOW) / 100, 4000.0)
