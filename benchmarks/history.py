@@ -116,10 +116,10 @@ def build(folder: Path, count: int, fields: int) -> None:
     while count - begin > SEGMENT:
         rank = int(count - begin > 16 * SEGMENT)
         table, part = Table(begin // SEGMENT), slice(begin, begin + SEGMENT * 16**rank)
-        table.high += 16**rank - 1
+        table.last_journal += 16**rank - 1
         times = START + np.arange(float(part.start), part.stop)
         table.put(times, dict.fromkeys(names, values[part]))
-        path = place / f"segment-{table.low:08d}-{table.high:08d}"
+        path = place / f"segment-{table.first_journal:08d}-{table.last_journal:08d}"
         write(path, "line", [table], rank, lambda: None)
         begin = part.stop
     # The last ones came one by one, as they do from an instrument.
