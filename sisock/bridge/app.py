@@ -83,13 +83,9 @@ def call_wsgi(application: Any, request: Request) -> Answer:
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "HTTP_HOST": host or "sisock",
-        "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
     }
     began: list[Any] = []
     parts = application(environ, lambda *said: began.extend(said[:2]))
@@ -107,9 +103,8 @@ def _answered(answer: Any, notices: Iterable[str] = ()) -> Response:
 
 
 def _response(answer: Answer) -> Response:
-    response = Response(b"".join(answer.parts), status=answer.status, mimetype="application/json")
-    response.headers.update(answer.headers)
-    return response
+    given = {"Content-Type": "application/json", **answer.headers}
+    return Response(answer.body, answer.status, given)
 
 
 def _http_failure(error: HTTPException) -> Response:

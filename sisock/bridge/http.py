@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -95,8 +94,7 @@ class _Reader:
         self.has_all = self.is_continued = False
         self.requests: deque[Request] = deque()
         self._parser = HttpRequestParser(self)
-        self._client = client
-        self._travelled = 0
+        self._client, self._travelled = client, 0
         self.on_message_begin()
 
     def feed(self, data: bytes) -> None:
@@ -108,14 +106,13 @@ class _Reader:
             if self._travelled > (HEAD_LIMIT if self._is_head else TRAVEL_LIMIT):
                 self._refuse(431 if self._is_head else 413, "the request is too long")
         except HttpParserUpgrade:
-            pass  # there is nothing to upgrade to
+            pass  # nothing is: the request is answered, and was the last one
         except HttpParserError as error:
             self._refuse(400, f"this is no HTTP/1.1: {error}")
 
     def on_message_begin(self) -> None:
-        self._request, self._is_head = Request(self._client), True
+        self._request, self._is_head, self._size = Request(self._client), True, 0
         self._parts: list[bytes] = []
-        self._size = 0
 
     def on_url(self, part: bytes) -> None:
         self._request.target += part
@@ -127,7 +124,9 @@ class _Reader:
     def on_headers_complete(self) -> None:
         self._is_head = False
         self._request.method = self._parser.get_method().decode()
-        self._check(max(map(int, self._request.values(b"content-length")), default=0))
+        self._check(size := max(map(int, self._request.values(b"content-length")), default=0))
+        if self._parser.should_upgrade() and (size or self._request.values(b"transfer-encoding")):
+            self._refuse(501, "no connection is upgraded: send a body without the header Upgrade")
         self.is_continued = b"100-continue" in self._request.values(b"expect")
 
     def on_body(self, part: bytes) -> None:
@@ -225,7 +224,7 @@ class Connection(Protocol, TimeoutMixin):
             self._job.addErrback(self._failed)
         if waiting:
             self.transport.pauseProducing()
-        elif not self._is_lost:
+        elif not self._is_lost and (self._current or not self._reader.has_all):
             self.transport.resumeProducing()
 
     async def _serve(self, request: Request) -> None:
@@ -283,7 +282,7 @@ class Connection(Protocol, TimeoutMixin):
                 raise TimeoutError(f"its client takes nothing for {STALLED_AFTER:g} s") from None
 
     def _head(self, request: Request, answer: Answer, length: Mapping[str, str]) -> bytes:
-        given = {"Date": _date(int(time.time())), "Content-Type": "application/json"}
+        given = {"Date": formatdate(usegmt=True), "Content-Type": "application/json"}
         given |= {**request.cors, **answer.headers, **length}
         given |= {"Connection": "close"} if request.is_last else {}
         lines = "".join([f"{name}: {value}\r\n" for name, value in given.items()])
@@ -295,8 +294,3 @@ class Connection(Protocol, TimeoutMixin):
             log.error("an answer could not be written: {why}", why=failure.getErrorMessage())
             # What was said to come does not: the client must not take it for the whole.
             self.transport.abortConnection()
-
-
-@lru_cache(1)
-def _date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)

@@ -53,8 +53,6 @@ class Found:
     views: dict[Pair, View] = field(default_factory=dict)
     tables: dict[Pair, View] = field(default_factory=dict)
     streams: dict[Pair, Stream] = field(default_factory=dict)
-    written: int = 0
-    """Samples of streams."""
 
     def wanted(self, is_table: bool) -> list[Pair]:
         """Return what all tables, or all other targets, stand for; some perhaps several times."""
@@ -78,32 +76,28 @@ class Found:
                 else:
                     yield answers.series_answer(name, self.views.get(pair), target.ref_id)
 
-    async def stream(self, share: Share) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncIterator[bytes]:
         """Write the list of answers while the samples come."""
         between = b"["
         for answer in self.write():
             yield between
             if isinstance(answer, AsyncIterator):
-                async for count, part in answer:
-                    self.written += count
-                    share.check_size(self.written)
+                async for part in answer:
                     yield part
             else:
-                for part in answer:
-                    yield part
+                yield b"".join(answer)
             between = b","
         yield b"[]" if between == b"[" else b"]"
 
     async def _write_stream(
         self, pair: Pair, name: str, ref_id: str | None
-    ) -> AsyncIterator[tuple[int, bytes]]:
+    ) -> AsyncIterator[bytes]:
         stream, between = self.streams[pair], b""
-        yield 0, answers.series_start(name, stream.fields[pair[1]], ref_id)
-        async for count, rows in stream.read(pair[1]):
-            if count:
-                yield count, between + rows
-                between = b","
-        yield 0, answers.SERIES_END
+        yield answers.series_start(name, stream.fields[pair[1]], ref_id)
+        async for rows in stream.read(pair[1]):
+            yield between + rows
+            between = b","
+        yield answers.SERIES_END
 
 
 class Panels:
@@ -118,13 +112,12 @@ class Panels:
     def handlers(self) -> dict[tuple[str, str], Handler]:
         """Return what answers which method and path."""
 
-        def query(asked: Request) -> Coroutine[Any, Any, Answer]:
-            return self.query(asked.body)
-
-        def series(asked: Request) -> Coroutine[Any, Any, Answer]:
+        def answer(asked: Request) -> Coroutine[Any, Any, Answer]:
+            if asked.method == "POST":
+                return self.query(asked.body)
             return self.series(parse_qs(asked.query, keep_blank_values=True))
 
-        return {("POST", "/query"): query, ("GET", "/series"): series, ("HEAD", "/series"): series}
+        return dict.fromkeys([("POST", "/query"), ("GET", "/series"), ("HEAD", "/series")], answer)
 
     async def query(self, body: bytes) -> Answer:
         """Answer with series, tables, and simPod's annotations; raises SisockError."""
@@ -196,7 +189,7 @@ class Panels:
         def on_end() -> None:
             for stream in found.streams.values():
                 stream.stop()
-            self._metrics.found(found.written, 0, 0)
+            self._metrics.found(share.count, 0, 0)
 
         try:
             there = [pair for pair in pairs if pair in found.streams]
@@ -204,7 +197,7 @@ class Panels:
         except InvalidArgument:
             on_end()
             raise
-        return Answer(found.stream(share), 200, notice_headers(share.notices), on_end)
+        return Answer(found.stream(), 200, notice_headers(share.notices), on_end)
 
     def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:
         share.check_size(count)

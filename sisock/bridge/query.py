@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet import defer, task
 
@@ -74,13 +74,21 @@ class Call:
         return waiter
 
     def _end(self, result: Any) -> None:
-        for waiter in self._waiters:
-            waiter.callback(result)
+        while self._waiters:
+            self._waiters.pop(0).callback(result)
 
     def _leave(self, waiter: defer.Deferred) -> None:
         self._waiters.remove(waiter)
         if not self._waiters:
             self._job.cancel()
+
+
+class Panel(NamedTuple):
+    """What a panel asks for, and its share of the memory."""
+
+    share: Share
+    interval: Interval
+    points: int
 
 
 class Views:
@@ -95,23 +103,18 @@ class Views:
         self, share: Share, pairs: Iterable[Pair], interval: Interval, points: int
     ) -> dict[Pair, View]:
         """Return views of fields with at most `points` samples each."""
-        points = min(points, MAX_POINTS)
+        panel = Panel(share, interval, min(points, MAX_POINTS))
 
         async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
-            if "bucket" in node.features:
-                return await self._from_tiles(share, node, fields, interval, points)
-            return await self._without_buckets(share, node, fields, interval, points)
+            find = self._from_tiles if "bucket" in node.features else self._without_buckets
+            return await find(panel, node, fields)
 
         return await self._bridge.ask_nodes(share, pairs, interval, ask)
 
     async def _from_tiles(
-        self,
-        share: Share,
-        node: KnownNode,
-        fields: Mapping[str, Field],
-        interval: Interval,
-        points: int,
+        self, panel: Panel, node: KnownNode, fields: Mapping[str, Field]
     ) -> dict[str, View]:
+        interval, points = panel.interval, panel.points
         rough, seconds = bucket_size(interval, points), interval.end - interval.start
         # Where the interval promises few samples, regular data lose none.
         fine = {}
@@ -121,29 +124,28 @@ class Views:
             if spacing and seconds <= points * spacing:
                 fine[name] = fine_bucket_size(spacing)
         sizes = {name: fine.get(name, rough) for name in fields}
-        views = await self._complete(share, node, fields, interval, sizes)
+        views = await self._complete(panel, node, fields, sizes)
         irregular = {}
         for name, w in fine.items():
             if views[name].drop_outer(w, interval.end) and rough < w:
                 irregular[name] = rough
         if irregular:
-            views |= await self._complete(share, node, fields, interval, irregular)
+            views |= await self._complete(panel, node, fields, irregular)
         for name, view in views.items():
             view.limit(points, irregular.get(name, sizes[name]))
         return views
 
     async def _complete(
         self,
-        share: Share,
+        panel: Panel,
         node: KnownNode,
         fields: Mapping[str, Field],
-        interval: Interval,
         sizes: Mapping[str, float],
     ) -> dict[str, View]:
         """Return views with buckets of the given sizes, and count what came and did not come."""
         there: dict[str, Parts] = {}
         missing: dict[Buckets, dict[str, Field]] = {}
-        now = self._bridge.now()
+        share, interval, now = panel.share, panel.interval, self._bridge.now()
         for name, w in sizes.items():
             series = node.name, node.generation, name
             first, last = int(interval.start // w), int(-(-interval.end // w))
@@ -210,14 +212,10 @@ class Views:
         return came
 
     async def _without_buckets(
-        self,
-        share: Share,
-        node: KnownNode,
-        fields: Mapping[str, Field],
-        interval: Interval,
-        points: int,
+        self, panel: Panel, node: KnownNode, fields: Mapping[str, Field]
     ) -> dict[str, View]:
         """Ask a node without buckets, of which nothing is kept."""
+        share, interval = panel.share, panel.interval
         share.misses += len(fields)
         spacing = (interval.end - interval.start) / MAX_PROMISED
         many = [each.name for each in fields.values() if each.interval and each.interval < spacing]
@@ -226,5 +224,5 @@ class Views:
                 f"{node.name!r} has too many samples of {', '.join(many)} for one reply: of each"
                 f" {spacing:g} s there is one, whatever lies between"
             )
-        how = {"max_points": points, "on_chunk": share.take}
+        how = {"max_points": panel.points, "on_chunk": share.take}
         return views(await self._bridge.fetch(node, fields, interval, **how))

@@ -19,8 +19,9 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
-from twisted.internet import defer, endpoints, threads
+from twisted.internet import defer, endpoints
 from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThreadPool
 
 from sisock.bridge.answers import NOTICE, Answer, failure, failure_of
 from sisock.bridge.app import call_wsgi
@@ -198,11 +199,24 @@ class Front(Factory):
         count: Callable[[str, int, float], None],
         access: Access,
         reactor: Any,
-        pool: Any,
+        pool: Any = None,
     ) -> None:
         self._application, self._handlers, self._count = application, handlers, count
-        self.reactor, self._pool = reactor, pool
+        # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
+        self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
         self._decide = lru_cache(access.decide)  # clients repeat themselves
+
+    async def listen(self, settings: WebSettings) -> None:
+        """Take connections from now on; raises SettingsError."""
+        endpoint = endpoints.TCP4ServerEndpoint(
+            self.reactor, settings.port, backlog=BACKLOG, interface=settings.bind
+        )
+        try:
+            await endpoint.listen(self)
+        except Exception as error:
+            where = f"{settings.bind}:{settings.port}"
+            what = "end the program that has it, or set PORT or BIND"
+            raise SettingsError(f"cannot listen on {where} ({error}): {what}") from None
 
     def buildProtocol(self, address: Any) -> Connection:
         """Take a client's connection."""
@@ -211,29 +225,25 @@ class Front(Factory):
     async def answer(self, request: Request) -> Answer:
         """Return the answer to a request, whatever it is."""
         path, is_preflight = request.path, request.method == "OPTIONS"
-        said = [request.values(name) for name in _DECISIVE]
-        refused, request.cors = self._decide(*said, is_preflight, path == "/healthz")
-        refused = request.refusal or refused
-        if refused is not None:
-            return refused
-        handler = self._handlers.get((request.method, path), self._through_wsgi)
+        said = *map(request.values, _DECISIVE), is_preflight, path == "/healthz"
+        refused, request.cors = self._decide(*said)
+        if (instead := request.refusal or refused) is not None:
+            return instead
+        handler = self._handlers.get((request.method, path))
+        work = self.reactor, self._pool, call_wsgi, self._application, request
         try:
-            return await handler(request)
+            made: Answer = await (handler(request) if handler else deferToThreadPool(*work))
+            return made
         except defer.CancelledError:
             raise
         except Exception as error:
             return failure_of(error, path)
 
-    async def _through_wsgi(self, request: Request) -> Answer:
-        work = self.reactor, self._pool, call_wsgi, self._application, request
-        answer: Answer = await threads.deferToThreadPool(*work)
-        return answer
-
     async def in_thread(self, parts: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Make each part in a thread, when the client has taken those before."""
         work = self.reactor, self._pool, next, parts, None
         try:
-            while (part := await threads.deferToThreadPool(*work)) is not None:
+            while (part := await deferToThreadPool(*work)) is not None:
                 yield part
         finally:
             if isinstance(parts, Generator):
@@ -247,38 +257,13 @@ class Front(Factory):
         if path == "/healthz" and request.status == 200:
             return
 
-        def entry() -> str:
-            line = {
-                "method": request.method,
-                # Without the query: a browser may have put a token there.
-                "path": path,
-                "status": request.status,
-                "bytes": request.sent,
-                "ms": round(seconds * 1e3, 1),
-                "from": request.client,
-            }
-            return orjson.dumps(line).decode()
-
-        log.info("{entry()}", entry=entry)  # made only if it is written
-
-
-async def serve(
-    application: Any,
-    settings: WebSettings,
-    reactor: Any,
-    handlers: Mapping[tuple[str, str], Handler],
-    count: Callable[[str, int, float], None],
-) -> None:
-    """Listen, with a WSGI application for what no handler answers; raises SettingsError."""
-    # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
-    pool = make_pool("http", THREADS)
-    front = Front(application, handlers, count, settings.access, reactor, pool)
-    endpoint = endpoints.TCP4ServerEndpoint(
-        reactor, settings.port, backlog=BACKLOG, interface=settings.bind
-    )
-    try:
-        await endpoint.listen(front)
-    except Exception as error:
-        where = f"{settings.bind}:{settings.port}"
-        what = "end the program that has it, or set PORT or BIND"
-        raise SettingsError(f"cannot listen on {where} ({error}): {what}") from None
+        line = {
+            "method": request.method,
+            "path": path,  # without the query: a browser may have put a token there
+            "status": request.status,
+            "bytes": request.sent,
+            "ms": round(seconds * 1e3, 1),
+            "from": request.client,
+        }
+        # Made only if it is written.
+        log.info("{entry()}", entry=lambda: orjson.dumps(line).decode())

@@ -81,14 +81,18 @@ class Stream:
         """Return how many samples of a field have come."""
         return sum(count for count, _ in self._rows[name])
 
-    async def read(self, name: str) -> AsyncIterator[tuple[int, bytes]]:
-        """Return rows of a field as they come, and how many; raises what the call ends with."""
+    async def read(self, name: str) -> AsyncIterator[bytes]:
+        """Return rows of a field as they come; raises what the call ends with."""
         rows, index = self._rows[name], 0
         while index < len(rows) or self._error is not None or not self._is_over:
             if index < len(rows):
-                yield rows[index]
+                count, text = rows[index]
+                self._share.count += count
+                self._share.check_size(self._share.count)
+                yield text
                 if self._is_paced:
-                    self._waiting -= len(rows.pop(0)[1])
+                    self._waiting -= len(text)
+                    del rows[index]
                 else:
                     index += 1
             elif self._error is not None:
@@ -125,6 +129,8 @@ class Stream:
 
     def _put(self, name: str, t: Any, values: Any) -> None:
         low, high = t.searchsorted([self._interval.start, self._interval.end])
+        if low == high:
+            return
         rows = b"".join(json_rows.pairs(values[low:high], t[low:high]))
         self._rows[name].append((int(high - low), rows))
         self._waiting += len(rows)

@@ -202,9 +202,8 @@ class Tile(NamedTuple):
     high: int
     final: int
 
-    @property
     def samples(self) -> Samples:
-        """The samples alone."""
+        """Return the samples alone."""
         return self.block.samples.cut(self.low, self.high)
 
 
@@ -263,7 +262,7 @@ class TileCache:
             tile = self._tiles.get((series, w), {}).get(index)
             if tile is not None and tile.final < first and begin <= tile.final:
                 more = samples.between(tile.final * w, first * w)
-                self._put(series, w, [index * TILE, first], join([tile.samples, more]))
+                self._put(series, w, [index * TILE, first], join([tile.samples(), more]))
         for start in range(first, final, BLOCK):
             end = min(start + BLOCK, final)
             self._put(series, w, [*range(start, end, TILE), end], samples)
@@ -282,7 +281,7 @@ class TileCache:
             count, finer = 1 << level, self._tiles.get((series, w / (1 << level)), {})
             numbers = range(index * count, (index + 1) * count)
             if all(each in finer and finer[each].final == (each + 1) * TILE for each in numbers):
-                coarse = join(finer[each].samples for each in numbers).decimated(w)
+                coarse = join(finer[each].samples() for each in numbers).decimated(w)
                 return self._put(series, w, [index * TILE, (index + 1) * TILE], coarse)
         return None
 

@@ -30,7 +30,7 @@ class AtOnce(task.Clock):
 class Visit:
     """One connection to a server whose /query is answered by a handler."""
 
-    def __init__(self, handler):
+    def __init__(self, handler, *parts):
         self.clock = AtOnce()
         handlers, count = {("POST", "/query"): handler}, (lambda *_: None)
         site = Front(None, handlers, count, Access(), self.clock, self.clock)
@@ -41,7 +41,8 @@ class Visit:
         self._transport.setTcpNoDelay = lambda is_on: None
         self.was_aborted = False
         self._channel.makeConnection(self._transport)
-        self._channel.dataReceived(REQUEST)
+        for part in parts or [REQUEST]:
+            self._channel.dataReceived(part)
 
     def _abort(self):
         self.was_aborted = True
@@ -58,6 +59,14 @@ class Visit:
     def leave(self):
         """Close the connection."""
         self._channel.connectionLost(Failure(error.ConnectionDone()))
+
+    @property
+    def written(self):
+        return self._transport.value()
+
+    @property
+    def is_closed(self):
+        return self._transport.disconnecting
 
     @property
     def head(self):

@@ -191,7 +191,7 @@ def post(world, name="x", **more):
     """Post a panel's request; returns the Deferred of its answer."""
     body = {"targets": [{"target": f"n::{name}"}], "range": {"from": 1000, "to": 9000}, **more}
     handler = world.panels.handlers()["POST", "/query"]
-    world.asked.append(defer.ensureDeferred(handler(Request("", body=orjson.dumps(body)))))
+    world.asked.append(defer.ensureDeferred(handler(Request("", "POST", body=orjson.dumps(body)))))
     return world.asked[-1]
 
 
