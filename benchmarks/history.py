@@ -61,7 +61,7 @@ def append_all(folder: Path, batch: int, batches: int, interval: float) -> float
 
     def append() -> None:
         for turn in range(batches):
-            history.append("line", times + turn * batch * interval, {"a": values})
+            history.put("line", (times + turn * batch * interval, {"a": values}))
         history.sync()
 
     taken = seconds(append)
@@ -125,7 +125,7 @@ def build(folder: Path, count: int, fields: int) -> None:
     # The last ones came one by one, as they do from an instrument.
     history = opened(folder)
     for i in range(begin, count):
-        history.append("line", [START + i], dict.fromkeys(names, values[i : i + 1]))
+        history.put("line", (np.array([START + i]), dict.fromkeys(names, values[i : i + 1])))
     history.close()
 
 
@@ -169,7 +169,7 @@ def store(folder: Path, t: np.ndarray, values: np.ndarray) -> None:
     history = opened(folder)
     for begin in range(0, len(t), BATCH):
         part = slice(begin, begin + BATCH)
-        history.append("line", t[part], {"walk": values[part]})
+        history.put("line", (t[part], {"walk": values[part]}))
     history.sync()
     history.close()
 
