@@ -9,12 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 
-from sisock.bridge.access import load_web_settings
 from sisock.bridge.app import ROUTES, make_app
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.panels import Panels
-from sisock.bridge.server import serve
+from sisock.bridge.server import Front, load_web_settings
 from sisock.connection.reconnect import fail, run_program, settings_from_flags
 from sisock.connection.runtime import make_logger
 from sisock.connection.settings import add_common_flags, parse_count
@@ -59,7 +58,8 @@ def main() -> None:
     async def start() -> None:
         metrics = Metrics(ROUTES)
         handlers = Panels(bridge, metrics).handlers()
-        await serve(make_app(bridge, metrics), web, bridge.reactor, handlers, metrics.answered)
+        app = make_app(bridge, metrics)
+        await Front(app, handlers, metrics.answered, web.access, bridge.reactor).listen(web)
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
     run_program(bridge.connection, start)

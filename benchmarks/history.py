@@ -61,7 +61,7 @@ def append_all(folder: Path, batch: int, batches: int, interval: float) -> float
 
     def append() -> None:
         for turn in range(batches):
-            history.append("line", times + turn * batch * interval, {"a": values})
+            history.put("line", (times + turn * batch * interval, {"a": values}))
         history.sync()
 
     taken = seconds(append)
@@ -116,16 +116,16 @@ def build(folder: Path, count: int, fields: int) -> None:
     while count - begin > SEGMENT:
         rank = int(count - begin > 16 * SEGMENT)
         table, part = Table(begin // SEGMENT), slice(begin, begin + SEGMENT * 16**rank)
-        table.high += 16**rank - 1
+        table.last_journal += 16**rank - 1
         times = START + np.arange(float(part.start), part.stop)
         table.put(times, dict.fromkeys(names, values[part]))
-        path = place / f"segment-{table.low:08d}-{table.high:08d}"
+        path = place / f"segment-{table.first_journal:08d}-{table.last_journal:08d}"
         write(path, "line", [table], rank, lambda: None)
         begin = part.stop
     # The last ones came one by one, as they do from an instrument.
     history = opened(folder)
     for i in range(begin, count):
-        history.append("line", [START + i], dict.fromkeys(names, values[i : i + 1]))
+        history.put("line", (np.array([START + i]), dict.fromkeys(names, values[i : i + 1])))
     history.close()
 
 
@@ -169,7 +169,7 @@ def store(folder: Path, t: np.ndarray, values: np.ndarray) -> None:
     history = opened(folder)
     for begin in range(0, len(t), BATCH):
         part = slice(begin, begin + BATCH)
-        history.append("line", t[part], {"walk": values[part]})
+        history.put("line", (t[part], {"walk": values[part]}))
     history.sync()
     history.close()
 

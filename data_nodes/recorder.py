@@ -216,6 +216,8 @@ class Recorder(sisock.LiveNode):
         try:
             # One recorder does not record what another one has recorded, unless it is named.
             if node not in self._patterns and await self._is_recorder(node, wanted):
+                if self._following.get(node) is wanted:
+                    del self._following[node]  # it may come back as another node
                 return
             _, lines = await self.get_fields(1, 0)
             after = {
@@ -230,13 +232,13 @@ class Recorder(sisock.LiveNode):
             raise
 
     async def _is_recorder(self, node: str, wanted: Patterns) -> bool:
-        """Ask a node until it answers; UnknownNode says that it has gone."""
+        """Ask a node until it answers; raises SisockError if it has gone."""
         while self._following.get(node) is wanted:
             try:
                 return f"{PRESENCE}.{node}" in await self._client.fields(node)
-            except sisock.errors.UnknownNode:
-                raise
             except sisock.SisockError as error:
+                if not self._present.get(node):
+                    raise
                 self._warn(f"node {node} is not recorded yet: {error}")
             await task.deferLater(self._session.reactor, RETRY)
         return True

@@ -39,10 +39,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _start() -> None:
-    for module in ("crossbar", "flask", "prometheus_client", "psutil", "honcho"):
+    for module in ("crossbar", "flask", "httptools", "prometheus_client", "psutil", "honcho"):
         if find_spec(module) is None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
-    from sisock.bridge.access import load_web_settings
+    from sisock.bridge.server import load_web_settings
     from sisock.connection.settings import load_settings
     from sisock.router.credentials import make_certificates, make_credentials
     from sisock.router.launch import PROGRAMS, check_free, check_port

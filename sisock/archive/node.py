@@ -16,14 +16,7 @@ from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
 from sisock.wire.arrays import Samples, as_samples, last_present
 from sisock.wire.fields import check_entries, describe
-from sisock.wire.protocol import (
-    EARLIEST,
-    MIN_POINTS,
-    Interval,
-    check_interval,
-    contract,
-    widening,
-)
+from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, check_interval, contract, widening
 from sisock.wire.reply import Decimated, Reply, just_after
 
 

@@ -66,11 +66,8 @@ def failure_of(error: Exception, path: str) -> Answer:
         return failure(500, "the bridge failed: its log has the details", kind)
     if isinstance(error, Overloaded):
         return failure(503, str(error), kind, {"Retry-After": RETRY_AFTER})
-    status = 502
-    if isinstance(error, InvalidArgument):
-        status = 400
-    elif isinstance(error, RouterUnreachable | HubMissing):
-        status = 503
+    is_everybodys = isinstance(error, RouterUnreachable | HubMissing)
+    status = 400 if isinstance(error, InvalidArgument) else 503 if is_everybodys else 502
     return failure(status, str(error), kind)
 
 
@@ -126,21 +123,16 @@ def table_answer(found: Sequence[tuple[str, View]], ref_id: str | None) -> Itera
     columns: list[dict[str, str]] = []
     cells: list[np.ndarray] = []
     for (node, timeline), members in lines.items():
-        t, aligned = _aligned([view.samples for view in members])
+        series = {str(i): view.samples for i, view in enumerate(members)}
+        t, aligned = merge_timeline({key: (each.t, each.values) for key, each in series.items()})
         name = "Time" if len(lines) == 1 else f"Time ({timeline})"
         columns.append({"text": name, "type": "time"})
         cells.append(milliseconds(t))
         columns += [_column(node, view.field) for view in members]
-        cells += aligned
+        cells += aligned.values()
     yield _opened("rows", type="table", columns=columns, refId=ref_id)
     yield from json_rows.rows(_rows(cells))
     yield SERIES_END
-
-
-def _aligned(members: list[Samples]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the times of fields of one timeline, and their values at these."""
-    t, merged = merge_timeline({str(i): (each.t, each.values) for i, each in enumerate(members)})
-    return t, list(merged.values())
 
 
 def _column(node: str, about: Field) -> dict[str, str]:

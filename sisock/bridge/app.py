@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
+import io
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from sisock.bridge.answers import Answer, failure, failure_of, notice_headers
 from sisock.bridge.bridge import Bridge, NodeChange
+from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
 from sisock.bridge.requests import (
     GAPS,
@@ -67,6 +70,30 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
     return app
 
 
+def call_wsgi(application: Any, request: Request) -> Answer:
+    """Have a WSGI application answer a request; of its headers it sees ``Host`` alone."""
+    host = b"".join(request.values(b"host")[:1]).decode("latin-1")
+    environ = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.path.encode().decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "CONTENT_LENGTH": str(len(request.body)),
+        "SERVER_NAME": "sisock",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": host or "sisock",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+    }
+    began: list[Any] = []
+    parts = application(environ, lambda *said: began.extend(said[:2]))
+    body, (status, headers) = b"".join(parts), began
+    given = {name: value for name, value in headers if name != "Content-Length"}
+    return Answer([body], int(status.split()[0]), given)
+
+
 def _body() -> dict[str, Any]:
     return parse_body(request.get_data())
 
@@ -76,9 +103,8 @@ def _answered(answer: Any, notices: Iterable[str] = ()) -> Response:
 
 
 def _response(answer: Answer) -> Response:
-    response = Response(b"".join(answer.parts), status=answer.status, mimetype="application/json")
-    response.headers.update(answer.headers)
-    return response
+    given = {"Content-Type": "application/json", **answer.headers}
+    return Response(answer.body, answer.status, given)
 
 
 def _http_failure(error: HTTPException) -> Response:

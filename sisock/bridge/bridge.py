@@ -193,15 +193,13 @@ class Bridge:
         if not by_node or interval.start >= interval.end:
             ask = _nothing
         self.session()
-        asked = {name: self._ask_node(share, name, n, ask) for name, n in by_node.items()}
+        asked = {name: self._ask_node(name, names, ask) for name, names in by_node.items()}
         answers = await self._at_once(share, asked)
         return {(node, name): each for node, a in answers.items() for name, each in a.items()}
 
-    async def _ask_node(
-        self, share: Share, name: str, names: Iterable[str], ask: Ask
-    ) -> Mapping[str, Any]:
+    async def _ask_node(self, name: str, names: Iterable[str], ask: Ask) -> Mapping[str, Any]:
         for is_last in (False, True):
-            node = await self._find_node(name)
+            node = self.directory.current(name) or await self._find_node(name)
             if node is None and is_last:
                 raise UnknownNode(f"the data node {name!r} has just gone")
             if node is None:
@@ -236,27 +234,26 @@ class Bridge:
     ) -> dict[str, Any]:
         """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
         started = {name: defer.ensureDeferred(job) for name, job in jobs.items()}
-        waiting = [job for job in started.values() if not job.called]
-        for job in waiting:
-            job.addTimeout(self._timeout, self.reactor)
-        results: dict[str, Any] = {}
+        ended: dict[str, Any] = {}
+        waiting = []
         for name, job in started.items():
-            job.addBoth(partial(results.__setitem__, name))
+            if not job.called:
+                waiting.append(job.addTimeout(self._timeout, self.reactor))
+            job.addBoth(partial(ended.__setitem__, name))
         if waiting:
             await defer.DeferredList(waiting)
         for name in jobs:
-            if not isinstance(failure := results[name], Failure):
+            if not isinstance(failure := ended[name], Failure):
                 continue
-            del results[name]
+            del ended[name]
             if failure.check(*_EVERYBODYS, defer.CancelledError):
-                # The traceback of an error may last, and with it this.
-                results.clear()
+                ended.clear()  # the traceback of an error may last, and with it this
                 raise failure.value
             share.notices.append(self._why(name, failure.value))
             self._warn(share.notices[-1])
             # Calls that end with the session do so with several errors.
             self.session()
-        return {name: results[name] for name in jobs if name in results}
+        return ended
 
     def _why(self, name: str, error: Exception) -> str:
         if isinstance(error, defer.TimeoutError):

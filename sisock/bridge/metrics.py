@@ -112,14 +112,14 @@ class AnswerMemory:
 
 
 class Share:
-    """Count the memory that one answer takes, and what was found for it."""
+    """Count the memory and the samples of one answer, and what was found for it."""
 
     def __init__(self, memory: AnswerMemory) -> None:
         self.nbytes = 0
         self.notices: list[str] = []
         self.hits = self.misses = 0
         self._memory = memory
-        self._received = 0
+        self.count = 0
 
     def add(self, nbytes: int) -> None:
         """Count more bytes, or fewer; raises `Overloaded` if there is no room for them."""
@@ -137,9 +137,9 @@ class Share:
 
     def take(self, chunk: Reply) -> None:
         """Count the samples and the memory of a chunk of a reply as it comes."""
-        self._received += sum(map(len, chunk.data.values()))
-        self.check_size(self._received)
-        self.add(memory_of(chunk))
+        self.count += sum(map(len, chunk.data.values()))
+        self.check_size(self.count)
+        self.add(size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values())))
 
 
 def size_of(*arrays: np.ndarray) -> int:
@@ -147,8 +147,3 @@ def size_of(*arrays: np.ndarray) -> int:
     return sum(
         each.nbytes + (_OBJECT_BYTES * len(each) if each.dtype == object else 0) for each in arrays
     )
-
-
-def memory_of(chunk: Reply) -> int:
-    """Return about how many bytes the arrays of a decoded chunk take."""
-    return size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values()))

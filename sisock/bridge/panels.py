@@ -11,7 +11,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,8 +20,9 @@ from sisock.bridge import answers
 from sisock.bridge.answers import Answer, notice_headers
 from sisock.bridge.app import find_annotations
 from sisock.bridge.bridge import Bridge
+from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
-from sisock.bridge.query import Flight, Views
+from sisock.bridge.query import Views
 from sisock.bridge.requests import (
     Query,
     is_annotation_query,
@@ -33,7 +34,6 @@ from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import View
-from sisock.errors import InvalidArgument
 
 LONG_ANSWER = 50_000
 """Samples; an answer with more is written in a thread, fewer take less time than the network."""
@@ -52,8 +52,6 @@ class Found:
     views: dict[Pair, View] = field(default_factory=dict)
     tables: dict[Pair, View] = field(default_factory=dict)
     streams: dict[Pair, Stream] = field(default_factory=dict)
-    written: int = 0
-    """Samples of streams."""
 
     def wanted(self, is_table: bool) -> list[Pair]:
         """Return what all tables, or all other targets, stand for; some perhaps several times."""
@@ -77,32 +75,28 @@ class Found:
                 else:
                     yield answers.series_answer(name, self.views.get(pair), target.ref_id)
 
-    async def stream(self, share: Share) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncIterator[bytes]:
         """Write the list of answers while the samples come."""
         between = b"["
         for answer in self.write():
             yield between
             if isinstance(answer, AsyncIterator):
-                async for count, part in answer:
-                    self.written += count
-                    share.check_size(self.written)
+                async for part in answer:
                     yield part
             else:
-                for part in answer:
-                    yield part
+                yield b"".join(answer)
             between = b","
         yield b"[]" if between == b"[" else b"]"
 
     async def _write_stream(
         self, pair: Pair, name: str, ref_id: str | None
-    ) -> AsyncIterator[tuple[int, bytes]]:
+    ) -> AsyncIterator[bytes]:
         stream, between = self.streams[pair], b""
-        yield 0, answers.series_start(name, stream.fields[pair[1]], ref_id)
-        async for count, rows in stream.read(pair[1]):
-            if count:
-                yield count, between + b"".join(rows)
-                between = b","
-        yield 0, answers.SERIES_END
+        yield answers.series_start(name, stream.fields[pair[1]], ref_id)
+        async for rows in stream.read(pair[1]):
+            yield between + rows
+            between = b","
+        yield answers.SERIES_END
 
 
 class Panels:
@@ -112,23 +106,17 @@ class Panels:
         self._bridge = bridge
         self._views = Views(bridge)
         self._metrics = metrics
-        self._flights: dict[Hashable, Flight] = {}  # since the last turn of the reactor
+        self._turn: dict[Hashable, Answer] = {}  # answers of this turn of the reactor
 
-    def handlers(self) -> dict[tuple[bytes, bytes], Handler]:
+    def handlers(self) -> dict[tuple[str, str], Handler]:
         """Return what answers which method and path."""
 
-        def query(asked: Any) -> Coroutine[Any, Any, Answer]:
-            return self.query(asked.content.read())
+        def answer(asked: Request) -> Coroutine[Any, Any, Answer]:
+            if asked.method == "POST":
+                return self.query(asked.body)
+            return self.series(parse_qs(asked.query, keep_blank_values=True))
 
-        def series(asked: Any) -> Coroutine[Any, Any, Answer]:
-            text = asked.uri.partition(b"?")[2].decode("ascii", "replace")
-            return self.series(parse_qs(text, keep_blank_values=True))
-
-        return {
-            (b"POST", b"/query"): query,
-            (b"GET", b"/series"): series,
-            (b"HEAD", b"/series"): series,
-        }
+        return dict.fromkeys([("POST", "/query"), ("GET", "/series"), ("HEAD", "/series")], answer)
 
     async def query(self, body: bytes) -> Answer:
         """Answer with series, tables, and simPod's annotations; raises SisockError."""
@@ -141,20 +129,19 @@ class Panels:
     async def _once(
         self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query
     ) -> Answer:
-        """Answer equal requests for views once, if nothing new can have come meanwhile."""
-        key = answer.__name__, query
-        share = self._bridge.memory.share()
-        if query.max_points is None:
-            return await answer(share, query)  # it is written as it comes, for one client
-        flight = self._flights.get(key)
-        if flight is not None:
-            shared: Answer = await flight.wait()
-            return shared if shared.body is not None else await answer(share, query)
-        if not self._flights:
-            self._bridge.reactor.callLater(0, self._flights.clear)
-        flight = self._flights[key] = Flight(answer(share, query))
-        made: Answer = await flight.wait()
+        """Answer equal requests once if nothing can have come between them: in one turn."""
+        turn, key = self._turn, (answer.__name__, query)
+        if (made := turn.get(key)) is not None:
+            return made
+        if not turn:
+            self._bridge.reactor.callLater(0, self._begin_turn)
+        made = await answer(self._bridge.memory.share(), query)
+        if made.body is not None:
+            turn[key] = made
         return made
+
+    def _begin_turn(self) -> None:
+        self._turn = {}
 
     async def _panel(self, share: Share, query: Query) -> Answer:
         events = {}
@@ -165,7 +152,7 @@ class Panels:
         tables, panels = found.wanted(True), found.wanted(False)
         if tables:
             # Fields of a view have times of their own, which make no rows.
-            found.tables = await self._all(share, tables, query)
+            found.tables = await self._find(share, tables, replace(query, max_points=None))
             share.add(ROW_BYTES * _count(found.tables, tables))
         is_empty = query.interval.start >= query.interval.end
         if query.max_points is None and not tables and not is_empty:
@@ -174,7 +161,7 @@ class Panels:
         else:
             found.views = await self._find(share, panels, query)
         if found.streams:
-            return self._streamed(share, found, panels)
+            return self._streamed(share, found)
         # A target that is there twice is answered twice.
         count = _count(found.views, panels) + _count(found.tables, tables)
         return self._answer(share, answers.body_of(found.write()), count)
@@ -191,25 +178,16 @@ class Panels:
 
     async def _find(self, share: Share, pairs: list[Pair], query: Query) -> dict[Pair, View]:
         if query.max_points is None:
-            return await self._all(share, pairs, query)
+            return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
         return await self._views.find(share, pairs, query.interval, query.max_points)
 
-    async def _all(self, share: Share, pairs: list[Pair], query: Query) -> dict[Pair, View]:
-        return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
-
-    def _streamed(self, share: Share, found: Found, pairs: list[Pair]) -> Answer:
+    def _streamed(self, share: Share, found: Found) -> Answer:
         def on_end() -> None:
             for stream in found.streams.values():
                 stream.stop()
-            self._metrics.found(found.written, 0, 0)
+            self._metrics.found(share.count, 0, 0)
 
-        try:
-            there = [pair for pair in pairs if pair in found.streams]
-            share.check_size(sum(found.streams[pair].count(pair[1]) for pair in there))
-        except InvalidArgument:
-            on_end()
-            raise
-        return Answer(found.stream(share), 200, notice_headers(share.notices), on_end)
+        return Answer(found.stream(), 200, notice_headers(share.notices), on_end)
 
     def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:
         share.check_size(count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet import defer, task
 
@@ -22,11 +22,7 @@ MAX_PROMISED = 50_000
 """Samples of a field that a node without buckets is asked for; of more only some."""
 
 UNITE_WITHIN = 1e-3
-"""Seconds in which requests for the same buckets of different fields become one call; as long again
-if others have come in them, up to three times."""
-
-ENOUGH = 8
-"""Fields for which a call is made without waiting for others."""
+"""Seconds that a call waits for more fields of the same buckets, if others are under way."""
 
 _AFTER_1970 = 1e-300
 """The first UNIX time: sisock time zero is now."""
@@ -48,36 +44,6 @@ def bucket_size(interval: Interval, points: int) -> float:
     return math.ldexp(1.0, MAX_EXPONENT)
 
 
-class Flight:
-    """A job that several wait for; the last to leave cancels it."""
-
-    def __init__(self, job: Coroutine[Any, Any, Any]) -> None:
-        self._waiters: list[defer.Deferred] = []
-        self._ended: list[Any] = []
-        self._job = defer.ensureDeferred(job)
-        self._job.addBoth(self._land)
-
-    def wait(self) -> defer.Deferred:
-        """Return what the job returns, or has returned."""
-        waiter: defer.Deferred = defer.Deferred(self._leave)
-        if self._ended:
-            waiter.callback(self._ended[0])
-        else:
-            self._waiters.append(waiter)
-        return waiter
-
-    def _land(self, result: Any) -> None:
-        self._ended.append(result)
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            waiter.callback(result)
-
-    def _leave(self, waiter: defer.Deferred) -> None:
-        self._waiters.remove(waiter)
-        if not self._waiters:
-            self._job.cancel()
-
-
 @dataclass(frozen=True)
 class Buckets:
     """A range of buckets, half-open, of a node in one generation."""
@@ -89,12 +55,40 @@ class Buckets:
 
 
 class Call:
-    """A call for some buckets, which fields may join until it has begun."""
+    """A call for buckets, which fields may join until it has begun.
+
+    Several wait for it, and the last to leave cancels it.
+    """
 
     def __init__(self, ask: Callable[[Call], Coroutine[Any, Any, Any]]) -> None:
         self.fields: dict[str, Field] = {}
         self.has_begun = False
-        self.flight = Flight(ask(self))
+        self._waiters: list[defer.Deferred] = []
+        self._job = defer.ensureDeferred(ask(self))
+        self._job.addBoth(self._end)
+
+    def wait(self) -> defer.Deferred:
+        """Return what the call returns."""
+        waiter: defer.Deferred = defer.Deferred(self._leave)
+        self._waiters.append(waiter)
+        return waiter
+
+    def _end(self, result: Any) -> None:
+        while self._waiters:
+            self._waiters.pop(0).callback(result)
+
+    def _leave(self, waiter: defer.Deferred) -> None:
+        self._waiters.remove(waiter)
+        if not self._waiters:
+            self._job.cancel()
+
+
+class Panel(NamedTuple):
+    """What a panel asks for, and its share of the memory."""
+
+    share: Share
+    interval: Interval
+    points: int
 
 
 class Views:
@@ -109,23 +103,18 @@ class Views:
         self, share: Share, pairs: Iterable[Pair], interval: Interval, points: int
     ) -> dict[Pair, View]:
         """Return views of fields with at most `points` samples each."""
-        points = min(points, MAX_POINTS)
+        panel = Panel(share, interval, min(points, MAX_POINTS))
 
         async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
-            if "bucket" in node.features:
-                return await self._from_tiles(share, node, fields, interval, points)
-            return await self._without_buckets(share, node, fields, interval, points)
+            find = self._from_tiles if "bucket" in node.features else self._without_buckets
+            return await find(panel, node, fields)
 
         return await self._bridge.ask_nodes(share, pairs, interval, ask)
 
     async def _from_tiles(
-        self,
-        share: Share,
-        node: KnownNode,
-        fields: Mapping[str, Field],
-        interval: Interval,
-        points: int,
+        self, panel: Panel, node: KnownNode, fields: Mapping[str, Field]
     ) -> dict[str, View]:
+        interval, points = panel.interval, panel.points
         rough, seconds = bucket_size(interval, points), interval.end - interval.start
         # Where the interval promises few samples, regular data lose none.
         fine = {}
@@ -135,75 +124,72 @@ class Views:
             if spacing and seconds <= points * spacing:
                 fine[name] = fine_bucket_size(spacing)
         sizes = {name: fine.get(name, rough) for name in fields}
-        views = await self._complete(share, node, fields, interval, sizes)
+        views = await self._complete(panel, node, fields, sizes)
         irregular = {}
         for name, w in fine.items():
             if views[name].drop_outer(w, interval.end) and rough < w:
                 irregular[name] = rough
         if irregular:
-            views |= await self._complete(share, node, fields, interval, irregular)
+            views |= await self._complete(panel, node, fields, irregular)
         for name, view in views.items():
             view.limit(points, irregular.get(name, sizes[name]))
         return views
 
     async def _complete(
         self,
-        share: Share,
+        panel: Panel,
         node: KnownNode,
         fields: Mapping[str, Field],
-        interval: Interval,
         sizes: Mapping[str, float],
     ) -> dict[str, View]:
         """Return views with buckets of the given sizes, and count what came and did not come."""
         there: dict[str, Parts] = {}
         missing: dict[Buckets, dict[str, Field]] = {}
-        now = self._bridge.now()
+        share, interval, now = panel.share, panel.interval, self._bridge.now()
         for name, w in sizes.items():
             series = node.name, node.generation, name
             first, last = int(interval.start // w), int(-(-interval.end // w))
             parts = there[name] = self._bridge.tiles.find(series, first, last, w, now)
-            share.hits += bool(parts.found)
-            share.misses += not parts.found
+            share.hits += parts.is_known
+            share.misses += not parts.is_known
             for begin, end in parts.missing:
                 for start in range(begin, end, MAX_BUCKETS):
                     key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))
                     missing.setdefault(key, {})[name] = fields[name]
         if missing:
             calls = [defer.ensureDeferred(self._join(*each)) for each in missing.items()]
-            for (buckets, names), came in zip(missing.items(), await gather(calls), strict=True):
+            for names, came in zip(missing.values(), await gather(calls), strict=True):
                 share.add(sum(size_of(came[name].t, came[name].values) for name in names))
                 for name in names:
-                    there[name].add(buckets.first, came[name])
+                    there[name].add(came[name], 0, len(came[name]))
         return {name: parts.view(fields[name]) for name, parts in there.items()}
 
     async def _join(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
         """Return what is under way for the fields, or will be: one call, if it has room."""
         calls = self._calls.setdefault(buckets, [])
         room = MAX_CELLS // (buckets.last - buckets.first)
-        joined = {}
+        joined: dict[Call, None] = {}
         for name, about in fields.items():
-            call = next((each for each in calls if name in each.fields), None) or next(
-                (each for each in calls if not each.has_begun and len(each.fields) < room), None
-            )
-            if call is None:
+            # Those that are open to others are the last ones.
+            for call in calls:
+                if name in call.fields or not (call.has_begun or len(call.fields) >= room):
+                    break
+            else:
                 call = Call(lambda call: self._united(buckets, call))
                 calls.append(call)
             call.fields[name] = about
-            joined[id(call)] = call
-        waiting = [call.flight.wait() for call in joined.values()]
-        return {name: found for each in await gather(waiting) for name, found in each.items()}
+            joined[call] = None
+        came = await gather([call.wait() for call in joined])
+        return {name: found for each in came for name, found in each.items()}
 
     async def _united(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
-        """Wait for other fields, and ask for all of them."""
+        """Wait for other fields, and ask for all of them.
+
+        Who comes alone waits for nobody; of a dashboard's panels the first does, the others share.
+        """
         try:
-            await task.deferLater(self._bridge.reactor, 0)
-            for _ in range(3):
-                count = len(call.fields)
-                if count >= ENOUGH:
-                    break
-                await task.deferLater(self._bridge.reactor, UNITE_WITHIN)
-                if len(call.fields) == count:
-                    break
+            is_first = len(self._calls) == 1 and not self._calls[buckets]
+            await task.deferLater(self._bridge.reactor, 0 if is_first else UNITE_WITHIN)
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:
@@ -217,23 +203,18 @@ class Views:
         node, w, first, last = buckets.node, buckets.w, buckets.first, buckets.last
         interval = Interval(max(first * w, _AFTER_1970), last * w)
         data = await self._bridge.fetch(node, fields, interval, bucket=w)
-        is_current = self._bridge.is_current(node)
         came = {name: Samples(each.t, each.values) for name, each in data.items()}
         for name, each in data.items():
-            if is_current and each.final_to is not None:
+            if self._bridge.is_current(node) and each.final_to is not None:
                 series = node.name, node.generation, name
                 self._bridge.tiles.store(series, w, first, last, came[name], each.final_to)
         return came
 
     async def _without_buckets(
-        self,
-        share: Share,
-        node: KnownNode,
-        fields: Mapping[str, Field],
-        interval: Interval,
-        points: int,
+        self, panel: Panel, node: KnownNode, fields: Mapping[str, Field]
     ) -> dict[str, View]:
         """Ask a node without buckets, of which nothing is kept."""
+        share, interval = panel.share, panel.interval
         share.misses += len(fields)
         spacing = (interval.end - interval.start) / MAX_PROMISED
         many = [each.name for each in fields.values() if each.interval and each.interval < spacing]
@@ -242,5 +223,5 @@ class Views:
                 f"{node.name!r} has too many samples of {', '.join(many)} for one reply: of each"
                 f" {spacing:g} s there is one, whatever lies between"
             )
-        how = {"max_points": points, "on_chunk": share.take}
+        how = {"max_points": panel.points, "on_chunk": share.take}
         return views(await self._bridge.fetch(node, fields, interval, **how))

@@ -155,7 +155,7 @@ def _objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
         return []
     if not isinstance(value, list) or len(value) > MAX_ENTRIES:
         raise InvalidArgument(f"{name} must be a list of at most {MAX_ENTRIES}")
-    if not all(isinstance(each, Mapping) for each in value):
+    if not all(isinstance(each, dict) for each in value):
         raise InvalidArgument(f"each of {name} must be an object")
     return value
 
@@ -203,7 +203,7 @@ def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
         raise InvalidArgument(f"refId has at most {MAX_REF_ID} characters")
     # SimpleJSON says it by `type`; simPod's payload is free, and says it the same way.
     payload = target.get("payload")
-    kinds = target.get("type"), payload.get("type") if isinstance(payload, Mapping) else None
+    kinds = target.get("type"), payload.get("type") if isinstance(payload, dict) else None
     letter = ref_id if isinstance(ref_id, str) else None
     pair = tuple(text.split(SEPARATOR))
     if len(pair) == 2 and all(pair) and not SPECIAL.search(text) and len(text) <= MAX_LENGTH:
@@ -234,7 +234,7 @@ def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter
 def parse_range(value: Any) -> Interval:
     """Read ``range``; without one it is the last hour."""
     value = {} if value is None else value
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise InvalidArgument("range must be an object with from and to")
     start, end = (_parse_time(value.get(name), f"range.{name}") for name in ("from", "to"))
     if end is None:

@@ -1,24 +1,33 @@
-"""Serve HTTP: limits, access, CORS, errors, metrics and the log, once for all routes."""
+"""Serve HTTP: settings, access, CORS, errors, metrics and the log, once for all routes.
+
+A page from anywhere may send requests to this computer. Its browser says in ``Origin`` where the
+page is from, and in ``Host`` by which name it reached the server: that of the page's own domain, if
+that domain says that it is at this computer's address (DNS rebinding).
+"""
 
 from __future__ import annotations
 
+import base64
+import hmac
+import ipaddress
+import os
+import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 import orjson
-from twisted.internet import defer, endpoints, threads
-from twisted.web.http import NO_CONTENT, RESPONSES, datetimeToString
-from twisted.web.http_headers import Headers
-from twisted.web.server import Request, Site
-from twisted.web.wsgi import WSGIResource
+from twisted.internet import defer, endpoints
+from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThreadPool
 
-from sisock.bridge.access import Access, WebSettings
-from sisock.bridge.answers import Answer, failure, failure_of
+from sisock.bridge.answers import NOTICE, Answer, failure, failure_of
+from sisock.bridge.app import call_wsgi
+from sisock.bridge.http import Connection, Request
 from sisock.connection.runtime import make_logger, make_pool
+from sisock.connection.settings import find_secret, parse_port
 from sisock.errors import SettingsError
 
 THREADS = 32
@@ -27,291 +36,234 @@ THREADS = 32
 BACKLOG = 1024
 """Connections that may come at once: 32 dashboards of ten panels bring 320."""
 
-SHORT = 1 << 18
-"""Bytes of a body that is written at once, whether the client takes it or not."""
+_DECISIVE = b"host", b"origin", b"authorization"
 
-WRITE_BYTES = 1 << 20
-"""Bytes that are handed to a socket at once; Twisted's own are 128 KiB."""
-
-JSON = "application/json"
-
-_DECISIVE = b"Host", b"Origin", b"Authorization"
-
-BODY_LIMIT = 1 << 20
-"""Bytes of a request's body; those of a dashboard are a few thousand."""
-
-KEEP_ALIVE = 120
-"""Seconds that an idle connection stays: longer than the 90 of Grafana, which may just send."""
-
-CLIENT_LEFT = 499
-"""Status in the log of a request whose client left before it was answered, as in nginx."""
-
-LINGER = 1.0
-"""Seconds for which the rest of a refused body is dropped before the connection is closed."""
-
-STALLED_AFTER = 60.0
-"""Seconds that a client may take for what is on its way; an answer that nobody reads is cut off."""
-
-Handler: TypeAlias = Callable[[Request], Awaitable[Answer]]
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Answer]]
 """Answers a request in the reactor; it is cancelled if the client leaves."""
 
 log = make_logger()
 
+HOSTS = frozenset({"sisock-http"})
+"""The bridge's name in docker-compose.yml."""
 
-class _Pace:
-    """Wait for a client to take what is written; a push producer of Twisted."""
+ORIGINS = frozenset({"grafana", "grafana-latest"})
+"""Those of its Grafanas."""
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._is_paused = False
-        self._resumed: defer.Deferred | None = None
+CORS = {"Access-Control-Expose-Headers": NOTICE}
 
-    def pauseProducing(self) -> None:
-        self._is_paused = True
+PREFLIGHT = {
+    **CORS,
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Accept, Authorization, Content-Type",
+    "Access-Control-Max-Age": "86400",
+}
+"""Headers of the answer to a CORS preflight."""
 
-    def resumeProducing(self) -> None:
-        self._is_paused = False
-        if self._resumed is not None:
-            resumed, self._resumed = self._resumed, None
-            resumed.callback(None)
-
-    def stopProducing(self) -> None:
-        """Do nothing: the request's own end stops what is done for it."""
-
-    async def wait(self) -> None:
-        """Wait until the client has taken all; raises TimeoutError if it does not."""
-        if not self._is_paused:
-            return
-        self._resumed = defer.Deferred()
-        try:
-            await self._resumed.addTimeout(STALLED_AFTER, self._reactor)
-        except defer.TimeoutError:
-            raise TimeoutError(f"its client takes nothing for {STALLED_AFTER:g} s") from None
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/:@\[\]]+)(?::\d*)?", re.IGNORECASE)
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
 
 
-class _Request(Request):
-    """A request whose body is limited, and which is answered by a handler if there is one."""
+@dataclass(frozen=True)
+class Access:
+    """What a request must say to be let in.
 
-    _received = 0
-    _is_refused = False
-    _job: defer.Deferred | None = None
-    startedWriting = 0
+    Hosts and origins are names or addresses, besides those of this computer, with any port. A
+    request carries the bearer token, or `basic`, ``user:password``; either may be None.
+    """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.began = time.monotonic()
+    hosts: frozenset[str] = HOSTS
+    origins: frozenset[str] = ORIGINS
+    token: str | None = field(default=None, repr=False)
+    basic: str | None = field(default=None, repr=False)
 
-    def gotLength(self, length: int | None) -> None:
-        super().gotLength(length)
-        if length is not None and length > BODY_LIMIT:
-            self._refuse()
+    def decide(
+        self,
+        hosts: tuple[bytes, ...],
+        origins: tuple[bytes, ...],
+        signed: tuple[bytes, ...],
+        is_preflight: bool,
+        is_health: bool,
+    ) -> tuple[Answer | None, Mapping[str, str]]:
+        """Decide by the headers ``Host``, ``Origin`` and ``Authorization`` who is let in.
 
-    def handleContentChunk(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > BODY_LIMIT and not self._is_refused:
-            self._refuse()
-        if not self._is_refused:
-            super().handleContentChunk(data)
+        Returns the answer to a request that is not let in, or to a CORS preflight, or else None;
+        and the headers that tell a browser whether its page may read the answer.
+        """
+        named = [origin.decode("latin-1") for origin in origins]
+        allowed = [origin for origin in named if self._allows(origin)]
+        cors = {"Vary": "Origin", **(PREFLIGHT if is_preflight else CORS)}
+        cors |= {"Access-Control-Allow-Origin": allowed[0]} if allowed else {}
+        for authority in (host.decode("latin-1") for host in hosts):
+            name = _name_of(authority)
+            # Clients without a name, as of HTTP/1.0, are no browsers.
+            if authority and not (name and (name in self.hosts or _is_loopback(name))):
+                text = "this host name is not the bridge's: SISOCK_HTTP_HOSTS says which are"
+                return failure(403, text, "host not allowed"), cors
+        if len(allowed) < len(named):
+            text = "pages of this origin may not ask: SISOCK_HTTP_ORIGINS says which may"
+            return failure(403, text, "origin not allowed"), cors
+        if is_preflight:
+            return Answer([], 204), cors
+        if is_health or self.is_authorized(signed[0].decode("latin-1") if signed else None):
+            return None, cors
+        text = "sign in with the bridge's token or password"
+        authenticate = {"WWW-Authenticate": 'Basic realm="sisock"'}
+        return failure(401, text, "unauthorized", authenticate), cors
 
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self._is_refused:
-            self.channel.loseConnection()
-        else:
-            super().requestReceived(command, path, version)
+    def is_authorized(self, authorization: str | None) -> bool:
+        """Return whether a request with this ``Authorization`` header may pass."""
+        expected = []
+        if self.token is not None:
+            expected.append((b"bearer", self.token.encode()))
+        if self.basic is not None:
+            expected.append((b"basic", base64.b64encode(self.basic.encode())))
+        given = (authorization or "").encode("latin-1", "replace")
+        scheme, _, credentials = given.strip().partition(b" ")
+        return not expected or any(
+            scheme.lower() == wanted and hmac.compare_digest(credentials.strip(), right)
+            for wanted, right in expected
+        )
 
-    def connectionLost(self, reason: Any) -> None:
-        # A client may have the whole answer, and go, before a thread says that this was all.
-        # A request that is cut off before it has all come has no path yet.
-        if not self._is_refused and self.path is not None:
-            if not self.startedWriting:
-                self.code = CLIENT_LEFT
-            self.channel.factory.log(self)
-        super().connectionLost(reason)
-        if self._job is not None:
-            self._job.cancel()
-
-    def process(self) -> None:
-        front = self.channel.site
-        path = unquote_to_bytes(self.path)
-        refused, self._cors = front.admit(self.requestHeaders, self.method, path)
-        handler = front.handlers.get((self.method, path))
-        if refused is not None:
-            self._put(refused, refused.body or b"")
-            self.finish()
-        elif handler is not None:
-            self._job = defer.ensureDeferred(self._answer(handler, front))
-            self._job.addErrback(self._failed)
-        else:
-            for name, value in self._cors.items():
-                self.setHeader(name, value)
-            super().process()
-
-    async def _answer(self, handler: Handler, front: Front) -> None:
-        try:
-            answer = await handler(self)
-        except defer.CancelledError:
-            raise
-        except Exception as error:
-            answer = failure_of(error, self.path.decode("utf-8", "replace"))
-        body = answer.body
-        if body is not None and len(body) <= SHORT:
-            answer.on_end()
-            self._put(answer, body)
-        else:
-            try:
-                await self._write(answer, front)
-            finally:
-                answer.on_end()
-            if self.channel is None:
-                return
-            self.unregisterProducer()
-        self.finish()
-
-    def _put(self, answer: Answer, body: bytes) -> None:
-        """Write an answer in one piece."""
-        self.code, self.sentLength, self.startedWriting = answer.status, len(body), 1
-        reason = RESPONSES.get(answer.status, b"")
-        lines = [b"%b %d %b" % (self.clientproto, answer.status, reason)]
-        given = {"Date": datetimeToString().decode(), **self._cors, **answer.headers}
-        if answer.status != NO_CONTENT:
-            given |= {"Content-Type": JSON, "Content-Length": str(len(body))}
-        lines += [f"{name}: {value}".encode() for name, value in given.items()]
-        for name, values in self.responseHeaders.getAllRawHeaders():  # Connection: close
-            lines += [name + b": " + value for value in values]
-        head = b"\r\n".join([*lines, b"\r\n"])
-        self.transport.SEND_LIMIT = WRITE_BYTES
-        self.channel.writeSequence([head] if self.method == b"HEAD" else [head, body])
-
-    async def _write(self, answer: Answer, front: Front) -> None:
-        """Write a long answer part by part, as the client takes them."""
-        pace = _Pace(front.reactor)
-        self.transport.SEND_LIMIT = WRITE_BYTES
-        self.registerProducer(pace, True)
-        self.setResponseCode(answer.status)
-        for name, value in {"Content-Type": JSON, **self._cors, **answer.headers}.items():
-            self.setHeader(name, value)
-        parts: Any = answer.parts
-        if (body := answer.body) is not None:
-            self.setHeader("Content-Length", str(len(body)))
-            self.write(body)
-            # Behind the end of an answer Twisted has less patience; and what waits is counted.
-            await pace.wait()
-            return
-        made = parts if isinstance(parts, AsyncGenerator) else front.in_thread(parts)
-        async with aclosing(made) as parts:
-            async for part in parts:
-                if self.channel is None:
-                    return
-                self.write(part)
-                await pace.wait()
-
-    def _failed(self, failure: Any) -> None:
-        if self.channel is None:
-            return
-        log.error("an answer could not be written: {why}", why=failure.getErrorMessage())
-        # What was said to come does not: the client must not take it for the whole.
-        self.transport.abortConnection()
-
-    def _refuse(self) -> None:
-        self._is_refused = True
-        # The request is not complete: only the channel knows as yet what it is.
-        self.method, self.path = self.channel._command, self.channel._path.split(b"?")[0]
-        self.clientproto = b"HTTP/1.1"
-        self._cors = self.channel.site.admit(self.requestHeaders, self.method, self.path)[1]
-        self.setHeader("Connection", "close")
-        answer = failure(413, f"the body is over {BODY_LIMIT} bytes", "body too large")
-        self._put(answer, answer.body or b"")
-        self.channel.site.log(self)
-        # A connection that is closed while the client still sends is reset, and the answer lost.
-        self.channel.callLater(LINGER, self.channel.loseConnection)
+    def _allows(self, origin: str) -> bool:
+        scheme = _SCHEME.match(origin)
+        name = _name_of(origin[scheme.end() :]) if scheme else None
+        return name is not None and (name in self.origins or _is_loopback(name))
 
 
-class Front(Site):
-    """Let requests in, hand each to its handler or else to the resource, count and log them."""
+@dataclass(frozen=True)
+class WebSettings:
+    """Where the server listens, and whom it lets in."""
+
+    bind: str
+    port: int
+    access: Access
+
+
+def load_web_settings(environ: Mapping[str, str] = os.environ) -> WebSettings:
+    """Read ``PORT``, ``BIND`` and what begins with ``SISOCK_HTTP_``.
+
+    Raises SettingsError if a setting cannot be used.
+    """
+    port, bind = environ.get("PORT") or "5000", environ.get("BIND") or "127.0.0.1"
+    basic = find_secret("SISOCK_HTTP_BASIC", environ).value
+    if basic is not None and ":" not in basic:
+        raise SettingsError("SISOCK_HTTP_BASIC must be of the form user:password")
+    access = Access(
+        HOSTS | {bind} | _parse_names("SISOCK_HTTP_HOSTS", environ),
+        ORIGINS | _parse_names("SISOCK_HTTP_ORIGINS", environ),
+        find_secret("SISOCK_HTTP_TOKEN", environ).value,
+        basic,
+    )
+    return WebSettings(bind, parse_port(port, "PORT"), access)
+
+
+def _parse_names(variable: str, environ: Mapping[str, str]) -> frozenset[str]:
+    names = set()
+    for word in environ.get(variable, "").replace(",", " ").split():
+        name = _name_of(_SCHEME.sub("", word, count=1).rstrip("/"))
+        if name is None:
+            raise SettingsError(
+                f"{variable} must hold names or addresses with spaces between them, not {word!r}"
+            )
+        names.add(name)
+    return frozenset(names)
+
+
+def _name_of(authority: str) -> str | None:
+    """Return the host of ``host:port`` in lower case, or None if it is not of that form."""
+    match = _AUTHORITY.fullmatch(authority)
+    return match and match[1].strip("[]").rstrip(".").lower()
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class Front(Factory):
+    """Let requests in, hand each to its handler or else to a WSGI application, and count them.
+
+    `handlers` are by method and path, `count` is given path, status and seconds.
+    """
+
+    noisy = False
 
     def __init__(
         self,
-        resource: Any,
-        handlers: Mapping[tuple[bytes, bytes], Handler],
+        application: Any,
+        handlers: Mapping[tuple[str, str], Handler],
         count: Callable[[str, int, float], None],
         access: Access,
         reactor: Any,
-        pool: Any,
+        pool: Any = None,
     ) -> None:
-        # A form is no better than other bodies, and a broken one would get an answer without JSON.
-        super().__init__(resource, _Request, reactor=reactor, parsePOSTFormSubmission=False)
-        self.timeOut = KEEP_ALIVE
-        self.noisy = False
-        self.handlers = handlers
-        self._count = count
-        self._pool = pool
-        # Clients repeat themselves.
-        self._decide = lru_cache(access.decide)
+        self._application, self._handlers, self._count = application, handlers, count
+        # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
+        self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
+        self._decide = lru_cache(access.decide)  # clients repeat themselves
 
-    def admit(
-        self, headers: Headers, method: bytes, path: bytes
-    ) -> tuple[Answer | None, Mapping[str, str]]:
-        """Return the answer to a request that is not let in, and the headers of CORS."""
-        hosts, origins, signed = (tuple(headers.getRawHeaders(name) or ()) for name in _DECISIVE)
-        return self._decide(hosts, origins, signed[:1], method == b"OPTIONS", path == b"/healthz")
+    async def listen(self, settings: WebSettings) -> None:
+        """Take connections from now on; raises SettingsError."""
+        endpoint = endpoints.TCP4ServerEndpoint(
+            self.reactor, settings.port, backlog=BACKLOG, interface=settings.bind
+        )
+        try:
+            await endpoint.listen(self)
+        except Exception as error:
+            where = f"{settings.bind}:{settings.port}"
+            what = "end the program that has it, or set PORT or BIND"
+            raise SettingsError(f"cannot listen on {where} ({error}): {what}") from None
+
+    def buildProtocol(self, address: Any) -> Connection:
+        """Take a client's connection."""
+        return Connection(self, address.host)
+
+    async def answer(self, request: Request) -> Answer:
+        """Return the answer to a request, whatever it is."""
+        path, is_preflight = request.path, request.method == "OPTIONS"
+        said = *map(request.values, _DECISIVE), is_preflight, path == "/healthz"
+        refused, request.cors = self._decide(*said)
+        if (instead := request.refusal or refused) is not None:
+            return instead
+        handler = self._handlers.get((request.method, path))
+        work = self.reactor, self._pool, call_wsgi, self._application, request
+        try:
+            made: Answer = await (handler(request) if handler else deferToThreadPool(*work))
+            return made
+        except defer.CancelledError:
+            raise
+        except Exception as error:
+            return failure_of(error, path)
 
     async def in_thread(self, parts: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Make each part in a thread, when the client has taken those before."""
         work = self.reactor, self._pool, next, parts, None
         try:
-            while (part := await threads.deferToThreadPool(*work)) is not None:
+            while (part := await deferToThreadPool(*work)) is not None:
                 yield part
         finally:
             if isinstance(parts, Generator):
                 parts.close()  # nothing else lets go of the samples for a while
 
-    def log(self, request: Any) -> None:
+    def ended(self, request: Request) -> None:
         """Count a request that is over, and write its line of JSON."""
-        path, seconds = request.path.decode("utf-8", "replace"), time.monotonic() - request.began
-        self._count(path, request.code, seconds)
+        path, seconds = request.path, time.monotonic() - request.began
+        self._count(path, request.status, seconds)
         # A health check every few seconds would drown the others.
-        if path == "/healthz" and request.code == 200:
+        if path == "/healthz" and request.status == 200:
             return
 
-        def entry() -> str:
-            line = {
-                "method": request.method.decode("ascii", "replace"),
-                # Without the query: a browser may have put a token there.
-                "path": path,
-                "status": request.code,
-                "bytes": request.sentLength,
-                "ms": round(seconds * 1e3, 1),
-                "from": request.getClientAddress().host,
-            }
-            return orjson.dumps(line).decode()
-
-        log.info("{entry()}", entry=entry)  # made only if it is written
-
-
-async def serve(
-    application: Any,
-    settings: WebSettings,
-    reactor: Any,
-    handlers: Mapping[tuple[bytes, bytes], Handler],
-    count: Callable[[str, int, float], None],
-) -> None:
-    """Listen, with a WSGI application for what no handler answers; raises SettingsError."""
-    # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
-    pool = make_pool("http", THREADS)
-
-    def terminated(environ: dict[str, Any], start_response: Any) -> Any:
-        # A body ends where it ends, also one in chunks, without length.
-        environ["wsgi.input_terminated"] = True
-        return application(environ, start_response)
-
-    resource = WSGIResource(reactor, pool, terminated)
-    site = Front(resource, handlers, count, settings.access, reactor, pool)
-    endpoint = endpoints.TCP4ServerEndpoint(
-        reactor, settings.port, backlog=BACKLOG, interface=settings.bind
-    )
-    try:
-        await endpoint.listen(site)
-    except Exception as error:
-        where = f"{settings.bind}:{settings.port}"
-        what = "end the program that has it, or set PORT or BIND"
-        raise SettingsError(f"cannot listen on {where} ({error}): {what}") from None
+        line = {
+            "method": request.method,
+            "path": path,  # without the query: a browser may have put a token there
+            "status": request.status,
+            "bytes": request.sent,
+            "ms": round(seconds * 1e3, 1),
+            "from": request.client,
+        }
+        # Made only if it is written.
+        log.info("{entry()}", entry=lambda: orjson.dumps(line).decode())

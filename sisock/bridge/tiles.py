@@ -67,10 +67,13 @@ class Samples:
             part._starts = self._starts[low : high + 1] - self._starts[low]  # type: ignore[index]
         return part
 
+    def cut(self, low: int, high: int) -> Samples:
+        """Return some samples, without a copy."""
+        return Samples(self.t[low:high], self.values[low:high])
+
     def between(self, start: float, end: float) -> Samples:
         """Return the samples of a half-open interval."""
-        low, high = np.searchsorted(self.t, [start, end])
-        return Samples(self.t[low:high], self.values[low:high])
+        return self.cut(*np.searchsorted(self.t, [start, end]))
 
     def decimated(self, w: float) -> Samples:
         """Return what buckets of size `w` keep."""
@@ -92,6 +95,7 @@ class View:
     def __init__(self, field: Field, runs: Sequence[tuple[Samples, int, int]]) -> None:
         self.field = field
         self._runs = list(runs)
+        self._count = sum([high - low for _, low, high in runs])
 
     @classmethod
     def whole(cls, field: Field, samples: Samples) -> View:
@@ -99,13 +103,12 @@ class View:
         return cls(field, [(samples, 0, len(samples))] if len(samples) else [])
 
     def __len__(self) -> int:
-        return sum(high - low for _, low, high in self._runs)
+        return self._count
 
     @property
     def samples(self) -> Samples:
         """All samples."""
-        runs = [(each.t[low:high], each.values[low:high]) for each, low, high in self._runs]
-        return join(Samples(*run) for run in runs)
+        return join(each.cut(low, high) for each, low, high in self._runs)
 
     def rows(self) -> Iterator[bytes]:
         """Write ``[value,ms],[value,ms]``, in parts that follow each other."""
@@ -127,6 +130,7 @@ class View:
         buckets = grid.bucket_of(t, w)
         if len(t) and t[-1] >= end and (buckets[-1:] != buckets[-2:-1]).all():
             samples, low, high = self._runs.pop()
+            self._count -= 1
             if low < high - 1:
                 self._runs.append((samples, low, high - 1))
         return bool((buckets[1:] == buckets[:-1]).any())
@@ -135,7 +139,8 @@ class View:
         """Double the buckets until they keep at most so many samples."""
         while len(self) > points:
             w *= 2
-            self._runs = View.whole(self.field, self.samples.decimated(w))._runs
+            kept = self.samples.decimated(w)
+            self._runs, self._count = [(kept, 0, len(kept))], len(kept)
 
 
 class Parts:
@@ -143,12 +148,17 @@ class Parts:
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
-        self.found: dict[int, tuple[Samples, int, int]] = {}
+        self.is_known = False
+        self.runs: list[tuple[Samples, int, int]] = []
         self._first, self._last, self._w = first, last, w
 
-    def add(self, first: int, samples: Samples, low: int = 0, high: int | None = None) -> None:
-        """Add samples, or some of them, by the first bucket that they were asked for."""
-        self.found[first] = samples, low, len(samples) if high is None else high
+    def add(self, samples: Samples, low: int, high: int) -> None:
+        """Add some of the samples of a part of the buckets, in any order."""
+        self.is_known = True
+        if self.runs and self.runs[-1][0] is samples and self.runs[-1][2] == low:
+            low = self.runs.pop()[1]
+        if low < high:
+            self.runs.append((samples, low, high))
 
     def lack(self, first: int, last: int) -> None:
         """Note a range as missing; together with the one before if it follows that."""
@@ -160,17 +170,12 @@ class Parts:
         """Return the samples of the buckets, once all is there."""
         runs: list[tuple[Samples, int, int]] = []
         start, end = self._first * self._w, self._last * self._w
-        for first, (samples, low, high) in sorted(self.found.items()):
-            t = samples.t
-            if first < self._first:
-                low = bisect_left(t, start, low, high)
-            if low < high and t[high - 1] >= end:
-                high = bisect_left(t, end, low, high)
-            if low == high:
-                continue
-            if runs and runs[-1][0] is samples and runs[-1][2] == low:
-                low = runs.pop()[1]
-            runs.append((samples, low, high))
+        if len(self.runs) > 1:
+            self.runs.sort(key=lambda run: run[0].t[run[1]])
+        for samples, low, high in self.runs:
+            low, high = (bisect_left(samples.t, edge, low, high) for edge in (start, end))
+            if low < high:
+                runs.append((samples, low, high))
         return View(field, runs)
 
 
@@ -180,11 +185,10 @@ class Block:
     __slots__ = ("kept", "keys", "nbytes", "samples")
 
     def __init__(self, samples: Samples, count: int) -> None:
-        self.samples = samples
-        self.kept = count
-        self.keys: list[Hashable] = []
-        self.nbytes = size_of(samples.t, samples.values) + _ROW_BYTES * len(samples)
-        self.nbytes += _OVERHEAD * count
+        self.samples, self.kept = samples, count
+        self.keys: list[tuple[Hashable, float, int]] = []
+        json_bytes = _ROW_BYTES * len(samples)
+        self.nbytes = size_of(samples.t, samples.values) + json_bytes + _OVERHEAD * count
 
 
 class Tile(NamedTuple):
@@ -195,22 +199,24 @@ class Tile(NamedTuple):
     high: int
     final: int
 
-    @property
     def samples(self) -> Samples:
-        """The samples alone."""
-        every = self.block.samples
-        return Samples(every.t[self.low : self.high], every.values[self.low : self.high])
+        """Return the samples alone."""
+        return self.block.samples.cut(self.low, self.high)
 
 
 class TileCache:
-    """Keep the most recently used blocks of tiles, up to a limit of bytes."""
+    """Keep the most recently used blocks of tiles, up to a limit of bytes.
+
+    A series is named by node, generation and field.
+    """
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
         self.spacing: dict[tuple[str, str, str], float | None] = {}
         """The interval of each series as first seen, so that it has the same tiles from then on."""
         self._limit = limit
-        self._tiles: dict[Hashable, Tile] = {}
+        # Of each series, by size of buckets, the tiles by their numbers.
+        self._tiles: dict[tuple[Hashable, float], dict[int, Tile]] = {}
         self._blocks: OrderedDict[Block, None] = OrderedDict()
 
     @property
@@ -219,28 +225,25 @@ class TileCache:
         return self._limit >= MIN_CACHE
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
-        """Find what tiles have of some buckets; nothing is missing behind the bucket of `now`.
-
-        A series is named by node, generation and field.
-        """
+        """Find what tiles have of some buckets; nothing is missing behind the bucket of `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
         if not self.is_on:
             if first < limit:
                 parts.lack(first, min(last, limit))
             return parts
+        tiles, block = self._tiles.get((series, w), {}), None
         for index in range(first // TILE, -(-last // TILE)):
-            start = reached = index * TILE
-            tile = self._tiles.get((series, w, index))
-            if tile is None or tile.final < start + TILE:
+            start, end, tile = index * TILE, (index + 1) * TILE, tiles.get(index)
+            if tile is None or tile.final < end:
                 tile = self._derive(series, w, index) or tile
             if tile is not None:
-                parts.add(start, tile.block.samples, tile.low, tile.high)
-                reached = tile.final
-                if tile.block in self._blocks:
-                    self._blocks.move_to_end(tile.block)
-            end = min(start + TILE, limit)
-            if reached < min(end, last):
-                parts.lack(reached, end)
+                parts.add(tile.block.samples, tile.low, tile.high)
+                if tile.block is not block and tile.block in self._blocks:
+                    block = tile.block
+                    self._blocks.move_to_end(block)
+            reached = start if tile is None else tile.final
+            if reached < end and reached < min(last, limit):
+                parts.lack(reached, min(end, limit))
         return parts
 
     def store(
@@ -253,32 +256,29 @@ class TileCache:
         if first % TILE:
             # The first ones may go on where a tile ends.
             begin, index, first = first, first // TILE, min(-(-first // TILE) * TILE, final)
-            tile = self._tiles.get((series, w, index))
+            tile = self._tiles.get((series, w), {}).get(index)
             if tile is not None and tile.final < first and begin <= tile.final:
                 more = samples.between(tile.final * w, first * w)
-                self._put(series, w, [index * TILE, first], join([tile.samples, more]))
+                self._put(series, w, [index * TILE, first], join([tile.samples(), more]))
         for start in range(first, final, BLOCK):
             end = min(start + BLOCK, final)
             self._put(series, w, [*range(start, end, TILE), end], samples)
 
     def drop(self, node: str) -> None:
         """Forget all tiles of a node."""
-        for key in [key for key in self._tiles if key[0][0] == node]:  # type: ignore[index]
-            self._forget(key)
+        for (series, w), tiles in list(self._tiles.items()):
+            if series[0] == node:  # type: ignore[index]
+                for index in list(tiles):
+                    self._forget(series, w, index)
         self.spacing = {series: each for series, each in self.spacing.items() if series[0] != node}
 
     def _derive(self, series: Hashable, w: float, index: int) -> Tile | None:
         """Make a tile of complete ones with smaller buckets, if these are there."""
         for level in range(1, DERIVED_FROM + 1):
-            count, fine = 1 << level, w / (1 << level)
-            found = []
-            for each in range(index * count, (index + 1) * count):
-                tile = self._tiles.get((series, fine, each))
-                if tile is None or tile.final < (each + 1) * TILE:
-                    break
-                found.append(tile.samples)
-            if len(found) == count:
-                coarse = join(found).decimated(w)
+            count, finer = 1 << level, self._tiles.get((series, w / (1 << level)), {})
+            numbers = range(index * count, (index + 1) * count)
+            if all(each in finer and finer[each].final == (each + 1) * TILE for each in numbers):
+                coarse = join(finer[each].samples() for each in numbers).decimated(w)
                 return self._put(series, w, [index * TILE, (index + 1) * TILE], coarse)
         return None
 
@@ -290,21 +290,26 @@ class TileCache:
         self.nbytes += block.nbytes
         begin = 0
         for start, final, cut in zip(starts, starts[1:], cuts, strict=False):
-            key: Hashable = (series, w, start // TILE)
-            self._forget(key)
-            tile = self._tiles[key] = Tile(block, begin, cut - low, final)
+            key = series, w, start // TILE
+            self._forget(*key)
+            tile = Tile(block, begin, cut - low, final)
+            self._tiles.setdefault((series, w), {})[start // TILE] = tile
             block.keys.append(key)
             begin = cut - low
         while self.nbytes > self._limit:
             oldest = next(iter(self._blocks))
-            for each in oldest.keys:
-                if each in self._tiles and self._tiles[each].block is oldest:
-                    self._forget(each)
+            for series, w, index in oldest.keys:
+                kept = self._tiles.get((series, w), {}).get(index)
+                if kept is not None and kept.block is oldest:
+                    self._forget(series, w, index)
         return tile
 
-    def _forget(self, key: Hashable) -> None:
-        tile = self._tiles.pop(key, None)
+    def _forget(self, series: Hashable, w: float, index: int) -> None:
+        tiles = self._tiles.get((series, w), {})
+        tile = tiles.pop(index, None)
         if tile is not None:
+            if not tiles:
+                del self._tiles[series, w]
             tile.block.kept -= 1
             if not tile.block.kept:
                 self.nbytes -= tile.block.nbytes

@@ -59,10 +59,7 @@ class Series:
 
     @property
     def timeline(self) -> str:
-        """Name of the timeline, whose series share their times if the node is of this protocol.
-
-        Decimated series and those of Part 1 nodes may have different times.
-        """
+        """Name of the timeline; its series share times unless decimated, or of a Part 1 node."""
         return self.field.timeline
 
 

@@ -194,7 +194,7 @@ class Directory:
         generation, asked_at, known = self._fields.get(node.name, ("", 0.0, {}))
         if generation == node.generation:
             is_young = self._reactor.seconds() - asked_at < FIELDS_AGE
-            if is_young if wanted is None else known.keys() >= set(wanted):
+            if is_young if wanted is None else all(name in known for name in wanted):
                 return known
         return await self._share((node.name, node.generation), lambda: self.ask_fields(node))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from sisock.client.data import Data
 from sisock.client.directory import KnownNode
@@ -24,45 +24,38 @@ async def fetch_latest(
     A node without the feature `latest` is asked for intervals further and further back, each ten
     times as long.
     """
+    ask = partial(fetch, session, node, timeout=timeout)
     if "latest" in node.features:
-        everything = Interval(EARLIEST, end)
-        data = await fetch(session, node, fields, everything, latest=True, timeout=timeout)
-        return data.last()
+        return (await ask(fields, Interval(EARLIEST, end), latest=True)).last()
     max_points = MIN_POINTS if "max_points" in node.features else None
     found = Data()
     for interval in widening(end):
         missing = {name: each for name, each in fields.items() if not len(found.get(name, ()))}
         if missing:
-            found |= await _last_within(session, node, missing, interval, timeout, max_points)
+            found |= await _last_within(ask, missing, interval, max_points)
     return Data({name: found[name] for name in fields})
 
 
 async def _last_within(
-    session: Session,
-    node: KnownNode,
+    ask: Callable[..., Awaitable[Data]],
     fields: Mapping[str, Field],
     interval: Interval,
-    timeout: float,
     max_points: int | None,
 ) -> Data:
     """Fetch the samples of an interval, and keep the last ones."""
     try:
-        how: dict[str, Any] = {"max_points": max_points, "timeout": timeout}
-        data = await fetch(session, node, fields, interval, **how)
-        return data.last()
+        return (await ask(fields, interval, max_points=max_points)).last()
     except ReplyTooLarge as error:
-        if len(fields) > 1:
-            apart = Data()
-            for name, each in fields.items():
-                one = session, node, {name: each}, interval, timeout, max_points
-                apart |= await _last_within(*one)
-            return apart
         too_large = error
+    if len(fields) > 1:
+        apart = Data()
+        for name, each in fields.items():
+            apart |= await _last_within(ask, {name: each}, interval, max_points)
+        return apart
     span = interval.end - interval.start
     for count in ROUGHLY if span > 1e-3 else ():
         try:
-            stride = span / count
-            rough = await fetch(session, node, fields, interval, min_stride=stride, timeout=timeout)
+            rough = await ask(fields, interval, min_stride=span / count)
         except ReplyTooLarge:
             continue
         (series,) = rough.values()
@@ -70,6 +63,6 @@ async def _last_within(
             return rough
         # A sample a stride later than this one would be in the reply.
         last = float(series.t[-1])
-        rest = Interval(last, min(last + 2 * stride, interval.end))
-        return await _last_within(session, node, fields, rest, timeout, max_points)
+        rest = Interval(last, min(last + 2 * span / count, interval.end))
+        return await _last_within(ask, fields, rest, max_points)
     raise too_large

@@ -15,12 +15,7 @@ from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.missed import Source
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session, subscribed
-from sisock.errors import (
-    HubMissing,
-    NodeContractError,
-    RouterUnreachable,
-    UnknownNode,
-)
+from sisock.errors import HubMissing, NodeContractError, RouterUnreachable, UnknownNode
 from sisock.wire.fields import Field
 from sisock.wire.protocol import contract, node_uri
 

@@ -10,10 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import cbor2
-from autobahn.twisted.websocket import (
-    WampWebSocketClientFactory,
-    WampWebSocketClientProtocol,
-)
+from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
 from autobahn.wamp import message
 from autobahn.wamp.exception import ProtocolError
 from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer

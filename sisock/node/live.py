@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet import defer, task, threads
@@ -193,12 +193,11 @@ class LiveNode(DataNodeServer):
 
         Raises what `read` raised, or TypeError if it did not return a dict.
         """
-        began, clock = time.time(), time.monotonic()
         if self.interval is None:
             self.begin(self.service)
-            while not self._taken and time.monotonic() < clock + CHECK_FOR:
-                await task.deferLater(reactor, PAUSE)
+            await wait_for(lambda: self._taken, reactor)
             return []
+        began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
             values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
         else:
@@ -309,3 +308,10 @@ class LiveNode(DataNodeServer):
         """Return the last kept samples, however old they are."""
         self._flush()
         return self._store.latest(field, end)
+
+
+async def wait_for(condition: Callable[[], Any], reactor: Any) -> None:
+    """Wait until a condition holds, but no longer than `CHECK_FOR`."""
+    end = time.monotonic() + CHECK_FOR
+    while not condition() and time.monotonic() < end:
+        await task.deferLater(reactor, PAUSE)

@@ -7,12 +7,7 @@ import inspect
 import sys
 from typing import Any
 
-from sisock.connection.reconnect import (
-    RouterConnection,
-    fail,
-    run_program,
-    settings_from_flags,
-)
+from sisock.connection.reconnect import RouterConnection, fail, run_program, settings_from_flags
 from sisock.connection.settings import add_common_flags
 from sisock.errors import SisockError
 from sisock.node.api import DataNodeServer

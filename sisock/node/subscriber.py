@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import Any
 from twisted.internet import defer, task, threads
 
 from sisock.connection.runtime import is_asynchronous
-from sisock.node.live import CHECK_FOR, LiveNode
+from sisock.node.live import LiveNode, wait_for
 from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract
 
@@ -90,9 +89,7 @@ class SubscriberNode(LiveNode):
     async def take_sample(self, reactor: Any) -> list[str]:
         """Subscribe until a sample comes, or for some seconds; raises as `subscribe`."""
         subscribed = self._subscribe_once(reactor)
-        end = time.monotonic() + CHECK_FOR
-        while not (self._heard or subscribed.called or time.monotonic() > end):
-            await task.deferLater(reactor, 0.05)
+        await wait_for(lambda: self._heard or subscribed.called, reactor)
         subscribed.cancel()
         with suppress(defer.CancelledError):
             await subscribed

@@ -162,10 +162,7 @@ class Store:
                     self.go_elsewhere(error)
 
     def repair(self, field: str, damage: Damaged) -> None:
-        """Drop the damaged levels of a field, or all of it if its samples are damaged.
-
-        Does nothing if another thread has done it.
-        """
+        """Drop damaged levels, or a whole field if its samples are damaged, unless that is done."""
         pyramid = self.open(field)
         if damage.record.w:
             pyramid.drop_levels()

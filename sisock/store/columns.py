@@ -116,11 +116,11 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
 class Table:
     """Samples in memory. One thread may add some, any may read.
 
-    `low` and `high` both are the number of their journal; `size` is in bytes.
+    `first_journal` and `last_journal` both are the number of their journal; `size` is in bytes.
     """
 
     def __init__(self, number: int) -> None:
-        self.low = self.high = number
+        self.first_journal = self.last_journal = number
         self.count = self.size = 0
         self.first, self.last = math.inf, -math.inf
         self._lock = threading.Lock()

@@ -36,10 +36,7 @@ def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def parse_keep(keep: Any) -> tuple[float | None, float | None]:
-    """Return the bounds in seconds and bytes of an author's `keep`, each None if there is none.
-
-    Raises ValueError if `keep` is wrong.
-    """
+    """Return the bounds of an author's `keep` in seconds and bytes, or None; raises ValueError."""
     asked = keep if isinstance(keep, Mapping) else {"time": keep}
     if not asked or asked.keys() - {"time", "bytes"}:
         raise ValueError('the attribute keep has "time" or "bytes" or both')
@@ -60,7 +57,7 @@ class _Stopped(Exception):
 class History(Memory):
     """Samples of a node's timelines, kept on disk. Any thread may use it.
 
-    When `append` returns, the operating system has the samples; within a second they are on the
+    When `put` returns, the operating system has the samples; within a second they are on the
     disk. While the disk cannot be written, samples stay in memory, up to a bound.
 
     Parameters
@@ -129,7 +126,7 @@ class History(Memory):
         return StoredTimeline(self._folder / f"t-{file_name(timeline)}", timeline, self._warn)
 
     def sync(self) -> None:
-        """Sync all that was appended, so that it survives a power failure."""
+        """Sync all samples, so that it survives a power failure."""
         for line in list(self._timelines.values()):
             line.sync()
 

@@ -89,26 +89,12 @@ class Memory:
         self._timelines: dict[str, Any] = {}
         self._fields: dict[str, tuple[MemoryTimeline, np.dtype]] = {}
 
-    def append(self, timeline: str, t: Any, values: Mapping[str, Any]) -> None:
-        """Keep samples: times in UNIX seconds, and an array or list for each field.
-
-        Raises ValueError if the times do not ascend strictly, also from the last ones, or if values
-        are not of their field's type or number; then nothing is kept.
-        """
-        times = np.array(t, dtype="<f8")
-        if times.ndim != 1 or not np.isfinite(times).all() or (times[1:] <= times[:-1]).any():
-            raise ValueError(f"the times of {timeline!r} must ascend strictly")
-        given = {name: columns.encode(each) for name, each in values.items()}
-        wrong = [name for name, each in values.items() if len(each) != len(times)]
-        if wrong:
-            raise ValueError(f"there must be as many values of {wrong[0]!r} as times")
-        if not len(times):
-            return
-        found = {name: column.copy() for name, column in given.items() if column is not None}
-        self.put(timeline, (times, found))
-
     def put(self, timeline: str, rows: Rows) -> None:
-        """Append samples as columns, which nobody may change afterwards; raises as `append`."""
+        """Append samples as columns, at least one, which nobody may change afterwards.
+
+        Raises ValueError if they are not later than the last one, or a column is not of its field's
+        type or timeline; then nothing is kept.
+        """
         times, found = rows
         with self._lock:
             line = self._timelines.get(timeline)

@@ -28,7 +28,10 @@ def write(
     `go_on` is called now and then, and may raise to stop. Raises OSError if the file cannot be
     written.
     """
-    numbers, ends = (parts[0].low, parts[-1].high, rank), (parts[0].first, parts[-1].last)
+    numbers, ends = (
+        (parts[0].first_journal, parts[-1].last_journal, rank),
+        (parts[0].first, parts[-1].last),
+    )
     temporary = path.with_suffix(".part")
     with open(temporary, "wb") as file:
         _write(file, {"timeline": timeline, "numbers": numbers, "ends": ends}, parts, go_on)

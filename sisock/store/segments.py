@@ -32,7 +32,7 @@ HEAD = struct.Struct("<8sIII")
 TABLE = np.dtype([("checksum", "<u4"), ("first", "<f8"), ("end", "<u8")])
 
 
-class Damaged(Exception):
+class DamagedBlock(Exception):
     """A block of a file is not what was written."""
 
     def __init__(self, array: _Array, text: object) -> None:
@@ -75,15 +75,15 @@ class _Array:
         return max(int(np.searchsorted(self._table["first"], time, side="right")) - 1, 0)
 
     def read(self, block: int) -> list[Column]:
-        """Return the columns of a block; raises `Damaged`."""
+        """Return the columns of a block; raises `DamagedBlock`."""
         end = int(self._table["end"][block])
         start = int(self._table["end"][block - 1]) if block else self._at
         try:
             data = _read(self._path, end - start, start)
         except OSError as error:
-            raise Damaged(self, error) from None
+            raise DamagedBlock(self, error) from None
         if len(data) < end - start or zlib.crc32(data) != self._table["checksum"][block]:
-            raise Damaged(self, f"bytes {start} to {end} are not what was written")
+            raise DamagedBlock(self, f"bytes {start} to {end} are not what was written")
         view, columns = memoryview(data), []
         count = min(BLOCK, self.count - block * BLOCK)
         for dtype in self.dtypes:
@@ -93,7 +93,7 @@ class _Array:
         return columns
 
     def between(self, start: float, end: float) -> Iterator[Rows]:
-        """Yield the samples of an interval, of levels only; raises `Damaged`."""
+        """Yield the samples of an interval, of levels only; raises `DamagedBlock`."""
         for block in range(self.find(start), len(self)):
             if self.first(block) >= end:
                 break
@@ -106,6 +106,9 @@ class _Array:
 class Segment:
     """A file of samples of one timeline. `warn` logs damage.
 
+    Its samples were in the journals from `first_journal` to `last_journal`; a file of a higher
+    `rank` was made of several files.
+
     Raises ValueError if the file is of another kind, or both headers are damaged.
     """
 
@@ -116,7 +119,7 @@ class Segment:
         self.size = path.stat().st_size
         content, table = self._header()
         self.timeline: str = content["timeline"]
-        self.low, self.high, self.rank = content["numbers"]
+        self.first_journal, self.last_journal, self.rank = content["numbers"]
         self.first, self.last = content["ends"]
         self._values: dict[str, _Array] = {}
         self._levels: dict[str | None, list[_Array]] = {}
@@ -167,7 +170,7 @@ class Segment:
             try:
                 yield from list(cover(usable, low, high, partial(self.read, [field])))
                 return
-            except Damaged as bad:
+            except DamagedBlock as bad:
                 self._warn(f"{self.path}: a level of {field!r} is damaged, and not used: {bad}")
                 if bad.array in held:
                     held.remove(bad.array)
@@ -190,7 +193,7 @@ class Segment:
     def _block(self, field: str | None, array: _Array, block: int) -> Column | None:
         try:
             return array.read(block)[0]
-        except Damaged as error:
+        except DamagedBlock as error:
             if (field, block) not in self._warned:
                 self._warned.add((field, block))
                 what = "samples" if field is None else f"values of {field!r}"

@@ -107,11 +107,11 @@ class StoredTimeline(MemoryTimeline):
         parts: list[Part] = [*segments]
         for path in sorted(folder.glob(f"journal-{_NUMBER}")):
             number = int(path.name.partition("-")[2])
-            if any(each.low <= number <= each.high for each in segments):
+            if any(each.first_journal <= number <= each.last_journal for each in segments):
                 path.unlink()  # the samples are in a file
                 continue
             table = _Recent(folder, number)
-            before = [each.last for each in parts if each.high < number]
+            before = [each.last for each in parts if each.last_journal < number]
             names += table.load(max(before, default=-math.inf), warn)
             if table.count:
                 parts.append(table)
@@ -119,7 +119,7 @@ class StoredTimeline(MemoryTimeline):
             table.journal.close()
             if path.stat().st_size:
                 path.rename(path.with_name(f"bad-{path.name}"))
-        parts.sort(key=lambda part: part.low)
+        parts.sort(key=lambda part: part.first_journal)
         return cls(folder, names[0], warn, parts) if names else None
 
     @property
@@ -196,7 +196,7 @@ class StoredTimeline(MemoryTimeline):
 
     def _begin(self) -> None:
         """Begin another table; if the disk fails and there are too many, drop the oldest."""
-        number = self.parts[-1].high + 1 if self.parts else 1
+        number = self.parts[-1].last_journal + 1 if self.parts else 1
         self.parts = (*self.parts, _Recent(self._folder, number))
         tables = self._tables()
         if self._failing and len(tables) > _MAX_TABLES:
@@ -226,7 +226,9 @@ class StoredTimeline(MemoryTimeline):
         segments = [part for part in self.parts if isinstance(part, Segment)]
         for run in (segments[i : i + _MERGED] for i in range(len(segments) - _MERGED + 1)):
             # Samples between two files may be in a journal that is loaded at the next start.
-            is_whole = all(one.high + 1 == other.low for one, other in pairwise(run))
+            is_whole = all(
+                one.last_journal + 1 == other.first_journal for one, other in pairwise(run)
+            )
             if is_whole and len({each.rank for each in run}) == 1:
                 fits = [
                     each
@@ -242,12 +244,12 @@ class StoredTimeline(MemoryTimeline):
     def _store(
         self, parts: Sequence[_Recent | Segment], rank: int, go_on: Callable[[], None]
     ) -> None:
-        path = self._folder / f"segment-{parts[0].low:08d}-{parts[-1].high:08d}"
+        path = self._folder / f"segment-{parts[0].first_journal:08d}-{parts[-1].last_journal:08d}"
         write(path, self.name, parts, rank, go_on)
         made = Segment(path, self._warn)
         with self._changed:
             others = [part for part in self.parts if part not in parts]
-            self.parts = tuple(sorted((*others, made), key=lambda part: part.low))
+            self.parts = tuple(sorted((*others, made), key=lambda part: part.first_journal))
             self._changed.notify_all()
         with self._disk:
             for part in parts:
@@ -264,8 +266,8 @@ def _load_segments(folder: Path, warn: Callable[[str], None]) -> list[Segment]:
             warn(f"{path}: its samples are lost: {error}")
             path.rename(path.with_name(f"bad-{path.name}"))
     kept: list[Segment] = []
-    for segment in sorted(found, key=lambda each: (each.low, -each.high)):
-        if kept and segment.high <= kept[-1].high:
+    for segment in sorted(found, key=lambda each: (each.first_journal, -each.last_journal)):
+        if kept and segment.last_journal <= kept[-1].last_journal:
             segment.path.unlink()
         else:
             kept.append(segment)

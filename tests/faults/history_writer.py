@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sisock.store.history import History
+from tests.unit.stores import keep
 
 START = 1_700_000_000.0
 MAX_BATCH = 3000
@@ -39,7 +40,7 @@ def write(folder, chosen, pipe):
     count = 0 if line is None else round(line.last - START) + 1
     while True:
         stop = count + chosen.choice([1, 1, 10, chosen.randrange(1, MAX_BATCH)])
-        history.append("line", *rows(count, stop))
+        keep(history, "line", *rows(count, stop))
         count = stop
         os.write(pipe, _COUNT.pack(count))
 

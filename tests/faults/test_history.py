@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sisock.store.history import History
-from tests.unit.stores import small_disk
+from tests.unit.stores import keep, small_disk
 
 KILLS = int(os.environ.get("SISOCK_TEST_KILLS", "15"))
 TIMEOUT = 100 + 5 * KILLS
@@ -38,7 +38,7 @@ def test_what_memory_gives_up_while_the_disk_is_full_comes_back(tmp_path):
     with small_disk(9_500_000):
         for turn in range(batches):
             t = np.arange(float(batch)) + turn * batch
-            history.append("line", t, {"n": t})
+            keep(history, "line", t, {"n": t})
             if not turn:
                 history.tidy()
     assert history.timelines()["line"].count < batch * batches

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from sisock.store.catalogue import Store
+from sisock.store.columns import encode
 from sisock.wire import grid
 
 EVER = -math.inf, math.inf
@@ -19,6 +20,18 @@ def open_store(name="store"):
         raise AssertionError(text)
 
     return Store(name, fail)
+
+
+def keep(history, timeline, t, values):
+    """Have a history keep lists or arrays, whose times must ascend."""
+    times = np.array(t, dtype="<f8")
+    lengths = {len(each) for each in values.values()}
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any() or lengths - {len(times)}:
+        raise ValueError("these are no samples")
+    columns = {name: encode(each) for name, each in values.items()}
+    present = {name: each.copy() for name, each in columns.items() if each is not None}
+    if len(times):
+        history.put(timeline, (times, present))
 
 
 def series(count, dtype="<f8", seed=1, missing=0.1):

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 
-from sisock.bridge.access import Access
 from sisock.bridge.answers import (
     NOTICE,
     PART_BYTES,
@@ -18,6 +17,7 @@ from sisock.bridge.answers import (
     series_answer,
     table_answer,
 )
+from sisock.bridge.server import Access
 from sisock.bridge.tiles import Samples, View
 from sisock.wire.fields import Field
 

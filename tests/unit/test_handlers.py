@@ -3,11 +3,10 @@
 from twisted.internet import address, defer, error, task
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.web.resource import Resource
 
-from sisock.bridge.access import Access
 from sisock.bridge.answers import Answer
-from sisock.bridge.server import STALLED_AFTER, Front
+from sisock.bridge.http import STALLED_AFTER
+from sisock.bridge.server import Access, Front
 
 PART = 1 << 20
 
@@ -31,17 +30,19 @@ class AtOnce(task.Clock):
 class Visit:
     """One connection to a server whose /query is answered by a handler."""
 
-    def __init__(self, handler):
+    def __init__(self, handler, *parts):
         self.clock = AtOnce()
-        handlers, count = {(b"POST", b"/query"): handler}, (lambda *_: None)
-        site = Front(Resource(), handlers, count, Access(), self.clock, self.clock)
+        handlers, count = {("POST", "/query"): handler}, (lambda *_: None)
+        site = Front(None, handlers, count, Access(), self.clock, self.clock)
         client = address.IPv4Address("TCP", "127.0.0.1", 1)
         self._channel = site.buildProtocol(client)
         self._transport = StringTransport(peerAddress=client)
         self._transport.abortConnection = self._abort
+        self._transport.setTcpNoDelay = lambda is_on: None
         self.was_aborted = False
         self._channel.makeConnection(self._transport)
-        self._channel.dataReceived(REQUEST)
+        for part in parts or [REQUEST]:
+            self._channel.dataReceived(part)
 
     def _abort(self):
         self.was_aborted = True
@@ -58,6 +59,14 @@ class Visit:
     def leave(self):
         """Close the connection."""
         self._channel.connectionLost(Failure(error.ConnectionDone()))
+
+    @property
+    def written(self):
+        return self._transport.value()
+
+    @property
+    def is_closed(self):
+        return self._transport.disconnecting
 
     @property
     def head(self):

@@ -13,6 +13,7 @@ from sisock.errors import SettingsError
 from sisock.store.history import History, history_folder
 from sisock.wire import arrays, grid
 from tests import grid_oracle
+from tests.unit.stores import keep
 
 EVER = -math.inf, math.inf
 START = 1_700_000_000.0
@@ -114,7 +115,7 @@ def test_it_is_what_a_list_would_be(tmp_path_factory, done, start, length, expon
             continue
         steps, columns = batch
         t = (np.cumsum(steps) + (model.t[-1] if model.t else START)).tolist()
-        history.append("line", t, columns)
+        keep(history, "line", t, columns)
         model.add(t, columns)
         known |= {name for name, values in columns.items() if set(values) != {None}}
     for field in known:
@@ -146,7 +147,7 @@ def fill(history, counts):
         t, columns = large(count, first)
         if turn % 3 == 1:
             del columns["i"]
-        history.append("line", t, columns)
+        keep(history, "line", t, columns)
         columns.setdefault("i", np.full(count, np.nan))
         every.append((t, columns))
         first += count
@@ -235,15 +236,15 @@ def test_files_are_merged_and_answer_as_before(tmp_path):
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path, t, columns):
     history = opened(tmp_path)
-    history.append("line", [START - 1, START], {"n": [0.5, 1.5]})
-    history.append("another", [START], {"other": ["text"]})
+    keep(history, "line", [START - 1, START], {"n": [0.5, 1.5]})
+    keep(history, "another", [START], {"other": ["text"]})
     history.close()
     history = opened(tmp_path)
     before = history.timelines()
     with pytest.raises(ValueError):
-        history.append("line", t, columns)
+        keep(history, "line", t, columns)
     assert history.timelines() == before
-    history.append("line", [START + 2], {"n": [2]})
+    keep(history, "line", [START + 2], {"n": [2]})
     assert history.samples("line", ["n"], *EVER)[1]["n"].tolist() == [0.5, 1.5, 2.0]
     history.close()
 
@@ -273,8 +274,8 @@ def test_the_place_is_a_setting():
 @pytest.mark.parametrize("name", [".", "..", "a/b", "", "ü" * 300, "x" * 300 + "1"])
 def test_timelines_may_have_any_name(tmp_path, name):
     history = opened(tmp_path / "inside")
-    history.append(name, [START], {"n": [1.0]})
-    history.append(name[:-1] + "2", [START], {"m": [2.0]})
+    keep(history, name, [START], {"n": [1.0]})
+    keep(history, name[:-1] + "2", [START], {"m": [2.0]})
     history.close()
     history = opened(tmp_path / "inside")
     assert history.timelines().keys() == {name, name[:-1] + "2"}
@@ -286,7 +287,7 @@ def kept(history, days):
     """Append days of samples, one in ten seconds; the times that are left when it has tidied up."""
     for day in range(days):
         t = START + day * 86_400 + np.arange(0, 86_400, 10.0)
-        history.append("line", t, {"n": t})
+        keep(history, "line", t, {"n": t})
         history.tidy()
     found = history.timelines()["line"]
     t, values = history.samples("line", ["n"], *EVER)
@@ -318,7 +319,7 @@ def test_answers_are_whole_while_samples_come_and_files_are_made(tmp_path):
 
     def append(first):
         t = START + first + np.arange(1000.0)
-        history.append("line", t, {"n": t, "s": [f"{first}"] * 1000})
+        keep(history, "line", t, {"n": t, "s": [f"{first}"] * 1000})
 
     def write():
         for first in range(1000, 200_000, 1000):
@@ -351,7 +352,7 @@ def test_more_timelines_than_files_may_be_open(tmp_path):
             history = opened(tmp_path)
             if not history.timelines():
                 for i in range(250):
-                    history.append(f"t{i}", [START], {f"x{i}": [1.0]})
+                    keep(history, f"t{i}", [START], {f"x{i}": [1.0]})
             history.sync()
             assert len(history.timelines()) == 250
             history.close()

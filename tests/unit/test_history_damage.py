@@ -10,7 +10,7 @@ import pytest
 
 from sisock.store.history import History
 from sisock.wire import grid
-from tests.unit.stores import small_disk
+from tests.unit.stores import keep, small_disk
 
 START = 1_700_000_000.0
 BLOCK = 8192
@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
     history = History(folder, None, None, fail)
     for first in range(0, COUNT, RECORD):
         part = slice(first, first + RECORD)
-        history.append("line", T[part], {name: v[part] for name, v in COLUMNS.items()})
+        keep(history, "line", T[part], {name: v[part] for name, v in COLUMNS.items()})
     history.tidy()
     history.close()
     assert len(list(folder.glob("*/segment-*"))) == 7
@@ -164,7 +164,7 @@ def test_nothing_of_damage_is_left_after_the_next_start(folder, tmp_path):
     with open(path, "r+b") as file:
         flip(0.5)(file, path.stat().st_size)
     opened = Opened(tmp_path / "copy")
-    opened.history.append("line", [T[-1] + 1], {"n": [0.0]})
+    keep(opened.history, "line", [T[-1] + 1], {"n": [0.0]})
     opened.history.tidy()
     opened.history.close()
     again = Opened(tmp_path / "copy")
@@ -193,7 +193,7 @@ def test_a_full_disk_is_reported_and_what_it_lacks_written_later(tmp_path):
     history = History(tmp_path, None, None, reported.append)
     with small_disk(10_000):
         for first in range(0, 20_000, 1000):
-            history.append("line", T[first:][:1000], {"n": T[first:][:1000]})
+            keep(history, "line", T[first:][:1000], {"n": T[first:][:1000]})
         history.tidy()
         values = history.samples("line", ["n"], -math.inf, math.inf)[1]
         assert np.array_equal(values["n"], T[:20_000])
@@ -208,10 +208,10 @@ def test_a_full_disk_is_reported_and_what_it_lacks_written_later(tmp_path):
 
 def test_samples_in_memory_survive_that_their_folder_is_removed(tmp_path):
     history = History(tmp_path / "kept", None, None, lambda text: None)
-    history.append("line", T[:5], {"n": T[:5]})
+    keep(history, "line", T[:5], {"n": T[:5]})
     shutil.rmtree(tmp_path / "kept")
     history.sync()
-    history.append("line", T[5:7], {"n": T[5:7]})
+    keep(history, "line", T[5:7], {"n": T[5:7]})
     history.close()
     history = History(tmp_path / "kept", None, None, fail)
     assert history.timelines()["line"].count == 7
@@ -240,7 +240,7 @@ def left(folder, words):
 
 def test_after_a_power_failure_another_generation_begins(tmp_path):
     history = History(tmp_path / "it", None, None, fail)
-    history.append("line", T[:5], {"n": T[:5]})
+    keep(history, "line", T[:5], {"n": T[:5]})
     # A killed process leaves what there is now, and has lost nothing.
     shutil.copytree(tmp_path / "it", tmp_path / "killed")
     history.close()

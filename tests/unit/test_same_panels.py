@@ -1,12 +1,11 @@
 """However many ask for the same buckets at the same time, a node is asked once."""
 
-from io import BytesIO
-
 import orjson
 import pytest
 from twisted.internet import defer
 
 from sisock.bridge.answers import NOTICE
+from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics
 from sisock.bridge.panels import Panels
 from sisock.errors import InvalidArgument, NodeTimeout
@@ -92,27 +91,27 @@ def test_panels_that_ask_at_once_share_a_call(world):
 
 
 def test_fields_of_panels_within_a_millisecond_are_asked_in_one_call(world):
+    world.ask(points=9)
+    assert len(world.calls) == 1
+    # While a call is under way, the next one waits for others.
     asking = [world.ask(name=name) for name in "xyx"]
     world.clock.advance(0.0005)
     asking.append(world.ask(name="z"))
-    assert len(world.calls) == 1
-    assert world.node.fields == [["x", "y", "z"]]
+    assert len(world.calls) == 2
+    assert world.node.fields == [["x"], ["x", "y", "z"]]
     # Of what is under way the fields are shared, and only others asked for.
     later = world.ask(name="(x|y)")
-    assert len(world.calls) == 1
+    assert len(world.calls) == 2
     world.node.answer(102.0)
     assert [times(each) for each in asking] == [[102.0]] * 4
     assert len(orjson.loads(b"".join(result(later).parts))) == 2
 
 
-def test_a_call_for_many_fields_waits_for_no_others(world):
-    names = [f"f{i}" for i in range(10)]
-    world.node.timeline_of = dict.fromkeys(names, "a")
-    world.ask(name="f0", points=9)
-    world.ask(name=f"({'|'.join(names)})")
-    world.clock.pump([0.0])
-    assert world.node.fields == [names]
-    assert len(world.calls) == 2
+def test_who_asks_alone_waits_for_no_others(world):
+    world.ask(name="x")
+    world.ask(name="y")
+    world.clock.advance(0.0)
+    assert world.node.fields == [["x", "y"]]
 
 
 @pytest.mark.parametrize("different", [{"end": 190_000}, {"points": 9}])
@@ -188,35 +187,28 @@ def test_a_body_of_any_depth_is_answered(world):
     assert b"".join(answer.parts) == b"[]"
 
 
-class Post:
-    """A request as the handlers see it."""
-
-    method = b"POST"
-
-    def __init__(self, body, uri=b"/query"):
-        self.uri, self.content = uri, BytesIO(body)
-
-
 def post(world, name="x", **more):
     """Post a panel's request; returns the Deferred of its answer."""
     body = {"targets": [{"target": f"n::{name}"}], "range": {"from": 1000, "to": 9000}, **more}
-    handler = world.panels.handlers()[b"POST", b"/query"]
-    world.asked.append(defer.ensureDeferred(handler(Post(orjson.dumps(body)))))
+    handler = world.panels.handlers()["POST", "/query"]
+    world.asked.append(defer.ensureDeferred(handler(Request("", "POST", body=orjson.dumps(body)))))
     return world.asked[-1]
 
 
-def test_equal_requests_that_come_at_once_are_answered_once(world):
-    same = [post(world, maxDataPoints=100) for _ in range(3)]
-    other = post(world, maxDataPoints=101)
+def test_equal_requests_in_one_turn_share_an_answer():
+    world = Dashboard()
+    asking = [post(world, maxDataPoints=100) for _ in range(3)]
     assert len(world.calls) == 1
-    # A later one shares what is asked for now, but not what may have come before it.
-    later = post(world, maxDataPoints=100)
-    assert len(world.calls) == 1
-    same[0].addErrback(lambda _: None).cancel()
     world.node.answer(2.0)
-    first, second, *others = [result(each).body for each in (*same[1:], other, later)]
-    assert first is second
-    assert all(body is not first for body in others)
+    cold = [result(each).body for each in asking]
+    world.clock.advance(0.0)
+    one, other = (result(post(world, maxDataPoints=points)) for points in (100, 101))
+    assert result(post(world, maxDataPoints=100)) is one
+    assert other is not one
+    world.clock.advance(0.0)
+    again = result(post(world, maxDataPoints=100))
+    assert again is not one
+    assert cold == [one.body] * 3 == [again.body] * 3
 
 
 def test_equal_requests_end_when_the_last_client_leaves(world):
