@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from abc import abstractmethod
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sisock.store.series import NOTHING
+from sisock.wire.arrays import Samples, join
 
 with suppress(ImportError):  # only the node of databases needs them
     import psycopg
@@ -26,6 +30,9 @@ LATEST = 253_370_764_800.0
 
 class Database:
     """A database: how it is connected to, and how it says what is needed."""
+
+    is_shared = True
+    """Whether others can write while it is read."""
 
     floor = "floor({})"
     number = (
@@ -99,6 +106,7 @@ class SQLite(Database):
 class DuckDB(Database):
     """A file of DuckDB, which is open only while it is asked, for others to write it."""
 
+    is_shared = False
     time = {**Database.time, "naive": "epoch_us({}) / 1e6", "aware": "epoch_us({}) / 1e6"}
 
     def connect(self) -> Any:
@@ -182,6 +190,8 @@ class Column:
     condition and its value, where a column says of which field a row is.
     """
 
+    is_placed = False
+
     def __init__(
         self,
         database: Database,
@@ -192,6 +202,7 @@ class Column:
     ) -> None:
         self._database, self._kind, self._unit = database, time[1], time[2]
         column, (name, self.type) = quote(time[0]), value
+        self.min_bucket = math.inf if self.type == "string" else 0.0
         t = database.time[self._kind].format(column) + f" * {self._unit!r}" * (self._unit != 1)
         v = quote(name)
         if self.type == "number":
@@ -215,11 +226,15 @@ class Column:
             dtype = "<f8" if self.type == "number" else bool if is_plain else object
             yield np.array(t, dtype="<f8"), np.array(values, dtype=dtype)
 
-    def count(self, start: float, end: float) -> tuple[int, float, float]:
-        """Return how many samples an interval has, and the times of the first and the last."""
+    def few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
+        """Return all samples of an interval, and True; of more than `count` the first and last."""
         query = f"with {self._samples} select count(*), min(t), max(t) from s"
         ((row,),) = self._database.rows(query, self._values(start, end))
-        return row
+        if is_all := row[0] <= count:
+            parts = list(self.read(start, end))
+            return join(parts) if parts else NOTHING, is_all
+        ends = [join(list(self.read(t, math.nextafter(t, math.inf)))) for t in row[1:]]
+        return join([(t[:1], v[:1]) for t, v in ends]), is_all
 
     def decimate(self, start: float, end: float, w: float) -> tuple[np.ndarray, np.ndarray]:
         """Return what the buckets of numbers or booleans keep, as PROTOCOL.md says."""
