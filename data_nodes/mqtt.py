@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import sisock
+from sisock.sources.lines import fit, read_payload
 from sisock.sources.options import Described, parse_time, read_password, require
-from sisock.sources.payloads import fit, read_payload
 
 with suppress(ImportError):  # `require` says what is missing
     from paho.mqtt import client as paho

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import math
-import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import sisock
-from sisock.archive.overview import decimate_windows
-from sisock.sources.databases import open_database, quote
+from sisock.archive.database import DatabaseNode, Series
 from sisock.sources.options import Described
-from sisock.sources.sql import UNITS, Column, Wanted, find_columns
-from sisock.store.background import WorkLog
-from sisock.wire.protocol import check_interval
-from sisock.wire.reply import Decimated
+from sisock.sources.sql import Column, kind_of_time, open_database, quote, type_of_value
 
-LOOK_EVERY = 10.0
+SAMPLE_ROWS = 100
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
-class Sql(sisock.ArchiveNode):
+class Sql(DatabaseNode):
     """A table or query of a database: SQLite, PostgreSQL or DuckDB.
 
         python data_nodes/sql.py --database sqlite:/data/site.db --table weather --time t
@@ -31,24 +26,21 @@ class Sql(sisock.ArchiveNode):
     """
 
     name = "sql"
-    pyramid = False
 
     def __init__(self, database: str, time: str, config: Path | None = None, **flags: Any) -> None:
-        self._flags, self._described = flags, Described(config)
-        self._lock, self._due = threading.Lock(), -math.inf
-        self._columns: dict[str, Column] = {}
-        self._warn = sisock.RepeatedWarning(self.log)
+        super().__init__()
+        self._time, self._flags, self._described = time, flags, Described(config)
         if (flags["table"] is None) == (flags["query"] is None):
             raise sisock.SisockError("name a --table, or give a --query")
         if (flags["key"] is None) != (flags["value"] is None):
             raise sisock.SisockError("--key and --value need each other")
         table = ".".join(quote(part) for part in (flags["table"] or "").split("."))
-        query, unit = flags["query"] or f"select * from {table}", UNITS[flags["time_unit"]]
-        self._wanted = Wanted(query, time, unit, flags["key"], flags["value"])
+        self._query = flags["query"] or f"select * from {table}"
         try:
             self._database = open_database(database)
         except ValueError as error:
             raise sisock.SisockError(f"--database: {error}") from None
+        self.looks_idle = self._database.is_shared
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -64,48 +56,42 @@ class Sql(sisock.ArchiveNode):
         add("--value", metavar="COLUMN", help="column of its value")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
-    def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
-        """List the columns, or the keys, as they were a few seconds ago."""
-        with self._lock:
-            if time.monotonic() >= self._due:
-                try:
-                    self._columns = dict(find_columns(self._database, self._wanted))
-                    self.trouble = None
-                except Exception as error:  # each database has its own
-                    self.trouble = f"{type(error).__name__}: {str(error).strip()}"
-                    self._warn(self.trouble)
-                self._due = time.monotonic() + (1.0 if self.trouble else LOOK_EVERY)
-            return {name: self._entry(name, column) for name, column in self._columns.items()}
+    def look(self) -> dict[str, tuple[Series, dict[str, Any]]]:
+        """Find the fields: columns, or keys."""
+        return dict(self._find())
 
-    def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
-        """Ask for the rows of an interval."""
-        return self._columns[field].samples(start, end)
+    def _find(self) -> Iterator[tuple[str, tuple[Column, dict[str, Any]]]]:
+        names, rows = self._database.columns(self._query, SAMPLE_ROWS)
+        some = {name: self._some(name, [row[i] for row in rows]) for i, name in enumerate(names)}
+        key, value, table = self._flags["key"], self._flags["value"], self._flags["table"]
+        for name in (self._time, key, value):
+            if name is not None and name not in some:
+                raise ValueError(f"there is no column {name!r}, only {', '.join(names)}")
+        kind = kind_of_time(some[self._time])
+        times = self._time, kind, UNITS[self._flags["time_unit"]] if kind == "number" else 1.0
+        source = self._database, self._query, times
+        if key is None:
+            for name in names:
+                if name != self._time and (type_of := type_of_value(some[name])):
+                    entry = {"type": type_of, "timeline": table or "query"}
+                    yield name, (Column(*source, (name, type_of)), entry | self._described[name])
+            return
+        type_of = type_of_value(some[value]) or "number"
+        keys = f"select distinct {quote(key)} from ({self._query}) as q"
+        for (found,) in (row for rows in self._database.rows(keys) for row in rows):
+            if found is not None:
+                entry = {"type": type_of} | self._described[str(found)]
+                column = Column(*source, (value, type_of), (key, found))
+                yield str(found), (column, entry)
 
-    def get_decimated(
-        self,
-        field: list[str],
-        start: float,
-        end: float,
-        bucket: float | None = None,
-        max_points: int | None = None,
-    ) -> dict[str, Decimated]:
-        """Have the database decimate numbers and booleans; texts are decimated here."""
-        interval, found = check_interval(start, end), {}
-        asked = interval.start, interval.end
-        listed = self.list_fields(*asked)
-        for name in (name for name in field if name in listed):
-            column = self._columns[name]
-            if column.type == "string":
-                log = WorkLog(self.log, f"reading {name!r} to decimate it")
-                found[name] = decimate_windows(column.read(*asked), bucket, max_points, log)
-            else:
-                found[name] = column.decimated(*asked, bucket, max_points)
-        return found
-
-    def _entry(self, name: str, column: Column) -> dict[str, Any]:
-        table = self._flags["table"] or "query"
-        line = {} if self._flags["key"] else {"timeline": table}
-        return {"type": column.type, **line, **self._described[name]}
+    def _some(self, name: str, values: list[Any]) -> Any:
+        """Return a value of a column that tells its type."""
+        if not (found := [value for value in values if value is not None]):
+            query = (
+                f"select {quote(name)} from ({self._query}) as q where {quote(name)} is not null"
+            )
+            found = [row[0] for row in self._database.columns(query, 1)[1]]
+        return next(iter(found), None)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,186 @@
-"""Ask a database for samples, decimated by the database itself."""
+"""Ask SQLite, PostgreSQL and DuckDB for samples, decimated by the database itself."""
 
 from __future__ import annotations
 
 import math
+import sqlite3
+import threading
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sisock.sources.databases import LATEST, Database, quote
-from sisock.wire.grid import bucket_size_for
-from sisock.wire.reply import Decimated, just_after
+from sisock.store.series import NOTHING
+from sisock.wire.arrays import Samples, join
 
-UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+with suppress(ImportError):  # only the node of databases needs them
+    import psycopg
+with suppress(ImportError):
+    import duckdb
 
-_SOME = 100
-"""Rows by which the types of columns are found."""
+ROWS = 50_000
+"""Rows that are fetched at once."""
+
+LATEST = 253_370_764_800.0
+"""UNIX time of the year 9999, after which databases know no time."""
+
+
+class Database:
+    """A database: how it is connected to, and how it says what is needed."""
+
+    is_shared = True
+    """Whether others can write while it is read."""
+
+    floor = "floor({})"
+    number = (
+        "case when cast({0} as double precision) between -1.7976931348623157e308"
+        " and 1.7976931348623157e308 then cast({0} as double precision) end"
+    )
+    """A finite number, or null."""
+    time = {"number": "cast({} as double precision)"}
+    """Seconds since 1970 of a column, by what its values are in Python."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    @abstractmethod
+    def connect(self) -> Any:
+        """Connect anew, to read only."""
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """Return a cursor of a connection for one query."""
+        connection = self.connect()
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()
+
+    def rows(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[list[Any]]:
+        """Yield the rows of a query, many at once; its values are written as ``?``."""
+        with self.cursor() as cursor:
+            cursor.execute(query, values)
+            while rows := cursor.fetchmany(ROWS):
+                yield rows
+
+    def columns(self, query: str, count: int) -> tuple[list[str], list[Any]]:
+        """Return the names of a query's columns, and some of its rows."""
+        with self.cursor() as cursor:
+            cursor.execute(f"select * from ({query}) as q limit {count}")
+            return [column[0] for column in cursor.description], cursor.fetchall()
+
+    def boundary(self, t: float, kind: str) -> Any:
+        """Return a value, to which a column of times can be compared, if that may use an index."""
+        return t if kind == "number" else None
+
+
+class SQLite(Database):
+    """A file of SQLite."""
+
+    # Before 1970 a cast rounds up.
+    floor = "(cast({0} as integer) - ({0} < cast({0} as integer)))"
+    number = (
+        "case when typeof({0}) in ('integer', 'real') and {0} between -1.7976931348623157e308"
+        " and 1.7976931348623157e308 then cast({0} as real) end"
+    )
+    time = {
+        "number": "cast({} as real)",
+        "text": "round(strftime('%s', {0}) + strftime('%f', {0}) - strftime('%S', {0}), 3)",
+    }
+
+    def connect(self) -> Any:
+        """Open the file, which another process may write."""
+        uri = f"{Path(self.where).absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=5, check_same_thread=False)
+
+    def boundary(self, t: float, kind: str) -> Any:
+        """Return also the text of a day."""
+        if kind == "text":
+            return str(np.datetime64(int(t), "s"))[:10]
+        return super().boundary(t, kind)
+
+
+class DuckDB(Database):
+    """A file of DuckDB, which is open only while it is asked, for others to write it."""
+
+    is_shared = False
+    time = {**Database.time, "naive": "epoch_us({}) / 1e6", "aware": "epoch_us({}) / 1e6"}
+
+    def connect(self) -> Any:
+        """Open the file."""
+        return duckdb.connect(
+            self.where, read_only=True, config={"memory_limit": "128MB", "threads": 2}
+        )
+
+    def boundary(self, t: float, kind: str) -> Any:
+        """Return also a time."""
+        if kind == "naive":
+            return np.datetime64(int(t), "s").astype(object)
+        return super().boundary(t, kind)
+
+
+class PostgreSQL(Database):
+    """A server of PostgreSQL, with connections that are used again."""
+
+    time = {
+        **Database.time,
+        "naive": "cast(extract(epoch from {}) as double precision)",
+        "aware": "cast(extract(epoch from {}) as double precision)",
+    }
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+
+    def connect(self) -> Any:
+        """Connect to the server."""
+        options = "-c default_transaction_read_only=on -c timezone=UTC"
+        return psycopg.connect(self.where, options=options, connect_timeout=5)
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """Return a cursor that fetches from the server, of a connection that still works."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        try:
+            if connection is not None:
+                connection.execute("select 1")
+        except psycopg.Error:
+            connection = None
+        connection = connection or self.connect()
+        try:
+            with connection.cursor("sisock") as cursor:
+                yield cursor
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+
+    def rows(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[list[Any]]:
+        """Write values as psycopg does."""
+        return super().rows(query.replace("%", "%%").replace("?", "%s"), values)
+
+    def boundary(self, t: float, kind: str) -> Any:
+        """Return also a time."""
+        if kind == "number":
+            return t
+        return str(np.datetime64(int(t), "s")) + ("Z" if kind == "aware" else "")
+
+
+def open_database(url: str) -> Database:
+    """Return the database of ``sqlite:PATH``, ``duckdb:PATH`` or ``postgresql://...``."""
+    scheme, _, path = url.partition(":")
+    if scheme in ("postgres", "postgresql"):
+        return PostgreSQL(url)
+    if path and scheme in ("sqlite", "duckdb"):
+        return SQLite(path) if scheme == "sqlite" else DuckDB(path)
+    raise ValueError(f"{url!r} is none of sqlite:PATH, duckdb:PATH and postgresql://HOST/NAME")
 
 
 class Column:
@@ -24,6 +189,8 @@ class Column:
     `time` is the column of the times, of a `kind` and in units of so many seconds; `chosen` is a
     condition and its value, where a column says of which field a row is.
     """
+
+    is_placed = False
 
     def __init__(
         self,
@@ -35,6 +202,7 @@ class Column:
     ) -> None:
         self._database, self._kind, self._unit = database, time[1], time[2]
         column, (name, self.type) = quote(time[0]), value
+        self.min_bucket = math.inf if self.type == "string" else 0.0
         t = database.time[self._kind].format(column) + f" * {self._unit!r}" * (self._unit != 1)
         v = quote(name)
         if self.type == "number":
@@ -58,37 +226,15 @@ class Column:
             dtype = "<f8" if self.type == "number" else bool if is_plain else object
             yield np.array(t, dtype="<f8"), np.array(values, dtype=dtype)
 
-    def count(self, start: float, end: float) -> tuple[int, float, float]:
-        """Return how many samples an interval has, and the times of the first and the last."""
+    def few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
+        """Return all samples of an interval, and True; of more than `count` the first and last."""
         query = f"with {self._samples} select count(*), min(t), max(t) from s"
         ((row,),) = self._database.rows(query, self._values(start, end))
-        return row
-
-    def samples(self, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the samples of an interval."""
-        parts = [(np.empty(0), np.empty(0)), *self.read(start, end)]
-        t, values = zip(*(parts[1:] or parts), strict=True)
-        return np.concatenate(t), np.concatenate(values)
-
-    def decimated(
-        self, start: float, end: float, bucket: float | None, max_points: int | None
-    ) -> Decimated:
-        """Return what buckets of numbers or booleans keep, or at most so many samples."""
-        ends: list[tuple[Any, Any]] = []
-        if max_points is not None:
-            count, first, last = self.count(start, end)
-            if count <= max_points:
-                t, values = self.samples(start, end)
-                return Decimated(t, values, None, just_after(t[-1] if count else None))
-            bucket = bucket_size_for(first, last, max_points)
-            ends = [self.samples(t, math.nextafter(t, math.inf)) for t in (first, last)]
-        t, values = self.decimate(start, end, bucket or 1.0)
-        if ends:
-            (t0, v0), (t1, v1) = ends
-            before, after = int(t[0] != t0[0]), int(t[-1] != t1[-1])
-            t = np.concatenate([t0[:before], t, t1[len(t1) - after :]])
-            values = np.concatenate([v0[:before], values, v1[len(v1) - after :]])
-        return Decimated(t, values, bucket, just_after(float(t[-1]) if len(t) else None))
+        if is_all := row[0] <= count:
+            parts = list(self.read(start, end))
+            return join(parts) if parts else NOTHING, is_all
+        ends = [join(list(self.read(t, math.nextafter(t, math.inf)))) for t in row[1:]]
+        return join([(t[:1], v[:1]) for t, v in ends]), is_all
 
     def decimate(self, start: float, end: float, w: float) -> tuple[np.ndarray, np.ndarray]:
         """Return what the buckets of numbers or booleans keep, as PROTOCOL.md says."""
@@ -130,50 +276,9 @@ class Column:
         return (*self._bounds(start, end), *self._given, start, end)
 
 
-class Wanted(NamedTuple):
-    """Which columns of a query are wanted: that of the times, in seconds of `unit`, and others.
-
-    If there is a `key`, the fields are its values, and their values in the column `value`.
-    """
-
-    query: str
-    time: str
-    unit: float
-    key: str | None
-    value: str | None
-
-
-def find_columns(database: Database, wanted: Wanted) -> Iterator[tuple[str, Column]]:
-    """Yield the fields of a query by their names; ValueError says which column is missing."""
-    query, time, unit, key, value = wanted
-    names, rows = database.columns(query, _SOME)
-    some = {
-        name: _some(database, query, name, [row[i] for row in rows]) for i, name in enumerate(names)
-    }
-    for name in (time, key, value):
-        if name is not None and name not in some:
-            raise ValueError(f"there is no column {name!r}, only {', '.join(names)}")
-    kind = kind_of_time(some[time])
-    source = database, query, (time, kind, unit if kind == "number" else 1.0)
-    if key is None or value is None:
-        for name in names:
-            if name != time and (type_of := type_of_value(some[name])):
-                yield name, Column(*source, (name, type_of))
-        return
-    type_of = type_of_value(some[value]) or "number"
-    keys = f"select distinct {quote(key)} from ({query}) as q"
-    for (found,) in (row for rows in database.rows(keys) for row in rows):
-        if found is not None:
-            yield str(found), Column(*source, (value, type_of), (key, found))
-
-
-def _some(database: Database, query: str, name: str, values: list[Any]) -> Any:
-    """Return a value of a column that tells its type."""
-    if not (found := [value for value in values if value is not None]):
-        column = quote(name)
-        query = f"select {column} from ({query}) as q where {column} is not null"
-        found = [row[0] for row in database.columns(query, 1)[1]]
-    return next(iter(found), None)
+def quote(name: str) -> str:
+    """Return the name of a column as all of them write it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def kind_of_time(value: Any) -> str:
