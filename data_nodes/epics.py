@@ -32,6 +32,7 @@ class Epics(sisock.SubscriberNode):
         keep: str | None = None,
         config: Path | None = None,
     ) -> None:
+        require("caproto", "epics")
         self.names, self.keep, self._with_severity = [*pv, *read_names(list)], keep, severity
         if not self.names:
             raise sisock.SisockError("name the PVs by --pv or in the file of --list")
@@ -50,11 +51,6 @@ class Epics(sisock.SubscriberNode):
         add("--severity", action="store_true", help="also fields NAME.SEVR, for the alarms")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
-
-    def prepare(self) -> None:
-        """See that caproto is there."""
-        require("caproto", "epics")
-        super().prepare()
 
     def subscribe(self) -> None:
         """Follow the variables, until the node ends: lost ones are found again by caproto."""

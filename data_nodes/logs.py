@@ -35,6 +35,7 @@ class Logs(sisock.TableArchive):
     def __init__(
         self, path: str | Path | None, pattern: list[str], time: str, **flags: Any
     ) -> None:
+        require("pyarrow", "logs")
         if path is None:
             raise sisock.SisockError("name a log, see --help")
         self._path, self._described = Path(path), Described(flags["config"])
@@ -54,10 +55,6 @@ class Logs(sisock.TableArchive):
         add("--time-format", metavar="FORMAT", help="as of tables.py; may be without the year")
         add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
         add("--config", type=Path, metavar="FILE", help="TOML file of types, units and limits")
-
-    def prepare(self) -> None:
-        """Check that what reads the times is there."""
-        require("pyarrow", "logs")
 
     def list_tables(self) -> dict[str, list[Path]]:
         """Find the log and the rotated ones, in the order of their times."""

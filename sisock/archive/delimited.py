@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,9 +12,18 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sisock.archive.tables import HEAD_ROWS, Chunk, ColumnarFile, NoRows, TableFile, Times
+from sisock.archive.tables import (
+    HEAD_ROWS,
+    UNREADABLE,
+    Chunk,
+    ColumnarFile,
+    NoRows,
+    TableFile,
+    Times,
+)
 from sisock.archive.text import whole_lines
 from sisock.archive.timestamps import count_numbers
+from sisock.errors import SisockError
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -186,9 +196,26 @@ def _is_value(cell: str) -> bool:
     return bool(_NUMBER.fullmatch(cell) or _DATE.match(cell))
 
 
-def open_table(path: Path, times: Times) -> TableFile:
-    """Read the beginning of a file; raises `NoRows`, SisockError, or one of `UNREADABLE`."""
-    return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
+def find_tables(root: Path) -> Iterator[Path]:
+    """Yield the files of a folder and those below it that may be tables, or the one file."""
+    if not root.exists():
+        raise SisockError(f"{root} is not there")
+    if root.is_file():
+        yield root
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def try_to_open(path: Path, times: Times) -> TableFile | str | None:
+    """Read the beginning of a file, or return what is wrong; None if it has no rows yet."""
+    try:
+        return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
+    except NoRows:
+        return None
+    except (SisockError, *UNREADABLE) as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def table_of(path: Path, root: Path) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
@@ -41,11 +42,20 @@ class NoRows(Exception):
 
 @dataclass(frozen=True)
 class Times:
-    """Where the times are: in these columns, guessed if there are none; see `seconds`."""
+    """Where the times are: in these columns, guessed if there are none; see `seconds`.
+
+    SisockError says that there is no such zone.
+    """
 
     columns: tuple[str, ...] = ()
     style: str | None = None
     zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+            raise SisockError(f"--zone: {error}") from None
 
 
 class TableFile:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from sisock.node.api import DataNodeServer
 from sisock.node.service import NodeService
 from sisock.testing import check_node
 from tests import grid_oracle as oracle
+from tests.conftest import TOP, wait_for_absence, wait_for_nodes
 
 MAX_BUCKETS = 16_384
 
@@ -27,6 +31,25 @@ Pairs = list[tuple[float, Any]]
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SISOCK_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def serve(router: Any, client: Any, tmp_path: Any) -> Iterator[Callable[..., Any]]:
+    """Start a node of data_nodes/ in a process of its own, whose memory is nobody else's."""
+    started: dict[str, Any] = {}
+
+    def start(program: str, name: str, *flags: Any, seconds: float = 60) -> psutil.Process:
+        environ = {**router.environ("server"), "SISOCK_CACHE": str(tmp_path / "cache")}
+        words = [sys.executable, f"data_nodes/{program}.py", *map(str, flags), "--name", name]
+        started[name] = subprocess.Popen(words, cwd=TOP, env=environ)
+        wait_for_nodes(client, name, seconds=seconds)
+        return psutil.Process(started[name].pid)
+
+    yield start
+    for process in started.values():
+        process.terminate()
+        process.wait(20)
+    wait_for_absence(client, *started)
 
 
 class Asked:

@@ -4,18 +4,16 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
-import pytest
 from pyarrow import csv
 
 from sisock.testing import wait_until
 from sisock.wire import grid
 from tests.browser.conftest import browser, page  # noqa: F401 - fixtures
-from tests.conftest import TOP, wait_for_absence, wait_for_nodes
+from tests.conftest import TOP
+from tests.sources.processes import peak
 
 T = 1_767_225_600
 COLOURED_COLUMNS = """
@@ -39,31 +37,6 @@ README = (TOP / "README.md").read_text()
 PAGE = (TOP / "docs" / "sources" / "tables.md").read_text()
 
 
-@pytest.fixture
-def serve(router, client, tmp_path):
-    """Start the node in a process of its own, whose memory is nobody else's."""
-    started = {}
-
-    def start(name, *flags, seconds=60):
-        environ = {**router.environ("server"), "SISOCK_CACHE": str(tmp_path / "cache")}
-        words = [sys.executable, "data_nodes/tables.py", *map(str, flags), "--name", name]
-        started[name] = subprocess.Popen(words, cwd=TOP, env=environ)
-        wait_for_nodes(client, name, seconds=seconds)
-        return psutil.Process(started[name].pid)
-
-    yield start
-    for process in started.values():
-        process.terminate()
-        process.wait(20)
-    wait_for_absence(client, *started)
-
-
-def peak(process):
-    """Bytes that a process ever had, mapped files and its start among them."""
-    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-    return int(line) * 1024
-
-
 def write_days(folder, days=3):
     """A folder of daily files of a weather station, a row a minute."""
     for number in range(days):
@@ -81,7 +54,7 @@ def test_from_a_folder_of_daily_files_to_a_curve(serve, client, tmp_path, page):
     write_days(folder)
     (command,) = re.findall(r"^\.venv/bin/python data_nodes/tables.py (.*)$", README, re.MULTILINE)
     flags, name = command.replace("/data/weather", str(folder)).split(" --name ")
-    serve(name, *flags.split(), seconds=30)
+    serve("tables", name, *flags.split(), seconds=30)
     assert {field.name: field.units for field in client.fields(name).values()} == {
         **{"temp": "C", "wind": "m/s"}
     }
@@ -102,7 +75,7 @@ def test_ten_million_rows_are_decimated_exactly_in_little_memory(serve, client, 
     folder = tmp_path / "large"
     folder.mkdir()
     csv.write_csv(pa.table({**times, **columns}), folder / "large.csv")
-    process = serve("large_tables", folder / "large.csv")
+    process = serve("tables", "large_tables", folder / "large.csv")
 
     def answer():
         try:
