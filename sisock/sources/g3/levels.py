@@ -81,8 +81,15 @@ class Levels:
                 pass
             self._store.release()
 
+    def _open(self, block: Block, field: str) -> Pyramid:
+        """Return what there is of a field, nothing if it was made of another index."""
+        pyramid, generation = self._store.open(_key(block, field)), self._index.generation
+        if pyramid.base.record.identity.get("index", generation) != generation:
+            return self._store.make(_key(block, field))
+        return pyramid
+
     def _extend(self, block: Block, kinds: Mapping[str, str]) -> Steps:
-        pyramids = {field: self._store.open(_key(block, field)) for field in kinds}
+        pyramids = {field: self._open(block, field) for field in kinds}
         begin = min((_until(each) for each in pyramids.values()), default=math.inf)
         if begin >= bucket_start(block.last, SIZE):
             return
@@ -94,13 +101,27 @@ class Levels:
                 held[field].append((t, values_of(found[field], kinds[field])))
             size += len(t) * len(kinds)
             if size > AT_ONCE:
-                _append(pyramids, held)
+                self._append(pyramids, held)
                 size = 0
                 yield None
-        _append(pyramids, held)
+        self._append(pyramids, held)
         for pyramid in pyramids.values():
             if pyramid.is_due():
                 yield from pyramid.extend()
+
+    def _append(self, pyramids: Mapping[str, Pyramid], held: dict[str, list[Samples]]) -> None:
+        """Keep what whole buckets have of samples, and hold the others."""
+        ordered = {field: in_order(parts) for field, parts in held.items()}
+        newest = max((float(t[-1]) for t, _ in ordered.values() if len(t)), default=-math.inf)
+        edge = bucket_start(newest, SIZE) if newest > -math.inf else newest
+        about = {"until": edge, "index": self._index.generation}
+        for field, (t, values) in ordered.items():
+            begin = _until(pyramids[field])
+            first, stop = t.searchsorted([begin, edge])
+            if edge > begin:
+                which = first + grid.decimate(t[first:stop], values[first:stop], SIZE)
+                pyramids[field].base.append(t[which], values[which], **about)
+            held[field] = [(t[stop:].copy(), values[stop:].copy())]
 
     def decimate(
         self,
@@ -112,7 +133,7 @@ class Levels:
     ) -> Decimated | None:
         """Decimate samples of an interval; None if these are to be read from the files."""
         start, end = interval.start, interval.end
-        views = [(block, self._store.open(_key(block, field)).view()) for block in blocks]
+        views = [(block, self._open(block, field).view()) for block in blocks]
         low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
         try:
             for block, view in views:
@@ -163,20 +184,6 @@ class Levels:
             which = grid.with_ends(which, len(t))
         last = max(block.last for block, _ in views)
         return Decimated(t[which], values[which], bucket, just_after(last))
-
-
-def _append(pyramids: Mapping[str, Pyramid], held: dict[str, list[Samples]]) -> None:
-    """Keep what whole buckets have of samples, and hold the others."""
-    ordered = {field: in_order(parts) for field, parts in held.items()}
-    newest = max((float(t[-1]) for t, _ in ordered.values() if len(t)), default=-math.inf)
-    edge = bucket_start(newest, SIZE) if newest > -math.inf else newest
-    for field, (t, values) in ordered.items():
-        begin = _until(pyramids[field])
-        first, stop = t.searchsorted([begin, edge])
-        if edge > begin:
-            which = first + grid.decimate(t[first:stop], values[first:stop], SIZE)
-            pyramids[field].base.append(t[which], values[which], until=edge)
-        held[field] = [(t[stop:].copy(), values[stop:].copy())]
 
 
 def _key(block: Block, field: str) -> str:
