@@ -173,13 +173,18 @@ class Index:
                 changes.wrong.append(f"{path}: {why}")
         return changes
 
-    def frames(self, block: Block, start: float, end: float) -> list[tuple[str, int]]:
+    def frames(
+        self, blocks: Iterable[Block], start: float, end: float
+    ) -> Iterable[tuple[str, int]]:
         """Return path and byte of the frames with samples of an interval, in their order."""
         query = (
-            "SELECT path, offset FROM frame JOIN file ON file = id"
-            " WHERE block = ? AND last >= ? AND last < ? AND first < ? ORDER BY last, path, offset"
+            "SELECT last, path, offset FROM frame JOIN file ON file = id"
+            " WHERE block = ? AND last >= ? AND last < ? AND first < ?"
         )
-        return self._ask(query, block.id, start, end + block.longest + 1.0, end)
+        found: set[tuple[float, str, int]] = set()
+        for block in blocks:
+            found.update(self._ask(query, block.id, start, end + block.longest + 1.0, end))
+        return dict.fromkeys((path, offset) for _, path, offset in sorted(found))
 
     def _ask(self, query: str, *values: Any) -> list[Any]:
         with self._lock:
