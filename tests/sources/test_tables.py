@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
