@@ -12,7 +12,7 @@ import pytest
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.sources.conftest import check
-from tests.sources.processes import documented_flags, example, own_flags
+from tests.sources.processes import documented_flags, example, own_flags, peak
 
 sys.path.insert(0, str(TOP / "data_nodes"))
 from hdf5 import Hdf5
@@ -192,6 +192,24 @@ def test_a_large_file_is_decimated_in_little_memory(tmp_path, asked):
     tracemalloc.stop()
     assert len(found) <= 1000
     assert (found[0][1], found[-1][1]) == (0, rows - 1)
+
+
+def test_what_is_prepared_of_a_large_file_is_not_in_memory(tmp_path, serve, client):
+    rows, names = 4_000_000, "abcd"
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        file.create_dataset("time", data=1.7e9 + np.arange(rows) / 100, chunks=(65536,))
+        for name in names:
+            file.create_dataset(name, data=np.sin(np.arange(rows) / 1e5), chunks=(65536,))
+    process, used = serve("hdf5", "large_hdf5", "--path", tmp_path), [-1.0]
+
+    def is_prepared():
+        used.append(sum(process.cpu_times()[:2]))
+        return used[-1] - used[-2] < 0.1
+
+    wait_until(is_prepared, 110, "the levels of all fields", every=1.0)
+    found = client.get("large_hdf5", [*names], start=1, max_points=1000)
+    assert all(abs(found[name].values).max() > 0.99 for name in names)
+    assert peak(process) < 250_000_000
 
 
 def test_all_flags_are_documented():
