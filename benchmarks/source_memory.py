@@ -114,7 +114,7 @@ def _until_ready(ask: Callable[[], Any]) -> Any:
         try:
             return ask()
         except sisock.SisockError as error:
-            if not re.search("not ready|no answer|ask again", str(error)):
+            if not re.search("not ready|not answer|no answer|ask again", str(error)):
                 raise
             time.sleep(1)
 

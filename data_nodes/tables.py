@@ -41,7 +41,7 @@ class Tables(sisock.TableArchive):
             raise sisock.SisockError("name a file or a folder, see --help")
         self._path, self._described = Path(path), Described(config)
         self._times = Times(tuple(time.split(",")) if time else (), time_format, zone)
-        self.version = repr((1, self._times))
+        self.version = repr((2, self._times))
         self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._last: dict[str, Path] = {}
@@ -69,6 +69,8 @@ class Tables(sisock.TableArchive):
                 tables.setdefault(table_of(path, self._path), []).append(seen[path][1])
             elif seen[path][1] is not None:
                 self.left_out[path] = seen[path][1]
+        if not tables and not self.left_out:
+            self.left_out[self._path] = "no file that is a table, or no rows yet"
         self._seen = seen
         return {
             name: [file.path for file in sorted(files, key=lambda file: (file.first, file.path))]

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from sisock.archive.timestamps import guess_style, numbers, seconds
+from sisock.archive.timestamps import DAYS, guess_style, numbers, seconds
 from sisock.errors import SisockError
 
 with suppress(ImportError):  # the extra ``tables``
@@ -22,7 +22,7 @@ with suppress(ImportError):  # the extra ``tables``
     import pyarrow.compute as pc
     from pyarrow import parquet
 
-TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "t")
+TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "mjd", "jd", "t")
 """Names of a column of times that nobody named, the likeliest first; else it is the first one."""
 
 HEAD_ROWS, BATCH_ROWS = 40, 1 << 16
@@ -75,14 +75,14 @@ class TableFile:
         if not head.num_rows:
             raise NoRows
         self._time = _find(times.columns, headers)
-        self._style = times.style
+        name = split_units(headers[int(self._time[0])])[0].lower()
+        self._style = times.style or (name if name in DAYS else None)
         if self._style is None and pa.types.is_string(self._times_of(head).type):
             self._style = guess_style(self._times_of(head).to_pylist())
         found = self._seconds(head)
         if not np.isfinite(found).any():
-            raise SisockError(
-                f"the first rows have no times: {self._times_of(head)[:3].to_pylist()}"
-            )
+            found = self._times_of(head)[:3].to_pylist()
+            raise SisockError(f"the first rows have no times: {found}; see --time, --time-format")
         self.first = float(found[np.isfinite(found)][0])
         for column, header, given in zip(head.column_names, headers, units, strict=True):
             kind = self._type_of(head[column].combine_chunks())
