@@ -17,11 +17,19 @@ from tests.sources.processes import Server
 
 TEMPLATE = Path(ocs.__file__).parent / "support" / "crossbar_config.json"
 
-AGENTS: dict[str, tuple[str, list[str]]] = {
-    "registry": ("registry", ["--wait-time", "2"]),
-    "fake1": ("fake_data", ["--mode", "acq", "--sample-rate", "20", "--frame-length", "2"]),
-    "aggregator": ("aggregator", ["--initial-state", "record", "--time-per-file", "5"]),
+AGENTS: dict[str, tuple[list[str], list[str]]] = {
+    "registry": (["-m", "ocs.agents.registry.agent"], ["--wait-time", "2"]),
+    "fake1": (
+        ["-m", "ocs.agents.fake_data.agent"],
+        ["--mode", "acq", "--sample-rate", "20", "--frame-length", "2"],
+    ),
+    "aggregator": (
+        ["-m", "ocs.agents.aggregator.agent"],
+        ["--initial-state", "record", "--time-per-file", "5"],
+    ),
+    "mixed": ([str(Path(__file__).with_name("ocs_agent.py"))], []),
 }
+"""What Python runs as an agent, and its flags."""
 
 
 class Site:
@@ -43,9 +51,9 @@ class Site:
         command = [program, "start", "--cbdir", cbdir, "--loglevel", "warn"]
         self.crossbar = Server(command, folder / "crossbar.log", self._answers)
         self.agents = {}
-        for name, (module, _) in AGENTS.items():
-            words = [sys.executable, "-m", f"ocs.agents.{module}.agent", "--instance-id", name]
-            command = [*words, "--site-file", file, "--site-host", "localhost"]
+        for name, (program, _) in AGENTS.items():
+            flags = ["--instance-id", name, "--site-file", file, "--site-host", "localhost"]
+            command = [sys.executable, *program, *flags]
             self.agents[name] = Server(command, folder / f"{name}.log", lambda: None)
 
     def _configuration(self, folder: Path) -> dict[str, Any]:
@@ -54,8 +62,8 @@ class Site:
             **{"wamp_realm": "test_realm", "address_root": "observatory"},
         }
         instances = []
-        for name, (module, flags) in AGENTS.items():
-            more = ["--data-dir", str(self.archive)] if module == "aggregator" else []
+        for name, (_, flags) in AGENTS.items():
+            more = ["--data-dir", str(self.archive)] if name == "aggregator" else []
             instances.append({"instance-id": name, "arguments": [*flags, *more]})
         localhost = {"agent-instances": instances, "crossbar_timeout": 600}
         return {"hub": hub, "hosts": {"localhost": localhost}}
@@ -82,14 +90,15 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *agents: str) -> Iterator[Site]:
-    """Run a site with some agents, or all."""
+def running_site(folder: Path) -> Iterator[Site]:
+    """Run a site with all its agents."""
     site = Site(folder)
     try:
         site.crossbar.start()
-        for name in agents or site.agents:
-            site.agents[name].start()
+        for agent in site.agents.values():
+            agent.start()
         yield site
     finally:
-        for server in (*site.agents.values(), site.crossbar):
-            server.kill()
+        for agent in site.agents.values():
+            agent.kill()
+        site.kill_crossbar()

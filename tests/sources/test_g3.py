@@ -131,6 +131,12 @@ def decimated(asking):
     return asking.samples([name], BEGAN, BEGAN + 16384 * 32, bucket=64.0)[name]
 
 
+def catalogue(cache):
+    """What is written of the buckets that are kept."""
+    files = (cache / "g3").glob("catalogue.sqlite*")
+    return "".join(path.read_bytes().decode("latin-1") for path in files)
+
+
 def expected(rows):
     i = np.concatenate([np.arange(40) + row * 40 for row in rows])
     which = grid.decimate(t := BEGAN + 2.5 * i, values := np.sin(i / 30), 64.0)
@@ -173,14 +179,20 @@ def test_files_of_the_first_versions_are_served(tmp_path, asked, version):
     assert samples(asking, "fridge.temps.stage") == [(BEGAN, 4.0), (BEGAN + 1.5, 4.25)]
 
 
-def test_a_damaged_index_is_made_anew(tmp_path, asked, cache):
-    write_frames(Writer(tmp_path), 1)
-    folder = cache / "g3"
-    folder.mkdir(parents=True)
-    (folder / "g3.sqlite").write_bytes(b"no database " * 1000)
-    _, asking = asked(G3(tmp_path))
-    assert len(samples(asking, "fridge.temps.stage")) == 40
-    assert (folder / "g3.sqlite").read_bytes().startswith(b"SQLite")
+def test_a_damaged_index_is_made_anew_with_all_that_was_made_of_it(tmp_path, cache):
+    write_frames(Writer(tmp_path / "first"), 3)
+    first = Asked(G3(tmp_path / "first"))
+    # That also buckets are kept of it.
+    wait_until(lambda: decimated(first) == expected(range(3)), 20, "the samples")
+    wait_until(lambda: '"until"' in catalogue(cache), 20, "what buckets keep")
+    first.stop()
+    index = cache / "g3" / "g3.sqlite"
+    index.write_bytes(b"no database " * 1000)
+    write_frames(Writer(tmp_path / "second"), 3, begin=1)
+    second = Asked(G3(tmp_path / "second"))
+    wait_until(lambda: decimated(second) == expected(range(1, 4)), 20, "the samples")
+    second.stop()
+    assert index.read_bytes().startswith(b"SQLite")
 
 
 def test_the_documented_command_serves_an_archive(router, client, start, tmp_path):

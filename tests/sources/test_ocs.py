@@ -19,6 +19,8 @@ from tests.sources.processes import documented_flags, example, own_flags
 sys.path.insert(0, str(TOP / "data_nodes"))
 from ocs_feeds import OcsFeeds
 
+pytestmark = pytest.mark.timeout(300)  # agents take their time to come back
+
 CHANNEL = "fake1.false_temperatures.channel_00"
 STATE = "fake1.heartbeat.acq"
 
@@ -111,6 +113,22 @@ def test_a_site_is_on_page_and_bridge_live_and_from_its_archive(
     )
     assert "running" in page.legend(f"feeds::{STATE}")[1]
     page.picture("ocs")
+
+
+def test_values_of_all_types_are_served_and_what_is_no_block_is_left_out(served):
+    fields = {name: f"mixed.mixed.{name}" for name in ("count", "door", "mode")}
+    for node in ("feeds", "hk"):
+        served.wait_for_samples(node, 0, fields["mode"])
+        known = served.client.fields(node)
+        assert [known[name].type for name in fields.values()] == ["number", "bool", "string"]
+        assert {known[name].timeline for name in fields.values()} == {"mixed.mixed.states"}
+        found = served.client.get(node, list(fields.values()), 1, 0)
+        count, door, mode = (found[name].values.tolist() for name in fields.values())
+        assert len(count) > 0
+        assert door == [n % 3 == 0 for n in count]
+        assert mode == ["odd" if n % 2 else "even" for n in count]
+        assert not any("chat" in name or "junk" in name for name in known)
+    served.feeds.wait_for("a message of a feed is lost: ")
 
 
 def test_agents_may_come_and_go(served, site):

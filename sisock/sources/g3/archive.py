@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -31,7 +32,7 @@ class Archive:
     """
 
     def __init__(self, node: Any, folder: Path, described: Described) -> None:
-        self._node, self._folder, self._described = node, folder, described
+        self._node, self._folder, self._described = node, folder, cache(described.__getitem__)
         self._warn = RepeatedWarning(node.log)
         self._lock, self._is_read, self._is_over = Lock(), Event(), Event()
         self._thread: Thread | None = None
@@ -120,7 +121,7 @@ class Archive:
                 "interval": every[-1].interval,
                 "first": min(block.first for block in every),
                 "last": every[-1].last,
-                **self._described[name],
+                **self._described(name),
             }
             for name, every in blocks.items()
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -127,6 +128,7 @@ class Index:
     """Where in the files of a tree the samples of each block of a feed are; in a database.
 
     `blocks` holds those that are known, by feed and name; `broken` says of paths what is wrong.
+    `generation` is another one when the database was made anew.
     """
 
     def __init__(self, database: Path | str, tree: Path) -> None:
@@ -135,6 +137,10 @@ class Index:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.executescript(_SET_UP)
+        ((self.generation,),) = self._ask("PRAGMA application_id")
+        if not self.generation:
+            self.generation = random.getrandbits(30) + 1
+            self._database.execute(f"PRAGMA application_id={self.generation}")
         self.blocks: dict[tuple[str, str], Block] = {}
         for number, feed, name, about in self._ask("SELECT * FROM block"):
             self.blocks[feed, name] = Block(number, feed, name, **json.loads(about))
@@ -167,13 +173,18 @@ class Index:
                 changes.wrong.append(f"{path}: {why}")
         return changes
 
-    def frames(self, block: Block, start: float, end: float) -> list[tuple[str, int]]:
+    def frames(
+        self, blocks: Iterable[Block], start: float, end: float
+    ) -> Iterable[tuple[str, int]]:
         """Return path and byte of the frames with samples of an interval, in their order."""
         query = (
-            "SELECT path, offset FROM frame JOIN file ON file = id"
-            " WHERE block = ? AND last >= ? AND last < ? AND first < ? ORDER BY last, path, offset"
+            "SELECT last, path, offset FROM frame JOIN file ON file = id"
+            " WHERE block = ? AND last >= ? AND last < ? AND first < ?"
         )
-        return self._ask(query, block.id, start, end + block.longest + 1.0, end)
+        found: set[tuple[float, str, int]] = set()
+        for block in blocks:
+            found.update(self._ask(query, block.id, start, end + block.longest + 1.0, end))
+        return dict.fromkeys((path, offset) for _, path, offset in sorted(found))
 
     def _ask(self, query: str, *values: Any) -> list[Any]:
         with self._lock:

@@ -25,19 +25,21 @@ SIZE = 16.0
 BEHIND = 86400.0
 """Seconds that these may be behind the samples, at most: the rest is read with each request."""
 
-AT_ONCE = 500_000
-"""Values that are decimated in one step."""
+AT_ONCE, SPAN = 500_000, 86400.0
+"""Values of a block that are decimated in one step; seconds whose frames are looked up at once."""
 
 
 _Views = list[tuple[Block, View]]
 
 
-def read_blocks(index: Index, block: Block, start: float, end: float) -> Iterator[Any]:
-    """Yield a block of each frame with samples of it in an interval, if it can be read."""
-    for path, offset in index.frames(block, start, end):
+def read_blocks(
+    index: Index, blocks: Iterable[Block], start: float, end: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the blocks of each frame with samples of some in an interval, if it can be read."""
+    for path, offset in index.frames(blocks, start, end):
         try:
             _, _, frame = next(read_frames(path, offset))
-            found = blocks_of(frame)[block.name]
+            found = blocks_of(frame)
         except (OSError, ValueError, LookupError, AttributeError, StopIteration) as error:
             index.broken[path] = str(error)
             continue
@@ -48,13 +50,45 @@ def read_field(index: Index, blocks: list[Block], field: str, start: float, end:
     """Return the samples of a field of these blocks in an interval."""
     parts = []
     for block in blocks:
-        for found in read_blocks(index, block, start, end):
-            if field in found:
-                t = times_of(found)
+        for frame in read_blocks(index, [block], start, end):
+            if block.name in frame and field in frame[block.name]:
+                t = times_of(frame[block.name])
                 is_inside = (t >= start) & (t < end)
-                values = values_of(found[field], blocks[-1].fields[field])
+                values = values_of(frame[block.name][field], blocks[-1].fields[field])
                 parts.append((t[is_inside], values[is_inside]))
     return in_order(parts)
+
+
+class _Fields:
+    """The numbers of a block while they are decimated."""
+
+    def __init__(self, block: Block, pyramids: Mapping[str, Pyramid]) -> None:
+        self.block, self.pyramids = block, pyramids
+        self._held: dict[str, list[Samples]] = {name: [] for name in pyramids}
+        self._size = 0
+
+    def take(self, found: Any) -> int:
+        """Take the samples of a frame; returns how many values are held."""
+        t = times_of(found)
+        for name in self._held.keys() & set(found.keys()):
+            self._held[name].append((t, values_of(found[name], self.block.fields[name])))
+        self._size += len(t) * len(self._held)
+        return self._size
+
+    def keep(self, generation: int) -> None:
+        """Store what whole buckets keep, and hold the other samples."""
+        ordered = {name: in_order(parts) for name, parts in self._held.items()}
+        newest = max((float(t[-1]) for t, _ in ordered.values() if len(t)), default=-math.inf)
+        edge = bucket_start(newest, SIZE) if newest > -math.inf else newest
+        for name, (t, values) in ordered.items():
+            begin = _until(self.pyramids[name])
+            first, stop = t.searchsorted([begin, edge])
+            if edge > begin:
+                which = first + grid.decimate(t[first:stop], values[first:stop], SIZE)
+                about = {"until": edge, "index": generation}
+                self.pyramids[name].base.append(t[which], values[which], **about)
+            self._held[name] = [(t[stop:].copy(), values[stop:].copy())]
+        self._size = 0
 
 
 class Levels:
@@ -75,32 +109,45 @@ class Levels:
 
     def extend(self) -> None:
         """Decimate all whole buckets that are behind those that are kept."""
+        feeds: dict[str, list[Block]] = {}
         for block in list(self._index.blocks.values()):
-            kinds = {field: kind for field, kind in block.fields.items() if kind != "string"}
-            for _ in until_stored(self._store, partial(self._extend, block, kinds)):
+            feeds.setdefault(block.feed, []).append(block)
+        for blocks in feeds.values():
+            for _ in until_stored(self._store, partial(self._extend, blocks)):
                 pass
             self._store.release()
 
-    def _extend(self, block: Block, kinds: Mapping[str, str]) -> Steps:
-        pyramids = {field: self._store.open(_key(block, field)) for field in kinds}
-        begin = min((_until(each) for each in pyramids.values()), default=math.inf)
-        if begin >= bucket_start(block.last, SIZE):
-            return
-        held: dict[str, list[Samples]] = {field: [] for field in kinds}
-        size = 0
-        for found in read_blocks(self._index, block, begin, math.inf):
-            t = times_of(found)
-            for field in kinds.keys() & set(found.keys()):
-                held[field].append((t, values_of(found[field], kinds[field])))
-            size += len(t) * len(kinds)
-            if size > AT_ONCE:
-                _append(pyramids, held)
-                size = 0
-                yield None
-        _append(pyramids, held)
-        for pyramid in pyramids.values():
-            if pyramid.is_due():
-                yield from pyramid.extend()
+    def _open(self, block: Block, field: str) -> Pyramid:
+        """Return what there is of a field, nothing if it was made of another index."""
+        pyramid, generation = self._store.open(_key(block, field)), self._index.generation
+        if pyramid.base.record.identity.get("index", generation) != generation:
+            return self._store.make(_key(block, field))
+        return pyramid
+
+    def _extend(self, blocks: list[Block]) -> Steps:
+        """Do so for the blocks of a feed, as each frame has them all."""
+        behind: dict[str, _Fields] = {}
+        start, end = math.inf, -math.inf
+        for block in blocks:
+            numbers = [name for name, kind in block.fields.items() if kind != "string"]
+            fields = _Fields(block, {name: self._open(block, name) for name in numbers})
+            begin = min(map(_until, fields.pyramids.values()), default=math.inf)
+            if block.count and begin < bucket_start(block.last, SIZE):
+                behind[block.name] = fields
+                start, end = min(start, max(begin, block.first)), max(end, block.last)
+        while start <= end:
+            here = [fields.block for fields in behind.values()]
+            for frame in read_blocks(self._index, here, start, start + SPAN):
+                for name in behind.keys() & frame.keys():
+                    if behind[name].take(frame[name]) > AT_ONCE:
+                        behind[name].keep(self._index.generation)
+                        yield None
+            start += SPAN
+        for fields in behind.values():
+            fields.keep(self._index.generation)
+            for pyramid in fields.pyramids.values():
+                if pyramid.is_due():
+                    yield from pyramid.extend()
 
     def decimate(
         self,
@@ -112,7 +159,7 @@ class Levels:
     ) -> Decimated | None:
         """Decimate samples of an interval; None if these are to be read from the files."""
         start, end = interval.start, interval.end
-        views = [(block, self._store.open(_key(block, field)).view()) for block in blocks]
+        views = [(block, self._open(block, field).view()) for block in blocks]
         low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
         try:
             for block, view in views:
@@ -163,20 +210,6 @@ class Levels:
             which = grid.with_ends(which, len(t))
         last = max(block.last for block, _ in views)
         return Decimated(t[which], values[which], bucket, just_after(last))
-
-
-def _append(pyramids: Mapping[str, Pyramid], held: dict[str, list[Samples]]) -> None:
-    """Keep what whole buckets have of samples, and hold the others."""
-    ordered = {field: in_order(parts) for field, parts in held.items()}
-    newest = max((float(t[-1]) for t, _ in ordered.values() if len(t)), default=-math.inf)
-    edge = bucket_start(newest, SIZE) if newest > -math.inf else newest
-    for field, (t, values) in ordered.items():
-        begin = _until(pyramids[field])
-        first, stop = t.searchsorted([begin, edge])
-        if edge > begin:
-            which = first + grid.decimate(t[first:stop], values[first:stop], SIZE)
-            pyramids[field].base.append(t[which], values[which], until=edge)
-        held[field] = [(t[stop:].copy(), values[stop:].copy())]
 
 
 def _key(block: Block, field: str) -> str:
