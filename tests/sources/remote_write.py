@@ -21,12 +21,11 @@ def message(number, content):
 
 def series(labels, samples):
     """A series with its samples, as milliseconds and values."""
-    found = b""
-    for name in sorted(labels):
-        found += message(1, message(1, name.encode()) + message(2, labels[name].encode()))
+    texts = ((name.encode(), labels[name].encode()) for name in sorted(labels))
+    parts = [message(1, message(1, name) + message(2, value)) for name, value in texts]
     for t, value in samples:
-        found += message(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(t))
-    return message(1, found)
+        parts.append(message(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(t)))
+    return message(1, b"".join(parts))
 
 
 def framed(content):
