@@ -55,6 +55,14 @@ PEERS: dict[str, Measure] = {
     "c": archives.against_victoria,
     "history": history.beside_others,
 }
+DATABASES = "sqlite", "duckdb", "postgresql", "influxdb", "prometheus", "victoriametrics"
+
+
+def extremes(kind: str, rounds: int) -> Iterable[Figure]:
+    """Measure a database; only these rows need the libraries of databases."""
+    from benchmarks import source_extremes
+
+    return source_extremes.figures(kind, rounds)
 
 
 def main() -> None:
@@ -70,6 +78,7 @@ def main() -> None:
         f"memory {kind.lower()}": partial(source_memory.figures, kind, given.gigabytes)
         for kind in source_memory.KINDS
     }
+    sources |= {f"extremes extremes-{kind}": partial(extremes, kind) for kind in DATABASES}
     rows = sources if given.sources else PEERS if given.peers else ALONE
     if unknown := set(given.names) - set(" ".join(rows).split()):
         parser.error(f"no such row: {', '.join(unknown)}")

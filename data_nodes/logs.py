@@ -76,7 +76,7 @@ class Logs(sisock.TableArchive):
             if len(t):
                 firsts[path] = float(t[0]), path == self._path, path
         if not firsts and not self.left_out:
-            self.left_out[self._path] = "no line has a time and fits a pattern"
+            self.left_out[self._path] = self._lines.why_nothing(b"\n".join(seen))
         return {self.name: sorted(firsts, key=firsts.__getitem__)} if firsts else {}
 
     def describe_table(self, table: str, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ with suppress(ImportError):  # the extra ``tables``
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "mjd", "jd", "t")
 """Names of a column of times that nobody named, the likeliest first; else it is the first one."""
 
-HEAD_ROWS, BATCH_ROWS = 40, 1 << 16
+HEAD_ROWS, BATCH_ROWS, BUFFER = 40, 1 << 16, 1 << 16
 
 UNREADABLE = (OSError, EOFError, ValueError, NotImplementedError, zlib.error)
 """Exceptions of files that are damaged or not whole; those of pyarrow are among them."""
@@ -174,8 +174,9 @@ class ColumnarFile(TableFile):
     def _open(self) -> tuple[Any, Iterator[Any]]:
         """Return the schema, and an iterator over the rows."""
         if self.path.suffix.lower() in (".parquet", ".pq"):
-            file = parquet.ParquetFile(self.path)
-            return file.schema_arrow, file.iter_batches(BATCH_ROWS)
+            # Otherwise it reads all rows of a group at once, and decodes each column in a thread.
+            file = parquet.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False)
+            return file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
         reader = pa.ipc.open_file(pa.OSFile(str(self.path)))
         return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
 

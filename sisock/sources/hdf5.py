@@ -21,6 +21,7 @@ LOCKED_FOR = 3.0
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 MAX_COLUMNS = 64
+NAMED = 8
 TAIL = 4096
 ABOUT = ("long_name", "description", "title", "TITLE")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "second": 1.0, "millisecond": 1e-3}
@@ -84,7 +85,8 @@ def find_parts(file: h5py.File, time_name: str) -> Iterator[tuple[str, Part]]:
                 entry = {"type": kind, "timeline": line, **described(dataset, dtype)}
                 yield name, Part(path, column, line, own, span, entry)
     if not has_times:
-        raise ValueError(f"no dataset or column {time_name!r} gives the times: see --time")
+        there = ", ".join(paths[:NAMED]) or "nothing"
+        raise ValueError(f"no dataset {time_name!r} gives the times (--time); there is {there}")
 
 
 def columns_of(path: str, dataset: h5py.Dataset, own: str | None) -> Iterator[tuple[str, Any, Any]]:
@@ -132,6 +134,8 @@ class Times:
     """
 
     def __init__(self, file: h5py.File, path: str, column: str | None) -> None:
+        if (file[path].dtype[column] if column else file[path].dtype).kind not in "fiu":
+            raise ValueError(f"the times of {path!r} are not numbers")
         self._raw = file[path] if column is None else file[path].fields(column)
         units = (None if column else text(file[path], "units", "unit")) or "s"
         word, _, since = units.partition(" since ")

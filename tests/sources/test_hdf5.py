@@ -156,9 +156,21 @@ def test_wrong_files_cost_themselves_and_are_named(tmp_path, asked):
         file["time"].attrs["units"] = "parsec"
     t = write_day(tmp_path / "good.h5", 0)
     wait_until(lambda: set(asking.fields()) == NAMES, 10, "the fields of the good one")
-    for text in ("broken.h5: ", "no dataset or column 'time'", "'parsec' of 'time' are no units"):
+    for text in (
+        "broken.h5: ",
+        "no dataset 'time' gives the times (--time); there is x",
+        "'parsec' of 'time' are no units",
+    ):
         assert text in node.trouble
     assert len(asking.samples(["valve"], 1, 0)["valve"]) == len(t)
+
+
+def test_times_that_are_texts_are_said(tmp_path, asked):
+    with h5py.File(tmp_path / "texts.h5", "w") as file:
+        file["time"], file["x"] = ["2026-01-01T00:00:00Z"], [1.0]
+    node, asking = asked(Hdf5(tmp_path))
+    assert asking.fields() == {}
+    assert "the times of 'time' are not numbers" in node.trouble
 
 
 def test_rows_that_are_others_begin_a_new_generation(tmp_path, asked):

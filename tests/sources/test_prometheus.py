@@ -224,8 +224,8 @@ def test_the_example_serves_what_is_scraped_and_invents_nothing(router, client, 
 def test_a_server_that_comes_late_and_is_restarted_is_found(asked, tmp_path):
     server = prometheus(tmp_path)
     node, asking = asked(make(server.url, "wind"))
+    wait_until(lambda: "refused" in (node.trouble or ""), 10, "that it is said, though nobody asks")
     assert asking.fields() == {}
-    assert "refused" in node.trouble
     server.start()
     server.write(({"__name__": "wind"}, list(samples(50))))
     wait_until(lambda: "wind" in asking.fields(), 30, "the field")
