@@ -204,10 +204,36 @@ def write_sqlite(folder: Path, size: int) -> list[str]:
     return ["--database", f"sqlite:{folder / 'site.db'}", "--table", "w"]
 
 
+def write_g3(folder: Path, size: int) -> list[str]:
+    """Write `.g3` files of OCS, each of an hour: frames of a minute with ten rows a second."""
+    import so3g
+    from spt3g import core
+
+    rows, helper = 600, so3g.hk.HKSessionHelper(hkagg_version=2, start_time=START)
+    number = helper.add_provider("observatory.fridge.feeds.temps")
+    values = core.G3VectorDouble(np.random.default_rng(0).normal(size=rows))
+    for hour in range(max(1, size // (60 * rows * 40))):
+        writer = core.G3Writer(str(folder / f"{START + hour * 3600}.g3"))
+        for frame in (helper.session_frame(), helper.status_frame()):
+            writer(frame)
+        for minute in range(60):
+            frame, block = helper.data_frame(number), core.G3TimesampleMap()
+            ticks = (START + hour * 3600 + minute * 60) * 10 + np.arange(rows)
+            block.times = core.G3VectorTime(ticks * 10_000_000)
+            for name in "abcd":
+                block[name] = values
+            frame["blocks"].append(block)
+            frame["block_names"].append("block")
+            writer(frame)
+        del writer
+    return ["--path", str(folder)]
+
+
 KINDS: dict[str, tuple[str, Write]] = {
     "Parquet": ("tables", write_parquet),
     "CSV": ("tables", write_csv),
     "HDF5": ("hdf5", write_hdf5),
     "SQLite": ("sql", write_sqlite),
     "logs": ("logs", write_logs),
+    "g3": ("g3", write_g3),
 }

@@ -21,8 +21,8 @@ from sisock.wire.reply import Decimated
 LOOK_EVERY, SHARE = 1.0, 20
 """Seconds between two looks at the folder, or so many times as long as one takes."""
 
-WAIT = 30.0
-"""Seconds that those who ask first wait until all is indexed."""
+WAIT = 10.0
+"""Seconds from the start that those who ask wait until all is indexed."""
 
 
 class Archive:
@@ -47,6 +47,7 @@ class Archive:
                 self._levels = Levels(self._node.name, self._index, self._warn)
                 name = f"sisock-{self._node.name}-files"
                 self._list()
+                self._began = time.monotonic()
                 self._thread = Thread(target=self._work, name=name, daemon=True)
                 self._thread.start()
 
@@ -55,9 +56,9 @@ class Archive:
         self._is_over.set()
 
     def entries(self) -> dict[str, dict[str, Any]]:
-        """Describe the fields, when all is indexed, or what is after half a minute."""
+        """Describe the fields, when all is indexed, or those that are after ten seconds."""
         self.start()
-        self._is_read.wait(WAIT)
+        self._is_read.wait(max(0.0, self._began + WAIT - time.monotonic()))
         return self._entries
 
     def read(self, name: str, start: float, end: float) -> Samples:
@@ -95,6 +96,7 @@ class Archive:
             progress.tell(f"{done} of {count} files")
             if not self._is_read.is_set():
                 self._list()
+                self._node.trouble = f"{done} of {count} files are indexed: later ones will follow"
 
         changes = self._index.update(tell)
         if changes.files:
