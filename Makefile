@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-faults · test-sources · test-proxies · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 SOURCES := $(VENV)/.sources
+MINIMUM := $(VENV)/minimum
 PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-faults test-sources test-proxies test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -39,6 +40,20 @@ test-faults: $(TESTABLE) $(PAGE)
 test-sources: $(SOURCES) $(PAGE)
 	@tests/install-system-packages && tests/sources/install-system-packages
 	$(BIN)/python -m pytest tests/sources
+
+# The same with the oldest versions that pyproject.toml allows, in an environment of their own;
+# without what takes long or needs a browser.
+test-minimum: $(PAGE)
+	@tests/install-system-packages && tests/sources/install-system-packages
+	$(PYTHON) -m venv --clear $(MINIMUM)
+	sed -n '/^\[project\]/,/^\[dependency-groups\]/p' pyproject.toml | \
+	    grep -oE '[a-z0-9-]+(\[[a-z]+\])?>=[0-9.]+' | sed -E 's/\[.*\]//; s/>=/==/' \
+	    >$(MINIMUM)/constraints
+	$(MINIMUM)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(MINIMUM)/bin/python -m pip install --quiet --constraint $(MINIMUM)/constraints \
+	    --editable '.[demo]' --group dev --group sources
+	$(MINIMUM)/bin/python -m pip uninstall --quiet --yes bjdata
+	$(MINIMUM)/bin/python -m pytest tests/sources -k 'not million and not curve'
 
 # The tests of tests/integration, with proxies before the router; the demo waits for no proxy.
 test-proxies: $(TESTABLE) $(PAGE)

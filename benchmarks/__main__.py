@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [--peers] [--rounds N] [NAME …]``.
+"""Run the benchmarks: ``python -m benchmarks [--peers | --sources] [NAME …]``.
 
 Without names the whole table is measured, and goes into docs/performance.md as well; with names
 only those rows are measured and printed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from benchmarks import (
     archives,
@@ -22,6 +23,7 @@ from benchmarks import (
     paths,
     pushing,
     source,
+    source_memory,
     weather,
 )
 from benchmarks.report import Figure, publish, table
@@ -53,6 +55,14 @@ PEERS: dict[str, Measure] = {
     "c": archives.against_victoria,
     "history": history.beside_others,
 }
+DATABASES = "sqlite", "duckdb", "postgresql", "influxdb", "prometheus", "victoriametrics"
+
+
+def extremes(kind: str, rounds: int) -> Iterable[Figure]:
+    """Measure a database; only these rows need the libraries of databases."""
+    from benchmarks import source_extremes
+
+    return source_extremes.figures(kind, rounds)
 
 
 def main() -> None:
@@ -60,9 +70,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which rows; all if none is given")
     parser.add_argument("--peers", action="store_true", help="those against VictoriaMetrics")
+    parser.add_argument("--sources", action="store_true", help="of docs/sources; takes hours")
+    parser.add_argument("--gigabytes", type=float, default=10, help="that a source has (10)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="repetitions (%(default)s)")
     given = parser.parse_args()
-    rows = PEERS if given.peers else ALONE
+    sources: dict[str, Measure] = {
+        f"memory {kind.lower()}": partial(source_memory.figures, kind, given.gigabytes)
+        for kind in source_memory.KINDS
+    }
+    sources |= {f"extremes extremes-{kind}": partial(extremes, kind) for kind in DATABASES}
+    rows = sources if given.sources else PEERS if given.peers else ALONE
     if unknown := set(given.names) - set(" ".join(rows).split()):
         parser.error(f"no such row: {', '.join(unknown)}")
     figures: list[Figure] = []
@@ -72,7 +89,8 @@ def main() -> None:
             print(f"{table(found)}\n", flush=True)
             figures += found
     if not given.names:
-        publish("peers" if given.peers else "bench", table(figures))
+        section = "sources" if given.sources else "peers" if given.peers else "bench"
+        publish(section, table(figures))
 
 
 if __name__ == "__main__":

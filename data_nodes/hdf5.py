@@ -9,14 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import sisock
 from sisock.archive.ingest import stamp_of
-from sisock.sources.hdf5 import Part, find_parts, has_grown, open_file, read_part
+from sisock.sources.hdf5 import Part, entry_of, find_files, look, read_parts
 from sisock.sources.options import Described, require
 
-SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 SCAN_EVERY = 1.0
 SETTLED = 2.0
 """Seconds after which a change of a file shows in the time of its last one."""
@@ -34,6 +31,7 @@ class Hdf5(sisock.ArchiveNode):
     name = "hdf5"
 
     def __init__(self, path: Path, time: str = "time", config: Path | None = None) -> None:
+        require("h5py", "hdf5")
         self._path, self._time, self._described = path, time, Described(config)
         # Files are opened by one at a time: only then are they seen as they are now.
         self._lock = threading.RLock()
@@ -49,10 +47,6 @@ class Hdf5(sisock.ArchiveNode):
         add("--time", default="time", help="dataset or column of the times (default: %(default)s)")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
-    def prepare(self) -> None:
-        """See that h5py is there; a file that is not may come."""
-        require("h5py", "hdf5")
-
     def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
         """List the fields of all files, as they are now."""
         with self._lock:
@@ -66,16 +60,8 @@ class Hdf5(sisock.ArchiveNode):
 
     def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
         """Read the rows of an interval; of the times of two files, the earlier one has them."""
-        times, columns, begin = [np.empty(0)], [], start
         with self._lock:
-            for path, part in self._parts(field):
-                _, first, last = part.span
-                if first < end and last >= begin:
-                    t, values = read_part(path, part, begin, end)
-                    times.append(t)
-                    columns.append(values)
-                begin = max(begin, math.nextafter(last, math.inf))
-        return np.concatenate(times), np.concatenate(columns) if columns else np.empty(0)
+            return read_parts(self._parts(field), start, end)
 
     def fingerprint(self, field: str) -> str:
         """Name the files before the last one as they are, and where that begins."""
@@ -89,11 +75,7 @@ class Hdf5(sisock.ArchiveNode):
         return sorted(found, key=lambda pair: pair[1].span[1])
 
     def _entry(self, field: str) -> dict[str, Any]:
-        parts = [part for _, part in self._parts(field)]
-        rows, first, last = max(part.span for part in parts)
-        span = {"first": parts[0].span[1], "last": max(part.span[2] for part in parts)}
-        interval = (last - first) / (rows - 1) if rows > 1 else None
-        return {**parts[-1].entry, "interval": interval, **span, **self._described[field]}
+        return {**entry_of([part for _, part in self._parts(field)]), **self._described[field]}
 
     def _is_other(self) -> bool:
         try:
@@ -113,12 +95,8 @@ class Hdf5(sisock.ArchiveNode):
                 if known is not None and known[0] == stamp and is_settled:
                     seen[path] = known
                     continue
-                with open_file(path) as file:
-                    seen[path] = stamp, dict(find_parts(file, self._time))
-                    has_changed |= known is not None and not all(
-                        name in seen[path][1] and has_grown(file, part, seen[path][1][name])
-                        for name, part in known[1].items()
-                    )
+                parts, is_other = look(path, self._time, known[1] if known else {})
+                seen[path], has_changed = (stamp, parts), has_changed or is_other
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 trouble.append(f"{path}: {error}")
                 self._warn(trouble[-1])
@@ -132,13 +110,6 @@ class Hdf5(sisock.ArchiveNode):
         self.trouble = "; ".join(trouble[:3]) or None
         self._files, self._scan_due = seen, time.monotonic() + SCAN_EVERY
         return has_changed
-
-
-def find_files(path: Path) -> list[Path]:
-    """Return a file, or those of a folder and below."""
-    if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-    return [path] if path.exists() else []
 
 
 if __name__ == "__main__":

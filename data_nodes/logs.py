@@ -35,6 +35,7 @@ class Logs(sisock.TableArchive):
     def __init__(
         self, path: str | Path | None, pattern: list[str], time: str, **flags: Any
     ) -> None:
+        require("pyarrow", "logs")
         if path is None:
             raise sisock.SisockError("name a log, see --help")
         self._path, self._described = Path(path), Described(flags["config"])
@@ -54,10 +55,6 @@ class Logs(sisock.TableArchive):
         add("--time-format", metavar="FORMAT", help="as of tables.py; may be without the year")
         add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
         add("--config", type=Path, metavar="FILE", help="TOML file of types, units and limits")
-
-    def prepare(self) -> None:
-        """Check that what reads the times is there."""
-        require("pyarrow", "logs")
 
     def list_tables(self) -> dict[str, list[Path]]:
         """Find the log and the rotated ones, in the order of their times."""
@@ -79,7 +76,7 @@ class Logs(sisock.TableArchive):
             if len(t):
                 firsts[path] = float(t[0]), path == self._path, path
         if not firsts and not self.left_out:
-            self.left_out[self._path] = "no line has a time and fits a pattern"
+            self.left_out[self._path] = self._lines.why_nothing(b"\n".join(seen))
         return {self.name: sorted(firsts, key=firsts.__getitem__)} if firsts else {}
 
     def describe_table(self, table: str, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import ssl
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import sisock
+from sisock.sources.lines import fit, read_payload
 from sisock.sources.options import Described, parse_time, read_password, require
 
-with suppress(ImportError):  # `prepare` says what is missing
+with suppress(ImportError):  # `require` says what is missing
     from paho.mqtt import client as paho
 
-MAX_PAYLOAD = 1_000_000
 MAX_FIELDS = 10_000
 
 
@@ -32,6 +30,7 @@ class Mqtt(sisock.SubscriberNode):
     name = "mqtt"
 
     def __init__(self, topic: list[str], keep: str | None = None, **flags: Any) -> None:
+        require("paho", "mqtt")
         self.topics, self.keep, self.flags = topic, keep, flags
         self.fields: dict[str, Any] = {}
         self._client: paho.Client | None = None
@@ -54,11 +53,6 @@ class Mqtt(sisock.SubscriberNode):
         add("--ca-file", metavar="FILE", help="certificates to trust (default: the system's)")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
-
-    def prepare(self) -> None:
-        """See that paho is there."""
-        require("paho", "mqtt")
-        super().prepare()
 
     def subscribe(self) -> None:
         """Connect, and stay until the connection ends."""
@@ -109,40 +103,16 @@ class Mqtt(sisock.SubscriberNode):
             self._warned(f"a message of {message.topic!r} is lost: {error}")
 
     def _take(self, topic: str, payload: bytes) -> None:
-        if len(payload) > MAX_PAYLOAD:
-            raise ValueError(f"it has more than {MAX_PAYLOAD} bytes")
-        found: Any = payload.decode()
-        with suppress(json.JSONDecodeError):
-            found = json.loads(found)
-        values = dict(flatten(topic, found))
-        t = None
+        values, t = read_payload(topic, payload), None
         if self.flags["time"]:
             t = parse_time(values.pop(f"{topic}.{self.flags['time']}", None))
-        self.push({name: self._fit(name, value) for name, value in values.items()}, t, topic)
-
-    def _fit(self, name: str, value: Any) -> Any:
-        """Describe a field that is new, and make the value one of its type, if that is declared."""
-        if value is None:
-            return None
-        if name not in self.fields:
-            if len(self.fields) >= MAX_FIELDS:
-                raise ValueError(f"there are {MAX_FIELDS} fields already")
-            self.fields[name] = self._described[name]
-        kind = self.fields[name].get("type")
-        if kind == "string":
-            return str(value)
-        if kind == "number":
-            return float(value) if isinstance(value, int | float) else None
-        return value if kind is None or isinstance(value, bool) else None
-
-
-def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested dicts and lists with their names."""
-    if isinstance(value, dict | list):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from flatten(f"{name}.{key}", inner)
-    else:
-        yield name, value
+        for name, value in values.items():
+            if value is not None and name not in self.fields:
+                if len(self.fields) >= MAX_FIELDS:
+                    raise ValueError(f"there are {MAX_FIELDS} fields already")
+                self.fields[name] = self._described[name]
+        kinds = {name: self.fields.get(name, {}).get("type") for name in values}
+        self.push({name: fit(value, kinds[name]) for name, value in values.items()}, t, topic)
 
 
 if __name__ == "__main__":

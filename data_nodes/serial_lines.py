@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import sisock
-from sisock.sources.lines import LineParser, Lines, read_value
+from sisock.sources.lines import ENDS, LineParser, Lines, make_parsers, read_value
 from sisock.sources.options import Described, require
 
-with suppress(ImportError):  # `prepare` says what is missing
+with suppress(ImportError):  # `require` says what is missing
     import serial
-
-ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 
 
 class SerialLines(sisock.SubscriberNode):
@@ -33,6 +31,7 @@ class SerialLines(sisock.SubscriberNode):
     name = "serial_lines"
 
     def __init__(self, port: str, command: list[str], keep: str | None, **flags: Any) -> None:
+        require("serial", "serial_lines")
         self.port, self.commands, self.keep, self.flags = port, command, keep, flags
         self.parsers = make_parsers(command, flags["fields"], flags["separator"], flags["pattern"])
         if not flags["interval"] > 0:
@@ -66,30 +65,26 @@ class SerialLines(sisock.SubscriberNode):
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
-    def prepare(self) -> None:
-        """See that pyserial is there."""
-        require("serial", "serial_lines")
-        super().prepare()
-
     def subscribe(self) -> None:
         """Open the port, and take lines until it is gone."""
         how = {"baudrate": self.flags["baud"], "timeout": 0.2, "exclusive": True}
         with serial.serial_for_url(self.port, **how) as port:
-            lines = Lines(port, self.limit, self._over.is_set)
+            end = ENDS[self.flags["end"]]
+            lines = Lines(port, self.limit, self._over.is_set, end)
             if not self.commands:
                 for line in lines:
                     self._take([self._parse(line, self.parsers[0])])
                 return
             if self.flags["scpi"]:
-                self.description = self._ask(port, lines, "*IDN?")
+                self.description = lines.ask("*IDN?")
             due = time.monotonic()
             while not self._over.wait(max(0.0, due - time.monotonic())):
                 due = max(due + self.flags["interval"], time.monotonic())
                 began = time.time()
                 asked = zip(self.commands, self.parsers, strict=True)
-                self._take([self._parse(self._ask(port, lines, c), p) for c, p in asked], began)
+                self._take([self._parse(lines.ask(c), p) for c, p in asked], began)
                 if self.flags["scpi"]:
-                    error = self._ask(port, lines, "SYST:ERR?")
+                    error = lines.ask("SYST:ERR?")
                     if not re.match(r"[+-]?0\b", error):
                         self._warned(f"the instrument reports the error {error}")
 
@@ -97,15 +92,6 @@ class SerialLines(sisock.SubscriberNode):
         """Let the port go."""
         super().end()
         self._over.set()
-
-    def _ask(self, port: Any, lines: Lines, command: str) -> str:
-        lines.clear()
-        port.write(command.encode() + ENDS[self.flags["end"]])
-        try:
-            answer = next(lines, "")
-            return next(lines, "") if answer == command else answer  # it echoes
-        except TimeoutError:
-            raise TimeoutError(f"no answer to {command!r} within {self.limit:g} s") from None
 
     def _parse(self, line: str, parser: LineParser) -> dict[str, Any]:
         """Return the values of a line; one that is malformed has none, and is trouble."""
@@ -124,21 +110,6 @@ class SerialLines(sisock.SubscriberNode):
         if values:
             self.push(values, t)
         self.trouble, self._malformed = self._malformed, None
-
-
-def make_parsers(
-    commands: list[str], fields: list[str], separator: str, pattern: str | None
-) -> list[LineParser]:
-    """Return a parser for the answer to each command, or for all lines."""
-    count = max(1, len(commands))
-    if len(fields) != (0 if pattern else count):
-        raise sisock.SisockError("give --fields once for each --command, or a --pattern instead")
-    try:
-        return [LineParser(text, separator, None) for text in fields] or [
-            LineParser("", separator, pattern)
-        ] * count
-    except (re.error, ValueError) as error:
-        raise sisock.SisockError(f"--fields, --separator or --pattern: {error}") from None
 
 
 if __name__ == "__main__":

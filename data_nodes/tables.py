@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
-import zoneinfo
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sisock
-from sisock.archive.delimited import SUFFIXES, open_table, table_of
+from sisock.archive.delimited import find_tables, table_of, try_to_open
 from sisock.archive.ingest import SETTLED, stamp_of
-from sisock.archive.tables import UNREADABLE, NoRows, TableFile, Times, use_little_memory
+from sisock.archive.tables import TableFile, Times, use_little_memory
 from sisock.sources.options import Described, add_path, require
-
-FLAGS = (
-    (
-        "--time",
-        "COLUMN",
-        "column of the times, or date,time (default: by its name, or the first)",
-    ),
-    ("--time-format", "FORMAT", "s, ms, us, ns, mjd, jd, iso, or of strptime (default: found out)"),
-)
 
 
 class Tables(sisock.TableArchive):
@@ -46,12 +35,13 @@ class Tables(sisock.TableArchive):
         zone: str = "UTC",
         config: Path | None = None,
     ) -> None:
-        columns = tuple(time.split(",")) if time else ()
+        require("pyarrow", "tables")
+        use_little_memory()
         if path is None:
             raise sisock.SisockError("name a file or a folder, see --help")
         self._path, self._described = Path(path), Described(config)
-        self._times = Times(columns, time_format, zone)
-        self.version = repr((1, self._times))
+        self._times = Times(tuple(time.split(",")) if time else (), time_format, zone)
+        self.version = repr((2, self._times))
         self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._last: dict[str, Path] = {}
@@ -61,31 +51,26 @@ class Tables(sisock.TableArchive):
         """Add the flags that say which files there are, and where their times are."""
         add_path(parser, "a file, or a folder of files")
         add = parser.add_argument
-        for flag, placeholder, text in FLAGS:
-            add(flag, metavar=placeholder, help=text)
+        columns = "column of the times, or date,time (default: by its name, or the first)"
+        add("--time", metavar="COLUMN", help=columns)
+        style = "s, ms, us, ns, mjd, jd, iso, or of strptime (default: found out)"
+        add("--time-format", metavar="FORMAT", help=style)
         add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
         add("--config", type=Path, metavar="FILE", help="a TOML file: units and more of fields")
-
-    def prepare(self) -> None:
-        """Check the flags; a file or folder that is not there may come."""
-        require("pyarrow", "tables")
-        use_little_memory()
-        try:
-            zoneinfo.ZoneInfo(self._times.zone)
-        except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
-            raise sisock.SisockError(f"--zone: {error}") from None
 
     def list_tables(self) -> dict[str, list[Path]]:
         """Find the files, and put those of each table in the order of their times."""
         seen, self.left_out, tables = {}, {}, {}
-        for path in self._find():
+        for path in find_tables(self._path):
             stamp = stamp_of(path)[:3]
             known, file = self._seen.get(path, (None, None))
-            seen[path] = stamp, file if known == stamp else self._open(path)
+            seen[path] = stamp, file if known == stamp else try_to_open(path, self._times)
             if isinstance(seen[path][1], TableFile):
                 tables.setdefault(table_of(path, self._path), []).append(seen[path][1])
             elif seen[path][1] is not None:
                 self.left_out[path] = seen[path][1]
+        if not tables and not self.left_out:
+            self.left_out[self._path] = "no file that is a table, or no rows yet"
         self._seen = seen
         return {
             name: [file.path for file in sorted(files, key=lambda file: (file.first, file.path))]
@@ -117,24 +102,6 @@ class Tables(sisock.TableArchive):
         warn = sisock.RepeatedWarning(self.log)
         for t, columns, end in file.batches(offset, self._types[table], is_whole, warn):
             yield t, {_field(table, name): values for name, values in columns.items()}, end
-
-    def _find(self) -> Iterator[Path]:
-        if not self._path.exists():
-            raise sisock.SisockError(f"{self._path} is not there")
-        if self._path.is_file():
-            yield self._path
-        for folder, _, names in os.walk(self._path):
-            for name in sorted(names):
-                if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                    yield Path(folder, name)
-
-    def _open(self, path: Path) -> TableFile | str | None:
-        try:
-            return open_table(path, self._times)
-        except NoRows:
-            return None
-        except (sisock.SisockError, *UNREADABLE) as error:
-            return f"{type(error).__name__}: {error}"
 
 
 def _field(table: str, column: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,9 +12,18 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sisock.archive.tables import HEAD_ROWS, Chunk, ColumnarFile, NoRows, TableFile, Times
+from sisock.archive.tables import (
+    HEAD_ROWS,
+    UNREADABLE,
+    Chunk,
+    ColumnarFile,
+    NoRows,
+    TableFile,
+    Times,
+)
 from sisock.archive.text import whole_lines
 from sisock.archive.timestamps import count_numbers
+from sisock.errors import SisockError
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -28,6 +38,9 @@ _PARTS = re.compile(
     r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$"
 )
 """What of a path says which part of a table it is: a date, a time, a number of four digits."""
+
+MAX_HEADER = 3
+"""Rows of names, of units, and of how the values were made."""
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
@@ -53,8 +66,8 @@ class TextFile(TableFile):
             raise NoRows
         self._delimiter = self._find_delimiter(rows[0])
         cells = [self._split(row) for row in rows[:HEAD_ROWS]]
-        self._has_header = not any(_is_value(cell) for cell in cells[0])
-        data = cells[self._has_header :]
+        header, self._heads = _split_header(cells)
+        data = cells[self._heads :]
         if not data:
             raise NoRows
         (width, _), *_ = Counter(map(len, data)).most_common(1)
@@ -62,7 +75,7 @@ class TextFile(TableFile):
         # The last remark is the likeliest, but one that names the times.
         named = [each for each in remarks if len(each) == width]
         named.sort(key=lambda each: any(cell.lower() in self._names for cell in each))
-        named = [cells[0]] if self._has_header else named
+        named = header[:1] or named
         headers = [*named[-1], *[""] * width][:width] if named else []
         headers = headers or [f"column {number + 1}" for number in range(width)]
         columns = list(zip(*(row for row in data if len(row) == width), strict=True))
@@ -71,16 +84,21 @@ class TextFile(TableFile):
             self._decimal = ","
         arrays = [self._points(pa.array(column, pa.string())) for column in columns]
         self._width = width
-        return headers, [None] * width, pa.table(arrays, [str(n) for n in range(width)])
+        units = [cell or None for cell in header[1]] if len(header) > 1 else []
+        return (
+            headers,
+            [*units, *[None] * width][:width],
+            pa.table(arrays, [str(n) for n in range(width)]),
+        )
 
     def _chunks(self, offset: int, is_whole: bool, bad: Counter[str]) -> Iterator[Chunk]:
-        is_packed, skips = self.path.suffix == ".gz", self._has_header and not offset
+        is_packed, skips = self.path.suffix == ".gz", 0 if offset else self._heads
         with ExitStack() as stack:
             file = self._open(stack, offset)
             for text, end in self._lines(file, offset, is_whole):
                 rows = self._rows(text, bad)
-                if skips and rows:
-                    skips = False
+                while skips and rows:
+                    skips -= 1
                     rows = rows.partition(b"\n")[2]
                 table = self._parse(rows, bad)
                 yield table, None if is_packed else end
@@ -182,13 +200,43 @@ def _decode(text: bytes) -> str:
         return text.decode("latin-1")
 
 
+def _split_header(cells: list[list[str]]) -> tuple[list[list[str]], int]:
+    """Return the rows of names, and perhaps of units and more, and how many rows are before data.
+
+    The loggers of Campbell Scientific say in a row before these what they are.
+    """
+    begin = int(cells[0][:1] == ["TOA5"])
+    has_values = [any(map(_is_value, row)) for row in cells[begin : begin + MAX_HEADER + 1]]
+    if True in has_values:
+        end = begin + has_values.index(True)
+        return cells[begin:end], end
+    return cells[begin : begin + 1], begin + 1
+
+
 def _is_value(cell: str) -> bool:
     return bool(_NUMBER.fullmatch(cell) or _DATE.match(cell))
 
 
-def open_table(path: Path, times: Times) -> TableFile:
-    """Read the beginning of a file; raises `NoRows`, SisockError, or one of `UNREADABLE`."""
-    return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
+def find_tables(root: Path) -> Iterator[Path]:
+    """Yield the files of a folder and those below it that may be tables, or the one file."""
+    if not root.exists():
+        raise SisockError(f"{root} is not there")
+    if root.is_file():
+        yield root
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def try_to_open(path: Path, times: Times) -> TableFile | str | None:
+    """Read the beginning of a file, or return what is wrong; None if it has no rows yet."""
+    try:
+        return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
+    except NoRows:
+        return None
+    except (SisockError, *UNREADABLE) as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def table_of(path: Path, root: Path) -> str:

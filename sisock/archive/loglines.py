@@ -58,6 +58,15 @@ class LogLines:
         keep = {name: list(compress(found, good)) for name, found in texts.items()}
         return t[good], keep
 
+    def why_nothing(self, lines: bytes) -> str:
+        """Say why lines have no samples."""
+        texts = lines.decode("utf-8", "replace").splitlines()
+        if not texts:
+            return "it is not there yet, or empty"
+        if any(pattern.search(text) for pattern in self._patterns for text in texts):
+            return "lines fit a pattern, but have no time: see --time and --time-format"
+        return "no line fits a pattern"
+
     def _seconds(self, times: list[str], path: Path) -> np.ndarray:
         style = self._style or guess_style(times[:100])
         if style is None or "%" not in style or "%y" in style.lower():

@@ -43,6 +43,9 @@ EXTEND_EVERY = 60.0
 """Samples that each request reads before the pyramid is extended by them, and seconds between two
 extensions of one field, or two tries to build it."""
 
+RELEASE_EVERY = 1.0
+"""Seconds for which what requests have read of mapped files stays in memory."""
+
 
 class _NotNumbers(Exception):
     """The values cannot be stored."""
@@ -64,6 +67,7 @@ class Overviews:
         self._complete: dict[str, Pyramid] = {}
         self._tried: dict[str, float] = {}
         self._generation = 0
+        self._release_due = -math.inf
         self._lock = threading.Lock()
 
     def forget(self) -> None:
@@ -90,6 +94,9 @@ class Overviews:
         if pyramid is None:
             self._try(name)
             return None
+        if time.monotonic() >= self._release_due:
+            self._release_due = time.monotonic() + RELEASE_EVERY
+            self._store.release()
         try:
             view = pyramid.view()
             until, tail = view.identity["until"], NOTHING
@@ -151,6 +158,7 @@ class Overviews:
                 if generation != self._generation:
                     return
                 yield step
+                self._store.release()
         except _NotNumbers:
             self._tried[name] = math.inf
 

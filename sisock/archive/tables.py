@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from sisock.archive.timestamps import guess_style, numbers, seconds
+from sisock.archive.timestamps import DAYS, guess_style, numbers, seconds
 from sisock.errors import SisockError
 
 with suppress(ImportError):  # the extra ``tables``
@@ -21,10 +22,10 @@ with suppress(ImportError):  # the extra ``tables``
     import pyarrow.compute as pc
     from pyarrow import parquet
 
-TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "t")
+TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "mjd", "jd", "t")
 """Names of a column of times that nobody named, the likeliest first; else it is the first one."""
 
-HEAD_ROWS, BATCH_ROWS = 40, 1 << 16
+HEAD_ROWS, BATCH_ROWS, BUFFER = 40, 1 << 16, 1 << 16
 
 UNREADABLE = (OSError, EOFError, ValueError, NotImplementedError, zlib.error)
 """Exceptions of files that are damaged or not whole; those of pyarrow are among them."""
@@ -41,11 +42,20 @@ class NoRows(Exception):
 
 @dataclass(frozen=True)
 class Times:
-    """Where the times are: in these columns, guessed if there are none; see `seconds`."""
+    """Where the times are: in these columns, guessed if there are none; see `seconds`.
+
+    SisockError says that there is no such zone.
+    """
 
     columns: tuple[str, ...] = ()
     style: str | None = None
     zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (OSError, ValueError, ZoneInfoNotFoundError) as error:
+            raise SisockError(f"--zone: {error}") from None
 
 
 class TableFile:
@@ -65,14 +75,14 @@ class TableFile:
         if not head.num_rows:
             raise NoRows
         self._time = _find(times.columns, headers)
-        self._style = times.style
+        name = split_units(headers[int(self._time[0])])[0].lower()
+        self._style = times.style or (name if name in DAYS else None)
         if self._style is None and pa.types.is_string(self._times_of(head).type):
             self._style = guess_style(self._times_of(head).to_pylist())
         found = self._seconds(head)
         if not np.isfinite(found).any():
-            raise SisockError(
-                f"the first rows have no times: {self._times_of(head)[:3].to_pylist()}"
-            )
+            found = self._times_of(head)[:3].to_pylist()
+            raise SisockError(f"the first rows have no times: {found}; see --time, --time-format")
         self.first = float(found[np.isfinite(found)][0])
         for column, header, given in zip(head.column_names, headers, units, strict=True):
             kind = self._type_of(head[column].combine_chunks())
@@ -164,8 +174,9 @@ class ColumnarFile(TableFile):
     def _open(self) -> tuple[Any, Iterator[Any]]:
         """Return the schema, and an iterator over the rows."""
         if self.path.suffix.lower() in (".parquet", ".pq"):
-            file = parquet.ParquetFile(self.path)
-            return file.schema_arrow, file.iter_batches(BATCH_ROWS)
+            # Otherwise it reads all rows of a group at once, and decodes each column in a thread.
+            file = parquet.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False)
+            return file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
         reader = pa.ipc.open_file(pa.OSFile(str(self.path)))
         return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
 

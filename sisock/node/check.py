@@ -88,6 +88,8 @@ class _Check:
                 await self._check_field(name, about)
             except NodeContractError as fault:
                 self.faults.append(fault)
+        if self._node.trouble:
+            self.lines.append(f"doubtful: {self._node.trouble}")
 
     async def _check_field(self, name: str, about: dict[str, Any]) -> None:
         label = f"{name} [{about['units']}]" if about["units"] else name

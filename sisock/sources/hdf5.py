@@ -6,7 +6,7 @@ import bisect
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,9 @@ with suppress(ImportError):  # only the node of such files needs it
 LOCKED_FOR = 3.0
 """Seconds for which a file that its writer has locked is tried again."""
 
+SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 MAX_COLUMNS = 64
+NAMED = 8
 TAIL = 4096
 ABOUT = ("long_name", "description", "title", "TITLE")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "second": 1.0, "millisecond": 1e-3}
@@ -35,6 +37,13 @@ class Part(NamedTuple):
     time_column: str | None
     span: tuple[int, float, float]  # rows, first and last time
     entry: dict[str, Any]
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return a file, or those of a folder and below."""
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+    return [path] if path.exists() else []
 
 
 def open_file(path: Path, wait: float = 0.0) -> h5py.File:
@@ -76,7 +85,8 @@ def find_parts(file: h5py.File, time_name: str) -> Iterator[tuple[str, Part]]:
                 entry = {"type": kind, "timeline": line, **described(dataset, dtype)}
                 yield name, Part(path, column, line, own, span, entry)
     if not has_times:
-        raise ValueError(f"no dataset or column {time_name!r} gives the times: see --time")
+        there = ", ".join(paths[:NAMED]) or "nothing"
+        raise ValueError(f"no dataset {time_name!r} gives the times (--time); there is {there}")
 
 
 def columns_of(path: str, dataset: h5py.Dataset, own: str | None) -> Iterator[tuple[str, Any, Any]]:
@@ -124,6 +134,8 @@ class Times:
     """
 
     def __init__(self, file: h5py.File, path: str, column: str | None) -> None:
+        if (file[path].dtype[column] if column else file[path].dtype).kind not in "fiu":
+            raise ValueError(f"the times of {path!r} are not numbers")
         self._raw = file[path] if column is None else file[path].fields(column)
         units = (None if column else text(file[path], "units", "unit")) or "s"
         word, _, since = units.partition(" since ")
@@ -153,6 +165,22 @@ def span_of(file: h5py.File, path: str, line: str, own: str | None) -> tuple[int
     return (rows, float(times[0]), float(times[rows - 1])) if rows else (0, math.nan, math.nan)
 
 
+def entry_of(parts: list[Part]) -> dict[str, Any]:
+    """Return the entry of a field, given what is of it in each file, in their order."""
+    rows, first, last = max(part.span for part in parts)
+    span = {"first": parts[0].span[1], "last": max(part.span[2] for part in parts)}
+    interval = (last - first) / (rows - 1) if rows > 1 else None
+    return {**parts[-1].entry, "interval": interval, **span}
+
+
+def look(path: Path, time_name: str, known: Mapping[str, Part]) -> tuple[dict[str, Part], bool]:
+    """Return the fields of a file, and whether rows of those that are known are others, or gone."""
+    with open_file(path) as file:
+        now = dict(find_parts(file, time_name))
+        has_all = all(n in now and has_grown(file, part, now[n]) for n, part in known.items())
+        return now, not has_all
+
+
 def has_grown(file: h5py.File, before: Part, now: Part) -> bool:
     """Return whether a field has the rows that it had, by their times, and perhaps more."""
     rows, first, last = before.span
@@ -173,3 +201,16 @@ def read_part(path: Path, part: Part, start: float, end: float) -> tuple[Any, An
         return times[chosen], dataset[chosen] if part.column is None else dataset[
             chosen, part.column
         ]
+
+
+def read_parts(parts: Iterable[tuple[Path, Part]], start: float, end: float) -> tuple[Any, Any]:
+    """Read the rows of an interval; of the times of two files, the earlier one has them."""
+    times, columns, begin = [np.empty(0)], [], start
+    for path, part in parts:
+        _, first, last = part.span
+        if first < end and last >= begin:
+            t, values = read_part(path, part, begin, end)
+            times.append(t)
+            columns.append(values)
+        begin = max(begin, math.nextafter(last, math.inf))
+    return np.concatenate(times), np.concatenate(columns) if columns else np.empty(0)

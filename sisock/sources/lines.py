@@ -1,14 +1,20 @@
-"""Read lines of text from an instrument, and values from a line."""
+"""Read lines of an instrument, and the values in a line or in the payload of a message."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
+from sisock.errors import SisockError
+
+ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 MAX_LINE = 4096
+MAX_PAYLOAD = 1_000_000
 
 _FIELD = re.compile(r"\s*([^\[\]]*?)\s*(?:\[\s*(.*?)\s*\])?\s*")
 _END = re.compile(rb"[\r\n]+")
@@ -23,11 +29,13 @@ class Lines(Iterator[str]):
 
     `port` is as of pyserial, with a short timeout; TimeoutError says that no line came within
     `limit` seconds. A line that may have begun before the port was opened is left out. Ends when
-    `is_over`.
+    `is_over`. A command is sent with `end`.
     """
 
-    def __init__(self, port: Any, limit: float, is_over: Callable[[], bool]) -> None:
-        self._port, self._limit, self._is_over = port, limit, is_over
+    def __init__(
+        self, port: Any, limit: float, is_over: Callable[[], bool], end: bytes = b"\n"
+    ) -> None:
+        self._port, self._limit, self._is_over, self._end = port, limit, is_over, end
         self._buffer = b""
         self._is_cut: bool | None = None  # nobody knows, before something has come
 
@@ -50,10 +58,16 @@ class Lines(Iterator[str]):
             self._buffer += read
         raise StopIteration
 
-    def clear(self) -> None:
-        """Forget what came without being asked for."""
+    def ask(self, command: str) -> str:
+        """Forget what came without being asked for, send a command, and return the answer."""
         self._port.reset_input_buffer()
         self._buffer, self._is_cut = b"", False
+        self._port.write(command.encode() + self._end)
+        try:
+            answer = next(self, "")
+            return next(self, "") if answer == command else answer  # it echoes
+        except TimeoutError:
+            raise TimeoutError(f"no answer to {command!r} within {self._limit:g} s") from None
 
 
 class LineParser:
@@ -107,3 +121,51 @@ def read_value(text: str, kind: str, is_scpi: bool = False) -> Any:
     except ValueError:
         raise ValueError("a value is not a number") from None
     return math.nan if is_scpi and abs(number) >= _SCPI_INVALID else number
+
+
+def make_parsers(
+    commands: list[str], fields: list[str], separator: str, pattern: str | None
+) -> list[LineParser]:
+    """Return a parser for the answer to each command, or for all lines."""
+    count = max(1, len(commands))
+    if len(fields) != (0 if pattern else count):
+        raise SisockError("give --fields once for each --command, or a --pattern instead")
+    try:
+        return [LineParser(text, separator, None) for text in fields] or [
+            LineParser("", separator, pattern)
+        ] * count
+    except (re.error, ValueError) as error:
+        raise SisockError(f"--fields, --separator or --pattern: {error}") from None
+
+
+def read_payload(name: str, payload: bytes) -> dict[str, Any]:
+    """Return the values of a payload: the key ``a`` of JSON is named ``name.a``.
+
+    ValueError or RecursionError says that it has none.
+    """
+    if len(payload) > MAX_PAYLOAD:
+        raise ValueError(f"it has more than {MAX_PAYLOAD} bytes")
+    found: Any = payload.decode()
+    with suppress(json.JSONDecodeError):
+        found = json.loads(found)
+    return dict(flatten(name, found))
+
+
+def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested dicts and lists with their names."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from flatten(f"{name}.{key}", inner)
+    else:
+        yield name, value
+
+
+def fit(value: Any, kind: str | None) -> Any:
+    """Return a value as one of the type of its field, if that is declared; None if it is none."""
+    if value is None:
+        return None
+    if kind == "string":
+        return str(value)
+    if kind == "number":
+        return float(value) if isinstance(value, int | float) else None
+    return value if kind is None or isinstance(value, bool) else None

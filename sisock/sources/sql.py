@@ -1,14 +1,15 @@
-"""Ask SQLite, PostgreSQL and DuckDB for samples, decimated by the database itself."""
+"""Ask SQLite, PostgreSQL and DuckDB, and have them find the extremes of buckets."""
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,8 +25,18 @@ LATEST = 253_370_764_800.0
 """UNIX time of the year 9999, after which databases know no time."""
 
 
+Given: TypeAlias = Callable[[float, float], tuple[Any, ...]]
+"""Makes the values of a query of an interval."""
+
+Extremes: TypeAlias = tuple[float, Any, Any, float, float]
+"""Of a bucket the first time, the smallest and the largest value, and the first time of each."""
+
+
 class Database:
     """A database: how it is connected to, and how it says what is needed."""
+
+    is_shared = True
+    """Whether others can write while it is read."""
 
     floor = "floor({})"
     number = (
@@ -44,20 +55,51 @@ class Database:
         """Connect anew, to read only."""
 
     @contextmanager
-    def cursor(self) -> Iterator[Any]:
-        """Return a cursor of a connection for one query."""
+    def cursor(self, is_long: bool = False) -> Iterator[Any]:
+        """Return a cursor of a connection for one query, or one with a long result."""
         connection = self.connect()
         try:
             yield connection.cursor()
         finally:
             connection.close()
 
-    def rows(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[list[Any]]:
+    def rows(
+        self, query: str, values: tuple[Any, ...] = (), is_long: bool = False
+    ) -> Iterator[list[Any]]:
         """Yield the rows of a query, many at once; its values are written as ``?``."""
-        with self.cursor() as cursor:
+        with self.cursor(is_long) as cursor:
             cursor.execute(query, values)
             while rows := cursor.fetchmany(ROWS):
                 yield rows
+
+    def extremes(
+        self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
+    ) -> Iterator[Extremes]:
+        """Yield of each bucket its extremes, in two steps: what they are, and where.
+
+        `samples` defines ``s`` with columns t and v, for values that `given` makes of an interval;
+        `v` is what to compare.
+        """
+        values = given(*interval)
+        bucket = self.floor.format(f"(t / {number(w)})")
+        found: dict[float, list[Any]] = {}
+        query = f"with {samples} select {bucket} as i, min(t), min({v}), max({v}) from s group by 1"
+        for rows in self.rows(query, values):
+            found |= {i: rest for i, *rest in rows}
+        yield from ((t, None, None, t, t) for t, low, _ in found.values() if low is None)
+        # As constants, so that the database knows how few there are.
+        known = [(i, low, high) for i, (_, low, high) in found.items() if low is not None]
+        if not known:
+            return
+        constants = ", ".join(f"({', '.join(map(number, row))})" for row in known)
+        query = (
+            f"with {samples}, g (i, low, high) as (values {constants}) select g.i,"
+            f" min(case when {v} = low then t end), min(case when {v} = high then t end)"
+            # Crossed, as SQLite would go through all rows for each bucket.
+            f" from s cross join g where {bucket} = g.i and ({v} = low or {v} = high) group by g.i"
+        )
+        for rows in self.rows(query, values):
+            yield from ((*found[i], at_low, at_high) for i, at_low, at_high in rows)
 
     def columns(self, query: str, count: int) -> tuple[list[str], list[Any]]:
         """Return the names of a query's columns, and some of its rows."""
@@ -75,12 +117,10 @@ class SQLite(Database):
 
     # Before 1970 a cast rounds up.
     floor = "(cast({0} as integer) - ({0} < cast({0} as integer)))"
-    number = (
-        "case when typeof({0}) in ('integer', 'real') and {0} between -1.7976931348623157e308"
-        " and 1.7976931348623157e308 then cast({0} as real) end"
-    )
+    # A text is more than any number.
+    number = "case when {0} between -1.7976931348623157e308 and 1.7976931348623157e308 then {0} end"
     time = {
-        "number": "cast({} as real)",
+        "number": "{}",
         "text": "round(strftime('%s', {0}) + strftime('%f', {0}) - strftime('%S', {0}), 3)",
     }
 
@@ -88,6 +128,30 @@ class SQLite(Database):
         """Open the file, which another process may write."""
         uri = f"{Path(self.where).absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, uri=True, timeout=5, check_same_thread=False)
+
+    def extremes(
+        self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
+    ) -> Iterator[Extremes]:
+        """Ask for one bucket after the other, if an index finds their times: nothing is grouped."""
+        what = f"with {samples} select min(t), min({v}), max({v}) from s"
+        where = (
+            f"with {samples} select min(case when {v} = ? then t end),"
+            f" min(case when {v} = ? then t end) from s"
+        )
+        with self.cursor() as cursor:
+            cursor.execute(f"explain query plan {what}", given(*interval))
+            if not any("SEARCH" in row[3] and ">?" in row[3] for row in cursor):
+                yield from super().extremes(samples, given, v, w, interval)
+                return
+            first, last = (math.floor(t / w) for t in interval)
+            for i in range(first, last + 1):
+                values = given(max(i * w, interval[0]), min((i + 1) * w, interval[1]))
+                t, low, high = cursor.execute(what, values).fetchone()
+                if low is not None:
+                    places = cursor.execute(where, (*values, low, high)).fetchone()
+                    yield t, low, high, *places
+                elif t is not None:
+                    yield t, None, None, t, t
 
     def boundary(self, t: float, kind: str) -> Any:
         """Return also the text of a day."""
@@ -99,6 +163,7 @@ class SQLite(Database):
 class DuckDB(Database):
     """A file of DuckDB, which is open only while it is asked, for others to write it."""
 
+    is_shared = False
     time = {**Database.time, "naive": "epoch_us({}) / 1e6", "aware": "epoch_us({}) / 1e6"}
 
     def connect(self) -> Any:
@@ -130,12 +195,12 @@ class PostgreSQL(Database):
 
     def connect(self) -> Any:
         """Connect to the server."""
-        options = "-c default_transaction_read_only=on -c timezone=UTC"
+        options = "-c default_transaction_read_only=on -c timezone=UTC -c jit=off"
         return psycopg.connect(self.where, options=options, connect_timeout=5)
 
     @contextmanager
-    def cursor(self) -> Iterator[Any]:
-        """Return a cursor that fetches from the server, of a connection that still works."""
+    def cursor(self, is_long: bool = False) -> Iterator[Any]:
+        """Return a cursor of a connection that still works; it fetches a long result in parts."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         try:
@@ -145,7 +210,8 @@ class PostgreSQL(Database):
             connection = None
         connection = connection or self.connect()
         try:
-            with connection.cursor("sisock") as cursor:
+            # One that fetches in parts has no parallel workers.
+            with connection.cursor("sisock" if is_long else "") as cursor:
                 yield cursor
             connection.rollback()
         except BaseException:
@@ -154,9 +220,24 @@ class PostgreSQL(Database):
         with self._lock:
             self._idle.append(connection)
 
-    def rows(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[list[Any]]:
+    def rows(
+        self, query: str, values: tuple[Any, ...] = (), is_long: bool = False
+    ) -> Iterator[list[Any]]:
         """Write values as psycopg does."""
-        return super().rows(query.replace("%", "%%").replace("?", "%s"), values)
+        return super().rows(query.replace("%", "%%").replace("?", "%s"), values, is_long)
+
+    def extremes(
+        self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
+    ) -> Iterator[Extremes]:
+        """Ask once, for values with their times: arrays are compared item by item."""
+        pairs = [
+            f"{extreme}(case when v is not null then array[cast({v} as double precision), {t}] end)"
+            for extreme, t in (("min", "t"), ("max", "-t"))
+        ]
+        query = f"with {samples} select min(t), {', '.join(pairs)} from s group by floor(t / ?)"
+        for rows in self.rows(query, (*given(*interval), w)):
+            for t, low, high in rows:
+                yield (t, low[0], high[0], low[1], -high[1]) if low else (t, None, None, t, t)
 
     def boundary(self, t: float, kind: str) -> Any:
         """Return also a time."""
@@ -175,107 +256,11 @@ def open_database(url: str) -> Database:
     raise ValueError(f"{url!r} is none of sqlite:PATH, duckdb:PATH and postgresql://HOST/NAME")
 
 
-class Column:
-    """A field of a query: its times and values, as the database can say them.
-
-    `time` is the column of the times, of a `kind` and in units of so many seconds; `chosen` is a
-    condition and its value, where a column says of which field a row is.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        query: str,
-        time: tuple[str, str, float],
-        value: tuple[str, str],
-        chosen: tuple[str, Any] | None = None,
-    ) -> None:
-        self._database, self._kind, self._unit = database, time[1], time[2]
-        column, (name, self.type) = quote(time[0]), value
-        t = database.time[self._kind].format(column) + f" * {self._unit!r}" * (self._unit != 1)
-        v = quote(name)
-        if self.type == "number":
-            v = database.number.format(v)
-        where = ""
-        self._given: tuple[Any, ...] = ()
-        if chosen is not None:
-            where, self._given = f" and {quote(chosen[0])} = ?", (chosen[1],)
-        bounds = f"{column} >= ? and {column} < ?" if self._bounds(0, 1) else "1 = 1"
-        rows = f"select {t} as t, {v} as v from ({query}) as q where {bounds}{where}"
-        # Not materialized, here and below, so that nothing writes all rows to its disk.
-        samples = f"select t, v from ({rows}) as r where t >= ? and t < ?"
-        self._samples = f"s as not materialized ({samples})"
-
-    def read(self, start: float, end: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the samples of an interval, many at once."""
-        query = f"with {self._samples} select t, v from s order by t, v"
-        for rows in self._database.rows(query, self._values(start, end)):
-            t, values = zip(*rows, strict=True)
-            is_plain = self.type == "bool" and None not in values
-            dtype = "<f8" if self.type == "number" else bool if is_plain else object
-            yield np.array(t, dtype="<f8"), np.array(values, dtype=dtype)
-
-    def count(self, start: float, end: float) -> tuple[int, float, float]:
-        """Return how many samples an interval has, and the times of the first and the last."""
-        query = f"with {self._samples} select count(*), min(t), max(t) from s"
-        ((row,),) = self._database.rows(query, self._values(start, end))
-        return row
-
-    def decimate(self, start: float, end: float, w: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the buckets of numbers or booleans keep, as PROTOCOL.md says."""
-        bucket = self._database.floor.format(f"(t / cast({w!r} as double precision))")
-        v = "v" if self.type == "number" else "cast(v as integer)"
-        query = (
-            f"with {self._samples},"
-            f" b as not materialized (select t, {v} as v, {bucket} as i from s),"
-            " g as materialized"
-            " (select i, min(v) as lo, max(v) as hi, min(t) as t from b group by i)"
-            " select min(g.t), min(g.lo), min(g.hi), min(case when b.v = g.lo then b.t end),"
-            # Crossed, as SQLite would go through all rows for each bucket.
-            " min(case when b.v = g.hi then b.t end) from b cross join g where b.i = g.i"
-            " and (b.v = g.lo or b.v = g.hi or g.lo is null) group by g.i"
-        )
-        pairs: list[tuple[float, Any]] = []
-        for rows in self._database.rows(query, self._values(start, end)):
-            for first, low, high, at_low, at_high in rows:
-                pairs += {(first, None)} if low is None else {(at_low, low), (at_high, high)}
-        pairs.sort(key=lambda pair: pair[0])
-        t, values = zip(*pairs, strict=True) if pairs else ((), ())
-        if self.type == "bool":
-            values = tuple(None if value is None else bool(value) for value in values)
-            return np.array(t, "<f8"), np.array(values, object if None in values else bool)
-        return np.array(t, "<f8"), np.array(values, "<f8")
-
-    def _bounds(self, start: float, end: float) -> tuple[Any, ...]:
-        """Return values around an interval, for the database's index."""
-        # Generously, as times are rounded; a day, as a text may have any zone.
-        slack = 172_800.0 if self._kind == "text" else 2.0
-        ends = max(start - slack, -1e9), min(end + slack, LATEST)
-        if self._kind == "number":
-            ends = (start - slack) / self._unit, (end + slack) / self._unit
-        found = tuple(self._database.boundary(t, self._kind) for t in ends)
-        return () if None in found else found
-
-    def _values(self, start: float, end: float) -> tuple[Any, ...]:
-        start, end = max(start, -1e300), min(end, 1e300)
-        return (*self._bounds(start, end), *self._given, start, end)
+def number(value: float) -> str:
+    """Return a number as all of them write one of 64 bits."""
+    return f"{float(value):.16e}"
 
 
 def quote(name: str) -> str:
     """Return the name of a column as all of them write it."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def kind_of_time(value: Any) -> str:
-    """Return of what kind a time is, as Python has it."""
-    if isinstance(value, str):
-        return "text"
-    if hasattr(value, "year"):
-        return "aware" if getattr(value, "tzinfo", None) else "naive"
-    return "number"
-
-
-def type_of_value(value: Any) -> str:
-    """Return the type of a field with such a value."""
-    kinds = {bool: "bool", str: "string"}
-    return kinds.get(type(value), "number" if hasattr(value, "__float__") else "")

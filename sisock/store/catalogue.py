@@ -34,6 +34,14 @@ PRAGMA user_version={FORMAT};
 """
 
 
+def cache_folder(node: str) -> Path:
+    """Make and return the folder in which a node may keep what can be made again."""
+    base = Path(os.environ.get("SISOCK_CACHE") or "~/.cache/sisock").expanduser()
+    folder = base / quote(node, safe="")[:_MAX_NAME]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 class Catalogue:
     """Know which series a folder, or memory, has, and how much of each is complete."""
 
@@ -215,9 +223,7 @@ class Store:
         return self._catalogue
 
     def _own_folder(self) -> Path:
-        base = Path(os.environ.get("SISOCK_CACHE") or "~/.cache/sisock").expanduser()
-        folder = base / quote(self._node, safe="")[:_MAX_NAME]
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = cache_folder(self._node)
         if self._locked is not None:
             self._locked.close()
         self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open

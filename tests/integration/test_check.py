@@ -159,6 +159,7 @@ def test_a_reading_that_never_comes_back_is_a_fault():
         (made(Archive, samples=([100, 200], [1, 2])), "the year 1970: are they UNIX seconds?"),
         (made(Live, answer={"x": 1}), "all of them missing"),
         (made(Archive, samples=([1e9], [math.nan])), "all of them missing"),
+        (made(Archive, samples=([1e9], [1]), trouble="a file is damaged"), "a file is damaged"),
     ],
 )
 def test_what_is_doubtful_is_said_but_is_no_fault(node, doubt):

@@ -35,7 +35,7 @@ class Server:
         with open(self._log, "ab") as log:
             outputs = {"stdout": log, "stderr": log}
             self._process = subprocess.Popen(self._command, user=self._user, **outputs)
-        wait_until(self._ready, 30, f"{self._command[0]} is ready: see {self._log}")
+        wait_until(self._ready, 90, f"{self._command[0]} is ready: see {self._log}")
 
     def _ready(self) -> bool:
         assert self._process and self._process.poll() is None, self._log.read_text()
@@ -62,6 +62,12 @@ class Server:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+
+def peak(process: Any) -> int:
+    """Return the bytes that a process ever had, mapped files and its start among them."""
+    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+    return int(line) * 1024
 
 
 def documented_flags(name: str) -> set[str]:

@@ -12,7 +12,7 @@ import pytest
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.sources.conftest import check
-from tests.sources.processes import documented_flags, example, own_flags
+from tests.sources.processes import documented_flags, example, own_flags, peak
 
 sys.path.insert(0, str(TOP / "data_nodes"))
 from hdf5 import Hdf5
@@ -156,9 +156,21 @@ def test_wrong_files_cost_themselves_and_are_named(tmp_path, asked):
         file["time"].attrs["units"] = "parsec"
     t = write_day(tmp_path / "good.h5", 0)
     wait_until(lambda: set(asking.fields()) == NAMES, 10, "the fields of the good one")
-    for text in ("broken.h5: ", "no dataset or column 'time'", "'parsec' of 'time' are no units"):
+    for text in (
+        "broken.h5: ",
+        "no dataset 'time' gives the times (--time); there is x",
+        "'parsec' of 'time' are no units",
+    ):
         assert text in node.trouble
     assert len(asking.samples(["valve"], 1, 0)["valve"]) == len(t)
+
+
+def test_times_that_are_texts_are_said(tmp_path, asked):
+    with h5py.File(tmp_path / "texts.h5", "w") as file:
+        file["time"], file["x"] = ["2026-01-01T00:00:00Z"], [1.0]
+    node, asking = asked(Hdf5(tmp_path))
+    assert asking.fields() == {}
+    assert "the times of 'time' are not numbers" in node.trouble
 
 
 def test_rows_that_are_others_begin_a_new_generation(tmp_path, asked):
@@ -192,6 +204,24 @@ def test_a_large_file_is_decimated_in_little_memory(tmp_path, asked):
     tracemalloc.stop()
     assert len(found) <= 1000
     assert (found[0][1], found[-1][1]) == (0, rows - 1)
+
+
+def test_what_is_prepared_of_a_large_file_is_not_in_memory(tmp_path, serve, client):
+    rows, names = 4_000_000, "abcd"
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        file.create_dataset("time", data=1.7e9 + np.arange(rows) / 100, chunks=(65536,))
+        for name in names:
+            file.create_dataset(name, data=np.sin(np.arange(rows) / 1e5), chunks=(65536,))
+    process, used = serve("hdf5", "large_hdf5", "--path", tmp_path), [-1.0]
+
+    def is_prepared():
+        used.append(sum(process.cpu_times()[:2]))
+        return used[-1] - used[-2] < 0.1
+
+    wait_until(is_prepared, 110, "the levels of all fields", every=1.0)
+    found = client.get("large_hdf5", [*names], start=1, max_points=1000)
+    assert all(abs(found[name].values).max() > 0.99 for name in names)
+    assert peak(process) < 250_000_000
 
 
 def test_all_flags_are_documented():

@@ -115,8 +115,14 @@ def test_times_without_a_year_are_of_the_last_one(log):
 
 def test_a_log_that_is_not_there_or_has_nothing_is_said_until_it_has(log):
     node = make(log)
-    assert node.list_fields(1, 0) == {}
-    assert "no line" in node.trouble
+    said = {
+        "": "it is not there yet",
+        "no number\n": "no line fits a pattern",
+        "pressure=1 bar\n": "have no time: see --time",
+    }
+    for text, why in said.items():
+        log.write_text(text)
+        wait_until(lambda: not node.list_fields(1, 0) and why in node.trouble, 10, why)  # noqa: B023
     write(log, 0, 2)
     wait_until(lambda: node.list_fields(1, 0), 10, "the log")
     assert node.trouble is None

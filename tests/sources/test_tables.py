@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,6 +88,9 @@ FORMS = {
     "tabs.tsv": "time\ta [K]\tb\n1767225600\t1.5\t2\n1767225610\t-30\t4\n",
     "spaces.txt": "time   a [K]   b\n1767225600   1.5 2\n1767225610   -30 4\n",
     "remark.dat": "# time a [K] b\n# made by us\n1767225600 1.5 2\n1767225610 -30 4\n",
+    "units.csv": "time,a,b\n,K,\n1767225600,1.5,2\n1767225610,-30,4\n",
+    "campbell.dat": '"TOA5","CR1000","1234"\n"TIMESTAMP","a","b"\n"TS","K",""\n"","Avg","Smp"\n'
+    '"2026-01-01 00:00:00",1.5,2\n"2026-01-01 00:00:10",-30,4\n',
     "more.csv": "time,a [K],b\n1767225600,1.5,2,\n1767225610,-30,4,\n",
 }
 
@@ -127,6 +129,17 @@ def test_times_may_be_in_any_format(folder, texts, flags):
     (folder / "a.csv").write_text("x,when,y\n" + "".join(f"1,{text},2\n" for text in texts))
     node = Watched(folder / "a.csv", time="when", **flags)
     assert node.samples("y") == ([T, T + 43200], [2, 2])
+
+
+def test_a_column_of_days_is_known_by_its_name(folder):
+    (folder / "a.csv").write_text("MJD,T [K]\n61041,4.2\n61041.5,4.5\n")
+    assert Watched(folder / "a.csv").samples("T") == ([T, T + 43200], [4.2, 4.5])
+
+
+def test_a_folder_without_tables_is_said_until_one_comes(folder):
+    node = Watched(folder)
+    assert node.list_fields(1, 0) == {}
+    assert "no file that is a table, or no rows yet" in node.trouble
 
 
 def test_malformed_rows_cost_only_themselves(folder):
@@ -289,10 +302,11 @@ def test_rows_appended_while_reading_are_read_once_and_in_order(folder):
         with open(path, "a", buffering=1) as file:
             # In pieces that end anywhere.
             for start in range(0, len(text), 4999):
+                has_read.acquire(timeout=20)
                 file.write(text[start : start + 4999])
                 file.flush()
-                time.sleep(0.002)
 
+    has_read = threading.Semaphore(0)
     writer = threading.Thread(target=write)
     node = Watched(folder)
     counts = []
@@ -302,6 +316,7 @@ def test_rows_appended_while_reading_are_read_once_and_in_order(folder):
         assert values == [*range(len(values))]
         assert t == [T + i for i in range(len(t))]
         counts.append(len(t))
+        has_read.release()
     writer.join()
     assert node.samples("a.n")[1] == [*range(20_000)]
     assert counts == sorted(counts) and len(set(counts)) > 5

@@ -4,50 +4,37 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
-import pytest
 from pyarrow import csv
 
 from sisock.testing import wait_until
 from sisock.wire import grid
 from tests.browser.conftest import browser, page  # noqa: F401 - fixtures
-from tests.conftest import TOP, wait_for_absence, wait_for_nodes
+from tests.conftest import TOP
+from tests.sources.processes import peak
 
 T = 1_767_225_600
+COLOURED_COLUMNS = """
+return Math.max(0, ...[...document.querySelectorAll("canvas")].map((canvas) => {
+    const { width, height } = canvas;
+    if (!width || !height) return 0;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    const columns = new Set();
+    for (let i = 0; i < data.length; i += 4) {
+        const [r, g, b, alpha] = data.subarray(i, i + 4);
+        if (alpha > 100 && Math.max(r, g, b) - Math.min(r, g, b) > 40) columns.add((i / 4) % width);
+    }
+    return columns.size / width;
+}));
+"""
+"""JavaScript: the part of a canvas's columns of pixels in which something is drawn in a colour."""
 COUNT = 10_000_000
 MAX_BYTES = 300_000_000
 
 README = (TOP / "README.md").read_text()
 PAGE = (TOP / "docs" / "sources" / "tables.md").read_text()
-
-
-@pytest.fixture
-def serve(router, client, tmp_path):
-    """Start the node in a process of its own, whose memory is nobody else's."""
-    started = {}
-
-    def start(name, *flags):
-        environ = {**router.environ("server"), "SISOCK_CACHE": str(tmp_path / "cache")}
-        words = [sys.executable, "data_nodes/tables.py", *map(str, flags), "--name", name]
-        started[name] = subprocess.Popen(words, cwd=TOP, env=environ)
-        wait_for_nodes(client, name, seconds=60)
-        return psutil.Process(started[name].pid)
-
-    yield start
-    for process in started.values():
-        process.terminate()
-        process.wait(20)
-    wait_for_absence(client, *started)
-
-
-def peak(process):
-    """Bytes that a process ever had, mapped files and its start among them."""
-    (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
-    return int(line) * 1024
 
 
 def write_days(folder, days=3):
@@ -61,21 +48,18 @@ def write_days(folder, days=3):
         (folder / f"{time:%Y-%m-%d}.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_from_a_folder_of_daily_files_to_a_curve(serve, tmp_path, page):  # noqa: F811
+def test_from_a_folder_of_daily_files_to_a_curve(serve, client, tmp_path, page):  # noqa: F811
     folder = tmp_path / "weather"
     folder.mkdir()
     write_days(folder)
-    (flags,) = re.findall(r"data_nodes/tables.py (.*) --name weather", README)
-    serve("curve_tables", *flags.replace("/data/weather", str(folder)).split())
-    page.open(f"?s=curve_tables::temp&s=curve_tables::wind&from={T}&to={T + 3 * 86400}")
-    page.wait(
-        lambda: all(
-            page.counts().get(f"curve_tables::{name}", 0) > 300 for name in ("temp", "wind")
-        ),
-        "the curves",
-        60,
-    )
-    assert re.search(r"\bC\b", page.legend("curve_tables::temp")[1])
+    (command,) = re.findall(r"^\.venv/bin/python data_nodes/tables.py (.*)$", README, re.MULTILINE)
+    flags, name = command.replace("/data/weather", str(folder)).split(" --name ")
+    serve("tables", name, *flags.split(), seconds=30)
+    assert {field.name: field.units for field in client.fields(name).values()} == {
+        **{"temp": "C", "wind": "m/s"}
+    }
+    page.open(f"?s={name}::temp&from={T}&to={T + 3 * 86400}")
+    page.wait(lambda: page.run(COLOURED_COLUMNS) > 0.7, "the curve", 30)
     page.picture("tables")
 
 
@@ -91,7 +75,7 @@ def test_ten_million_rows_are_decimated_exactly_in_little_memory(serve, client, 
     folder = tmp_path / "large"
     folder.mkdir()
     csv.write_csv(pa.table({**times, **columns}), folder / "large.csv")
-    process = serve("large_tables", folder / "large.csv")
+    process = serve("tables", "large_tables", folder / "large.csv")
 
     def answer():
         try:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import sisock
+from tests.conftest import TOP
 
-MAX_LINES = 17_500
-MAX_MODULES = 91
+MAX_LINES = 19_500
+MAX_MODULES = 104
 MAX_MODULES_OF_A_PACKAGE = 12
 MAX_LINES_OF_A_MODULE = 320
+MAX_LINES_OF_A_SOURCE = 120
 
 LIBRARY = Path(sisock.__file__).parent
 MODULES = [path for path in LIBRARY.rglob("*.py") if not path.name.startswith("__")]
@@ -26,6 +28,12 @@ def test_no_package_has_too_many_modules():
 def test_no_module_is_too_long():
     length = {str(path.relative_to(LIBRARY)): lines(path) for path in MODULES}
     assert {name: n for name, n in length.items() if n > MAX_LINES_OF_A_MODULE} == {}
+
+
+def test_programs_of_sources_are_examples_of_how_short_a_node_is():
+    names = {page.stem for page in (TOP / "docs/sources").glob("*.md")} - {"README"}
+    length = {name: lines(TOP / f"data_nodes/{name}.py") for name in names}
+    assert {name: n for name, n in length.items() if n > MAX_LINES_OF_A_SOURCE} == {}
 
 
 def test_the_library_does_not_grow():

@@ -1,0 +1,78 @@
+"""Data node of housekeeping archives: the `.g3` files that the aggregator of OCS writes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import sisock
+from sisock.sources.g3.archive import Archive
+from sisock.sources.options import Described, require
+from sisock.wire.protocol import check_interval
+from sisock.wire.reply import Decimated
+
+
+class G3(sisock.ArchiveNode):
+    """Housekeeping archives of .g3 files, as the aggregator of OCS writes them.
+
+        python data_nodes/g3.py --path /data/hk
+
+    Serves all files of a folder and those below it, also while they are written. The field F of
+    the feed FEED of the agent AGENT is AGENT.FEED.F, as ocs_feeds.py has it.
+    """
+
+    name = "g3"
+    pyramid = False
+
+    def __init__(self, path: Path, config: Path | None = None) -> None:
+        self._archive = Archive(self, path, Described(config))
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the flags that say where the archive is."""
+        add = parser.add_argument
+        add("--path", type=Path, required=True, help="folder of the archive")
+        add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
+
+    def prepare(self) -> None:
+        """See that so3g is there; a folder that is not may come."""
+        require("so3g", "g3")
+
+    def begin(self, service: Any) -> None:
+        """Start to read what is there, and what comes."""
+        self._archive.start()
+
+    def end(self) -> None:
+        """Look at the folder no more."""
+        self._archive.end()
+
+    def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
+        """List the fields of all blocks."""
+        return self._archive.entries()
+
+    def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
+        """Read the frames of an interval."""
+        return self._archive.read(field, start, end)
+
+    def get_decimated(
+        self,
+        field: list[str],
+        start: float,
+        end: float,
+        bucket: float | None = None,
+        max_points: int | None = None,
+    ) -> dict[str, Decimated]:
+        """Decimate what is kept of each block, or else the samples themselves."""
+        interval, found = check_interval(start, end), {}
+        listed = self.list_fields(interval.start, interval.end)
+        for name in (name for name in field if name in listed):
+            kept = self._archive.decimate(name, interval, bucket, max_points)
+            if kept is not None:
+                found[name] = kept
+        others = [name for name in field if name not in found]
+        return found | super().get_decimated(others, start, end, bucket, max_points)
+
+
+if __name__ == "__main__":
+    sisock.run(G3)

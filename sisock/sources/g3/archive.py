@@ -1,0 +1,134 @@
+"""Follow a folder of `.g3` files, and serve what is in them."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+from sisock.connection.runtime import RepeatedWarning
+from sisock.sources.g3.frames import short_name
+from sisock.sources.g3.index import Block, open_index
+from sisock.sources.g3.levels import Levels, read_field
+from sisock.sources.options import Described
+from sisock.store.background import WorkLog
+from sisock.wire.arrays import Samples
+from sisock.wire.protocol import Interval
+from sisock.wire.reply import Decimated
+
+LOOK_EVERY, SHARE = 1.0, 20
+"""Seconds between two looks at the folder, or so many times as long as one takes."""
+
+WAIT = 10.0
+"""Seconds from the start that those who ask wait until all is indexed."""
+
+
+class Archive:
+    """The fields of a folder of `.g3` files, of which a thread reads what is new.
+
+    `node` is told of trouble, and that samples are others; `described` is more about fields.
+    """
+
+    def __init__(self, node: Any, folder: Path, described: Described) -> None:
+        self._node, self._folder, self._described = node, folder, cache(described.__getitem__)
+        self._warn = RepeatedWarning(node.log)
+        self._lock, self._is_read, self._is_over = Lock(), Event(), Event()
+        self._thread: Thread | None = None
+        self._blocks: dict[str, list[Block]] = {}
+        self._entries: dict[str, dict[str, Any]] = {}
+
+    def start(self) -> None:
+        """Begin to read, if that was not begun before."""
+        with self._lock:
+            if self._thread is None:
+                self._index = open_index(self._node.name, self._folder, self._warn)
+                self._levels = Levels(self._node.name, self._index, self._warn)
+                name = f"sisock-{self._node.name}-files"
+                self._list()
+                self._began = time.monotonic()
+                self._thread = Thread(target=self._work, name=name, daemon=True)
+                self._thread.start()
+
+    def end(self) -> None:
+        """Read no more."""
+        self._is_over.set()
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Describe the fields, when all is indexed, or those that are after ten seconds."""
+        self.start()
+        self._is_read.wait(max(0.0, self._began + WAIT - time.monotonic()))
+        return self._entries
+
+    def read(self, name: str, start: float, end: float) -> Samples:
+        """Return the samples of a field in an interval."""
+        return read_field(self._index, self._blocks[name], _field_of(name), start, end)
+
+    def decimate(
+        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+    ) -> Decimated | None:
+        """Decimate samples of an interval; None if these are to be read from the files."""
+        blocks, field = self._blocks[name], _field_of(name)
+        kinds = {block.fields[field] for block in blocks}
+        if len(kinds) > 1 or "string" in kinds:
+            return None
+        return self._levels.decimate(blocks, field, interval, bucket, max_points)
+
+    def _work(self) -> None:
+        while not self._is_over.is_set():
+            began = time.monotonic()
+            try:
+                self._look()
+            except Exception as error:
+                self._node.trouble = f"{type(error).__name__}: {error}"
+                self._warn(self._node.trouble)
+            self._is_read.set()
+            self._is_over.wait(max(LOOK_EVERY, SHARE * (time.monotonic() - began)))
+        self._levels.close()
+        self._index.close()
+
+    def _look(self) -> None:
+        """Bring the index, and what buckets keep, up to the files."""
+        progress = WorkLog(self._node.log, f"indexing {self._folder}")
+
+        def tell(done: int, count: int) -> None:
+            progress.tell(f"{done} of {count} files")
+            if not self._is_read.is_set():
+                self._list()
+                self._node.trouble = f"{done} of {count} files are indexed: later ones will follow"
+
+        changes = self._index.update(tell)
+        if changes.files:
+            self._list()
+        self._is_read.set()
+        if changes.is_other:
+            self._levels.forget(changes.blocks.values())
+            self._node.samples_changed()
+        self._node.trouble = "; ".join(changes.wrong[:3]) or None
+        if changes.wrong:
+            self._warn(self._node.trouble)
+        self._levels.extend()
+
+    def _list(self) -> None:
+        """List the fields that are known now, the latest of their blocks last."""
+        blocks: dict[str, list[Block]] = {}
+        for block in sorted(self._index.blocks.values(), key=lambda block: block.last):
+            for field in list(block.fields) if block.count else ():
+                blocks.setdefault(f"{short_name(block.feed)}.{field}", []).append(block)
+        self._entries = {
+            name: {
+                "type": every[-1].fields[_field_of(name)],
+                "timeline": f"{short_name(every[-1].feed)}.{every[-1].name}",
+                "interval": every[-1].interval,
+                "first": min(block.first for block in every),
+                "last": every[-1].last,
+                **self._described(name),
+            }
+            for name, every in blocks.items()
+        }
+        self._blocks = blocks
+
+
+def _field_of(name: str) -> str:
+    return name.rpartition(".")[2]

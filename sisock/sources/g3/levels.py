@@ -1,0 +1,226 @@
+"""Keep what buckets keep of the samples in `.g3` files, and answer from both exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from sisock.sources.g3.frames import blocks_of, in_order, read_frames, times_of, values_of
+from sisock.sources.g3.index import Block, Index
+from sisock.store.background import Steps, until_stored
+from sisock.store.catalogue import Store
+from sisock.store.pyramid import Pyramid, View
+from sisock.store.series import Damaged
+from sisock.wire import grid
+from sisock.wire.arrays import Samples
+from sisock.wire.grid import bucket_size_for, bucket_start
+from sisock.wire.protocol import Interval
+from sisock.wire.reply import Decimated, just_after
+
+SIZE = 16.0
+"""Seconds of the buckets that are kept; of smaller ones the samples are read from the files."""
+
+BEHIND = 86400.0
+"""Seconds that these may be behind the samples, at most: the rest is read with each request."""
+
+AT_ONCE, SPAN = 500_000, 86400.0
+"""Values of a block that are decimated in one step; seconds whose frames are looked up at once."""
+
+
+_Views = list[tuple[Block, View]]
+
+
+def read_blocks(
+    index: Index, blocks: Iterable[Block], start: float, end: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the blocks of each frame with samples of some in an interval, if it can be read."""
+    for path, offset in index.frames(blocks, start, end):
+        try:
+            _, _, frame = next(read_frames(path, offset))
+            found = blocks_of(frame)
+        except (OSError, ValueError, LookupError, AttributeError, StopIteration) as error:
+            index.broken[path] = str(error)
+            continue
+        yield found
+
+
+def read_field(index: Index, blocks: list[Block], field: str, start: float, end: float) -> Samples:
+    """Return the samples of a field of these blocks in an interval."""
+    parts = []
+    for block in blocks:
+        for frame in read_blocks(index, [block], start, end):
+            if block.name in frame and field in frame[block.name]:
+                t = times_of(frame[block.name])
+                is_inside = (t >= start) & (t < end)
+                values = values_of(frame[block.name][field], blocks[-1].fields[field])
+                parts.append((t[is_inside], values[is_inside]))
+    return in_order(parts)
+
+
+class _Fields:
+    """The numbers of a block while they are decimated."""
+
+    def __init__(self, block: Block, pyramids: Mapping[str, Pyramid]) -> None:
+        self.block, self.pyramids = block, pyramids
+        self._held: dict[str, list[Samples]] = {name: [] for name in pyramids}
+        self._size = 0
+
+    def take(self, found: Any) -> int:
+        """Take the samples of a frame; returns how many values are held."""
+        t = times_of(found)
+        for name in self._held.keys() & set(found.keys()):
+            self._held[name].append((t, values_of(found[name], self.block.fields[name])))
+        self._size += len(t) * len(self._held)
+        return self._size
+
+    def keep(self, generation: int) -> None:
+        """Store what whole buckets keep, and hold the other samples."""
+        ordered = {name: in_order(parts) for name, parts in self._held.items()}
+        newest = max((float(t[-1]) for t, _ in ordered.values() if len(t)), default=-math.inf)
+        edge = bucket_start(newest, SIZE) if newest > -math.inf else newest
+        for name, (t, values) in ordered.items():
+            begin = _until(self.pyramids[name])
+            first, stop = t.searchsorted([begin, edge])
+            if edge > begin:
+                which = first + grid.decimate(t[first:stop], values[first:stop], SIZE)
+                about = {"until": edge, "index": generation}
+                self.pyramids[name].base.append(t[which], values[which], **about)
+            self._held[name] = [(t[stop:].copy(), values[stop:].copy())]
+        self._size = 0
+
+
+class Levels:
+    """What the buckets of numbers and booleans keep, of all blocks of an index."""
+
+    def __init__(self, name: str, index: Index, warn: Callable[[str], None]) -> None:
+        self._index, self._store = index, Store(name, warn)
+
+    def close(self) -> None:
+        """Write no more."""
+        self._store.close()
+
+    def forget(self, blocks: Iterable[Block]) -> None:
+        """Keep nothing of blocks whose samples are others now."""
+        for block in blocks:
+            for field in block.fields:
+                self._store.make(_key(block, field))
+
+    def extend(self) -> None:
+        """Decimate all whole buckets that are behind those that are kept."""
+        feeds: dict[str, list[Block]] = {}
+        for block in list(self._index.blocks.values()):
+            feeds.setdefault(block.feed, []).append(block)
+        for blocks in feeds.values():
+            for _ in until_stored(self._store, partial(self._extend, blocks)):
+                pass
+            self._store.release()
+
+    def _open(self, block: Block, field: str) -> Pyramid:
+        """Return what there is of a field, nothing if it was made of another index."""
+        pyramid, generation = self._store.open(_key(block, field)), self._index.generation
+        if pyramid.base.record.identity.get("index", generation) != generation:
+            return self._store.make(_key(block, field))
+        return pyramid
+
+    def _extend(self, blocks: list[Block]) -> Steps:
+        """Do so for the blocks of a feed, as each frame has them all."""
+        behind: dict[str, _Fields] = {}
+        start, end = math.inf, -math.inf
+        for block in blocks:
+            numbers = [name for name, kind in block.fields.items() if kind != "string"]
+            fields = _Fields(block, {name: self._open(block, name) for name in numbers})
+            begin = min(map(_until, fields.pyramids.values()), default=math.inf)
+            if block.count and begin < bucket_start(block.last, SIZE):
+                behind[block.name] = fields
+                start, end = min(start, max(begin, block.first)), max(end, block.last)
+        while start <= end:
+            here = [fields.block for fields in behind.values()]
+            for frame in read_blocks(self._index, here, start, start + SPAN):
+                for name in behind.keys() & frame.keys():
+                    if behind[name].take(frame[name]) > AT_ONCE:
+                        behind[name].keep(self._index.generation)
+                        yield None
+            start += SPAN
+        for fields in behind.values():
+            fields.keep(self._index.generation)
+            for pyramid in fields.pyramids.values():
+                if pyramid.is_due():
+                    yield from pyramid.extend()
+
+    def decimate(
+        self,
+        blocks: list[Block],
+        field: str,
+        interval: Interval,
+        bucket: float | None,
+        max_points: int | None,
+    ) -> Decimated | None:
+        """Decimate samples of an interval; None if these are to be read from the files."""
+        start, end = interval.start, interval.end
+        views = [(block, self._open(block, field).view()) for block in blocks]
+        low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
+        try:
+            for block, view in views:
+                if min(end, block.last) - view.identity.get("until", -math.inf) > BEHIND:
+                    return None
+            if bucket is None:
+                found = [
+                    view.decimate(max(low, _begin(block)), high, None, max_points)
+                    for block, view in views
+                ]
+                if all(each.bucket is None for each in found):
+                    return None
+                ends = [t for each in found if len(each.t) for t in each.t[[0, -1]].tolist()]
+                # The first and the last sample of all are read from the files.
+                low, high = bucket_start(min(ends), SIZE) + SIZE, bucket_start(max(ends), SIZE)
+            if high <= low or (bucket or SIZE) < SIZE:
+                return None
+            return self._join(views, field, (start, low, high, end), bucket, max_points)
+        except Damaged as damage:
+            self._store.repair(damage.record.field, damage)
+            return None
+
+    def _join(
+        self, views: _Views, field: str, times: tuple[float, ...], bucket: Any, max_points: Any
+    ) -> Decimated | None:
+        """Decimate both ends, read from the files, and what is kept of what is between them."""
+        start, low, high, end = times
+        parts, kept = [], []
+        for block, view in views:
+            begin = max(low, _begin(block))
+            stop = max(begin, min(high, view.identity["until"]))
+            kept.append((view, begin, stop))
+            for ends in ((start, begin), (stop, end)):
+                parts.append(read_field(self._index, [block], field, *ends))
+        t, _ = in_order(parts)
+        if bucket is None:
+            if max_points is None or not len(t):
+                return None
+            bucket = bucket_size_for(float(t[0]), float(t[-1]), max_points)
+            if bucket < SIZE:
+                return None
+        for view, begin, stop in kept:
+            found = view.decimate(begin, stop, bucket, None)
+            parts.append((found.t, found.values))
+        t, values = in_order(parts)
+        which = grid.decimate(t, values, bucket)
+        if max_points is not None:
+            which = grid.with_ends(which, len(t))
+        last = max(block.last for block, _ in views)
+        return Decimated(t[which], values[which], bucket, just_after(last))
+
+
+def _key(block: Block, field: str) -> str:
+    return f"{block.id} {field}"
+
+
+def _begin(block: Block) -> float:
+    """Return the end of the first bucket that a block has now: files before it may be gone."""
+    return bucket_start(block.first, SIZE) + SIZE if block.count else -math.inf
+
+
+def _until(pyramid: Pyramid) -> float:
+    """Return the time before which all buckets are kept."""
+    return float(pyramid.base.record.identity.get("until", -math.inf))

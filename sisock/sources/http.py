@@ -1,0 +1,126 @@
+"""Ask a server for JSON over HTTP, over connections that are used again."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from sisock.errors import SisockError
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 60.0
+"""Seconds until the server has to accept a connection, and to go on with an answer."""
+
+MAX_LINE = 1 << 28
+"""Bytes of one answer, at most."""
+
+
+class JsonServer:
+    """A server with an address such as ``https://host:9090/path``, and perhaps a user.
+
+    SisockError says what is wrong with the address or the file of certificates. All else that
+    fails raises ConnectionError or ValueError, which say what it was, without the password.
+    """
+
+    def __init__(
+        self, url: str, user: str | None, password: str | None, ca_file: Path | None
+    ) -> None:
+        try:
+            parts = urlsplit(url)
+            self._address = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise SisockError(f"{url!r} is no address: {error}") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise SisockError(f"{url!r} is no address such as http://host:8086, without a user")
+        self._path, self._tls, self._headers = parts.path.rstrip("/"), None, {}
+        self.where = parts.netloc
+        if parts.scheme == "https":
+            try:
+                self._tls = ssl.create_default_context(cafile=ca_file)
+            except OSError as error:
+                raise SisockError(f"the certificates in {ca_file}: {error}") from None
+        if user is not None:
+            encoded = base64.b64encode(f"{user}:{password or ''}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {encoded}"
+        self._idle: list[http.client.HTTPConnection] = []
+        self._lock = threading.Lock()
+
+    def ask(self, path: str, values: Mapping[str, Any] | None = None) -> Any:
+        """Return the one answer to a request."""
+        return next(self.answers(path, values))
+
+    def answers(self, path: str, values: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """Yield what is answered, a line of JSON each, to values that are posted if there are any.
+
+        An answer that says what the server thinks is wrong is an answer, too.
+        """
+        connection, response = self._request(path, values)
+        is_over = False
+        try:
+            if not 200 <= response.status < 300:
+                yield self._refusal(response)
+            while line := response.readline(MAX_LINE):
+                if line.strip():
+                    yield orjson.loads(line)
+            is_over = True
+        except orjson.JSONDecodeError:
+            raise ValueError(f"{self.where} does not answer with JSON: see --url") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise self._failure(error) from error
+        finally:
+            if is_over and not response.will_close:
+                with self._lock:
+                    self._idle.append(connection)
+            else:
+                connection.close()
+
+    def _request(
+        self, path: str, values: Mapping[str, Any] | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """Send a request; a connection that the server has closed meanwhile is made anew."""
+        method, body = "GET", None
+        headers = dict(self._headers)
+        if values is not None:
+            method, body = "POST", urlencode(values, doseq=True)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        while True:
+            with self._lock:
+                known = self._idle.pop() if self._idle else None
+            connection = known or self._connection()
+            try:
+                if known is None:
+                    connection.connect()
+                    connection.sock.settimeout(READ_TIMEOUT)
+                connection.request(method, self._path + path, body, headers)
+                return connection, connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                if known is None or isinstance(error, TimeoutError):
+                    raise self._failure(error) from error
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._address
+        if self._tls is None:
+            return http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT)
+        return http.client.HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT, context=self._tls)
+
+    def _failure(self, error: Exception) -> ConnectionError:
+        return ConnectionError(f"{self.where}: {error or type(error).__name__}")
+
+    def _refusal(self, response: http.client.HTTPResponse) -> Any:
+        """Return the answer that says why a request was refused; raises if there is none."""
+        body = response.read()
+        if response.status not in (401, 407):
+            try:
+                return orjson.loads(body)
+            except orjson.JSONDecodeError:
+                pass
+        why = "see --user and the password" if response.status in (401, 403, 407) else "see --url"
+        raise ConnectionError(f"{self.where}: {response.status} {response.reason}: {why}")

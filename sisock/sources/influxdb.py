@@ -1,0 +1,156 @@
+"""Ask an InfluxDB 1.x for samples, and for the extremes of buckets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from sisock.sources.http import JsonServer
+from sisock.sources.placed import place
+
+ROWS = 20_000
+"""Rows of a chunk of an answer."""
+
+STATEMENTS = 100
+"""Statements of one request, at most."""
+
+LATEST = 2.0**33
+"""The end of what the server's nanoseconds can say, in the year 2242, and its largest bucket."""
+
+EARLY = 119
+"""Nanoseconds before a bucket whose times are its start once they are floats, as those from 2004 to
+2038 are 238 ns apart."""
+
+TYPES = {"float": "number", "integer": "number", "string": "string", "boolean": "bool"}
+
+
+class Influx:
+    """A database on a server; `policy` is the retention policy, None: its default one."""
+
+    def __init__(self, server: JsonServer, database: str, policy: str | None) -> None:
+        self._server, self._values = server, {"db": database, "epoch": "ns"}
+        self._values |= {"chunked": "true", "chunk_size": str(ROWS)}
+        self._values |= {} if policy is None else {"rp": policy}
+
+    def select(self, statements: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the number of a statement, and of a series ``name``, ``tags`` and some ``values``.
+
+        ValueError says what the server says is wrong.
+        """
+        for first in range(0, len(statements), STATEMENTS):
+            query = ";".join(statements[first : first + STATEMENTS])
+            for answer in self._server.answers("/query", {**self._values, "q": query}):
+                for result in answer.get("results") or [answer]:
+                    if "error" in result:
+                        raise ValueError(result["error"])
+                    for series in result.get("series", ()):
+                        yield first + result["statement_id"], series
+
+    def find(
+        self, is_wanted: Any
+    ) -> Iterator[tuple[str, dict[str, str], str, str, dict[str, float]]]:
+        """Yield measurement, tags, field and type of all series, with ``first`` and ``last``."""
+        kinds: dict[tuple[str, str], set[str]] = {}
+        for _, series in self.select(["SHOW FIELD KEYS"]):
+            for field, kind in series["values"] if is_wanted(series["name"]) else ():
+                kinds.setdefault((series["name"], field), set()).add(kind)
+        ends: dict[tuple[int, frozenset[Any]], dict[str, float]] = {}
+        statements = [
+            f"SELECT {end}({quote(field)}) FROM {quote(name)} GROUP BY *"
+            for name, field in kinds
+            for end in ("first", "last")
+        ]
+        for number, series in self.select(statements):
+            key = number // 2, frozenset(series.get("tags", {}).items())
+            end = "last" if number % 2 else "first"
+            ends.setdefault(key, {})[end] = series["values"][0][0] / 10**9
+        fields = list(kinds.items())
+        for (which, tags), known in sorted(
+            ends.items(), key=lambda item: (item[0][0], sorted(item[0][1]))
+        ):
+            (name, field), has = fields[which]
+            # One that had several types is read as the server does, numbers first.
+            kind = next(TYPES[each] for each in TYPES if each in has)
+            yield name, dict(sorted(tags)), field, kind, known
+
+
+class InfluxSeries:
+    """A field of a measurement, with all of its tags: also those that it does not have, as ''."""
+
+    is_placed = True
+
+    def __init__(
+        self, influx: Influx, name: str, tags: Mapping[str, str], field: str, kind: str
+    ) -> None:
+        self._influx, self._field, self.type = influx, quote(field), kind
+        # Of buckets that are no whole nanoseconds the server knows nothing, nor of texts.
+        self.min_bucket = math.inf if kind == "string" else 2.0**-9
+        where = [f"{quote(tag)} = {quote(value, chr(39))}" for tag, value in tags.items()]
+        self._from = f"FROM {quote(name)} WHERE {' AND '.join([*where, ''])}"
+
+    def read(self, start: float, end: float) -> Iterator[tuple[np.ndarray, list[Any]]]:
+        """Yield the samples of an interval, many at once."""
+        for _, series in self._influx.select([self._select(start, end)]):
+            yield _samples(series)
+
+    def few(self, start: float, end: float, count: int) -> tuple[Any, bool]:
+        """Return all samples of an interval, and True; of more than `count` the first and last."""
+        query = self._select(start, end)
+        some: dict[int, list[Any]] = {0: [], 1: []}
+        statements = [f"{query} LIMIT {count + 1}", f"{query} ORDER BY time DESC LIMIT 1"]
+        for number, series in self._influx.select(statements):
+            some[number] += series["values"]
+        if is_all := len(some[0]) <= count:
+            return _samples({"values": some[0]}), is_all
+        return _samples({"values": [some[0][0], *some[1]]}), is_all
+
+    def decimate(self, start: float, end: float, w: float) -> tuple[Any, Any]:
+        """Return the smallest and the largest value of each bucket, placed in it."""
+        w = min(w, LATEST)
+        field, within = self._field, self._within(start, end)
+        buckets = f"GROUP BY time({int(w * 1e9)}ns, -{EARLY}ns) fill(none)"
+        # Two statements, as one with both takes the server almost twice as long.
+        statements = [f"SELECT {each}({field}) {within} {buckets}" for each in ("min", "max")]
+        if self.type == "bool":
+            conditions = [f"{within} AND {field} = {value}" for value in ("false", "true")]
+            statements = [f"SELECT count({field}) {each} {buckets}" for each in conditions]
+        found: tuple[dict[float, Any], ...] = {}, {}
+        for number, series in self._influx.select(statements):
+            for nanoseconds, value in series["values"]:
+                value = bool(number) if self.type == "bool" else value
+                found[number][(nanoseconds + EARLY) / 10**9] = value
+        low, high = {**found[1], **found[0]}, {**found[0], **found[1]}
+        return place({t: (low[t], high[t]) for t in low}, w, start, end)
+
+    def _select(self, start: float, end: float) -> str:
+        return f"SELECT {self._field} {self._within(start, end)}"
+
+    def _within(self, start: float, end: float) -> str:
+        first, last = nanoseconds_of(start), nanoseconds_of(end)
+        return f"{self._from}time >= {first} AND time < {last}"
+
+
+def _samples(series: Mapping[str, Any]) -> tuple[np.ndarray, list[Any]]:
+    times, values = zip(*series["values"], strict=True) if series["values"] else ((), ())
+    seconds, rest = np.divmod(np.array(times, dtype="<i8"), 10**9)
+    return seconds + rest / 1e9, list(values)
+
+
+def nanoseconds_of(t: float) -> int:
+    """Return the first of the nanoseconds since 1970 that is not before `t` once it is a float."""
+    t = min(max(t, 0.0), LATEST)
+    first = math.ceil((Fraction(t) - Fraction(math.ulp(t)) / 2) * 10**9)
+    while first / 10**9 < t:
+        first += 1
+    return first
+
+
+def quote(text: str, mark: str = '"') -> str:
+    """Return a text as InfluxQL writes a name, or with ``'`` a value."""
+    for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), (mark, f"\\{mark}")):
+        text = text.replace(plain, escaped)
+    return f"{mark}{text}{mark}"
