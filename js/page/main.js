@@ -10,6 +10,8 @@ import { openSession, say } from "./session.js";
 import { Model, addField, keysOf, rangeOf, removeField } from "./state.js";
 import { pan, parseRange, zoom } from "./time/ranges.js";
 import { digitsFor, durationText, timeText } from "./time/text.js";
+import { Values } from "./values/values.js";
+import { showViews } from "./values/views.js";
 
 const REFRESH_SECONDS = 60;
 const REST_MILLISECONDS = 150;
@@ -19,7 +21,7 @@ const TABLE_MILLISECONDS = 500;
 
 const model = new Model(location.search);
 const nodes = new Map();
-let sisock, store, tree, charts, legend;
+let sisock, store, tree, charts, legend, values;
 let cursor = null;
 
 async function work(joined) {
@@ -31,6 +33,7 @@ async function work(joined) {
     model.change(isTicked ? addField(model.state, key, unitOf) : removeField(model.state, key)),
   );
   model.listen(changed);
+  values = new Values($("values"), sisock, model, unitOf);
   await sisock.onNodes(nodeChanged);
   showControls();
   await refresh();
@@ -44,6 +47,8 @@ async function refresh() {
     nodes.clear();
     for (const node of listed) nodes.set(node.name, node);
     await tree.show(nodes, keysOf(model.state));
+    values.offer([...nodes.keys()].sort());
+    values.refresh();
     store.expire();
     await load();
   } catch (error) {
@@ -57,13 +62,18 @@ function nodeChanged(node, isPresent) {
   else nodes.delete(node.name);
   tree.show(nodes, keysOf(model.state));
   store.mark(node.name, !isPresent);
+  values.mark(node.name, !isPresent);
+  values.offer([...nodes.keys()].sort());
   say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : "is gone"}`, !isPresent);
-  if (isPresent) load();
+  if (isPresent) {
+    load();
+    values.refresh();
+  }
 }
 
 function changed(state, previous) {
   showControls();
-  if (state.panels !== previous.panels) {
+  if (state.panels !== previous.panels || state.values !== previous.values || state.view !== previous.view) {
     tree.show(nodes, keysOf(state));
     load();
   } else if (state.time !== previous.time) {
@@ -92,7 +102,7 @@ const loadSoon = afterRest(REST_MILLISECONDS, load);
 
 async function load() {
   $("charts").ariaBusy = "true";
-  if (await store.load(keysOf(model.state), viewOf())) $("charts").ariaBusy = "false";
+  if (await store.load(model.state.view === "panels" ? keysOf(model.state) : [], viewOf())) $("charts").ariaBusy = "false";
 }
 
 /** Every sample of the interval, not only those that are drawn, as a file. */
@@ -127,7 +137,7 @@ const draw = onceAFrame(() => {
   const isTable = panels.some((panel) => panel.isTable);
   $("table").hidden = !isTable;
   if (isTable) writeTable();
-  $("hint").hidden = store.series.length > 0;
+  $("hint").hidden = store.series.length > 0 || model.state.view !== "panels";
 });
 
 const writeTable = atMostEvery(
@@ -191,4 +201,5 @@ function listen() {
 // A wider chart has room for more samples.
 addEventListener("resize", () => store && loadSoon());
 listen();
+showViews($("views"), model);
 openSession(work, refresh);
