@@ -3,30 +3,12 @@ import { test } from "node:test";
 
 import { firstFrom } from "../arrays.js";
 import { decimateTo } from "../grid.js";
-import { timeLabels, widthOf } from "../page/axes.js";
-import { align, longestSpacing, visible } from "../page/curves.js";
-import { DEFAULTS, formatState, intervalOf, parseState, parseTime, splitKey } from "../page/state.js";
-import { Growing } from "../page/growing.js";
-import { csvOf, rowsOf, show } from "../page/table.js";
-
-test("a state goes into the address and comes back", () => {
-  const states = [
-    { ...DEFAULTS, series: ["a::x", "b::y z&=#"] },
-    { ...DEFAULTS, last: null, from: 1500000000.5, to: 1500000100, live: false, stack: true, table: true },
-  ];
-  for (const state of states) assert.deepEqual(parseState(formatState(state)), state);
-});
-
-test("an odd address is the default view", () => {
-  for (const odd of ["", "?last=-5&s=nothing", "?from=5&to=1", "?from=x&to=y", "?last=x"]) {
-    assert.deepEqual(parseState(odd), DEFAULTS);
-  }
-});
-
-test("the last hour ends now", () => {
-  assert.deepEqual(intervalOf(DEFAULTS, 10000), { start: 6400, end: 10000 });
-  assert.deepEqual(splitKey("node::a::b"), { node: "node", field: "a::b" });
-});
+import { widthOf } from "../page/panels/axes.js";
+import { align, longestSpacing, visible } from "../page/data/curves.js";
+import { parseTime } from "../page/time/ranges.js";
+import { timeLabels } from "../page/time/text.js";
+import { Growing } from "../page/data/growing.js";
+import { csvOf, rowsOf, show } from "../page/panels/table.js";
 
 test("what is drawn keeps smallest and largest at their own times", () => {
   const n = 100000;

@@ -1,5 +1,8 @@
 // The nodes and their fields, as boxes to tick.
 
+import { make } from "../dom.js";
+import { durationText } from "../time/text.js";
+
 /** Show the nodes that are there, and those that are chosen and gone. */
 export class Tree {
   #element;
@@ -72,7 +75,7 @@ export class Tree {
 
 function short(about) {
   if (!about) return "";
-  return [about.units, about.interval && `every ${duration(about.interval)}`].filter(Boolean).join(", ");
+  return [about.units, about.interval && `every ${durationText(about.interval)}`].filter(Boolean).join(", ");
 }
 
 function tell(about, node) {
@@ -80,19 +83,4 @@ function tell(about, node) {
   const kind = about.type !== "number" && about.type;
   const timeline = about.timeline !== node && `timeline ${about.timeline}`;
   return [about.description, kind, timeline].filter(Boolean).join("; ");
-}
-
-/** Return a length of time as people say it. */
-export function duration(seconds) {
-  for (const [unit, length] of [["d", 86400], ["h", 3600], ["min", 60]]) {
-    if (seconds >= length) return `${Number((seconds / length).toPrecision(3))} ${unit}`;
-  }
-  return `${Number(seconds.toPrecision(3))} s`;
-}
-
-/** Make an element. */
-export function make(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
 }

@@ -1,6 +1,6 @@
 // An array that grows at its end.
 
-import { isBig } from "../arrays.js";
+import { isBig } from "../../arrays.js";
 
 /** Hold an array that grows in steps, so that a new sample costs no copy of the old ones. */
 export class Growing {

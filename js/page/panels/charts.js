@@ -2,8 +2,9 @@
 
 import uPlot from "uplot";
 
-import { timeLabels, widthOf } from "./axes.js";
-import { align, visible } from "./curves.js";
+import { align, visible } from "../data/curves.js";
+import { timeLabels } from "../time/text.js";
+import { widthOf } from "./axes.js";
 
 const COLOURS = ["#1f77b4", "#d95f02", "#2a9d5c", "#c2185b", "#7b5fc9", "#a07000", "#008b8b", "#6d6d6d"];
 // Parts of the window's height, and pixels at least.

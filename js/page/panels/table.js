@@ -1,6 +1,6 @@
 // The samples as a table and as CSV.
 
-import { make } from "./tree.js";
+import { make } from "../dom.js";
 
 const MAX_ROWS = 500;
 

@@ -1,7 +1,7 @@
 // Tiles: 64 buckets of one field's decimated samples each, kept so that no bucket is fetched twice.
 
-import { firstFrom, join } from "../arrays.js";
-import { MIN_EXPONENT, bucketOf, decimate } from "../grid.js";
+import { firstFrom, join } from "../../arrays.js";
+import { MIN_EXPONENT, bucketOf, decimate } from "../../grid.js";
 
 export const TILE_BUCKETS = 64;
 // A tile has at most two samples a bucket: some 60 MB.

@@ -1,7 +1,7 @@
 // Curves made ready to draw: what a screen can show of a long one, and where it has gaps.
 
-import { firstFrom } from "../arrays.js";
-import { extremes } from "../grid.js";
+import { firstFrom } from "../../arrays.js";
+import { extremes } from "../../grid.js";
 
 const GAP_SPACINGS = 5;
 const GAP_BUCKETS = 2;

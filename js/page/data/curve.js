@@ -1,10 +1,10 @@
 // One curve: the samples that were fetched for the view, and those that were published since.
 
-import { clip, firstAfter, firstFrom, join } from "../arrays.js";
-import { bucketOf, bucketSizeFor, decimate } from "../grid.js";
+import { clip, firstAfter, firstFrom, join } from "../../arrays.js";
+import { bucketOf, bucketSizeFor, decimate } from "../../grid.js";
 import { longestSpacing } from "./curves.js";
 import { Growing } from "./growing.js";
-import { splitKey } from "./state.js";
+import { splitKey } from "../state.js";
 
 // Published samples are decimated when there are so many times what there is room for.
 const TAIL_ROOM = 2;

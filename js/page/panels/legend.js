@@ -1,10 +1,10 @@
 // The list below the charts: of each field the value at the cursor or the last one, or why there is none.
 
-import { firstAfter } from "../arrays.js";
-import { timeText } from "./axes.js";
+import { firstAfter } from "../../arrays.js";
 import { colourOf } from "./charts.js";
 import { show } from "./table.js";
-import { duration, make } from "./tree.js";
+import { make } from "../dom.js";
+import { durationText, timeText } from "../time/text.js";
 
 /** Keep one line for each curve; only what changes is written. */
 export class Legend {
@@ -68,7 +68,7 @@ function valueOf(curve, staleSeconds, cursor) {
   if (gone) return error ?? "the node is gone";
   if (error) return error;
   const value = `${cursor === null ? lastValue(curve) : valueAt(curve, cursor)} ${about?.units ?? ""}`.trim();
-  return staleSeconds === null ? value : `${value}, no sample for ${duration(staleSeconds)}`;
+  return staleSeconds === null ? value : `${value}, no sample for ${durationText(staleSeconds)}`;
 }
 
 function lastValue({ about, t, values }) {
@@ -89,6 +89,6 @@ function lostText(gaps) {
 }
 
 function spanText({ start, end }) {
-  const [from, to] = [start, end].map((t) => timeText(t, end - start < 10 ? 3 : 0));
+  const [from, to] = [start, end].map((t) => timeText(t, "utc", end - start < 10 ? 3 : 0));
   return `${from} to ${to.slice(0, 10) === from.slice(0, 10) ? to.slice(11) : to}`;
 }

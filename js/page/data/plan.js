@@ -1,6 +1,6 @@
 // Which buckets a view needs, and by which requests they are fetched.
 
-import { MIN_EXPONENT, bucketSizeFor, edges } from "../grid.js";
+import { MIN_EXPONENT, bucketSizeFor, edges } from "../../grid.js";
 import { TILE_BUCKETS } from "./tiles.js";
 
 // Limits of one request.
