@@ -95,3 +95,15 @@ export function timeOfLatest(all, span) {
   const end = Math.max(...all.map(({ last }) => last));
   return { from: end - span * (1 - MARGIN), to: end + span * MARGIN };
 }
+
+/** Return where the samples of several fields lie together; null of none. */
+export function togetherOf(all) {
+  if (!all.length) return null;
+  const firsts = all.map(({ first }) => first).filter((t) => t !== null);
+  const lasts = all.map(({ last }) => last).filter((t) => t !== null);
+  return {
+    first: firsts.length ? Math.min(...firsts) : null,
+    last: lasts.length ? Math.max(...lasts) : null,
+    isNow: all.some(({ isNow }) => isNow),
+  };
+}

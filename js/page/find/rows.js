@@ -64,7 +64,7 @@ function selectedRows(nodes, shown, isOpen) {
 }
 
 function childrenOf(node, index, found, ticked, isOpen) {
-  if (node.error) return [note(node, node.error, true)];
+  if (!node.fields && node.error) return [note(node, node.error, true)];
   if (!node.fields) return [note(node, node.goneSince === undefined ? "asking for its fields" : "its fields are not known")];
   if (!index.entries.length) return [note(node, "it has no field")];
   const rows = [];
