@@ -2,14 +2,17 @@
 
 import { Store } from "./data/store.js";
 import { $, afterRest, atMostEvery, make, onceAFrame } from "./dom.js";
-import { Tree } from "./find/tree.js";
+import { startDrawer } from "./drawer.js";
+import { Find } from "./find/find.js";
+import { say } from "./notice.js";
 import { Charts } from "./panels/charts.js";
 import { Legend } from "./panels/legend.js";
 import { downloadCsv, showTable } from "./panels/table.js";
-import { openSession, say } from "./session.js";
-import { Model, addField, keysOf, rangeOf, removeField } from "./state.js";
+import { openSession } from "./session.js";
+import { Model, keysOf, rangeOf } from "./state.js";
+import { onThemeChange, startTheme } from "./theme.js";
 import { pan, parseRange, zoom } from "./time/ranges.js";
-import { digitsFor, durationText, timeText } from "./time/text.js";
+import { digitsFor, durationText, timeText, zoneText } from "./time/text.js";
 import { Values } from "./values/values.js";
 import { showViews } from "./values/views.js";
 
@@ -20,8 +23,7 @@ const [MIN_PICTURE_MILLISECONDS, MAX_PICTURE_MILLISECONDS] = [100, 1000];
 const TABLE_MILLISECONDS = 500;
 
 const model = new Model(location.search);
-const nodes = new Map();
-let sisock, store, tree, charts, legend, values;
+let sisock, store, find, charts, legend, values;
 let cursor = null;
 
 async function work(joined) {
@@ -29,54 +31,35 @@ async function work(joined) {
   store = new Store(sisock, draw, atMostEvery(pictureMilliseconds, draw));
   legend = new Legend($("legend"));
   charts = new Charts($("charts"), (from, to) => model.change({ time: { from, to } }), pointAt);
-  tree = new Tree($("nodes"), sisock, (key, isTicked) =>
-    model.change(isTicked ? addField(model.state, key, unitOf) : removeField(model.state, key)),
-  );
+  find = new Find(model, sisock);
   model.listen(changed);
   values = new Values($("values"), sisock, model, unitOf);
   await sisock.onNodes(nodeChanged);
   showControls();
-  await refresh();
+  await Promise.all([find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
 }
 
 async function refresh() {
-  try {
-    const listed = await sisock.nodes();
-    nodes.clear();
-    for (const node of listed) nodes.set(node.name, node);
-    await tree.show(nodes, keysOf(model.state));
-    values.offer([...nodes.keys()].sort());
-    values.refresh();
-    store.expire();
-    await load();
-  } catch (error) {
-    say(error.message, true);
-  }
+  await find.refresh();
+  values.refresh();
+  store.expire();
+  await load();
 }
 
 function nodeChanged(node, isPresent) {
-  const hasChanged = isPresent && nodes.has(node.name);
-  if (isPresent) nodes.set(node.name, node);
-  else nodes.delete(node.name);
-  tree.show(nodes, keysOf(model.state));
+  const hasChanged = isPresent && find.node(node.name).goneSince === undefined;
+  find.change(node, isPresent);
   store.mark(node.name, !isPresent);
-  values.mark(node.name, !isPresent);
-  values.offer([...nodes.keys()].sort());
   say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : "is gone"}`, !isPresent);
-  if (isPresent) {
-    load();
-    values.refresh();
-  }
+  if (isPresent) load();
 }
 
 function changed(state, previous) {
   showControls();
-  if (state.panels !== previous.panels || state.values !== previous.values || state.view !== previous.view) {
-    tree.show(nodes, keysOf(state));
-    load();
-  } else if (state.time !== previous.time) {
+  if (state.panels !== previous.panels || state.view !== previous.view) load();
+  else if (state.time !== previous.time) {
     store.show(viewOf());
     loadSoon();
   }
@@ -85,11 +68,6 @@ function changed(state, previous) {
 
 function isFollowing() {
   return "span" in model.state.time;
-}
-
-function unitOf(key) {
-  const { about } = store.series.find((curve) => curve.key === key) ?? {};
-  return about?.units ?? "";
 }
 
 /** Return what the store is to hold. */
@@ -137,7 +115,6 @@ const draw = onceAFrame(() => {
   const isTable = panels.some((panel) => panel.isTable);
   $("table").hidden = !isTable;
   if (isTable) writeTable();
-  $("hint").hidden = store.series.length > 0 || model.state.view !== "panels";
 });
 
 const writeTable = atMostEvery(
@@ -163,6 +140,7 @@ function showTimes(range) {
 }
 
 function listen() {
+  $("time").addEventListener("submit", (event) => event.preventDefault());
   $("range").addEventListener("change", () => {
     const value = $("range").value;
     const { start, end } = rangeOf(model.state.time);
@@ -202,4 +180,7 @@ function listen() {
 addEventListener("resize", () => store && loadSoon());
 listen();
 showViews($("views"), model);
-openSession(work, refresh);
+startTheme($("theme"));
+startDrawer();
+onThemeChange(() => store && draw());
+openSession(work, refresh, (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`);

@@ -68,11 +68,11 @@ def test_the_secret_is_asked_for_once_and_kept_for_the_tab(page, weather):
 
 def test_a_wrong_secret_is_said_and_asked_for_again(page, weather):
     page.open(secret="wrong")
-    page.wait(lambda: "refuses" in page.text("message"), "the refusal")
+    page.wait(lambda: "refuses" in page.text("sign-in"), "the refusal")
     page.picture("wrong-secret")
     page.element("secret").send_keys(page.secret, Keys.ENTER)
     page.wait_until_connected()
-    assert "refuses" not in page.text("message")
+    assert not page.element("sign-in").is_displayed()
 
 
 def test_the_page_takes_the_realm_of_the_router_and_says_when_it_changes(browser, monkeypatch):
@@ -113,34 +113,26 @@ def test_fields_are_ticked_and_the_view_is_restored_in_a_second_tab(page, weathe
     page.open(f"?{WEEKS}")
     page.wait_until_connected()
     page.wait(lambda: weather in page.nodes(), "the node")
-    page.run(f"document.querySelector('[data-node={weather}]').open = true")
-    box = f"[data-key='{TEMPERATURE}']"
-    page.wait(lambda: page.browser.find_elements("css selector", f"#nodes {box}"), "its fields")
-    page.browser.find_element("css selector", f"#nodes {box}").click()
-    page.element("stack").click()
+    page.tick(TEMPERATURE)
     page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the samples")
     link = page.browser.current_url
-    assert address(page)["s"] == [TEMPERATURE]
+    assert TEMPERATURE in link
     page.browser.switch_to.new_window("tab")
-    page.browser.get(f"{link}#secret={page.secret}")
+    page.browser.get(link)
     page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the same in the second tab")
-    assert page.element("stack").is_selected()
 
 
-def test_live_samples_grow_and_stop_when_told_to(page, sensors):
+def test_live_samples_grow(page, sensors):
     key = f"{sensors}::cpu_percent"
     page.open(f"?s={key}&last=600")
     page.wait(lambda: page.counts().get(key, 0) > 0, "the first samples")
     before = page.counts()[key]
     page.wait(lambda: page.counts()[key] >= before + 2, "further samples")
     page.picture("live")
-    page.element("live").click()
-    assert address(page)["live"] == ["0"]
 
 
 def test_the_connection_stays_when_a_live_field_is_unticked(page, sensors):
     key = f"{sensors}::cpu_percent"
-    box = f"[data-key='{key}']"
     page.open(f"?s={key}&last=600")
     page.wait(lambda: page.counts().get(key, 0) > 0, "the first samples")
     before = page.counts()[key]
@@ -151,10 +143,10 @@ def test_the_connection_stays_when_a_live_field_is_unticked(page, sensors):
         ".observe(arguments[0], { attributes: true })",
         page.element("connection"),
     )
-    page.run("arguments[0].click()", page.element("nodes").find_element("css selector", box))
+    page.tick(key)
     page.wait(lambda: page.counts() == {}, "the curve to go")
     # Its samples can be fetched again only after the router has read that they are watched no more.
-    page.run("arguments[0].click()", page.element("nodes").find_element("css selector", box))
+    page.tick(key)
     page.wait(lambda: page.counts().get(key, 0) > 0, "the samples again")
     before = page.counts()[key]
     page.wait(lambda: page.counts()[key] > before, "a live sample again")

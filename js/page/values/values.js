@@ -1,6 +1,6 @@
 // The view of the latest values: a table of the chosen fields, which fills a wall if asked to.
 
-import { $, atMostEvery, make, write } from "../dom.js";
+import { atMostEvery, make, write } from "../dom.js";
 import { addField, keysOf, splitKey } from "../state.js";
 import { ORDERS, columnsWithin, fill, inOrder } from "./arrangement.js";
 import { Latest } from "./latest.js";
@@ -16,6 +16,7 @@ const LEVELS = ["alarm", "warning", "gone", "stale"];
 /** Show the latest values in an element while the page's view is that. */
 export class Values {
   #element;
+  #sisock;
   #model;
   #unitOf;
   #latest;
@@ -40,11 +41,12 @@ export class Values {
    * @param {function(string): string|null} unitOf as of `addField`
    */
   constructor(element, sisock, model, unitOf) {
-    [this.#element, this.#model, this.#unitOf] = [element, model, unitOf];
+    [this.#element, this.#sisock, this.#model, this.#unitOf] = [element, sisock, model, unitOf];
     const paint = atMostEvery(() => PAINT_MILLISECONDS, () => this.#paint());
     this.#latest = new Latest(sisock, paint, 2 * SPARK_WIDTH);
     this.#build();
     model.listen((state, previous) => this.#changed(state, previous));
+    sisock.onNodes(({ name }, isPresent) => this.#nodeChanged(name, isPresent));
     setInterval(() => this.#isShown && paint(), TICK_MILLISECONDS);
     setInterval(() => this.#isShown && this.#latest.poll(), POLL_MILLISECONDS);
     const wall = matchMedia("(display-mode: fullscreen)");
@@ -55,20 +57,23 @@ export class Values {
     this.#changed(model.state, { values: [] });
   }
 
-  /** Show which nodes are there, of which all fields can be chosen. */
-  offer(names) {
-    const options = names.map((name) => make("option", { value: `${name}::*` }, name));
-    this.#nodes.replaceChildren(make("option", { value: "" }, "a whole node …"), ...options);
-  }
-
   /** Ask again for everything, as a node or the connection came back. */
   refresh() {
+    this.#offer();
     if (this.#isShown) this.#latest.refresh();
   }
 
-  /** Mark a node's values while it is away. */
-  mark(name, isGone) {
-    this.#latest.mark(name, isGone);
+  /** Offer the nodes that are there, of which all fields can be chosen. */
+  async #offer() {
+    const nodes = await this.#sisock.nodes().catch(() => []);
+    const options = nodes.map(({ name }) => make("option", { value: `${name}::*` }, name));
+    this.#nodes.replaceChildren(make("option", { value: "" }, "a whole node …"), ...options);
+  }
+
+  #nodeChanged(name, isPresent) {
+    this.#latest.mark(name, !isPresent);
+    if (isPresent) this.refresh();
+    else this.#offer();
   }
 
   get #isShown() {
@@ -100,12 +105,11 @@ export class Values {
       large,
     );
     this.#element.replaceChildren(bar, this.#fault, this.#empty, this.#columns);
-    this.offer([]);
+    this.#offer();
   }
 
   #changed(state, previous) {
     this.#element.hidden = !this.#isShown;
-    $("panels").hidden = this.#isShown;
     this.#orders.value = state.order;
     this.#orderedAt = -Infinity;
     if (state.values !== previous.values || state.view !== previous.view) {

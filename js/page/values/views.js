@@ -16,6 +16,7 @@ export function showViews(element, model) {
     return [view, button];
   });
   const update = () => {
+    document.body.dataset.view = model.state.view;
     for (const [view, button] of buttons) button.ariaPressed = String(model.state.view === view);
   };
   Object.assign(element, { role: "group", ariaLabel: "View" });
