@@ -108,8 +108,8 @@ export class Connection {
       ? `the router has no realm ${realm}: see its setting WAMP_REALM, and reload the page`
       : `the router refuses the user ${user} with this secret (${uri})`;
     this.#closed = true;
-    onState({ state: "refused", reason });
     const error = new SisockError(isRealm ? "realm" : "refused", reason);
+    onState({ state: "refused", kind: error.kind, reason });
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 

@@ -39,7 +39,7 @@ export { SisockError };
  * @param {string} [options.user] WAMP user
  * @param {string} [options.realm]
  * @param {Function} [options.onState] called with { state: "joined" }, or { state: "waiting",
- *   seconds, reason } before it tries again, or { state: "refused", reason }
+ *   seconds, reason } before it tries again, or { state: "refused", kind, reason }
  * @param {Function} [options.ws] a WebSocket class, where there is no global one
  * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong, "realm" if the realm is
  */

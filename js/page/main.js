@@ -2,13 +2,17 @@
 
 import { Store } from "./data/store.js";
 import { $, afterRest, atMostEvery, onceAFrame } from "./dom.js";
-import { Tree } from "./find/tree.js";
+import { startDrawer } from "./drawer.js";
+import { Find } from "./find/find.js";
+import { say } from "./notice.js";
 import { unitOf } from "./panels/figure.js";
 import { Panels } from "./panels/panels.js";
 import { downloadCsv } from "./panels/table.js";
-import { openSession, say } from "./session.js";
-import { Model, addField, keysOf, rangeOf, removeField, splitByUnits } from "./state.js";
+import { openSession } from "./session.js";
+import { Model, keysOf, rangeOf, splitByUnits } from "./state.js";
+import { startTheme } from "./theme.js";
 import { Conductor } from "./time/conductor.js";
+import { timeText, zoneText } from "./time/text.js";
 
 const REFRESH_SECONDS = 60;
 const REST_MILLISECONDS = 150;
@@ -17,8 +21,7 @@ const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
 const ARRANGE_MILLISECONDS = 100;
 
 const model = new Model(location.search);
-const nodes = new Map();
-let sisock, store, tree, panels, conductor;
+let sisock, store, find, panels, conductor;
 
 const curves = () => new Map((store?.series ?? []).map((curve) => [curve.key, curve]));
 const units = (key) => unitOf(curves().get(key));
@@ -27,33 +30,22 @@ const isFollowing = () => "span" in model.state.time;
 async function work(joined) {
   sisock = joined;
   store = new Store(sisock, draw, atMostEvery(pictureMilliseconds, draw));
-  tree = new Tree($("nodes"), sisock, (key, isTicked) =>
-    model.change(isTicked ? addField(model.state, key, units) : removeField(model.state, key)),
-  );
+  find = new Find(model, sisock);
   await sisock.onNodes(nodeChanged);
-  await refresh();
+  await Promise.all([find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
 }
 
 async function refresh() {
-  try {
-    const listed = await sisock.nodes();
-    nodes.clear();
-    for (const node of listed) nodes.set(node.name, node);
-    await tree.show(nodes, keysOf(model.state));
-    store.expire();
-    await load();
-  } catch (error) {
-    say(error.message, true);
-  }
+  await find.refresh();
+  store.expire();
+  await load();
 }
 
 function nodeChanged(node, isPresent) {
-  const hasChanged = isPresent && nodes.has(node.name);
-  if (isPresent) nodes.set(node.name, node);
-  else nodes.delete(node.name);
-  tree.show(nodes, keysOf(model.state));
+  const hasChanged = isPresent && find.node(node.name).goneSince === undefined;
+  find.change(node, isPresent);
   store.mark(node.name, !isPresent);
   say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : "is gone"}`, !isPresent);
   if (isPresent) load();
@@ -62,10 +54,8 @@ function nodeChanged(node, isPresent) {
 function changed(state, previous) {
   conductor.update();
   if (store) {
-    if (String(keysOf(state)) !== String(keysOf(previous))) {
-      tree.show(nodes, keysOf(state));
-      load();
-    } else if (state.time !== previous.time) {
+    if (String(keysOf(state)) !== String(keysOf(previous))) load();
+    else if (state.time !== previous.time) {
       arrange();
       loadSoon();
     }
@@ -124,4 +114,7 @@ panels = new Panels($("panels"), model, curves, () => {
 });
 model.listen(changed);
 $("csv").addEventListener("click", saveCsv);
-openSession(work, refresh);
+$("time").addEventListener("submit", (event) => event.preventDefault());
+startTheme($("theme"));
+startDrawer();
+openSession(work, refresh, (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`);

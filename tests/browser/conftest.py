@@ -87,7 +87,7 @@ class Page:
     def counts(self) -> dict[str, int]:
         """Number of samples of each chosen field."""
         return self.run(
-            "return Object.fromEntries([...document.querySelectorAll('#panels .legend tr[data-key]')]"
+            "return Object.fromEntries([...document.querySelectorAll('.legend tr[data-key]')]"
             ".map((row) => [row.dataset.key, Number(row.dataset.count)]))"
         )
 
@@ -95,7 +95,7 @@ class Page:
         """Class and text of a field's line in the legend."""
         return tuple(
             self.run(
-                "const row = [...document.querySelectorAll('#panels .legend tr[data-key]')]"
+                "const row = [...document.querySelectorAll('.legend tr[data-key]')]"
                 ".find((each) => each.dataset.key === arguments[0]);"
                 "return row ? [row.className, row.innerText.replace(/\\s+/g, ' ')] : ['', '']",
                 key,
@@ -114,8 +114,31 @@ class Page:
     def nodes(self) -> list[str]:
         """Names of the nodes that are shown as being there."""
         return self.run(
-            "return [...document.querySelectorAll('#nodes details:not(.gone)')]"
+            "return [...document.querySelectorAll('#nodes .node:not(.gone)')]"
             ".map((each) => each.dataset.node)"
+        )
+
+    def tick(self, key: str) -> None:
+        """Find a field by the search, and click on it."""
+        self.search(f'"{key}"')
+        self.wait(
+            lambda: self.run(
+                "const row = [...document.querySelectorAll('#nodes .field')]"
+                ".findLast((each) => each.dataset.key === arguments[0]);"
+                "row?.click(); return Boolean(row)",
+                key,
+            ),
+            f"the field {key} in the tree",
+        )
+        self.search("")
+
+    def search(self, query: str) -> None:
+        """Put something into the search."""
+        self.run(
+            "arguments[0].focus(); arguments[0].value = arguments[1];"
+            "arguments[0].dispatchEvent(new Event('input'))",
+            self.element("search"),
+            query,
         )
 
     def picture(self, name: str) -> Path:

@@ -28,7 +28,7 @@ export class Chart {
   #shape = "";
   #frame = null;
 
-  /** @param {Colours} colours */
+  /** @param {Inks} colours */
   constructor(element, colours) {
     this.#element = element;
     this.#colours = colours;
@@ -84,9 +84,16 @@ export class Chart {
       scales: { x: { time: true, ...scaleOf(false) }, ...Object.fromEntries(units.map(({ isLog }, i) => [`y${i}`, scaleOf(isLog)])) },
       axes: [this.#timeAxis(), ...units.map((unit, i) => this.#valueAxis(i))],
       series: [{}],
-      hooks: { drawClear: [() => this.#drawBehind()], draw: [() => this.#drawCurves()] },
+      hooks: { drawClear: [() => this.#own(() => this.#drawBehind())], draw: [() => this.#own(() => this.#drawCurves())] },
     };
     this.#plot = new uPlot(options, [[]], this.#element);
+  }
+
+  /** Draw something of our own; uPlot relies on the canvas being as it left it. */
+  #own(draw) {
+    this.#plot.ctx.save();
+    draw();
+    this.#plot.ctx.restore();
   }
 
   #axis(more) {

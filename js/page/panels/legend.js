@@ -78,7 +78,7 @@ class Row {
     if (written === this.#written) return;
     this.#written = written;
     for (const column of COLUMNS) write(this.#cells[column], texts[column]);
-    this.#cells.mean.title = texts.mean || !texts.min ? "" : DECIMATED;
+    this.#cells.mean.title = texts.mean === "–" ? DECIMATED : "";
     write(this.#note, note);
     this.#note.title = gaps.map((gap) => spanText(gap, frame.zone)).join("\n");
     write(this.#toggle, name);
@@ -99,7 +99,7 @@ class Row {
       value: value === undefined ? "–" : valueText(value, about, factor, DIGITS) || "–",
       unit: isNumber ? text : (about.units ?? ""),
       min: number(statistics?.low),
-      mean,
+      mean: mean || (number(statistics?.mean) && "–"),
       max: number(statistics?.high),
     };
   }

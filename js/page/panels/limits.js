@@ -3,7 +3,7 @@
 // The stronger one is drawn last.
 const KINDS = ["warning", "alarm"];
 const TINT = 0.13;
-const MARK_WIDTH = 2;
+const MARK_WIDTH = 2.5;
 
 /**
  * Return the limits that an axis shows: those of its curves, if no two of them disagree.

@@ -1,6 +1,6 @@
 // One panel: legend, chart, table of samples, and what changes them.
 
-import { make } from "../dom.js";
+import { atMostEvery, make } from "../dom.js";
 import { Chart, TIME_AXIS } from "./chart.js";
 import { figureOf } from "./figure.js";
 import { LANE_HEIGHT } from "./lanes.js";
@@ -31,11 +31,12 @@ export class Panel {
   #selection = make("div", { className: "selection", hidden: true });
   #empty = make("p", { className: "hint" }, "Choose fields to show them here.");
   #samples = make("div", { className: "samples", hidden: true });
-  #tableAt = -Infinity;
+  #listed = null;
+  #list = atMostEvery(() => TABLE_MILLISECONDS, () => showTable(this.#samples, ...this.#listed));
 
   /**
    * @param {Model} model
-   * @param {Colours} colours
+   * @param {Inks} colours
    * @param {function(): Map<string, Curve>} curves
    */
   constructor(model, colours, curves) {
@@ -142,8 +143,8 @@ export class Panel {
 
   #showSamples({ isTable }, fields, { range, zone }) {
     this.#samples.hidden = !isTable;
-    if (!isTable || performance.now() - this.#tableAt < TABLE_MILLISECONDS) return;
-    this.#tableAt = performance.now();
-    showTable(this.#samples, fields.map(({ curve }) => curve), range, zone);
+    if (!isTable) return;
+    this.#listed = [fields.map(({ curve }) => curve), range, zone];
+    this.#list();
   }
 }

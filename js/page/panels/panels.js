@@ -2,7 +2,7 @@
 
 import { make, onceAFrame } from "../dom.js";
 import { movable } from "../time/gestures.js";
-import { Colours } from "./colours.js";
+import { Inks } from "./inks.js";
 import { Panel } from "./panel.js";
 import { addPanel } from "./place.js";
 
@@ -39,7 +39,7 @@ export class Panels {
     this.#element = element;
     this.#model = model;
     this.#curves = curves;
-    this.#colours = new Colours(() => this.redraw());
+    this.#colours = new Inks(() => this.redraw());
     const add = make("button", { type: "button", className: "add-panel" }, "+ panel");
     add.addEventListener("click", () => model.change(addPanel(model.state)));
     element.append(this.#list, add);

@@ -41,7 +41,7 @@ export class Conductor {
   }
 
   /** Show the mode, and the range as it is drawn; nothing is written into what somebody edits. */
-  update(range = rangeOf(this.#model.state.time)) {
+  update(range = rangeOf(this.#model.state.time), isTyped = false) {
     const { time, zone } = this.#model.state;
     const isFollowing = "span" in time;
     set(this.#follow, "textContent", isFollowing ? (time.offset ? `● ${durationText(time.offset)} ago` : "● live") : "○ fixed");
@@ -51,7 +51,8 @@ export class Conductor {
     set(this.#zone, "textContent", zoneText(zone, range.end));
     for (const [name, t] of [["from", range.start], ["to", range.end]]) {
       const input = this.#inputs[name];
-      if (!this.#edited.has(input)) set(input, "value", timeText(t, zone, digitsFor(range)));
+      const isHeld = this.#edited.has(input) || document.activeElement === input;
+      if (!isHeld || isTyped) set(input, "value", timeText(t, zone, digitsFor(range)));
     }
   }
 
@@ -91,11 +92,14 @@ export class Conductor {
     });
     for (const input of Object.values(this.#inputs)) {
       input.addEventListener("input", () => this.#edited.add(input));
-      input.addEventListener("change", () => this.#typed());
+      input.addEventListener("change", () => {
+        this.#edited.add(input);
+        this.#typed();
+      });
       input.addEventListener("keydown", ({ key }) => {
         if (key !== "Escape") return;
         this.#edited.clear();
-        this.update();
+        this.update(undefined, true);
       });
       // Where it was left as it is, what is drawn is shown again.
       input.addEventListener("blur", () => this.#edited.has(input) || this.update());
@@ -120,6 +124,7 @@ export class Conductor {
       this.#edited.clear();
       this.#say("");
       this.#model.change({ time: typed });
+      this.update(undefined, true);
     } catch (error) {
       // While only one end is typed, the other one may still come.
       const isHalf = this.#edited.size === 1 && Number.isFinite(parseTime([...this.#edited][0].value, zone));
