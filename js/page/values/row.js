@@ -1,7 +1,7 @@
 // One row of the latest values: sign, name, value, age and the last hour.
 
 import { make, write } from "../dom.js";
-import { show } from "../panels/table.js";
+import { valueText } from "../panels/units.js";
 import { splitKey } from "../state.js";
 import { ageText } from "./judgement.js";
 import { HOUR } from "./latest.js";
@@ -9,6 +9,8 @@ import { sparkline } from "./sparkline.js";
 
 /** Size of a sparkline, in units of its own. */
 export const [SPARK_WIDTH, SPARK_HEIGHT] = [120, 24];
+// Of values whose node names no precision.
+const DIGITS = 6;
 // A column of the sparkline is half a minute wide: it need not be drawn more often.
 const SPARK_SECONDS = HOUR / SPARK_WIDTH;
 // Signs that tell levels apart without their colours.
@@ -66,7 +68,7 @@ export class RowView {
       this.#sign.hidden = !words;
     });
     this.#set("title", about?.description ?? "", (text) => (this.name.title = text));
-    this.#set("value", t === null ? (error ?? "no value") : show(value, about), (text) => write(this.#value, text));
+    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, 1, DIGITS), (text) => write(this.#value, text));
     this.#set("unit", (t !== null && about?.units) || "", (text) => write(this.#unit, text));
     this.#set("age", t === null ? "" : ageText(now - t), (text) => write(this.#age, text));
     this.#set("isText", t === null || typeof value === "string", (is) => this.element.classList.toggle("is-text", is));
@@ -99,5 +101,5 @@ function wordsOf({ level, judgement: { side, limit }, about }) {
   if (level === "gone") return "the node is gone";
   if (level === "stale") return "stale";
   if (!level) return "";
-  return `${level}: ${side === "high" ? "above" : "below"} ${show(limit, about)} ${about?.units ?? ""}`.trim();
+  return `${level}: ${side === "high" ? "above" : "below"} ${valueText(limit, about, 1, DIGITS)} ${about?.units ?? ""}`.trim();
 }
