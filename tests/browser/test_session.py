@@ -102,6 +102,8 @@ def test_a_router_that_is_not_there_is_explained(browser):
         page.wait_until_connected()
         assert not page.element("trouble").is_displayed()
         browser.get("about:blank")
+        # That there was no router is what the console complained of.
+        browser.get_log("browser")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -120,6 +122,7 @@ def test_a_server_of_the_page_that_takes_no_connection_is_explained(browser, rou
         page.wait(lambda: "takes no connection" in page.text("trouble"), "the explanation")
         assert "WebSockets" in page.text("trouble")
         browser.get("about:blank")
+        browser.get_log("browser")
         server.shutdown()
 
 
@@ -150,6 +153,7 @@ def test_a_lost_router_is_told_once_and_with_the_time(browser, own_router, start
     assert len(said) == 2
     assert (said[0][:4], said[1]) == ("Lost", "The router is back")
     browser.get("about:blank")
+    browser.get_log("browser")
 
 
 def test_a_node_that_is_gone_is_shown_with_since_when(page, router, start):
