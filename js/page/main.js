@@ -1,38 +1,37 @@
-// The page: puts state, nodes, samples and charts together.
+// The page: puts state, nodes, samples and panels together.
 
 import { Store } from "./data/store.js";
-import { $, afterRest, atMostEvery, make, onceAFrame } from "./dom.js";
+import { $, afterRest, atMostEvery, onceAFrame } from "./dom.js";
 import { startDrawer } from "./drawer.js";
 import { Find } from "./find/find.js";
 import { say } from "./notice.js";
-import { Charts } from "./panels/charts.js";
-import { Legend } from "./panels/legend.js";
-import { downloadCsv, showTable } from "./panels/table.js";
+import { unitOf } from "./panels/figure.js";
+import { Panels } from "./panels/panels.js";
+import { downloadCsv } from "./panels/table.js";
 import { openSession } from "./session.js";
-import { Model, keysOf, rangeOf } from "./state.js";
-import { onThemeChange, startTheme } from "./theme.js";
-import { pan, parseRange, zoom } from "./time/ranges.js";
-import { digitsFor, durationText, timeText, zoneText } from "./time/text.js";
+import { Model, keysOf, rangeOf, splitByUnits } from "./state.js";
+import { startTheme } from "./theme.js";
+import { Conductor } from "./time/conductor.js";
+import { timeText, zoneText } from "./time/text.js";
 
 const REFRESH_SECONDS = 60;
 const REST_MILLISECONDS = 150;
-// Between two pictures of new samples, and between two tables.
-const [MIN_PICTURE_MILLISECONDS, MAX_PICTURE_MILLISECONDS] = [100, 1000];
-const TABLE_MILLISECONDS = 500;
+// Between two pictures of new samples, one of many fields takes longer; and between two arrangements while one moves.
+const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
+const ARRANGE_MILLISECONDS = 100;
 
 const model = new Model(location.search);
-let sisock, store, find, charts, legend;
-let cursor = null;
+let sisock, store, find, panels, conductor;
+
+const curves = () => new Map((store?.series ?? []).map((curve) => [curve.key, curve]));
+const units = (key) => unitOf(curves().get(key));
+const isFollowing = () => "span" in model.state.time;
 
 async function work(joined) {
   sisock = joined;
   store = new Store(sisock, draw, atMostEvery(pictureMilliseconds, draw));
-  legend = new Legend($("legend"));
-  charts = new Charts($("charts"), (from, to) => model.change({ time: { from, to } }), pointAt);
   find = new Find(model, sisock);
-  model.listen(changed);
   await sisock.onNodes(nodeChanged);
-  showControls();
   await Promise.all([find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
@@ -53,30 +52,35 @@ function nodeChanged(node, isPresent) {
 }
 
 function changed(state, previous) {
-  showControls();
-  if (state.panels !== previous.panels) load();
-  else if (state.time !== previous.time) {
-    store.show(viewOf());
-    loadSoon();
+  conductor.update();
+  if (store) {
+    if (String(keysOf(state)) !== String(keysOf(previous))) load();
+    else if (state.time !== previous.time) {
+      arrange();
+      loadSoon();
+    }
   }
   draw();
 }
 
-function isFollowing() {
-  return "span" in model.state.time;
-}
-
-/** Return what the store is to hold. */
+/** Return what the store is to hold: the range, and as far beyond as is there already. */
 function viewOf() {
-  return { ...rangeOf(model.state.time), points: charts.points, isLive: isFollowing() };
+  const { start, end } = rangeOf(model.state.time);
+  return { start, end, margin: (end - start) / 2, points: panels.points, isLive: isFollowing() };
 }
 
 // A drag or a held key changes the range many times a second.
+const arrange = atMostEvery(() => ARRANGE_MILLISECONDS, () => store.show(viewOf()));
 const loadSoon = afterRest(REST_MILLISECONDS, load);
 
 async function load() {
-  $("charts").ariaBusy = "true";
-  if (await store.load(keysOf(model.state), viewOf())) $("charts").ariaBusy = "false";
+  $("panels").ariaBusy = "true";
+  const isNewest = await store.load(keysOf(model.state), viewOf());
+  if (!isNewest) return;
+  $("panels").ariaBusy = "false";
+  // Of a link the units are only known now.
+  const split = splitByUnits(model.state.panels, units);
+  if (split.length > model.state.panels.length) model.change({ panels: split, maximised: null }, { isStep: false });
 }
 
 /** Every sample of the interval, not only those that are drawn, as a file. */
@@ -88,94 +92,29 @@ async function saveCsv() {
   downloadCsv(whole.series);
 }
 
-/** Show the values at a time, or the last ones. */
-function pointAt(time) {
-  if (time === cursor) return;
-  cursor = time;
-  draw();
-}
-
 /** Return how long the curves take to move by a pixel, within limits. */
 function pictureMilliseconds() {
-  const { start, end, points } = viewOf();
-  return Math.min(Math.max((2000 * (end - start)) / points, MIN_PICTURE_MILLISECONDS), MAX_PICTURE_MILLISECONDS);
+  const { start, end } = rangeOf(model.state.time);
+  const pixel = (2000 * (end - start)) / panels.points;
+  return Math.min(Math.max(pixel, MIN_PICTURE, PICTURE_OF_FIELD * store.series.length), MAX_PICTURE);
 }
 
 const draw = onceAFrame(() => {
-  const { panels, time } = model.state;
-  const range = rangeOf(time);
-  charts.draw(store.series, range, panels.length > 1);
-  legend.show(store.series, range, isFollowing(), cursor);
-  $("cursor").textContent = cursor === null ? "last values" : `${timeText(cursor, "utc", digitsFor(range))} UTC`;
-  showTimes(range);
-  const isTable = panels.some((panel) => panel.isTable);
-  $("table").hidden = !isTable;
-  if (isTable) writeTable();
+  const now = Date.now() / 1000;
+  const { time, zone } = model.state;
+  const range = rangeOf(time, now);
+  conductor.update(range);
+  panels.draw({ range, now, zone, isFollowing: isFollowing() });
 });
 
-const writeTable = atMostEvery(
-  () => TABLE_MILLISECONDS,
-  () => showTable($("table"), store.series, rangeOf(model.state.time)),
-);
-
-function showControls() {
-  const { time } = model.state;
-  const value = isFollowing() ? String(time.span) : "fixed";
-  if (![...$("range").options].some((option) => option.value === value)) {
-    $("range").prepend(make("option", { value }, `last ${durationText(time.span)}`));
-  }
-  $("range").value = value;
-  showTimes(rangeOf(time));
-}
-
-/** Show the interval as text, but not into one that somebody writes. */
-function showTimes(range) {
-  for (const [id, t] of [["from", range.start], ["to", range.end]]) {
-    if (document.activeElement !== $(id)) $(id).value = timeText(t, "utc", digitsFor(range));
-  }
-}
-
-function listen() {
-  $("time").addEventListener("submit", (event) => event.preventDefault());
-  $("range").addEventListener("change", () => {
-    const value = $("range").value;
-    const { start, end } = rangeOf(model.state.time);
-    model.change({ time: value === "fixed" ? { from: start, to: end } : { span: Number(value), offset: 0 } });
-  });
-  for (const id of ["from", "to"]) {
-    $(id).addEventListener("change", () => {
-      try {
-        model.change({ time: parseRange($("from").value, $("to").value) });
-        say("");
-      } catch (error) {
-        say(error.message, true);
-      }
-    });
-  }
-  $("csv").addEventListener("click", saveCsv);
-  const move = (part) => model.change({ time: pan(model.state.time, part) });
-  const scale = (factor) => model.change({ time: zoom(model.state.time, factor) });
-  $("earlier").addEventListener("click", () => move(-0.5));
-  $("later").addEventListener("click", () => move(0.5));
-  $("closer").addEventListener("click", () => scale(0.5));
-  $("wider").addEventListener("click", () => scale(2));
-  const keys = {
-    ArrowLeft: () => move(-0.1),
-    ArrowRight: () => move(0.1),
-    "+": () => scale(0.5),
-    "-": () => scale(2),
-  };
-  $("charts").addEventListener("keydown", (event) => {
-    if (!(event.key in keys)) return;
-    event.preventDefault();
-    keys[event.key]();
-  });
-}
-
-// A wider chart has room for more samples.
-addEventListener("resize", () => store && loadSoon());
-listen();
+conductor = new Conductor($("time"), $("zone"), model, say);
+panels = new Panels($("panels"), model, curves, () => {
+  draw();
+  if (store) loadSoon();
+});
+model.listen(changed);
+$("csv").addEventListener("click", saveCsv);
+$("time").addEventListener("submit", (event) => event.preventDefault());
 startTheme($("theme"));
 startDrawer();
-onThemeChange(() => store && draw());
 openSession(work, refresh, (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`);

@@ -35,6 +35,7 @@ export class Model {
   #callbacks = new Set();
   #browser;
   #timer = null;
+  #home;
 
   /**
    * @param {string} search the query part of the URL
@@ -42,11 +43,13 @@ export class Model {
    */
   constructor(search, browser = globalThis) {
     this.#state = Object.freeze(parseState(search));
+    this.#home = this.#state.time;
     this.#browser = browser;
     browser.addEventListener("popstate", () => {
       clearTimeout(this.#timer);
       this.#timer = null;
       this.#set(parseState(browser.location.search));
+      this.#home = this.#state.time;
     });
   }
 
@@ -55,14 +58,20 @@ export class Model {
     return this.#state;
   }
 
+  /** The range that was last chosen, to which a double click goes back from moving and zooming. */
+  get home() {
+    return this.#home;
+  }
+
   /**
    * Change a part of the state.
    * @param {Partial<State>} partial
-   * @param {{ isStep?: boolean }} [options] a step can be undone by Back; other changes, as those of a drag after
-   *   its first, belong to the step before
+   * @param {{ isStep?: boolean, isGesture?: boolean }} [options] a step can be undone by Back; other changes, as
+   *   those of a drag after its first, belong to the step before. A gesture moves or zooms the range that was chosen
    */
-  change(partial, { isStep = true } = {}) {
+  change(partial, { isStep = true, isGesture = false } = {}) {
     if (isStep) this.#write();
+    if (partial.time && !isGesture) this.#home = partial.time;
     this.#set({ ...this.#state, ...partial });
     if (isStep) this.#browser.history.pushState(null, "", formatState(this.#state));
     else this.#timer ??= setTimeout(() => this.#write(), WRITE_MILLISECONDS);

@@ -4,11 +4,12 @@ import { test } from "node:test";
 import { firstFrom } from "../arrays.js";
 import { decimateTo } from "../grid.js";
 import { widthOf } from "../page/panels/axes.js";
-import { align, longestSpacing, visible } from "../page/data/curves.js";
+import { longestSpacing, visible } from "../page/data/curves.js";
 import { parseTime } from "../page/time/ranges.js";
 import { timeLabels } from "../page/time/text.js";
 import { Growing } from "../page/data/growing.js";
-import { csvOf, rowsOf, show } from "../page/panels/table.js";
+import { csvOf, rowsOf } from "../page/panels/table.js";
+import { valueText } from "../page/panels/units.js";
 
 test("what is drawn keeps smallest and largest at their own times", () => {
   const n = 100000;
@@ -85,17 +86,6 @@ test("the drawn part goes one sample beyond each edge", () => {
   assert.equal(firstFrom(t, 99), 6);
 });
 
-test("curves of different times share an axis without new gaps", () => {
-  const aligned = align([{ x: [1, 3], y: [10, 11] }, { x: [2, 3], y: [20, 30] }]);
-  assert.deepEqual(aligned, [[1, 2, 3], [10, undefined, 11], [undefined, 20, 30]]);
-});
-
-test("a gap stays one where another curve has samples", () => {
-  const gapped = { x: [0, 5, 10], y: [1, null, 2] };
-  const other = { x: [2, 4, 6, 8], y: [0, 0, 0, 0] };
-  assert.deepEqual(align([gapped, other])[1], [1, null, null, null, null, null, 2]);
-});
-
 test("live samples are added without losing any", () => {
   const growing = new Growing(Float64Array.from([0]));
   for (let i = 1; i < 1000; i += 1) growing.append([i]);
@@ -137,9 +127,9 @@ test("times are read as people write them", () => {
 });
 
 test("values are shown with the digits and labels that the node names", () => {
-  assert.equal(show(2 / 3, { precision: 2, labels: {} }), "0.67");
-  assert.equal(show(1234567890.5, null), "1234567900");
-  assert.equal(show(1, { precision: null, labels: { 1: "open" } }), "open");
-  assert.equal(show(true, { labels: { true: "on" } }), "on");
-  assert.deepEqual([show(null, {}), show(NaN, {}), show("text", {})], ["", "", "text"]);
+  assert.equal(valueText(2 / 3, { precision: 2, labels: {} }), "0.67");
+  assert.equal(valueText(1234567890.5, null), "1234567900");
+  assert.equal(valueText(1, { precision: null, labels: { 1: "open" } }), "open");
+  assert.equal(valueText(true, { labels: { true: "on" } }), "on");
+  assert.deepEqual([valueText(null, {}), valueText(NaN, {}), valueText("text", {})], ["", "", "text"]);
 });

@@ -1,11 +1,9 @@
 """What the page asks the router for: nothing twice."""
 
 import pytest
-from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.nodes import START
-from tests.browser.test_zoom import rest
 
 # Notes each call that goes out: CALL is message 48 of WAMP, here in CBOR.
 NOTE = """
@@ -32,7 +30,7 @@ def view(page, mixed):
     keys = f"s={mixed}::number&s={mixed}::flag"
     page.open(f"?{keys}&from={START + 2000}&to={START + 5600}")
     page.wait(lambda: page.counts().get(f"{mixed}::number", 0) > 100, "the samples")
-    rest(page)
+    page.rest()
     return page
 
 
@@ -40,9 +38,8 @@ def press(page, *keys):
     """Press keys in the chart, one view each; returns the calls that they made."""
     before = len(page.run("return window.calls_"))
     for key in keys:
-        page.run("document.getElementById('charts').focus()")
-        ActionChains(page.browser, duration=0).send_keys(key).perform()
-        rest(page)
+        page.press(key)
+        page.rest()
     return page.run("return window.calls_")[before:]
 
 
@@ -50,7 +47,7 @@ def test_nodes_and_fields_are_requested_once(view, mixed):
     press(view, "+", Keys.ARROW_RIGHT, "-", "-")
     view.run(f"document.querySelector('[data-node={mixed}]').open = false")
     view.run(f"document.querySelector('[data-node={mixed}]').open = true")
-    rest(view)
+    view.rest()
     calls = view.run("return window.calls_")
     assert calls.count("get_data_node") == 1
     assert calls.count(f"{mixed}.get_fields") == 1

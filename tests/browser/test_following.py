@@ -14,7 +14,7 @@ NODE = ("tests/browser/nodes.py", "numbered")
 LISTED = "is in the hub's list"
 HUB_READY = "the hub is ready"
 NEWEST = """
-return [...document.querySelectorAll("#table tbody td")].map((cell) => Number(cell.textContent));
+return [...document.querySelectorAll(".samples tbody td")].map((cell) => Number(cell.textContent));
 """
 
 
@@ -69,14 +69,14 @@ def test_no_sample_is_lost_or_doubled_whatever_restarts(hubless_router, follower
     assert reached["count"] == reached["last"] - reached["first"] + 1
     page.wait(lambda: page.run(NEWEST)[0] > now / 100, "the newest samples in the page")
     assert consecutive(page.run(NEWEST)[::-1])
-    assert "lost" not in page.text("legend")
+    assert "lost" not in page.text("panels")
 
     node.end()
     began = time.time()
     node = start(router, *NODE, NUMBERED_FORGETS="1")
     lost = follower.wait_for(number_now(), "samples of the node that forgot all")
     assert (lost["missing"], lost["disordered"], len(lost["gaps"])) == (0, 0, 1)
-    page.wait(lambda: "samples lost" in page.text("legend"), "the loss in the page")
+    page.wait(lambda: "samples lost" in page.text("panels"), "the loss in the page")
     # What the page had before stays.
     numbers = page.run(NEWEST)[::-1]
     assert numbers == sorted(set(numbers)) and numbers[0] < began * 10

@@ -4,6 +4,7 @@ import { clip, firstAfter, firstFrom, join } from "../../arrays.js";
 import { bucketOf, bucketSizeFor, decimate } from "../../grid.js";
 import { longestSpacing } from "./curves.js";
 import { Growing } from "./growing.js";
+import { INTERVAL_TOLERANCE } from "./plan.js";
 import { splitKey } from "../state.js";
 
 // Published samples are decimated when there are so many times what there is room for.
@@ -30,6 +31,7 @@ export class Curve {
   #tail = { t: new Growing([]), values: new Growing([]) };
   #view = { start: 0, end: 0, points: null };
   #w = null;
+  #isThinned = false;
   #limit = 0;
 
   /** @param {string} key "node::field" */
@@ -40,6 +42,12 @@ export class Curve {
   /** Time of the newest sample; -Infinity if there is none. */
   get last() {
     return Math.max(newest(this.t), newest(this.#tail.t));
+  }
+
+  /** Whether each of its samples is there, not only smallest and largest ones. */
+  get isWhole() {
+    if (this.#isThinned) return false;
+    return this.#w === null || (this.isRegular && this.#w <= (this.about.interval ?? 0) * INTERVAL_TOLERANCE);
   }
 
   /** Keep what is shown where nothing else will come, as the node was restarted and may have forgotten it. */
@@ -56,6 +64,7 @@ export class Curve {
    */
   put(series, w, view, isLive) {
     const { t, values } = clip({ series }, view.start, view.end).series;
+    this.#isThinned = false;
     const isNumber = this.about.type === "number";
     this.longest = longestSpacing(t, w, this.about.interval);
     const none = { t: new Float64Array(0), values: isNumber ? new Float64Array(0) : [] };
@@ -107,6 +116,7 @@ export class Curve {
   #thin() {
     const { start, end, points } = this.#view;
     const [t, values] = [this.#tail.t.array, this.#tail.values.array];
+    this.#isThinned = true;
     const kept = decimate(t, values, this.#w ?? bucketSizeFor(start, end, points));
     const take = (array) => array.constructor.from(kept, (i) => array[i]);
     this.#keepTail({ t: take(t), values: take(values) });

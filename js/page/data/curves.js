@@ -79,33 +79,3 @@ function drawn(values, from, to) {
   }
   return [...chosen].sort((a, b) => a - b);
 }
-
-/** Give times of other curves within a gap to the gap: otherwise a line leads into it. */
-function widenGaps(column) {
-  for (let i = 1; i < column.length; i += 1) {
-    if (column[i] === undefined && column[i - 1] === null) column[i] = null;
-  }
-  for (let i = column.length - 2; i >= 0; i -= 1) {
-    if (column[i] === undefined && column[i + 1] === null) column[i] = null;
-  }
-}
-
-/**
- * Bring curves to one axis of times, null where one has no sample and `undefined` where the line
- * goes on: what uPlot draws.
- */
-export function align(curves) {
-  if (curves.length === 1) return [curves[0].x, curves[0].y];
-  const all = [...new Set(curves.flatMap(({ x }) => x))].sort((a, b) => a - b);
-  const columns = curves.map(({ x, y }) => {
-    const column = new Array(all.length).fill(undefined);
-    let i = 0;
-    x.forEach((time, k) => {
-      while (all[i] < time) i += 1;
-      column[i] = y[k];
-    });
-    widenGaps(column);
-    return column;
-  });
-  return [all, ...columns];
-}

@@ -7,7 +7,7 @@ import { TILE_BUCKETS } from "./tiles.js";
 const MAX_BUCKETS = 16_384;
 const MAX_CELLS = 524_288;
 // A mean interval may be a little shorter than the spacing of regular samples.
-const INTERVAL_TOLERANCE = 1.01;
+export const INTERVAL_TOLERANCE = 1.01;
 // Of regular samples hardly a bucket holds two.
 const MAX_SHARED = 0.05;
 

@@ -56,7 +56,8 @@ export class Store {
    * What is there stays until the new samples have come.
    * @param {string[]} keys
    * @param {object} view start and end in UNIX seconds; points, the samples of each curve that there is
-   *   room for, null for every sample; isLive, whether to add samples as they are published
+   *   room for, null for every sample; isLive, whether to add samples as they are published; margin, how many
+   *   seconds beyond either end the curves go on as far as they are there, for who moves the view
    * @returns {Promise<boolean>} false if something else was asked for meanwhile
    */
   async load(keys, view) {
@@ -161,13 +162,14 @@ export class Store {
   async #loadSamples(node, curves, { start, end, points }, signal) {
     const most = Math.max(...curves.map(({ about }) => (end - start) / (about.interval || Infinity)));
     const isMany = points !== null && most > MAX_SAMPLES && !node.features.includes("max_points");
-    const strategy = isMany ? { minStride: (end - start) / points } : { maxPoints: points };
+    const stride = isMany ? (end - start) / points : null;
+    const strategy = isMany ? { minStride: stride } : { maxPoints: points };
     const data = await this.#sisock.get(node.name, namesOf(curves), start, end, { ...strategy, signal });
     if (signal.aborted) return;
     for (const curve of curves) {
       const series = data[curve.field];
       curve.finalizedUntil = series.finalizedUntil;
-      this.#put(curve, series, series.bucket);
+      this.#put(curve, series, series.bucket ?? stride);
     }
   }
 
@@ -175,12 +177,12 @@ export class Store {
   #arrange(curve) {
     if (curve.tiled === null || this.#view.points === null) return;
     const { w, ranges } = this.#wanted(curve);
-    const { isAny, ...series } = this.#tiles.read(curve.tiled, w, this.#view);
+    const { isAny, ...series } = this.#tiles.read(curve.tiled, w, widened(this.#view));
     if (isAny || !ranges.length) this.#put(curve, series, w);
   }
 
   #put(curve, series, w) {
-    curve.put(series, w, this.#view, this.#watches.has(curve.node));
+    curve.put(series, w, widened(this.#view), this.#watches.has(curve.node));
   }
 
   /** Watch a node, or end it. */
@@ -206,6 +208,11 @@ export class Store {
     }
     this.#onAdded();
   }
+}
+
+function widened(view) {
+  const { start, end, margin = 0 } = view;
+  return { ...view, start: start - margin, end: end + margin };
 }
 
 function namesOf(curves) {

@@ -2,6 +2,7 @@
 
 import { $, afterRest, make, onceAFrame, write } from "../dom.js";
 import { say } from "../notice.js";
+import { unitOf } from "../panels/figure.js";
 import { addField, keysOf, rangeOf, removeField, splitKey } from "../state.js";
 import { explain } from "../trouble.js";
 import { boundsOf, boundsText, isOutside, timeOfAll, timeOfLatest, timeToGo } from "./bounds.js";
@@ -72,10 +73,10 @@ export class Find {
     if (isPresent) await this.#nodes.need(node.name);
   }
 
-  /** Return the unit of a field; null for what needs no axis, as booleans and texts. */
+  /** Return the unit of a field; null for what needs no axis, as booleans, states and texts. */
   unitOf(key) {
     const about = this.#nodes.about(key);
-    return about && about.type !== "number" ? null : (about?.units ?? "");
+    return about ? unitOf({ about }) : "";
   }
 
   /** Return what is known of a node: { description, features, fields, error, goneSince }. */

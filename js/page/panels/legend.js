@@ -1,94 +1,132 @@
-// The list below the charts: of each field the value at the cursor or the last one, or why there is none.
+// The legend of a panel: of each field the value at the cursor or the latest one, and what is in the view.
 
 import { firstAfter } from "../../arrays.js";
-import { colourOf } from "./charts.js";
-import { show } from "./table.js";
-import { make } from "../dom.js";
+import { make, write } from "../dom.js";
 import { durationText, timeText } from "../time/text.js";
+import { kindOf } from "./lanes.js";
+import { levelOf } from "./limits.js";
+import { numberText, valueText } from "./units.js";
 
-/** Keep one line for each curve; only what changes is written. */
+const COLUMNS = ["value", "unit", "min", "mean", "max"];
+const DIGITS = 6;
+const DECIMATED = "of decimated samples there is no mean: zoom in until each one is drawn";
+
+/** Keep one row for each field; only what changes is written. */
 export class Legend {
-  #element;
-  #lines = new Map();
+  #body = make("tbody", {});
+  #rows = new Map();
+  #actions;
 
-  constructor(element) {
-    this.#element = element;
+  /**
+   * @param {{ onToggle: Function, onIsolate: Function, onEdit: Function }} actions called with a key
+   */
+  constructor(actions) {
+    this.#actions = actions;
+    const heads = COLUMNS.map((name) => make("th", { scope: "col", className: name }, name === "unit" ? "" : name));
+    this.element = make("table", { className: "legend" });
+    this.element.append(
+      make("caption", { className: "aloud" }, "Fields of the panel, in the range that is shown"),
+      make("thead", {}, make("tr", {}, make("th", { scope: "col", className: "name" }, make("span", { className: "aloud" }, "field")), ...heads)),
+      this.#body,
+    );
   }
 
   /**
-   * Show these curves.
-   * @param {Curve[]} series
-   * @param {{ start: number, end: number }} interval that is shown
-   * @param {boolean} isFollowing whether it ends now, so that the newest sample should be in it
-   * @param {number|null} cursor a time whose values are shown
+   * Show these fields.
+   * @param {{ curve, shown, name, colour, text, factor, statistics }[]} fields
+   * @param {object} frame range; cursor, a time or null; isFollowing, whether it ends now; zone
    */
-  show(series, interval, isFollowing, cursor) {
-    const isSame = series.length === this.#lines.size && series.every(({ key }) => this.#lines.has(key));
-    if (!isSame) {
-      this.#lines = new Map(series.map(({ key }) => [key, this.#lines.get(key) ?? new Line(key)]));
-      this.#element.replaceChildren(...[...this.#lines.values()].map(({ item }) => item));
+  show(fields, frame) {
+    const keys = fields.map(({ shown }) => shown.key);
+    if (keys.join("\n") !== [...this.#rows.keys()].join("\n")) {
+      this.#rows = new Map(keys.map((key) => [key, this.#rows.get(key) ?? new Row(key, this.#actions)]));
+      this.#body.replaceChildren(...[...this.#rows.values()].map(({ element }) => element));
     }
-    series.forEach((curve, i) => this.#lines.get(curve.key).write(curve, i, interval, isFollowing, cursor));
+    for (const field of fields) this.#rows.get(field.shown.key).write(field, frame);
   }
 }
 
-class Line {
-  #swatch = make("span", { className: "swatch" });
-  #value = make("span", { className: "value" });
-  #count = make("small", {});
-  #lost = make("small", { className: "lost" });
+class Row {
+  #swatch = make("button", { type: "button", className: "swatch" });
+  #toggle = make("button", { type: "button", className: "toggle" });
+  #note = make("small", { className: "note" });
+  #cells = Object.fromEntries(COLUMNS.map((name) => [name, make("td", { className: name })]));
   #written = "";
 
-  constructor(key) {
-    this.item = make("li", {}, this.#swatch, make("b", {}, key), " ", this.#value, " ", this.#count, " ", this.#lost);
-    this.item.dataset.key = key;
+  constructor(key, { onToggle, onIsolate, onEdit }) {
+    const head = make("th", { scope: "row", className: "name" }, this.#swatch, this.#toggle, " ", this.#note);
+    this.element = make("tr", {}, head, ...Object.values(this.#cells));
+    this.element.dataset.key = key;
+    this.#swatch.addEventListener("click", () => onEdit(key));
+    this.#toggle.addEventListener("click", ({ detail, shiftKey }) => (detail > 1 || shiftKey ? onIsolate(key, detail > 1) : onToggle(key)));
+    this.#toggle.title = `${key}: a click hides or shows it, a double click or Shift+Enter shows it alone`;
   }
 
-  write(curve, index, { start, end }, isFollowing, cursor) {
-    const count = curve.t.length;
-    const staleSeconds = isFollowing && !curve.gone ? curve.staleSeconds(end) : null;
-    const state = curve.gone ? "gone" : curve.error ? "error" : staleSeconds !== null ? "stale" : "";
-    const gaps = curve.gaps.filter((gap) => gap.start < end && gap.end > start);
-    const drawn = curve.about?.type === "string" ? `${count}, see the table` : `${count} drawn`;
-    const texts = [valueOf(curve, staleSeconds, cursor), drawn, lostText(gaps)];
-    const colour = state === "gone" || state === "stale" ? "gray" : colourOf(index);
-    const written = [state, colour, ...texts].join("\n");
+  write(field, frame) {
+    const { curve, shown, name, colour } = field;
+    const { range, isFollowing } = frame;
+    const count = field.statistics?.count ?? 0;
+    const staleSeconds = isFollowing && !curve.gone ? curve.staleSeconds(range.end) : null;
+    const error = curve.error ?? (curve.about && !count && !curve.gone ? "no samples in this time" : null);
+    const state = curve.gone ? "gone" : error ? "error" : staleSeconds !== null ? "stale" : "";
+    const gaps = curve.gaps.filter((gap) => gap.start < range.end && gap.end > range.start);
+    const value = curve.about ? valueIn(curve, frame) : undefined;
+    const note = noteOf(curve, error, staleSeconds, gaps, frame.zone);
+    const texts = this.#texts(field, value);
+    const level = levelOf(value, curve.about?.limits);
+    const written = JSON.stringify([state, level, count, colour, name, note, texts, shown.isHidden]);
     if (written === this.#written) return;
     this.#written = written;
-    [this.#value.textContent, this.#count.textContent, this.#lost.textContent] = texts;
-    this.#lost.title = gaps.map(spanText).join("\n");
+    for (const column of COLUMNS) write(this.#cells[column], texts[column]);
+    this.#cells.mean.title = texts.mean === "–" ? DECIMATED : "";
+    write(this.#note, note);
+    this.#note.title = gaps.map((gap) => spanText(gap, frame.zone)).join("\n");
+    write(this.#toggle, name);
+    this.#toggle.ariaPressed = String(!shown.isHidden);
     this.#swatch.style.background = colour;
-    this.item.className = state;
-    this.item.dataset.count = count;
+    this.#swatch.ariaLabel = this.#swatch.title = `Colour and label of ${name}`;
+    this.element.className = [state, level, shown.isHidden ? "hidden-field" : ""].filter(Boolean).join(" ");
+    this.element.dataset.count = count;
+  }
+
+  #texts({ curve, statistics, text, factor }, value) {
+    const about = curve.about;
+    if (!about) return { value: "", unit: "", min: "", mean: "", max: "" };
+    const isNumber = kindOf(about) === "number";
+    const number = (each) => (isNumber && statistics?.low <= statistics?.high ? numberText(each, factor, about.precision, DIGITS) : "");
+    const mean = curve.isWhole ? number(statistics?.mean) : "";
+    return {
+      value: value === undefined ? "–" : valueText(value, about, factor, DIGITS) || "–",
+      unit: isNumber ? text : (about.units ?? ""),
+      min: number(statistics?.low),
+      mean: mean || (number(statistics?.mean) && "–"),
+      max: number(statistics?.high),
+    };
   }
 }
 
-function valueOf(curve, staleSeconds, cursor) {
-  const { about, error, gone } = curve;
-  if (gone) return error ?? "the node is gone";
-  if (error) return error;
-  const value = `${cursor === null ? lastValue(curve) : valueAt(curve, cursor)} ${about?.units ?? ""}`.trim();
-  return staleSeconds === null ? value : `${value}, no sample for ${durationText(staleSeconds)}`;
-}
-
-function lastValue({ about, t, values }) {
-  return t.length ? show(values.array[t.length - 1], about) : "";
-}
-
-/** Return the value of the last sample that is not later; a dash where the curve has a gap. */
-function valueAt({ about, t, values, longest }, time) {
+/** Return the value at the cursor, or the last one that is not after the range; undefined where there is none. */
+export function valueIn({ t, values, longest }, { range, cursor }) {
+  const time = cursor ?? range.end;
   const index = firstAfter(t.array, time) - 1;
-  const isThere = index >= 0 && time - t.array[index] <= longest;
-  return (isThere && show(values.array[index], about)) || "–";
+  if (index < 0 || (cursor !== null && time - t.array[index] > longest)) return undefined;
+  const value = values.array[index];
+  return value === null || Number.isNaN(value) ? undefined : value;
 }
 
-function lostText(gaps) {
-  if (!gaps.length) return "";
+function noteOf(curve, error, staleSeconds, gaps, zone) {
+  if (curve.gone) return error ?? "the node is gone";
+  const stale = staleSeconds === null ? [] : [`no sample for ${durationText(staleSeconds)}`];
+  return [...(error ? [error] : []), ...stale, ...lostText(gaps, zone)].join("; ");
+}
+
+function lostText(gaps, zone) {
+  if (!gaps.length) return [];
   const others = gaps.length > 1 ? ` and ${gaps.length - 1} earlier` : "";
-  return `samples lost: ${spanText(gaps.at(-1))}${others}`;
+  return [`samples lost: ${spanText(gaps.at(-1), zone)}${others}`];
 }
 
-function spanText({ start, end }) {
-  const [from, to] = [start, end].map((t) => timeText(t, "utc", end - start < 10 ? 3 : 0));
+function spanText({ start, end }, zone) {
+  const [from, to] = [start, end].map((t) => timeText(t, zone, end - start < 10 ? 3 : 0));
   return `${from} to ${to.slice(0, 10) === from.slice(0, 10) ? to.slice(11) : to}`;
 }

@@ -1,6 +1,8 @@
 // The samples as a table and as CSV.
 
 import { make } from "../dom.js";
+import { timeText, zoneText } from "../time/text.js";
+import { valueText } from "./units.js";
 
 const MAX_ROWS = 500;
 
@@ -45,17 +47,17 @@ export function downloadCsv(series) {
 }
 
 /** Show the newest samples; those that may still change are marked. */
-export function showTable(element, series, { start, end }) {
+export function showTable(element, series, { start, end }, zone) {
   const all = rowsOf(series).filter(([t]) => t >= start && t < end);
-  const head = make("tr", {}, make("th", { scope: "col" }, "time (UTC)"));
+  const head = make("tr", {}, make("th", { scope: "col" }, `time (${zoneText(zone, end)})`));
   for (const { key, about } of series) {
     head.append(make("th", { scope: "col" }, about?.units ? `${key} [${about.units}]` : key));
   }
   const untils = series.map(({ finalizedUntil }) => finalizedUntil ?? Infinity);
   const body = all.slice(-MAX_ROWS).reverse().map(([t, ...values]) => {
-    const row = make("tr", {}, make("th", { scope: "row" }, new Date(t * 1000).toISOString()));
+    const row = make("tr", {}, make("th", { scope: "row" }, timeText(t, zone, 3)));
     values.forEach((value, i) => {
-      const cell = make("td", {}, show(value, series[i].about));
+      const cell = make("td", {}, valueText(value, series[i].about));
       if (t >= untils[i] && value !== null) {
         cell.className = "open";
         cell.title = "may still change";
@@ -69,13 +71,4 @@ export function showTable(element, series, { start, end }) {
   element.replaceChildren(
     make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
   );
-}
-
-/** Return a value as a person reads it, by the labels or the precision that the node names. */
-export function show(value, about) {
-  const label = about?.labels?.[String(value)];
-  if (typeof label === "string") return label;
-  if (typeof value !== "number") return value === null ? "" : String(value);
-  if (Number.isNaN(value)) return "";
-  return typeof about?.precision === "number" ? value.toFixed(about.precision) : String(Number(value.toPrecision(8)));
 }
