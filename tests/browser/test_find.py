@@ -9,7 +9,7 @@ from tests.browser.conftest import Page
 
 TEMPERATURE = "page_weather::apex_temperature"
 CHANNEL = "page_wide::channel_0042"
-JULY = "14–28 Jul 2017"
+JULY = "14\u201328 Jul 2017"
 
 ROW = (
     "const row = [...document.querySelectorAll('#nodes .row')].findLast((each) =>"
@@ -76,7 +76,7 @@ def test_each_field_shows_where_its_samples_lie(page, weather, sensors, serve):
     page.open("?last=3600")
     page.wait_until_connected()
     page.search("page_weather::")
-    page.wait(lambda: where(page, TEMPERATURE) == "14–27 Jul 2017", "the days of an archive")
+    page.wait(lambda: where(page, TEMPERATURE) == "14\u201327 Jul 2017", "the days of an archive")
     page.picture("find-bounds")
     page.search("page_sensors::")
     page.wait(lambda: where(page, f"{sensors}::cpu_percent") == "live", "a live field")
