@@ -58,6 +58,12 @@ def names(page):
     return page.run(script)
 
 
+def below(page, name):
+    """The two names after this one in the tree."""
+    found = names(page)
+    return found[found.index(name) + 1 :][:2]
+
+
 def range_shown(page):
     """Start and end of the range in the address; the span, if it follows."""
     script = (
@@ -152,12 +158,12 @@ def test_words_and_patterns_find_fields(opened):
 
 def test_fields_stand_below_their_timelines(opened):
     opened.run(f"{ROW} row.click()", "page_wide")
-    opened.wait(lambda: names(opened)[:3] == ["page_wide", "wafer_0", "wafer_1"], "the timelines")
+    opened.wait(lambda: below(opened, "page_wide") == ["wafer_0", "wafer_1"], "the timelines")
     assert row(opened, "wafer_0").split("\n") == ["wafer_0", "100", "every 10 min"]
     opened.run(f"{ROW} row.click()", "wafer_0")
-    opened.wait(lambda: names(opened)[1:3] == ["wafer_0", "channel_0000"], "its fields")
+    opened.wait(lambda: below(opened, "page_wide") == ["wafer_0", "channel_0000"], "its fields")
     opened.run(f"{ROW} row.click()", "wafer_0")
-    opened.wait(lambda: names(opened)[1:3] == ["wafer_0", "wafer_1"], "the fields to go")
+    opened.wait(lambda: below(opened, "page_wide") == ["wafer_0", "wafer_1"], "the fields to go")
 
 
 def test_what_is_selected_stands_on_top_and_goes_from_there(opened):
