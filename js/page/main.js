@@ -13,6 +13,8 @@ import { Model, keysOf, rangeOf, splitByUnits } from "./state.js";
 import { startTheme } from "./theme.js";
 import { Conductor } from "./time/conductor.js";
 import { timeText, zoneText } from "./time/text.js";
+import { Values } from "./values/values.js";
+import { showViews } from "./values/views.js";
 
 const REFRESH_SECONDS = 60;
 const REST_MILLISECONDS = 150;
@@ -21,16 +23,18 @@ const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
 const ARRANGE_MILLISECONDS = 100;
 
 const model = new Model(location.search);
-let sisock, store, find, panels, conductor;
+let sisock, store, find, panels, conductor, values;
 
 const curves = () => new Map((store?.series ?? []).map((curve) => [curve.key, curve]));
 const units = (key) => unitOf(curves().get(key));
 const isFollowing = () => "span" in model.state.time;
+const keysInPanels = (state) => (state.view === "panels" ? keysOf(state) : []);
 
 async function work(joined) {
   sisock = joined;
   store = new Store(sisock, draw, atMostEvery(pictureMilliseconds, draw));
   find = new Find(model, sisock);
+  values = new Values($("values"), sisock, model, (key) => find.unitOf(key));
   await sisock.onNodes(nodeChanged);
   await Promise.all([find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
@@ -39,6 +43,7 @@ async function work(joined) {
 
 async function refresh() {
   await find.refresh();
+  values.refresh();
   store.expire();
   await load();
 }
@@ -54,7 +59,7 @@ function nodeChanged(node, isPresent) {
 function changed(state, previous) {
   conductor.update();
   if (store) {
-    if (String(keysOf(state)) !== String(keysOf(previous))) load();
+    if (String(keysInPanels(state)) !== String(keysInPanels(previous))) load();
     else if (state.time !== previous.time) {
       arrange();
       loadSoon();
@@ -75,7 +80,7 @@ const loadSoon = afterRest(REST_MILLISECONDS, load);
 
 async function load() {
   $("panels").ariaBusy = "true";
-  const isNewest = await store.load(keysOf(model.state), viewOf());
+  const isNewest = await store.load(keysInPanels(model.state), viewOf());
   if (!isNewest) return;
   $("panels").ariaBusy = "false";
   // Of a link the units are only known now.
@@ -104,7 +109,7 @@ const draw = onceAFrame(() => {
   const { time, zone } = model.state;
   const range = rangeOf(time, now);
   conductor.update(range);
-  panels.draw({ range, now, zone, isFollowing: isFollowing() });
+  if (model.state.view === "panels") panels.draw({ range, now, zone, isFollowing: isFollowing() });
 });
 
 conductor = new Conductor($("time"), $("zone"), model, say);
@@ -115,6 +120,7 @@ panels = new Panels($("panels"), model, curves, () => {
 model.listen(changed);
 $("csv").addEventListener("click", saveCsv);
 $("time").addEventListener("submit", (event) => event.preventDefault());
+showViews($("views"), model);
 startTheme($("theme"));
 startDrawer();
 openSession(work, refresh, (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`);

@@ -10,7 +10,7 @@
 /** @typedef {{ span: number, offset: number } | { from: number, to: number }} Time following, or fixed */
 /**
  * @typedef {{ view: "panels"|"values", panels: Panel[], maximised: number|null, values: string[], time: Time,
- *   zone: "utc"|"local" }} State values: keys, or "node::*"
+ *   zone: "utc"|"local", order: "given"|"name"|"level"|"value"|"age" }} State values: keys, or "node::*"; order: theirs
  */
 
 import { formatKeys, formatPanel, parseKeys, parsePanel } from "./address.js";
@@ -23,7 +23,10 @@ export const DEFAULTS = {
   values: [],
   time: { span: 3600, offset: 0 },
   zone: "utc",
+  order: "given",
 };
+
+const ORDERS = ["given", "name", "level", "value", "age"];
 
 const MAX_UNITS = 2;
 // Browsers refuse to change the address more often than some hundred times in half a minute.
@@ -112,11 +115,12 @@ export function parseState(search) {
     values: parseKeys(given.get("v") ?? ""),
     time: parseSpan(given),
     zone: given.get("zone") === "local" ? "local" : "utc",
+    order: ORDERS.includes(given.get("order")) ? given.get("order") : DEFAULTS.order,
   };
 }
 
 /** Write a state as the query part of a URL. */
-export function formatState({ view, panels, maximised, values, time, zone }) {
+export function formatState({ view, panels, maximised, values, time, zone, order }) {
   const written = new URLSearchParams();
   for (const panel of panels) written.append("p", formatPanel(panel));
   if (values.length) written.set("v", formatKeys(values));
@@ -130,6 +134,7 @@ export function formatState({ view, panels, maximised, values, time, zone }) {
   if (view !== DEFAULTS.view) written.set("view", view);
   if (maximised !== null) written.set("max", String(maximised));
   if (zone !== DEFAULTS.zone) written.set("zone", zone);
+  if (order !== DEFAULTS.order) written.set("order", order);
   // These need no escape in a query, and are far shorter to read without.
   return `?${written}`.replace(/%(3A|2C|3B|21|40|7E|24|2F)/g, decodeURIComponent);
 }

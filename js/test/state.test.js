@@ -44,6 +44,7 @@ function randomState(numbers) {
     values: [...new Set(many(key, 5))],
     time: next() < 0.5 ? { span: 1e4 * next() + 1, offset: pick([0, 86400.5]) } : { from: 1.5e9 + next(), to: 1.6e9 + next() },
     zone: pick(["utc", "local"]),
+    order: pick(["given", "level", "age"]),
   };
 }
 

@@ -24,6 +24,8 @@ export class Curve {
   // Times between which samples are lost, { start, end }.
   gaps = [];
   longest = Infinity;
+  // The newest published sample with a value, { t, value }: of those that are drawn it may not be one.
+  newest = null;
   t = new Growing([]);
   values = new Growing([]);
   #before = { t: [], values: [] };
@@ -82,6 +84,7 @@ export class Curve {
     const from = firstAfter(t, this.last);
     if (from === t.length) return;
     const [times, added] = from ? [t.slice(from), values.slice(from)] : [t, values];
+    this.newest = lastWithValue(times, added) ?? this.newest;
     for (const { t: own, values: ownValues } of [this.#tail, this]) {
       own.append(times);
       ownValues.append(added);
@@ -140,6 +143,12 @@ export class Curve {
     const t = this.t.array;
     return t[firstAfter(t, start)] < end;
   }
+}
+
+function lastWithValue(t, values) {
+  let i = t.length - 1;
+  while (i >= 0 && (values[i] === null || Number.isNaN(values[i]))) i -= 1;
+  return i >= 0 ? { t: t[i], value: values[i] } : null;
 }
 
 function newest(t) {

@@ -50,7 +50,8 @@ export function numberText(value, factor = 1, precision = null, digits = DIGITS)
 
 /** Return a value as a person reads it, by the labels or the precision that the node names. */
 export function valueText(value, about, factor = 1, digits = DIGITS) {
-  const label = about?.labels?.[String(value)];
+  // Of booleans both are in use: true, and 1.
+  const label = about?.labels?.[String(value)] ?? (typeof value === "boolean" ? about?.labels?.[Number(value)] : null);
   if (typeof label === "string") return label;
   if (typeof value === "bigint") return String(value);
   if (typeof value !== "number") return value === null || value === undefined ? "" : String(value);
