@@ -16,7 +16,7 @@ RUN = (
 VIEWS = {
     "panels": "?s=page_sensors::cpu_percent&s=page_weather::apex_temperature&last=600",
     "values": "?view=values&v=page_sensors::cpu_percent&last=600",
-    "archive": "?s=page_weather::apex_temperature&from=1499990400&to=1501200000",
+    "archive": "?p=page_weather::apex_temperature,apex_windspeed&from=1499990400&to=1501200000",
     "wrong": "?s=page_weather::typo&s=nowhere::x&last=600",
 }
 
