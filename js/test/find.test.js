@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { boundsOf, boundsText, isOutside, timeOfAll, timeOfLatest, timeToGo } from "../page/find/bounds.js";
+import { chooseFirst } from "../page/find/first.js";
 import { placesOf, rowsBetween } from "../page/find/list.js";
+import { Nodes } from "../page/find/nodes.js";
 import { countMatches, rowsOf } from "../page/find/rows.js";
 import { marksIn, matcher, textOf } from "../page/find/search.js";
 
@@ -166,4 +168,103 @@ test("ten thousand fields are searched in little time", () => {
   const { user } = process.cpuUsage(before);
   // Twenty letters, in far less than a second each.
   assert.ok(user < 5e6, `${user} µs`);
+});
+
+/** A router with some nodes, of which each answer can be changed. */
+class FakeSisock {
+  listed = [
+    { name: "archive", description: "", features: ["bucket"], generation: "one" },
+    { name: "live", description: "", features: ["live"], generation: "one" },
+  ];
+  fieldsOf = {
+    archive: { x: { type: "number", units: "K", first: JULY_14, last: JULY_14 + DAY } },
+    live: {
+      text: { type: "string", first: NOW - 100, last: NOW - 1 },
+      u: { type: "number", units: "V", interval: 1, first: NOW - 100, last: NOW - 1 },
+      v: { type: "number", units: "V", interval: 1, first: NOW - 100, last: NOW - 1 },
+      w: { type: "number", units: "A", interval: 1, first: NOW - 100, last: NOW - 1 },
+    },
+  };
+  asked = [];
+
+  async nodes() {
+    if (this.fail) throw this.fail;
+    return this.listed;
+  }
+
+  async fields(name) {
+    this.asked.push(name);
+    if (!this.fieldsOf[name]) throw new Error(`${name} failed`);
+    return this.fieldsOf[name];
+  }
+}
+
+async function listed(sisock = new FakeSisock()) {
+  const nodes = new Nodes(sisock, () => {}, () => true, () => NOW);
+  await nodes.list();
+  return { nodes, sisock };
+}
+
+test("fields are asked for once, of live nodes first", async () => {
+  const { nodes, sisock } = await listed();
+  assert.deepEqual(nodes.all.map(({ fields }) => fields), [null, null]);
+  await Promise.all([nodes.needAll(), nodes.needAll(), nodes.need("live")]);
+  assert.deepEqual(sisock.asked, ["live", "archive"]);
+  assert.equal(nodes.about("live::w").units, "A");
+  assert.equal(nodes.about("live::unknown") ?? nodes.about("nowhere::x"), null);
+  assert.deepEqual(nodes.bounds("archive::x"), { first: JULY_14, last: JULY_14 + DAY, isNow: false });
+  assert.ok(nodes.isLive("live::w") && !nodes.isLive("archive::x"));
+});
+
+test("a node that went keeps its fields and says since when; one that changed is asked again", async () => {
+  const { nodes, sisock } = await listed();
+  await nodes.needAll();
+  nodes.change(sisock.listed[0], false);
+  assert.equal(nodes.get("archive").goneSince, NOW);
+  assert.ok(nodes.get("archive").fields.x);
+  assert.deepEqual(nodes.present.map(({ name }) => name), ["live"]);
+  sisock.fieldsOf.archive = { y: { type: "number" } };
+  nodes.change(sisock.listed[0], true);
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(nodes.get("archive").goneSince, undefined);
+  assert.deepEqual(Object.keys(nodes.get("archive").fields), ["y"]);
+  assert.equal(nodes.get("never").goneSince, null);
+});
+
+test("a node that went unheard is noticed when the list is read", async () => {
+  const { nodes, sisock } = await listed();
+  sisock.listed = sisock.listed.slice(1);
+  await nodes.list();
+  assert.equal(nodes.get("archive").goneSince, NOW);
+});
+
+test("why fields are not known is said, and what is known stays if a later answer fails", async () => {
+  const { nodes, sisock } = await listed();
+  delete sisock.fieldsOf.archive;
+  await nodes.needAll();
+  assert.match(nodes.get("archive").error, /archive failed/);
+  delete sisock.fieldsOf.live;
+  nodes.change(sisock.listed[1], true);
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.ok(nodes.get("live").fields.w);
+});
+
+test("a first visit shows what moves, of different units", async () => {
+  const { nodes } = await listed();
+  assert.equal(chooseFirst(nodes.present, NOW), null);
+  await nodes.needAll();
+  const { keys, time, isMoving } = chooseFirst(nodes.present, NOW);
+  assert.deepEqual(keys, ["live::u", "live::w"]);
+  assert.deepEqual(time, { span: 600, offset: 0 });
+  assert.ok(isMoving);
+});
+
+test("where nothing moves a first visit shows the newest samples", async () => {
+  const { nodes, sisock } = await listed();
+  sisock.fieldsOf.live = { old: { type: "number", first: 1, last: 2 } };
+  await nodes.needAll();
+  const { keys, time, isMoving } = chooseFirst(nodes.present, NOW);
+  assert.deepEqual(keys, ["archive::x"]);
+  assert.ok(time.from < JULY_14 && time.to > JULY_14 + DAY);
+  assert.ok(!isMoving);
 });

@@ -107,8 +107,8 @@ class Page:
         self.browser.execute_async_script(REST)
 
     def press(self, *keys: str) -> None:
-        """Press keys in the first chart."""
-        self.run("document.querySelector('#panels .chart').focus()")
+        """Press keys in the first chart that is shown."""
+        self.run("document.querySelector('.panel:not([hidden]) .chart').focus()")
         ActionChains(self.browser, duration=0).send_keys(*keys).perform()
 
     def nodes(self) -> list[str]:

@@ -252,6 +252,32 @@ class Numbered(sisock.DataNodeServer):
         return self.reply(numbers)
 
 
+class Wide(sisock.ArchiveNode):
+    """Five thousand fields of fifty timelines, of 14 to 28 July 2017."""
+
+    name = "wide"
+    description = "Bolometers"
+    pyramid = False
+    t = 1_499_990_400.0 + np.arange(0.0, 14 * 86_400 + 1, 600)
+
+    def list_fields(self, start, end):
+        return {
+            f"channel_{i:04}": {
+                "description": f"Detector {i} of wafer {i // 100}",
+                "timeline": f"wafer_{i // 100}",
+                "units": "K" if i % 2 else "V",
+                "interval": 600.0,
+                "first": self.t[0],
+                "last": self.t[-1],
+            }
+            for i in range(5000)
+        }
+
+    def read(self, field, start, end):
+        low, high = np.searchsorted(self.t, [start, end])
+        return self.t[low:high], np.sin(self.t[low:high] / 1e4)
+
+
 class Growing(sisock.LiveNode):
     """Pushes a level and its state, and a further field and timeline while a file is there.
 
@@ -318,6 +344,7 @@ KINDS = {
     "types": Types,
     "spiky": Spiky,
     "mixed": Mixed,
+    "wide": Wide,
 }
 
 if __name__ == "__main__":

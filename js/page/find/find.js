@@ -99,7 +99,9 @@ export class Find {
     say(text, false, { label: "Go there", act: () => this.#model.change({ time }) });
   }
 
-  draw = onceAFrame(() => {
+  draw = onceAFrame(() => this.#drawNow());
+
+  #drawNow() {
     const { state } = this.#model;
     const keys = keysOf(state).filter((key) => !key.endsWith("::*"));
     const nodes = [...this.#nodes.all, ...this.#namesUnknown(keys).map((name) => this.#nodes.get(name))];
@@ -108,7 +110,7 @@ export class Find {
     this.#rowsFound = rows;
     for (const made of $("jumps").children) made.disabled = !keys.length;
     this.#drawEmpty(keys);
-  });
+  }
 
   /** Tell what was found when nobody types any more: it is read aloud. */
   #tell = afterRest(REST_MILLISECONDS, () => {
@@ -129,6 +131,7 @@ export class Find {
       event.stopPropagation();
     } else if (event.key === "ArrowDown" || event.key === "Enter") {
       event.preventDefault();
+      this.#drawNow();
       this.#tree.enter();
     }
   }

@@ -12,6 +12,8 @@ import { matcher, textOf } from "./search.js";
  */
 
 export const SELECTED = "selected";
+// With more fields of a node its timelines are closed until somebody opens them.
+const MANY = 100;
 
 /** What is asked of a node's fields again and again, made once for each answer of the node. */
 const indexes = new WeakMap();
@@ -37,7 +39,7 @@ export function rowsOf(nodes, shown, query, isOpen) {
     const id = `node ${node.name}`;
     const isNodeOpen = isOpen(id, isSearch && found.length > 0);
     rows.push({ id, kind: "node", level: 1, node, isOpen: isNodeOpen, count: index.entries.length, found: found.length, isSearch });
-    if (isNodeOpen) rows.push(...childrenOf(node, index, found, ticked, isOpen));
+    if (isNodeOpen) rows.push(...childrenOf(node, index, found, ticked, isOpen, isSearch || found.length <= MANY));
   }
   return withPlaces(rows);
 }
@@ -63,7 +65,7 @@ function selectedRows(nodes, shown, isOpen) {
   ];
 }
 
-function childrenOf(node, index, found, ticked, isOpen) {
+function childrenOf(node, index, found, ticked, isOpen, isEachOpen) {
   if (!node.fields && node.error) return [note(node, node.error, true)];
   if (!node.fields) return [note(node, node.goneSince === undefined ? "asking for its fields" : "its fields are not known")];
   if (!index.entries.length) return [note(node, "it has no field")];
@@ -81,7 +83,7 @@ function childrenOf(node, index, found, ticked, isOpen) {
       continue;
     }
     const id = `timeline ${node.name} ${line}`;
-    const isLineOpen = isOpen(id, true);
+    const isLineOpen = isOpen(id, isEachOpen);
     rows.push({ id, kind: "timeline", level: 2, node, line, about: entries[0].about, count: entries.length, isOpen: isLineOpen });
     if (isLineOpen) rows.push(...entries.map((entry) => row(entry, 3)));
   }

@@ -151,33 +151,35 @@ export class Tree {
     return element;
   }
 
+  /** Return what stands in a row: a mark, a line, and perhaps one below it. */
   #parts(row) {
-    if (row.kind === "note") return [make("span", { className: "name" }, row.text)];
-    if (row.kind === "selected") return [twist(), make("span", { className: "name" }, "On the page"), make("span", { className: "count" }, row.count)];
+    const [mark, line, below] = this.#told(row);
+    const parts = [mark, make("span", { className: "line" }, ...line)];
+    return below ? [...parts, make("span", { className: "about", title: below }, this.#marked(below))] : parts;
+  }
+
+  #told(row) {
+    const [twist, none] = [make("span", { className: "twist" }), make("span", {})];
+    if (row.kind === "note") return [none, [name(row.text)]];
+    if (row.kind === "selected") return [twist, [name("On the page"), count(row.count)]];
     if (row.kind === "timeline") {
       const every = row.about.interval ? `every ${durationText(row.about.interval)}` : "";
-      return [twist(), make("span", { className: "name" }, this.#marked(row.line)), make("span", { className: "count" }, row.count), where(every)];
+      return [twist, [name(this.#marked(row.line)), count(row.count), where(every)]];
     }
-    return row.kind === "node" ? this.#nodeParts(row) : this.#fieldParts(row);
+    return row.kind === "node" ? [twist, ...this.#nodeParts(row)] : [make("span", { className: "box" }), ...this.#fieldParts(row)];
   }
 
-  #nodeParts({ node, count, found, isSearch }) {
-    const number = node.fields ? (isSearch && found < count ? `${found} of ${count}` : count) : "";
-    const parts = [twist(), make("span", { className: "name" }, this.#marked(node.name)), make("span", { className: "count" }, number), where(this.#whereOf(node))];
-    return node.description ? [...parts, make("span", { className: "about" }, this.#marked(node.description))] : parts;
+  #nodeParts({ node, count: all, found, isSearch }) {
+    const number = node.fields ? (isSearch && found < all ? `${found} of ${all}` : all) : "";
+    return [[name(this.#marked(node.name), node.name), count(number), where(this.#whereOf(node))], node.description];
   }
 
-  #fieldParts({ about, field, name, node, isWhole }) {
+  #fieldParts({ about, field, name: ofNode, node, isWhole }) {
     const bounds = this.#textOf(boundsOf(about, node?.askedAt), node);
-    const unit = about ? [about.type === "number" ? about.units : about.type].filter(Boolean).join(" ") : "";
-    const parts = [
-      make("span", { className: "box" }),
-      make("span", { className: "name", title: field }, this.#marked(field)),
-      make("span", { className: "units" }, this.#marked(unit)),
-      where(isWhole && node?.goneSince !== undefined ? "gone" : bounds, bounds === "live"),
-    ];
-    const below = isWhole ? name : about?.description;
-    return below ? [...parts, make("span", { className: "about", title: below }, this.#marked(below))] : parts;
+    const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
+    const lies = isWhole && node?.goneSince !== undefined ? "gone" : bounds;
+    const line = [name(this.#marked(field), field), count(this.#marked(unit)), where(lies, bounds === "live")];
+    return [line, isWhole ? ofNode : about?.description];
   }
 
   /** Say since when a node is gone, or where its samples lie. */
@@ -206,8 +208,12 @@ export class Tree {
   }
 }
 
-function twist() {
-  return make("span", { className: "twist" });
+function name(text, title = "") {
+  return make("span", { className: "name", title }, text);
+}
+
+function count(text) {
+  return make("span", { className: "count" }, text);
 }
 
 function where(text, isLive = false) {

@@ -11,7 +11,7 @@ import { lineStyle, trace } from "./lines.js";
 import { axisLabels } from "./units.js";
 
 // Pixels of the time axis, and of the room above the plot for units and half a digit.
-export const TIME_AXIS = 34;
+export const TIME_AXIS = 36;
 const UNIT_ROOM = 18;
 const FONT_SIZE = 11;
 // Pixels from one label of the time axis to the next, without seconds and with them.
@@ -102,7 +102,7 @@ export class Chart {
   }
 
   #font(ratio) {
-    return `${FONT_SIZE * this.#frame.scale * ratio}px system-ui, sans-serif`;
+    return `${Math.round(FONT_SIZE * this.#frame.scale * ratio)}px system-ui, sans-serif`;
   }
 
   #timeAxis() {
@@ -166,7 +166,7 @@ export class Chart {
     const { units, lines, lanes } = this.#frame;
     const box = this.#box();
     const { ctx } = this.#plot;
-    const ratio = uPlot.pxRatio;
+    const ratio = devicePixelRatio;
     this.#writeUnits(ctx, box, ratio);
     ctx.save();
     ctx.beginPath();
@@ -194,7 +194,7 @@ export class Chart {
     ctx.save();
     stroke(this.#colours.get(colour), width);
     const { limits } = curve.about;
-    if (limits && !curve.gone) drawMarks(ctx, limits, toY, box, this.#colours, stroke);
+    if (limits && !curve.gone) drawMarks(ctx, limits, toY, box, this.#colours, stroke, ratio);
     ctx.restore();
   }
 
@@ -212,7 +212,7 @@ export class Chart {
   #hatch(curve, { left, top, width, height }) {
     const { ctx } = this.#plot;
     const from = Math.min(Math.max(Number.isFinite(curve.last) ? this.#toX()(curve.last) : left, left), left + width);
-    const ratio = uPlot.pxRatio;
+    const ratio = devicePixelRatio;
     ctx.save();
     ctx.beginPath();
     ctx.rect(from, top, left + width - from, height);

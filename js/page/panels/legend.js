@@ -22,7 +22,7 @@ export class Legend {
    */
   constructor(actions) {
     this.#actions = actions;
-    const heads = COLUMNS.map((name) => make("th", { scope: "col", className: name }, name === "unit" ? "" : name));
+    const heads = COLUMNS.map((name) => make("th", { scope: "col", className: name }, make("span", { className: name === "unit" ? "aloud" : "" }, name)));
     this.element = make("table", { className: "legend" });
     this.element.append(
       make("caption", { className: "aloud" }, "Fields of the panel, in the range that is shown"),

@@ -125,10 +125,13 @@ export class Panel {
     if (this.#reach.style.inset !== inset) this.#reach.style.inset = inset;
   }
 
-  /** Show the cursor at a part of the range, or not. */
-  point(part) {
+  /** Show the cursor and its time at a part of the range, or not. */
+  point(part, time = "") {
     this.#cursor.hidden = part === null;
-    if (part !== null) this.#cursor.style.left = `${100 * part}%`;
+    if (part === null) return;
+    this.#cursor.style.left = `${100 * part}%`;
+    this.#cursor.style.setProperty("--part", part);
+    this.#cursor.dataset.time = time;
   }
 
   /** Show the selected part of the range, [from, to], or none. */

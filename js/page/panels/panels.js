@@ -2,6 +2,7 @@
 
 import { make, onceAFrame } from "../dom.js";
 import { movable } from "../time/gestures.js";
+import { digitsFor, timeText } from "../time/text.js";
 import { Inks } from "./inks.js";
 import { Panel } from "./panel.js";
 import { addPanel } from "./place.js";
@@ -48,7 +49,7 @@ export class Panels {
       onResize();
     }).observe(this.#list);
     addEventListener("resize", onResize);
-    this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "300px" });
+    this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: element.closest("main"), rootMargin: "300px" });
     this.#measure();
   }
 
@@ -100,14 +101,16 @@ export class Panels {
 
   #showCursor() {
     if (!this.#frame) return;
-    const { start, end } = this.#frame.range;
+    const { range, zone } = this.#frame;
+    const { start, end } = range;
     const part = this.#cursor === null ? null : (this.#cursor - start) / (end - start);
     const isWithin = part !== null && part >= 0 && part <= 1;
     const isNew = this.#frame.cursor !== this.#cursor;
     this.#frame.cursor = this.#cursor;
+    const time = isWithin ? timeText(this.#cursor, zone, digitsFor(range)) : "";
     const { panels } = this.#model.state;
     this.#panels.forEach((panel, i) => {
-      panel.point(isWithin ? part : null);
+      panel.point(isWithin ? part : null, time);
       if (isNew && panels[i] && !panel.element.hidden) panel.show(panels[i], i, this.#curves(), this.#frame);
     });
   }

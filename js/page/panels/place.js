@@ -79,7 +79,15 @@ export function resizeHandle(heightOf, onHeight) {
   const handle = make("div", { className: "resize", tabIndex: 0, role: "separator", ariaLabel: "height of the panel" });
   handle.ariaOrientation = "horizontal";
   let began = null;
-  const set = (height, isStep) => onHeight(Math.max(Math.round(height), MIN_HEIGHT), isStep);
+  const tell = (height) => (handle.ariaValueNow = String(Math.round(height)));
+  const set = (height, isStep) => {
+    tell(Math.max(height, MIN_HEIGHT));
+    onHeight(Math.max(Math.round(height), MIN_HEIGHT), isStep);
+  };
+  tell(MIN_HEIGHT);
+  handle.ariaValueMin = String(MIN_HEIGHT);
+  handle.ariaValueMax = String(Math.max(screen.height, MIN_HEIGHT));
+  handle.addEventListener("focus", () => tell(heightOf()));
   handle.addEventListener("pointerdown", (event) => {
     handle.setPointerCapture(event.pointerId);
     began = { y: event.clientY, height: heightOf(), isStep: true };

@@ -14,8 +14,8 @@ export class Conductor {
   #preset = make("select", { id: "range", ariaLabel: "length of time" });
   #follow = make("button", { type: "button", id: "follow", className: "mode" });
   #inputs = {
-    from: make("input", { id: "from", size: 19, autocomplete: "off", spellcheck: false }),
-    to: make("input", { id: "to", size: 19, autocomplete: "off", spellcheck: false }),
+    from: make("input", { id: "from", ariaLabel: "from", size: 19, autocomplete: "off", spellcheck: false }),
+    to: make("input", { id: "to", ariaLabel: "to", size: 19, autocomplete: "off", spellcheck: false }),
   };
   #zone = make("button", { type: "button", id: "zone-switch", title: "show times in UTC or in the zone of this computer" });
   #edited = new Set();

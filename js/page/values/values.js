@@ -203,8 +203,8 @@ export class Values {
 }
 
 function makeTable() {
-  const heads = ["", "field", "value", "age", "last hour"].map((text) => make("th", { scope: "col" }, text));
-  heads[0].ariaLabel = "state";
+  const heads = ["state", "field", "value", "age", "last hour"].map((text) => make("th", { scope: "col" }, make("span", {}, text)));
+  heads[0].firstChild.className = "aloud";
   return make("table", { className: "values" }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}));
 }
 
