@@ -4,10 +4,11 @@ import { Store } from "./data/store.js";
 import { $, afterRest, atMostEvery, onceAFrame } from "./dom.js";
 import { startDrawer } from "./drawer.js";
 import { Find } from "./find/find.js";
+import { Export } from "./layouts/export.js";
+import { LayoutMenu } from "./layouts/menu.js";
 import { say } from "./notice.js";
 import { unitOf } from "./panels/figure.js";
 import { Panels } from "./panels/panels.js";
-import { downloadCsv } from "./panels/table.js";
 import { openSession } from "./session.js";
 import { Model, keysOf, rangeOf, splitByUnits } from "./state.js";
 import { startTheme } from "./theme.js";
@@ -88,15 +89,6 @@ async function load() {
   if (split.length > model.state.panels.length) model.change({ panels: split, maximised: null }, { isStep: false });
 }
 
-/** Every sample of the interval, not only those that are drawn, as a file. */
-async function saveCsv() {
-  const whole = new Store(sisock, () => {});
-  $("csv").disabled = true;
-  await whole.load(keysOf(model.state), { ...rangeOf(model.state.time), points: null, isLive: false });
-  $("csv").disabled = false;
-  downloadCsv(whole.series);
-}
-
 /** Return how long the curves take to move by a pixel, within limits. */
 function pictureMilliseconds() {
   const { start, end } = rangeOf(model.state.time);
@@ -118,9 +110,10 @@ panels = new Panels($("panels"), model, curves, () => {
   if (store) loadSoon();
 });
 model.listen(changed);
-$("csv").addEventListener("click", saveCsv);
+$("export-open").addEventListener("click", () => new Export(sisock, model.state).open());
 $("time").addEventListener("submit", (event) => event.preventDefault());
 showViews($("views"), model);
+new LayoutMenu($("layouts"), model);
 startTheme($("theme"));
 startDrawer();
 openSession(work, refresh, (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`);

@@ -8,7 +8,7 @@ import { longestSpacing, visible } from "../page/data/curves.js";
 import { parseTime } from "../page/time/ranges.js";
 import { timeLabels } from "../page/time/text.js";
 import { Growing } from "../page/data/growing.js";
-import { csvOf, rowsOf } from "../page/panels/table.js";
+import { rowsOf } from "../page/panels/table.js";
 import { valueText } from "../page/panels/units.js";
 
 test("what is drawn keeps smallest and largest at their own times", () => {
@@ -73,7 +73,7 @@ test("a gap is wider than two buckets and than five usual spacings", () => {
 
 test("64-bit integers are kept and written whole", () => {
   const big = series("n::i", null, [0, 1], BigInt64Array.from([1n, 2n ** 63n - 1n]));
-  assert.match(csvOf([big]), /,9223372036854775807\n$/);
+  assert.deepEqual(rowsOf([big]), [[0, 1n], [1, 2n ** 63n - 1n]]);
   big.t.append([2]);
   big.values.append([5]);
   assert.deepEqual(big.values.array, [1n, 2n ** 63n - 1n, 5]);
@@ -97,16 +97,12 @@ test("live samples are added without losing any", () => {
 
 const series = (key, units, t, values) => ({ key, about: { units }, t: new Growing(Float64Array.from(t)), values: new Growing(values) });
 
-test("table and CSV have a row for each time of any field", () => {
+test("the table has a row for each time of any field", () => {
   const both = [
     series("n::a", "K", [0, 1], Float64Array.from([1.5, NaN])),
     series('n::"b"', null, [1, 2], ["x,y", null]),
   ];
   assert.deepEqual(rowsOf(both), [[0, 1.5, null], [1, null, "x,y"], [2, null, null]]);
-  assert.equal(
-    csvOf(both),
-    'time,n::a [K],"n::""b"""\n1970-01-01T00:00:00.000Z,1.5,\n1970-01-01T00:00:01.000Z,,"x,y"\n1970-01-01T00:00:02.000Z,,\n',
-  );
 });
 
 test("times at the axis are of 24 hours, with what they have in common once", () => {

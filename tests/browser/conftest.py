@@ -141,6 +141,21 @@ class Page:
             query,
         )
 
+    def downloaded(self, suffix: str) -> Path | None:
+        """The file of this kind that the browser has saved, if it has."""
+        return next(iter(self.browser.downloads.glob(f"*{suffix}")), None)
+
+    def save_samples(self, suffix: str = "csv") -> Path:
+        """Save all samples of the view in a format, by the dialog."""
+        for old in self.browser.downloads.glob(f"*.{suffix}"):
+            old.unlink()
+        self.run("document.getElementById('export-open').click()")
+        self.run(f"document.querySelector('#export [value={suffix}]').click()")
+        enabled = "return document.querySelector('#export .main:enabled') !== null"
+        self.wait(lambda: self.run(enabled), "the size of the file")
+        self.run("document.querySelector('#export .main').click()")
+        return self.wait(lambda: self.downloaded(f".{suffix}"), "the file")
+
     def picture(self, name: str) -> Path:
         """Take a screenshot."""
         PICTURES.mkdir(exist_ok=True)

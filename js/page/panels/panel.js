@@ -1,6 +1,7 @@
 // One panel: legend, chart, table of samples, and what changes them.
 
 import { atMostEvery, make } from "../dom.js";
+import { openPicture } from "../layouts/picture.js";
 import { Chart, TIME_AXIS } from "./chart.js";
 import { figureOf } from "./figure.js";
 import { LANE_HEIGHT } from "./lanes.js";
@@ -58,7 +59,8 @@ export class Panel {
       () => this.#height,
       (height, isStep) => change(changePanel(model.state, this.#index, { height }), { isStep }),
     );
-    const buttons = placeButtons(model, () => this.#index, () => settings(null));
+    const picture = () => openPicture(this.#frame, this.figure.fields.map(({ name }) => name).join(", "));
+    const buttons = placeButtons(model, () => this.#index, () => settings(null), picture);
     this.element.append(make("div", { className: "panel-head" }, this.#legend.element, buttons), this.#empty, this.#area, this.#samples, handle);
     this.element.panel = this;
   }

@@ -50,8 +50,9 @@ export function isolateField(state, index, key) {
  * @param {Model} model
  * @param {function(): number} indexOf returns where the panel is
  * @param {Function} onSettings
+ * @param {Function} onPicture
  */
-export function placeButtons(model, indexOf, onSettings) {
+export function placeButtons(model, indexOf, onSettings, onPicture) {
   const move = (by) => () => model.change(movePanel(model.state, indexOf(), indexOf() + by));
   const maximise = button("⤢", "maximise or restore the panel", () => {
     model.change({ maximised: model.state.maximised === null ? indexOf() : null });
@@ -63,6 +64,7 @@ export function placeButtons(model, indexOf, onSettings) {
     button("↑", "move the panel up", move(-1)),
     button("↓", "move the panel down", move(1)),
     maximise,
+    button("⤓", "save the panel as a picture", onPicture),
     button("⚙", "settings of the panel", onSettings),
     button("✕", "remove the panel", () => model.change(removePanel(model.state, indexOf()))),
   );

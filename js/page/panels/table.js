@@ -1,4 +1,4 @@
-// The samples as a table and as CSV.
+// The samples as a table.
 
 import { make } from "../dom.js";
 import { timeText, zoneText } from "../time/text.js";
@@ -26,26 +26,6 @@ export function rowsOf(series) {
   }
 }
 
-/** Return the samples as CSV, times as ISO. */
-export function csvOf(series) {
-  const quote = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const heading = ({ key, about }) => quote(about?.units ? `${key} [${about.units}]` : key);
-  const lines = rowsOf(series).map(([t, ...values]) =>
-    [new Date(t * 1000).toISOString(), ...values.map((v) => (v === null ? "" : quote(String(v))))].join(","),
-  );
-  return ["time", ...series.map(heading)].join(",") + "\n" + lines.map((line) => `${line}\n`).join("");
-}
-
-/** Offer the samples as a file. */
-export function downloadCsv(series) {
-  const link = make("a", {
-    href: URL.createObjectURL(new Blob([csvOf(series)], { type: "text/csv" })),
-    download: "sisock.csv",
-  });
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
 /** Show the newest samples; those that may still change are marked. */
 export function showTable(element, series, { start, end }, zone) {
   const all = rowsOf(series).filter(([t]) => t >= start && t < end);
@@ -67,7 +47,7 @@ export function showTable(element, series, { start, end }, zone) {
     return row;
   });
   const shown = Math.min(all.length, MAX_ROWS);
-  const caption = `${shown} of the ${all.length} times drawn, newest first (CSV holds every sample); values in italics may still change`;
+  const caption = `${shown} of the ${all.length} times drawn, newest first (a saved file holds every sample); values in italics may still change`;
   element.replaceChildren(
     make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
   );
