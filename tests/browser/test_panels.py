@@ -122,6 +122,8 @@ def test_an_axis_is_fixed_or_logarithmic_by_the_settings(page, instrument):
     page.browser.get("about:blank")
     page.browser.get(link)
     page.wait_until_connected()
+    page.wait(lambda: len(boxes(page, ".panel")) == 1, "the panel")
+    page.rest()
     page.wait(
         lambda: [axis["range"] for axis in axes(page)] == [[1, 1e9], [0, 0.2]], "the same axes"
     )

@@ -8,7 +8,7 @@ import { widthOf } from "./axes.js";
 import { LANE_HEIGHT, drawLane } from "./lanes.js";
 import { drawBands, drawMarks, limitsOf } from "./limits.js";
 import { lineStyle, trace } from "./lines.js";
-import { axisLabels } from "./units.js";
+import { axisLabels, decadeLabels, isDecade } from "./units.js";
 
 // Pixels of the time axis, and of the room above the plot for units and half a digit.
 export const TIME_AXIS = 36;
@@ -126,8 +126,16 @@ export class Chart {
         return Math.max(this.#frame.gutters[i], MIN_PLOT);
       },
       space: 28 * this.#frame.scale,
-      values: (plot, values, axis, space, step) => axisLabels(values, step, this.#frame.units[i]?.factor ?? 1),
-      grid: { stroke: () => this.#colours.get("line"), width: 1, show: i === 0 },
+      values: (plot, values, axis, space, step) => {
+        const { factor, isLog } = this.#frame.units[i];
+        return isLog ? decadeLabels(values, factor) : axisLabels(values, step, factor);
+      },
+      grid: {
+        stroke: () => this.#colours.get("line"),
+        width: 1,
+        show: i === 0,
+        filter: (plot, values) => (this.#frame.units[i].isLog ? values.map((value) => (isDecade(value) ? value : null)) : values),
+      },
     });
   }
 
@@ -155,10 +163,10 @@ export class Chart {
     const { units, lines } = this.#frame;
     const box = this.#box();
     const { ctx } = this.#plot;
-    units.forEach(({ unit }, i) => {
-      const limits = limitsOf(lines.filter((line) => line.unit === unit).map(({ curve }) => curve));
-      if (limits) drawBands(ctx, limits, this.#toY(i), box, this.#colours);
-    });
+    // Bands of two axes over each other would tell nothing.
+    const limits = units.map(({ unit }) => limitsOf(lines.filter((line) => line.unit === unit).map(({ curve }) => curve)));
+    const first = limits.findIndex(Boolean);
+    if (first >= 0) drawBands(ctx, limits[first], this.#toY(first), box, this.#colours);
     for (const { curve } of lines) if (curve.gone) this.#hatch(curve, box);
   }
 
@@ -188,7 +196,7 @@ export class Chart {
     const path = new Path2D();
     const width = trace(path, curve, this.#frame.range, this.#toX(), toY, box.width / ratio);
     const stroke = (style, wide) => {
-      lineStyle(ctx, style, wide, curve.gone, ratio);
+      lineStyle(ctx, style, wide, curve.gone, ratio * this.#frame.scale);
       ctx.stroke(path);
     };
     ctx.save();

@@ -54,7 +54,8 @@ class Row {
   #written = "";
 
   constructor(key, { onToggle, onIsolate, onEdit }) {
-    const head = make("th", { scope: "row", className: "name" }, this.#swatch, this.#toggle, " ", this.#note);
+    const named = make("span", { className: "named" }, this.#swatch, this.#toggle, " ", this.#note);
+    const head = make("th", { scope: "row", className: "name" }, named);
     this.element = make("tr", {}, head, ...Object.values(this.#cells));
     this.element.dataset.key = key;
     this.#swatch.addEventListener("click", () => onEdit(key));

@@ -70,6 +70,21 @@ export function axisLabels(values, step, factor) {
   });
 }
 
+/** Whether a value is a power of ten. */
+export function isDecade(value) {
+  const exponent = Math.log10(value);
+  return Math.abs(exponent - Math.round(exponent)) < 1e-9;
+}
+
+/** Return the labels of a logarithmic axis. */
+export function decadeLabels(values, factor) {
+  return values.map((value) => {
+    if (value === null) return null;
+    const scaled = Number((value * factor).toPrecision(DIGITS));
+    return scaled >= 1e-3 && scaled < 1e5 ? String(scaled) : scaled.toExponential().replace("+", "");
+  });
+}
+
 /** Return how many digits after the point a step has: 2 for 0.25. */
 function digitsOf(step) {
   let digits = 0;
