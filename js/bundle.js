@@ -2,7 +2,7 @@
 
 import { build } from "esbuild";
 
-// wampy and cbor-x name node's modules for node alone.
+// wampy names node's modules for node alone.
 export const EXTERNAL = ["crypto", "ws"];
 
 /** Write the one file. */

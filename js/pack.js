@@ -8,7 +8,7 @@ import ts from "typescript";
 import { bundleClient } from "./bundle.js";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const BUNDLED = ["wampy", "cbor-x"];
+const BUNDLED = ["wampy"];
 
 await rm(here("packed"), { recursive: true, force: true });
 if (process.argv.includes("--clean")) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
 
 import { SisockError } from "../errors.js";
@@ -47,6 +48,17 @@ test("what is wrong with a file is said", () => {
     [broken({ time: null }), /time/],
   ];
   for (const [text, sentence] of wrong) assert.throws(() => parseLayout(text), sentence, text);
+});
+
+test("the layouts of the example can be opened", async () => {
+  const folder = new URL("../../example_data/layouts/", import.meta.url);
+  const files = await readdir(folder);
+  assert.ok(files.length > 1);
+  for (const file of files) {
+    const { name, state } = parseLayout(await readFile(new URL(file, folder), "utf8"));
+    assert.equal(`${name}.json`, file);
+    assert.ok(state.panels.length > 1);
+  }
 });
 
 test("times are written to the microsecond, where there are any", () => {

@@ -90,8 +90,7 @@ def test_the_package_needs_no_other_and_holds_the_licences(project):
     assert {"LICENSE", "README.md", "package.json", "packed"} == {p.name for p in package.iterdir()}
     licence = (package / "LICENSE").read_text()
     assert "wampy" in licence
-    assert "cbor-x" in licence
-    assert licence.count("Permission is hereby granted") >= 2
+    assert "Permission is hereby granted" in licence
 
 
 def test_without_a_websocket_it_says_so_at_once(project):

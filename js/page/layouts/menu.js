@@ -9,6 +9,8 @@ import { Shelf, offeredNames, offeredState } from "./shelf.js";
 
 // Of an address that names a layout, these go before what the layout says.
 const OWN = { last: "time", from: "time", zone: "zone", view: "view", order: "order" };
+// Pixels between the menu and the window's edge.
+const EDGE = 10;
 
 /** Fill an element with the menu. */
 export class LayoutMenu {
@@ -40,7 +42,11 @@ export class LayoutMenu {
       make("p", { className: "files" }, button("Save as a file", "Save as a file", () => this.#download()), button("Open a file …", "Open a file …", () => this.#upload())),
     );
     const toggle = make("button", { type: "button", id: "layouts-open", popoverTargetElement: menu }, "Layouts");
-    menu.addEventListener("toggle", ({ newState }) => newState === "open" && this.#show());
+    menu.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#show());
+    // Below its button, unless there is no room to its right.
+    menu.addEventListener("toggle", () => {
+      menu.style.left = `${Math.max(Math.min(toggle.offsetLeft, innerWidth - menu.offsetWidth - EDGE), EDGE)}px`;
+    });
     element.append(toggle, menu);
     this.#openNamed();
   }
