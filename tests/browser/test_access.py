@@ -1,6 +1,7 @@
 """The page can be used by everybody: no rule of axe-core is broken in any view."""
 
 import pytest
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.conftest import TOP
@@ -19,6 +20,13 @@ VIEWS = {
     "archive": "?p=page_weather::apex_temperature,apex_windspeed&from=1499990400&to=1501200000",
     "wrong": "?s=page_weather::typo&s=nowhere::x&last=600",
 }
+DIALOGS = (
+    "#layouts-open",
+    "#export-open",
+    ".panel-buttons [aria-label='settings of the panel']",
+    ".panel-buttons [aria-label='save the panel as a picture']",
+)
+OPEN = "return Boolean(document.querySelector('dialog[open], :popover-open'))"
 
 
 @pytest.fixture
@@ -92,6 +100,22 @@ def test_no_rule_is_broken_where_one_signs_in(page, screen):
     page.wait_until_connected()
     page.element("account").click()
     assert violations(page) == []
+
+
+def test_no_rule_is_broken_in_dialogs(page, weather, screen):
+    screen(1400, "light")
+    page.open(VIEWS["archive"])
+    page.wait(lambda: any(page.counts().values()), "samples")
+    found = {}
+    for opener in DIALOGS:
+        page.browser.find_element("css selector", opener).click()
+        page.wait(lambda: page.run(OPEN), f"what {opener} opens")
+        for scheme in ("light", "dark"):
+            screen(1400, scheme)
+            found[opener, scheme] = violations(page)
+        ActionChains(page.browser).send_keys(Keys.ESCAPE).perform()
+        page.wait(lambda: not page.run(OPEN), f"the end of what {opener} opens")
+    assert {key: broken for key, broken in found.items() if broken} == {}
 
 
 def test_the_drawer_of_a_phone_opens_and_closes_by_keyboard(page, weather, screen):

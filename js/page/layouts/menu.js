@@ -35,11 +35,11 @@ export class LayoutMenu {
       "div",
       { id: "layouts-menu", popover: "auto" },
       form,
-      make("h3", {}, "In this browser"),
+      make("h2", {}, "In this browser"),
       this.#kept,
-      make("h3", {}, "From the router"),
+      make("h2", {}, "From the router"),
       this.#offered,
-      make("p", { className: "files" }, button("Save as a file", "Save this view as a file", () => this.#download()), button("Open a file …", "Open a layout from a file", () => this.#upload())),
+      make("p", { className: "files" }, button("Save as a file", "Save as a file", () => this.#download()), button("Open a file …", "Open a file …", () => this.#upload())),
     );
     const toggle = make("button", { type: "button", id: "layouts-open", popoverTargetElement: menu }, "Layouts");
     menu.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#show());

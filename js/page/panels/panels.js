@@ -14,6 +14,8 @@ const STEP = 6;
 const BODY_FONT = 14;
 const POINTS_PER_COLUMN = 2;
 const MIN_WIDTH = 100;
+// Of a sheet of A4 without its margins, a little narrower than a letter's.
+const PAPER_WIDTH = 690;
 const BELOW = 64;
 
 /** Show the panels of the state. */
@@ -28,6 +30,8 @@ export class Panels {
   #frame = null;
   #cursor = null;
   #width = 0;
+  #scale = 1;
+  #isPaper = false;
   #observer;
   #drawCursor = onceAFrame(() => this.#showCursor());
 
@@ -51,6 +55,8 @@ export class Panels {
     addEventListener("resize", onResize);
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: element.closest("main"), rootMargin: "300px" });
     this.#measure();
+    addEventListener("beforeprint", () => this.#print(true));
+    addEventListener("afterprint", () => this.#print(false));
   }
 
   /** How many samples of each curve there is room for. */
@@ -71,9 +77,8 @@ export class Panels {
     const { panels, maximised } = this.#model.state;
     this.#arrange(panels.length);
     const shown = maximised === null ? panels : [panels[maximised]];
-    const scale = parseFloat(getComputedStyle(this.#element).fontSize) / BODY_FONT;
-    const fill = shown.length === 1 ? this.#fillHeight() : 0;
-    this.#frame = { ...frame, cursor: this.#cursor, scale, fill, width: this.#width };
+    const fill = shown.length === 1 && !this.#isPaper ? this.#fillHeight() : 0;
+    this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill, width: this.#width };
     const curves = this.#curves();
     this.#panels.forEach((panel, i) => {
       panel.element.hidden = maximised !== null && i !== maximised;
@@ -83,11 +88,10 @@ export class Panels {
     this.#showCursor();
   }
 
-  /** Draw the charts again as they are; those beyond the screen, too, if it is for paper. */
+  /** Draw the charts again; those beyond the screen, too, if it is for paper. */
   redraw() {
     if (!this.#frame) return;
-    const isPaper = matchMedia("print").matches;
-    const drawn = this.#panels.filter((panel) => !panel.element.hidden && (panel.isVisible || isPaper));
+    const drawn = this.#panels.filter((panel) => !panel.element.hidden && (panel.isVisible || this.#isPaper));
     const draw = (panels) => panels.forEach((panel) => panel.draw({ ...this.#frame, gutters: this.#gutters }));
     draw(drawn);
     if (this.#widen(drawn)) draw(drawn);
@@ -146,7 +150,16 @@ export class Panels {
   }
 
   #measure() {
-    this.#width = this.#list.clientWidth;
+    if (!this.#isPaper) this.#width = this.#list.clientWidth;
+    this.#scale = parseFloat(getComputedStyle(this.#element).fontSize) / BODY_FONT;
+  }
+
+  /** Draw all panels for paper before it is printed, and as they were afterwards. */
+  #print(isPaper) {
+    this.#isPaper = isPaper;
+    if (isPaper) this.#width = PAPER_WIDTH;
+    this.#measure();
+    if (this.#frame) this.draw(this.#frame);
   }
 
   /** Return the height with which a single panel fills the window. */

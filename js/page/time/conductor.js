@@ -18,6 +18,8 @@ export class Conductor {
     to: make("input", { id: "to", ariaLabel: "to", size: 19, autocomplete: "off", spellcheck: false }),
   };
   #zone = make("button", { type: "button", id: "zone-switch", title: "show times in UTC or in the zone of this computer" });
+  // A sheet of paper has no switch.
+  #zoneNote = make("span", { className: "on-paper" });
   #edited = new Set();
 
   /**
@@ -32,7 +34,7 @@ export class Conductor {
     const { from, to } = this.#inputs;
     bar.prepend(
       make("span", { className: "group" }, this.#follow, this.#preset),
-      make("span", { className: "group" }, make("label", {}, make("span", {}, "from "), from), make("label", {}, make("span", {}, "to "), to)),
+      make("span", { className: "group" }, make("label", {}, make("span", {}, "from "), from), make("label", {}, make("span", {}, "to "), to), this.#zoneNote),
       make("span", { className: "group" }, ...this.#buttons()),
     );
     zone.append(this.#zone);
@@ -48,7 +50,7 @@ export class Conductor {
     set(this.#follow, "ariaPressed", String(isFollowing));
     set(this.#follow, "title", isFollowing ? "follows the present; press to stand still" : "stands still; press to follow the present");
     this.#showPreset(isFollowing ? String(time.span) : FIXED, range);
-    set(this.#zone, "textContent", zoneText(zone, range.end));
+    for (const element of [this.#zone, this.#zoneNote]) set(element, "textContent", zoneText(zone, range.end));
     for (const [name, t] of [["from", range.start], ["to", range.end]]) {
       const input = this.#inputs[name];
       const isHeld = this.#edited.has(input) || document.activeElement === input;
@@ -64,7 +66,10 @@ export class Conductor {
     const name = value === FIXED ? durationText(end - start) : `last ${durationText(Number(value))}`;
     const other = this.#preset.querySelector(".other");
     if (own && own !== other) other?.remove();
-    else if (other) Object.assign(other, { value, textContent: name });
+    else if (other) {
+      set(other, "value", value);
+      set(other, "textContent", name);
+    }
     else this.#preset.prepend(make("option", { value, className: "other" }, name));
     set(this.#preset, "value", value);
   }
