@@ -27,7 +27,7 @@ const TYPES = {
  */
 export function decode(encoded, type) {
   if (Array.isArray(encoded)) {
-    return type === "number" ? Float64Array.from(encoded, (v) => v ?? NaN) : encoded;
+    return type === "number" ? Float64Array.from(encoded, (v) => Number(v ?? NaN)) : encoded;
   }
   const Type = TYPES[encoded?.dtype];
   if (!Type || !(encoded.values instanceof Uint8Array)) {
