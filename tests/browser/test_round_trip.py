@@ -104,9 +104,10 @@ def test_the_page_writes_every_type_into_its_csv(page, types):
         kind = {"f": float, "b": lambda text: text == "true"}.get(sent.dtype.kind, int)
         got = [kind(text) for text in columns[name]]
         np.testing.assert_array_equal(np.array(got, sent.dtype), sent[:30], name)
-    written = {True: "true", False: "false", None: "NaN"}
+    written = {"True": "true", "False": "false", "None": "NaN"}
     for name, values in LISTED.items():
-        assert list(columns[name]) == [written.get(v, str(v)) for v in values[:30]], name
+        texts = [str(value) for value in values[:30]]
+        assert list(columns[name]) == [written.get(text, text) for text in texts], name
 
 
 def test_max_points_gives_javascript_what_it_gives_python(router, client, serve, types):
