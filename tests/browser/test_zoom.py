@@ -10,6 +10,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.nodes import MISSING, PAUSE, START
+from tests.browser.panels import drawn_range
 from tests.conftest import wait_for_nodes
 
 KEY = "page_spiky::x"
@@ -36,6 +37,42 @@ for (let x = 0; x < width; x += 1) {
   }
 }
 return highest;
+"""
+
+
+# Moves the range by a dragged chart, a step a frame; calls back with the frames' times, and with
+# those that the page worked for in each, in milliseconds.
+PAN = """
+const done = arguments[0];
+const reach = document.querySelector(".reach");
+const { left, top, width } = reach.getBoundingClientRect();
+reach.setPointerCapture = () => {};
+const point = (type, part) => reach.dispatchEvent(new PointerEvent(type, {
+  clientX: left + part * width, clientY: top + 20, shiftKey: true, pointerId: 1, bubbles: true }));
+const [frames, worked] = [[], []];
+const original = window.requestAnimationFrame;
+let busy = 0;
+window.requestAnimationFrame = (act) => original((now) => {
+  const began = performance.now();
+  act(now);
+  busy += performance.now() - began;
+});
+point("pointerdown", 0.5);
+let last = performance.now();
+const step = (now) => {
+  frames.push(now - last);
+  worked.push(busy);
+  last = now;
+  busy = 0;
+  const began = performance.now();
+  point("pointermove", 0.5 + 0.2 * Math.sin(frames.length / 15));
+  busy += performance.now() - began;
+  if (frames.length < 120) return original(step);
+  point("pointerup", 0.5);
+  window.requestAnimationFrame = original;
+  done([frames.slice(5), worked.slice(5)]);
+};
+original(step);
 """
 
 
@@ -154,3 +191,21 @@ def test_a_million_samples_are_moved_without_freezing(page, spiky):
         f" heap {bytes_ / 1e6:.0f} MB"
     )
     assert len(ordered) > 30
+
+
+def test_ten_panels_of_a_million_samples_are_moved_in_each_frame(page, spiky):
+    panels = "&".join(f"p={KEY}@h120" for _ in range(10))
+    page.open(f"?{panels}&from={START + 300}&to={START + 600}")
+    page.wait(lambda: page.counts().get(KEY, 0) > 100, "the samples", 60)
+    page.rest()
+    before = drawn_range(page)
+    frames, worked = (sorted(each) for each in page.browser.execute_async_script(PAN))
+    texts = (
+        f"{name} median {statistics.median(each):.1f} ms, p99 {each[int(len(each) * 0.99)]:.1f} ms"
+        for name, each in (("frames", frames), ("of them the page worked", worked))
+    )
+    print(f"\nten panels of a million samples were moved: {'; '.join(texts)}")
+    page.rest()
+    assert drawn_range(page) != before
+    ranges = {drawn_range(page, panel) for panel in range(3)}
+    assert len(ranges) == 1

@@ -12,6 +12,8 @@ import { countMatches } from "./rows.js";
 import { Tree } from "./tree.js";
 
 const REST_MILLISECONDS = 600;
+// Parts of the state that the tree shows.
+const DRAWN = ["view", "panels", "maximised", "values", "zone"];
 const NO_NODE = {
   title: "No data node is there yet",
   steps: [
@@ -47,7 +49,8 @@ export class Find {
       made.addEventListener("click", jump);
       $("jumps").append(made);
     }
-    model.listen(() => this.draw());
+    // The tree is the same while one moves.
+    model.listen((state, previous) => DRAWN.some((name) => state[name] !== previous[name]) && this.draw());
     // Letters may have another size then, and rows another height.
     addEventListener("resize", this.draw);
     this.#nodes.watch();

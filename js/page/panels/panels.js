@@ -30,6 +30,7 @@ export class Panels {
   #frame = null;
   #cursor = null;
   #width = 0;
+  #scale = 1;
   #isPaper = false;
   #observer;
   #drawCursor = onceAFrame(() => this.#showCursor());
@@ -76,9 +77,8 @@ export class Panels {
     const { panels, maximised } = this.#model.state;
     this.#arrange(panels.length);
     const shown = maximised === null ? panels : [panels[maximised]];
-    const scale = parseFloat(getComputedStyle(this.#element).fontSize) / BODY_FONT;
     const fill = shown.length === 1 && !this.#isPaper ? this.#fillHeight() : 0;
-    this.#frame = { ...frame, cursor: this.#cursor, scale, fill, width: this.#width };
+    this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill, width: this.#width };
     const curves = this.#curves();
     this.#panels.forEach((panel, i) => {
       panel.element.hidden = maximised !== null && i !== maximised;
@@ -151,6 +151,7 @@ export class Panels {
 
   #measure() {
     if (!this.#isPaper) this.#width = this.#list.clientWidth;
+    this.#scale = parseFloat(getComputedStyle(this.#element).fontSize) / BODY_FONT;
   }
 
   /** Draw all panels for paper before it is printed, and as they were afterwards. */

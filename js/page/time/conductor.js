@@ -66,7 +66,10 @@ export class Conductor {
     const name = value === FIXED ? durationText(end - start) : `last ${durationText(Number(value))}`;
     const other = this.#preset.querySelector(".other");
     if (own && own !== other) other?.remove();
-    else if (other) Object.assign(other, { value, textContent: name });
+    else if (other) {
+      set(other, "value", value);
+      set(other, "textContent", name);
+    }
     else this.#preset.prepend(make("option", { value, className: "other" }, name));
     set(this.#preset, "value", value);
   }

@@ -21,8 +21,7 @@ const WHEEL_UNITS = [1, 16, 400];
  */
 export function movable(panel, model, rangeNow, onCursor) {
   const change = stepwise(model);
-  const partAt = (event) => {
-    const { left, width } = panel.reach.getBoundingClientRect();
+  const partAt = (event, { left, width } = panel.reach.getBoundingClientRect()) => {
     return Math.min(Math.max((event.clientX - left) / width, 0), 1);
   };
   const timeAt = (part) => {
@@ -81,11 +80,12 @@ function listenToPointers({ panel, model, change, partAt, timeAt, rangeNow, onCu
     panel.area.focus({ preventScroll: true });
     pointers.set(event.pointerId, partAt(event));
     const isMove = event.shiftKey || event.button === MIDDLE || event.pointerType === "touch";
-    drag = drag ?? { isMove, x: event.clientX };
+    drag = drag ?? { isMove, x: event.clientX, box: reach.getBoundingClientRect() };
     begin();
   });
   reach.addEventListener("pointermove", (event) => {
-    const part = partAt(event);
+    // To measure again in each step of a drag would have the browser arrange the page twice a frame.
+    const part = partAt(event, drag?.box);
     if (event.pointerType !== "touch" || !drag) onCursor(timeAt(part));
     if (!pointers.has(event.pointerId)) return;
     pointers.set(event.pointerId, part);
