@@ -209,6 +209,8 @@ export class Find {
     const isHubAway = error?.kind === "hub";
     $("welcome").hidden = !isHubAway && (!isNoNode || keys.length > 0);
     $("hint").hidden = isNoNode || isHubAway || keys.length > 0;
+    // Without fields there is nothing beside it.
+    $("welcome").classList.toggle("is-alone", !keys.length);
     if ($("welcome").hidden) return;
     const { title, steps } = isHubAway ? explain({ kind: "hub" }) : NO_NODE;
     write($("welcome-title"), title);
