@@ -13,6 +13,7 @@ import sisock
 
 LIMITS = {"warning": [0.0, 10.0], "alarm": [-10.0, 20.0]}
 FIXED = {"well": 5.0, "warm": 12.0, "cold": -5.0, "hot": 25.0, "frozen": -11.5}
+PAST = 3500
 MOVING = [f"wave_{i:03}" for i in range(int(os.environ.get("MOVING", 190)))]
 
 
@@ -34,12 +35,21 @@ class Wall(sisock.LiveNode):
     def begin(self, service):
         super().begin(service)
         self.push({"silent": 1.0}, timeline="silence")
+        now = math.floor(time.time())
+        hour = range(now - PAST, now, 10)
+        before = [values_at(t) for t in hour]
+        self.push({name: [each[name] for each in before] for name in before[0]}, list(hour))
 
     def read(self):
-        now = time.time()
-        waves = {name: math.sin(now / 60 + i / 9) + i for i, name in enumerate(MOVING)}
-        states = {"valve": 1, "mode": "scanning", "fault": False, "count": math.floor(now)}
-        return {**FIXED, **states, **waves}
+        return values_at(time.time())
+
+
+def values_at(now):
+    """What is measured at a time."""
+    waves = {name: math.sin(now / 300 + i / 9) + i for i, name in enumerate(MOVING)}
+    moved = {name: value + math.sin(now / 400) / 4 for name, value in FIXED.items()}
+    states = {"valve": 1, "mode": "scanning", "fault": False, "count": math.floor(now)}
+    return {**(moved if now < time.time() - 5 else FIXED), **states, **waves}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import { SvgContext } from "./svg.js";
 
 const [MIN_WIDTH, PLOT_HEIGHT] = [900, 380];
 const FONT = 12;
-const [TITLE, ROW, TIME_AXIS, MARGIN] = [34, 18, 38, 16];
+const [TITLE, ROW, TIME_AXIS, MARGIN, GAP] = [34, 18, 38, 16, 8];
 const [LABEL_ROOM, TIME_ROOM, VALUE_ROOM] = [64, 90, 36];
 const SWATCH = 10;
 const SHARPNESS = 2;
@@ -33,7 +33,7 @@ export function drawPicture(ctx, frame, colours, title) {
   const size = sizeOf(frame);
   const box = {
     left: units.length ? LABEL_ROOM : MARGIN,
-    top: TITLE + fields.length * ROW + lanes.length * LANE_HEIGHT + ROW,
+    top: TITLE + fields.length * ROW + GAP + lanes.length * LANE_HEIGHT + ROW,
     height: units.length ? PLOT_HEIGHT : 0,
   };
   box.width = size.width - box.left - (units.length > 1 ? LABEL_ROOM : MARGIN);
@@ -53,7 +53,7 @@ export function drawPicture(ctx, frame, colours, title) {
   ctx.clip();
   for (const line of lines) drawLine(ctx, line, units.find(({ unit }) => unit === line.unit), frame, box, toX, colours);
   ctx.restore();
-  const top = TITLE + fields.length * ROW;
+  const top = TITLE + fields.length * ROW + GAP;
   lanes.forEach((lane, i) => {
     drawLane(ctx, lane, { range, now: frame.now, toX, box, top: top + i * LANE_HEIGHT, ratio: 1, colours, font: font() });
   });
@@ -100,7 +100,7 @@ async function svgOf(frame, colours, title) {
 }
 
 function sizeOf({ units, lanes, fields, width }) {
-  const height = TITLE + fields.length * ROW + lanes.length * LANE_HEIGHT + ROW + (units.length ? PLOT_HEIGHT : 0) + TIME_AXIS;
+  const height = TITLE + fields.length * ROW + GAP + lanes.length * LANE_HEIGHT + ROW + (units.length ? PLOT_HEIGHT : 0) + TIME_AXIS;
   return { width: Math.max(Math.round(width), MIN_WIDTH), height };
 }
 

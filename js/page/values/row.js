@@ -26,6 +26,8 @@ export class RowView {
   #path = document.createElementNS(SVG, "path");
   #written = {};
   #sparkedAt = -Infinity;
+  // The times that it was drawn from: others, when samples were fetched.
+  #drawn = null;
 
   /**
    * @param {string} key
@@ -72,7 +74,8 @@ export class RowView {
     this.#set("unit", (t !== null && about?.units) || "", (text) => write(this.#unit, text));
     this.#set("age", t === null ? "" : ageText(now - t), (text) => write(this.#age, text));
     this.#set("isText", t === null || typeof value === "string", (is) => this.element.classList.toggle("is-text", is));
-    if (now - this.#sparkedAt >= SPARK_SECONDS) this.#draw(row.curve, now);
+    const isFetched = row.curve.t !== this.#drawn;
+    if (isFetched || now - this.#sparkedAt >= SPARK_SECONDS) this.#draw(row.curve, now);
   }
 
   #set(name, value, apply) {
@@ -82,6 +85,7 @@ export class RowView {
   }
 
   #draw({ about, t, values, longest, gaps }, now) {
+    this.#drawn = t;
     const isCurve = about && about.type !== "string";
     const curve = { t: t.array, values: values.array, longest, gaps };
     const range = { start: now - HOUR, end: now };

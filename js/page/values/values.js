@@ -100,8 +100,8 @@ export class Values {
       { className: "bar" },
       this.#summary,
       this.#chips,
-      make("label", {}, "Add ", this.#nodes),
-      make("label", {}, "Sort ", this.#orders),
+      make("label", {}, make("span", {}, "Add "), this.#nodes),
+      make("label", {}, make("span", {}, "Sort "), this.#orders),
       large,
     );
     this.#element.replaceChildren(bar, this.#fault, this.#empty, this.#columns);
@@ -128,6 +128,7 @@ export class Values {
       return make("li", {}, `${node}: all fields `, remove);
     });
     this.#chips.replaceChildren(...chips);
+    this.#columns.classList.toggle("is-one-node", values.length === 1 && chips.length === 1);
   }
 
   #paint() {
@@ -170,11 +171,13 @@ export class Values {
   }
 
   #ordered(rows) {
-    const chosen = JSON.stringify(rows.map(({ key }) => key));
+    const { order } = this.#model.state;
+    // What becomes urgent is first at once.
+    const chosen = JSON.stringify(rows.map(({ key, level }) => (order === "level" ? [key, level] : key)));
     const isDue = chosen !== this.#chosen || performance.now() - this.#orderedAt >= ORDER_MILLISECONDS;
     if (!isDue) return this.#order;
     [this.#chosen, this.#orderedAt] = [chosen, performance.now()];
-    this.#order = inOrder(rows, this.#model.state.order).map(({ key }) => key);
+    this.#order = inOrder(rows, order).map(({ key }) => key);
     return this.#order;
   }
 
