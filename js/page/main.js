@@ -53,7 +53,7 @@ function nodeChanged(node, isPresent) {
   const hasChanged = isPresent && find.node(node.name).goneSince === undefined;
   find.change(node, isPresent);
   store.mark(node.name, !isPresent);
-  say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : "is gone"}`, !isPresent);
+  say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
   if (isPresent) load();
 }
 

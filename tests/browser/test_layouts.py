@@ -98,7 +98,7 @@ def upload(page, path):
         "HTMLInputElement.prototype.click = function () { window.asked = this; this.hidden = true;"
         " document.body.append(this); };"
     )
-    page.run("document.querySelector(\"[aria-label='Open a layout from a file']\")"
+    page.run("document.querySelector(\"[aria-label='Open a file …']\")"
              ".dispatchEvent(new MouseEvent('click'))")  # fmt: skip
     page.wait(lambda: page.run("return window.asked !== null"), "the question for a file")
     page.run("return window.asked").send_keys(str(path))
@@ -110,7 +110,7 @@ def test_a_layout_goes_into_a_file_and_comes_back(menu, tmp_path):
     field = menu.element("layout-name")
     field.clear()
     field.send_keys("To mail")
-    click(menu, "Save this view as a file")
+    click(menu, "Save as a file")
     file = menu.wait(lambda: menu.downloaded("To mail.json"), "the file")
     written = json.loads(file.read_text())
     assert written["state"]["panels"][0]["fields"] == [{"key": TEMPERATURE, "label": "Outside"}]

@@ -51,6 +51,8 @@ export class Find {
     }
     // The tree is the same while one moves.
     model.listen((state, previous) => DRAWN.some((name) => state[name] !== previous[name]) && this.draw());
+    // Letters may have another size then, and rows another height.
+    addEventListener("resize", this.draw);
     this.#nodes.watch();
   }
 
@@ -93,7 +95,7 @@ export class Find {
     if (!isTicked) return this.#model.change(removeField(state, key));
     const change = addField(state, key, (each) => this.unitOf(each));
     const [now, bounds] = [Date.now() / 1000, this.#nodes.bounds(key)];
-    if (!isOutside(bounds, rangeOf(state.time))) return this.#model.change(change);
+    if (state.view === "values" || !isOutside(bounds, rangeOf(state.time))) return this.#model.change(change);
     const time = timeToGo(bounds, now);
     if (!keysOf(state).length) return this.#model.change({ ...change, time });
     this.#model.change(change);
@@ -207,6 +209,8 @@ export class Find {
     const isHubAway = error?.kind === "hub";
     $("welcome").hidden = !isHubAway && (!isNoNode || keys.length > 0);
     $("hint").hidden = isNoNode || isHubAway || keys.length > 0;
+    // Without fields there is nothing beside it.
+    $("welcome").classList.toggle("is-alone", !keys.length);
     if ($("welcome").hidden) return;
     const { title, steps } = isHubAway ? explain({ kind: "hub" }) : NO_NODE;
     write($("welcome-title"), title);
