@@ -101,7 +101,7 @@ $(PACKAGES): js/package.json js/package-lock.json $(INSTALLED)
 	cd js && PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(PAGE): $(PACKAGES) js/build.js js/example.html $(wildcard js/*.js js/page/*)
+$(PAGE): $(PACKAGES) js/build.js js/example.html $(wildcard js/*.js js/page/* js/page/*/*)
 	cd js && PATH="$$PATH:$(CURDIR)/$(BIN)" node build.js
 
 $(TESTABLE): $(INSTALLED)

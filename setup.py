@@ -8,6 +8,7 @@ FOLDERS = {
     "sisock_nodes": "data_nodes",
     "sisock_programs": ".",
     "sisock_programs.example_data": "example_data",
+    "sisock_programs.example_data.layouts": "example_data/layouts",
     "sisock_programs.js.dist": "js/dist",
 }
 # An image's build has the library alone, and the page may not be built yet.
@@ -19,6 +20,7 @@ setup(
     package_data={
         "sisock_programs": ["Procfile", ".crossbar/config.json"],
         "sisock_programs.example_data": ["*.dat"],
+        "sisock_programs.example_data.layouts": ["*.json"],
         "sisock_programs.js.dist": ["*.html", "*.css", "*.js"],
     },
 )

@@ -2,6 +2,8 @@
 
 import { SisockError } from "./errors.js";
 
+/** @typedef {import("./shapes.js").TypedArray} TypedArray */
+
 const TYPES = {
   "<f8": Float64Array,
   "<f4": Float32Array,
@@ -25,7 +27,7 @@ const TYPES = {
  */
 export function decode(encoded, type) {
   if (Array.isArray(encoded)) {
-    return type === "number" ? Float64Array.from(encoded, (v) => v ?? NaN) : encoded;
+    return type === "number" ? Float64Array.from(encoded, (v) => Number(v ?? NaN)) : encoded;
   }
   const Type = TYPES[encoded?.dtype];
   if (!Type || !(encoded.values instanceof Uint8Array)) {
@@ -60,7 +62,7 @@ export function countable(array) {
 export function join(parts) {
   if (parts.length === 1) return parts[0];
   if (parts.some(Array.isArray)) return parts.flatMap((part) => Array.from(part));
-  const Type = parts[0]?.constructor ?? Float64Array;
+  const Type = /** @type {any} */ (parts[0]?.constructor ?? Float64Array);
   const isOneType = parts.every((part) => part.constructor === Type);
   const Joined = isOneType ? Type : Float64Array;
   const joined = new Joined(parts.reduce((sum, part) => sum + part.length, 0));
@@ -110,6 +112,7 @@ export function joinChunks(chunks, fields) {
   const [follows, bucket, finalTo] = ["follows", "bucket", "finalTo"].map(merged);
   const placed = new Set(chunks.flatMap((chunk) => chunk.placed));
   const times = new Map();
+  /** @type {Object<string, any>} */
   const data = {};
   for (const [name, about] of Object.entries(fields)) {
     const line = follows[name] ?? about.timeline;

@@ -5,6 +5,8 @@ import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
+import { EXTERNAL, bundleClient } from "./bundle.js";
+
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 await rm(here("dist"), { recursive: true, force: true });
@@ -17,7 +19,8 @@ await build({
   target: "es2022",
   minify: true,
   sourcemap: true,
-  // wampy and cbor-x name node's modules for node alone.
-  external: ["crypto", "ws"],
+  external: EXTERNAL,
 });
+// For pages of others.
+await bundleClient(here("sisock.js"), here("dist/sisock.js"));
 for (const name of ["index.html", "example.html"]) await copyFile(here("example.html"), here(`dist/${name}`));

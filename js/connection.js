@@ -14,6 +14,15 @@ const CALL_SECONDS = 30;
 const CHECK_SECONDS = 5;
 const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
 
+/** Return the WebSocket class to use, null for the global one; ws is needed only where there is none. */
+export async function findWebSocket(given) {
+  if (given) return given;
+  if (globalThis.WebSocket) return null;
+  const found = await import("ws").catch(() => null);
+  if (found) return found.WebSocket;
+  throw new SisockError("websocket", "there is no WebSocket: take node 22 or later, or npm install ws");
+}
+
 /** Keep one session with the router, and make the next one when it is lost. */
 export class Connection {
   /** How often it has joined so far. */
@@ -31,7 +40,7 @@ export class Connection {
 
   /**
    * @param {object} options as of `connect`
-   * @param {object} [seconds] that an answer may take: call, and check of whether there is a connection at all
+   * @param {{ call?: number, check?: number }} [seconds] that an answer may take: call, and check of whether there is a connection at all
    */
   constructor(options, { call = CALL_SECONDS, check = CHECK_SECONDS } = {}) {
     this.#seconds = { call, check };
@@ -72,7 +81,7 @@ export class Connection {
       authid: user,
       authmethods: ["wampcra"],
       authMode: "auto",
-      authPlugins: { wampcra: sign(secret) },
+      authPlugins: { wampcra: /** @type {any} */ (sign(secret)) },
       autoReconnect: false,
       uriValidation: "loose", // strict refuses names that the protocol allows
       serializer: new Serializer(() => (this.#heardAt = performance.now())),
@@ -108,8 +117,8 @@ export class Connection {
       ? `the router has no realm ${realm}: see its setting WAMP_REALM, and reload the page`
       : `the router refuses the user ${user} with this secret (${uri})`;
     this.#closed = true;
-    onState({ state: "refused", reason });
     const error = new SisockError(isRealm ? "realm" : "refused", reason);
+    onState({ state: "refused", kind: error.kind, reason });
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 

@@ -37,7 +37,7 @@ export function edges(t, w) {
 /**
  * Return the indices of the samples to keep: the smallest and the largest of each bucket, of
  * strings the first and the first that differs.
- * @param {TypedArray|Array} values
+ * @param {import("./shapes.js").TypedArray|Array} values
  * @param {number[]} starts as of `edges`
  */
 export function keep(values, starts) {

@@ -1,19 +1,8 @@
-// Sisock in JavaScript. Times are in seconds: UNIX times, or zero and negative for before now.
-//
-//   import { connect } from "./sisock.js";
-//   const sisock = await connect({ secret });       // and url, user, realm, onState
-//   await sisock.nodes();                           // [{ name, description, features, generation }]
-//   await sisock.fields("sensors");                 // { cpu_percent: { units, timeline, … }, … }
-//   const data = await sisock.get("sensors", ["cpu_percent"], -3600, 0, { maxPoints: 1000 });
-//   data.cpu_percent;                               // { t, values (typed arrays), units, … }
-//   const newest = await sisock.latest("sensors");  // { cpu_percent: { t, value, units, … }, … }
-//   const stop = await sisock.watch("sensors", ({ t, values, gap }) => console.log(gap ?? t, values));
-//   sisock.onNodes((node, isPresent) => console.log(node.name, isPresent));
-//
-// It reconnects by itself. Errors are SisockError, whose message says what to do.
+// Sisock in JavaScript: how it is used stands in docs/javascript.md. Times are in seconds: UNIX times, or zero and
+// negative for before now. It reconnects by itself. Errors are SisockError, whose message says what to do.
 
 import { clip, decodeReply, joinChunks } from "./arrays.js";
-import { Connection } from "./connection.js";
+import { Connection, findWebSocket } from "./connection.js";
 import { Directory, askFields } from "./directory.js";
 import { SisockError } from "./errors.js";
 import { Follower, LATEST } from "./follow.js";
@@ -33,18 +22,12 @@ export { SisockError };
 
 /**
  * Join the router; keep trying while it cannot be reached.
- * @param {object} options
- * @param {string} options.secret of the user
- * @param {string} [options.url] wss://host:port/ws; by default where the page came from
- * @param {string} [options.user] WAMP user
- * @param {string} [options.realm]
- * @param {Function} [options.onState] called with { state: "joined" }, or { state: "waiting",
- *   seconds, reason } before it tries again, or { state: "refused", reason }
- * @param {Function} [options.ws] a WebSocket class, where there is no global one
- * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong, "realm" if the realm is
+ * @param {import("./shapes.js").ConnectOptions} options
+ * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong, "realm" if the realm is, and
+ *   "websocket" if there is none
  */
 export async function connect(options) {
-  const connection = new Connection(options);
+  const connection = new Connection({ ...options, ws: await findWebSocket(options.ws) });
   await connection.join();
   return new Sisock(connection);
 }
@@ -54,12 +37,16 @@ export class Sisock {
   #connection;
   #directory;
 
+  /** @param {Connection} connection that has joined */
   constructor(connection) {
     this.#connection = connection;
     this.#directory = new Directory(connection);
   }
 
-  /** End the connection for good. */
+  /**
+   * End the connection for good.
+   * @returns {void}
+   */
   close() {
     this.#directory.close();
     this.#connection.close();
@@ -70,15 +57,20 @@ export class Sisock {
     return this.#connection.check();
   }
 
-  /** Return the data nodes that are there, by name; kept by subscription. */
+  /**
+   * Return the data nodes that are there, by name; kept by subscription.
+   * @returns {Promise<import("./shapes.js").DataNode[]>}
+   */
   nodes() {
     return this.#directory.nodes();
   }
 
   /**
-   * Return what a node says of its fields: name → { description, units, type, timeline, limits: { warning, alarm },
-   * precision, labels, and of the timeline interval, first, last, staleAfter }, null where it says nothing;
-   * asked once, unless for an interval.
+   * Return what a node says of its fields; asked once, unless for an interval.
+   * @param {string} name of the node
+   * @param {number|null} [start]
+   * @param {number} [end]
+   * @returns {Promise<Object<string, import("./shapes.js").Field>>}
    */
   async fields(name, start = null, end = 0) {
     if (start !== null) return askFields(this.#connection, name, start, end);
@@ -87,7 +79,9 @@ export class Sisock {
 
   /**
    * Find a node and some of its fields.
-   * @returns {Promise<{ node: object, fields: Object<string, object> }>}
+   * @param {string} name
+   * @param {string[]} names of fields
+   * @returns {Promise<{ node: import("./shapes.js").DataNode, fields: Object<string, import("./shapes.js").Field> }>}
    */
   async find(name, names) {
     const node = await this.#directory.node(name);
@@ -98,15 +92,13 @@ export class Sisock {
   }
 
   /**
-   * Return samples: field → { t, values, finalizedUntil, units, description, … }, typed arrays; decimated
-   * ones also with `bucket`, `finalTo` (null if the node does not say) and `isPlaced`.
+   * Return the samples of an interval.
    * @param {string} name of the node
    * @param {string[]} names of fields
    * @param {number} start
    * @param {number} end
-   * @param {object} [options] at most one of minStride (seconds between samples), maxPoints (at most
-   *   so many of each field, spikes kept) and bucket (the bucket size of PROTOCOL.md's grid, a power
-   *   of two of seconds); and signal (an AbortSignal)
+   * @param {import("./shapes.js").GetOptions} [options]
+   * @returns {Promise<Object<string, import("./shapes.js").Series>>}
    */
   async get(name, names, start, end, options = {}) {
     const { minStride = null, maxPoints = null, bucket = null, signal = null } = options;
@@ -142,10 +134,11 @@ export class Sisock {
   }
 
   /**
-   * Return the last sample with a value of each field: field → { t, value, units, … }; one without any is left out.
+   * Return the last sample with a value of each field; one without any is left out.
    * @param {string} name of the node
-   * @param {string[]|null} names of fields, or all
-   * @param {number} end the samples are before it
+   * @param {string[]|null} [names] of fields, or all
+   * @param {number} [end] the samples are before it
+   * @returns {Promise<Object<string, import("./shapes.js").Latest>>}
    */
   async latest(name, names = null, end = 0) {
     const wanted = names ?? Object.keys(await this.fields(name));
@@ -159,6 +152,7 @@ export class Sisock {
   /** Look for the last samples of a node that cannot, further and further back. */
   async #latestOf(name, wanted, end) {
     const until = end > 0 ? end : Date.now() / 1000 + end;
+    /** @type {Object<string, import("./shapes.js").Latest>} */
     const found = {};
     let high = until;
     for (let span = FIRST_LOOK_BACK; wanted.length && high > EARLIEST; span *= LOOK_BACK_GROWTH) {
@@ -195,21 +189,23 @@ export class Sisock {
   }
 
   /**
-   * Call back with { t, timeline, values } for each new sample of a node, once and in the order of its timeline,
-   * also after the connection or the node was away; and with { timeline, gap: { start, end } } if samples between
-   * two times are lost.
-   * @param {object} [options] as of `follow`
-   * @returns {Promise<Function>} ends it
+   * Call back for each new sample of a node, once and in the order of its timeline, also after the connection or the
+   * node was away; and for each gap, where samples between two times are lost.
+   * @param {string} name of the node
+   * @param {(item: import("./shapes.js").Sample|import("./shapes.js").Gap) => void} callback
+   * @param {import("./shapes.js").FollowOptions} [options]
+   * @returns {Promise<() => Promise<void>>} ends it
    */
   watch(name, callback, options = {}) {
     return this.follow(name, (item) => (item.gap ? [item] : samplesOf(item)).forEach((each) => callback(each)), options);
   }
 
   /**
-   * The same in arrays: call back with { timeline, t, values: { field: array } } and with gaps.
-   * @param {object} [options] fields, an array of names, null for all; and maxPoints, to fetch at most so many of
-   *   the samples of a field that were missed, for who only draws them; or functions that return them
-   * @returns {Promise<Function>} ends it
+   * The same in arrays.
+   * @param {string} name of the node
+   * @param {(item: import("./shapes.js").Batch|import("./shapes.js").Gap) => void} callback
+   * @param {import("./shapes.js").FollowOptions} [options]
+   * @returns {Promise<() => Promise<void>>} ends it
    */
   async follow(name, callback, options = {}) {
     const abort = new AbortController();
@@ -240,7 +236,11 @@ export class Sisock {
     };
   }
 
-  /** Call back with (node, isPresent) when a node comes, goes or changes; return a function that ends it. */
+  /**
+   * Call back when a node comes, goes or changes.
+   * @param {(node: import("./shapes.js").DataNode, isPresent: boolean) => void} callback
+   * @returns {Promise<() => Promise<boolean>>} ends it
+   */
   onNodes(callback) {
     return this.#directory.onChange(callback);
   }
@@ -273,6 +273,7 @@ function decimated(data, bucket, maxPoints) {
 
 /** Return the last sample with a value of each field that has any. */
 function lastOf(data) {
+  /** @type {Object<string, any>} */
   const found = {};
   for (const [name, { t, values, ...about }] of Object.entries(data)) {
     let i = t.length - 1;
@@ -282,6 +283,7 @@ function lastOf(data) {
   return found;
 }
 
+/** @param {any} batch */
 function samplesOf({ timeline, t, values }) {
   const valueAt = (i) => ([name, array]) => [name, isMissing(array[i]) ? null : array[i]];
   return Array.from(t, (time, i) => ({ t: time, timeline, values: Object.fromEntries(Object.entries(values).map(valueAt(i))) }));

@@ -55,7 +55,7 @@ def _start() -> None:
     make_certificates(home)
     # One that a killed router left would have the programs start before this router listens.
     home.router_socket.unlink(missing_ok=True)
-    nodes = PROGRAMS / "data_nodes"
+    nodes, layouts = PROGRAMS / "data_nodes", PROGRAMS / "example_data" / "layouts"
     variables = {
         **os.environ,
         "CROSSBAR_TLS_PORT": str(settings.port),
@@ -63,6 +63,8 @@ def _start() -> None:
         # The Procfile gives it to the programs that are to use it.
         "DEMO_SOCKET": str(home.router_socket.absolute()),
         "DEMO_PROGRAMS": str(PROGRAMS),
+        # Those of the example, unless somebody has their own.
+        "SISOCK_LAYOUTS": os.environ.get("SISOCK_LAYOUTS") or str(layouts),
         "DEMO_NODES": str(nodes if nodes.is_dir() else PROGRAMS.with_name("sisock_nodes")),
         "BRIDGE_PORT": str(web.port),
         "PYTHON": sys.executable,

@@ -1,58 +1,247 @@
-// The state of the page, a plain object that stands in the URL, so that a view can be sent on.
+// The state of the page: a plain object that stands in the URL, so that a view can be sent on, and
+// in the browser's history, so that Back undoes and Forward redoes.
 
-export const DEFAULTS = { series: [], last: 3600, from: null, to: null, live: true, stack: false, table: false };
+/** @typedef {{ key: string, colour?: string, label?: string, isHidden?: boolean }} Shown key: "node::field" */
+/** @typedef {{ low?: number, high?: number, isLog?: boolean }} Axis */
+/**
+ * @typedef {{ fields: Shown[], height?: number, isTable?: boolean, axes?: Object<string, Axis> }} Panel
+ *   axes by unit; isTable says that its samples are listed, too
+ */
+/** @typedef {{ span: number, offset: number } | { from: number, to: number }} Time following, or fixed */
+/**
+ * @typedef {{ view: "panels"|"values", panels: Panel[], maximised: number|null, values: string[], time: Time,
+ *   zone: "utc"|"local", order: "given"|"name"|"level"|"value"|"age" }} State values: keys, or "node::*"; order: theirs
+ */
 
-/** Read a state from the query part of a URL. */
+import { formatKeys, formatPanel, parseKeys, parsePanel } from "./address.js";
+
+/** @type {State} */
+export const DEFAULTS = {
+  view: "panels",
+  panels: [],
+  maximised: null,
+  values: [],
+  time: { span: 3600, offset: 0 },
+  zone: "utc",
+  order: "given",
+};
+
+const ORDERS = ["given", "name", "level", "value", "age"];
+
+const MAX_UNITS = 2;
+// Browsers refuse to change the address more often than some hundred times in half a minute.
+const WRITE_MILLISECONDS = 300;
+
+/** Hold the state, and keep address and history up to it. */
+export class Model {
+  #state;
+  #callbacks = new Set();
+  #browser;
+  #timer = null;
+  #home;
+
+  /**
+   * @param {string} search the query part of the URL
+   * @param {object} [browser] what has `history`, `location` and `addEventListener`
+   */
+  constructor(search, browser = globalThis) {
+    this.#state = Object.freeze(parseState(search));
+    this.#home = this.#state.time;
+    this.#browser = browser;
+    browser.addEventListener("popstate", () => {
+      clearTimeout(this.#timer);
+      this.#timer = null;
+      this.#set(parseState(browser.location.search));
+      this.#home = this.#state.time;
+    });
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#state;
+  }
+
+  /** The range that was last chosen, to which a double click goes back from moving and zooming. */
+  get home() {
+    return this.#home;
+  }
+
+  /**
+   * Change a part of the state.
+   * @param {Partial<State>} partial
+   * @param {{ isStep?: boolean, isGesture?: boolean }} [options] a step can be undone by Back; other changes, as
+   *   those of a drag after its first, belong to the step before. A gesture moves or zooms the range that was chosen
+   */
+  change(partial, { isStep = true, isGesture = false } = {}) {
+    if (isStep) this.#write();
+    if (partial.time && !isGesture) this.#home = partial.time;
+    this.#set({ ...this.#state, ...partial });
+    if (isStep) this.#browser.history.pushState(null, "", formatState(this.#state));
+    else this.#timer ??= setTimeout(() => this.#write(), WRITE_MILLISECONDS);
+  }
+
+  /** Call back with the state and the one before after each change, that by Back or Forward, too. */
+  listen(callback) {
+    this.#callbacks.add(callback);
+  }
+
+  #set(state) {
+    const previous = this.#state;
+    this.#state = Object.freeze(state);
+    for (const callback of this.#callbacks) callback(state, previous);
+  }
+
+  /** Write what is not yet in the address. */
+  #write() {
+    if (this.#timer === null) return;
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#browser.history.replaceState(null, "", formatState(this.#state));
+  }
+}
+
+/**
+ * Read a state from the query part of a URL; what is unknown or odd is ignored.
+ * @returns {State}
+ */
 export function parseState(search) {
   const given = new URLSearchParams(search);
-  const number = (name) => {
-    const value = Number(given.get(name));
-    return given.has(name) && Number.isFinite(value) ? value : null;
-  };
-  const [from, to] = [number("from"), number("to")];
-  const isFixed = from !== null && to !== null && from < to;
-  const last = number("last");
+  const panels = [...given.getAll("p").map(parsePanel), ...oldPanels(given)];
+  const maximised = numberOf(given, "max");
   return {
-    series: [...new Set(given.getAll("s"))].filter((key) => key.includes("::")),
-    last: isFixed ? null : last > 0 ? last : DEFAULTS.last,
-    from: isFixed ? from : null,
-    to: isFixed ? to : null,
-    live: given.get("live") !== "0",
-    stack: given.get("stack") === "1",
-    table: given.get("table") === "1",
+    view: given.get("view") === "values" ? "values" : "panels",
+    panels,
+    maximised: panels[maximised] ? maximised : null,
+    values: parseKeys(given.get("v") ?? ""),
+    time: parseSpan(given),
+    zone: given.get("zone") === "local" ? "local" : "utc",
+    order: ORDERS.includes(given.get("order")) ? given.get("order") : DEFAULTS.order,
   };
 }
 
 /** Write a state as the query part of a URL. */
-export function formatState({ series, last, from, to, live, stack, table }) {
+export function formatState({ view, panels, maximised, values, time, zone, order }) {
   const written = new URLSearchParams();
-  for (const key of series) written.append("s", key);
-  if (last !== null) written.set("last", String(last));
-  else {
-    written.set("from", String(from));
-    written.set("to", String(to));
+  for (const panel of panels) written.append("p", formatPanel(panel));
+  if (values.length) written.set("v", formatKeys(values));
+  if ("span" in time) {
+    written.set("last", String(time.span));
+    if (time.offset) written.set("ago", String(time.offset));
+  } else {
+    written.set("from", String(time.from));
+    written.set("to", String(time.to));
   }
-  if (!live) written.set("live", "0");
-  if (stack) written.set("stack", "1");
-  if (table) written.set("table", "1");
-  return `?${written}`;
+  if (view !== DEFAULTS.view) written.set("view", view);
+  if (maximised !== null) written.set("max", String(maximised));
+  if (zone !== DEFAULTS.zone) written.set("zone", zone);
+  if (order !== DEFAULTS.order) written.set("order", order);
+  // These need no escape in a query, and are far shorter to read without.
+  return `?${written}`.replace(/%(3A|2C|3B|21|40|7E|24|2F)/g, decodeURIComponent);
 }
 
-/** Return the interval to show now, in UNIX seconds. */
-export function intervalOf(state, now = Date.now() / 1000) {
-  return state.last !== null
-    ? { start: now - state.last, end: now }
-    : { start: state.from, end: state.to };
+/** Return the keys of all fields that are on the screen, each once, in their order. */
+export function keysOf({ view, panels, maximised, values }) {
+  if (view === "values") return values;
+  const shown = maximised === null ? panels : [panels[maximised]];
+  return [...new Set(shown.flatMap(({ fields }) => fields.map(({ key }) => key)))];
 }
 
-/** Read a UTC time as people write it, 2017-07-14 or 2017-07-14 12:00:00, in UNIX seconds; NaN if it is none. */
-export function parseTime(text) {
-  const [, date, time] = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?Z?$/.exec(text.trim()) ?? [];
-  return date ? Date.parse(`${date}T${time ?? "00:00"}Z`) / 1000 : NaN;
+/**
+ * Return the change that shows a further field: in a panel that has its unit, else in the last one if that has
+ * room for a further unit, else in a new one.
+ * @param {State} state
+ * @param {string} key
+ * @param {function(string): string|null} units returns the unit of a key, "" for a number without one, null for
+ *   what needs no axis
+ * @returns {Partial<State>}
+ */
+export function addField(state, key, units) {
+  if (keysOf(state).includes(key)) return {};
+  if (state.view === "values") return { values: [...state.values, key] };
+  const { panels } = state;
+  const unit = units(key);
+  const at = state.maximised ?? panelFor(panels, unit, units);
+  const panel = panels[at] ?? { fields: [] };
+  const changed = { ...panel, fields: [...panel.fields, { key }] };
+  return { panels: at < panels.length ? panels.with(at, changed) : [...panels, changed] };
+}
+
+/** Return the change that shows a field no more; a panel without any other goes with it. */
+export function removeField(state, key) {
+  if (state.view === "values") return { values: state.values.filter((each) => each !== key) };
+  const kept = state.panels.map((panel) => ({ ...panel, fields: panel.fields.filter((each) => each.key !== key) }));
+  const panels = kept.filter(({ fields }, i) => fields.length || !state.panels[i].fields.length);
+  return { panels, maximised: panels.length === state.panels.length ? state.maximised : null };
+}
+
+/**
+ * Return panels of which none has fields of more than two units: further ones get panels of their own.
+ * @param {function(string): string|null} units as of `addField`
+ */
+export function splitByUnits(panels, units) {
+  return panels.flatMap((panel) => {
+    const own = unitsOf(panel, units);
+    if (own.length <= MAX_UNITS) return [panel];
+    const groups = Array.from({ length: Math.ceil(own.length / MAX_UNITS) }, () => []);
+    for (const field of panel.fields) {
+      const at = own.indexOf(units(field.key));
+      groups[Math.max(Math.floor(at / MAX_UNITS), 0)].push(field);
+    }
+    return groups.map((fields) => ({ ...panel, fields }));
+  });
+}
+
+/**
+ * Return the range that is shown, in UNIX seconds.
+ * @param {Time} time
+ * @param {number} [now]
+ * @returns {{ start: number, end: number }}
+ */
+export function rangeOf(time, now = Date.now() / 1000) {
+  if (!("span" in time)) return { start: time.from, end: time.to };
+  const end = now - time.offset;
+  return { start: end - time.span, end };
 }
 
 /** Return node and field of a key; a node's name never holds the separator. */
 export function splitKey(key) {
   const at = key.indexOf("::");
   return { node: key.slice(0, at), field: key.slice(at + 2) };
+}
+
+function panelFor(panels, unit, units) {
+  const own = panels.map((panel) => unitsOf(panel, units));
+  const same = unit === null ? -1 : own.findLastIndex((each) => each.includes(unit));
+  if (same >= 0) return same;
+  const last = panels.length - 1;
+  return last >= 0 && (unit === null || own[last].length < MAX_UNITS) ? last : panels.length;
+}
+
+function unitsOf({ fields }, units) {
+  return [...new Set(fields.map(({ key }) => units(key)))].filter((unit) => unit !== null);
+}
+
+function parseSpan(given) {
+  const [from, to] = [numberOf(given, "from"), numberOf(given, "to")];
+  if (from !== null && to !== null && from < to) return { from, to };
+  const [span, offset] = [numberOf(given, "last"), numberOf(given, "ago")];
+  return { span: span > 0 ? span : DEFAULTS.time.span, offset: offset ?? 0 };
+}
+
+/** Read the panels of links as they were before there were any. */
+function oldPanels(given) {
+  const fields = parseKeysOf(given.getAll("s"));
+  const more = given.get("table") === "1" ? { isTable: true } : {};
+  if (!fields.length) return [];
+  if (given.get("stack") === "1") return fields.map((field) => ({ fields: [field], ...more }));
+  return [{ fields, ...more }];
+}
+
+function parseKeysOf(keys) {
+  return [...new Set(keys)].filter((key) => key.includes("::")).map((key) => ({ key }));
+}
+
+function numberOf(given, name) {
+  const value = Number(given.get(name));
+  return given.get(name) && Number.isFinite(value) ? value : null;
 }

@@ -22,6 +22,10 @@ for (const [dtype, Type] of Object.entries(TYPES)) {
   });
 }
 
+test("a list may hold integers that came as bigint, beside missing ones", () => {
+  assert.deepEqual(decode([1, null, 2n ** 53n], "number"), Float64Array.from([1, NaN, 2 ** 53]));
+});
+
 test("64-bit integers become floats unless that would round one", () => {
   const encoded = (array, dtype) => ({ dtype, values: bytes(array) });
   const small = BigInt64Array.from([-5n, 2n ** 40n, -(2n ** 53n) + 1n]);

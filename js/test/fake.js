@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 import { SisockError } from "../errors.js";
 import { decimate } from "../grid.js";
-import { Store } from "../page/store.js";
+import { Store } from "../page/data/store.js";
 
 export const T0 = 1.5e9;
 

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bucketSizeOf, requestsFor } from "../page/plan.js";
-import { TILE_BUCKETS, Tiles } from "../page/tiles.js";
+import { bucketSizeOf, requestsFor } from "../page/data/plan.js";
+import { TILE_BUCKETS, Tiles } from "../page/data/tiles.js";
 import { T0, assertWhole, setUp } from "./fake.js";
 
 test("moving and zooming within what was fetched asks for nothing", async () => {

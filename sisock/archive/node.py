@@ -68,8 +68,8 @@ class ArchiveNode(DataNodeServer):
         listed = self.list_fields(interval.start, interval.end)
         check_entries(listed, self.name)
         if self._overviews is not None:
-            firsts = {name: self._overviews.first(name) for name in listed}
-            listed = {name: {"first": firsts[name], **entry} for name, entry in listed.items()}
+            known = {name: self._overviews.span(name) for name in listed}
+            listed = {name: {**known[name], **entry} for name, entry in listed.items()}
         return describe(listed)
 
     def get_data(

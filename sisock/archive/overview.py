@@ -81,10 +81,19 @@ class Overviews:
         """Begin to build the pyramids of all fields."""
         self._jobs.start(("all", self._generation), self._build_all)
 
-    def first(self, name: str) -> float | None:
-        """Return the time of a field's first sample, if its pyramid is there."""
+    def span(self, name: str) -> dict[str, float]:
+        """Return the times ``first`` and ``last`` of a field's samples, if its pyramid is there.
+
+        Later samples are looked for meanwhile, so the last time is the right one for who asks
+        again.
+        """
         pyramid = self._complete.get(name)
-        return None if pyramid is None else pyramid.base.record.first
+        if pyramid is None or pyramid.base.record.first is None:
+            return {}
+        record = pyramid.base.record
+        self._try(name)
+        # The samples of the last instant are held back.
+        return {"first": record.first, "last": record.identity["until"]}
 
     def decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None

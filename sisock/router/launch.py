@@ -68,10 +68,15 @@ def load_configuration(
     for worker in _parts(configuration, "realms", "transports"):
         for transport in worker["transports"] if connections else ():
             transport["max_connections"] = connections
-    for web in _parts(configuration, "paths", "endpoint"):
-        for_the_page = {"type": "json", "value": {"realm": realm or realms[0]}}
-        web["paths"].setdefault("settings", for_the_page)
+    for_the_page = {"type": "json", "value": {"realm": realm or realms[0]}}
+    _add_path(configuration, "settings", for_the_page)
     return configuration
+
+
+def _add_path(configuration: dict[str, Any], path: str, service: dict[str, Any]) -> None:
+    """Serve something beside the page, unless the configuration has a path of this name."""
+    for web in _parts(configuration, "paths", "endpoint"):
+        web["paths"].setdefault(path, service)
 
 
 def _parts(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
@@ -168,6 +173,9 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     limit = environ.get("CROSSBAR_MAX_CONNECTIONS")
     connections = parse_count(limit, "CROSSBAR_MAX_CONNECTIONS") if limit else None
     configuration = load_configuration(path, port, environ.get("WAMP_REALM"), connections)
+    folder = Path(environ.get("SISOCK_LAYOUTS") or home.path / "layouts").expanduser().absolute()
+    layouts = {"classname": "sisock.router.layouts.Layouts", "extra": {"folder": str(folder)}}
+    _add_path(configuration, "layouts", {"type": "resource", **layouts})
     if path != DEFAULT_CONFIGURATION:
         _check(configuration)
     variables = dict(environ)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver import ActionChains
 from selenium.webdriver.chrome.service import Service
 
 from sisock.client.client import Client
@@ -22,6 +23,19 @@ FLAGS = (
     " --disable-background-networking --disable-component-update --ignore-certificate-errors"
     " --disable-dev-shm-usage --lang=en-GB"
 )
+
+
+# As many frames as the page waits before it asks, and more.
+REST = """
+const done = arguments[0];
+let quiet = 0;
+const frame = () => {
+  quiet = document.getElementById("panels").ariaBusy === "false" ? quiet + 1 : 0;
+  if (quiet > 30) done();
+  else requestAnimationFrame(frame);
+};
+frame();
+"""
 
 
 class Page:
@@ -63,7 +77,7 @@ class Page:
             self.picture("failed")
             raise AssertionError(
                 f"{error}; page says: {self.text('connection')} | "
-                f"{self.text('message')} | {self.text('legend')}"
+                f"{self.text('message')} | {self.text('panels')}"
             ) from None
 
     def wait_until_connected(self, seconds: float = 30) -> None:
@@ -73,27 +87,74 @@ class Page:
     def counts(self) -> dict[str, int]:
         """Number of samples of each chosen field."""
         return self.run(
-            "return Object.fromEntries([...document.querySelectorAll('#legend li')]"
-            ".map((li) => [li.dataset.key, Number(li.dataset.count)]))"
+            "return Object.fromEntries([...document.querySelectorAll('.legend tr[data-key]')]"
+            ".map((row) => [row.dataset.key, Number(row.dataset.count)]))"
         )
 
     def legend(self, key: str) -> tuple[str, str]:
         """Class and text of a field's line in the legend."""
         return tuple(
             self.run(
-                "const li = [...document.querySelectorAll('#legend li')]"
+                "const row = [...document.querySelectorAll('.legend tr[data-key]')]"
                 ".find((each) => each.dataset.key === arguments[0]);"
-                "return li ? [li.className, li.textContent] : ['', '']",
+                "return row ? [row.className, row.innerText.replace(/\\s+/g, ' ')] : ['', '']",
                 key,
             )
         )
 
+    def rest(self) -> None:
+        """Wait until what is to be shown has come and is drawn."""
+        self.browser.execute_async_script(REST)
+
+    def press(self, *keys: str) -> None:
+        """Press keys in the first chart that is shown."""
+        self.run("document.querySelector('.panel:not([hidden]) .chart').focus()")
+        ActionChains(self.browser, duration=0).send_keys(*keys).perform()
+
     def nodes(self) -> list[str]:
         """Names of the nodes that are shown as being there."""
         return self.run(
-            "return [...document.querySelectorAll('#nodes details:not(.gone)')]"
+            "return [...document.querySelectorAll('#nodes .node:not(.gone)')]"
             ".map((each) => each.dataset.node)"
         )
+
+    def tick(self, key: str) -> None:
+        """Find a field by the search, and click on it."""
+        self.search(f'"{key}"')
+        self.wait(
+            lambda: self.run(
+                "const row = [...document.querySelectorAll('#nodes .field')]"
+                ".findLast((each) => each.dataset.key === arguments[0]);"
+                "row?.click(); return Boolean(row)",
+                key,
+            ),
+            f"the field {key} in the tree",
+        )
+        self.search("")
+
+    def search(self, query: str) -> None:
+        """Put something into the search."""
+        self.run(
+            "arguments[0].focus(); arguments[0].value = arguments[1];"
+            "arguments[0].dispatchEvent(new Event('input'))",
+            self.element("search"),
+            query,
+        )
+
+    def downloaded(self, suffix: str) -> Path | None:
+        """The file of this kind that the browser has saved, if it has."""
+        return next(iter(self.browser.downloads.glob(f"*{suffix}")), None)
+
+    def save_samples(self, suffix: str = "csv") -> Path:
+        """Save all samples of the view in a format, by the dialog."""
+        for old in self.browser.downloads.glob(f"*.{suffix}"):
+            old.unlink()
+        self.run("document.getElementById('export-open').click()")
+        self.run(f"document.querySelector('#export [value={suffix}]').click()")
+        enabled = "return document.querySelector('#export .main:enabled') !== null"
+        self.wait(lambda: self.run(enabled), "the size of the file")
+        self.run("document.querySelector('#export .main').click()")
+        return self.wait(lambda: self.downloaded(f".{suffix}"), "the file")
 
     def picture(self, name: str) -> Path:
         """Take a screenshot."""

@@ -81,4 +81,4 @@ class FollowingPage:
 
     def legend(self) -> str:
         """What the page says of its fields; of lost samples, too."""
-        return self._browser.find_element("id", "legend").text
+        return self._browser.find_element("id", "panels").text

@@ -138,6 +138,52 @@ class Mixed(sisock.DataNodeServer):
         }
 
 
+class Instrument(sisock.ArchiveNode):
+    """Twenty thousand seconds of an instrument: one field of each kind that a panel draws its way.
+
+    Every field is silent from second 12,000 to 13,000.
+    """
+
+    name = "instrument"
+    t = START + np.delete(np.arange(20_000.0), slice(12_000, 13_000))
+    about = {
+        "stage": {
+            "units": "K",
+            "precision": 6,
+            "limits": {"warning": [None, 0.06], "alarm": [0.02, 0.07]},
+            "description": "temperature of the coldest stage",
+        },
+        "chamber": {"units": "Pa", "limits": {"warning": [None, 108_000.0], "alarm": [None, None]}},
+        "noise": {"units": "V"},
+        "humidity": {"units": "%", "precision": 1},
+        "count": {},
+        "valve": {"type": "bool"},
+        "state": {"labels": {"0": "idle", "1": "cooling", "2": "observing"}},
+        "mode": {"type": "string"},
+    }
+
+    def __init__(self):
+        seconds = self.t - START
+        wave = np.sin(seconds / 900)
+        self.columns = {
+            "stage": 0.05 + 0.025 * wave,
+            "chamber": 101_325 + 8_000 * np.cos(seconds / 2000),
+            "noise": 4e-6 * np.sin(seconds * 1.7) * (1 + wave / 2),
+            "humidity": 40 + 10 * np.cos(seconds / 700),
+            "count": np.exp(seconds / 1000),
+            "valve": (seconds // 1500) % 2 == 1,
+            "state": (seconds // 2500) % 3,
+            "mode": ["survey" if int(s // 4000) % 2 else "calibration" for s in seconds],
+        }
+
+    def list_fields(self, start, end):
+        return {name: {"timeline": "s", "interval": 1.0, **own} for name, own in self.about.items()}
+
+    def read(self, field, start, end):
+        low, high = np.searchsorted(self.t, [start, end])
+        return self.t[low:high], self.columns[field][low:high]
+
+
 class Numbered(sisock.DataNodeServer):
     """Numbers samples by their times, so that it knows them also after a restart.
 
@@ -206,6 +252,32 @@ class Numbered(sisock.DataNodeServer):
         return self.reply(numbers)
 
 
+class Wide(sisock.ArchiveNode):
+    """Five thousand fields of fifty timelines, of 14 to 28 July 2017."""
+
+    name = "wide"
+    description = "Bolometers"
+    pyramid = False
+    t = 1_499_990_400.0 + np.arange(0.0, 14 * 86_400 + 1, 600)
+
+    def list_fields(self, start, end):
+        return {
+            f"channel_{i:04}": {
+                "description": f"Detector {i} of wafer {i // 100}",
+                "timeline": f"wafer_{i // 100}",
+                "units": "K" if i % 2 else "V",
+                "interval": 600.0,
+                "first": self.t[0],
+                "last": self.t[-1],
+            }
+            for i in range(5000)
+        }
+
+    def read(self, field, start, end):
+        low, high = np.searchsorted(self.t, [start, end])
+        return self.t[low:high], np.sin(self.t[low:high] / 1e4)
+
+
 class Growing(sisock.LiveNode):
     """Pushes a level and its state, and a further field and timeline while a file is there.
 
@@ -267,10 +339,12 @@ class Fast(sisock.LiveNode):
 KINDS = {
     "fast": Fast,
     "growing": Growing,
+    "instrument": Instrument,
     "numbered": Numbered,
     "types": Types,
     "spiky": Spiky,
     "mixed": Mixed,
+    "wide": Wide,
 }
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_values_stand_at_their_own_times(page, router, start):
     keys = [f"page_weather_2018::{name}" for name in "abc"]
     open_fields(page, keys, START, END)
     cells = (
-        "return [...document.querySelectorAll('#table tbody tr')].map((row) =>"
+        "return [...document.querySelectorAll('.samples tbody tr')].map((row) =>"
         " [...row.querySelectorAll('td')].map((cell) => cell.textContent))"
     )
     page.wait(lambda: len(page.run(cells)) == 60, "a row a minute")

@@ -96,22 +96,18 @@ def test_the_page_writes_every_type_into_its_csv(page, types):
     keys = "&".join(f"s={types}::{name}" for name in names)
     page.open(f"?{keys}&from={START}&to={START + 30}")
     page.wait(lambda: list(page.counts().values()) == [30] * len(names), "the samples")
-    file = page.browser.downloads / "sisock.csv"
-    file.unlink(missing_ok=True)
-    page.element("csv").click()
-    page.wait(file.exists, "the file")
-    head, *rows = csv.reader(file.open(newline=""))
-    assert head == ["time", *(f"{types}::{name}" for name in names)]
+    head, *rows = csv.reader(page.save_samples().open(newline=""))
+    assert head == ["time", "unix", *(f"{types}::{name}" for name in names)]
     assert len(rows) == 30
-    columns = dict(zip(names, zip(*(row[1:] for row in rows), strict=True), strict=True))
+    columns = dict(zip(names, zip(*(row[2:] for row in rows), strict=True), strict=True))
     for name, sent in TYPED.items():
         kind = {"f": float, "b": lambda text: text == "true"}.get(sent.dtype.kind, int)
-        got = [kind(text) if text else np.nan for text in columns[name]]
+        got = [kind(text) for text in columns[name]]
         np.testing.assert_array_equal(np.array(got, sent.dtype), sent[:30], name)
-    written = {True: "true", False: "false", None: ""}
-    assert list(columns["text"]) == [text or "" for text in LISTED["text"][:30]]
-    assert list(columns["flag"]) == [written[flag] for flag in LISTED["flag"][:30]]
-    assert list(columns["count"]) == [str(n or "") for n in LISTED["count"][:30]]
+    written = {"True": "true", "False": "false", "None": "NaN"}
+    for name, values in LISTED.items():
+        texts = [str(value) for value in values[:30]]
+        assert list(columns[name]) == [written.get(text, text) for text in texts], name
 
 
 def test_max_points_gives_javascript_what_it_gives_python(router, client, serve, types):

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.nodes import MISSING, PAUSE, START
+from tests.browser.panels import drawn_range
 from tests.conftest import wait_for_nodes
 
 KEY = "page_spiky::x"
@@ -18,7 +18,7 @@ WHOLE = f"?s={KEY}&from={START}&to={START + 1000}"
 
 # Columns of the first chart that are drawn in the curve's colour, from 0 to 1; and how high.
 DRAWN = """
-const canvas = document.querySelector(".uplot canvas");
+const canvas = document.querySelector("#panels canvas");
 const over = document.querySelector(".u-over").getBoundingClientRect();
 const outer = canvas.getBoundingClientRect();
 const scale = canvas.width / outer.width;
@@ -40,6 +40,42 @@ return highest;
 """
 
 
+# Moves the range by a dragged chart, a step a frame; calls back with the frames' times, and with
+# those that the page worked for in each, in milliseconds.
+PAN = """
+const done = arguments[0];
+const reach = document.querySelector(".reach");
+const { left, top, width } = reach.getBoundingClientRect();
+reach.setPointerCapture = () => {};
+const point = (type, part) => reach.dispatchEvent(new PointerEvent(type, {
+  clientX: left + part * width, clientY: top + 20, shiftKey: true, pointerId: 1, bubbles: true }));
+const [frames, worked] = [[], []];
+const original = window.requestAnimationFrame;
+let busy = 0;
+window.requestAnimationFrame = (act) => original((now) => {
+  const began = performance.now();
+  act(now);
+  busy += performance.now() - began;
+});
+point("pointerdown", 0.5);
+let last = performance.now();
+const step = (now) => {
+  frames.push(now - last);
+  worked.push(busy);
+  last = now;
+  busy = 0;
+  const began = performance.now();
+  point("pointermove", 0.5 + 0.2 * Math.sin(frames.length / 15));
+  busy += performance.now() - began;
+  if (frames.length < 120) return original(step);
+  point("pointerup", 0.5);
+  window.requestAnimationFrame = original;
+  done([frames.slice(5), worked.slice(5)]);
+};
+original(step);
+"""
+
+
 @pytest.fixture
 def spiky(router, client, start):
     """The node, as a program that can be stopped."""
@@ -48,32 +84,8 @@ def spiky(router, client, start):
     return program
 
 
-def press(page, *keys):
-    """Press keys in the chart."""
-    page.run("document.getElementById('charts').focus()")
-    ActionChains(page.browser, duration=0).send_keys(*keys).perform()
-
-
 def is_busy(page):
-    return page.run("return document.getElementById('charts').ariaBusy") == "true"
-
-
-def rest(page):
-    """Wait until what is shown has come and is drawn."""
-    page.browser.execute_async_script(
-        """
-        const done = arguments[0];
-        let quiet = 0;
-        const frame = () => {
-          const isBusy = document.getElementById("charts").ariaBusy !== "false";
-          quiet = isBusy ? 0 : quiet + 1;
-          // As many frames as the page waits before it asks, and more.
-          if (quiet > 30) done();
-          else requestAnimationFrame(frame);
-        };
-        frame();
-        """
-    )
+    return page.run("return document.getElementById('panels').ariaBusy") == "true"
 
 
 def spikes(page):
@@ -86,13 +98,15 @@ def spikes(page):
 def open_whole(page):
     page.open(WHOLE)
     page.wait(lambda: page.counts().get(KEY, 0) > 100, "the samples", 60)
-    rest(page)
+    page.rest()
 
 
 def test_a_million_samples_come_as_few_and_nothing_of_the_picture_is_lost(page, spiky):
     open_whole(page)
     page.picture("spikes")
-    columns = page.run("return document.getElementById('charts').clientWidth * devicePixelRatio")
+    columns = page.run(
+        "return document.querySelector('.panel-list').clientWidth * devicePixelRatio"
+    )
     assert columns / 2 < page.counts()[KEY] <= 2 * np.ceil(columns)
     assert spikes(page) == pytest.approx([0.5, 0.6], abs=0.01)
     drawn = np.array([x for x, _ in page.run(DRAWN)])
@@ -107,8 +121,8 @@ def test_a_million_samples_come_as_few_and_nothing_of_the_picture_is_lost(page, 
 def test_a_spike_of_one_sample_is_seen_at_every_zoom(page, spiky):
     open_whole(page)
     for step in range(1, 13):
-        press(page, "+")
-        rest(page)
+        page.press("+")
+        page.rest()
         beside = [0.5 + 0.1 * 2**step] if step <= 2 else []
         assert spikes(page) == pytest.approx([0.5, *beside], abs=0.02), f"zoom {step}"
         if step in (3, 12):
@@ -116,8 +130,8 @@ def test_a_spike_of_one_sample_is_seen_at_every_zoom(page, spiky):
     # A quarter of a second: all of its samples.
     assert page.counts()[KEY] == pytest.approx(1e6 / 2**12, abs=1)
     for _ in range(12):
-        press(page, "-")
-    rest(page)
+        page.press("-")
+    page.rest()
     assert spikes(page) == pytest.approx([0.5, 0.6], abs=0.01)
 
 
@@ -126,18 +140,19 @@ def test_what_is_there_stays_until_the_finer_samples_have_come(page, spiky):
     before = page.counts()
     os.kill(spiky.process.pid, signal.SIGSTOP)
     try:
-        press(page, "+")
+        page.press("+")
         page.wait(lambda: is_busy(page), "the question to the node")
         page.wait(lambda: spikes(page) == pytest.approx([0.5, 0.7], abs=0.02), "the coarse zoom")
-        press(page, Keys.ARROW_RIGHT)
+        page.press(Keys.ARROW_RIGHT)
         page.wait(lambda: spikes(page) == pytest.approx([0.4, 0.6], abs=0.02), "the coarse part")
         assert is_busy(page)
-        assert page.counts() == before
+        coarse = page.counts()
+        assert coarse[KEY] < before[KEY]
         page.picture("spikes-coarse")
     finally:
         os.kill(spiky.process.pid, signal.SIGCONT)
-    rest(page)
-    assert page.counts() != before
+    page.rest()
+    assert page.counts()[KEY] > coarse[KEY]
     assert spikes(page) == pytest.approx([0.4, 0.6], abs=0.01)
 
 
@@ -159,13 +174,13 @@ def test_a_million_samples_are_moved_without_freezing(page, spiky):
         """
     )
     for _ in range(15):
-        press(page, Keys.ARROW_RIGHT)
-        press(page, Keys.ARROW_LEFT)
-    rest(page)
+        page.press(Keys.ARROW_RIGHT)
+        page.press(Keys.ARROW_LEFT)
+    page.rest()
     ordered = sorted(page.run("return window.frames_"))
     before = page.counts()
     began = time.monotonic()
-    press(page, "+")
+    page.press("+")
     page.wait(lambda: page.counts() != before, "the zoom")
     zoomed = time.monotonic() - began
     bytes_ = page.run("return performance.memory?.usedJSHeapSize ?? 0")
@@ -176,3 +191,21 @@ def test_a_million_samples_are_moved_without_freezing(page, spiky):
         f" heap {bytes_ / 1e6:.0f} MB"
     )
     assert len(ordered) > 30
+
+
+def test_ten_panels_of_a_million_samples_are_moved_in_each_frame(page, spiky):
+    panels = "&".join(f"p={KEY}@h120" for _ in range(10))
+    page.open(f"?{panels}&from={START + 300}&to={START + 600}")
+    page.wait(lambda: page.counts().get(KEY, 0) > 100, "the samples", 60)
+    page.rest()
+    before = drawn_range(page)
+    frames, worked = (sorted(each) for each in page.browser.execute_async_script(PAN))
+    texts = (
+        f"{name} median {statistics.median(each):.1f} ms, p99 {each[int(len(each) * 0.99)]:.1f} ms"
+        for name, each in (("frames", frames), ("of them the page worked", worked))
+    )
+    print(f"\nten panels of a million samples were moved: {'; '.join(texts)}")
+    page.rest()
+    assert drawn_range(page) != before
+    ranges = {drawn_range(page, panel) for panel in range(3)}
+    assert len(ranges) == 1

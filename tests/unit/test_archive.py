@@ -214,10 +214,17 @@ def test_integers_that_become_floats_are_built_as_floats():
     np.testing.assert_array_equal(node.few().values, [1.0, 2.0, 3.0, 4.5, math.nan])
 
 
-def test_the_first_time_is_told_once_all_has_been_read():
+def test_the_first_and_the_last_time_are_told_once_all_has_been_read():
     node = begun(T, T).wait_until_built()
     (line,) = node.get_fields(1, 0)[1].values()
-    assert line["first"] == T[0]
+    assert (line["first"], line["last"]) == (T[0], T[-1])
+
+
+def test_of_no_samples_neither_first_nor_last_are_told():
+    node = begun(T[:0], T[:0])
+    wait_until(lambda: node.reads() == [0], 20, "the pyramid")
+    (line,) = node.get_fields(1, 0)[1].values()
+    assert line.keys() == {"interval", "field"}
 
 
 def test_windows_are_no_longer_than_the_samples_are_dense():

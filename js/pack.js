@@ -1,0 +1,48 @@
+// Makes what `npm pack` packs: the client as one file, types out of its JSDoc, README, and the licences of all in it.
+
+import { copyFile, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+import ts from "typescript";
+
+import { bundleClient } from "./bundle.js";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const BUNDLED = ["wampy"];
+
+await rm(here("packed"), { recursive: true, force: true });
+if (process.argv.includes("--clean")) {
+  for (const made of ["README.md", "LICENSE"]) await rm(here(made), { force: true });
+} else {
+  writeTypes();
+  await bundleClient(here("sisock.js"), here("packed/sisock.js"));
+  await copyFile(here("../docs/javascript.md"), here("README.md"));
+  const texts = await Promise.all(BUNDLED.map(licenceOf));
+  await writeFile(here("LICENSE"), [await readFile(here("../LICENSE"), "utf8"), ...texts].join("\n"));
+}
+
+/** Write a .d.ts for each module; what TypeScript finds wrong with them ends it. */
+function writeTypes() {
+  const program = ts.createProgram([here("sisock.js")], {
+    allowJs: true,
+    checkJs: true,
+    declaration: true,
+    emitDeclarationOnly: true,
+    outDir: here("packed"),
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    skipLibCheck: true,
+  });
+  const faults = [...ts.getPreEmitDiagnostics(program), ...program.emit().diagnostics];
+  if (!faults.length) return;
+  console.error(ts.formatDiagnostics(faults, { getCanonicalFileName: (name) => name, getCurrentDirectory: () => here("."), getNewLine: () => "\n" }));
+  process.exit(1);
+}
+
+/** Return the licence of a package that is in the one-file build. */
+async function licenceOf(name) {
+  const folder = here(`node_modules/${name}`);
+  const file = (await readdir(folder)).find((each) => /^licen[cs]e/i.test(each));
+  return `The file packed/sisock.js also holds ${name}:\n\n${await readFile(`${folder}/${file}`, "utf8")}`;
+}

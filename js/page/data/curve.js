@@ -1,0 +1,167 @@
+// One curve: the samples that were fetched for the view, and those that were published since.
+
+import { clip, firstAfter, firstFrom, join } from "../../arrays.js";
+import { bucketOf, bucketSizeFor, decimate } from "../../grid.js";
+import { longestSpacing } from "./curves.js";
+import { Growing } from "./growing.js";
+import { INTERVAL_TOLERANCE } from "./plan.js";
+import { splitKey } from "../state.js";
+
+// Published samples are decimated when there are so many times what there is room for.
+const TAIL_ROOM = 2;
+const MAX_GAPS = 100;
+
+/** Hold what the page shows of one field. */
+export class Curve {
+  // What the node says of the field; why it has no data; whether its node is away.
+  about = null;
+  error = null;
+  gone = false;
+  // Which tiles are its own, if any; and whether its samples come one by one, not in bursts.
+  tiled = null;
+  isRegular = true;
+  finalizedUntil = null;
+  // Times between which samples are lost, { start, end }.
+  gaps = [];
+  longest = Infinity;
+  // The newest published sample with a value, { t, value }: of those that are drawn it may not be one.
+  newest = null;
+  t = new Growing([]);
+  values = new Growing([]);
+  #before = { t: [], values: [] };
+  #fetched = { t: [], values: [] };
+  #tail = { t: new Growing([]), values: new Growing([]) };
+  #view = { start: 0, end: 0, points: null };
+  #w = null;
+  #isThinned = false;
+  #limit = 0;
+
+  /** @param {string} key "node::field" */
+  constructor(key) {
+    Object.assign(this, { key, ...splitKey(key) });
+  }
+
+  /** Time of the newest sample; -Infinity if there is none. */
+  get last() {
+    return Math.max(newest(this.t), newest(this.#tail.t));
+  }
+
+  /** Whether each of its samples is there, not only smallest and largest ones. */
+  get isWhole() {
+    if (this.#isThinned) return false;
+    return this.#w === null || (this.isRegular && this.#w <= (this.about.interval ?? 0) * INTERVAL_TOLERANCE);
+  }
+
+  /** Keep what is shown where nothing else will come, as the node was restarted and may have forgotten it. */
+  keepShown() {
+    this.#before = { t: this.t.array.slice(), values: this.values.array.slice() };
+  }
+
+  /**
+   * Make fetched samples those of the curve; those that were published later follow.
+   * @param {{ t, values }} series
+   * @param {number|null} w bucket size of the samples
+   * @param {object} view as of the store's `load`
+   * @param {boolean} isLive whether samples after the view's end are to be seen
+   */
+  put(series, w, view, isLive) {
+    const { t, values } = clip({ series }, view.start, view.end).series;
+    this.#isThinned = false;
+    const isNumber = this.about.type === "number";
+    this.longest = longestSpacing(t, w, this.about.interval);
+    const none = { t: new Float64Array(0), values: isNumber ? new Float64Array(0) : [] };
+    const parts = [this.#shownBefore(series.t, w, view), { t, values }].filter((part) => part.t.length);
+    this.#fetched = parts.length ? { t: join(parts.map((part) => part.t)), values: join(parts.map((part) => part.values)) } : none;
+    [this.#view, this.#w] = [view, w];
+    this.#keepTail(cut(this.#tail, t.length ? t[t.length - 1] : view.start, Infinity));
+    this.#join(isLive ? Infinity : view.end);
+    this.gaps = this.gaps.filter((gap) => !this.#hasWithin(gap));
+    this.error = this.t.length ? null : "no samples in this time";
+  }
+
+  /** Add published samples, as far as they are new. */
+  append(t, values) {
+    if (newest(this.#tail.t) > t[t.length - 1]) {
+      // They come in order, unless a time before was wrong.
+      this.#keepTail(cut(this.#tail, -Infinity, t[0]));
+      this.#join(Infinity);
+    }
+    const from = firstAfter(t, this.last);
+    if (from === t.length) return;
+    const [times, added] = from ? [t.slice(from), values.slice(from)] : [t, values];
+    this.newest = lastWithValue(times, added) ?? this.newest;
+    for (const { t: own, values: ownValues } of [this.#tail, this]) {
+      own.append(times);
+      ownValues.append(added);
+    }
+    Object.assign(this, { finalizedUntil: null, error: null });
+    if (this.#view.points !== null && this.#tail.t.length > this.#limit) this.#thin();
+  }
+
+  /** Return for how many seconds there is no sample, if that means trouble; else null. */
+  staleSeconds(now) {
+    const { staleAfter, last } = this.about ?? {};
+    // The newest one of decimated samples is anywhere in its bucket.
+    const newestKnown = Math.max(this.last + (this.#tail.t.length ? 0 : (this.#w ?? 0)), last ?? -Infinity);
+    const seconds = now - newestKnown;
+    return staleAfter && Number.isFinite(seconds) && seconds > staleAfter ? seconds : null;
+  }
+
+  /** Note that samples are lost. */
+  addGap(gap) {
+    this.gaps = [...this.gaps, gap].slice(-MAX_GAPS);
+  }
+
+  /** Return the kept samples of the view that are in buckets before the fetched ones. */
+  #shownBefore(fetched, w, { start, end }) {
+    const first = fetched.length ? (w ? bucketOf(fetched[0], w) * w : fetched[0]) : end;
+    const { t, values } = this.#before;
+    const [from, to] = [firstFrom(t, start), firstFrom(t, Math.min(first, end))];
+    return { t: Float64Array.from(t.slice(from, to)), values: values.slice(from, to) };
+  }
+
+  /** Decimate the published samples as those that are fetched. */
+  #thin() {
+    const { start, end, points } = this.#view;
+    const [t, values] = [this.#tail.t.array, this.#tail.values.array];
+    this.#isThinned = true;
+    const kept = decimate(t, values, this.#w ?? bucketSizeFor(start, end, points));
+    const take = (array) => array.constructor.from(kept, (i) => array[i]);
+    this.#keepTail({ t: take(t), values: take(values) });
+    this.#join(Infinity);
+  }
+
+  #keepTail({ t, values }) {
+    this.#tail = { t: new Growing(t), values: new Growing(values) };
+    this.#limit = TAIL_ROOM * Math.max(this.#view.points ?? 0, t.length);
+  }
+
+  #join(end) {
+    const tail = cut(this.#tail, -Infinity, end);
+    this.t = new Growing(this.#fetched.t);
+    this.values = new Growing(this.#fetched.values);
+    this.t.append(tail.t);
+    this.values.append(tail.values);
+  }
+
+  #hasWithin({ start, end }) {
+    const t = this.t.array;
+    return t[firstAfter(t, start)] < end;
+  }
+}
+
+function lastWithValue(t, values) {
+  let i = t.length - 1;
+  while (i >= 0 && (values[i] === null || Number.isNaN(values[i]))) i -= 1;
+  return i >= 0 ? { t: t[i], value: values[i] } : null;
+}
+
+function newest(t) {
+  return t.length ? t.array[t.length - 1] : -Infinity;
+}
+
+/** Return the samples after one time and before another. */
+function cut({ t, values }, after, end) {
+  const [from, to] = [firstAfter(t.array, after), firstFrom(t.array, end)];
+  return { t: t.array.slice(from, to), values: values.array.slice(from, to) };
+}

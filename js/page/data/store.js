@@ -1,0 +1,226 @@
+// The samples that the page shows: fetched for the view, then added to as they are published.
+
+import { Curve } from "./curve.js";
+import { bucketSizeOf, isSpread, requestsFor } from "./plan.js";
+import { Tiles } from "./tiles.js";
+
+// More samples of a node that cannot decimate are asked for with a stride.
+const MAX_SAMPLES = 50_000;
+// Of a start, as zero and below it would count from the node's present.
+const EARLIEST = 1e-3;
+// Samples turn out to come in bursts when they have come; then others are fetched.
+const MAX_ROUNDS = 3;
+
+/** Hold the curves of the chosen fields. */
+export class Store {
+  #sisock;
+  #onChange;
+  #onAdded;
+  #now;
+  #curves = new Map();
+  #tiles = new Tiles();
+  #watches = new Map();
+  #abort = null;
+  #view = null;
+
+  /**
+   * @param {Sisock} sisock
+   * @param {Function} onChange called when there is something else to draw
+   * @param {Function} [onAdded] called instead when samples were published
+   * @param {Function} [now] returns the present in UNIX seconds
+   */
+  constructor(sisock, onChange, onAdded = onChange, now = () => Date.now() / 1000) {
+    this.#sisock = sisock;
+    this.#onChange = onChange;
+    this.#onAdded = onAdded;
+    this.#now = now;
+  }
+
+  /** Return the curves, in the order in which they were chosen. */
+  get series() {
+    return [...this.#curves.values()];
+  }
+
+  /**
+   * Show another view, as far as its samples are there.
+   * @param {object} view as of `load`
+   */
+  show(view) {
+    this.#view = view;
+    for (const curve of this.series) this.#arrange(curve);
+    this.#onChange();
+  }
+
+  /**
+   * Show these fields over an interval; only what is new is fetched, by one call for a node's fields.
+   * What is there stays until the new samples have come.
+   * @param {string[]} keys
+   * @param {object} view start and end in UNIX seconds; points, the samples of each curve that there is
+   *   room for, null for every sample; isLive, whether to add samples as they are published; margin, how many
+   *   seconds beyond either end the curves go on as far as they are there, for who moves the view
+   * @returns {Promise<boolean>} false if something else was asked for meanwhile
+   */
+  async load(keys, view) {
+    this.#abort?.abort();
+    const { signal } = (this.#abort = new AbortController());
+    const kept = this.#curves;
+    this.#curves = new Map(keys.map((key) => [key, kept.get(key) ?? new Curve(key)]));
+    this.show(view);
+    const byNode = groupBy(this.series, ({ node }) => node);
+    const unwatched = [...this.#watches.keys()].filter((name) => !byNode.has(name));
+    await Promise.all([
+      ...unwatched.map((name) => this.#follow(name, false)),
+      ...[...byNode].map(([name, curves]) => this.#loadNode(name, curves, view, signal)),
+    ]);
+    this.#tiles.trim();
+    if (!signal.aborted) this.#onChange();
+    return !signal.aborted;
+  }
+
+  /** Ask again for what was not final when it came, as published samples may have been lost. */
+  expire() {
+    this.#tiles.expire("");
+  }
+
+  /** Grey a node's curves while it is away. */
+  mark(name, isGone) {
+    this.#tiles.expire(`${name}\n`);
+    for (const curve of this.series) if (curve.node === name) curve.gone = isGone;
+    this.#onChange();
+  }
+
+  async #loadNode(name, curves, view, signal) {
+    try {
+      const { node, fields } = await this.#sisock.find(name, namesOf(curves));
+      const isLive = view.isLive && node.features.includes("live");
+      if (!signal.aborted) await this.#follow(name, isLive);
+      if (signal.aborted) return;
+      const isTiled = view.points !== null && node.features.includes("bucket");
+      for (const curve of curves) this.#describe(curve, node, fields[curve.field], isTiled);
+      await (isTiled ? this.#loadTiles(node, curves, signal) : this.#loadSamples(node, curves, view, signal));
+    } catch (error) {
+      if (signal.aborted) return;
+      for (const curve of curves) {
+        curve.error = error.message;
+        curve.gone = error.kind === "node";
+      }
+      // One wrong name, or one field that fails, must not cost the others their data.
+      if (["field", "node_failed", "reply"].includes(error.kind) && curves.length > 1) {
+        await Promise.all(curves.map((curve) => this.#loadNode(name, [curve], view, signal)));
+      }
+    }
+  }
+
+  #describe(curve, node, about, isTiled) {
+    const tiled = isTiled ? `${node.name}\n${node.generation}\n${curve.field}` : null;
+    if (curve.tiled !== tiled) {
+      if (curve.tiled !== null) {
+        this.#tiles.drop(`${curve.tiled}\n`);
+        // What is said of archived samples may have changed; published ones are final.
+        if (node.features.includes("live")) curve.keepShown();
+      }
+      Object.assign(curve, { isRegular: true, finalizedUntil: null });
+      // If it was shown before, samples were published since.
+      this.#tiles.expire(`${tiled}\n`);
+    }
+    Object.assign(curve, { about, tiled, gone: false });
+  }
+
+  async #loadTiles(node, curves, signal) {
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const requests = requestsFor(curves.map((curve) => this.#wanted(curve)));
+      if (!requests.length) break;
+      await Promise.all(requests.map((request) => this.#fetch(node, request, signal)));
+      if (signal.aborted) return;
+    }
+    for (const curve of curves) this.#arrange(curve);
+  }
+
+  /** Return what is missing of a curve in the view. */
+  #wanted(curve) {
+    const { start, end, points } = this.#view;
+    const w = bucketSizeOf(end - start, points, curve.about.interval, curve.isRegular);
+    return { curve, w, ranges: this.#tiles.missing(curve.tiled, w, this.#view, this.#now()) };
+  }
+
+  async #fetch(node, { curves, w, range }, signal) {
+    const asked = this.#now();
+    const [start, end] = [Math.max(range[0] * w, EARLIEST), range[1] * w];
+    const data = await this.#sisock.get(node.name, namesOf(curves), start, end, { bucket: w, signal });
+    const now = await this.#sisock.find(node.name, []);
+    // Samples of which generation came, nobody knows; the new one is loaded on its own account.
+    if (signal.aborted || now.node.generation !== node.generation) return;
+    for (const curve of curves) {
+      const series = data[curve.field];
+      curve.isRegular &&= isSpread(series, w, curve.about.interval);
+      // What was final stays so, also where a reply knows less of it.
+      curve.finalizedUntil = Math.max(curve.finalizedUntil ?? -Infinity, series.finalTo ?? -Infinity);
+      this.#tiles.put(curve.tiled, w, range, series, asked);
+    }
+  }
+
+  async #loadSamples(node, curves, { start, end, points }, signal) {
+    const most = Math.max(...curves.map(({ about }) => (end - start) / (about.interval || Infinity)));
+    const isMany = points !== null && most > MAX_SAMPLES && !node.features.includes("max_points");
+    const stride = isMany ? (end - start) / points : null;
+    const strategy = isMany ? { minStride: stride } : { maxPoints: points };
+    const data = await this.#sisock.get(node.name, namesOf(curves), start, end, { ...strategy, signal });
+    if (signal.aborted) return;
+    for (const curve of curves) {
+      const series = data[curve.field];
+      curve.finalizedUntil = series.finalizedUntil;
+      this.#put(curve, series, series.bucket ?? stride);
+    }
+  }
+
+  /** Put together what there is of a tiled curve in the view; if that is nothing, what was there stays. */
+  #arrange(curve) {
+    if (curve.tiled === null || this.#view.points === null) return;
+    const { w, ranges } = this.#wanted(curve);
+    const { isAny, ...series } = this.#tiles.read(curve.tiled, w, widened(this.#view));
+    if (isAny || !ranges.length) this.#put(curve, series, w);
+  }
+
+  #put(curve, series, w) {
+    curve.put(series, w, widened(this.#view), this.#watches.has(curve.node));
+  }
+
+  /** Watch a node, or end it. */
+  async #follow(name, isWanted) {
+    const stop = this.#watches.get(name);
+    if (isWanted && !stop) {
+      this.#tiles.expire(`${name}\n`);
+      const fields = () => namesOf(this.series.filter(({ node }) => node === name));
+      const options = { fields, maxPoints: () => this.#view.points };
+      this.#watches.set(name, this.#sisock.follow(name, (item) => this.#add(name, item), options));
+      await this.#watches.get(name);
+    } else if (!isWanted && stop) {
+      this.#watches.delete(name);
+      await (await stop)();
+    }
+  }
+
+  #add(name, { timeline, t, values, gap }) {
+    for (const curve of this.series.filter(({ node }) => node === name)) {
+      if (gap) {
+        if (curve.about?.timeline === timeline) curve.addGap(gap);
+      } else if (curve.field in values) curve.append(t, values[curve.field]);
+    }
+    this.#onAdded();
+  }
+}
+
+function widened(view) {
+  const { start, end, margin = 0 } = view;
+  return { ...view, start: start - margin, end: end + margin };
+}
+
+function namesOf(curves) {
+  return curves.map(({ field }) => field);
+}
+
+function groupBy(items, keyOf) {
+  const groups = new Map();
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
+  return groups;
+}

@@ -1,0 +1,62 @@
+// Small things that all parts of the page use.
+
+/** Return the element of an id. */
+export function $(id) {
+  return document.getElementById(id);
+}
+
+/** Make an element. */
+export function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** Make a button that shows a sign and is named by words. */
+export function button(sign, name, action) {
+  const element = make("button", { type: "button", title: name, ariaLabel: name }, sign);
+  element.addEventListener("click", action);
+  return element;
+}
+
+/** Write a text into an element, if it is another than before. */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Return a function that acts once at the next frame, however often it is called before. */
+export function onceAFrame(action) {
+  let isWaiting = false;
+  return () => {
+    if (isWaiting) return;
+    isWaiting = true;
+    requestAnimationFrame(() => {
+      isWaiting = false;
+      action();
+    });
+  };
+}
+
+/**
+ * Return a function that acts at most so often, and at last after its last call.
+ * @param {function(): number} milliseconds returns how long to wait
+ */
+export function atMostEvery(milliseconds, action) {
+  let timer = null;
+  let last = -Infinity;
+  return () => {
+    timer ??= setTimeout(() => {
+      [timer, last] = [null, performance.now()];
+      action();
+    }, Math.max(last + milliseconds() - performance.now(), 0));
+  };
+}
+
+/** Return a function that acts when it has not been called for so long. */
+export function afterRest(milliseconds, action) {
+  let timer = null;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(action, milliseconds);
+  };
+}

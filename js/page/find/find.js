@@ -1,0 +1,219 @@
+// Find data: the tree with its search, where samples lie and how to get there, and what a first visit shows.
+
+import { $, afterRest, make, onceAFrame, write } from "../dom.js";
+import { say } from "../notice.js";
+import { unitOf } from "../panels/figure.js";
+import { addField, keysOf, rangeOf, removeField, splitKey } from "../state.js";
+import { explain } from "../trouble.js";
+import { boundsOf, boundsText, isOutside, timeOfAll, timeOfLatest, timeToGo } from "./bounds.js";
+import { chooseFirst } from "./first.js";
+import { Nodes } from "./nodes.js";
+import { countMatches } from "./rows.js";
+import { Tree } from "./tree.js";
+
+const REST_MILLISECONDS = 600;
+// Parts of the state that the tree shows.
+const DRAWN = ["view", "panels", "maximised", "values", "zone"];
+const NO_NODE = {
+  title: "No data node is there yet",
+  steps: [
+    "A data node is a small program beside each instrument or archive. Once one is started, its fields appear here by themselves.",
+    "To try it: python data_nodes/sensors.py serves what this computer measures of itself.",
+    "For files, databases and instruments there are nodes ready: see docs/sources. A node on another computer needs the router's address and the secret of the user server.",
+  ],
+};
+
+/** Fill the region "find", the jumps of the time bar, and the empty page. */
+export class Find {
+  #model;
+  #sisock;
+  #nodes;
+  #tree;
+  #isFirstVisit = location.search === "";
+  #isListed = false;
+  #rowsFound = [];
+
+  /**
+   * @param {Model} model
+   * @param {Sisock} sisock
+   */
+  constructor(model, sisock) {
+    [this.#model, this.#sisock] = [model, sisock];
+    this.#nodes = new Nodes(sisock, () => this.draw(), (name) => this.#isWatched(name));
+    this.#tree = new Tree($("nodes"), (key, isTicked) => this.select(key, isTicked), (name) => this.#nodes.need(name));
+    $("search").addEventListener("input", () => this.#search());
+    $("search").addEventListener("keydown", (event) => this.#pressInSearch(event));
+    $("search").addEventListener("focus", () => this.#nodes.needAll());
+    for (const [label, jump] of [["All data", () => this.#showAll()], ["Latest", () => this.#showLatest()]]) {
+      const made = make("button", { type: "button" }, label);
+      made.addEventListener("click", jump);
+      $("jumps").append(made);
+    }
+    // The tree is the same while one moves.
+    model.listen((state, previous) => DRAWN.some((name) => state[name] !== previous[name]) && this.draw());
+    // Letters may have another size then, and rows another height.
+    addEventListener("resize", this.draw);
+    this.#nodes.watch();
+  }
+
+  /** List the nodes and what is on the page; and find something for a first visit. */
+  async begin() {
+    await this.refresh();
+    if (this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst();
+    await this.#nodes.needAll();
+  }
+
+  /** List the nodes again. */
+  async refresh() {
+    await this.#nodes.list();
+    this.#isListed = true;
+    this.draw();
+    await Promise.all([...this.#namesShown()].map((name) => this.#nodes.need(name)));
+  }
+
+  /** Note that a node came, changed or went. */
+  async change(node, isPresent) {
+    this.#nodes.change(node, isPresent);
+    if (isPresent && this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst();
+    if (isPresent) await this.#nodes.need(node.name);
+  }
+
+  /** Return the unit of a field; null for what needs no axis, as booleans, states and texts. */
+  unitOf(key) {
+    const about = this.#nodes.about(key);
+    return about ? unitOf({ about }) : "";
+  }
+
+  /** Return what is known of a node: { description, features, fields, error, goneSince }. */
+  node(name) {
+    return this.#nodes.get(name);
+  }
+
+  /** Put a field on the page or take it off, and lead to its samples if they are elsewhere. */
+  select(key, isTicked) {
+    const { state } = this.#model;
+    if (!isTicked) return this.#model.change(removeField(state, key));
+    const change = addField(state, key, (each) => this.unitOf(each));
+    const [now, bounds] = [Date.now() / 1000, this.#nodes.bounds(key)];
+    if (state.view === "values" || !isOutside(bounds, rangeOf(state.time))) return this.#model.change(change);
+    const time = timeToGo(bounds, now);
+    if (!keysOf(state).length) return this.#model.change({ ...change, time });
+    this.#model.change(change);
+    const where = boundsText(bounds, this.#nodes.isLive(key), state.zone, now);
+    const text = `${splitKey(key).field} has no samples in this range. Its samples: ${where}.`;
+    say(text, false, { label: "Go there", act: () => this.#model.change({ time }) });
+  }
+
+  draw = onceAFrame(() => this.#drawNow());
+
+  #drawNow() {
+    const { state } = this.#model;
+    const keys = keysOf(state).filter((key) => !key.endsWith("::*"));
+    const nodes = [...this.#nodes.all, ...this.#namesUnknown(keys).map((name) => this.#nodes.get(name))];
+    const rows = this.#tree.show(nodes, keys, $("search").value, state.zone);
+    $("search-count").hidden = !$("search").value.trim();
+    this.#rowsFound = rows;
+    for (const made of $("jumps").children) made.disabled = !keys.length;
+    this.#drawEmpty(keys);
+  }
+
+  /** Tell what was found when nobody types any more: it is read aloud. */
+  #tell = afterRest(REST_MILLISECONDS, () => {
+    const count = countMatches(this.#rowsFound);
+    const more = this.#nodes.asking ? ", still asking nodes" : "";
+    write($("search-count"), `${count === 1 ? "1 field" : `${count.toLocaleString("en")} fields`} found${more}`);
+  });
+
+  #search() {
+    this.draw();
+    this.#tell();
+  }
+
+  #pressInSearch(event) {
+    if (event.key === "Escape" && $("search").value) {
+      $("search").value = "";
+      this.#search();
+      event.stopPropagation();
+    } else if (event.key === "ArrowDown" || event.key === "Enter") {
+      event.preventDefault();
+      this.#drawNow();
+      this.#tree.enter();
+    }
+  }
+
+  #isWatched(name) {
+    return this.#namesShown().has(name) || this.#tree.open.includes(name);
+  }
+
+  #namesShown() {
+    return new Set(keysOf(this.#model.state).map((key) => splitKey(key).node));
+  }
+
+  #namesUnknown(keys) {
+    const known = new Set(this.#nodes.all.map(({ name }) => name));
+    return [...new Set(keys.map((key) => splitKey(key).node))].filter((name) => !known.has(name));
+  }
+
+  #isUntouched() {
+    return !keysOf(this.#model.state).length && location.search === "";
+  }
+
+  async #beginFirst() {
+    for (const { name } of this.#nodes.present.sort((a, b) => b.features.includes("live") - a.features.includes("live"))) {
+      await this.#nodes.need(name);
+      if (chooseFirst(this.#nodes.present, Date.now() / 1000)?.isMoving) break;
+    }
+    const found = chooseFirst(this.#nodes.present, Date.now() / 1000);
+    if (!found || !this.#isUntouched()) return;
+    let state = this.#model.state;
+    for (const key of found.keys) state = { ...state, ...addField(state, key, (each) => this.unitOf(each)) };
+    this.#model.change({ panels: state.panels, time: found.time }, { isStep: false });
+    if (!found.isMoving && !this.#nodes.bounds(found.keys[0])) await this.#showLatest();
+  }
+
+  #boundsShown() {
+    return keysOf(this.#model.state).map((key) => this.#nodes.bounds(key)).filter(Boolean);
+  }
+
+  #showAll() {
+    const time = timeOfAll(this.#boundsShown(), Date.now() / 1000);
+    if (time) this.#model.change({ time });
+    else say("The nodes of these fields do not say where their samples lie. Latest finds the newest.");
+  }
+
+  async #showLatest() {
+    const { state } = this.#model;
+    const { start, end } = rangeOf(state.time);
+    const silent = keysOf(state).filter((key) => !this.#nodes.bounds(key));
+    const found = await Promise.all(silent.map((key) => this.#askLatest(key)));
+    const time = timeOfLatest([...this.#boundsShown(), ...found.filter(Boolean)], end - start);
+    if (time) this.#model.change({ time });
+    else say("These fields have no samples.");
+  }
+
+  /** Ask for the last sample of a field of which nobody knows where it is. */
+  async #askLatest(key) {
+    const { node, field } = splitKey(key);
+    try {
+      const { t = null } = (await this.#sisock.latest(node, [field]))[field] ?? {};
+      return boundsOf({ ...this.#nodes.about(key), last: t }, Date.now() / 1000);
+    } catch {
+      return null;
+    }
+  }
+
+  /** Explain an empty page. */
+  #drawEmpty(keys) {
+    const { error } = this.#nodes;
+    const isNoNode = this.#isListed && !error && !this.#nodes.present.length;
+    const isHubAway = error?.kind === "hub";
+    $("welcome").hidden = !isHubAway && (!isNoNode || keys.length > 0);
+    $("hint").hidden = isNoNode || isHubAway || keys.length > 0;
+    // Without fields there is nothing beside it.
+    $("welcome").classList.toggle("is-alone", !keys.length);
+    if ($("welcome").hidden) return;
+    const { title, steps } = isHubAway ? explain({ kind: "hub" }) : NO_NODE;
+    write($("welcome-title"), title);
+    if ($("welcome-steps").childElementCount !== steps.length) $("welcome-steps").replaceChildren(...steps.map((step) => make("li", {}, step)));
+  }
+}

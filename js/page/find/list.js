@@ -1,0 +1,117 @@
+// A long list of which only what is in sight is drawn.
+
+// Pixels above and below that are drawn as well, so that scrolling finds them there.
+const MARGIN = 300;
+
+/** Return the sums of some heights: the place of each, and at last of the end. */
+export function placesOf(heights) {
+  const places = new Float64Array(heights.length + 1);
+  for (let i = 0; i < heights.length; i += 1) places[i + 1] = places[i] + heights[i];
+  return places;
+}
+
+/** Return which rows are between two places: [from, to). */
+export function rowsBetween(places, top, bottom) {
+  const count = places.length - 1;
+  const from = Math.max(lastAtOrBefore(places, top), 0);
+  let to = from;
+  while (to < count && places[to] < bottom) to += 1;
+  return [Math.min(from, count), to];
+}
+
+function lastAtOrBefore(places, place) {
+  let [low, high] = [0, places.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (places[middle] <= place) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+/** Draw the rows in sight into an element that scrolls. */
+export class List {
+  #scroller;
+  #content;
+  #heightOf;
+  #make;
+  #rows = [];
+  #places = placesOf([]);
+  #drawn = new Map();
+  #kept = null;
+
+  /**
+   * @param {HTMLElement} scroller with one child, which gets the rows
+   * @param {(row: object) => number} heightOf in pixels
+   * @param {(row: object) => HTMLElement} make
+   */
+  constructor(scroller, heightOf, make) {
+    this.#scroller = scroller;
+    this.#content = scroller.firstElementChild;
+    [this.#heightOf, this.#make] = [heightOf, make];
+    scroller.addEventListener("scroll", () => this.#draw(), { passive: true });
+    new ResizeObserver(() => this.#draw()).observe(scroller);
+  }
+
+  /**
+   * Show these rows, all made anew.
+   * @param {object[]} rows each with an `id`
+   * @param {string|null} kept id of a row that is drawn also when it is out of sight
+   */
+  show(rows, kept) {
+    this.#rows = rows;
+    this.#kept = kept;
+    this.#places = placesOf(rows.map(this.#heightOf));
+    this.#content.style.height = `${this.#places.at(-1)}px`;
+    this.#drawn.clear();
+    this.#content.replaceChildren();
+    this.#draw();
+  }
+
+  /** Scroll until a row is in sight. */
+  reveal(id) {
+    const index = this.#rows.findIndex((row) => row.id === id);
+    if (index < 0) return;
+    const [top, bottom] = [this.#places[index], this.#places[index + 1]];
+    const { scrollTop, clientHeight } = this.#scroller;
+    if (top < scrollTop) this.#scroller.scrollTop = top;
+    else if (bottom > scrollTop + clientHeight) this.#scroller.scrollTop = bottom - clientHeight;
+    this.#draw();
+  }
+
+  /** Return how many rows fit into the element. */
+  get page() {
+    const { scrollTop, clientHeight } = this.#scroller;
+    const [from, to] = rowsBetween(this.#places, scrollTop, scrollTop + clientHeight);
+    return Math.max(to - from - 1, 1);
+  }
+
+  #draw() {
+    const { scrollTop, clientHeight } = this.#scroller;
+    const [from, to] = rowsBetween(this.#places, scrollTop - MARGIN, scrollTop + clientHeight + MARGIN);
+    const wanted = new Map();
+    for (let i = from; i < to; i += 1) wanted.set(this.#rows[i].id, i);
+    const kept = this.#rows.findIndex(({ id }) => id === this.#kept);
+    if (kept >= 0) wanted.set(this.#kept, kept);
+    for (const [id, element] of this.#drawn) {
+      if (wanted.has(id)) continue;
+      element.remove();
+      this.#drawn.delete(id);
+    }
+    let next = this.#content.firstElementChild;
+    for (const [id, index] of [...wanted].sort(([, a], [, b]) => a - b)) {
+      const element = this.#drawn.get(id) ?? this.#place(index);
+      // In the order of the list, as a screen reader reads on.
+      if (element === next) next = next.nextElementSibling;
+      else this.#content.insertBefore(element, next);
+    }
+  }
+
+  #place(index) {
+    const element = this.#make(this.#rows[index]);
+    element.style.top = `${this.#places[index]}px`;
+    element.style.height = `${this.#places[index + 1] - this.#places[index]}px`;
+    this.#drawn.set(this.#rows[index].id, element);
+    return element;
+  }
+}

@@ -1,0 +1,227 @@
+// The tree of nodes and fields: drawn as far as it is in sight, used by mouse, touch, keys and screen reader.
+
+import { make } from "../dom.js";
+import { durationText } from "../time/text.js";
+import { boundsOf, boundsText, momentText, togetherOf } from "./bounds.js";
+import { List } from "./list.js";
+import { SELECTED, rowsOf } from "./rows.js";
+import { marksIn } from "./search.js";
+
+// In rem: of a row, and of the line below that describes it.
+const [ROW, LINE] = [2, 1.3];
+// More selected fields would hide the nodes.
+const FEW = 12;
+
+/** Show nodes and fields in an element of role "tree" with a child for the rows. */
+export class Tree {
+  #element;
+  #onToggle;
+  #onOpen;
+  #list;
+  #rows = [];
+  #opened = new Map();
+  #active = null;
+  #numbers = new Map();
+  #rem = 16;
+  #shown = { nodes: [], keys: [], query: "", zone: "utc" };
+
+  /**
+   * @param {HTMLElement} element
+   * @param {function(string, boolean)} onToggle called with a key and whether it is ticked
+   * @param {function(string)} onOpen called with a node's name
+   */
+  constructor(element, onToggle, onOpen) {
+    [this.#element, this.#onToggle, this.#onOpen] = [element, onToggle, onOpen];
+    this.#list = new List(element, (row) => heightOf(row) * this.#rem, (row) => this.#make(row));
+    element.addEventListener("click", ({ target }) => this.#click(target.closest("[role=treeitem]")));
+    element.addEventListener("keydown", (event) => this.#press(event));
+    element.addEventListener("focus", () => this.#activate(this.#active ?? this.#rows[0]?.id));
+  }
+
+  /** Return the names of the nodes that are open. */
+  get open() {
+    return this.#rows.filter(({ kind, isOpen }) => kind === "node" && isOpen).map(({ node }) => node.name);
+  }
+
+  /**
+   * Show these nodes.
+   * @param {import("./nodes.js").Node[]} nodes
+   * @param {string[]} keys of the fields that are on the page
+   * @param {string} query
+   * @param {"utc"|"local"} zone
+   * @returns {import("./rows.js").Row[]}
+   */
+  show(nodes, keys, query, zone) {
+    // Another search opens what it finds, whatever was closed before.
+    if (query !== this.#shown.query) for (const id of this.#opened.keys()) if (id.startsWith("? ")) this.#opened.delete(id);
+    this.#shown = { nodes, keys, query, zone };
+    this.#rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.#rows = rowsOf(nodes, keys, query, (id, byDefault) => this.#isOpen(id, byDefault));
+    if (!this.#rows.some(({ id }) => id === this.#active)) this.#setActive(null);
+    this.#list.show(this.#rows, this.#active);
+    return this.#rows;
+  }
+
+  /** Go to the first field that is shown. */
+  enter() {
+    const first = this.#rows.find(({ kind, isWhole }) => kind === "field" && !isWhole) ?? this.#rows[0];
+    this.#setActive(first?.id ?? null);
+    this.#element.focus();
+  }
+
+  #isOpen(id, byDefault) {
+    if (id === SELECTED) return this.#opened.get(id) ?? this.#shown.keys.length <= FEW;
+    return this.#opened.get(this.#openKey(id)) ?? byDefault;
+  }
+
+  #openKey(id) {
+    return id !== SELECTED && this.#shown.query.trim() ? `? ${id}` : id;
+  }
+
+  #setOpen(row, isOpen) {
+    this.#opened.set(this.#openKey(row.id), isOpen);
+    if (row.kind === "node" && isOpen) this.#onOpen(row.node.name);
+    this.#again();
+  }
+
+  #again() {
+    const { nodes, keys, query, zone } = this.#shown;
+    this.show(nodes, keys, query, zone);
+  }
+
+  #click(element) {
+    const row = this.#rows.find(({ id }) => this.#numbers.get(id) === element?.id);
+    if (!row) return;
+    this.#setActive(row.id);
+    this.#act(row);
+  }
+
+  #act(row) {
+    if (row.kind === "field") this.#onToggle(row.key, !row.isTicked);
+    else if (row.kind !== "note") this.#setOpen(row, !row.isOpen);
+  }
+
+  #press(event) {
+    const at = this.#rows.findIndex(({ id }) => id === this.#active);
+    const row = this.#rows[at];
+    const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: this.#list.page, PageUp: -this.#list.page, Home: -Infinity, End: Infinity };
+    if (event.ctrlKey || event.metaKey || event.altKey || !row) return;
+    if (event.key in moves) this.#activate(this.#rows[Math.min(Math.max(at + moves[event.key], 0), this.#rows.length - 1)].id);
+    else if (event.key === "ArrowRight" && row.isOpen === false) this.#setOpen(row, true);
+    else if (event.key === "ArrowRight" && row.isOpen) this.#activate(this.#rows[at + 1]?.level > row.level ? this.#rows[at + 1].id : row.id);
+    else if (event.key === "ArrowLeft" && row.isOpen) this.#setOpen(row, false);
+    else if (event.key === "ArrowLeft") this.#activate(this.#rows.findLast((each, i) => i < at && each.level < row.level)?.id ?? row.id);
+    else if (event.key === " " || event.key === "Enter") this.#act(row);
+    else return;
+    event.preventDefault();
+  }
+
+  #activate(id) {
+    if (id === undefined) return;
+    this.#setActive(id);
+    this.#list.show(this.#rows, id);
+    this.#list.reveal(id);
+  }
+
+  #setActive(id) {
+    this.#active = id;
+    if (id === null) this.#element.removeAttribute("aria-activedescendant");
+    else this.#element.setAttribute("aria-activedescendant", this.#numberOf(id));
+  }
+
+  /** Return the id of a row's element. */
+  #numberOf(id) {
+    if (!this.#numbers.has(id)) this.#numbers.set(id, `row-${this.#numbers.size}`);
+    return this.#numbers.get(id);
+  }
+
+  #make(row) {
+    const element = make("div", { id: this.#numberOf(row.id), role: "treeitem", className: `row ${row.kind}` });
+    element.ariaLevel = row.level;
+    element.ariaPosInSet = row.place;
+    element.ariaSetSize = row.siblings;
+    if (row.isOpen !== undefined) element.ariaExpanded = row.isOpen;
+    if (row.kind === "field") element.ariaChecked = row.isTicked;
+    if (row.kind === "field") element.dataset.key = row.key;
+    if (row.kind === "node") element.dataset.node = row.node.name;
+    if (row.node?.goneSince !== undefined) element.classList.add("gone");
+    if (row.isBad) element.classList.add("error");
+    element.classList.toggle("is-active", row.id === this.#active);
+    element.append(...this.#parts(row));
+    return element;
+  }
+
+  /** Return what stands in a row: a mark, a line, and perhaps one below it. */
+  #parts(row) {
+    const [mark, line, below] = this.#told(row);
+    const parts = [mark, make("span", { className: "line" }, ...line)];
+    return below ? [...parts, make("span", { className: "about", title: below }, this.#marked(below))] : parts;
+  }
+
+  #told(row) {
+    const [twist, none] = [make("span", { className: "twist" }), make("span", {})];
+    if (row.kind === "note") return [none, [name(row.text)]];
+    if (row.kind === "selected") return [twist, [name("On the page"), count(row.count)]];
+    if (row.kind === "timeline") {
+      const every = row.about.interval ? `every ${durationText(row.about.interval)}` : "";
+      return [twist, [name(this.#marked(row.line)), count(row.count), where(every)]];
+    }
+    return row.kind === "node" ? [twist, ...this.#nodeParts(row)] : [make("span", { className: "box" }), ...this.#fieldParts(row)];
+  }
+
+  #nodeParts({ node, count: all, found, isSearch }) {
+    const number = node.fields ? (isSearch && found < all ? `${found} of ${all}` : all) : "";
+    return [[name(this.#marked(node.name), node.name), count(number), where(this.#whereOf(node))], node.description];
+  }
+
+  #fieldParts({ about, field, name: ofNode, node, isWhole }) {
+    const bounds = this.#textOf(boundsOf(about, node?.askedAt), node);
+    const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
+    const lies = isWhole && node?.goneSince !== undefined ? "gone" : bounds;
+    const line = [name(this.#marked(field), field), count(this.#marked(unit)), where(lies, bounds === "live")];
+    return [line, isWhole ? ofNode : about?.description];
+  }
+
+  /** Say since when a node is gone, or where its samples lie. */
+  #whereOf(node) {
+    const { zone } = this.#shown;
+    if (node.goneSince === null) return "not there";
+    if (node.goneSince !== undefined) return `gone since ${momentText(node.goneSince, zone, Date.now() / 1000)}`;
+    const all = Object.values(node.fields ?? {}).map((about) => boundsOf(about, node.askedAt));
+    return this.#textOf(togetherOf(all.filter(Boolean)), node);
+  }
+
+  #textOf(bounds, node) {
+    return boundsText(bounds, node?.features.includes("live"), this.#shown.zone, Date.now() / 1000);
+  }
+
+  /** Return a text with what is searched for in it marked. */
+  #marked(text) {
+    const parts = new DocumentFragment();
+    let end = 0;
+    for (const [from, to] of marksIn(this.#shown.query, text)) {
+      parts.append(text.slice(end, from), make("mark", {}, text.slice(from, to)));
+      end = to;
+    }
+    parts.append(text.slice(end));
+    return parts;
+  }
+}
+
+function name(text, title = "") {
+  return make("span", { className: "name", title }, text);
+}
+
+function count(text) {
+  return make("span", { className: "count" }, text);
+}
+
+function where(text, isLive = false) {
+  return make("span", { className: `where ${isLive ? "is-live" : ""}` }, text);
+}
+
+/** Return the height of a row in rem. */
+function heightOf(row) {
+  const hasMore = row.kind === "node" ? row.node.description : row.kind === "field" && (row.isWhole || row.about?.description);
+  return ROW + (hasMore ? LINE : 0);
+}

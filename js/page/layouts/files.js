@@ -1,0 +1,28 @@
+// Files that the browser saves and opens.
+
+import { make } from "../dom.js";
+
+// A browser takes a moment to begin with a file.
+const KEPT_MILLISECONDS = 60_000;
+
+/** Have the browser save a file. */
+export function save(name, blob) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: fileName(name) });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), KEPT_MILLISECONDS);
+}
+
+/** Let the user choose a file; return its name and text, or null. */
+export function choose(accept) {
+  const input = make("input", { type: "file", accept });
+  return new Promise((done) => {
+    input.addEventListener("change", async () => done({ name: input.files[0].name, text: await input.files[0].text() }));
+    input.addEventListener("cancel", () => done(null));
+    input.click();
+  });
+}
+
+/** Return a name without what some systems don't take. */
+export function fileName(text) {
+  return text.replace(/[\\/:*?"<>|\p{Cc}]+/gu, "-");
+}

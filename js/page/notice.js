@@ -1,0 +1,27 @@
+// One notice at a time, over the page, which goes by itself unless something is wrong.
+
+import { $ } from "./dom.js";
+
+const SHOWN_SECONDS = 12;
+let timer = null;
+
+/**
+ * Say something to the user; an empty text ends the notice.
+ * @param {string} text
+ * @param {boolean} [isBad] whether it stays until it is closed
+ * @param {{ label: string, act: function() }} [action] offered beside it, stays too
+ */
+export function say(text, isBad = false, action = null) {
+  clearTimeout(timer);
+  $("message").textContent = text;
+  $("notice").className = text ? `is-shown ${isBad ? "is-bad" : ""}` : "";
+  $("message-close").hidden = !text;
+  $("message-action").hidden = !action;
+  if (action) $("message-action").textContent = action.label;
+  $("message-action").onclick = () => {
+    say("");
+    action.act();
+  };
+  $("message-close").onclick = () => say("");
+  if (text && !isBad && !action) timer = setTimeout(() => say(""), SHOWN_SECONDS * 1000);
+}

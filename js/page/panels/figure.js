@@ -1,0 +1,51 @@
+// What a panel shows, put together from its state and its curves: fields, axes, lines and lanes.
+
+import { axisRange, statisticsOf } from "./axes.js";
+import { colourOf } from "./colours.js";
+import { kindOf } from "./lanes.js";
+import { scaledUnit } from "./units.js";
+
+export const MAX_AXES = 2;
+
+/**
+ * Put a panel together.
+ * @param {import("../state.js").Panel} panel
+ * @param {Map<string, Curve>} curves by key
+ * @param {{ start: number, end: number }} range
+ * @returns {{ fields: object[], units: object[], lines: object[], lanes: object[] }} fields for the legend; units,
+ *   of each axis { unit, text, factor, range, isLog }; lines and lanes that are drawn
+ */
+export function figureOf({ fields, axes = {} }, curves, range) {
+  const all = fields
+    .map((shown, i) => ({ shown, curve: curves.get(shown.key), name: shown.label ?? shown.key, colour: colourOf(shown, i) }))
+    .filter(({ curve }) => curve)
+    .map((field) => ({ ...field, ...describe(field.curve, range) }));
+  const seen = all.filter(({ shown, kind }) => kind && !shown.isHidden);
+  const lines = seen.filter(({ kind }) => kind === "number");
+  // A hidden curve keeps its axis, so that nothing jumps when it is shown again.
+  const names = [...new Set(all.filter(({ kind }) => kind === "number").map(({ unit }) => unit))].slice(0, MAX_AXES);
+  const units = names.map((unit) => axisOf(unit, lines.filter((line) => line.unit === unit), axes[unit]));
+  const ofUnit = new Map(units.map((each) => [each.unit, each]));
+  for (const field of all) Object.assign(field, { factor: 1, text: field.unit ?? "" }, pick(ofUnit.get(field.unit)));
+  return { fields: all, units, lines, lanes: seen.filter(({ kind }) => kind !== "number") };
+}
+
+/** Return the unit of a curve that needs an axis; null for what is drawn in a lane, or not known yet. */
+export function unitOf(curve) {
+  return curve?.about && kindOf(curve.about) === "number" ? (curve.about.units ?? "") : null;
+}
+
+function describe(curve, range) {
+  const kind = curve.about ? kindOf(curve.about) : null;
+  return { kind, unit: unitOf(curve), statistics: kind ? statisticsOf(curve, range) : null };
+}
+
+function axisOf(unit, lines, axis = {}) {
+  const range = axisRange(lines.map(({ statistics }) => statistics), axis);
+  const largest = Math.max(...range.map(Math.abs));
+  return { unit, range, isLog: Boolean(axis.isLog), ...scaledUnit(unit, largest) };
+}
+
+function pick(axis) {
+  return axis && { factor: axis.factor, text: axis.text };
+}

@@ -1,0 +1,133 @@
+// The legend of a panel: of each field the value at the cursor or the latest one, and what is in the view.
+
+import { firstAfter } from "../../arrays.js";
+import { make, write } from "../dom.js";
+import { durationText, timeText } from "../time/text.js";
+import { kindOf } from "./lanes.js";
+import { levelOf } from "./limits.js";
+import { numberText, valueText } from "./units.js";
+
+const COLUMNS = ["value", "unit", "min", "mean", "max"];
+const DIGITS = 6;
+const DECIMATED = "of decimated samples there is no mean: zoom in until each one is drawn";
+
+/** Keep one row for each field; only what changes is written. */
+export class Legend {
+  #body = make("tbody", {});
+  #rows = new Map();
+  #actions;
+
+  /**
+   * @param {{ onToggle: Function, onIsolate: Function, onEdit: Function }} actions called with a key
+   */
+  constructor(actions) {
+    this.#actions = actions;
+    const heads = COLUMNS.map((name) => make("th", { scope: "col", className: name }, make("span", { className: name === "unit" ? "aloud" : "" }, name)));
+    this.element = make("table", { className: "legend" });
+    this.element.append(
+      make("caption", { className: "aloud" }, "Fields of the panel, in the range that is shown"),
+      make("thead", {}, make("tr", {}, make("th", { scope: "col", className: "name" }, make("span", { className: "aloud" }, "field")), ...heads)),
+      this.#body,
+    );
+  }
+
+  /**
+   * Show these fields.
+   * @param {{ curve, shown, name, colour, text, factor, statistics }[]} fields
+   * @param {object} frame range; cursor, a time or null; isFollowing, whether it ends now; zone
+   */
+  show(fields, frame) {
+    const keys = fields.map(({ shown }) => shown.key);
+    if (keys.join("\n") !== [...this.#rows.keys()].join("\n")) {
+      this.#rows = new Map(keys.map((key) => [key, this.#rows.get(key) ?? new Row(key, this.#actions)]));
+      this.#body.replaceChildren(...[...this.#rows.values()].map(({ element }) => element));
+    }
+    for (const field of fields) this.#rows.get(field.shown.key).write(field, frame);
+  }
+}
+
+class Row {
+  #swatch = make("button", { type: "button", className: "swatch" });
+  #toggle = make("button", { type: "button", className: "toggle" });
+  #note = make("small", { className: "note" });
+  #cells = Object.fromEntries(COLUMNS.map((name) => [name, make("td", { className: name })]));
+  #written = "";
+
+  constructor(key, { onToggle, onIsolate, onEdit }) {
+    const named = make("span", { className: "named" }, this.#swatch, this.#toggle, " ", this.#note);
+    const head = make("th", { scope: "row", className: "name" }, named);
+    this.element = make("tr", {}, head, ...Object.values(this.#cells));
+    this.element.dataset.key = key;
+    this.#swatch.addEventListener("click", () => onEdit(key));
+    this.#toggle.addEventListener("click", ({ detail, shiftKey }) => (detail > 1 || shiftKey ? onIsolate(key, detail > 1) : onToggle(key)));
+    this.#toggle.title = `${key}: a click hides or shows it, a double click or Shift+Enter shows it alone`;
+  }
+
+  write(field, frame) {
+    const { curve, shown, name, colour } = field;
+    const { range, isFollowing } = frame;
+    const count = field.statistics?.count ?? 0;
+    const staleSeconds = isFollowing && !curve.gone ? curve.staleSeconds(range.end) : null;
+    const error = curve.error ?? (curve.about && !count && !curve.gone ? "no samples in this time" : null);
+    const state = curve.gone ? "gone" : error ? "error" : staleSeconds !== null ? "stale" : "";
+    const gaps = curve.gaps.filter((gap) => gap.start < range.end && gap.end > range.start);
+    const value = curve.about ? valueIn(curve, frame) : undefined;
+    const note = noteOf(curve, error, staleSeconds, gaps, frame.zone);
+    const texts = this.#texts(field, value);
+    const level = levelOf(value, curve.about?.limits);
+    const written = JSON.stringify([state, level, count, colour, name, note, texts, shown.isHidden]);
+    if (written === this.#written) return;
+    this.#written = written;
+    for (const column of COLUMNS) write(this.#cells[column], texts[column]);
+    this.#cells.mean.title = texts.mean === "–" ? DECIMATED : "";
+    write(this.#note, note);
+    this.#note.title = gaps.map((gap) => spanText(gap, frame.zone)).join("\n");
+    write(this.#toggle, name);
+    this.#toggle.ariaPressed = String(!shown.isHidden);
+    this.#swatch.style.background = colour;
+    this.#swatch.ariaLabel = this.#swatch.title = `Colour and label of ${name}`;
+    this.element.className = [state, level, shown.isHidden ? "hidden-field" : ""].filter(Boolean).join(" ");
+    this.element.dataset.count = count;
+  }
+
+  #texts({ curve, statistics, text, factor }, value) {
+    const about = curve.about;
+    if (!about) return { value: "", unit: "", min: "", mean: "", max: "" };
+    const isNumber = kindOf(about) === "number";
+    const number = (each) => (isNumber && statistics?.low <= statistics?.high ? numberText(each, factor, about.precision, DIGITS) : "");
+    const mean = curve.isWhole ? number(statistics?.mean) : "";
+    return {
+      value: value === undefined ? "–" : valueText(value, about, factor, DIGITS) || "–",
+      unit: isNumber ? text : (about.units ?? ""),
+      min: number(statistics?.low),
+      mean: mean || (number(statistics?.mean) && "–"),
+      max: number(statistics?.high),
+    };
+  }
+}
+
+/** Return the value at the cursor, or the last one that is not after the range; undefined where there is none. */
+export function valueIn({ t, values, longest }, { range, cursor }) {
+  const time = cursor ?? range.end;
+  const index = firstAfter(t.array, time) - 1;
+  if (index < 0 || (cursor !== null && time - t.array[index] > longest)) return undefined;
+  const value = values.array[index];
+  return value === null || Number.isNaN(value) ? undefined : value;
+}
+
+function noteOf(curve, error, staleSeconds, gaps, zone) {
+  if (curve.gone) return error ?? "the node is gone";
+  const stale = staleSeconds === null ? [] : [`no sample for ${durationText(staleSeconds)}`];
+  return [...(error ? [error] : []), ...stale, ...lostText(gaps, zone)].join("; ");
+}
+
+function lostText(gaps, zone) {
+  if (!gaps.length) return [];
+  const others = gaps.length > 1 ? ` and ${gaps.length - 1} earlier` : "";
+  return [`samples lost: ${spanText(gaps.at(-1), zone)}${others}`];
+}
+
+function spanText({ start, end }, zone) {
+  const [from, to] = [start, end].map((t) => timeText(t, zone, end - start < 10 ? 3 : 0));
+  return `${from} to ${to.slice(0, 10) === from.slice(0, 10) ? to.slice(11) : to}`;
+}

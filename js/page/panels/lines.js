@@ -1,0 +1,103 @@
+// Curves as lines on a canvas, straight from their arrays: nothing is copied for a picture.
+
+import { firstFrom } from "../../arrays.js";
+
+// From so many samples a pixel on, each column of pixels is drawn as its smallest and its largest.
+const DENSE = 2;
+const [THIN, THICK] = [1, 1.75];
+// Thin lines are drawn much faster, and many samples a pixel are no line to see anyway.
+const THIN_FROM = 1.2;
+// Up to so many samples a pixel they are marked by points, too.
+const SPARSE = 0.06;
+const POINT = 2;
+const GONE_DASH = [5, 4];
+
+/**
+ * Trace a curve as a path; a missing sample, and a time longer than the curve's longest spacing, breaks it.
+ * @param {CanvasRenderingContext2D|object} ctx what takes moveTo, lineTo and arc
+ * @param {Curve} curve
+ * @param {{ start: number, end: number }} range
+ * @param {function(number): number} toX
+ * @param {function(number): number} toY NaN for what cannot be drawn
+ * @param {number} pixels of the range
+ * @returns {number} width of the line
+ */
+export function trace(ctx, { t, values, longest, gaps }, { start, end }, toX, toY, pixels) {
+  const [times, array] = [t.array, values.array];
+  // One sample beyond each edge, so that the line goes on to it.
+  const from = Math.max(firstFrom(times, start) - 1, 0);
+  const to = Math.min(firstFrom(times, end) + 1, times.length);
+  const lost = gaps.map((gap) => firstFrom(times, gap.end));
+  const draw = to - from > DENSE * pixels ? denseRun : run;
+  let [begin, before] = [-1, NaN];
+  for (let i = from; i <= to; i += 1) {
+    const isThere = i < to && Number.isFinite(Number(array[i] ?? NaN));
+    const isBroken = begin >= 0 && (!isThere || times[i] - before > longest || lost.includes(i));
+    if (isBroken) {
+      draw(ctx, times, array, begin, i, toX, toY);
+      begin = -1;
+    }
+    if (isThere && begin < 0) begin = i;
+    before = times[i];
+  }
+  if (to - from < SPARSE * pixels) points(ctx, times, array, from, to, toX, toY);
+  return (to - from) / pixels > THIN_FROM ? THIN : THICK;
+}
+
+/** Set how a line is drawn. */
+export function lineStyle(ctx, colour, width, isGone, ratio) {
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width * ratio;
+  ctx.lineJoin = "round";
+  ctx.globalAlpha = isGone ? 0.6 : 1;
+  ctx.setLineDash(isGone ? GONE_DASH.map((each) => each * ratio) : []);
+}
+
+function run(ctx, times, array, from, to, toX, toY) {
+  const [x, y] = [toX(times[from]), toY(Number(array[from]))];
+  if (to - from === 1) return dot(ctx, x, y);
+  ctx.moveTo(x, y);
+  for (let i = from + 1; i < to; i += 1) ctx.lineTo(toX(times[i]), toY(Number(array[i])));
+}
+
+/** Draw of each column of pixels the first, the smallest, the largest and the last. */
+function denseRun(ctx, times, array, from, to, toX, toY) {
+  if (to - from === 1) return dot(ctx, toX(times[from]), toY(Number(array[from])));
+  let column = NaN;
+  let [least, most, last] = [0, 0, 0];
+  for (let i = from; i < to; i += 1) {
+    const own = Math.round(toX(times[i]));
+    const y = toY(Number(array[i]));
+    if (own === column) {
+      if (y < least) least = y;
+      if (y > most) most = y;
+    } else {
+      if (column === column) drawColumn(ctx, column, least, most, last);
+      if (column === column) ctx.lineTo(own, y);
+      else ctx.moveTo(own, y);
+      [column, least, most] = [own, y, y];
+    }
+    last = y;
+  }
+  drawColumn(ctx, column, least, most, last);
+}
+
+function drawColumn(ctx, x, least, most, last) {
+  if (least === most) return;
+  ctx.lineTo(x, least);
+  ctx.lineTo(x, most);
+  ctx.lineTo(x, last);
+}
+
+function points(ctx, times, array, from, to, toX, toY) {
+  for (let i = from; i < to; i += 1) {
+    const value = Number(array[i] ?? NaN);
+    if (Number.isFinite(value)) dot(ctx, toX(times[i]), toY(value));
+  }
+}
+
+/** A point as a circle of its own path, which a line's stroke fills. */
+function dot(ctx, x, y) {
+  ctx.moveTo(x + POINT / 2, y);
+  ctx.arc(x, y, POINT / 2, 0, 2 * Math.PI);
+}

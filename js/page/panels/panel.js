@@ -1,0 +1,155 @@
+// One panel: legend, chart, table of samples, and what changes them.
+
+import { atMostEvery, make } from "../dom.js";
+import { openPicture } from "../layouts/picture.js";
+import { Chart, TIME_AXIS } from "./chart.js";
+import { figureOf } from "./figure.js";
+import { LANE_HEIGHT } from "./lanes.js";
+import { Legend } from "./legend.js";
+import { changeField, changePanel, isolateField, placeButtons, resizeHandle } from "./place.js";
+import { openSettings } from "./settings.js";
+import { showTable } from "./table.js";
+
+const KEYS = "arrow keys move, plus and minus zoom, Shift and an arrow move the cursor, 0 goes back to the whole range";
+const PLOT_HEIGHT = 190;
+const TABLE_MILLISECONDS = 500;
+
+/** Keep the elements of a panel. */
+export class Panel {
+  element = make("article", { className: "panel" });
+  /** What it shows, as of `figureOf`. */
+  figure = { fields: [], units: [], lines: [], lanes: [] };
+  /** Whether it is on the screen. */
+  isVisible = true;
+  #index = 0;
+  #legend;
+  #chart;
+  #height = 0;
+  #frame = { height: 0 };
+  #area = make("div", { className: "chart", tabIndex: 0, role: "group" });
+  #reach = make("div", { className: "reach" });
+  #cursor = make("div", { className: "cursor", hidden: true });
+  #selection = make("div", { className: "selection", hidden: true });
+  #empty = make("p", { className: "hint" }, "Choose fields to show them here.");
+  #samples = make("div", { className: "samples", hidden: true });
+  #listed = null;
+  #list = atMostEvery(() => TABLE_MILLISECONDS, () => showTable(this.#samples, ...this.#listed));
+
+  /**
+   * @param {Model} model
+   * @param {Inks} colours
+   * @param {function(): Map<string, Curve>} curves
+   */
+  constructor(model, colours, curves) {
+    const change = (changes, options) => model.change(changes, options);
+    const settings = (key) => openSettings(model, this.#index, curves(), key);
+    this.#legend = new Legend({
+      onToggle: (key) => {
+        const { isHidden } = model.state.panels[this.#index].fields.find((field) => field.key === key);
+        change(changeField(model.state, this.#index, key, { isHidden: !isHidden }));
+      },
+      // The clicks of a double click hid and showed it again; nobody wants to undo those.
+      onIsolate: (key, isAfterClick) => change(isolateField(model.state, this.#index, key), { isStep: !isAfterClick }),
+      onEdit: settings,
+    });
+    this.#chart = new Chart(this.#area, colours);
+    this.#reach.append(this.#cursor, this.#selection);
+    this.#area.append(this.#reach);
+    const handle = resizeHandle(
+      () => this.#height,
+      (height, isStep) => change(changePanel(model.state, this.#index, { height }), { isStep }),
+    );
+    const picture = () => openPicture(this.#frame, this.figure.fields.map(({ name }) => name).join(", "));
+    const buttons = placeButtons(model, () => this.#index, () => settings(null), picture);
+    this.element.append(make("div", { className: "panel-head" }, this.#legend.element, buttons), this.#empty, this.#area, this.#samples, handle);
+    this.element.panel = this;
+  }
+
+  /** The element that gestures are made on, and the one that has the keyboard. */
+  get reach() {
+    return this.#reach;
+  }
+
+  get area() {
+    return this.#area;
+  }
+
+  /** The canvas of the chart, for pictures. */
+  get canvas() {
+    return this.#chart.canvas;
+  }
+
+  /** Frame of the last picture: range, units, lines, lanes, width, height, gutters. */
+  get frame() {
+    return this.#frame;
+  }
+
+  /** Pixels that the axes need, [left, right]. */
+  get needed() {
+    return this.isVisible && this.figure.fields.length ? this.#chart.needed : [0, 0];
+  }
+
+  /**
+   * Take a state and the curves, and write the legend.
+   * @param {import("../state.js").Panel} panel
+   * @param {object} frame range, cursor, isFollowing, zone
+   */
+  show(panel, index, curves, frame) {
+    this.#index = index;
+    this.figure = figureOf(panel, curves, frame.range);
+    const { fields, units, lanes } = this.figure;
+    const isAny = fields.length > 0;
+    this.#legend.show(fields, frame);
+    const name = `Panel ${index + 1}: ${fields.map((field) => field.name).join(", ") || "empty"}`;
+    if (this.element.ariaLabel !== name) {
+      this.element.ariaLabel = name;
+      this.#area.ariaLabel = `Chart of ${name}; ${KEYS}`;
+      this.#area.hidden = this.#legend.element.hidden = !isAny;
+      this.#empty.hidden = isAny;
+    }
+    const lanesHeight = Math.ceil(lanes.length * LANE_HEIGHT * frame.scale);
+    const axis = Math.ceil(TIME_AXIS * frame.scale);
+    const hasPlot = units.length > 0 || !lanes.length;
+    const least = lanesHeight + axis + (hasPlot ? Math.ceil(PLOT_HEIGHT * frame.scale) : 6);
+    this.#height = panel.height ?? (hasPlot ? Math.max(least, frame.fill) : least);
+    this.#showSamples(panel, fields, frame);
+  }
+
+  /** Draw the chart. */
+  draw(frame) {
+    if (!this.figure.fields.length) return;
+    const [left, right] = frame.gutters;
+    this.#frame = { ...frame, ...this.figure, height: this.#height };
+    this.#chart.draw(this.#frame);
+    const inset = `0 ${right}px ${Math.ceil(TIME_AXIS * frame.scale)}px ${left}px`;
+    if (this.#reach.style.inset !== inset) this.#reach.style.inset = inset;
+  }
+
+  /** Show the cursor and its time at a part of the range, or not. */
+  point(part, time = "") {
+    this.#cursor.hidden = part === null;
+    if (part === null) return;
+    this.#cursor.style.left = `${100 * part}%`;
+    this.#cursor.style.setProperty("--part", part);
+    this.#cursor.dataset.time = time;
+  }
+
+  /** Show the selected part of the range, [from, to], or none. */
+  select(parts) {
+    this.#selection.hidden = parts === null;
+    if (parts) Object.assign(this.#selection.style, { left: `${100 * parts[0]}%`, width: `${100 * (parts[1] - parts[0])}%` });
+  }
+
+  /** Take it off the page. */
+  remove() {
+    this.#chart.destroy();
+    this.element.remove();
+  }
+
+  #showSamples({ isTable }, fields, { range, zone }) {
+    this.#samples.hidden = !isTable;
+    if (!isTable) return;
+    this.#listed = [fields.map(({ curve }) => curve), range, zone];
+    this.#list();
+  }
+}

@@ -1,0 +1,172 @@
+// All panels: one range, one cursor, and plots that stand exactly above each other.
+
+import { make, onceAFrame } from "../dom.js";
+import { movable } from "../time/gestures.js";
+import { digitsFor, timeText } from "../time/text.js";
+import { Inks } from "./inks.js";
+import { Panel } from "./panel.js";
+import { addPanel } from "./place.js";
+
+// Pixels beside the plots that are there without an axis, too: half a label of the time axis.
+const [LEFT, RIGHT] = [16, 16];
+// The gutters grow by steps, so that they rarely change while one moves.
+const STEP = 6;
+const BODY_FONT = 14;
+const POINTS_PER_COLUMN = 2;
+const MIN_WIDTH = 100;
+// Of a sheet of A4 without its margins, a little narrower than a letter's.
+const PAPER_WIDTH = 690;
+const BELOW = 64;
+
+/** Show the panels of the state. */
+export class Panels {
+  #element;
+  #list = make("div", { className: "panel-list" });
+  #model;
+  #curves;
+  #colours;
+  #panels = [];
+  #gutters = [LEFT, RIGHT];
+  #frame = null;
+  #cursor = null;
+  #width = 0;
+  #scale = 1;
+  #isPaper = false;
+  #observer;
+  #drawCursor = onceAFrame(() => this.#showCursor());
+
+  /**
+   * @param {Model} model
+   * @param {function(): Map<string, Curve>} curves
+   * @param {function()} onResize called when there is another width, or something else changed what is to be drawn
+   */
+  constructor(element, model, curves, onResize) {
+    this.#element = element;
+    this.#model = model;
+    this.#curves = curves;
+    this.#colours = new Inks(() => this.redraw());
+    const add = make("button", { type: "button", className: "add-panel" }, "+ panel");
+    add.addEventListener("click", () => model.change(addPanel(model.state)));
+    element.append(this.#list, add);
+    new ResizeObserver(() => {
+      this.#measure();
+      onResize();
+    }).observe(this.#list);
+    addEventListener("resize", onResize);
+    this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: element.closest("main"), rootMargin: "300px" });
+    this.#measure();
+    addEventListener("beforeprint", () => this.#print(true));
+    addEventListener("afterprint", () => this.#print(false));
+  }
+
+  /** How many samples of each curve there is room for. */
+  get points() {
+    return Math.ceil(Math.max(this.#width, MIN_WIDTH) * devicePixelRatio) * POINTS_PER_COLUMN;
+  }
+
+  /** The panels that are on the page, in their order. */
+  get all() {
+    return this.#panels;
+  }
+
+  /**
+   * Draw the panels.
+   * @param {object} frame range, now, isFollowing, zone
+   */
+  draw(frame) {
+    const { panels, maximised } = this.#model.state;
+    this.#arrange(panels.length);
+    const shown = maximised === null ? panels : [panels[maximised]];
+    const fill = shown.length === 1 && !this.#isPaper ? this.#fillHeight() : 0;
+    this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill, width: this.#width };
+    const curves = this.#curves();
+    this.#panels.forEach((panel, i) => {
+      panel.element.hidden = maximised !== null && i !== maximised;
+      if (!panel.element.hidden) panel.show(panels[i], i, curves, this.#frame);
+    });
+    this.redraw();
+    this.#showCursor();
+  }
+
+  /** Draw the charts again; those beyond the screen, too, if it is for paper. */
+  redraw() {
+    if (!this.#frame) return;
+    const drawn = this.#panels.filter((panel) => !panel.element.hidden && (panel.isVisible || this.#isPaper));
+    const draw = (panels) => panels.forEach((panel) => panel.draw({ ...this.#frame, gutters: this.#gutters }));
+    draw(drawn);
+    if (this.#widen(drawn)) draw(drawn);
+  }
+
+  /** Point at a time in all panels, null for none. */
+  point(time) {
+    this.#cursor = time;
+    this.#drawCursor();
+  }
+
+  #showCursor() {
+    if (!this.#frame) return;
+    const { range, zone } = this.#frame;
+    const { start, end } = range;
+    const part = this.#cursor === null ? null : (this.#cursor - start) / (end - start);
+    const isWithin = part !== null && part >= 0 && part <= 1;
+    const isNew = this.#frame.cursor !== this.#cursor;
+    this.#frame.cursor = this.#cursor;
+    const time = isWithin ? timeText(this.#cursor, zone, digitsFor(range)) : "";
+    const { panels } = this.#model.state;
+    this.#panels.forEach((panel, i) => {
+      panel.point(isWithin ? part : null, time);
+      if (isNew && panels[i] && !panel.element.hidden) panel.show(panels[i], i, this.#curves(), this.#frame);
+    });
+  }
+
+  /** Make and remove panels, until there are so many. */
+  #arrange(count) {
+    while (this.#panels.length > count) {
+      const panel = this.#panels.pop();
+      this.#observer.unobserve(panel.element);
+      panel.remove();
+    }
+    while (this.#panels.length < count) {
+      const panel = new Panel(this.#model, this.#colours, this.#curves);
+      movable(panel, this.#model, () => this.#frame.range, (time) => this.point(time));
+      this.#panels.push(panel);
+      this.#list.append(panel.element);
+      this.#observer.observe(panel.element);
+    }
+  }
+
+  #seen(entries) {
+    for (const { target, isIntersecting } of entries) target.panel.isVisible = isIntersecting;
+    this.redraw();
+  }
+
+  /** Give all axes the room that the widest needs; return whether that is more than before. */
+  #widen(panels) {
+    const needed = [LEFT, RIGHT].map((least, side) => Math.max(least, ...panels.map((panel) => panel.needed[side])));
+    const before = this.#gutters;
+    const fit = (need, now) => (need > now || need < now - 3 * STEP ? Math.ceil(need / STEP) * STEP : now);
+    this.#gutters = needed.map((need, side) => fit(need, before[side]));
+    return this.#gutters.some((each, side) => each !== before[side]);
+  }
+
+  #measure() {
+    if (!this.#isPaper) this.#width = this.#list.clientWidth;
+    this.#scale = parseFloat(getComputedStyle(this.#element).fontSize) / BODY_FONT;
+  }
+
+  /** Draw all panels for paper before it is printed, and as they were afterwards. */
+  #print(isPaper) {
+    this.#isPaper = isPaper;
+    if (isPaper) this.#width = PAPER_WIDTH;
+    this.#measure();
+    if (this.#frame) this.draw(this.#frame);
+  }
+
+  /** Return the height with which a single panel fills the window. */
+  #fillHeight() {
+    const chart = this.#panels[this.#model.state.maximised ?? 0]?.area;
+    if (!chart || chart.hidden) return 0;
+    const scrolled = this.#element.closest("main")?.scrollTop ?? 0;
+    return innerHeight - chart.getBoundingClientRect().top - scrolled - BELOW;
+  }
+}

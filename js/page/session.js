@@ -1,0 +1,121 @@
+// The session with the router: sign-in, connection, and what is wrong with it.
+
+import { connect } from "../sisock.js";
+import { $, make, write } from "./dom.js";
+import { Secret, takeFromAddress } from "./secret.js";
+import { explain } from "./trouble.js";
+
+const secrets = new Secret();
+const page = new URL("/", location.href).href;
+
+/**
+ * Join the router, with the secret of the address, of this browser or of who signs in.
+ * @param {function(Sisock)} work called once with what is joined
+ * @param {function()} onJoined called when it is joined again
+ * @param {function(number): string} timeText writes a UNIX time
+ */
+export function openSession(work, onJoined, timeText) {
+  let sisock = null;
+  let lostAt = null;
+
+  async function start() {
+    const given = takeFromAddress();
+    if (given) secrets.keep(given);
+    const secret = given ?? (await secrets.find());
+    if (!secret) return askForSecret();
+    $("sign-in").hidden = true;
+    try {
+      sisock = await connect({ secret, onState: show, ...(await findSettings()) });
+      // After a sleep the connection may be dead without anybody having noticed.
+      addEventListener("online", () => sisock.check());
+      document.addEventListener("visibilitychange", () => document.hidden || sisock.check());
+      document.body.dataset.session = "working";
+      await work(sisock);
+    } catch (error) {
+      if (error.kind === "refused") askForSecret(error.message);
+      else if (error.kind !== "realm") throw error;
+    }
+  }
+
+  function show({ state, kind, seconds, reason }) {
+    $("connection").dataset.state = state;
+    if (state === "joined") {
+      write($("connection"), "connected");
+      // Said aloud once, not at each try.
+      if (lostAt !== null) write($("announcement"), "The router is back");
+      lostAt = null;
+      showTrouble(null);
+      showAccount();
+      if (sisock) onJoined();
+    } else if (state === "waiting") {
+      if (sisock && lostAt === null) write($("announcement"), `Lost: ${reason}`);
+      lostAt ??= Date.now() / 1000;
+      const since = sisock ? `router away since ${timeText(lostAt)}` : reason;
+      write($("connection"), `${since}; trying again in ${Math.ceil(seconds)} s`);
+      if (!sisock) showSilence();
+      else write($("account-text"), explain({ kind: "away" }).steps.join(" "));
+    } else {
+      write($("connection"), reason);
+      if (kind === "realm") showTrouble(explain({ kind, page, reason }));
+      else if (sisock) askForSecret(reason);
+    }
+  }
+
+  async function showSilence() {
+    const isThere = await fetch(page, { mode: "no-cors", cache: "no-store" }).then(() => true, () => false);
+    if (lostAt !== null) showTrouble(explain({ kind: isThere ? "closed" : "silent", page }));
+  }
+
+  function askForSecret(reason = "") {
+    if (reason) secrets.drop();
+    write($("connection"), "not connected");
+    write($("sign-in-reason"), reason && `${explain({ kind: "refused", page, reason }).title}.`);
+    $("sign-in").hidden = false;
+    $("secret").focus();
+  }
+
+  $("sign-in").addEventListener("submit", (event) => {
+    event.preventDefault();
+    secrets.keep($("secret").value.trim(), $("keep-secret").checked);
+    $("secret").value = "";
+    // After a refusal there may be what the page worked with before: it begins anew, and the address has the view.
+    if (sisock) location.reload();
+    else start();
+  });
+  $("forget").addEventListener("click", () => {
+    secrets.forget();
+    location.reload();
+  });
+  secrets.listen({
+    found: () => !$("sign-in").hidden && start(),
+    forgotten: () => location.reload(),
+  });
+
+  function showAccount() {
+    const until = secrets.keptUntil;
+    const kept = until === null ? "until the last tab of this page is closed" : `on this computer until ${timeText(until)}`;
+    write($("account-text"), `Connected to ${location.host} as the user simonsobs. The secret is kept ${kept}.`);
+  }
+
+  start();
+}
+
+/** Show what is wrong and what to do, or that nothing is. */
+function showTrouble(trouble) {
+  const isSame = trouble && !$("trouble").hidden && $("trouble-title").textContent === trouble.title;
+  $("trouble").hidden = !trouble;
+  // It is read aloud when it changes, not at each try.
+  if (!trouble || isSame) return;
+  const { title, steps, link } = trouble;
+  write($("trouble-title"), title);
+  $("trouble-steps").replaceChildren(...steps.map((step) => make("li", {}, step)));
+  $("trouble-link").hidden = link === null;
+  if (link !== null) $("trouble-link").href = link;
+  write($("trouble-link"), link === null ? "" : `Open ${link}`);
+}
+
+/** Return what the router says of itself beside the page: its realm. One of 2018 says nothing. */
+async function findSettings() {
+  const answer = await fetch("settings", { cache: "no-store" }).catch(() => null);
+  return answer?.ok ? answer.json() : {};
+}

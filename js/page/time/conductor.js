@@ -1,0 +1,143 @@
+// The time bar: which range is shown, whether it follows the present, and how one goes elsewhere.
+
+import { button, make } from "../dom.js";
+import { rangeOf } from "../state.js";
+import { PRESETS, pan, parseRange, parseTime, zoom } from "./ranges.js";
+import { digitsFor, durationText, timeText, zoneText } from "./text.js";
+
+const FIXED = "fixed";
+
+/** Fill the time bar, and keep it up to the state. */
+export class Conductor {
+  #model;
+  #say;
+  #preset = make("select", { id: "range", ariaLabel: "length of time" });
+  #follow = make("button", { type: "button", id: "follow", className: "mode" });
+  #inputs = {
+    from: make("input", { id: "from", ariaLabel: "from", size: 19, autocomplete: "off", spellcheck: false }),
+    to: make("input", { id: "to", ariaLabel: "to", size: 19, autocomplete: "off", spellcheck: false }),
+  };
+  #zone = make("button", { type: "button", id: "zone-switch", title: "show times in UTC or in the zone of this computer" });
+  // A sheet of paper has no switch.
+  #zoneNote = make("span", { className: "on-paper" });
+  #edited = new Set();
+
+  /**
+   * @param {HTMLElement} bar
+   * @param {HTMLElement} zone where the switch of zones is put
+   * @param {Model} model
+   * @param {Function} say called with a message, and whether it is a complaint
+   */
+  constructor(bar, zone, model, say) {
+    this.#model = model;
+    this.#say = say;
+    const { from, to } = this.#inputs;
+    bar.prepend(
+      make("span", { className: "group" }, this.#follow, this.#preset),
+      make("span", { className: "group" }, make("label", {}, make("span", {}, "from "), from), make("label", {}, make("span", {}, "to "), to), this.#zoneNote),
+      make("span", { className: "group" }, ...this.#buttons()),
+    );
+    zone.append(this.#zone);
+    this.#listen();
+    this.update();
+  }
+
+  /** Show the mode, and the range as it is drawn; nothing is written into what somebody edits. */
+  update(range = rangeOf(this.#model.state.time), isTyped = false) {
+    const { time, zone } = this.#model.state;
+    const isFollowing = "span" in time;
+    set(this.#follow, "textContent", isFollowing ? (time.offset ? `● ${durationText(time.offset)} ago` : "● live") : "○ fixed");
+    set(this.#follow, "ariaPressed", String(isFollowing));
+    set(this.#follow, "title", isFollowing ? "follows the present; press to stand still" : "stands still; press to follow the present");
+    this.#showPreset(isFollowing ? String(time.span) : FIXED, range);
+    for (const element of [this.#zone, this.#zoneNote]) set(element, "textContent", zoneText(zone, range.end));
+    for (const [name, t] of [["from", range.start], ["to", range.end]]) {
+      const input = this.#inputs[name];
+      const isHeld = this.#edited.has(input) || document.activeElement === input;
+      if (!isHeld || isTyped) set(input, "value", timeText(t, zone, digitsFor(range)));
+    }
+  }
+
+  #showPreset(value, { start, end }) {
+    if (!this.#preset.options.length) {
+      for (const span of PRESETS) this.#preset.append(make("option", { value: String(span) }, `last ${durationText(span)}`));
+    }
+    const own = [...this.#preset.options].find((option) => option.value === value);
+    const name = value === FIXED ? durationText(end - start) : `last ${durationText(Number(value))}`;
+    const other = this.#preset.querySelector(".other");
+    if (own && own !== other) other?.remove();
+    else if (other) {
+      set(other, "value", value);
+      set(other, "textContent", name);
+    }
+    else this.#preset.prepend(make("option", { value, className: "other" }, name));
+    set(this.#preset, "value", value);
+  }
+
+  #buttons() {
+    const move = (change) => () => this.#model.change({ time: change(this.#model.state.time) }, { isGesture: true });
+    const buttons = [
+      ["◀", "earlier", (time) => pan(time, -0.5)],
+      ["▶", "later", (time) => pan(time, 0.5)],
+      ["+", "closer", (time) => zoom(time, 0.5)],
+      ["−", "wider", (time) => zoom(time, 2)],
+    ];
+    return buttons.map(([sign, name, change]) => Object.assign(button(sign, name, move(change)), { id: name }));
+  }
+
+  #listen() {
+    this.#preset.addEventListener("change", () => {
+      const span = Number(this.#preset.value);
+      const { time } = this.#model.state;
+      this.#model.change({ time: { span, offset: time.offset ?? 0 } });
+    });
+    this.#follow.addEventListener("click", () => this.#toggle());
+    this.#zone.addEventListener("click", () => {
+      this.#model.change({ zone: this.#model.state.zone === "utc" ? "local" : "utc" });
+    });
+    for (const input of Object.values(this.#inputs)) {
+      input.addEventListener("input", () => this.#edited.add(input));
+      input.addEventListener("change", () => {
+        this.#edited.add(input);
+        this.#typed();
+      });
+      input.addEventListener("keydown", ({ key }) => {
+        if (key !== "Escape") return;
+        this.#edited.clear();
+        this.update(undefined, true);
+      });
+      // Where it was left as it is, what is drawn is shown again.
+      input.addEventListener("blur", () => this.#edited.has(input) || this.update());
+    }
+  }
+
+  #toggle() {
+    const { time } = this.#model.state;
+    const { start, end } = rangeOf(time);
+    this.#model.change({ time: "span" in time ? { from: start, to: end } : { span: end - start, offset: 0 } });
+  }
+
+  /** Take what was typed; the end that was not typed stays, or is now if the other one counts from now. */
+  #typed() {
+    const { time, zone } = this.#model.state;
+    const { from, to } = this.#inputs;
+    const isAgo = from.value.trim().startsWith("-") || from.value.trim().startsWith("now");
+    const untouched = "span" in time && time.offset ? `-${time.offset}s` : "now";
+    const end = isAgo && !this.#edited.has(to) ? untouched : to.value;
+    try {
+      const typed = parseRange(from.value, end, zone);
+      this.#edited.clear();
+      this.#say("");
+      this.#model.change({ time: typed });
+      this.update(undefined, true);
+    } catch (error) {
+      // While only one end is typed, the other one may still come.
+      const isHalf = this.#edited.size === 1 && Number.isFinite(parseTime([...this.#edited][0].value, zone));
+      this.#say(isHalf ? `${error.message}; type the other one, too` : error.message, true);
+    }
+  }
+}
+
+function set(element, property, value) {
+  if (element[property] !== value) element[property] = value;
+}

@@ -1,0 +1,46 @@
+// Where the time axis has its ticks: at whole seconds, hours, days, months and years of the shown zone.
+
+const [DAY, MONTH, YEAR] = [86400, 30 * 86400, 365 * 86400];
+
+/** Distances of ticks in seconds, of which uPlot takes the smallest with room for its labels. */
+export const STEPS = [
+  ...[1e-4, 1e-3, 1e-2, 0.1, 1].flatMap((step) => (step < 1 ? [step, 2 * step, 5 * step] : [step])),
+  ...[2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200],
+  ...[1, 2, 7, 14].map((n) => n * DAY),
+  ...[1, 2, 3, 6].map((n) => n * MONTH),
+  ...[1, 2, 5, 10, 20, 50].map((n) => n * YEAR),
+];
+
+/**
+ * Return the times of the ticks of a range.
+ * @param {number} start
+ * @param {number} end in UNIX seconds
+ * @param {number} step one of `STEPS`
+ * @param {"utc"|"local"} zone
+ * @returns {number[]}
+ */
+export function ticksOf(start, end, step, zone) {
+  if (step >= MONTH) return calendarTicks(start, end, step, zone);
+  const ticks = [];
+  const shift = offsetOf(zone, start);
+  for (let n = Math.ceil((start + shift) / step); n * step - shift <= end; n += 1) ticks.push(n * step - shift);
+  return ticks;
+}
+
+function calendarTicks(start, end, step, zone) {
+  const months = step >= YEAR ? 12 * Math.round(step / YEAR) : Math.round(step / MONTH);
+  const first = new Date(1000 * start);
+  const ticks = [];
+  let month = Math.floor((12 * first.getUTCFullYear()) / months) * months;
+  for (let t = -Infinity; t <= end; month += months) {
+    t = Date.UTC(Math.floor(month / 12), month % 12) / 1000;
+    t -= offsetOf(zone, t);
+    if (t >= start && t <= end) ticks.push(t);
+  }
+  return ticks;
+}
+
+/** Return how many seconds a zone is ahead of UTC. */
+function offsetOf(zone, t) {
+  return zone === "utc" ? 0 : -60 * new Date(1000 * t).getTimezoneOffset();
+}

@@ -1,0 +1,43 @@
+// What is wrong with the connection, why that may be, and what to do about it.
+
+const CA = "the file tls/ca_cert.pem in the router's SISOCK_HOME";
+
+/**
+ * Explain why there is no connection.
+ * @param {object} trouble
+ * @param {"away"|"silent"|"closed"|"realm"|"refused"|"hub"} trouble.kind away: it was there before; silent: nothing answers;
+ *   closed: what serves the page takes no connection; realm, refused and hub as of SisockError
+ * @param {string} [trouble.page] address of what should answer, https://host:port/
+ * @param {string} [trouble.reason] what the router said
+ * @returns {{ title: string, steps: string[], link: string|null }} steps to try, and an address that helps
+ */
+export function explain({ kind, page = "", reason = "" }) {
+  const certificate =
+    `If this browser does not trust the router's certificate, it says nothing here. Open ${page} in a tab of its own: ` +
+    `accept the certificate there, or add the router's authority, ${CA}, to those of the browser.`;
+  if (kind === "away") {
+    const steps = ["What is on the screen stays. What was missed meanwhile is fetched when the router is back."];
+    return { title: "The router is away", steps, link: null };
+  }
+  if (kind === "silent") {
+    const start = "Does the router run? On its computer, sisock doctor says what is wrong.";
+    return { title: `Nothing answers at ${page}`, steps: [start, certificate], link: page };
+  }
+  if (kind === "closed") {
+    const proxy = "If there is a proxy in between, it has to pass on WebSockets, at the path /ws.";
+    return { title: `${page} answers, but takes no connection`, steps: [proxy, certificate], link: page };
+  }
+  if (kind === "realm") {
+    const steps = ["The router was started with another realm, its setting WAMP_REALM. Reload the page: it asks for the realm."];
+    return { title: capital(reason), steps, link: null };
+  }
+  if (kind === "hub") {
+    const steps = ["The router is there, but nothing that knows its data nodes. Start hub.py; it is part of the router that sisock starts."];
+    return { title: "No hub is on the router", steps, link: null };
+  }
+  return { title: capital(reason), steps: ["Enter the secret of today, from the file credentials/consumer of SISOCK_HOME."], link: null };
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

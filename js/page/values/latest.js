@@ -1,0 +1,164 @@
+// The newest value of each chosen field, and its last hour; kept up by subscription.
+
+import { Store } from "../data/store.js";
+import { splitKey } from "../state.js";
+import { judge, staleSeconds } from "./judgement.js";
+
+/** What a sparkline shows, in seconds. */
+export const HOUR = 3600;
+const ALL = "*";
+// Between two views of the last hour.
+const REFRESH_SECONDS = 60;
+// Errors that are those of single fields.
+const OWN = ["node_failed", "reply"];
+
+/**
+ * @typedef {object} Row
+ * @property {string} key
+ * @property {object|null} about what the node says of the field
+ * @property {Curve} curve its last hour
+ * @property {any} value the newest one; null if there is none
+ * @property {number|null} t its time
+ * @property {"alarm"|"warning"|"gone"|"stale"|""} level
+ * @property {import("./judgement.js").Judgement} judgement
+ * @property {string|null} error why there is no value
+ */
+
+/** Hold the rows of the latest values. */
+export class Latest {
+  #sisock;
+  #store;
+  #now;
+  #onChange;
+  #points;
+  #chosen = [];
+  #fields = new Map();
+  #values = new Map();
+  #errors = new Map();
+  #silent = new Set();
+  #turn = 0;
+  #loadedAt = -Infinity;
+
+  /**
+   * @param {Sisock} sisock
+   * @param {function()} onChange called when there is something else to show
+   * @param {number} points of each sparkline
+   * @param {function(): number} [now] returns the present in UNIX seconds
+   */
+  constructor(sisock, onChange, points, now = () => Date.now() / 1000) {
+    [this.#sisock, this.#onChange, this.#points, this.#now] = [sisock, onChange, points, now];
+    this.#store = new Store(sisock, onChange, onChange, now);
+  }
+
+  /**
+   * Show these fields, and "node::*" for all of a node; none of them ends all that is followed.
+   * @param {string[]} chosen
+   */
+  async show(chosen) {
+    this.#chosen = chosen;
+    await this.refresh();
+  }
+
+  /** Ask for everything again, as a node or the connection was away. */
+  async refresh() {
+    const turn = (this.#turn += 1);
+    const names = [...new Set(this.#chosen.map((key) => splitKey(key).node))];
+    await Promise.all(names.map((name) => this.#describe(name)));
+    if (turn !== this.#turn) return;
+    this.#store.expire();
+    await Promise.all([this.#load(), ...names.map((name) => this.#ask(name))]);
+    this.#onChange();
+  }
+
+  /** Mark a node's values while it is away. */
+  mark(name, isGone) {
+    this.#store.mark(name, isGone);
+  }
+
+  /** Keep up with the present where nothing is published; to be called every ten seconds or so. */
+  async poll() {
+    if (this.#now() - this.#loadedAt > REFRESH_SECONDS) this.#load();
+    await Promise.all([...this.#silent].map((name) => this.#ask(name)));
+    if (this.#silent.size) this.#onChange();
+  }
+
+  /** @returns {Row[]} in the order in which they were chosen */
+  get rows() {
+    return this.#store.series.map((curve) => this.#rowOf(curve));
+  }
+
+  /** @returns {string[]} why there is nothing of a node of which everything was chosen */
+  get faults() {
+    const nodes = this.#chosen.map(splitKey).filter(({ field }) => field === ALL);
+    return nodes.filter(({ node }) => !this.#fields.has(node)).map(({ node }) => this.#errors.get(node)).filter(Boolean);
+  }
+
+  #rowOf(curve) {
+    const { key, node, field, newest } = curve;
+    const about = curve.about ?? this.#fields.get(node)?.[field] ?? null;
+    const known = this.#values.get(key) ?? { t: null, value: null };
+    const { t, value } = newest?.t >= (known.t ?? -Infinity) ? newest : known;
+    const judgement = judge(value, about?.limits);
+    const seconds = staleSeconds(about);
+    const isStale = t !== null && seconds !== null && this.#now() - t > seconds;
+    const level = curve.gone ? "gone" : isStale ? "stale" : (judgement.level ?? "");
+    const error = t === null ? (this.#errors.get(key) ?? this.#errors.get(node) ?? null) : null;
+    return { key, about, curve, value, t, level, judgement, error };
+  }
+
+  /** Return the keys of all fields that are chosen, each once. */
+  #keys() {
+    const keys = this.#chosen.flatMap((key) => {
+      const { node, field } = splitKey(key);
+      return field === ALL ? Object.keys(this.#fields.get(node) ?? {}).map((name) => `${node}::${name}`) : [key];
+    });
+    return [...new Set(keys)];
+  }
+
+  /** Note which fields a node has; while it is away, they are those that it had. */
+  async #describe(name) {
+    try {
+      this.#fields.set(name, await this.#sisock.fields(name));
+      this.#errors.delete(name);
+    } catch (error) {
+      this.#errors.set(name, error.message);
+    }
+  }
+
+  async #load() {
+    const end = (this.#loadedAt = this.#now());
+    await this.#store.load(this.#keys(), { start: end - HOUR, end, points: this.#points, isLive: true });
+  }
+
+  /** Ask a node for the last samples of its chosen fields, also those before the last hour. */
+  async #ask(name) {
+    const known = this.#fields.get(name);
+    if (!known) return;
+    const wanted = this.#keys().map(splitKey).filter(({ node }) => node === name).map(({ field }) => field);
+    for (const field of wanted) {
+      if (!(field in known)) this.#errors.set(`${name}::${field}`, `${name} has no field ${field}`);
+    }
+    try {
+      const { node } = await this.#sisock.find(name, []);
+      this.#silent[node.features.includes("live") ? "delete" : "add"](name);
+      const own = wanted.filter((field) => field in known);
+      if (own.length) await this.#askFor(name, own);
+      this.#errors.delete(name);
+    } catch (error) {
+      this.#errors.set(name, error.message);
+    }
+  }
+
+  /** Ask for all of them, or for each alone: one that fails must not cost the others their values. */
+  async #askFor(name, fields) {
+    try {
+      const found = await this.#sisock.latest(name, fields);
+      for (const [field, { t, value }] of Object.entries(found)) this.#values.set(`${name}::${field}`, { t, value });
+      for (const field of fields) this.#errors.delete(`${name}::${field}`);
+    } catch (error) {
+      if (!OWN.includes(error.kind)) throw error;
+      if (fields.length > 1) await Promise.all(fields.map((field) => this.#askFor(name, [field])));
+      else this.#errors.set(`${name}::${fields[0]}`, error.message);
+    }
+  }
+}

@@ -1,0 +1,109 @@
+// One row of the latest values: sign, name, value, age and the last hour.
+
+import { make, write } from "../dom.js";
+import { valueText } from "../panels/units.js";
+import { splitKey } from "../state.js";
+import { ageText } from "./judgement.js";
+import { HOUR } from "./latest.js";
+import { sparkline } from "./sparkline.js";
+
+/** Size of a sparkline, in units of its own. */
+export const [SPARK_WIDTH, SPARK_HEIGHT] = [120, 24];
+// Of values whose node names no precision.
+const DIGITS = 6;
+// A column of the sparkline is half a minute wide: it need not be drawn more often.
+const SPARK_SECONDS = HOUR / SPARK_WIDTH;
+// Signs that tell levels apart without their colours.
+const SIGNS = { alarm: { high: "▲▲", low: "▼▼" }, warning: { high: "▲", low: "▼" } };
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Keep the elements of a row; only what changes is written. */
+export class RowView {
+  #sign = make("span", { className: "sign" });
+  #value = make("b", {});
+  #unit = make("span", { className: "unit" });
+  #age = make("td", { className: "age" });
+  #path = document.createElementNS(SVG, "path");
+  #written = {};
+  #sparkedAt = -Infinity;
+  // The times that it was drawn from: others, when samples were fetched.
+  #drawn = null;
+
+  /**
+   * @param {string} key
+   * @param {function(string)} onOpen called with the key when the name is clicked
+   */
+  constructor(key, onOpen) {
+    const { node, field } = splitKey(key);
+    this.name = make("button", { type: "button" }, make("span", {}, field), " ", make("small", {}, node));
+    this.name.addEventListener("click", () => onOpen(key));
+    this.#sign.role = "img";
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", `0 0 ${SPARK_WIDTH} ${SPARK_HEIGHT}`);
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
+    svg.append(this.#path);
+    this.element = make(
+      "tr",
+      {},
+      make("td", {}, this.#sign),
+      make("th", { scope: "row" }, this.name),
+      make("td", { className: "value" }, this.#value, " ", this.#unit),
+      this.#age,
+      make("td", { className: "spark" }, svg),
+    );
+    this.element.dataset.key = key;
+  }
+
+  /**
+   * Write a row.
+   * @param {import("./latest.js").Row} row
+   * @param {number} now
+   */
+  write(row, now) {
+    const { about, value, t, level, error } = row;
+    this.#set("level", level, () => (this.element.dataset.level = level));
+    const words = wordsOf(row);
+    this.#set("words", words, () => {
+      write(this.#sign, signOf(row));
+      this.#sign.title = this.#sign.ariaLabel = words;
+      this.#sign.hidden = !words;
+    });
+    this.#set("title", about?.description ?? "", (text) => (this.name.title = text));
+    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, 1, DIGITS), (text) => write(this.#value, text));
+    this.#set("unit", (t !== null && about?.units) || "", (text) => write(this.#unit, text));
+    this.#set("age", t === null ? "" : ageText(now - t), (text) => write(this.#age, text));
+    this.#set("isText", t === null || typeof value === "string", (is) => this.element.classList.toggle("is-text", is));
+    const isFetched = row.curve.t !== this.#drawn;
+    if (isFetched || now - this.#sparkedAt >= SPARK_SECONDS) this.#draw(row.curve, now);
+  }
+
+  #set(name, value, apply) {
+    if (this.#written[name] === value) return;
+    this.#written[name] = value;
+    apply(value);
+  }
+
+  #draw({ about, t, values, longest, gaps }, now) {
+    this.#drawn = t;
+    const isCurve = about && about.type !== "string";
+    const curve = { t: t.array, values: values.array, longest, gaps };
+    const range = { start: now - HOUR, end: now };
+    const path = isCurve ? sparkline(curve, range, SPARK_WIDTH, SPARK_HEIGHT) : "";
+    // As long as there is none, the next sample makes one.
+    if (path) this.#sparkedAt = now;
+    this.#set("path", path, () => this.#path.setAttribute("d", path));
+  }
+}
+
+function signOf({ level, judgement }) {
+  return level === "gone" ? "✕" : level === "stale" ? "◷" : level ? SIGNS[level][judgement.side] : "";
+}
+
+/** Say what a row's sign means; also for who doesn't see it. */
+function wordsOf({ level, judgement: { side, limit }, about }) {
+  if (level === "gone") return "the node is gone";
+  if (level === "stale") return "stale";
+  if (!level) return "";
+  return `${level}: ${side === "high" ? "above" : "below"} ${valueText(limit, about, 1, DIGITS)} ${about?.units ?? ""}`.trim();
+}

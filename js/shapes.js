@@ -1,0 +1,76 @@
+// The shapes of what `sisock.js` takes and returns, for editors and TypeScript; nothing of it runs.
+
+/** @typedef {Float64Array|Float32Array|Int32Array|Int16Array|Int8Array|Uint32Array|Uint16Array|Uint8Array|BigInt64Array|BigUint64Array} TypedArray */
+/** @typedef {TypedArray|(string|boolean|null)[]} Values numbers as a typed array, NaN where one is missing; others with null */
+/** @typedef {number|bigint|boolean|string|null} Value */
+/** @typedef {[number|null, number|null]|null} Range low and high */
+
+/**
+ * @typedef {object} DataNode
+ * @property {string} name
+ * @property {string} description
+ * @property {string[]} features
+ * @property {string} generation another one means that samples may have changed
+ */
+
+/**
+ * @typedef {object} Field what a node says of a field; null where it says nothing
+ * @property {string|null} description
+ * @property {"number"|"string"|"bool"} type
+ * @property {string|null} units
+ * @property {string} timeline
+ * @property {{ warning: Range, alarm: Range }} limits
+ * @property {number|null} precision digits worth showing after the point
+ * @property {Object<string, string>} labels value to text
+ * @property {number|null} interval mean spacing of the samples, in seconds
+ * @property {number|null} first UNIX time of the first sample
+ * @property {number|null} last UNIX time of the last sample
+ * @property {number|null} staleAfter seconds without a sample that mean trouble
+ */
+
+/**
+ * @typedef {object} Samples
+ * @property {Float64Array} t UNIX times, ascending
+ * @property {Values} values
+ * @property {number|null} finalizedUntil samples before it never change; null: none of them does
+ * @property {number|null} bucket size of the grid that they are decimated to; null: all samples
+ * @property {number|null} finalTo what is before it is in the node for good; null if it does not say
+ * @property {boolean} isPlaced whether times of decimated samples are those of their buckets
+ */
+/** @typedef {Field & Samples} Series */
+/** @typedef {Field & { t: number, value: Value }} Latest */
+/** @typedef {{ timeline: string, gap: { start: number, end: number } }} Gap samples between two times are lost */
+/** @typedef {{ timeline: string, t: number, values: Object<string, Value>, gap?: undefined }} Sample */
+/** @typedef {{ timeline: string, t: Float64Array, values: Object<string, Values>, gap?: undefined }} Batch */
+
+/**
+ * @typedef {object} GetOptions at most one of the first three
+ * @property {number} [minStride] seconds between samples, at least
+ * @property {number} [maxPoints] samples of each field, at most; spikes are kept
+ * @property {number} [bucket] size of the grid's buckets in seconds, a power of two
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * @typedef {object} FollowOptions
+ * @property {string[]|null|(() => string[]|null)} [fields] names, or null for all; or a function that returns them
+ * @property {number|null|(() => number|null)} [maxPoints] of what was missed, at most so many samples of a field
+ */
+
+/**
+ * @typedef {{ state: "joined" }|{ state: "waiting", seconds: number, reason: string }|
+ *   { state: "refused", kind: string, reason: string }} ConnectionState
+ */
+
+/**
+ * @typedef {object} ConnectOptions
+ * @property {string} secret of the user
+ * @property {string} [url] wss://host:port/ws; by default where the page came from
+ * @property {string} [user] WAMP user
+ * @property {string} [realm]
+ * @property {(state: ConnectionState) => void} [onState] called when it has joined, before it tries again, and when
+ *   the router refuses
+ * @property {Function} [ws] a WebSocket class, where there is none; by default that of the package ws
+ */
+
+export {};

@@ -1,0 +1,130 @@
+// What panels show: lines, units, axes, limits, lanes, and where panels are.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Growing } from "../page/data/growing.js";
+import { axisRange, statisticsOf } from "../page/panels/axes.js";
+import { figureOf } from "../page/panels/figure.js";
+import { runsOf } from "../page/panels/lanes.js";
+import { levelOf, limitsOf } from "../page/panels/limits.js";
+import { trace } from "../page/panels/lines.js";
+import { changeField, changePanel, isolateField, movePanel, removePanel } from "../page/panels/place.js";
+import { axisLabels, numberText, scaledUnit } from "../page/panels/units.js";
+
+/** What is traced of a curve: its lines as lists of [x, y], a point by its middle. */
+function tracedLines(curve, range, pixels) {
+  const lines = [];
+  const ctx = {
+    moveTo: (x, y) => lines.push([[x, y]]),
+    lineTo: (x, y) => lines.at(-1).push([x, y]),
+    arc: () => lines.at(-1).push("point"),
+  };
+  const toX = (t) => (pixels * (t - range.start)) / (range.end - range.start);
+  trace(ctx, curve, range, toX, (value) => value, pixels);
+  return lines;
+}
+
+const curveOf = (t, values, more = {}) => ({ t: new Growing(t), values: new Growing(values), longest: 5, gaps: [], ...more });
+
+test("a line keeps every spike, however many samples share a pixel", () => {
+  const t = Float64Array.from({ length: 100_000 }, (_, i) => i);
+  const values = Float64Array.from(t, (i) => Math.sin(i / 50));
+  [values[54_321], values[12_345]] = [99, -99];
+  const lines = tracedLines(curveOf(t, values), { start: 0, end: 1e5 }, 500);
+  assert.equal(lines.length, 1);
+  assert.ok(lines[0].length < 5 * 502);
+  const ys = lines[0].map(([, y]) => y);
+  assert.deepEqual([Math.max(...ys), Math.min(...ys)], [99, -99]);
+});
+
+test("a line ends at gaps, missing values and lost samples, and a lonely sample is a point", () => {
+  const t = Float64Array.from({ length: 1000 }, (_, i) => (i < 500 ? i : i + 100));
+  const values = Float64Array.from(t, (_, i) => (i === 250 ? NaN : i));
+  for (const pixels of [100, 10_000]) {
+    const starts = tracedLines(curveOf(t, values), { start: 0, end: 1e4 }, pixels).filter((line) => !line.includes("point"));
+    assert.equal(starts.length, 3, `${pixels}`);
+  }
+  const lost = tracedLines(curveOf(t, values, { gaps: [{ start: 99, end: 100 }] }), { start: 0, end: 300 }, 100);
+  assert.equal(lost.length, 3);
+  assert.deepEqual(tracedLines(curveOf([0, 50], [1, 2]), { start: 0, end: 100 }, 10).flat().filter((each) => each === "point").length, 2);
+});
+
+test("units take SI prefixes, but not those that have none", () => {
+  const text = (unit, largest) => scaledUnit(unit, largest).text;
+  const cases = [
+    ["K", 0.05, "mK"], ["K", 300, "K"], ["K", 0.67, "K"], ["Pa", 101_325, "kPa"], ["V", 4e-6, "µV"], ["m/s", 0.002, "mm/s"],
+    ["mK", 0.05, "µK"], ["mK", 50, "mK"], ["mK", 5000, "K"], ["s", 5000, "s"], ["s", 2e-5, "µs"], ["V", 1e-20, "pV"],
+    ["°C", 0.01, "°C"], ["%", 1e-5, "%"], ["hPa", 5000, "hPa"], ["m²", 1e6, "m²"], ["rpm", 9000, "rpm"], ["", 1e9, ""], ["K", NaN, "K"],
+  ];
+  for (const [unit, largest, expected] of cases) assert.equal(text(unit, largest), expected, `${unit} ${largest}`);
+  assert.equal(numberText(0.0443014, scaledUnit("K", 0.05).factor, 6), "44.301");
+  assert.equal(numberText(101_325, scaledUnit("Pa", 101_325).factor), "101.325");
+  assert.deepEqual([numberText(NaN), numberText(Infinity), numberText(-2.5e-7), numberText(3)], ["", "Infinity", "-2.5e-7", "3"]);
+});
+
+test("labels of an axis have the digits that tell them apart, and room", () => {
+  assert.deepEqual(axisLabels([0.05, 0.055, 0.06], 0.005, 1000), ["50", "55", "60"]);
+  assert.deepEqual(axisLabels([1, 1.25, null], 0.25, 1), ["1.00", "1.25", null]);
+  assert.deepEqual(axisLabels([2e9], 1e8, 1), ["2e+9"]);
+});
+
+test("the range of an axis is automatic, fixed at either end, or whole decades", () => {
+  const range = { start: 0, end: 10 };
+  const own = statisticsOf(curveOf([0, 1, 2, 11], [NaN, 2, 4, 99]), range);
+  assert.deepEqual([own.count, own.low, own.high, own.mean], [3, 2, 4, 3]);
+  const [low, high] = axisRange([own]);
+  assert.ok(low < 2 && low > 1.5 && high > 4 && high < 4.5);
+  assert.deepEqual(axisRange([own], { low: 0, high: 10 }), [0, 10]);
+  assert.equal(axisRange([own], { low: 0 })[0], 0);
+  assert.deepEqual(axisRange([own], { isLog: true }), [1, 10]);
+  for (const odd of [axisRange([]), axisRange([own], { low: 50 }), axisRange([own], { low: 5, high: 3 }), axisRange([], { isLog: true })]) {
+    assert.ok(odd[0] < odd[1], `${odd}`);
+  }
+  const flat = axisRange([statisticsOf(curveOf([1], [7]), range)]);
+  assert.ok(flat[0] < 7 && flat[1] > 7);
+});
+
+test("a value is judged by its limits, and curves that disagree have no common bands", () => {
+  const limits = { warning: [0, 10], alarm: [-5, null] };
+  assert.deepEqual([5, 11, -1, -6, "x"].map((value) => levelOf(value, limits)), ["", "warning", "warning", "alarm", ""]);
+  assert.equal(levelOf(5, { warning: null, alarm: null }), "");
+  const [one, other] = [{ about: { limits } }, { about: { limits: { warning: [0, 9], alarm: null } } }];
+  assert.equal(limitsOf([one, one, { about: { limits: { warning: null, alarm: null } } }]), limits);
+  assert.deepEqual([limitsOf([one, other]), limitsOf([])], [null, null]);
+});
+
+test("equal values that follow each other are one run, which ends at a gap and at the present", () => {
+  const states = curveOf([0, 1, 2, 3, 20, 21], ["a", "a", "b", null, "b", "b"], { gone: false });
+  assert.deepEqual(runsOf(states, { start: 0, end: 100 }, 23), [[0, 2, "a"], [2, 3, "b"], [20, 23, "b"]]);
+  assert.deepEqual(runsOf(states, { start: 1, end: 2.5 }, 23), [[1, 2, "a"], [2, 2.5, "b"]]);
+  assert.equal(runsOf(states, { start: 0, end: 100 }, 1000).at(-1)[1], 22);
+});
+
+test("a panel has at most two axes, lanes for what has no axis, and hidden curves keep their axis", () => {
+  const about = (units, more) => ({ type: "number", units, labels: {}, ...more });
+  const kinds = { T: about("K"), p: about("Pa"), v: about("m/s"), b: about(null, { type: "bool" }), s: about(null, { labels: { 1: "on" } }) };
+  const curves = new Map(Object.entries(kinds).map(([name, own]) => [`n::${name}`, { ...curveOf([1], [0.01]), about: own }]));
+  curves.set("n::new", { ...curveOf([], []), about: null });
+  const panel = (...names) => ({ fields: names.map((name) => ({ key: `n::${name}` })) });
+  const figure = figureOf(panel("T", "p", "v", "b", "s", "new"), curves, { start: 0, end: 9 });
+  assert.deepEqual(figure.units.map(({ text }) => text), ["mK", "mPa"]);
+  assert.deepEqual(figure.lanes.map(({ kind }) => kind), ["bool", "state"]);
+  assert.equal(figure.fields.length, 6);
+  const hidden = { fields: [{ key: "n::T", isHidden: true, label: "stage" }, { key: "n::p" }] };
+  const other = figureOf(hidden, curves, { start: 0, end: 9 });
+  assert.deepEqual([other.units.length, other.lines.length, other.fields[0].name], [2, 1, "stage"]);
+});
+
+test("panels are moved, removed and changed, and a field is isolated and shown with the others again", () => {
+  const state = { panels: [{ fields: [{ key: "n::a" }, { key: "n::b", isHidden: true }] }, { fields: [] }] };
+  assert.deepEqual(movePanel(state, 0, 1).panels, [state.panels[1], state.panels[0]]);
+  assert.deepEqual([movePanel(state, 0, -1), movePanel(state, 1, 2)], [{}, {}]);
+  assert.equal(removePanel(state, 0).panels.length, 1);
+  assert.equal(changePanel(state, 1, { height: 80 }).panels[1].height, 80);
+  assert.deepEqual(Object.keys(changePanel(state, 1, { height: undefined }).panels[1]), ["fields"]);
+  assert.deepEqual(changeField(state, 0, "n::b", { isHidden: false, label: "B" }).panels[0].fields[1], { key: "n::b", label: "B" });
+  const alone = isolateField(state, 0, "n::b");
+  assert.deepEqual(alone.panels[0].fields.map(({ isHidden = false }) => isHidden), [true, false]);
+  assert.deepEqual(isolateField(alone, 0, "n::b").panels[0].fields.map(({ isHidden = false }) => isHidden), [false, false]);
+});
