@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -43,6 +44,8 @@ STALLED_AFTER = 60.0
 
 CLIENT_LEFT = 499
 """Status in the log of a request whose client left before it was answered, as in nginx."""
+
+_date = lru_cache(1)(lambda seconds: formatdate(seconds, usegmt=True))
 
 log = make_logger()
 
@@ -282,7 +285,7 @@ class Connection(Protocol, TimeoutMixin):
                 raise TimeoutError(f"its client takes nothing for {STALLED_AFTER:g} s") from None
 
     def _head(self, request: Request, answer: Answer, length: Mapping[str, str]) -> bytes:
-        given = {"Date": formatdate(usegmt=True), "Content-Type": "application/json"}
+        given = {"Date": _date(int(time.time())), "Content-Type": "application/json"}
         given |= {**request.cors, **answer.headers, **length}
         given |= {"Connection": "close"} if request.is_last else {}
         lines = "".join([f"{name}: {value}\r\n" for name, value in given.items()])

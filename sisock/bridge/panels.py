@@ -11,7 +11,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -34,7 +34,6 @@ from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import View
-from sisock.errors import InvalidArgument
 
 LONG_ANSWER = 50_000
 """Samples; an answer with more is written in a thread, fewer take less time than the network."""
@@ -153,7 +152,7 @@ class Panels:
         tables, panels = found.wanted(True), found.wanted(False)
         if tables:
             # Fields of a view have times of their own, which make no rows.
-            found.tables = await self._all(share, tables, query)
+            found.tables = await self._find(share, tables, replace(query, max_points=None))
             share.add(ROW_BYTES * _count(found.tables, tables))
         is_empty = query.interval.start >= query.interval.end
         if query.max_points is None and not tables and not is_empty:
@@ -162,7 +161,7 @@ class Panels:
         else:
             found.views = await self._find(share, panels, query)
         if found.streams:
-            return self._streamed(share, found, panels)
+            return self._streamed(share, found)
         # A target that is there twice is answered twice.
         count = _count(found.views, panels) + _count(found.tables, tables)
         return self._answer(share, answers.body_of(found.write()), count)
@@ -179,24 +178,15 @@ class Panels:
 
     async def _find(self, share: Share, pairs: list[Pair], query: Query) -> dict[Pair, View]:
         if query.max_points is None:
-            return await self._all(share, pairs, query)
+            return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
         return await self._views.find(share, pairs, query.interval, query.max_points)
 
-    async def _all(self, share: Share, pairs: list[Pair], query: Query) -> dict[Pair, View]:
-        return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
-
-    def _streamed(self, share: Share, found: Found, pairs: list[Pair]) -> Answer:
+    def _streamed(self, share: Share, found: Found) -> Answer:
         def on_end() -> None:
             for stream in found.streams.values():
                 stream.stop()
             self._metrics.found(share.count, 0, 0)
 
-        try:
-            there = [pair for pair in pairs if pair in found.streams]
-            share.check_size(sum(found.streams[pair].count(pair[1]) for pair in there))
-        except InvalidArgument:
-            on_end()
-            raise
         return Answer(found.stream(), 200, notice_headers(share.notices), on_end)
 
     def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:

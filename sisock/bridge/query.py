@@ -203,10 +203,9 @@ class Views:
         node, w, first, last = buckets.node, buckets.w, buckets.first, buckets.last
         interval = Interval(max(first * w, _AFTER_1970), last * w)
         data = await self._bridge.fetch(node, fields, interval, bucket=w)
-        is_current = self._bridge.is_current(node)
         came = {name: Samples(each.t, each.values) for name, each in data.items()}
         for name, each in data.items():
-            if is_current and each.final_to is not None:
+            if self._bridge.is_current(node) and each.final_to is not None:
                 series = node.name, node.generation, name
                 self._bridge.tiles.store(series, w, first, last, came[name], each.final_to)
         return came

@@ -13,6 +13,7 @@ from sisock.bridge.metrics import Share
 from sisock.bridge.targets import Pair
 from sisock.client.directory import KnownNode
 from sisock.connection.session import gather
+from sisock.errors import SisockError
 from sisock.wire import json_rows
 from sisock.wire.arrays import check_length
 from sisock.wire.fields import Field
@@ -48,7 +49,7 @@ class Stream:
         self.fields = fields
         self._share, self._node = share, node
         self._is_paced = promised is None
-        self._rows: dict[str, list[tuple[int, bytes]]] = {name: [] for name in fields}
+        self._rows: dict[str, list[bytes]] = {name: [] for name in fields}
         self._follows = {name: about.timeline for name, about in fields.items()}
         self._error: Any = None
         self._is_over = False
@@ -59,8 +60,11 @@ class Stream:
         self._counted = LONG_BYTES if promised is None else promised
         share.add(self._counted)
 
-    def start(self, bridge: Bridge, interval: Interval, min_stride: float | None) -> None:
-        """Ask the node."""
+    def start(
+        self, bridge: Bridge, times: Counter[Pair], interval: Interval, min_stride: float | None
+    ) -> None:
+        """Ask the node for fields that are each shown so many times."""
+        self._times = times
         how = {"min_stride": min_stride, "on_chunk": self._take}
         self._interval, self._is_spaced = interval, min_stride is not None
         self._job = defer.ensureDeferred(bridge.fetch(self._node, self.fields, interval, **how))
@@ -77,22 +81,14 @@ class Stream:
         self._job.cancel()
         self._leave_room()
 
-    def count(self, name: str) -> int:
-        """Return how many samples of a field have come."""
-        return sum(count for count, _ in self._rows[name])
-
     async def read(self, name: str) -> AsyncIterator[bytes]:
         """Return rows of a field as they come; raises what the call ends with."""
         rows, index = self._rows[name], 0
         while index < len(rows) or self._error is not None or not self._is_over:
             if index < len(rows):
-                count, text = rows[index]
-                self._share.count += count
-                self._share.check_size(self._share.count)
-                yield text
+                yield rows[index]
                 if self._is_paced:
-                    self._waiting -= len(text)
-                    del rows[index]
+                    self._waiting -= len(rows.pop(index))
                 else:
                     index += 1
             elif self._error is not None:
@@ -108,7 +104,6 @@ class Stream:
             room.callback(None)
 
     def _take(self, chunk: Reply) -> defer.Deferred | None:
-        self._share.check_size(sum(map(len, chunk.data.values())))
         if "progressive" not in self._node.features:
             return None  # its fields may have to be brought to common times
         self._follows |= chunk.follows
@@ -131,8 +126,10 @@ class Stream:
         low, high = t.searchsorted([self._interval.start, self._interval.end])
         if low == high:
             return
+        self._share.count += int(high - low) * self._times[self._node.name, name]
+        self._share.check_size(self._share.count)
         rows = b"".join(json_rows.pairs(values[low:high], t[low:high]))
-        self._rows[name].append((int(high - low), rows))
+        self._rows[name].append(rows)
         self._waiting += len(rows)
         if self._waiting > self._counted:
             self._share.add(self._waiting - self._counted)
@@ -143,8 +140,11 @@ class Stream:
         if not isinstance(result, Mapping):
             self._error = result.value
         elif "progressive" not in self._node.features:
-            for name, each in result.items():
-                self._put(name, each.t, each.values)
+            try:
+                for name, each in result.items():
+                    self._put(name, each.t, each.values)
+            except SisockError as error:
+                self._error = error
         self._wake()
 
     def _wake(self) -> None:
@@ -164,7 +164,7 @@ async def open_streams(
     Raises what `Bridge.ask_nodes` does.
     """
     streams: list[Stream] = []
-    repeated = {pair for pair, count in Counter(pairs).items() if count > 1}
+    times = Counter(pairs)
 
     async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, Stream]:
         long: dict[str, float] = {}
@@ -173,7 +173,7 @@ async def open_streams(
             promised = {n: seconds / each.interval for n, each in fields.items() if each.interval}
             long = {name: count for name, count in promised.items() if count > LONG}
         nbytes = int(ROW_BYTES * sum(long.values()))
-        if nbytes <= MAX_COMMON or any((node.name, name) in repeated for name in fields):
+        if nbytes <= MAX_COMMON or any(times[node.name, name] > 1 for name in fields):
             mine = [Stream(share, node, fields, nbytes)]
         else:
             others = {name: fields[name] for name in fields if name not in long}
@@ -181,7 +181,7 @@ async def open_streams(
             mine += [Stream(share, node, others, 0)] * bool(others)
         streams.extend(mine)
         for each in mine:
-            each.start(bridge, interval, min_stride)
+            each.start(bridge, times, interval, min_stride)
         await gather([defer.ensureDeferred(each.has_begun()) for each in mine])
         return {name: each for each in mine for name in each.fields}
 

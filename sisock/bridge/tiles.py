@@ -144,10 +144,7 @@ class View:
 
 
 class Parts:
-    """What is there of buckets `first` to `last`, half-open, and the ranges that are missing.
-
-    Of none that are known there may be samples.
-    """
+    """What is there of buckets `first` to `last`, half-open, and the ranges that are missing."""
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []

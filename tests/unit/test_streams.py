@@ -8,7 +8,7 @@ from twisted.internet import defer
 
 from sisock.bridge.metrics import Metrics
 from sisock.bridge.panels import Panels
-from sisock.errors import NodeFailed
+from sisock.errors import InvalidArgument, NodeFailed
 from sisock.wire.protocol import ERROR_NODE_FAILED
 from sisock.wire.reply import Reply, Timeline
 from tests.unit.bridge_nodes import Node, Session, World
@@ -167,3 +167,11 @@ def test_a_long_field_that_is_wanted_twice_is_asked_for_once():
     asked.node.send([4000.0])
     asked.clock.pump([0.0] * 300)
     assert asked.datapoints == [2 * WINDOW + 1] * 2
+
+
+def test_too_many_samples_of_a_node_without_windows_are_refused():
+    node = Node({"x": "a"}, {"a": [float(t) for t in range(1, 1002)]})
+    world = World((), max_samples=1000, n=node)
+    body = orjson.dumps({"targets": [{"target": "n::x"}], "range": {"from": 1, "to": 2_000_000}})
+    with pytest.raises(InvalidArgument, match="ask for less"):
+        world.result(Panels(world.bridge, Metrics()).query(body))
