@@ -135,7 +135,7 @@ class Directory:
         except (AttributeError, KeyError, TypeError):
             raise HubMissing("the hub's answer is not a list of data nodes") from None
         finally:
-            self._readings.remove(told)
+            self._readings = [each for each in self._readings if each is not told]
         self._is_listed = True
         # What events have told since the question may be newer than the answer.
         for node in listed:

@@ -180,6 +180,19 @@ def test_an_event_counts_more_than_a_list_asked_for_before(world):
     assert world.told == [("comes", True), ("goes", False)]
 
 
+def test_two_lists_under_way_are_answered_in_any_order(world):
+    hub = world.join(node("stays"))
+    hub.is_slow = True
+    asking = [defer.ensureDeferred(world.directory.refresh()) for _ in range(2)]
+    early = hub.pending.pop(0)
+    hub.answer()
+    hub.add(node("comes"))
+    early[0].callback(early[1])
+    for each in asking:
+        assert "stays" in [known.name for known in each.result]
+    assert world.names() == ["comes", "stays"]
+
+
 def test_a_list_that_was_asked_for_too_early_is_asked_for_again(world):
     hub = world.join()
     hub.is_slow = True
