@@ -52,13 +52,13 @@ class Metrics:
         self._seconds_for(path).observe(seconds)
 
     def found(self, samples: int, hits: int, misses: int) -> None:
-        """Count an answer's samples, and its series with (hits) and without (misses) cached tiles."""
+        """Count the samples of an answer, and its series with and without cached tiles."""
         self._samples.inc(samples)
         self._hits.inc(hits)
         self._misses.inc(misses)
 
     def expose(self, gauges: Mapping[str, float]) -> tuple[bytes, str]:
-        """Return all metrics and the given gauges in Prometheus's text format, and its content type."""
+        """Return all metrics and the given gauges as Prometheus's text, and its content type."""
         current = CollectorRegistry()
         for name, value in gauges.items():
             Gauge(f"sisock_{name}", name.replace("_", " "), registry=current).set(value)
