@@ -61,14 +61,8 @@ class NodeChange:
 class Bridge:
     """Find nodes and fields, and fetch samples; all methods run in the reactor.
 
-    Parameters
-    ----------
-    node_timeout : float
-        Seconds that a node may take for a request.
-    cache_bytes : int
-        Memory of the tile cache.
-    max_samples : int
-        Largest number of samples of an answer; a request for more fails.
+    A node may take `node_timeout` seconds for a request, the tile cache `cache_bytes` of memory,
+    and an answer may have `max_samples` samples.
     """
 
     def __init__(
@@ -150,8 +144,7 @@ class Bridge:
         """
         special = filter(SPECIAL.search, targets)
         literal = {text: pair for text in special if (pair := split_literally(text))}
-        patterns = [p for of_target in targets.values() for p in of_target]
-        wild = [p for p in patterns if p.literal is None]
+        wild = [p for patterns in targets.values() for p in patterns if p.literal is None]
         if not wild and not literal:
             return {text: [p.literal for p in ps if p.literal] for text, ps in targets.items()}
         literal_nodes = {node for node, _ in literal.values()}
@@ -195,8 +188,7 @@ class Bridge:
     ) -> dict[Pair, Any]:
         """Call `fetch_fields` for all nodes at the same time, each with its existing fields.
 
-        Raises RouterUnreachable, HubMissing, TooManySamples and Overloaded; other errors of a
-        node become notices.
+        Errors become notices, except RouterUnreachable, HubMissing, TooManySamples and Overloaded.
         """
         by_node: dict[str, dict[str, None]] = {}
         for node, name in pairs:
@@ -206,11 +198,7 @@ class Bridge:
         self.session()
         jobs = {node: self._ask_node(node, names, fetch_fields) for node, names in by_node.items()}
         answers = await self._run_all(share, jobs)
-        return {
-            (node, name): result
-            for node, results in answers.items()
-            for name, result in results.items()
-        }
+        return {(node, name): one for node, ones in answers.items() for name, one in ones.items()}
 
     async def _ask_node(
         self, name: str, field_names: Iterable[str], fetch_fields: FetchFields
@@ -250,10 +238,7 @@ class Bridge:
     async def _run_all(
         self, share: Share, jobs: Mapping[str, Coroutine[Any, Any, Any]]
     ) -> dict[str, Any]:
-        """Run one coroutine per node, each with the time limit; return the results by node.
-
-        A failed one has no result and leaves a notice, unless it fails the whole request.
-        """
+        """Run a coroutine per node, with a time limit; one that fails leaves only a notice."""
         started = {name: defer.ensureDeferred(job) for name, job in jobs.items()}
         results: dict[str, Any] = {}
         waiting = []

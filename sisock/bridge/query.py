@@ -184,8 +184,7 @@ class Views:
     async def _run(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
         """Wait until other panels have added their fields, then fetch all of them.
 
-        The first call of all begins at once; so one panel waits for nobody, and the other panels
-        of a dashboard share a call.
+        A single panel waits for nobody; of a dashboard's panels all but the first share a call.
         """
         try:
             is_first = len(self._calls) == 1 and not self._calls[buckets]

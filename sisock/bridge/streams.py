@@ -38,10 +38,10 @@ LONG_BYTES = 2 * BUFFER
 
 
 class Stream:
-    """Write the samples of one call as JSON while they arrive.
+    """Write the samples of one call as JSON while they arrive, `expected` bytes of it.
 
-    Without `expected`, the bytes of JSON to expect, the stream is paced: it has one field, pauses
-    the node while the client does not read, and can be read only once.
+    If `expected` is None the stream is paced: it has one field, pauses the node while the client
+    does not read, and can be read only once.
     """
 
     def __init__(
