@@ -50,7 +50,7 @@ class Influxdb(DatabaseNode):
         add("--lateness", type=float, default=60.0, metavar="SECONDS", help=lateness)
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
-    def look(self) -> dict[str, tuple[Series, dict[str, Any]]]:
+    def find_fields(self) -> dict[str, tuple[Series, dict[str, Any]]]:
         """Find the fields that have samples."""
         found: dict[str, tuple[Series, dict[str, Any]]] = {}
         for measurement, tags, field, kind, ends in self._influx.find(self._is_wanted):

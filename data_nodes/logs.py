@@ -12,7 +12,7 @@ import numpy as np
 
 import sisock
 from sisock.archive.loglines import LogLines, is_number
-from sisock.archive.text import whole_lines
+from sisock.archive.text import open_text, whole_lines
 from sisock.sources.options import Described, add_path, require
 
 TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
@@ -76,7 +76,7 @@ class Logs(sisock.TableArchive):
             if len(t):
                 firsts[path] = float(t[0]), path == self._path, path
         if not firsts and not self.left_out:
-            self.left_out[self._path] = self._lines.why_nothing(b"\n".join(seen))
+            self.left_out[self._path] = self._lines.explain_empty(b"\n".join(seen))
         return {self.name: sorted(firsts, key=firsts.__getitem__)} if firsts else {}
 
     def describe_table(self, table: str, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
@@ -94,7 +94,7 @@ class Logs(sisock.TableArchive):
     def parse_table(self, table: str, path: Path, offset: int) -> Iterator[tuple[Any, Any, Any]]:
         """Parse the lines that fit."""
         with ExitStack() as stack:
-            file = self._lines.open(path, stack, offset)
+            file = open_text(path, offset, stack)
             for lines, end in whole_lines(file, offset, MAX_LINE, CHUNK_BYTES):
                 t, texts = self._lines.parse(lines, path)
                 for name, found in texts.items():

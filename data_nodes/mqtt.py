@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sisock
-from sisock.sources.lines import fit, read_payload
+from sisock.sources.lines import convert, read_payload
 from sisock.sources.options import Described, parse_time, read_password, require
 
 with suppress(ImportError):  # `require` says what is missing
@@ -112,7 +112,7 @@ class Mqtt(sisock.SubscriberNode):
                     raise ValueError(f"there are {MAX_FIELDS} fields already")
                 self.fields[name] = self._described[name]
         kinds = {name: self.fields.get(name, {}).get("type") for name in values}
-        self.push({name: fit(value, kinds[name]) for name, value in values.items()}, t, topic)
+        self.push({name: convert(value, kinds[name]) for name, value in values.items()}, t, topic)
 
 
 if __name__ == "__main__":

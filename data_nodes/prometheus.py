@@ -60,7 +60,7 @@ class Prometheus(DatabaseNode):
         add("--lateness", type=float, default=10.0, metavar="SECONDS", help=lateness)
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
-    def look(self) -> dict[str, tuple[Series, dict[str, Any]]]:
+    def find_fields(self) -> dict[str, tuple[Series, dict[str, Any]]]:
         """Find the series there ever were."""
         api, now = self._api, round(time.time() * 1000)
         api.probe()

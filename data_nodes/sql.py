@@ -41,7 +41,7 @@ class Sql(DatabaseNode):
             self._database = open_database(database)
         except ValueError as error:
             raise sisock.SisockError(f"--database: {error}") from None
-        self.looks_idle = self._database.is_shared
+        self.searches_when_idle = self._database.is_shared
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ class Sql(DatabaseNode):
         add("--value", metavar="COLUMN", help="column of its value")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
-    def look(self) -> dict[str, tuple[Series, dict[str, Any]]]:
+    def find_fields(self) -> dict[str, tuple[Series, dict[str, Any]]]:
         """Find the fields: columns, or keys."""
         return dict(self._find())
 

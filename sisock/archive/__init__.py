@@ -1,1 +1,1 @@
-"""Nodes over samples that exist already: files, databases, anything with a `read`."""
+"""Serve existing samples: from files, databases, or anything with a `read`."""

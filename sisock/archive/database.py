@@ -1,4 +1,4 @@
-"""`DatabaseNode`: a data node of series that a database keeps, and can decimate itself."""
+"""`DatabaseNode`: a data node over a database, which may decimate the samples itself."""
 
 from __future__ import annotations
 
@@ -22,109 +22,111 @@ from sisock.wire.grid import bucket_size_for, bucket_start
 from sisock.wire.protocol import Interval, check_interval
 from sisock.wire.reply import Decimated, Reply, just_after
 
-LOOK_EVERY, RETRY_EVERY = 10.0, 1.0
-"""Seconds between two looks for fields, and after one that failed."""
+SEARCH_EVERY, RETRY_EVERY = 10.0, 1.0
+"""Seconds between two searches for fields, and after a failed one."""
 
-LOOK_PART = 0.05
-"""The part of its time that the node looks for fields, at most."""
+MAX_SEARCH_SHARE = 0.05
+"""The largest part of its time that a node spends on searching for fields."""
 
 
 class Series(Protocol):
-    """A field as its database has it."""
+    """Access one field in its database."""
 
     type: str
     is_placed: bool
+    """Whether the decimated samples have made-up times, within the right bucket."""
+
     min_bucket: float
-    """Size of the smallest buckets that the database can make; infinite, if it makes none."""
+    """Smallest bucket size in seconds for which the database can decimate; inf if it cannot."""
 
     def read(self, start: float, end: float) -> Iterator[Samples]:
-        """Yield the samples of an interval, many at once."""
+        """Yield the samples of an interval, in large parts."""
 
-    def few(self, start: float, end: float, count: int) -> tuple[tuple[Any, Any], bool]:
-        """Return all samples of an interval, and True; of more than `count` the first and last."""
+    def read_few(self, start: float, end: float, count: int) -> tuple[tuple[Any, Any], bool]:
+        """Return all samples and True if there are at most `count`; else first, last, and False."""
 
     def decimate(self, start: float, end: float, w: float) -> tuple[Any, Any]:
-        """Return the samples that buckets keep."""
+        """Return the samples of an interval decimated to buckets of size `w`."""
 
 
 class DatabaseNode(ArchiveNode):
-    """An archive that asks a database for each request, and copies nothing: override `look`.
+    """A data node that queries a database for each request and copies nothing.
 
-    While the database cannot be asked, the fields are those that were found last, and `trouble`
-    says why.
+    Override `find_fields`. While the database is unreachable the fields of the last successful
+    search are listed, and `trouble` says what is wrong.
 
     Attributes
     ----------
     lateness : float
-        Seconds for which samples may be missing that are earlier than ones that are there: what is
-        not older is not final. 0: they come in order.
-    looks_idle : bool
-        Whether the node looks for fields also while nobody asks, so that `trouble` is known.
+        Seconds by which samples may arrive late: younger ones are not final. 0 (the default)
+        means that samples arrive in order.
+    searches_when_idle : bool
+        Whether to search for fields also without requests, which keeps `trouble` up to date.
     """
 
     pyramid = False
     lateness: float = 0.0
-    looks_idle = True
+    searches_when_idle = True
 
     def __init__(self) -> None:
         self._lock, self._due = threading.Lock(), -math.inf
         self._series: Mapping[str, tuple[Series, dict[str, Any]]] = {}
         self._warn = RepeatedWarning(self.log)
-        self._looking = task.LoopingCall(self._look_idle)
+        self._searching = task.LoopingCall(self._search_when_idle)
 
     @abstractmethod
-    def look(self) -> Mapping[str, tuple[Series, dict[str, Any]]]:
-        """Ask the database which fields there are: a series and an entry for each name."""
+    def find_fields(self) -> Mapping[str, tuple[Series, dict[str, Any]]]:
+        """Return the fields in the database: name to its series and its entry of `list_fields`."""
 
     def begin(self, service: Any) -> None:
-        """Begin to look for fields."""
-        if not self.looks_idle:
+        """Begin to search for fields regularly."""
+        if not self.searches_when_idle:
             return
-        self._reactor = self._looking.clock = service.reactor
-        self._pool = make_pool(f"{self.name}-look", 1)
-        self._looking.start(LOOK_EVERY)
+        self._reactor = self._searching.clock = service.reactor
+        self._pool = make_pool(f"{self.name}-search", 1)
+        self._searching.start(SEARCH_EVERY)
 
     def end(self) -> None:
-        """Look no more."""
-        if self._looking.running:
-            self._looking.stop()
+        """Stop searching."""
+        if self._searching.running:
+            self._searching.stop()
             stop_pool(self._pool)
 
-    def _look_idle(self) -> Any:
+    def _search_when_idle(self) -> Any:
         return threads.deferToThreadPool(self._reactor, self._pool, self.list_fields, 0, 0)
 
     def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
-        """List the fields, as they were a few seconds ago."""
+        """List the fields, as found at most some seconds ago."""
         with self._lock:
             began = time.monotonic()
             if began >= self._due:
                 try:
-                    self._series, self.trouble = self.look(), None
-                except Exception as error:  # each database has its own
+                    self._series, self.trouble = self.find_fields(), None
+                except Exception as error:  # each database driver has its own
                     self.trouble = f"{type(error).__name__}: {str(error).strip()}"
                     self._warn(self.trouble)
-                pause = max(LOOK_EVERY, (time.monotonic() - began) / LOOK_PART)
+                pause = max(SEARCH_EVERY, (time.monotonic() - began) / MAX_SEARCH_SHARE)
                 self._due = time.monotonic() + (RETRY_EVERY if self.trouble else pause)
             return {name: entry for name, (_, entry) in self._series.items()}
 
     def read(self, field: str, start: float, end: float) -> Samples:
-        """Ask for the samples of an interval."""
+        """Read the samples of an interval from the database."""
         parts = [as_samples(*part) for part in self._series[field][0].read(start, end)]
         return join(parts or [NOTHING])
 
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Reply:
-        """Answer from `read`; what may still be late is not final."""
+        """Answer from `read`; times for which samples may still arrive are not final."""
         until = time.time() - self.lateness
-        return self._judge(super().get_data(field, start, end, min_stride), until)
+        return self._limit_finality(super().get_data(field, start, end, min_stride), until)
 
     def get_latest(self, field: list[str], end: float) -> Reply:
-        """Answer from `read`, beginning where the last sample is known to be."""
+        """Answer from `read`, beginning at the time of the last known sample."""
         until = time.time() - self.lateness
-        return self._judge(super().get_latest(field, end), until)
+        return self._limit_finality(super().get_latest(field, end), until)
 
-    def _judge(self, reply: Reply, until: float) -> Reply:
+    def _limit_finality(self, reply: Reply, until: float) -> Reply:
         for line in reply.timelines.values():
             if self.lateness and line.t[-1] >= until:
                 line.finalized_until = min(until, line.finalized_until or math.inf)
@@ -138,7 +140,7 @@ class DatabaseNode(ArchiveNode):
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> dict[str, Decimated]:
-        """Have the database decimate what it can; the rest is decimated here."""
+        """Have the database decimate if it can; otherwise decimate here."""
         interval = check_interval(start, end)
         until = time.time() - self.lateness if self.lateness else math.inf
         found = {}
@@ -146,7 +148,7 @@ class DatabaseNode(ArchiveNode):
             t, values, w, is_placed = self._decimate(name, interval, bucket, max_points)
             known = [entry["last"]] if entry.get("last") is not None else []
             if len(t):
-                # Of what is placed, only the bucket is known.
+                # Of a sample with a made-up time only the bucket is known.
                 known.append(bucket_start(t[-1], w) if is_placed and w else float(t[-1]))
             final_to = min(just_after(max(known, default=None)), until)
             found[name] = Decimated(t, values, w, final_to, is_placed)
@@ -155,11 +157,11 @@ class DatabaseNode(ArchiveNode):
     def _decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> tuple[np.ndarray, np.ndarray, float | None, bool]:
-        """Return times and values, the size of their buckets, and whether they are placed."""
+        """Return times, values, bucket size, and whether the times are made up (placed)."""
         series, (start, end) = self._series[name][0], (interval.start, interval.end)
         w, ends = bucket, None
         if max_points is not None and series.min_bucket < math.inf:
-            found, is_all = series.few(start, end, max_points)
+            found, is_all = series.read_few(start, end, max_points)
             t, values = ends = as_samples(*found)
             if is_all:
                 return t, values, None, False
@@ -168,10 +170,10 @@ class DatabaseNode(ArchiveNode):
         if w is None or w < series.min_bucket:
             parts = (as_samples(*part) for part in series.read(start, end))
             log = WorkLog(self.log, f"reading {name!r} to decimate it")
-            own = decimate_windows(parts, bucket, max_points, log)
-            return own.t, own.values, own.bucket, False
+            decimated = decimate_windows(parts, bucket, max_points, log)
+            return decimated.t, decimated.values, decimated.bucket, False
         if ends is not None and series.is_placed:
-            # Both ends are there at their own times, and need no place.
+            # Both ends are known with their true times: leave them out here.
             start, end = math.nextafter(start, math.inf), float(ends[0][-1])
         t, values = as_samples(*series.decimate(start, end, w))
         if ends is not None:
@@ -180,9 +182,9 @@ class DatabaseNode(ArchiveNode):
 
 
 def _with_ends(kept: Samples, ends: Samples) -> Samples:
-    """Add the first and the last sample, where they are not there."""
+    """Add the first and the last sample of an interval if they are missing."""
     t = kept[0]
-    first, last = (slice(1), slice(-1, None))
+    first, last = slice(1), slice(-1, None)
     parts = [kept]
     if not len(t) or t[0] != ends[0][0]:
         parts.insert(0, (ends[0][first], ends[1][first]))

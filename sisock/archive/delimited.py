@@ -1,9 +1,8 @@
-"""Text files with columns: what separates them, their headers, and their rows by pyarrow."""
+"""Read text files with columns: guess delimiter and headers, parse rows with pyarrow."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import os
 import re
 from collections import Counter
@@ -21,7 +20,7 @@ from sisock.archive.tables import (
     TableFile,
     Times,
 )
-from sisock.archive.text import whole_lines
+from sisock.archive.text import open_text, whole_lines
 from sisock.archive.timestamps import count_numbers
 from sisock.errors import SisockError
 
@@ -37,10 +36,10 @@ SUFFIXES = (*(f"{suffix}.gz" for suffix in TEXT), *TEXT, *COLUMNAR)
 _PARTS = re.compile(
     r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$"
 )
-"""What of a path says which part of a table it is: a date, a time, a number of four digits."""
+"""Parts of a path that tell the files of a table apart: dates, times, numbers of four digits."""
 
 MAX_HEADER = 3
-"""Rows of names, of units, and of how the values were made."""
+"""Header rows: names, units, and how the values were measured."""
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
@@ -53,13 +52,13 @@ _COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
 class TextFile(TableFile):
-    """A text file with columns, perhaps packed by gzip; lines that begin with ``#`` are remarks."""
+    """Read a text file with columns, plain or gzipped; ``#`` begins a comment line."""
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
         with ExitStack() as stack:
-            text = _decode(self._open(stack, 0).read(HEAD_BYTES)).lstrip("\ufeff")
+            text = _decode(open_text(self.path, 0, stack).read(HEAD_BYTES)).lstrip("\ufeff")
         lines = [line for line in text.splitlines() if line.strip()]
-        # Where the text is cut, its last line is.
+        # The last line may be cut off.
         lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None]
         rows = [line for line in lines if not line.startswith("#")]
         if not rows:
@@ -71,10 +70,10 @@ class TextFile(TableFile):
         if not data:
             raise NoRows
         (width, _), *_ = Counter(map(len, data)).most_common(1)
-        remarks = [self._split(line.lstrip("# ")) for line in lines if line.startswith("#")]
-        # The last remark is the likeliest, but one that names the times.
-        named = [each for each in remarks if len(each) == width]
-        named.sort(key=lambda each: any(cell.lower() in self._names for cell in each))
+        comments = [self._split(line.lstrip("# ")) for line in lines if line.startswith("#")]
+        # Names may be in a comment: the last one that names the times, or else the last one.
+        named = [row for row in comments if len(row) == width]
+        named.sort(key=lambda row: any(cell.lower() in self._names for cell in row))
         named = header[:1] or named
         headers = [*named[-1], *[""] * width][:width] if named else []
         headers = headers or [f"column {number + 1}" for number in range(width)]
@@ -94,7 +93,7 @@ class TextFile(TableFile):
     def _chunks(self, offset: int, is_whole: bool, bad: Counter[str]) -> Iterator[Chunk]:
         is_packed, skips = self.path.suffix == ".gz", 0 if offset else self._heads
         with ExitStack() as stack:
-            file = self._open(stack, offset)
+            file = open_text(self.path, offset, stack)
             for text, end in self._lines(file, offset, is_whole):
                 rows = self._rows(text, bad)
                 while skips and rows:
@@ -103,15 +102,8 @@ class TextFile(TableFile):
                 table = self._parse(rows, bad)
                 yield table, None if is_packed else end
             if is_packed:
-                # What another program appends is packed on its own.
+                # An appended part is a gzip stream of its own, so parsing can continue here.
                 yield self._parse(b"", bad), self.path.stat().st_size
-
-    def _open(self, stack: ExitStack, offset: int) -> IO[bytes]:
-        file: Any = stack.enter_context(self.path.open("rb"))
-        file.seek(offset)
-        if self.path.suffix == ".gz":
-            file = stack.enter_context(gzip.GzipFile(fileobj=file))
-        return file
 
     def _lines(
         self, file: IO[bytes], offset: int, is_whole: bool
@@ -121,7 +113,7 @@ class TextFile(TableFile):
             yield rest + b"\n", None
 
     def _rows(self, text: bytes, bad: Counter[str]) -> bytes:
-        """Return the rows without remarks, and without those that would swallow the next ones."""
+        """Return the rows without comments, and without those with an unpaired quotation mark."""
         if not text.isascii():
             text = _decode(text).lstrip("\ufeff").encode()
         if b"#" not in text and b'"' not in text and self._delimiter:
@@ -155,34 +147,34 @@ class TextFile(TableFile):
             return pa_csv.read_csv(pa.BufferReader(rows), reading, parsing, converting)
 
         texts = dict.fromkeys(names, pa.string())
-        of_numbers = [self._column[name] for name, kind in self.types.items() if kind == "number"]
+        numeric = [self._column[name] for name, kind in self.types.items() if kind == "number"]
         before = bad["rows"]
         try:
-            return read(texts | dict.fromkeys(of_numbers, pa.float64()))
+            return read(texts | dict.fromkeys(numeric, pa.float64()))
         except pa.ArrowInvalid:
-            # Somewhere is a value that is no number.
+            # Some value is not a number: parse all columns as text.
             bad["rows"] = before
         table = read(texts)
         return pa.table([self._points(column) for column in table.columns], names)
 
     def _points(self, texts: Any) -> Any:
-        """Return texts with decimal points for commas."""
+        """Replace decimal commas with points."""
         return pc.replace_substring(texts, ",", ".") if self._decimal == "," else texts
 
     def _type_of(self, array: Any) -> str | None:
-        """Judge by what most texts are."""
-        texts = [text for each in array.to_pylist() if (text := each.strip()) not in NULLS]
+        """Return the type of most of the texts."""
+        texts = [text for cell in array.to_pylist() if (text := cell.strip()) not in NULLS]
         if not texts:
             return None
-        if {each.lower() for each in texts} <= {"true", "false"}:
+        if {text.lower() for text in texts} <= {"true", "false"}:
             return "bool"
         return "number" if 2 * count_numbers(texts) >= len(texts) else "string"
 
     def _find_delimiter(self, row: str) -> str:
-        """Return what is between the cells, nothing for any white space."""
+        """Return the delimiter of the cells, empty for white space."""
         if self.path.name.lower().removesuffix(".gz").endswith(".tsv"):
             return "\t"
-        return next((each for each in "\t;,|" if each in row), "")
+        return next((delimiter for delimiter in "\t;,|" if delimiter in row), "")
 
     def _split(self, line: str) -> list[str]:
         if self._delimiter:
@@ -194,16 +186,16 @@ def _decode(text: bytes) -> str:
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:
-        # Cut within a character, or from before UTF-8.
+        # The text is cut within a character, or is not UTF-8.
         with suppress(UnicodeDecodeError):
             return text[: text.rfind(b"\n") + 1].decode("utf-8")
         return text.decode("latin-1")
 
 
 def _split_header(cells: list[list[str]]) -> tuple[list[list[str]], int]:
-    """Return the rows of names, and perhaps of units and more, and how many rows are before data.
+    """Return the header rows (names, then possibly units), and the number of rows before the data.
 
-    The loggers of Campbell Scientific say in a row before these what they are.
+    Loggers by Campbell Scientific write one more row before these, which is not returned.
     """
     begin = int(cells[0][:1] == ["TOA5"])
     has_values = [any(map(_is_value, row)) for row in cells[begin : begin + MAX_HEADER + 1]]
@@ -218,7 +210,7 @@ def _is_value(cell: str) -> bool:
 
 
 def find_tables(root: Path) -> Iterator[Path]:
-    """Yield the files of a folder and those below it that may be tables, or the one file."""
+    """Yield the files in a folder and its subfolders that may be tables; or `root`, if a file."""
     if not root.exists():
         raise SisockError(f"{root} is not there")
     if root.is_file():
@@ -230,7 +222,7 @@ def find_tables(root: Path) -> Iterator[Path]:
 
 
 def try_to_open(path: Path, times: Times) -> TableFile | str | None:
-    """Read the beginning of a file, or return what is wrong; None if it has no rows yet."""
+    """Open a file and read its beginning; return an error's text, or None if it has no rows yet."""
     try:
         return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
     except NoRows:
@@ -240,10 +232,10 @@ def try_to_open(path: Path, times: Times) -> TableFile | str | None:
 
 
 def table_of(path: Path, root: Path) -> str:
-    """Return the table that a file is a part of, empty if only dates tell it from others."""
+    """Return the name of a file's table: its path without dates; may be empty."""
     if path == root:
         return ""
     *folders, name = path.relative_to(root).parts
-    suffix = next(each for each in SUFFIXES if name.lower().endswith(each))
+    suffix = next(suffix for suffix in SUFFIXES if name.lower().endswith(suffix))
     parts = (_PARTS.sub("", part) for part in (*folders, name[: -len(suffix)]))
     return ".".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""`TableArchive` and `FileArchive`: nodes over files, parsed once and kept as arrays."""
+"""`TableArchive` and `FileArchive`: data nodes over files, which are parsed once and cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from twisted.internet import task
 
 from sisock.archive.node import ArchiveNode
-from sisock.archive.table import ArchiveTable, due
+from sisock.archive.table import ArchiveTable, due_pyramids
 from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps
 from sisock.store.catalogue import Store
@@ -26,70 +26,70 @@ from sisock.wire.reply import Decimated
 SCAN_EVERY = 1.0
 IDLE_SCAN_EVERY = 10.0
 SCAN_WAIT = 0.1
-"""Seconds between two scans of the directory, for whomever; while nobody asks; and that one waits
-for a scan that one has begun.
+"""Seconds between two scans of the directory, and without requests; and how long a request waits
+for the scan that it has started.
 """
 
-Answer = TypeVar("Answer")
-_making = threading.Lock()
+Result = TypeVar("Result")
+_creation = threading.Lock()
 
 
 class TableArchive(ArchiveNode):
-    """A data node that serves tables: each of one file or several, with a field for each column.
+    """A data node that serves tables: each has one file or more, and a field per column.
 
-    Override `list_tables`, `describe_table` and `parse_table`. A file is parsed once; what it gave
-    is kept in the folder ``SISOCK_CACHE``, and read from there at the next start if the file is the
-    same. A last file that grew or changed is noticed when its fields are asked for; others, and
-    those that appeared or went, within a second. Of one that grew only the rest is parsed, so only
-    its end may change for it to be taken as grown. Where another than the last file changed, all
-    are parsed again. Raise `version` when `parse_table` comes to give something else.
+    Override `list_tables`, `describe_table` and `parse_table`. Each file is parsed once and cached
+    in the folder ``SISOCK_CACHE``, also for the next start if the file is the same. Requests notice
+    at once when the last file of a table has changed, and within a second when other files have
+    changed, appeared or vanished. If only the end of the last file changed, it has grown, and only
+    the rest is parsed; after any other change all files of the table are parsed again. Raise
+    `version` when `parse_table` returns something else than before.
     """
 
     version: int | str = 1
     left_out: Mapping[Path, str] = {}
-    """Files that `list_tables` leaves out now, and why; consumers see it behind the description."""
+    """Files that `list_tables` leaves out, and why; shown after the node's description."""
 
     _files: ArchiveFiles | None = None
     _scanning: task.LoopingCall | None = None
 
     @abstractmethod
     def list_tables(self) -> Mapping[str, Sequence[Path]]:
-        """Say which tables there are: name to the files, in the order of their times."""
+        """Return all tables: name to files, in time order."""
 
     @abstractmethod
     def describe_table(self, table: str, paths: Sequence[Path]) -> Mapping[str, Mapping[str, Any]]:
-        """Say which fields a table has: name to an entry of `list_fields`.
+        """Return the fields of a table: name to an entry of `list_fields`.
 
-        What is not given of ``interval``, ``first`` and ``last`` is found out.
+        ``interval``, ``first`` and ``last`` are found by parsing if they are not given.
         """
 
     @abstractmethod
     def parse_table(
         self, table: str, path: Path, offset: int
     ) -> Iterator[tuple[Any, Mapping[str, Any], int | None]]:
-        """Parse a file from a byte on: yield ``(t, {field: values}, offset)`` again and again.
+        """Parse a file from byte `offset` on; yield ``(t, {field: values}, end)`` in parts.
 
-        `offset` is zero, or a byte that was given before, from which on parsing may go on: it is
-        behind the last whole record that is in these or earlier arrays. None, if it cannot go on
-        here. Times and values are as in `FileArchive.parse`.
+        `end` is the byte after the last complete record so far, where parsing can be continued, or
+        None if it cannot be continued there. `offset` is zero or such a byte. Times and values are
+        as in `FileArchive.parse`.
         """
 
     def list_fields(self, start: float, end: float) -> Mapping[str, Mapping[str, Any]]:
-        """List every field, whether or not it has samples in the interval."""
+        """List all fields, also those without samples in the interval."""
         return self._archive_files().entries()
 
     def read(self, field: str, start: float, end: float) -> Samples:
-        """Return views of what was parsed; waits until all there is has been."""
-        return self._archive_files().ask(field, lambda view: _samples(view, start, end)) or NOTHING
+        """Return samples of a field, as views of the cache; wait until its files are parsed."""
+        return self._archive_files().query(field, lambda v: _samples(v, start, end)) or NOTHING
 
     def begin(self, service: Any) -> None:
-        """Start to parse the files that are new or have changed, also while nobody asks."""
+        """Begin to scan for new and changed files, which are parsed also without requests."""
         self._scanning = task.LoopingCall(self._archive_files().scan_if_due)
         self._scanning.clock = service.reactor
         self._scanning.start(IDLE_SCAN_EVERY)
 
     def end(self) -> None:
-        """Look at the files no more."""
+        """Stop scanning."""
         if self._scanning is not None and self._scanning.running:
             self._scanning.stop()
 
@@ -102,78 +102,77 @@ class TableArchive(ArchiveNode):
     def _prepared(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> Decimated | None:
-        how = interval.start, interval.end, bucket, max_points
-        return self._archive_files().ask(
-            name, lambda view: None if "texts" in view.identity else view.decimate(*how)
+        arguments = interval.start, interval.end, bucket, max_points
+        return self._archive_files().query(
+            name, lambda view: None if "texts" in view.identity else view.decimate(*arguments)
         )
 
     def _archive_files(self) -> ArchiveFiles:
-        # Made here, as the author's __init__ need not call ours.
-        with _making:
+        # Created here, because an author's __init__ need not call ours.
+        with _creation:
             if self._files is None:
                 self._files = ArchiveFiles(self)
             return self._files
 
 
 class FileArchive(TableArchive):
-    """A data node that serves files, each the samples of one field.
+    """A data node that serves files, each of which has the samples of one field.
 
-    Override `list_files`, `describe_file` and `parse`; all else is as with a `TableArchive`.
+    Override `list_files`, `describe_file` and `parse`; the rest is as for a `TableArchive`.
     """
 
     @abstractmethod
     def list_files(self) -> Mapping[str, Path]:
-        """Say which files there are: field name to path."""
+        """Return all files: field name to path."""
 
     @abstractmethod
     def describe_file(self, path: Path) -> Mapping[str, Any]:
-        """Say what is in a file, from its beginning or its name: an entry of `list_fields`.
+        """Return a field's entry of `list_fields`, from the beginning or name of its file.
 
-        What is not given of ``interval``, ``first`` and ``last`` is found out.
+        ``interval``, ``first`` and ``last`` are found by parsing if they are not given.
         """
 
     @abstractmethod
     def parse(self, path: Path, offset: int) -> Iterator[tuple[Any, Any, int]]:
-        """Parse a file from a byte on: yield ``(t, values, offset)`` for each megabyte or so.
+        """Parse a file from byte `offset` on; yield ``(t, values, end)`` about once a megabyte.
 
-        `offset` is zero, or where parsing ended before. Requests are answered between the chunks.
-        The times are finite UNIX seconds, the values numbers or booleans, NaN where one is
-        missing, both array_likes of shape (n,); leave out what is malformed. The offset is the
-        byte behind the last whole line or record that is in these or earlier arrays: what is half
-        written now is parsed next time.
+        Requests are answered between these chunks. Times are finite UNIX seconds, values are
+        numbers or booleans, NaN where one is missing; both are array_likes of shape (n,). Leave out
+        malformed records. `end` is the byte after the last complete record so far: a half-written
+        one is parsed next time. `offset` is zero or the last such byte.
         """
 
     def list_tables(self) -> Mapping[str, Sequence[Path]]:
-        """Return a table for each file."""
+        """Return one table per file."""
         return {field: (path,) for field, path in self.list_files().items()}
 
     def describe_table(self, table: str, paths: Sequence[Path]) -> Mapping[str, Mapping[str, Any]]:
-        """Return the one field of a file."""
+        """Return the single field of a file."""
         return {table: self.describe_file(paths[0])}
 
     def parse_table(
         self, table: str, path: Path, offset: int
     ) -> Iterator[tuple[Any, Mapping[str, Any], int | None]]:
-        """Parse a file with its one field."""
+        """Parse a file with its single field."""
         for chunk in self.parse(path, offset):
             with contract(self.name, table):
                 if not isinstance(chunk, tuple) or len(chunk) != 3:
-                    raise ValueError("parse must give (t, values, offset) again and again")
-            t, values, reached = chunk
-            yield t, {table: values}, int(reached)
+                    raise ValueError("parse must yield tuples (t, values, offset)")
+            t, values, end = chunk
+            yield t, {table: values}, int(end)
 
 
 class ArchiveFiles:
-    """The files of an archive, each table parsed when it is needed and otherwise in spare time."""
+    """Parse the tables of an archive, requested ones first and others in the background."""
 
     def __init__(self, source: TableArchive) -> None:
         self._source = source
         self._warn = RepeatedWarning(source.log)
         self._store = Store(source.name, self._warn)
         self._jobs = Jobs(source.name, self._warn, self._store.close)
-        # Also those that are gone: they may come back as they were.
+        # Including vanished tables: they may come back unchanged.
         self._known: dict[str, ArchiveTable] = {}
-        # By field.
+        # Tables by field, as of the last scan.
         self._present: dict[str, ArchiveTable] = {}
         self._lock = threading.Lock()
         self._scan_due = 0.0
@@ -182,7 +181,7 @@ class ArchiveFiles:
         self._left_out: dict[Path, str] = {}
 
     def scan_if_due(self) -> threading.Thread | None:
-        """Have the files looked at in the background, unless that was done within a second."""
+        """Start a scan in the background, unless the last one is less than a second ago."""
         with self._lock:
             if time.monotonic() < self._scan_due:
                 return None
@@ -192,61 +191,62 @@ class ArchiveFiles:
         return scan
 
     def entries(self, names: Iterable[str] | None = None) -> dict[str, Mapping[str, Any]]:
-        """Return what `list_fields` says of the fields of these names, or of all, as last seen."""
-        present = self._fields_seen()
+        """Return the entries for `list_fields` of some fields, or of all."""
+        present = self._scanned_tables()
         chosen = present if names is None else [name for name in names if name in present]
         return {name: present[name].entry(name) for name in chosen}
 
-    def ask(self, field: str, question: Callable[[View], Answer]) -> Answer | None:
-        """Ask a view of a field when it is as the files are now; None if it is gone.
+    def query(self, field: str, function: Callable[[View], Result]) -> Result | None:
+        """Parse a field's files if needed and return `function` of its view; None if it is gone.
 
-        Raises NodeFailed if that takes too long, and what the author's parser raised.
+        Raises NodeFailed if that takes too long, and the errors of the author's parser.
         """
-        table = self._fields_seen().get(field)
+        table = self._scanned_tables().get(field)
         while table is not None:
             try:
-                self._have_parsed(table)
+                self._ensure_parsed(table)
                 pyramid = table.pyramids.get(field)
-                return None if pyramid is None else question(pyramid.view())
+                return None if pyramid is None else function(pyramid.view())
             except FileNotFoundError:
                 return None
             except Damaged as damage:
-                self._warn(f"the cache is damaged, and made anew: {damage}")
-                table.store_again(damage)
+                self._warn(f"the cache is damaged and is rebuilt: {damage}")
+                table.rebuild(damage)
         return None
 
-    def _fields_seen(self) -> dict[str, ArchiveTable]:
+    def _scanned_tables(self) -> dict[str, ArchiveTable]:
+        """Return the tables by field; start a scan if it is due, and wait briefly for it."""
         scan = self.scan_if_due()
         if scan is not None:
-            # Who asks seldom shall not see what was there when somebody asked before.
+            # Without waiting, a rare request would get the result of an old scan.
             scan.join(SCAN_WAIT)
-        # Nothing is known before the first time; after that nobody waits for a slow disk.
+        # Wait for the first scan; later on, requests do not wait for a slow disk.
         self._is_scanned.wait()
         if self._error is not None:
             raise self._error
         return self._present
 
-    def _have_parsed(self, table: ArchiveTable) -> None:
-        # A job that is under way may have begun before the file was as it is now; a next one not.
+    def _ensure_parsed(self, table: ArchiveTable) -> None:
+        # A job under way may have begun before the file last changed; the next one has not.
         for _ in range(2):
             if table.is_parsed():
                 return
-            self._start(table)
+            self._start_parsing(table)
             self._jobs.wait(table.name)
 
-    def _start(self, table: ArchiveTable) -> None:
-        def steps() -> Steps:
-            yield from self._released(table.steps())
-            for field, pyramid in due(table.pyramids):
+    def _start_parsing(self, table: ArchiveTable) -> None:
+        def parse() -> Steps:
+            yield from self._released(table.parse())
+            for field, pyramid in due_pyramids(table.pyramids):
                 self._start_levels(field, pyramid)
 
-        self._jobs.start(table.name, steps)
+        self._jobs.start(table.name, parse)
 
     def _start_levels(self, field: str, pyramid: Pyramid) -> None:
         self._jobs.start(("levels", field), lambda: self._released(pyramid.extend()))
 
     def _released(self, steps: Steps) -> Steps:
-        """Do work that reads all there is, in memory for one step."""
+        """Do the steps of a job, and release the memory of mapped files after each."""
         for step in steps:
             yield step
             self._store.release()
@@ -265,12 +265,12 @@ class ArchiveFiles:
             self._scan_due = time.monotonic() + SCAN_EVERY
             self._is_scanned.set()
             self._store.release()
-        # Nobody waits long for this thread, which may have to wait for the hub.
+        # This may wait for the hub; requests have stopped waiting for this thread by now.
         if has_lost:
             self._source.samples_changed()
 
     def _scan(self) -> bool:
-        """Note which files are new or changed; say whether some that were served are gone."""
+        """Find new and changed files; return whether fields that were served have vanished."""
         present: dict[str, ArchiveTable] = {}
         left_out: dict[Path, str] = {}
         for name, paths in self._source.list_tables().items():
@@ -278,19 +278,19 @@ class ArchiveFiles:
                 self._known[name] = ArchiveTable(name, self._source, self._store, self._warn)
             table = self._known[name]
             try:
-                is_parsed = table.look(paths)
+                is_parsed = table.check_files(paths)
             except Exception as error:
                 left_out[paths[0]] = f"{type(error).__name__}: {error}"
                 continue
             present.update(dict.fromkeys(table.fields, table))
             if not is_parsed:
-                self._start(table)
-        self._tell({**left_out, **self._source.left_out})
+                self._start_parsing(table)
+        self._report({**left_out, **self._source.left_out})
         before, self._present = self._present, present
         return any(field in before[field].pyramids for field in before.keys() - present.keys())
 
-    def _tell(self, left_out: dict[Path, str]) -> None:
-        """Say which files are left out, in the log once and in the hub's list while they are."""
+    def _report(self, left_out: dict[Path, str]) -> None:
+        """Log once which files are left out, and set `trouble` while they are."""
         for path, why in left_out.items():
             if self._left_out.get(path) != why:
                 self._warn(f"{path} is left out: {why}")
@@ -298,7 +298,7 @@ class ArchiveFiles:
         if left_out:
             path, why = next(iter(left_out.items()))
             more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-            self._source.trouble = f"left out is {path}: {why}{more}"
+            self._source.trouble = f"{path} is left out: {why}{more}"
 
 
 def _samples(view: View, start: float, end: float) -> Samples:

@@ -1,4 +1,4 @@
-"""Bring the stored samples of a table up to its files: parse what is new, compare the rest."""
+"""Update the stored samples of a table from its files: parse new parts, check the rest."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from sisock.wire.protocol import contract
 
 HEAD = 1 << 16
 TAIL = 1 << 12
-"""Bytes at the beginning and before the end of what was parsed, by which it is known again."""
+"""Bytes at the start and end of the parsed part of a file, whose hashes identify it."""
 
-STORED_AT_ONCE = 1 << 16
-"""Samples of a field, or more, that are stored together."""
+STORE_EVERY = 1 << 16
+"""Parsed samples after which they are stored."""
 
 MAX_TEXTS = 10_000
-"""Different texts of a field; they are kept as numbers, further ones as missing."""
+"""Different texts of a field; they are stored as numbers, further ones as missing."""
 
 SETTLED = 3600.0
-"""Seconds without a change after which what is half written at the end of a file is taken as whole,
-where a parser does so."""
+"""Seconds without a change after which a file's last, unfinished line counts as complete, if its
+parser supports that."""
 
 _NO_TIMES = np.empty(0)
 
 State: TypeAlias = tuple[tuple[Path, list[int]], ...]
-"""The files of a table, each with its stamp."""
+"""The files of a table, each with its stamp (`stamp_of`)."""
 
 _Place: TypeAlias = tuple[int, int, Mapping[str, int]]
-"""Where parsing may begin: the number of the file, the byte, and the sample of each field."""
+"""Where parsing can begin: number of the file, byte, and sample number of each field."""
 
 _Batch: TypeAlias = tuple[np.ndarray, dict[str, np.ndarray], int, int | None]
-"""Times, values of each field, number of the file, and the byte, if parsing may begin there."""
+"""Times, values by field, number of the file, and the byte after, if parsing can begin there."""
 
 
 @dataclass
 class Ingest:
-    """Brings the pyramids of an `ArchiveTable` up to its files in one state.
+    """Update the pyramids of an `ArchiveTable` from one state of its files.
 
-    `served` are the identities of the samples that consumers may have; `has_changed` says whether
-    samples were replaced.
+    `served` has the identities of the samples that were sent to consumers; `has_changed` says
+    whether some of these were replaced.
     """
 
     table: Any
@@ -70,36 +70,36 @@ class Ingest:
         self._sizes = list(accumulate((stamp[1] for stamp in self._stamps), initial=0))
 
     def fill(self) -> Steps:
-        """Parse what the pyramids do not hold yet."""
+        """Parse the parts of the files that are not stored yet."""
         self.pyramids = {name: self.table.store.open(name) for name in self.table.fields}
-        known = {name: each.base.record.identity for name, each in self.pyramids.items()}
+        known = {name: pyramid.base.record.identity for name, pyramid in self.pyramids.items()}
         for name in known:
-            # What is stored of another type is of another meaning.
+            # Samples stored as another type are useless.
             if known[name].get("type", self._type(name)) != self._type(name):
                 self.pyramids[name], known[name] = self.table.store.make(name), {}
                 self.has_changed |= name in self.served
         complete = {**self._identity(len(self.state) - 1), "is_complete": True}
-        if all(each.items() >= complete.items() for each in known.values()):
+        if all(identity.items() >= complete.items() for identity in known.values()):
             return
         for name in self.served.keys() & known.keys():
             if "stamp" not in known[name]:
-                # Stored anew, in a wider type or as it was damaged; the files may have changed.
+                # It was rebuilt, for a wider type or after damage; its file may have changed, too.
                 is_known = self._is_known(self.served[name])
                 self.has_changed |= "dtype" in known[name] or not is_known
-        self.is_sorted = all(each.get("is_sorted", True) for each in known.values())
-        what = self._paths[0] if len(self._paths) == 1 else f"{len(self._paths)} files"
-        progress = WorkLog(self.table.source.log, f"parsing {what}")
-        place = self._place(known)
-        while not (yield from self._follow(progress, place)):
+        self.is_sorted = all(identity.get("is_sorted", True) for identity in known.values())
+        files = self._paths[0] if len(self._paths) == 1 else f"{len(self._paths)} files"
+        progress = WorkLog(self.table.source.log, f"parsing {files}")
+        place = self._find_place(known)
+        while not (yield from self._parse_from(place, progress)):
             place = 0, 0, {}
-        progress.end(max(len(each.base) for each in self.pyramids.values()))
+        progress.end(max(len(pyramid.base) for pyramid in self.pyramids.values()))
 
-    def goes_on(self) -> bool:
-        """Return whether the files begin with what consumers may have."""
+    def continues(self) -> bool:
+        """Return whether the files still begin with what was served."""
         return self._is_known(next(iter(self.served.values())))
 
     def _identity(self, number: int) -> dict[str, Any]:
-        """By what the samples up to some file are known, together with the parser."""
+        """Return what identifies the parser and the files up to one of them."""
         return {
             "version": self.table.source.version,
             "before": self._before[number],
@@ -109,19 +109,19 @@ class Ingest:
     def _type(self, name: str) -> str:
         return self.table.fields[name].get("type") or "number"
 
-    def _place(self, known: Mapping[str, Mapping[str, Any]]) -> _Place:
-        """Return from where on to parse."""
-        # A field that only now appears is in none of the files that were parsed.
-        old = [each for name, each in known.items() if name in self.served or not self.served]
+    def _find_place(self, known: Mapping[str, Mapping[str, Any]]) -> _Place:
+        """Return where to begin to parse: behind the stored samples, or else at the start."""
+        # A new field is not in the files that were parsed.
+        old = [known[name] for name in known if name in self.served or not self.served]
         keys = ("version", "before", "stamp", "offset", "fingerprint")
-        agree = len({str([each.get(key) for key in keys]) for each in old}) == 1
+        agree = len({str([identity.get(key) for key in keys]) for identity in old}) == 1
         if not agree or not self._is_known(old[0]):
             return 0, 0, {}
-        counts = {name: each.get("count", 0) for name, each in known.items()}
+        counts = {name: identity.get("count", 0) for name, identity in known.items()}
         return self._before.index(old[0]["before"]), old[0].get("offset", 0), counts
 
     def _is_known(self, known: Mapping[str, Any]) -> bool:
-        """Return whether the files begin with what was parsed before."""
+        """Return whether the files still begin with what was parsed."""
         if known.get("before") not in self._before[:-1]:
             return False
         number = self._before.index(known["before"])
@@ -133,53 +133,51 @@ class Ingest:
         )
 
     def _fingerprint(self, number: int, offset: int) -> list[str]:
-        """Return hashes of the head of a file, and of what is before an offset."""
+        """Return hashes of the first bytes of a file, and of the last ones before an offset."""
         with open(self._paths[number], "rb") as file:
             head = file.read(min(HEAD, offset))
             file.seek(max(offset - TAIL, 0))
             tail = file.read(min(TAIL, offset))
         return [_digest(part) for part in (head, tail)]
 
-    def _follow(self, progress: WorkLog, place: _Place) -> Generator[None, None, bool]:
-        """Compare the samples from a place on with the stored ones, and append those beyond.
+    def _parse_from(self, place: _Place, progress: WorkLog) -> Generator[None, None, bool]:
+        """Parse from a place on, check samples that are stored already, and append new ones.
 
-        Returns False if that has to be done again from the beginning.
+        Returns False if parsing has to be repeated from the beginning.
         """
         number, offset, counts = place
         batches = self._batches(number, offset)
-        columns = {
-            name: Column(each.base, counts.get(name, 0)) for name, each in self.pyramids.items()
-        }
-        waiting = 0
+        columns = {name: Column(p.base, counts.get(name, 0)) for name, p in self.pyramids.items()}
+        unstored = 0
         for t, values, number, end in (
-            batches if self.is_sorted or any(counts.values()) else self._in_order(batches)
+            batches if self.is_sorted or any(counts.values()) else self._sort(batches)
         ):
-            # The last samples are stored together with the news that they are the last ones.
-            if waiting >= STORED_AT_ONCE and len(t):
+            # Check before parsing more, so that the last samples are stored as complete at once.
+            if unstored >= STORE_EVERY and len(t):
                 self._store(columns, place, is_complete=False)
-                waiting = 0
+                unstored = 0
             if not all(columns[name].follows(t) for name in values):
                 self.table.warn(
-                    f"{self._paths[number]}: its times are not in order: all is sorted in memory,"
-                    " and parsed from the beginning whenever they go back again"
+                    f"{self._paths[number]}: its times are not in order, so the table is sorted in"
+                    " memory, and parsed from the beginning whenever they go back again"
                 )
                 self.is_sorted = False
                 return False
             if not all(columns[name].take(t, numbers) for name, numbers in values.items()):
-                return self._make_anew()
-            waiting += len(t)
+                return self._start_over()
+            unstored += len(t)
             if end is not None:
-                place = number, end, {name: each.position for name, each in columns.items()}
+                place = number, end, {name: column.position for name, column in columns.items()}
                 share = (self._sizes[number] + end) / max(self._sizes[-1], 1)
                 progress.tell(f"{min(share, 1):.0%}")
             yield None
-        if not all(column.is_whole for column in columns.values()):
-            return self._make_anew()
+        if not all(column.is_all_parsed for column in columns.values()):
+            return self._start_over()
         self._store(columns, place, is_complete=True)
         return True
 
     def _batches(self, number: int, offset: int) -> Iterator[_Batch]:
-        """Return what the author's parser gives of all files, checked."""
+        """Yield the checked results of the author's parser, file by file."""
         source, table = self.table.source, self.table.name
         for file in range(number, len(self.state)):
             yield _NO_TIMES, {}, file, offset
@@ -187,26 +185,27 @@ class Ingest:
                 with contract(source.name, next(iter(columns), None)):
                     t = normalise(t).astype("<f8", copy=False)
                     if not np.isfinite(t).all():
-                        raise ValueError("parse gave a time that is not finite")
-                numbers = {name: self._checked(name, t, given) for name, given in columns.items()}
+                        raise ValueError("parse returned a time that is not finite")
+                numbers = {name: self._check(name, t, values) for name, values in columns.items()}
                 yield t, numbers, file, end
             offset = 0
 
-    def _checked(self, name: str, t: np.ndarray, given: Any) -> np.ndarray:
+    def _check(self, name: str, t: np.ndarray, values: Any) -> np.ndarray:
+        """Return a field's parsed values in their stored type; raises NodeFailed."""
         with contract(self.table.source.name, name):
             if name not in self.pyramids:
-                raise ValueError("parse gave samples of it, but it was not described")
-            numbers = normalise(given)
+                raise ValueError("parse returned samples of it, but it was not described")
+            numbers = normalise(values)
             check_length(t, numbers)
             if self._type(name) == "string":
                 return self._encode(name, numbers)
             if numbers.dtype == object:
-                raise ValueError("parse must give numbers")
+                raise ValueError("parse must return numbers")
         dtype = self.pyramids[name].base.record.identity.get("dtype")
         return numbers if dtype is None else numbers.astype(dtype)
 
     def _encode(self, name: str, texts: np.ndarray) -> np.ndarray:
-        """Return numbers for texts, -1 for one that is missing."""
+        """Return texts as numbers, -1 where one is missing."""
         known = self._texts.setdefault(name, {})
         if not known:
             stored = self.pyramids[name].base.record.identity.get("texts", ())
@@ -216,8 +215,8 @@ class Ingest:
                 known.setdefault(text, len(known))
         return np.array([known.get(text, -1) for text in texts.tolist()], dtype="<i4")
 
-    def _in_order(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
-        """Return nothing for each batch, and then the samples of all in order."""
+    def _sort(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
+        """Read all batches, then yield their samples in time order; yield empty ones meanwhile."""
         parts: dict[str, list[Samples]] = {name: [NOTHING] for name in self.pyramids}
         reached, is_sorted = 0, True
         for t, columns, number, end in batches:
@@ -232,7 +231,8 @@ class Ingest:
         self.is_sorted = is_sorted
         yield _NO_TIMES, {}, number, reached
 
-    def _make_anew(self) -> bool:
+    def _start_over(self) -> bool:
+        """Discard the stored samples; return False, as `_parse_from` does."""
         self.pyramids = {name: self.table.store.make(name) for name in self.pyramids}
         self.has_changed = True
         self._texts.clear()
@@ -240,7 +240,7 @@ class Ingest:
 
     def _store(self, columns: Mapping[str, Column], place: _Place, is_complete: bool) -> None:
         number, offset, counts = place
-        # Of another file that has taken its place meanwhile, none: it is to be parsed anew.
+        # No fingerprint if another file has replaced this one: it has to be parsed again.
         is_same = stamp_of(self._paths[number])[2] == self._stamps[number][2]
         identity = {
             **self._identity(number),
@@ -250,14 +250,14 @@ class Ingest:
             "is_complete": is_complete,
         }
         for name, column in columns.items():
-            own = {"count": counts.get(name, 0), "type": self._type(name)}
+            of_field = {"count": counts.get(name, 0), "type": self._type(name)}
             if name in self._texts:
-                own["texts"] = list(self._texts[name])
-            column.store({**column.series.record.identity, **identity, **own})
+                of_field["texts"] = list(self._texts[name])
+            column.store({**column.series.record.identity, **identity, **of_field})
 
 
 def stamp_of(path: Path) -> list[int]:
-    """Return a file's time, size, inode, and whether it has not changed for long."""
+    """Return a file's modification time, size, inode, and whether it is unchanged for `SETTLED`."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise OSError("it is not a regular file")
@@ -270,5 +270,5 @@ def _digest(data: bytes) -> str:
 
 
 def _chain(before: Any, stamp: list[int]) -> str:
-    """Return by what some files are known, and one more."""
+    """Return the hash that identifies some files and one more."""
     return _digest(f"{before} {stamp}".encode())

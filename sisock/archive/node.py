@@ -1,4 +1,4 @@
-"""`ArchiveNode`: a data node over samples that are already there, in files or a database."""
+"""`ArchiveNode`: a data node over existing samples, in files or a database."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from sisock.wire.reply import Decimated, Reply, just_after
 class ArchiveNode(DataNodeServer):
     """A data node that reads one field at a time.
 
-    Override `list_fields` and `read`. For fields of numbers and booleans, decimated samples are
-    prepared in the background, from what `read` gives, in the folder ``SISOCK_CACHE``; unless
-    `pyramid` is False. Until they are, requests read all that they ask for, one window at a time;
-    one that takes more than `answer_within` seconds is told how far the preparing is.
+    Override `list_fields` and `read`. Unless `pyramid` is False, the samples of numbers and
+    booleans are read and decimated in the background, and cached in the folder ``SISOCK_CACHE``.
+    Until the cache is complete, requests read all their samples, one window at a time; one that
+    takes more than `answer_within` seconds fails with the progress of the cache.
     """
 
     pyramid: bool = True
@@ -39,11 +39,11 @@ class ArchiveNode(DataNodeServer):
 
     @abstractmethod
     def list_fields(self, start: float, end: float) -> Mapping[str, Mapping[str, Any]]:
-        """Say which fields there are: name to a dict, any item of which may be left out.
+        """Return all fields: name to a dict, any item of which may be left out.
 
-        ``description``; ``timeline`` (fields that name the same one share their times; the field's
-        own name if not given); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
-        (mean spacing in seconds); ``first`` and ``last`` (UNIX times; what is prepared begins with
+        ``description``; ``timeline`` (fields with the same one share their times; the default is
+        the field's own name); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
+        (mean spacing in seconds); ``first`` and ``last`` (UNIX times; the cache begins with
         ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
         docs/live-nodes.md.
 
@@ -55,15 +55,15 @@ class ArchiveNode(DataNodeServer):
         """Return times and values of one field's samples: two array_likes of shape (n,).
 
         The times are UNIX seconds, ascending; the values numbers, booleans or strings, NaN or None
-        where one is missing. What is not from `start` on and before `end`, also UNIX seconds, is
+        where one is missing. Samples before `start`, or not before `end` (also UNIX seconds), are
         cut off.
         """
 
     def fingerprint(self, field: str) -> str | None:
-        """Return a text that is another one if earlier samples of the field are others.
+        """Return a text that changes whenever earlier samples of the field change.
 
-        While it stays the same what was prepared is kept, over restarts too, and only later
-        samples are read. None (the default): all is prepared anew at each start.
+        While it stays the same the cache is kept, also over restarts, and only later samples are
+        read. With None (the default) the cache is rebuilt at each start.
         """
         return None
 
@@ -82,7 +82,7 @@ class ArchiveNode(DataNodeServer):
     ) -> Any:
         """Answer from `read`, one field after the other.
 
-        All samples are final, but where one field of a timeline has none yet and others have.
+        All samples are final, except times for which only some fields of a timeline have samples.
         """
         interval = check_interval(start, end)
         found: dict[str, tuple[str, Samples]] = {}
@@ -105,16 +105,16 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> Any:
-        """Answer from what was prepared, or else from `read`, in little memory."""
+        """Answer from the cache, or else from `read` in little memory."""
         interval = check_interval(start, end)
-        how = interval, bucket, max_points
+        arguments = interval, bucket, max_points
         return {
-            name: self._prepared(name, *how) or self._read_decimated(name, entry, *how)
+            name: self._prepared(name, *arguments) or self._read_decimated(name, entry, *arguments)
             for name, entry in self._entries_of(field, interval).items()
         }
 
     def get_latest(self, field: list[str], end: float) -> Any:
-        """Answer from `read`, beginning where the last sample is known to be."""
+        """Answer from `read`, beginning at the time of the last known sample."""
         found: dict[str, tuple[str, Samples]] = {}
         for name, entry in self._entries_of(field, Interval(EARLIEST, end)).items():
             for interval in self._where_last(name, entry, end):
@@ -126,7 +126,7 @@ class ArchiveNode(DataNodeServer):
         return Reply.merged(found, field)
 
     def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
-        """Return the intervals in which to look for a field's last sample."""
+        """Yield the intervals in which to look for a field's last sample."""
         few, last = self._prepared(name, Interval(EARLIEST, end), None, MIN_POINTS), None
         if few is None:
             last = entry.get("last")
@@ -137,7 +137,7 @@ class ArchiveNode(DataNodeServer):
         yield from widening(end)
 
     def begin(self, service: Any) -> None:
-        """Start to prepare decimated samples."""
+        """Start to build the cache of decimated samples."""
         self._turn = threading.Lock()
         if not self.pyramid:
             return
@@ -145,7 +145,7 @@ class ArchiveNode(DataNodeServer):
         self._overviews.build()
 
     def samples_changed(self) -> None:
-        """Say that samples which were called final have changed; see `DataNodeServer`."""
+        """Announce that samples which were final have changed; see `DataNodeServer`."""
         if self._overviews is not None:
             self._overviews.forget()
         super().samples_changed()
@@ -155,14 +155,14 @@ class ArchiveNode(DataNodeServer):
     def _entries_of(
         self, names: Iterable[str], interval: Interval
     ) -> Mapping[str, Mapping[str, Any]]:
-        """Return the entries of those of the fields that there are."""
+        """Return the entries of those fields that exist."""
         listed = self.list_fields(interval.start, interval.end)
         return {name: listed[name] for name in names if name in listed}
 
     def _prepared(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> Decimated | None:
-        """Answer from what was prepared; None if it is not ready."""
+        """Answer from the cache; return None if it is not ready."""
         if self._overviews is None:
             return None
         return self._overviews.decimate(name, interval, bucket, max_points)
@@ -202,7 +202,7 @@ class ArchiveNode(DataNodeServer):
 
 
 def _final_until(times: list[np.ndarray]) -> float | None:
-    """Return until when a missing sample stays missing: files grow one after the other."""
+    """Return the time before which no field can get more samples, as files grow in turn."""
     filled = [t for t in times if len(t)]
     if not filled or (len(filled) == len(times) and len({float(t[-1]) for t in times}) == 1):
         return None

@@ -1,4 +1,4 @@
-"""Pyramids of what an archive's `read` gives, made in the background, and reading without them."""
+"""Build pyramids from an archive's `read` in the background, and decimate without them."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from sisock.wire.reply import Decimated, just_after
 
 FEW = 250_000
 MANY = 1_000_000
-"""A window of fewer samples is followed by a longer one, of more by a shorter one."""
+"""Samples; a window with fewer is followed by a longer one, with more by a shorter one."""
 
 FIRST_SPAN = 3600.0
 MAX_SPAN = 32 * 86400.0
-"""Seconds of the first window, and of any as long as nobody knows how dense the samples are."""
+"""Seconds of the first window, and of the longest while the density of samples is unknown."""
 
 PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
-"""Parts of such a window, and seconds of each, that are read first to see how dense they are."""
+"""Places in such a window, and seconds at each, that are read first to estimate the density."""
 
 GAP_FACTOR = 8
-"""A window behind one without samples may be so many times as long: years may have none."""
+"""A window after an empty one may be this many times longer: gaps may last years."""
 
 EARLIEST = -1e12
 """UNIX time before all samples."""
@@ -46,17 +46,17 @@ EXTEND_EVERY = 60.0
 extensions of one field, or two tries to build it."""
 
 RELEASE_EVERY = 1.0
-"""Seconds for which what requests have read of mapped files stays in memory."""
+"""Seconds between two releases of the mapped memory that requests have read."""
 
 
 class _NotNumbers(Exception):
-    """The values cannot be stored."""
+    """The values are not numbers and cannot be stored."""
 
 
 class Overviews:
-    """Builds the pyramids of an archive's fields, and answers from those that are complete.
+    """Build the pyramids of an archive's fields, and answer from complete ones.
 
-    `source` is the `ArchiveNode`; `read` is as its own, but checked and cut to the interval.
+    `source` is the `ArchiveNode`; `read` is its method, checked and cut to the interval.
     """
 
     def __init__(self, source: Any, read: Callable[[str, float, float], Samples]) -> None:
@@ -74,7 +74,7 @@ class Overviews:
         self._lock = threading.Lock()
 
     def forget(self) -> None:
-        """Answer from nothing that was read before."""
+        """Drop all pyramids: samples have changed."""
         with self._lock:
             self._generation += 1
             self._complete.clear()
@@ -85,17 +85,16 @@ class Overviews:
         self._jobs.start(("all", self._generation), self._build_all)
 
     def span(self, name: str) -> dict[str, float]:
-        """Return the times ``first`` and ``last`` of a field's samples, if its pyramid is there.
+        """Return the times ``first`` and ``last`` of a field's samples, if its pyramid is complete.
 
-        Later samples are looked for meanwhile, so the last time is the right one for who asks
-        again.
+        Newer samples are searched for in the background, for the next request.
         """
         pyramid = self._complete.get(name)
         if pyramid is None or pyramid.base.record.first is None:
             return {}
         record = pyramid.base.record
         self._try(name)
-        # The samples of the last instant are held back.
+        # The samples of the last instant are not stored yet.
         return {"first": record.first, "last": record.identity["until"]}
 
     def check_prepared(self, name: str, entry: Mapping[str, Any]) -> None:
@@ -111,7 +110,7 @@ class Overviews:
     def decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> Decimated | None:
-        """Decimate samples of an interval; None if that is not prepared yet."""
+        """Decimate the samples of an interval; return None if the pyramid is not ready."""
         pyramid, start, end = self._complete.get(name), interval.start, interval.end
         if pyramid is None:
             self._try(name)
@@ -130,7 +129,7 @@ class Overviews:
         except _NotNumbers:
             return None
         except Damaged as damage:
-            self._warn(f"the cache is damaged, and made anew: {damage}")
+            self._warn(f"the cache is damaged and is rebuilt: {damage}")
             self._store.repair(name, damage)
             if not damage.record.w:
                 self._complete.pop(name, None)
@@ -138,7 +137,7 @@ class Overviews:
             return None
 
     def _try(self, name: str) -> None:
-        """Build a pyramid or extend it, but not too often."""
+        """Build or extend a pyramid, at most once every `EXTEND_EVERY`."""
         if time.monotonic() - self._tried.get(name, -math.inf) > EXTEND_EVERY:
             self._tried[name] = time.monotonic()
             generation = self._generation
@@ -153,7 +152,7 @@ class Overviews:
         yield None
 
     def _tell(self) -> Steps:
-        """Log that what was begun before is done."""
+        """Log how many pyramids are complete, once the jobs started before are done."""
         if ready := len(self._complete):
             self._source.log.info("the pyramids of {ready} fields are ready", ready=ready)
         yield None
@@ -184,7 +183,7 @@ class Overviews:
             self._tried[name] = math.inf
 
     def _extend(self, name: str, pyramid: Pyramid, progress: WorkLog) -> Steps:
-        """Take what `read` gives from where the series ends until now, window by window."""
+        """Append the samples from the end of the series until now, window by window."""
         series, entry = pyramid.base, self._entries.get(name, {})
         first = entry.get("first")
         identity = {
@@ -192,7 +191,7 @@ class Overviews:
             **series.record.identity,
             "fingerprint": self._source.fingerprint(name),
         }
-        # Others of the last instant may still come, so it waits until there is a later one.
+        # Hold back the last instant until a later one arrives: it may get more samples.
         held = NOTHING
         end = max(time.time(), identity["until"])
         for t, values in windows(
@@ -217,7 +216,7 @@ class Overviews:
     def _read_numbers(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read(name, start, end)
         if values.dtype == object:
-            # Where all are missing, nothing says of what type they are.
+            # If all values are missing, their type is unknown.
             if any(value is not None for value in values):
                 raise _NotNumbers
             values = np.full(len(values), np.nan)
@@ -233,8 +232,8 @@ def windows(
 ) -> Iterator[Samples]:
     """Read from `start` to `end` in windows of about a million samples, `interval` apart.
 
-    The decades before the first sample take few windows, each probed before it is read; so does
-    all if no interval is given. With one, a window behind a later gap has at most eight million.
+    Before the first sample windows become longer, and are probed before they are read; always so if
+    no interval is given. With an interval, a window after a gap has at most eight million samples.
     """
     longest = MANY * interval if interval else MAX_SPAN
     shortest, probe, is_known = min(FIRST_SPAN, longest), min(PROBE, longest), False
@@ -265,7 +264,7 @@ def decimate_windows(
     progress: WorkLog,
     turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - it has no state
 ) -> Decimated:
-    """Decimate samples that come in parts, in memory for one of them, which is held in `turn`."""
+    """Decimate samples that come in parts, in the memory of one part, which is held in `turn`."""
     kept: Samples = NOTHING
     count = 0
     while True:
@@ -284,13 +283,13 @@ def decimate_windows(
 def _merge(
     kept: Samples, part: Samples, bucket: float | None, max_points: int | None
 ) -> tuple[Samples, float | None]:
-    """Decimate later samples together with what is kept of the earlier ones."""
+    """Decimate new samples together with the decimated earlier ones."""
     if not len(part[0]):
         return kept, bucket
     if bucket is None and len(kept[0]) + len(part[0]) <= (max_points or 0):
         return join([kept, part]), None
     if max_points is not None:
-        # It only grows with the last time, and decimated samples decimate as all do.
+        # It only grows with the last time; decimating twice gives the same as once.
         first = float((kept if len(kept[0]) else part)[0][0])
         bucket = grid.bucket_size_for(first, float(part[0][-1]), max_points)
     assert bucket is not None

@@ -1,4 +1,4 @@
-"""One table of an archive: whether its files have changed, and its samples as last parsed."""
+"""Keep one table of an archive: its fields, the state of its files, and its parsed samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sisock.store.series import Damaged
 
 @dataclass(eq=False)
 class ArchiveTable:
-    """One table of `source`, a `TableArchive`: what its author says of it, and its samples.
+    """Keep one table of `source`, a `TableArchive`: its description and its samples.
 
     `pyramids` holds the samples of each field as last parsed.
     """
@@ -29,12 +29,15 @@ class ArchiveTable:
     warn: Callable[[str], None]
     fields: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     pyramids: dict[str, Pyramid] = dataclasses.field(default_factory=dict)
-    # As they were when they were described, and when they were parsed.
+    # The states of the files that were last described, and last parsed.
     _described: State = ()
     _parsed: State | None = None
 
-    def look(self, paths: Sequence[Path]) -> bool:
-        """Have the table described if it has changed; say whether it is parsed. Raises OSError."""
+    def check_files(self, paths: Sequence[Path]) -> bool:
+        """Describe the table again if its files changed; return whether it is parsed.
+
+        Raises OSError.
+        """
         state = tuple((path, stamp_of(path)) for path in paths)
         if state != self._described:
             self.fields = dict(self.source.describe_table(self.name, paths))
@@ -42,19 +45,19 @@ class ArchiveTable:
         return self._parsed == state
 
     def is_parsed(self) -> bool:
-        """Return whether the last file is now, and the others were when seen, as they were parsed.
+        """Return whether the samples are those of the files, as `_state` sees them.
 
         Raises OSError.
         """
-        return self._parsed == self._now()
+        return self._parsed == self._state()
 
-    def store_again(self, damage: Damaged) -> None:
-        """Have stored anew what is damaged."""
+    def rebuild(self, damage: Damaged) -> None:
+        """Discard damaged samples, so that the files are parsed again."""
         self._parsed = None
         self.store.repair(damage.record.field, damage)
 
     def entry(self, field: str) -> Mapping[str, Any]:
-        """Return what `list_fields` says of a field."""
+        """Return the entry of a field for `list_fields`."""
         if field not in self.pyramids:
             return self.fields[field]
         record = self.pyramids[field].base.record
@@ -63,45 +66,46 @@ class ArchiveTable:
             interval = (last - first) / (record.count - 1)
         return {"interval": interval, "first": first, "last": last, **self.fields[field]}
 
-    def steps(self) -> Steps:
-        """Bring the store up to the files, in small steps; in the thread of the jobs."""
-        self._parsed, state = None, self._now()
-        served = {name: each.base.record.identity for name, each in self.pyramids.items()}
+    def parse(self) -> Steps:
+        """Parse new and changed files, in small steps, in the background thread."""
+        self._parsed, state = None, self._state()
+        served = {name: one.base.record.identity for name, one in self.pyramids.items()}
         ingest = Ingest(self, state, served)
-        if served and not ingest.goes_on():
-            # What was in the last file may be in one that was not seen yet, as logs are rotated.
+        if served and not ingest.continues():
+            # When logs are rotated, a file that is not listed yet may have the last file's rows.
             paths = self.source.list_tables().get(self.name)
             if paths is None:
                 raise FileNotFoundError(f"{self.name} is gone")
-            self.look(paths)
-            state = self._now()
+            self.check_files(paths)
+            state = self._state()
             ingest = Ingest(self, state, served)
 
         def fill() -> Steps:
             yield from ingest.fill()
             if not self.pyramids:
-                # Without levels the first answers would be made of all samples.
-                for _, pyramid in due(ingest.pyramids):
+                # Without levels the first requests would have to decimate all samples.
+                for _, pyramid in due_pyramids(ingest.pyramids):
                     yield from pyramid.extend()
 
         yield from until_stored(self.store, fill)
         if ingest.has_changed and served:
-            # Those who ask wait for this job: nobody gets old samples as the new generation's.
-            telling = threading.Thread(target=self.source.samples_changed, daemon=True)
-            telling.start()
-            yield telling
+            # Requests wait for this job, so none gets old samples in the new generation.
+            announcement = threading.Thread(target=self.source.samples_changed, daemon=True)
+            announcement.start()
+            yield announcement
         self.pyramids, self._parsed = ingest.pyramids, state
 
-    def _now(self) -> State:
-        # One scan looks at thousands of files; a request at the one that grows.
+    def _state(self) -> State:
+        """Return the state of the last file now, and of the others as last scanned."""
+        # Checking thousands of files at each request would take too long; only the last one grows.
         *others, (last, _) = self._described
         return (*others, (last, stamp_of(last)))
 
 
-def due(pyramids: Mapping[str, Pyramid]) -> list[tuple[str, Pyramid]]:
-    """Return the pyramids whose levels are to be extended, by name; texts have none."""
+def due_pyramids(pyramids: Mapping[str, Pyramid]) -> list[tuple[str, Pyramid]]:
+    """Return names and pyramids whose levels are due to be extended; texts have no levels."""
     return [
-        (name, each)
-        for name, each in pyramids.items()
-        if "texts" not in each.base.record.identity and each.is_due()
+        (name, pyramid)
+        for name, pyramid in pyramids.items()
+        if "texts" not in pyramid.base.record.identity and pyramid.is_due()
     ]

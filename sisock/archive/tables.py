@@ -1,4 +1,4 @@
-"""Tables in files: text with columns, Parquet and Feather; needs pyarrow."""
+"""Read tables from files: the base class, and Parquet and Feather; needs pyarrow."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ with suppress(ImportError):  # the extra ``tables``
     from pyarrow import parquet
 
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "mjd", "jd", "t")
-"""Names of a column of times that nobody named, the likeliest first; else it is the first one."""
+"""Names by which the column of times is guessed, likeliest first; otherwise it is the first one."""
 
 HEAD_ROWS, BATCH_ROWS, BUFFER = 40, 1 << 16, 1 << 16
 
 UNREADABLE = (OSError, EOFError, ValueError, NotImplementedError, zlib.error)
-"""Exceptions of files that are damaged or not whole; those of pyarrow are among them."""
+"""Exceptions for damaged or incomplete files, including those of pyarrow."""
 
 _UNITS = re.compile(r"(.*?)\s*[\[(]([^\[\]()]*)[\])]\s*")
 
 Chunk = tuple[Any, int | None]
-"""A table of pyarrow with columns "0", "1" and so on, and the byte from which on to go on."""
+"""A pyarrow table with columns "0", "1" and so on, and the byte at which to continue, if any."""
 
 
 class NoRows(Exception):
-    """There are no rows yet."""
+    """The file has no rows yet."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Where the times are: in these columns, guessed if there are none; see `seconds`.
+    """Describe the columns of times (guessed if there are none); style and zone as in `seconds`.
 
-    SisockError says that there is no such zone.
+    Raises SisockError for an unknown zone.
     """
 
     columns: tuple[str, ...] = ()
@@ -59,10 +59,10 @@ class Times:
 
 
 class TableFile:
-    """One file, of which the beginning was read: raises `NoRows`, SisockError and `UNREADABLE`.
+    """Read one file; its beginning at once, which raises `NoRows`, SisockError and `UNREADABLE`.
 
-    `types` are "number", "bool" or "string", None of a column without values; `first` is the time
-    of the first row.
+    `types` has "number", "bool" or "string" by column, None without values; `first` is the time of
+    the first row.
     """
 
     def __init__(self, path: Path, times: Times) -> None:
@@ -74,47 +74,47 @@ class TableFile:
         headers, units, head = self._read_head()
         if not head.num_rows:
             raise NoRows
-        self._time = _find(times.columns, headers)
+        self._time = _find_times(times.columns, headers)
         name = split_units(headers[int(self._time[0])])[0].lower()
         self._style = times.style or (name if name in DAYS else None)
         if self._style is None and pa.types.is_string(self._times_of(head).type):
             self._style = guess_style(self._times_of(head).to_pylist())
-        found = self._seconds(head)
-        if not np.isfinite(found).any():
-            found = self._times_of(head)[:3].to_pylist()
-            raise SisockError(f"the first rows have no times: {found}; see --time, --time-format")
-        self.first = float(found[np.isfinite(found)][0])
-        for column, header, given in zip(head.column_names, headers, units, strict=True):
+        t = self._seconds(head)
+        if not np.isfinite(t).any():
+            first = self._times_of(head)[:3].to_pylist()
+            raise SisockError(f"the first rows have no times: {first}; see --time, --time-format")
+        self.first = float(t[np.isfinite(t)][0])
+        for column, header, unit in zip(head.column_names, headers, units, strict=True):
             kind = self._type_of(head[column].combine_chunks())
-            name, units_of = split_units(header)
+            name, unit_in_header = split_units(header)
             if column not in self._time and name and kind != "other":
                 name = f"{name} {int(column) + 1}" if name in self._column else name
                 self._column[name] = column
-                self.types[name], self.units[name] = kind, given or units_of
+                self.types[name], self.units[name] = kind, unit or unit_in_header
 
     def batches(
         self, offset: int, types: Mapping[str, str], is_whole: bool, warn: Callable[[str], None]
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], int | None]]:
-        """Parse the file as `TableArchive.parse_table` must, its columns as of these types.
+        """Parse the file as `TableArchive.parse_table` must, with these types of columns.
 
-        Rows without a time or with too few or too many values are left out, and values that are
-        none are missing, with one warning for all. `is_whole` says that the last line is whole.
+        Rows without a time or with a wrong number of values are left out, and invalid values are
+        missing, with one warning for all. `is_whole` says that the last line is complete.
         """
         bad: Counter[str] = Counter()
         try:
             for table, end in self._chunks(offset, is_whole, bad):
                 t = self._seconds(table)
-                good = np.isfinite(t)
-                bad["rows"] += len(t) - int(good.sum())
-                whole: dict[str, np.ndarray] = {}
+                valid = np.isfinite(t)
+                bad["rows"] += len(t) - int(valid.sum())
+                complete: dict[str, np.ndarray] = {}
                 for name in types.keys() & self._column.keys():
                     values, is_there = _convert(table[self._column[name]], types[name], bad)
                     if is_there.all():
-                        whole[name] = values[good]
+                        complete[name] = values[valid]
                     else:
-                        which = good & is_there
-                        yield t[which], {name: values[which]}, None
-                yield t[good], whole, end
+                        kept = valid & is_there
+                        yield t[kept], {name: values[kept]}, None
+                yield t[valid], complete, end
         except UNREADABLE as error:
             warn(f"{self.path} cannot be read to its end: {error}")
         if bad.total():
@@ -122,15 +122,15 @@ class TableFile:
             warn(f"{self.path}: {rows} malformed rows are skipped, {count} values are missing")
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
-        """Return the columns' headers, their units, if known, and the first rows as a table."""
+        """Return headers, units (if known) and first rows of the columns."""
         raise NotImplementedError
 
     def _chunks(self, offset: int, is_whole: bool, bad: Counter[str]) -> Iterator[Chunk]:
-        """Read the file from a byte on, and count what is left out."""
+        """Read the file from a byte on; count invalid rows and values in `bad`."""
         raise NotImplementedError
 
     def _type_of(self, array: Any) -> str | None:
-        """Return the type of a column, "other" if it cannot be served."""
+        """Return the type of a column; "other" if it cannot be served."""
         kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
         if pa.types.is_boolean(kind):
             return "bool"
@@ -150,13 +150,13 @@ class TableFile:
 
 
 class ColumnarFile(TableFile):
-    """A Parquet or Feather file."""
+    """Read a Parquet or Feather file."""
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
         schema, batches = self._open()
         keys = (b"units", b"unit")
-        about = [column.metadata or {} for column in schema]
-        units = [next((each[key].decode() for key in keys if key in each), None) for each in about]
+        metadata = [column.metadata or {} for column in schema]
+        units = [next((m[key].decode() for key in keys if key in m), None) for m in metadata]
         head = pa.Table.from_batches([next(batches, pa.record_batch([], []))])
         return list(schema.names), units, _numbered(head).slice(0, HEAD_ROWS)
 
@@ -164,17 +164,17 @@ class ColumnarFile(TableFile):
         size = self.path.stat().st_size
         if offset < size:
             batches = self._open()[1]
-            before = next(batches, None)
+            previous = next(batches, None)
             for batch in batches:
-                yield _numbered(pa.Table.from_batches([before])), None
-                before = batch
-            if before is not None:
-                yield _numbered(pa.Table.from_batches([before])), size
+                yield _numbered(pa.Table.from_batches([previous])), None
+                previous = batch
+            if previous is not None:
+                yield _numbered(pa.Table.from_batches([previous])), size
 
     def _open(self) -> tuple[Any, Iterator[Any]]:
         """Return the schema, and an iterator over the rows."""
         if self.path.suffix.lower() in (".parquet", ".pq"):
-            # Otherwise it reads all rows of a group at once, and decodes each column in a thread.
+            # By default it reads whole row groups, and decodes each column in a thread.
             file = parquet.ParquetFile(self.path, buffer_size=BUFFER, pre_buffer=False)
             return file.schema_arrow, file.iter_batches(BATCH_ROWS, use_threads=False)
         reader = pa.ipc.open_file(pa.OSFile(str(self.path)))
@@ -182,28 +182,28 @@ class ColumnarFile(TableFile):
 
 
 def use_little_memory() -> None:
-    """Have pyarrow give back what it does not use, in all of the program."""
+    """Make pyarrow return unused memory to the system, in the whole program."""
     pa.set_memory_pool(pa.system_memory_pool())
 
 
 def split_units(header: str) -> tuple[str, str | None]:
-    """Return name and units of a header like ``temp [K]``."""
+    """Split a header like ``temp [K]`` into name and units."""
     match = _UNITS.fullmatch(header)
     return (match[1], match[2] or None) if match else (header.strip(), None)
 
 
-def _find(columns: Sequence[str], headers: Sequence[str]) -> list[str]:
-    """Return which columns have the times."""
+def _find_times(columns: Sequence[str], headers: Sequence[str]) -> list[str]:
+    """Return the numbers of the columns with the times."""
     names = [split_units(header)[0] for header in headers]
     lower = [name.lower() for name in names]
     if columns:
         for name in columns:
             if name not in names and name not in headers:
-                raise SisockError(f"it has no column {name!r}, but {', '.join(map(repr, names))}")
+                raise SisockError(f"no column {name!r}; there are {', '.join(map(repr, names))}")
         return [str((names if name in names else headers).index(name)) for name in columns]
     if {"date", "time"} <= set(lower):
         return [str(lower.index("date")), str(lower.index("time"))]
-    return [str(next((lower.index(each) for each in TIME_NAMES if each in lower), 0))]
+    return [str(next((lower.index(name) for name in TIME_NAMES if name in lower), 0))]
 
 
 def _numbered(table: Any) -> Any:
@@ -211,7 +211,7 @@ def _numbered(table: Any) -> Any:
 
 
 def _convert(array: Any, kind: str, bad: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of a column, and whether they are there, of those that must be."""
+    """Return the values of a column, and which of them exist; of numbers, NaN stands for none."""
     array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -225,6 +225,6 @@ def _convert(array: Any, kind: str, bad: Counter[str]) -> tuple[np.ndarray, np.n
             array = pc.if_else(known, pc.equal(lower, "true"), None)
         is_there = array.is_valid().to_numpy(zero_copy_only=False)
         return array.fill_null(False).to_numpy(zero_copy_only=False), is_there
-    found = numbers(array)
-    bad["values"] += int(np.isnan(found).sum()) - array.null_count
-    return found, everywhere
+    values = numbers(array)
+    bad["values"] += int(np.isnan(values).sum()) - array.null_count
+    return values, everywhere

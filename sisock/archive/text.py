@@ -1,42 +1,44 @@
-"""Two-column text: a time and a number on each line, as most archives of one quantity have it."""
+"""Read two-column text, with a time and a number on each line, and lines of other text."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 MAX_LINE = 1 << 12
-"""Bytes of a line; a longer one is malformed."""
+"""Bytes; a longer line is malformed."""
 
 CHUNK_BYTES = 1 << 20
-"""Bytes of a file that are read at once; one odd line among them has all read line by line."""
+"""Bytes of a file that are read at once; an unusual line has all of them parsed line by line."""
 
-_FEW_BYTES = 1 << 10
-"""Text that is read faster line by line."""
+_SHORT = 1 << 10
+"""Bytes; shorter text is parsed faster line by line."""
 
 _PLAIN = b"0123456789+-.eE \t\n"
-"""Bytes of lines that numpy reads as `float` does."""
+"""Characters of lines that numpy parses exactly like `float`."""
 
 
 def parse_pairs(text: bytes) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Read whole lines of a finite time, white space, and a number, which may be nan.
+    """Parse complete lines of a finite time, white space, and a number, which may be nan.
 
-    What follows a ``#`` is a remark, and empty lines are allowed. Returns times, values, and the
-    indices of other lines.
+    ``#`` begins a comment, and empty lines are allowed. Returns times, values, and the indices of
+    malformed lines.
     """
-    plain = _all_at_once(text)
-    rows, malformed = _line_by_line(text) if plain is None else (plain, [])
+    plain = _parse_at_once(text)
+    rows, malformed = _parse_line_by_line(text) if plain is None else (plain, [])
     return np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1]), malformed
 
 
-def _all_at_once(text: bytes) -> np.ndarray | None:
-    """Return times and values, shape (n, 2), or None if a line is not as nearly all are."""
-    if len(text) < _FEW_BYTES or text.translate(None, _PLAIN):
+def _parse_at_once(text: bytes) -> np.ndarray | None:
+    """Return times and values, shape (n, 2), or None if a line is unusual."""
+    if len(text) < _SHORT or text.translate(None, _PLAIN):
         return None
     newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
     if np.diff(newlines, prepend=-1).max() > MAX_LINE:
@@ -48,7 +50,7 @@ def _all_at_once(text: bytes) -> np.ndarray | None:
     return rows if rows.shape[1] == 2 and np.isfinite(rows[:, 0]).all() else None
 
 
-def _line_by_line(text: bytes) -> tuple[np.ndarray, list[int]]:
+def _parse_line_by_line(text: bytes) -> tuple[np.ndarray, list[int]]:
     rows, malformed = [], []
     for index, line in enumerate(text.split(b"\n")):
         if len(line) >= MAX_LINE:
@@ -57,11 +59,11 @@ def _line_by_line(text: bytes) -> tuple[np.ndarray, list[int]]:
             line = line.partition(b"#")[0]
         try:
             t, value = map(float, line.split())
-            # Python takes 1_0 for ten.
-            is_good = math.isfinite(t) and b"_" not in line
+            # Python reads 1_0 as ten.
+            is_valid = math.isfinite(t) and b"_" not in line
         except ValueError:
-            is_good = False
-        if is_good:
+            is_valid = False
+        if is_valid:
             rows.append((t, value))
         elif line.strip():
             malformed.append(index)
@@ -71,10 +73,10 @@ def _line_by_line(text: bytes) -> tuple[np.ndarray, list[int]]:
 def read_pairs(
     path: Path, offset: int, warn: Callable[[str], None]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Read a file from a byte on, chunk by chunk, as `FileArchive.parse` must.
+    """Parse a two-column text file from a byte on, as `FileArchive.parse` must.
 
-    Malformed lines are left out, with one warning for all of them. A last line without its newline
-    is taken as half written.
+    Malformed lines are left out, with one warning for all of them. A last line without a newline
+    counts as half written.
     """
     malformed, before_first, index = 0, 0, 0
     with open(path, "rb") as file:
@@ -94,10 +96,10 @@ def read_pairs(
 def whole_lines(
     file: IO[bytes], offset: int, max_line: int, chunk_bytes: int = CHUNK_BYTES
 ) -> Generator[tuple[bytes, int], None, bytes]:
-    """Read a file chunk by chunk: yield the whole lines of each, and the byte behind them.
+    """Read a file in chunks: yield the complete lines of each, and the byte after them.
 
-    `offset` is that of the first byte. Of a line of more than `max_line` bytes only a question mark
-    is left. Returns what is behind the last newline.
+    `offset` is the position of the file. A line of more than `max_line` bytes becomes a question
+    mark. Returns the rest after the last newline.
     """
     rest, cut = b"", 0
     while chunk := file.read(chunk_bytes):
@@ -105,10 +107,19 @@ def whole_lines(
         if newline:
             offset, cut = offset + len(lines + newline) + cut, 0
         if len(rest) > max_line:
-            # One byte stands for what there is of the line so far, and is malformed.
+            # Replace the long line so far with one byte, which makes it malformed.
             cut, rest = cut + len(rest) - 1, b"?"
         yield lines + newline, offset
     return rest
+
+
+def open_text(path: Path, offset: int, stack: ExitStack) -> IO[bytes]:
+    """Open a file at a byte, closed by `stack`; if its name ends with ``.gz``, decompress it."""
+    file: Any = stack.enter_context(path.open("rb"))
+    file.seek(offset)
+    if path.suffix == ".gz":
+        file = stack.enter_context(gzip.GzipFile(fileobj=file))
+    return file
 
 
 def _count_lines(path: Path, end: int) -> int:

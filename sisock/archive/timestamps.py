@@ -1,4 +1,4 @@
-"""Sample times as the columns of tables have them, in UNIX seconds; needs pyarrow."""
+"""Convert the times in columns of tables to UNIX seconds; needs pyarrow."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ with suppress(ImportError):  # the extra ``tables``
 
 SCALES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 DAYS = {"mjd": 40587.0, "jd": 2440587.5}
-"""Formats of numbers: units of UNIX time, and the day of 1970 in counts of days."""
+"""Styles of numbers: units of UNIX time, and counts of days with the number of 1970-01-01."""
 
 FORMATS = (
     *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M"),
     *("%Y-%m-%d %H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%d %H%M%S"),
 )
-"""Formats of texts that are tried, besides ISO 8601; those that could mean two dates are not."""
+"""Unambiguous formats of texts that are tried in addition to ISO 8601."""
 
-_LARGEST = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
-"""Numbers beyond these are in so many seconds: as seconds they would be thousands of years away."""
+_LIMITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
+"""Numbers above each limit have this unit: as seconds they would be thousands of years away."""
 
 _NUMBER = re.compile(r"\s*[-+]?((\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|inf(inity)?)\s*", re.IGNORECASE)
 _ENDS_WITH_ZONE = re.compile(r":\d\d.*(Z|[+-]\d\d:?\d\d)$")
 
 
 def seconds(times: Any, style: str | None, zone: str = "UTC") -> np.ndarray:
-    """Return the UNIX seconds of an array of pyarrow, NaN where it has none.
+    """Convert a pyarrow array to UNIX seconds, NaN where there is no time.
 
     `style` is a key of `SCALES` or `DAYS`, "iso", or a format of strptime; None for numbers whose
-    size says the unit, and for types that say it. Texts without a zone are of `zone`.
+    unit is guessed from their size, and for arrays of times. Texts without a zone are in `zone`.
     """
     kind = times.type
     if pa.types.is_date(kind):
@@ -52,24 +52,24 @@ def seconds(times: Any, style: str | None, zone: str = "UTC") -> np.ndarray:
 
 
 def guess_style(texts: Sequence[str]) -> str | None:
-    """Return the style that most of some texts are in, None for numbers and for none at all."""
+    """Return the style of most of the texts; None for numbers, and if no style fits."""
     if 2 * count_numbers(texts) > len(texts):
         return None
     for style in ("iso", *FORMATS):
         with suppress(pa.ArrowInvalid):
-            found = seconds(pa.array(texts, pa.string()), style)
-            if 2 * np.isfinite(found).sum() > len(texts):
+            t = seconds(pa.array(texts, pa.string()), style)
+            if 2 * np.isfinite(t).sum() > len(texts):
                 return style
     return None
 
 
 def count_numbers(texts: Sequence[str]) -> int:
-    """Return how many texts are numbers."""
+    """Count the texts that are numbers."""
     return sum(bool(_NUMBER.fullmatch(text or "")) for text in texts)
 
 
 def numbers(array: Any) -> np.ndarray:
-    """Return an array of pyarrow as floats, NaN where there is no number."""
+    """Convert a pyarrow array to floats, NaN where there is no number."""
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         array = pc.utf8_trim_whitespace(array)
     return by_halves(
@@ -78,7 +78,7 @@ def numbers(array: Any) -> np.ndarray:
 
 
 def by_halves(array: Any, convert: Callable[[Any], np.ndarray]) -> np.ndarray:
-    """Convert an array to floats: items that cannot be are NaN, and cost few others their speed."""
+    """Convert an array to floats; halve it at errors, so that only invalid items become NaN."""
     try:
         return convert(array)
     except pa.ArrowInvalid:
@@ -88,14 +88,15 @@ def by_halves(array: Any, convert: Callable[[Any], np.ndarray]) -> np.ndarray:
     return np.concatenate([by_halves(part, convert) for part in (array[:middle], array[middle:])])
 
 
-def _scaled(found: np.ndarray, style: str | None) -> np.ndarray:
+def _scaled(values: np.ndarray, style: str | None) -> np.ndarray:
+    """Convert numbers to UNIX seconds."""
     if style in DAYS:
-        return (found - DAYS[style]) * 86400.0
+        return (values - DAYS[style]) * 86400.0
     if style is not None:
-        return found * SCALES[style]
-    size = np.abs(found)
-    scale = np.select([size > limit for limit, _ in _LARGEST], [unit for _, unit in _LARGEST], 1.0)
-    return found * scale
+        return values * SCALES[style]
+    size = np.abs(values)
+    scale = np.select([size > limit for limit, _ in _LIMITS], [unit for _, unit in _LIMITS], 1.0)
+    return values * scale
 
 
 def _from_ticks(times: Any, zone: str) -> np.ndarray:
@@ -117,12 +118,12 @@ def _from_format(texts: Any, style: str, zone: str) -> np.ndarray:
     fraction = np.zeros(len(texts))
     for sign in (".", ","):
         if style.endswith(f"{sign}%f"):
-            # pyarrow knows no fractions.
+            # pyarrow does not support fractions of seconds.
             style = style.removesuffix(f"{sign}%f")
             pattern = rf"^(?P<whole>.*)\{sign}(?P<part>\d+)$"
-            found = pc.extract_regex(texts, pattern)
-            digits = pc.binary_join_element_wise("0.", pc.struct_field(found, "part"), "")
+            groups = pc.extract_regex(texts, pattern)
+            digits = pc.binary_join_element_wise("0.", pc.struct_field(groups, "part"), "")
             fraction = numbers(digits)
-            texts = pc.struct_field(found, "whole")
+            texts = pc.struct_field(groups, "whole")
     times = pc.strptime(texts, format=style, unit="s", error_is_null=True)
     return _from_ticks(times, "UTC" if "%z" in style else zone) + fraction

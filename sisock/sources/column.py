@@ -1,4 +1,4 @@
-"""A field of a table or query of a database: its samples, and what buckets keep of them."""
+"""Read one field from a query of a database: its samples, also decimated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from sisock.wire.arrays import Samples
 
 
 class Column:
-    """A field of a query: its times and values, as the database can say them.
+    """Read one field from a query.
 
-    `time` is the column of the times, of a `kind` and in units of so many seconds; `chosen` is a
-    condition and its value, where a column says of which field a row is.
+    `time` is name, kind (`kind_of_time`) and unit in seconds of the column of times; `value` is
+    name and type of the column of values. `chosen` is a column and the value that it has in the
+    rows of this field, for tables with one row per field and time.
     """
 
     is_placed = False
@@ -37,24 +38,24 @@ class Column:
         if self.type == "number":
             v = database.number.format(v)
         where = ""
-        self._given: tuple[Any, ...] = ()
+        self._chosen: tuple[Any, ...] = ()
         if chosen is not None:
-            where, self._given = f" and {quote(chosen[0])} = ?", (chosen[1],)
+            where, self._chosen = f" and {quote(chosen[0])} = ?", (chosen[1],)
         bounds = f"{column} >= ? and {column} < ?" if self._bounds(0, 1) else "1 = 1"
         rows = f"select {t} as t, {v} as v from ({query}) as q where {bounds}{where}"
-        # Not materialized, here and below, so that nothing writes all rows to its disk.
+        # Not materialized: otherwise databases write all rows to disk first.
         samples = f"select t, v from ({rows}) as r where t >= ? and t < ?"
         self._samples = f"s as not materialized ({samples})"
 
     def read(self, start: float, end: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the samples of an interval, many at once."""
+        """Yield the samples of an interval, in large parts."""
         query = f"with {self._samples} select t, v from s order by t, v"
-        for rows in self._database.rows(query, self._values(start, end), is_long=True):
+        for rows in self._database.rows(query, self._parameters(start, end), is_long=True):
             yield self._as_samples(rows)
 
-    def few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
-        """Return all samples of an interval, and True; of more than `count` the first and last."""
-        query, values = f"with {self._samples} select t, v from s", self._values(start, end)
+    def read_few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
+        """Return all samples and True if there are at most `count`; else first, last, and False."""
+        query, values = f"with {self._samples} select t, v from s", self._parameters(start, end)
         ordered = f"{query} order by t, v limit {count + 1}"
         some = [row for rows in self._database.rows(ordered, values) for row in rows]
         if is_all := len(some) <= count:
@@ -67,12 +68,12 @@ class Column:
         return self._as_samples([some[0], *last]), is_all
 
     def decimate(self, start: float, end: float, w: float) -> Samples:
-        """Return what the buckets of numbers or booleans keep, as PROTOCOL.md says."""
+        """Return the samples decimated to buckets of size `w`, as PROTOCOL.md defines."""
         v = "v" if self.type == "number" else "cast(v as integer)"
         pairs: list[tuple[float, Any]] = []
-        asked = self._database.extremes(self._samples, self._values, v, w, (start, end))
-        for _, low, high, at_low, at_high in asked:
-            pairs += {(at_low, low), (at_high, high)}
+        buckets = self._database.extremes(self._samples, self._parameters, v, w, (start, end))
+        for _, low, high, t_low, t_high in buckets:
+            pairs += {(t_low, low), (t_high, high)}
         pairs.sort(key=lambda pair: pair[0])
         if self.type == "bool":
             pairs = [(t, None if value is None else bool(value)) for t, value in pairs]
@@ -85,8 +86,8 @@ class Column:
         return np.array(t, dtype="<f8"), np.array(values, dtype=dtype)
 
     def _bounds(self, start: float, end: float) -> tuple[Any, ...]:
-        """Return values around an interval, for the database's index."""
-        # Generously, as times are rounded; a day, as a text may have any zone.
+        """Return bounds that enclose an interval, so that the database can use an index."""
+        # With some slack, as times are rounded; of days for texts, as they may have any zone.
         slack = 172_800.0 if self._kind == "text" else 2.0
         ends = max(start - slack, -1e9), min(end + slack, LATEST)
         if self._kind == "number":
@@ -94,13 +95,13 @@ class Column:
         found = tuple(self._database.boundary(t, self._kind) for t in ends)
         return () if None in found else found
 
-    def _values(self, start: float, end: float) -> tuple[Any, ...]:
+    def _parameters(self, start: float, end: float) -> tuple[Any, ...]:
         start, end = max(start, -1e300), min(end, 1e300)
-        return (*self._bounds(start, end), *self._given, start, end)
+        return (*self._bounds(start, end), *self._chosen, start, end)
 
 
 def kind_of_time(value: Any) -> str:
-    """Return of what kind a time is, as Python has it."""
+    """Return the kind of a time in Python: "number", "text", "aware" or "naive"."""
     if isinstance(value, str):
         return "text"
     if hasattr(value, "year"):
@@ -109,6 +110,6 @@ def kind_of_time(value: Any) -> str:
 
 
 def type_of_value(value: Any) -> str:
-    """Return the type of a field with such a value."""
+    """Return the type of a field with this value; empty if it cannot be served."""
     kinds = {bool: "bool", str: "string"}
     return kinds.get(type(value), "number" if hasattr(value, "__float__") else "")

@@ -20,100 +20,101 @@ with suppress(ImportError):  # only the node of such variables needs it
 SEVERITIES = {"0": "none", "1": "minor", "2": "major", "3": "invalid"}
 
 _UNDEFINED = 631_152_000.0 + 86_400
-"""UNIX time before which the time of a record means that it has none: EPICS begins with 1990."""
+"""UNIX time; an earlier one means that a record has no time: the epoch of EPICS is 1990."""
 
-_TOLD = 5
+_MAX_LISTED = 5
 _STEP = 1e-6
 _INVALID = 3
 _BY_LIMITS = range(3, 9)
-"""Statuses HIHI to COS: what is invalid by these is so by its value, which is good."""
+"""Statuses HIHI to COS: the value is valid, but beyond limits whose severity is "invalid"."""
 
 
 class Variables:
-    """Follow variables by name until `close`; lost ones are found again.
+    """Follow process variables by name until `close`, and reconnect to lost ones.
 
-    `describe(name, entry)` is told what a variable says of itself; `take(name, value, severity, t)`
-    each value, which is None when it is invalid or the connection is lost. Both come from threads.
-    `last` are the times of the samples that are there already.
+    `on_metadata(name, entry)` is called with the metadata of a variable, and
+    `on_value(name, value, severity, t)` with each value, or None when it is invalid or the
+    connection is lost; both in threads. `last` has the times of the latest stored samples.
     """
 
     def __init__(
         self,
         names: list[str],
         last: Mapping[str, float],
-        describe: Callable[[str, dict[str, Any]], None],
-        take: Callable[[str, Any, int | None, float], None],
+        on_metadata: Callable[[str, dict[str, Any]], None],
+        on_value: Callable[[str, Any, int | None, float], None],
     ) -> None:
-        self._tell, self._take, self._last = describe, take, dict(last)
+        self._on_metadata, self._on_value, self._last = on_metadata, on_value, dict(last)
         self._connected: set[str] = set()
         self._described: set[str] = set()
-        self._wrong = dict.fromkeys(names, "not connected")
+        self._problems = dict.fromkeys(names, "not connected")
         self._context = Context()
-        heard = {"connection_state_callback": self._on_connection}
-        for pv in self._context.get_pvs(*names, **heard):
-            self._subscribe(pv, "control", "DBE_PROPERTY", self._on_about)
+        callback = {"connection_state_callback": self._connection_changed}
+        for pv in self._context.get_pvs(*names, **callback):
+            self._subscribe(pv, "control", "DBE_PROPERTY", self._metadata_received)
 
     def close(self) -> None:
-        """Leave the IOCs."""
+        """Disconnect from the IOCs."""
         self._context.disconnect()
 
     @property
     def trouble(self) -> str | None:
-        """Which variables are in trouble, and in which."""
+        """The problems, each with the names of its variables; None if there are none."""
         names: dict[str, list[str]] = {}
-        for name, why in [*self._wrong.items()]:
-            names.setdefault(why, []).append(name)
-        return "; ".join(f"{why}: {_listed(them)}" for why, them in names.items()) or None
+        for name, problem in [*self._problems.items()]:
+            names.setdefault(problem, []).append(name)
+        return "; ".join(f"{why}: {_abbreviate(some)}" for why, some in names.items()) or None
 
-    def _on_connection(self, pv: Any, state: str) -> None:
+    def _connection_changed(self, pv: Any, state: str) -> None:
         if state == "connected":
-            self._wrong[pv.name] = "left out as an array" if _is_array(pv) else "without a value"
+            problem = "left out as an array" if _is_array(pv) else "without a value"
+            self._problems[pv.name] = problem
             return
-        self._wrong[pv.name] = "not connected"
+        self._problems[pv.name] = "not connected"
         self._connected.discard(pv.name)
         if pv.name in self._last:
-            self._hand_on(pv.name, None, None, self._now(pv.name))
+            self._pass_on(pv.name, None, None, self._now(pv.name))
 
-    def _on_about(self, subscription: Any, response: Any) -> None:
+    def _metadata_received(self, subscription: Any, response: Any) -> None:
         pv = subscription.pv
         if _is_array(pv):
             return
-        self._tell(pv.name, entry_of(response.metadata))
+        self._on_metadata(pv.name, entry_of(response.metadata))
         if pv.name not in self._described:
             self._described.add(pv.name)
-            self._subscribe(pv, "time", "DBE_VALUE DBE_ALARM", self._on_value)
+            self._subscribe(pv, "time", "DBE_VALUE DBE_ALARM", self._value_received)
 
     def _subscribe(self, pv: Any, kind: str, events: str, callback: Callable[..., None]) -> None:
         mask = reduce(or_, (caproto.SubscriptionType[name] for name in events.split()))
-        # One element is enough, and keeps arrays away.
+        # Of arrays, which are left out, this transfers only one element.
         pv.subscribe(data_type=kind, data_count=1, mask=mask).add_callback(callback)
 
-    def _on_value(self, subscription: Any, response: Any) -> None:
-        pv, about, t = subscription.pv, response.metadata, response.metadata.timestamp
+    def _value_received(self, subscription: Any, response: Any) -> None:
+        pv, metadata, t = subscription.pv, response.metadata, response.metadata.timestamp
         if _is_array(pv):
             return
         is_first = pv.name not in self._connected
         self._connected.add(pv.name)
-        # At first comes what the variable was already, perhaps before the connection was lost.
+        # The first value after connecting is the current one; it may be old, and stored already.
         if t < _UNDEFINED or (is_first and t <= self._last.get(pv.name, -math.inf)):
             t = self._now(pv.name)
-        if about.severity == _INVALID and about.status not in _BY_LIMITS:
-            self._wrong[pv.name] = "invalid"
-            self._hand_on(pv.name, None, about.severity, t)
+        if metadata.severity == _INVALID and metadata.status not in _BY_LIMITS:
+            self._problems[pv.name] = "invalid"
+            self._pass_on(pv.name, None, metadata.severity, t)
         else:
-            self._wrong.pop(pv.name, None)
-            self._hand_on(pv.name, value_of(response.data), about.severity, t)
+            self._problems.pop(pv.name, None)
+            self._pass_on(pv.name, value_of(response.data), metadata.severity, t)
 
     def _now(self, name: str) -> float:
         return max(time.time(), self._last.get(name, 0.0) + _STEP)
 
-    def _hand_on(self, name: str, value: Any, severity: Any, t: float) -> None:
+    def _pass_on(self, name: str, value: Any, severity: Any, t: float) -> None:
         self._last[name] = max(t, self._last.get(name, t))
-        self._take(name, value, None if severity is None else int(severity), t)
+        self._on_value(name, value, None if severity is None else int(severity), t)
 
 
 def read_names(path: Path | None) -> list[str]:
-    """Return the names in a file, one a line; behind ``#`` are remarks."""
+    """Return the names in a file, one per line; ``#`` begins a comment."""
     try:
         lines = [] if path is None else path.read_text().splitlines()
     except (OSError, ValueError) as error:
@@ -129,30 +130,30 @@ def value_of(data: Any) -> Any:
     return None if value is None else getattr(value, "item", lambda: value)()
 
 
-def entry_of(about: Any) -> dict[str, Any]:
-    """Return what a variable says of itself, as the entry of a field."""
+def entry_of(metadata: Any) -> dict[str, Any]:
+    """Return the metadata of a variable as the entry of a field."""
     entry: dict[str, Any] = {}
-    if units := _text(getattr(about, "units", b"")):
+    if units := _text(getattr(metadata, "units", b"")):
         entry["units"] = units
-    if (precision := getattr(about, "precision", 0)) > 0:
+    if (precision := getattr(metadata, "precision", 0)) > 0:
         entry["precision"] = precision
-    if states := getattr(about, "enum_strings", ()):
+    if states := getattr(metadata, "enum_strings", ()):
         entry["labels"] = {str(number): _text(state) for number, state in enumerate(states)}
-    limits = {kind: _limits(about, kind) for kind in ("warning", "alarm")}
+    limits = {kind: _limits(metadata, kind) for kind in ("warning", "alarm")}
     if limits := {kind: ends for kind, ends in limits.items() if ends != [None, None]}:
         entry["limits"] = limits
     return entry
 
 
-def _limits(about: Any, kind: str) -> list[float | None]:
-    low, high = (float(getattr(about, f"{end}_{kind}_limit", 0)) for end in ("lower", "upper"))
-    if low == high:  # both are 0 where nobody has set them
+def _limits(metadata: Any, kind: str) -> list[float | None]:
+    low, high = (float(getattr(metadata, f"{end}_{kind}_limit", 0)) for end in ("lower", "upper"))
+    if low == high:  # both are 0 if they are not set
         return [None, None]
     return [end if math.isfinite(end) else None for end in (low, high)]
 
 
-def _text(given: Any) -> str:
-    text = given.decode("latin-1") if isinstance(given, bytes) else str(given)
+def _text(value: Any) -> str:
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     return text.partition("\0")[0].strip()
 
 
@@ -160,6 +161,6 @@ def _is_array(pv: Any) -> bool:
     return pv.channel.native_data_count > 1
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return ", ".join(names[:_TOLD]) + more
+def _abbreviate(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more

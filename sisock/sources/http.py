@@ -1,4 +1,4 @@
-"""Ask a server for JSON over HTTP, over connections that are used again."""
+"""Query a server for JSON over HTTP, with persistent connections."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import orjson
 from sisock.errors import SisockError
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 60.0
-"""Seconds until the server has to accept a connection, and to go on with an answer."""
+"""Seconds to wait for a connection, and for more of an answer."""
 
 MAX_LINE = 1 << 28
-"""Bytes of one answer, at most."""
+"""Largest size of a line of an answer, in bytes."""
 
 
 class JsonServer:
-    """A server with an address such as ``https://host:9090/path``, and perhaps a user.
+    """Query a server at an address such as ``https://host:9090/path``, optionally with a user.
 
-    SisockError says what is wrong with the address or the file of certificates. All else that
-    fails raises ConnectionError or ValueError, which say what it was, without the password.
+    Raises SisockError for an invalid address or file of certificates; requests raise
+    ConnectionError or ValueError. No message has the password.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class JsonServer:
             parts = urlsplit(url)
             self._address = parts.hostname or "", parts.port
         except ValueError as error:
-            raise SisockError(f"{url!r} is no address: {error}") from None
+            raise SisockError(f"{url!r} is not an address: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-            raise SisockError(f"{url!r} is no address such as http://host:8086, without a user")
+            raise SisockError(f"{url!r} is not an address such as http://host:8086, without a user")
         self._path, self._tls, self._headers = parts.path.rstrip("/"), None, {}
         self.where = parts.netloc
         if parts.scheme == "https":
             try:
                 self._tls = ssl.create_default_context(cafile=ca_file)
             except OSError as error:
-                raise SisockError(f"the certificates in {ca_file}: {error}") from None
+                raise SisockError(f"cannot read the certificates in {ca_file}: {error}") from None
         if user is not None:
             encoded = base64.b64encode(f"{user}:{password or ''}".encode()).decode()
             self._headers["Authorization"] = f"Basic {encoded}"
@@ -53,29 +53,29 @@ class JsonServer:
         self._lock = threading.Lock()
 
     def ask(self, path: str, values: Mapping[str, Any] | None = None) -> Any:
-        """Return the one answer to a request."""
+        """Return the first line of the answer to a request."""
         return next(self.answers(path, values))
 
     def answers(self, path: str, values: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """Yield what is answered, a line of JSON each, to values that are posted if there are any.
+        """Send a request, POST if there are `values`; yield the lines of JSON of the answer.
 
-        An answer that says what the server thinks is wrong is an answer, too.
+        A server's error message in JSON is yielded, too.
         """
         connection, response = self._request(path, values)
-        is_over = False
+        is_complete = False
         try:
             if not 200 <= response.status < 300:
-                yield self._refusal(response)
+                yield self._read_error(response)
             while line := response.readline(MAX_LINE):
                 if line.strip():
                     yield orjson.loads(line)
-            is_over = True
+            is_complete = True
         except orjson.JSONDecodeError:
             raise ValueError(f"{self.where} does not answer with JSON: see --url") from None
         except (OSError, http.client.HTTPException) as error:
             raise self._failure(error) from error
         finally:
-            if is_over and not response.will_close:
+            if is_complete and not response.will_close:
                 with self._lock:
                     self._idle.append(connection)
             else:
@@ -84,7 +84,7 @@ class JsonServer:
     def _request(
         self, path: str, values: Mapping[str, Any] | None
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Send a request; a connection that the server has closed meanwhile is made anew."""
+        """Send a request; reconnect if the server has closed an idle connection."""
         method, body = "GET", None
         headers = dict(self._headers)
         if values is not None:
@@ -92,20 +92,20 @@ class JsonServer:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         while True:
             with self._lock:
-                known = self._idle.pop() if self._idle else None
-            connection = known or self._connection()
+                idle = self._idle.pop() if self._idle else None
+            connection = idle or self._make_connection()
             try:
-                if known is None:
+                if idle is None:
                     connection.connect()
                     connection.sock.settimeout(READ_TIMEOUT)
                 connection.request(method, self._path + path, body, headers)
                 return connection, connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if known is None or isinstance(error, TimeoutError):
+                if idle is None or isinstance(error, TimeoutError):
                     raise self._failure(error) from error
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _make_connection(self) -> http.client.HTTPConnection:
         host, port = self._address
         if self._tls is None:
             return http.client.HTTPConnection(host, port, timeout=CONNECT_TIMEOUT)
@@ -114,13 +114,13 @@ class JsonServer:
     def _failure(self, error: Exception) -> ConnectionError:
         return ConnectionError(f"{self.where}: {error or type(error).__name__}")
 
-    def _refusal(self, response: http.client.HTTPResponse) -> Any:
-        """Return the answer that says why a request was refused; raises if there is none."""
+    def _read_error(self, response: http.client.HTTPResponse) -> Any:
+        """Return the JSON of a failed request; raise ConnectionError if it has none."""
         body = response.read()
         if response.status not in (401, 407):
             try:
                 return orjson.loads(body)
             except orjson.JSONDecodeError:
                 pass
-        why = "see --user and the password" if response.status in (401, 403, 407) else "see --url"
-        raise ConnectionError(f"{self.where}: {response.status} {response.reason}: {why}")
+        flags = "--user and the password" if response.status in (401, 403, 407) else "--url"
+        raise ConnectionError(f"{self.where}: {response.status} {response.reason}: see {flags}")

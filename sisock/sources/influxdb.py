@@ -1,4 +1,4 @@
-"""Ask an InfluxDB 1.x for samples, and for the extremes of buckets."""
+"""Query InfluxDB 1.x for samples, and for the extremes of buckets."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from sisock.sources.http import JsonServer
 from sisock.sources.placed import place
 
 ROWS = 20_000
-"""Rows of a chunk of an answer."""
+"""Rows per chunk of an answer."""
 
 STATEMENTS = 100
-"""Statements of one request, at most."""
+"""Largest number of statements of a request."""
 
 LATEST = 2.0**33
-"""The end of what the server's nanoseconds can say, in the year 2242, and its largest bucket."""
+"""Seconds; the latest time that the server can represent (the year 2242), and largest bucket."""
 
 EARLY = 119
-"""Nanoseconds before a bucket whose times are its start once they are floats, as those from 2004 to
-2038 are 238 ns apart."""
+"""Nanoseconds before a bucket's start that a float rounds to the start: floats from 2004 to 2038
+are 238 ns apart."""
 
 TYPES = {"float": "number", "integer": "number", "string": "string", "boolean": "bool"}
 
 
 class Influx:
-    """A database on a server; `policy` is the retention policy, None: its default one."""
+    """Query one database; `policy` is the retention policy, None for the default one."""
 
     def __init__(self, server: JsonServer, database: str, policy: str | None) -> None:
-        self._server, self._values = server, {"db": database, "epoch": "ns"}
-        self._values |= {"chunked": "true", "chunk_size": str(ROWS)}
-        self._values |= {} if policy is None else {"rp": policy}
+        self._server, self._parameters = server, {"db": database, "epoch": "ns"}
+        self._parameters |= {"chunked": "true", "chunk_size": str(ROWS)}
+        self._parameters |= {} if policy is None else {"rp": policy}
 
     def select(self, statements: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the number of a statement, and of a series ``name``, ``tags`` and some ``values``.
+        """Yield the number of the statement, and a series with ``name``, ``tags`` and ``values``.
 
-        ValueError says what the server says is wrong.
+        Raises ValueError with the server's error message.
         """
         for first in range(0, len(statements), STATEMENTS):
             query = ";".join(statements[first : first + STATEMENTS])
-            for answer in self._server.answers("/query", {**self._values, "q": query}):
+            for answer in self._server.answers("/query", {**self._parameters, "q": query}):
                 for result in answer.get("results") or [answer]:
                     if "error" in result:
                         raise ValueError(result["error"])
@@ -73,13 +73,13 @@ class Influx:
             ends.items(), key=lambda item: (item[0][0], sorted(item[0][1]))
         ):
             (name, field), has = fields[which]
-            # One that had several types is read as the server does, numbers first.
-            kind = next(TYPES[each] for each in TYPES if each in has)
+            # Of several types the server returns the first, in the order of `TYPES`.
+            kind = next(TYPES[name_of_type] for name_of_type in TYPES if name_of_type in has)
             yield name, dict(sorted(tags)), field, kind, known
 
 
 class InfluxSeries:
-    """A field of a measurement, with all of its tags: also those that it does not have, as ''."""
+    """Read one field of a measurement; `tags` are all tags, '' for those that it does not have."""
 
     is_placed = True
 
@@ -87,18 +87,18 @@ class InfluxSeries:
         self, influx: Influx, name: str, tags: Mapping[str, str], field: str, kind: str
     ) -> None:
         self._influx, self._field, self.type = influx, quote(field), kind
-        # Of buckets that are no whole nanoseconds the server knows nothing, nor of texts.
+        # The server needs buckets of whole nanoseconds, and does not decimate texts.
         self.min_bucket = math.inf if kind == "string" else 2.0**-9
         where = [f"{quote(tag)} = {quote(value, chr(39))}" for tag, value in tags.items()]
         self._from = f"FROM {quote(name)} WHERE {' AND '.join([*where, ''])}"
 
     def read(self, start: float, end: float) -> Iterator[tuple[np.ndarray, list[Any]]]:
-        """Yield the samples of an interval, many at once."""
+        """Yield the samples of an interval, in large parts."""
         for _, series in self._influx.select([self._select(start, end)]):
             yield _samples(series)
 
-    def few(self, start: float, end: float, count: int) -> tuple[Any, bool]:
-        """Return all samples of an interval, and True; of more than `count` the first and last."""
+    def read_few(self, start: float, end: float, count: int) -> tuple[Any, bool]:
+        """Return all samples and True if there are at most `count`; else first, last, and False."""
         query = self._select(start, end)
         some: dict[int, list[Any]] = {0: [], 1: []}
         statements = [f"{query} LIMIT {count + 1}", f"{query} ORDER BY time DESC LIMIT 1"]
@@ -109,15 +109,15 @@ class InfluxSeries:
         return _samples({"values": [some[0][0], *some[1]]}), is_all
 
     def decimate(self, start: float, end: float, w: float) -> tuple[Any, Any]:
-        """Return the smallest and the largest value of each bucket, placed in it."""
+        """Return smallest and largest value of each bucket, at made-up times in the bucket."""
         w = min(w, LATEST)
-        field, within = self._field, self._within(start, end)
+        field, source = self._field, self._source(start, end)
         buckets = f"GROUP BY time({int(w * 1e9)}ns, -{EARLY}ns) fill(none)"
-        # Two statements, as one with both takes the server almost twice as long.
-        statements = [f"SELECT {each}({field}) {within} {buckets}" for each in ("min", "max")]
+        # One statement with both would take the server almost twice as long.
+        statements = [f"SELECT {extreme}({field}) {source} {buckets}" for extreme in ("min", "max")]
         if self.type == "bool":
-            conditions = [f"{within} AND {field} = {value}" for value in ("false", "true")]
-            statements = [f"SELECT count({field}) {each} {buckets}" for each in conditions]
+            conditions = [f"{source} AND {field} = {value}" for value in ("false", "true")]
+            statements = [f"SELECT count({field}) {rows} {buckets}" for rows in conditions]
         found: tuple[dict[float, Any], ...] = {}, {}
         for number, series in self._influx.select(statements):
             for nanoseconds, value in series["values"]:
@@ -127,9 +127,10 @@ class InfluxSeries:
         return place({t: (low[t], high[t]) for t in low}, w, start, end)
 
     def _select(self, start: float, end: float) -> str:
-        return f"SELECT {self._field} {self._within(start, end)}"
+        return f"SELECT {self._field} {self._source(start, end)}"
 
-    def _within(self, start: float, end: float) -> str:
+    def _source(self, start: float, end: float) -> str:
+        """Return the FROM and WHERE clauses for an interval."""
         first, last = nanoseconds_of(start), nanoseconds_of(end)
         return f"{self._from}time >= {first} AND time < {last}"
 
@@ -141,7 +142,7 @@ def _samples(series: Mapping[str, Any]) -> tuple[np.ndarray, list[Any]]:
 
 
 def nanoseconds_of(t: float) -> int:
-    """Return the first of the nanoseconds since 1970 that is not before `t` once it is a float."""
+    """Return the first nanosecond since 1970 that is not before `t`, as a float."""
     t = min(max(t, 0.0), LATEST)
     first = math.ceil((Fraction(t) - Fraction(math.ulp(t)) / 2) * 10**9)
     while first / 10**9 < t:
@@ -150,7 +151,7 @@ def nanoseconds_of(t: float) -> int:
 
 
 def quote(text: str, mark: str = '"') -> str:
-    """Return a text as InfluxQL writes a name, or with ``'`` a value."""
+    """Quote a text for InfluxQL: as a name, or with ``'`` as a value."""
     for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), (mark, f"\\{mark}")):
         text = text.replace(plain, escaped)
     return f"{mark}{text}{mark}"

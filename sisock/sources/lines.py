@@ -1,4 +1,4 @@
-"""Read lines of an instrument, and the values in a line or in the payload of a message."""
+"""Read lines from an instrument, and parse the values in lines or payloads of messages."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _END = re.compile(rb"[\r\n]+")
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*[^\d\s.]*\s*")
 _BOOLS = {"1": True, "on": True, "true": True, "0": False, "off": False, "false": False}
 _SCPI_INVALID = 9.9e37
-"""SCPI writes infinities as ±9.9E37, and what is not a number as 9.91E37."""
+"""SCPI writes infinities as ±9.9E37, and NaN as 9.91E37."""
 
 
 class Lines(Iterator[str]):
-    """Iterate over the lines that come from a port; either of CR and LF ends one.
+    """Iterate over the lines from a port until `is_over()`; CR or LF ends a line.
 
-    `port` is as of pyserial, with a short timeout; TimeoutError says that no line came within
-    `limit` seconds. A line that may have begun before the port was opened is left out. Ends when
-    `is_over`. A command is sent with `end`.
+    `port` is a port of pyserial with a short timeout; raises TimeoutError without a line for
+    `limit` seconds. A line that may have begun before the port was opened is left out. `end` is
+    sent after each command.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Lines(Iterator[str]):
     ) -> None:
         self._port, self._limit, self._is_over, self._end = port, limit, is_over, end
         self._buffer = b""
-        self._is_cut: bool | None = None  # nobody knows, before something has come
+        self._is_cut: bool | None = None  # unknown before the first bytes
 
     def __next__(self) -> str:
         end = time.monotonic() + self._limit
@@ -54,27 +54,27 @@ class Lines(Iterator[str]):
                 raise TimeoutError(f"no line within {self._limit:g} s")
             read = self._port.read(self._port.in_waiting or 1)
             if self._is_cut is None:
-                self._is_cut = bool(read)  # it came at once, and not after silence
+                self._is_cut = bool(read)  # bytes without silence before are the middle of a line
             self._buffer += read
         raise StopIteration
 
     def ask(self, command: str) -> str:
-        """Forget what came without being asked for, send a command, and return the answer."""
+        """Discard what was received before, send a command, and return the answer."""
         self._port.reset_input_buffer()
         self._buffer, self._is_cut = b"", False
         self._port.write(command.encode() + self._end)
         try:
             answer = next(self, "")
-            return next(self, "") if answer == command else answer  # it echoes
+            return next(self, "") if answer == command else answer  # the instrument echoes
         except TimeoutError:
             raise TimeoutError(f"no answer to {command!r} within {self._limit:g} s") from None
 
 
 class LineParser:
-    """Split a line into the texts of its fields; `units` are the fields' names and units.
+    """Split a line into the texts of its fields; `units` has the units by field.
 
-    `fields` names the values of a line in order, as ``"temp [K], -, heater"``: that of ``-`` is
-    left out. Or `pattern` is a regular expression whose named groups they are.
+    Either `fields` names the values of a line in order, like ``"temp [K], -, heater"``, where ``-``
+    is left out; or the fields are the named groups of the regular expression `pattern`.
     """
 
     def __init__(self, fields: str, separator: str, pattern: str | None) -> None:
@@ -91,10 +91,10 @@ class LineParser:
             self._names = [name for name, _ in pairs]
             self.units = {name: units for name, units in pairs if name != "-"}
         if not self.units or "" in self.units:
-            raise ValueError("a field needs a name")
+            raise ValueError("each field needs a name")
 
     def split(self, line: str) -> dict[str, str]:
-        """Return the text of each field; ValueError says that the line has others."""
+        """Return the text of each field; raises ValueError for a wrong number of values."""
         if self._pattern is not None:
             match = self._pattern.search(line)
             return {} if match is None else {n: t for n, t in match.groupdict().items() if t}
@@ -105,9 +105,9 @@ class LineParser:
 
 
 def read_value(text: str, kind: str, is_scpi: bool = False) -> Any:
-    """Return the value of a text for a field of that type; ValueError says that it has none.
+    """Parse a text as a value of a type; raises ValueError if it is invalid.
 
-    A number may have its units behind it.
+    Units may follow a number.
     """
     if kind == "string":
         return text
@@ -139,20 +139,20 @@ def make_parsers(
 
 
 def read_payload(name: str, payload: bytes) -> dict[str, Any]:
-    """Return the values of a payload: the key ``a`` of JSON is named ``name.a``.
+    """Return the values in a payload; the key ``a`` of a JSON object is named ``name.a``.
 
-    ValueError or RecursionError says that it has none.
+    Raises ValueError or RecursionError for an invalid payload.
     """
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"it has more than {MAX_PAYLOAD} bytes")
-    found: Any = payload.decode()
+    value: Any = payload.decode()
     with suppress(json.JSONDecodeError):
-        found = json.loads(found)
-    return dict(flatten(name, found))
+        value = json.loads(value)
+    return dict(flatten(name, value))
 
 
 def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested dicts and lists with their names."""
+    """Yield names and values of nested dicts and lists."""
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from flatten(f"{name}.{key}", inner)
@@ -160,8 +160,8 @@ def flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def fit(value: Any, kind: str | None) -> Any:
-    """Return a value as one of the type of its field, if that is declared; None if it is none."""
+def convert(value: Any, kind: str | None) -> Any:
+    """Convert a value to the declared type of its field, if any; return None if it is invalid."""
     if value is None:
         return None
     if kind == "string":

@@ -1,4 +1,4 @@
-"""Read what the flags of a source name: a TOML file about its fields, a password, times."""
+"""Read what flags of sources refer to: files that describe fields, passwords, times."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sisock.wire.fields import check_entries
 from sisock.wire.times import to_sisock_time
 
 MILLISECONDS = 1e11
-"""A number of a time that is larger is in milliseconds: in seconds it is in the year 5138."""
+"""A larger number is a time in milliseconds; in seconds it would be after the year 5138."""
 
 
 class Described:
-    """What a TOML file says of fields, by their names or by patterns such as ``"*.speed"``.
+    """Read descriptions of fields from a TOML file.
 
-    Its table ``fields`` holds one of each name, with any of the keys of `sisock.describe`; the
-    first that fits a field counts. SisockError says what is wrong with the file.
+    Its table ``fields`` has a table per name, or pattern like ``"*.speed"``, with any keys of
+    `sisock.describe`; the first match counts. Raises SisockError for an invalid file.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -33,17 +33,17 @@ class Described:
         try:
             read = tomllib.loads(path.read_text())
             if unknown := read.keys() - {"fields"}:
-                raise ValueError(f"the table {min(unknown)!r} is not known, only fields")
+                raise ValueError(f"the table {min(unknown)!r} is unknown, only fields is allowed")
             self.fields = read.get("fields", {})
             check_entries(self.fields, "")
-        except NodeContractError as fault:
-            where = f"the field {fault.field!r}: " if fault.field else ""
-            raise SisockError(f"{path}: {where}{fault.rule}") from None
+        except NodeContractError as error:
+            where = f"the field {error.field!r}: " if error.field else ""
+            raise SisockError(f"{path}: {where}{error.rule}") from None
         except (OSError, ValueError) as error:
             raise SisockError(f"{path}: {error}") from None
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        """Return a copy of what is said of a field, possibly nothing."""
+        """Return a copy of the description of a field; empty if there is none."""
         for pattern, entry in self.fields.items():
             if name == pattern or fnmatchcase(name, pattern):
                 return dict(entry)
@@ -51,20 +51,20 @@ class Described:
 
 
 def require(module: str, extra: str) -> None:
-    """Check that what a source needs is installed; SisockError says how to."""
+    """Check that a module is installed; SisockError says how to install it."""
     if importlib.util.find_spec(module) is None:
         raise SisockError(f"{module} is missing: pip install 'sisock[{extra}]'")
 
 
 def add_path(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add a path as the first argument, and as a flag for where there are flags alone."""
-    # With a type, argparse would convert the default, and put it in the place of the flag.
+    """Add a path as the first argument, and as a flag for files that can only hold flags."""
+    # Without a type: argparse would convert the default too, and overwrite the flag with it.
     parser.add_argument("path", nargs="?", default=argparse.SUPPRESS, help=text)
-    parser.add_argument("--path", help="the same, where there are flags alone")
+    parser.add_argument("--path", help="the same, as a flag")
 
 
 def read_password(path: Path | None, variable: str) -> str | None:
-    """Return the password in a file, or else in a variable of the environment."""
+    """Return the password from a file, or else from an environment variable."""
     if path is None:
         return os.environ.get(variable)
     try:
@@ -74,9 +74,9 @@ def read_password(path: Path | None, variable: str) -> str | None:
 
 
 def parse_time(value: Any) -> float:
-    """Return the UNIX time of a number of seconds or milliseconds, or of an ISO text.
+    """Return UNIX seconds from a number of seconds or milliseconds, or from an ISO time.
 
-    ValueError says that it is none.
+    Raises ValueError if it is not a time.
     """
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise ValueError(f"{value!r} is not a time")

@@ -1,4 +1,4 @@
-"""Place the extremes of buckets of which nobody knows the times."""
+"""Make up times for the extremes of buckets, where a server does not tell the true ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 Extremes = Mapping[float, tuple[Any, Any]]
-"""Of the start of each bucket its smallest and its largest value; None, None: all are missing."""
+"""Smallest and largest value by the start of the bucket; None, None if all are missing."""
 
 
 def place(extremes: Extremes, w: float, start: float, end: float) -> tuple[list[float], list[Any]]:
-    """Return times and values of samples, as PROTOCOL.md places them in buckets of size `w`.
+    """Return the extremes as times and values, at the times that PROTOCOL.md defines for them.
 
-    A bucket that is cut by the interval from `start` to `end` has them inside of it.
+    If the interval from `start` to `end` cuts a bucket of size `w`, the times lie in the interval.
     """
     t: list[float] = []
     values: list[Any] = []

@@ -1,4 +1,4 @@
-"""Ask a server with Prometheus's HTTP API for samples, and for the extremes of buckets."""
+"""Query a server with Prometheus's HTTP API for samples, and for the extremes of buckets."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from sisock.wire.arrays import Samples, join
 Labels = Mapping[str, str]
 
 ROWS = 100_000
-"""Samples that are read at once, about."""
+"""Approximate number of samples to read at once."""
 
 STEPS = 10_000
-"""Buckets that are asked for at once: the server gives 11,000, at most."""
+"""Buckets per request; the server's limit is 11,000."""
 
 LATEST = 2.0**33
-"""The largest bucket that the server's nanoseconds can say; until 2242, it has all times."""
+"""Seconds; the largest bucket that the server's nanoseconds can represent."""
 
 SHIFT, AHEAD = 3_600_000, 3_600_000
-"""Milliseconds by which buckets are asked for as if they were earlier, see `_whole`, and for which
-samples may be later than this computer's clock."""
+"""Milliseconds by which `_whole_buckets` shifts requests to the past, and by which samples may be
+ahead of this computer's clock."""
 
 SHORT = 1000
-"""Milliseconds in which a few samples are read rather than aggregated."""
+"""Milliseconds; the samples of a shorter interval are read instead of aggregated by the server."""
 
 EARLIEST, BLOCK = 946_684_800_000, 32 * 86_400_000
-"""The year 2000, before which no samples are looked for, and a time for which VictoriaMetrics
-knows which series had some, in milliseconds."""
+"""Milliseconds: the year 2000, before which no samples are searched; and the longest interval for
+which VictoriaMetrics tells exactly which series have samples."""
 
 MAX_CALLS = 1000
-"""Calls to find out since when there are new series."""
+"""Largest number of calls to find the first samples of new series."""
 
 
 class Api:
-    """The API of a server."""
+    """Call the API of a server."""
 
     def __init__(self, server: JsonServer) -> None:
         self._server = server
         self.is_closed = True
-        """Whether a range has the sample with which it begins, as before Prometheus 3."""
+        """Whether a range includes a sample at its start, as before Prometheus 3."""
 
     def ask(self, path: str, **values: Any) -> Any:
-        """Return the data of an answer; ValueError says what the server says is wrong."""
-        # VictoriaMetrics would move times to those that it has computed before.
+        """Return the data of an answer; raises ValueError with the server's error message."""
+        # Without nocache VictoriaMetrics aligns times to results that it has cached.
         answer = self._server.ask(f"/api/v1/{path}", {"nocache": "1", **values})
         if not isinstance(answer, dict) or answer.get("status") != "success":
             why = answer.get("error") if isinstance(answer, dict) else None
@@ -60,9 +60,9 @@ class Api:
         return answer["data"]
 
     def probe(self) -> None:
-        """Find out which ends a range has."""
-        found = self.ask("query", query="count_over_time(vector(1)[1s:1s])", time="1000")
-        self.is_closed = found["result"][0]["value"][1] == "2"
+        """Find out whether ranges include their start (`is_closed`)."""
+        answer = self.ask("query", query="count_over_time(vector(1)[1s:1s])", time="1000")
+        self.is_closed = answer["result"][0]["value"][1] == "2"
 
     def series(self, selectors: Sequence[str], start: int, end: int) -> list[Labels]:
         """Return the labels of all series that have samples from `start` to before `end`, in ms."""
@@ -70,7 +70,7 @@ class Api:
         return self.ask("series", **{"match[]": list(selectors)}, **times)
 
     def metadata(self) -> Mapping[str, list[dict[str, str]]]:
-        """Return what targets say of their metrics; nothing, where the server keeps none."""
+        """Return the metadata of all metrics; empty if the server keeps none."""
         try:
             return self._server.ask("/api/v1/metadata").get("data") or {}
         except (ValueError, AttributeError):
@@ -79,15 +79,17 @@ class Api:
     def samples(self, selector: str, start: int, end: int) -> Iterator[tuple[Labels, Samples]]:
         """Yield labels and samples of series, from `start` to before `end`, in ms."""
         query = f"{selector}[{end - start}ms]"
-        for found in self.ask("query", query=query, time=_seconds(end - 1))["result"]:
-            pairs = found.get("values", ())
+        for series in self.ask("query", query=query, time=_seconds(end - 1))["result"]:
+            pairs = series.get("values", ())
             t = np.array([t for t, _ in pairs], "<f8")
-            inside = t.searchsorted(start / 1000)  # the one before, where ranges are closed
+            inside = t.searchsorted(
+                start / 1000
+            )  # leave out a sample at the start of a closed range
             values = np.array([float(value) for _, value in pairs], "<f8")
-            yield found["metric"], (t[inside:], values[inside:])
+            yield series["metric"], (t[inside:], values[inside:])
 
     def since(self, selectors: Sequence[str], names: set[str]) -> dict[str, int]:
-        """Return for series the time in ms before which they have no samples."""
+        """Return by series a time in ms before which it has no samples; search by bisection."""
         found: dict[str, int] = {}
         calls = 0
 
@@ -108,7 +110,7 @@ class Api:
 
         now = round(time.time() * 1000)
         recent = now - BLOCK
-        # Of longer times, VictoriaMetrics says of all series that they were there.
+        # For long intervals VictoriaMetrics lists all series, so search block by block.
         old = present(EARLIEST, recent) & names
         new = names - old
         for start in range(EARLIEST, recent, BLOCK):
@@ -121,11 +123,11 @@ class Api:
 
 
 class PrometheusSeries:
-    """One series, which has no other `labels` of the `known` ones; no samples before `since` ms."""
+    """Read the series with these of all `known` labels; it has no samples before `since` ms."""
 
     type = "number"
     is_placed = True
-    min_bucket = 0.125  # of those that are whole milliseconds
+    min_bucket = 0.125  # the smallest power of two that is a whole number of milliseconds
 
     def __init__(self, api: Api, labels: Labels, known: set[str], since: int) -> None:
         self._api, self._since = api, since
@@ -133,38 +135,39 @@ class PrometheusSeries:
         self._selector = selector_of({**dict.fromkeys(sorted(known), ""), **labels})
 
     def read(self, start: float, end: float) -> Iterator[Samples]:
-        """Yield the samples of an interval, many at once."""
+        """Yield the samples of an interval, in large parts."""
         return self._parts(*self._clip(start, end))
 
-    def few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
-        """Return all samples of an interval, and True; of more than `count` the first and last."""
-        ends = [self._end(*self._clip(start, end), is_last) for is_last in (False, True)]
+    def read_few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
+        """Return all samples and True if there are at most `count`; else first, last, and False."""
+        ends = [self._find_end(*self._clip(start, end), is_last) for is_last in (False, True)]
         if not len(ends[0][0]):
             return ends[0], True
         first, last = (round(t[0] * 1000) for t, _ in ends)
-        # A part of them is counted faster, and mostly more.
+        # Counting a part is faster, and mostly enough.
         for part in ((last - first) // 64 + 1, last - first + 1):
             if self._count(first, first + part) > count:
                 return join(ends), False
         return join(list(self._parts(first, last + 1))), True
 
     def decimate(self, start: float, end: float, w: float) -> tuple[Any, Any]:
-        """Return the smallest and the largest value of each bucket, placed in it."""
+        """Return smallest and largest value of each bucket, at made-up times in the bucket."""
         w = min(w, LATEST)
         first, last = self._clip(start, end)
         size = round(w * 1000)
-        lower, upper = -(-first // size), last // size  # of the buckets that are not cut
+        lower, upper = -(-first // size), last // size  # the whole buckets
         found: dict[float, tuple[Any, Any]] = {}
         if upper < lower:
-            found |= self._cut(first, last, w)
+            found |= self._partial_bucket(first, last, w)
         else:
-            found |= self._cut(first, lower * size, w) | self._cut(upper * size, last, w)
+            found |= self._partial_bucket(first, lower * size, w)
+            found |= self._partial_bucket(upper * size, last, w)
             for number in range(lower, upper, STEPS):
-                found |= self._whole(number, min(number + STEPS, upper), w)
-        # Infinities count as missing, of which the server knows nothing.
-        if odd := [t for t, pair in found.items() if math.inf in map(abs, filter(None, pair))]:
-            ends = round(min(odd) * 1000), round((max(odd) + w) * 1000)
-            found |= self._own(max(first, ends[0]), min(last, ends[1]), w)
+                found |= self._whole_buckets(number, min(number + STEPS, upper), w)
+        # Infinities count as missing, which the server does not know: read those buckets.
+        if infinite := [t for t, pair in found.items() if math.inf in map(abs, filter(None, pair))]:
+            ends = round(min(infinite) * 1000), round((max(infinite) + w) * 1000)
+            found |= self._read_buckets(max(first, ends[0]), min(last, ends[1]), w)
         return place(found, w, start, end)
 
     def _clip(self, start: float, end: float) -> tuple[int, int]:
@@ -174,15 +177,15 @@ class PrometheusSeries:
         return first, max(first, last)
 
     def _ask(self, path: str, query: str, **times: str) -> list[tuple[float, float]]:
-        """Return times and values that the server computes of the series."""
-        for found in self._api.ask(path, query=query, **times)["result"]:
-            if self._is_own(found["metric"]):
-                pairs = found.get("values") or [found["value"]]
+        """Return times and values that the server computes from the series."""
+        for series in self._api.ask(path, query=query, **times)["result"]:
+            if self._is_own(series["metric"]):
+                pairs = series.get("values") or [series["value"]]
                 return [(t, float(value)) for t, value in pairs]
         return []
 
     def _aggregate(self, function: str, start: int, end: int) -> float | None:
-        """Return what a function gives for the samples from `start` to before `end`, if any."""
+        """Return a function of the samples from `start` to before `end`; None without samples."""
         length = max(end - start - self._api.is_closed, 1)
         query = f"{function}_over_time({self._selector}[{length}ms])"
         return next((v for _, v in self._ask("query", query, time=_seconds(end - 1))), None)
@@ -197,11 +200,11 @@ class PrometheusSeries:
         return NOTHING
 
     def _is_own(self, labels: Labels) -> bool:
-        """Return whether it is this series, and not one that came with one more label."""
+        """Return whether labels are those of this series, and not of one with additional labels."""
         return self._labels == {n: text for n, text in labels.items() if n != "__name__"}
 
     def _parts(self, start: int, end: int) -> Iterator[Samples]:
-        """Yield samples, in windows that become longer, and shorter where they are dense."""
+        """Yield samples in windows, whose length adapts to the density of samples."""
         span = 60_000
         while start < end:
             stop = min(start + span, end)
@@ -213,8 +216,8 @@ class PrometheusSeries:
                 yield self._raw(start, stop)
             start, span = stop, 2 * span
 
-    def _end(self, start: int, end: int, is_last: bool) -> Samples:
-        """Return the first or the last sample, if there is one."""
+    def _find_end(self, start: int, end: int, is_last: bool) -> Samples:
+        """Return the first or the last sample of an interval, or none."""
         span, lower, upper = 60_000, start, end
         while lower < upper:
             part = (
@@ -232,24 +235,22 @@ class PrometheusSeries:
             few = self._count(*near)
             part, count = (near, few) if few else (far, count)
         t, values = self._raw(*part)
-        which = slice(-1, None) if is_last else slice(0, 1)
-        return t[which], values[which]
+        one = slice(-1, None) if is_last else slice(0, 1)
+        return t[one], values[one]
 
-    def _cut(self, start: int, end: int, w: float) -> dict[float, tuple[Any, Any]]:
+    def _partial_bucket(self, start: int, end: int, w: float) -> dict[float, tuple[Any, Any]]:
         """Return the extremes of a part of a bucket."""
         if end - start < SHORT:
-            return self._own(start, end, w)
+            return self._read_buckets(start, end, w)
         low, high = (self._aggregate(extreme, start, end) for extreme in ("min", "max"))
-        return (
-            {}
-            if low is None or high is None
-            else {grid.bucket_start(start / 1000, w): _pair(low, high)}
-        )
+        if low is None or high is None:
+            return {}
+        return {grid.bucket_start(start / 1000, w): _pair(low, high)}
 
-    def _whole(self, first: int, last: int, w: float) -> dict[float, tuple[Any, Any]]:
-        """Return the extremes of whole buckets, by their numbers."""
+    def _whole_buckets(self, first: int, last: int, w: float) -> dict[float, tuple[Any, Any]]:
+        """Return the extremes of the buckets from number `first` to before `last`."""
         size = round(w * 1000)
-        # As if an hour ago: VictoriaMetrics has old values in place of the last half minute's.
+        # Shifted by an hour, as VictoriaMetrics returns old values for the last half minute.
         length, shift = size - self._api.is_closed, f"offset -{SHIFT}ms"
         ends = [(number + 1) * size - 1 - SHIFT for number in (first, last - 1)]
         times = {"start": _seconds(ends[0]), "end": _seconds(ends[1]), "step": _seconds(size)}
@@ -257,9 +258,9 @@ class PrometheusSeries:
             return {}
         low, high = (
             self._ask(
-                "query_range", f"{each}_over_time({self._selector}[{length}ms] {shift})", **times
+                "query_range", f"{name}_over_time({self._selector}[{length}ms] {shift})", **times
             )
-            for each in ("min", "max")
+            for name in ("min", "max")
         )
         highs = dict(high)
         return {
@@ -267,20 +268,20 @@ class PrometheusSeries:
             for t, value in low
         }
 
-    def _own(self, start: int, end: int, w: float) -> dict[float, tuple[Any, Any]]:
-        """Return the extremes of buckets from their samples."""
+    def _read_buckets(self, start: int, end: int, w: float) -> dict[float, tuple[Any, Any]]:
+        """Read samples and return the extremes of their buckets."""
         found: dict[float, tuple[Any, Any]] = {}
         for t, values in self._parts(start, end):
             for i in grid.decimate(t, values, w):
                 bucket, value = grid.bucket_start(t[i], w), float(values[i])
-                known = [each for each in found.get(bucket, ()) if each is not None]
+                known = [extreme for extreme in found.get(bucket, ()) if extreme is not None]
                 known += [value] if math.isfinite(value) else []
                 found[bucket] = (min(known), max(known)) if known else (None, None)
         return found
 
 
 def _pair(low: float, high: float) -> tuple[Any, Any]:
-    """Return the extremes of a bucket; of one that holds only NaN, the server gives NaN."""
+    """Return the extremes of a bucket, None if it has only NaN."""
     return (None, None) if math.isnan(low) or math.isnan(high) else (low, high)
 
 
@@ -289,7 +290,7 @@ def _seconds(milliseconds: int) -> str:
 
 
 def _milliseconds(t: float) -> int:
-    """Return the first of the milliseconds since 1970 that is not before `t` once it is a float."""
+    """Return the first millisecond since 1970 that is not before `t`, as a float."""
     first = math.floor(t * 1000) - 1
     while first / 1000 < t:
         first += 1
@@ -297,20 +298,20 @@ def _milliseconds(t: float) -> int:
 
 
 def name_of(labels: Labels) -> str:
-    """Return a series' name as Prometheus writes it, with the labels in alphabetical order."""
+    """Return the name of a series in Prometheus's notation, with sorted labels."""
     named = [f"{name}={quote(labels[name])}" for name in sorted(labels) if name != "__name__"]
     return labels.get("__name__", "") + (f"{{{','.join(named)}}}" if named else "")
 
 
 def selector_of(labels: Labels) -> str:
-    """Return what selects the series with these labels."""
+    """Return the PromQL selector of the series with these labels."""
     plain = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
     names = {name: name if plain.fullmatch(name) else quote(name) for name in labels}
     return f"{{{','.join(f'{names[name]}={quote(value)}' for name, value in labels.items())}}}"
 
 
 def quote(text: str) -> str:
-    """Return a text as PromQL writes it."""
+    """Quote a text for PromQL."""
     for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), ('"', '\\"')):
         text = text.replace(plain, escaped)
     return f'"{text}"'

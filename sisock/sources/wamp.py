@@ -1,4 +1,4 @@
-"""Hear what is published on a router other than sisock's own."""
+"""Subscribe to topics on a router other than sisock's own."""
 
 from __future__ import annotations
 
@@ -19,31 +19,35 @@ from sisock.errors import SisockError
 
 
 def parse_address(url: str) -> tuple[str, int]:
-    """Return host and port of a router; SisockError says that it has no ``ws://`` address."""
+    """Return host and port of a ``ws://`` address; raises SisockError for any other."""
     try:
         is_secure, host, port, *_ = parse_url(url)
-    except Exception as error:  # autobahn raises a plain one
-        raise SisockError(f"{url!r} is no address such as ws://host:8001/ws: {error}") from None
+    except Exception as error:  # autobahn raises plain Exceptions
+        raise SisockError(f"{url!r} is not an address such as ws://host:8001/ws: {error}") from None
     if is_secure:
         raise SisockError(f"{url!r}: only ws:// is supported, without TLS")
     return host, port
 
 
 class Listener(SteadySession):
-    """A session without a secret that subscribes to topics; empty parts of one stand for any.
+    """Subscribe to topics in an anonymous session; empty parts of `topic` match anything.
 
-    `hear` is called with the arguments of each event, and `joined` when it has subscribed.
+    `on_event` is called with the arguments of each event, `on_subscribed` after subscribing.
     """
 
     def __init__(
-        self, realm: str, topic: str, hear: Callable[..., None], joined: Callable[[], None]
+        self,
+        realm: str,
+        topic: str,
+        on_event: Callable[..., None],
+        on_subscribed: Callable[[], None],
     ) -> None:
         super().__init__(types.ComponentConfig(realm))
-        self._topic, self._hear, self._joined = topic, hear, joined
+        self._topic, self._on_event, self._on_subscribed = topic, on_event, on_subscribed
         self._ended: defer.Deferred = defer.Deferred()
 
     async def listen(self, reactor: Any, url: str) -> None:
-        """Connect, and stay until the connection ends; ConnectionError says why."""
+        """Connect, and wait until the connection ends; raises ConnectionError with the reason."""
         host, port = parse_address(url)
         factory = WampWebSocketClientFactory(
             lambda: self,
@@ -63,16 +67,16 @@ class Listener(SteadySession):
         raise ConnectionError(f"{url}: {why}")
 
     async def onJoin(self, details: types.SessionDetails) -> None:
-        """Subscribe."""
+        """Subscribe to the topic."""
         try:
-            await self.subscribe(self._hear, self._topic, types.SubscribeOptions("wildcard"))
+            await self.subscribe(self._on_event, self._topic, types.SubscribeOptions("wildcard"))
         except ApplicationError as error:
             self._end(f"{self._topic!r} cannot be subscribed to: {error.error_message()}")
             return
-        self._joined()
+        self._on_subscribed()
 
     def onLeave(self, details: types.CloseDetails) -> None:
-        """Note why the router ends the session; of a lost connection Twisted says more."""
+        """Keep the router's reason for ending the session; a lost connection has a better one."""
         if details.reason != types.CloseDetails.REASON_TRANSPORT_LOST:
             self._end(f"{details.reason}: {details.message}")
 

@@ -252,7 +252,7 @@ def test_a_wrong_password_is_said_until_it_is_right(asked, tmp_path):
     ("flags", "sentence"),
     [
         ({"url": "influx:8086"}, "no address such as http://host:8086"),
-        ({"url": "http://a:b"}, "'http://a:b' is no address"),
+        ({"url": "http://a:b"}, "'http://a:b' is not an address"),
         ({"url": "https://a", "ca_file": "/none"}, "the certificates in /none"),
     ],
 )

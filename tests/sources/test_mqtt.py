@@ -234,7 +234,7 @@ def test_a_broker_that_is_missing_is_named(asked):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[topics]", "the table 'topics' is not known, only fields"),
+        ("[topics]", "the table 'topics' is unknown, only fields"),
         ("[fields.a]\nunit = 'K'", "the field 'a': 'unit' is not one of the keys"),
         ("fields = 5", "its fields must be a dict"),
         ("[", "TOML|Invalid|Expected|invalid"),

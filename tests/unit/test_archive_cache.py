@@ -218,7 +218,7 @@ def test_a_field_that_is_asked_for_is_parsed_before_the_others(folder):
         (None, "t, values, offset"),
         (([1.0], [1.0, 2.0], 1), "2 values for 1 times"),
         (([np.nan], [1.0], 1), "not finite"),
-        (([1.0], ["a"], 1), "must give numbers"),
+        (([1.0], ["a"], 1), "must return numbers"),
     ],
 )
 def test_a_wrong_answer_of_parse_names_the_field(folder, file, chunk, message):
