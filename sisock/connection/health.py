@@ -1,8 +1,8 @@
-"""Let a program say whether it is well, over a Unix socket.
+"""Report a program's health over a Unix socket.
 
 For the health checks of containers: ``python -m sisock.connection.health`` connects to the socket
-that ``SISOCK_HEALTH`` names, prints what the program says, and ends with status 1 if that is not
-"ok". A program that hangs does not answer. A second line has its figures, as JSON, for
+given by ``SISOCK_HEALTH``, prints the program's answer, and exits with status 1 unless it is "ok".
+A program that hangs does not answer. A second line of the answer has figures as JSON, for
 ``sisock status``.
 """
 
@@ -22,10 +22,10 @@ from sisock.errors import SettingsError
 VARIABLE = "SISOCK_HEALTH"
 OK = "ok"
 TIMEOUT = 5.0
-"""Seconds in which a program that is well answers."""
+"""Seconds within which a healthy program answers."""
 
 Check = Callable[[], "str | Awaitable[str]"]
-"""Returns `OK`, or in a sentence what is wrong."""
+"""Returns `OK`, or a sentence that says what is wrong."""
 
 
 async def serve_health(
@@ -34,21 +34,21 @@ async def serve_health(
     figures: Callable[[], dict[str, Any]] = dict,
     path: str | None = None,
 ) -> None:
-    """Answer health checks on a socket, by default that of ``SISOCK_HEALTH``, if it names one.
+    """Answer health checks on a socket: `path`, or that of ``SISOCK_HEALTH`` if set.
 
-    SettingsError says that the socket cannot be.
+    Raises SettingsError if the socket cannot be created.
     """
     from twisted.internet import defer, endpoints, protocol
 
     path = path or os.environ.get(VARIABLE)
-    if not path or is_served(path):  # by the first of two programs in one container
+    if not path or is_served(path):  # another program in the container may serve it
         return
 
     class Answer(protocol.Protocol):
         def connectionMade(self) -> None:
-            asked = defer.maybeDeferred(check)
-            asked.addErrback(lambda failure: failure.getErrorMessage() or failure.type.__name__)
-            asked.addCallback(self.answer)
+            result = defer.maybeDeferred(check)
+            result.addErrback(lambda failure: failure.getErrorMessage() or failure.type.__name__)
+            result.addCallback(self.answer)
 
         def answer(self, text: str) -> None:
             lines = f"{' '.join(text.splitlines())}\n{json.dumps(figures())}\n"
@@ -56,9 +56,9 @@ async def serve_health(
             self.transport.loseConnection()
 
     with suppress(FileNotFoundError):
-        Path(path).unlink()  # of an earlier run that was killed
+        Path(path).unlink()  # left over from a run that was killed
 
-    class Health(protocol.Factory):  # so the log calls it
+    class Health(protocol.Factory):  # the name appears in the log
         protocol = Answer
         noisy = False
 
@@ -76,30 +76,30 @@ def is_served(path: str) -> bool:
 
 
 def ask(path: str) -> str:
-    """Return what the program that listens on a socket says."""
+    """Return the answer of the program that listens on a socket."""
     return ask_figures(path)[0]
 
 
 def ask_figures(path: str) -> tuple[str, dict[str, Any]]:
-    """Return what the program that listens on a socket says, and its figures."""
+    """Return the answer and the figures of the program that listens on a socket."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT)
             connection.connect(path)
             with connection.makefile(encoding="utf-8") as answer:
-                said, line = answer.readline().strip(), answer.readline()
+                text, line = answer.readline().strip(), answer.readline()
         figures = json.loads(line or "{}")
-        return said or "it ended without an answer", figures if isinstance(figures, dict) else {}
+        return text or "it ended without an answer", figures if isinstance(figures, dict) else {}
     except (OSError, ValueError) as error:
         return f"no answer on {path}: {getattr(error, 'strerror', None) or error}", {}
 
 
 def main() -> None:
-    """Print the program's answer; status 0 if it is well."""
+    """Print the program's answer; exit with status 0 if it is healthy."""
     path = os.environ.get(VARIABLE)
-    said = ask(path) if path else f"{VARIABLE} must name the program's socket"
-    print(said)
-    sys.exit(said != OK)
+    answer = ask(path) if path else f"{VARIABLE} must name the program's socket"
+    print(answer)
+    sys.exit(answer != OK)
 
 
 if __name__ == "__main__":

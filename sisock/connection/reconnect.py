@@ -1,4 +1,4 @@
-"""How any program joins the router, stays joined, with back-off, and ends."""
+"""Join the router, rejoin with back-off whenever the connection is lost, and shut down."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from sisock.errors import (
 MIN_DELAY = 0.5
 GROWTH = 1.6
 MAX_DELAY = 3.0
-"""Seconds; small, as all must be right again within 15 s after the router is back."""
+"""Seconds; small, because everything must work again within 15 s after the router is back."""
 
 _WRONG_REALM = "wamp.error.no_such_realm"
 _WRONG_USER = re.compile(
@@ -41,14 +41,14 @@ _WRONG_USER = re.compile(
 )
 
 _FINAL = (AuthenticationRejected, InvalidNodeName, SettingsError)
-"""Errors after which trying again cannot help."""
+"""Errors for which retrying is pointless."""
 
 
 class RouterConnection:
     """Keep one program joined to the router until it is stopped.
 
-    `on_join` is called with each new `Session` and may be a coroutine function; after an exception
-    the connection begins again. `on_leave` is called when the session is gone.
+    `on_join` is called with each new `Session` and may be a coroutine function; if it fails the
+    program reconnects. `on_leave` is called when the session is lost.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class RouterConnection:
         self._cause: SisockError | None = None
 
     def health(self) -> str:
-        """Return `sisock.connection.health.OK` while the router is joined, else why it is not."""
+        """Return `sisock.connection.health.OK` while joined to the router, otherwise the reason."""
         return OK if self.session else str(self.last_error or "not joined to the router yet")
 
     async def run(self) -> None:
-        """Join, and join again whenever the connection is lost, until `stop`.
+        """Join, and rejoin whenever the connection is lost, until `stop`.
 
-        AuthenticationRejected says that the router refuses the user, the secret or the realm,
-        SettingsError that there is no secret, or that a file of TLS cannot be used. An
-        InvalidNodeName or SettingsError of `on_join` passes through, too.
+        Raises AuthenticationRejected if the router rejects user, secret or realm; SettingsError if
+        the secret is missing or a TLS file is invalid; InvalidNodeName and SettingsError also if
+        `on_join` does.
         """
         self.settings.check_secret()
         while not self._stopping:
@@ -100,7 +100,7 @@ class RouterConnection:
                 await self._pause
 
     async def stop(self) -> None:
-        """Say goodbye and end `run`."""
+        """Leave the session and end `run`."""
         self._stopping = True
         self._pause.cancel()
         if self.session is not None:
@@ -112,7 +112,7 @@ class RouterConnection:
             await done.addTimeout(2, self.reactor)
 
     async def _connect_once(self) -> SisockError:
-        """Connect, wait until that connection has ended, and return why it has."""
+        """Connect, wait until the connection ends, and return the reason."""
         self._ended = ended = defer.Deferred()
         reasons: list[Failure] = []
 
@@ -127,7 +127,7 @@ class RouterConnection:
         connecting.addErrback(lost)
         await ended
         if self.session is not None:
-            self._gone()
+            self._session_lost()
         return self._cause or transport.explain(reasons[0], self.settings)
 
     def _joined(self, session: Session) -> None:
@@ -155,7 +155,7 @@ class RouterConnection:
 
     def _left(self, session: Session, details: types.CloseDetails) -> None:
         if session is self.session:
-            self._gone()
+            self._session_lost()
         elif details.reason == _WRONG_REALM:
             self._reject(f"has no realm {self.settings.realm!r}: check WAMP_REALM")
         elif _WRONG_USER.fullmatch(str(details.reason)):
@@ -165,7 +165,7 @@ class RouterConnection:
                 " `sisock config` shows the settings"
             )
 
-    def _gone(self) -> None:
+    def _session_lost(self) -> None:
         self.session = None
         self._joining.cancel()
         self._on_leave()
@@ -175,13 +175,13 @@ class RouterConnection:
 
 
 def fail(error: BaseException) -> NoReturn:
-    """End the program with one sentence and status 1."""
+    """Print an error and exit with status 1."""
     print(error, file=sys.stderr, flush=True)
     raise SystemExit(1)
 
 
 def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
-    """Load the settings, or end the program with a sentence."""
+    """Load the settings, or print what is wrong and exit."""
     try:
         return load_settings(user, router=args.router, log_level=args.log_level)
     except SisockError as error:
@@ -194,11 +194,11 @@ def run_program(
     health: Check | None = None,
     figures: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Run the reactor with one connection to the router until a signal, or a final refusal.
+    """Run the reactor with one connection to the router, until a signal or a final error.
 
-    `started` is called before the router is joined, and may be a coroutine function; a
-    `SisockError` of it ends the program. `health` is the check, if not the connection's own, and
-    `figures` what the program says of itself besides.
+    `started` is called before joining and may be a coroutine function; a `SisockError` from it ends
+    the program. `health` is the health check (default: the connection's), and `figures` returns
+    figures to report with it.
     """
     reactor, settings = connection.reactor, connection.settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
@@ -206,7 +206,7 @@ def run_program(
 
     def finished(result: Any) -> None:
         results.append(result)
-        with suppress(ReactorNotRunning):  # a signal may have stopped it already
+        with suppress(ReactorNotRunning):  # a signal may have stopped it
             reactor.stop()
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""Give every program its log, threads for blocking work, and a running reactor."""
+"""Provide loggers, threads for blocking work, and a running reactor."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REPEAT_AFTER = 60.0
 """Seconds after which the same warning is logged again."""
 
 MAX_TEXTS = 100
-"""Warnings that are remembered at once."""
+"""Largest number of different warnings that are remembered."""
 
 _STARTING = threading.Lock()
 
 
 class DemotedLogger:
-    """Another library's log with some levels at debug: for what we log ourselves, once."""
+    """Log some levels of another library as debug, because sisock logs these events itself."""
 
     def __init__(self, *levels: str) -> None:
         self._levels = levels or ("info", "warn", "error")
@@ -38,9 +38,9 @@ class DemotedLogger:
 
 
 class RepeatedWarning:
-    """Log a warning when it is new, and again once a minute with how often it came.
+    """Log a new warning at once, and repetitions once a minute with their number.
 
-    `last` is the last one, or None.
+    `last` is the latest warning, or None.
     """
 
     def __init__(self, log: Any) -> None:
@@ -62,7 +62,7 @@ class RepeatedWarning:
         self._logged[text] = (time.monotonic(), 0)
 
     def reset(self) -> None:
-        """Forget: the trouble is over, and the next warning is a new one."""
+        """Forget all warnings, so that the next one is new: the trouble is over."""
         self._logged.clear()
         self.last = None
 
@@ -75,7 +75,7 @@ def is_asynchronous(method: Callable[..., Any]) -> bool:
 
 
 def make_pool(name: str, size: int) -> ThreadPool:
-    """Start a pool of threads that do not keep the program from ending, even if one is stuck."""
+    """Start a pool of daemon threads: a stuck one does not keep the program from ending."""
     pool = ThreadPool(minthreads=0, maxthreads=size, name=f"sisock-{name}")
     pool.threadFactory = functools.partial(threading.Thread, daemon=True)
     pool.start()
@@ -83,19 +83,19 @@ def make_pool(name: str, size: int) -> ThreadPool:
 
 
 def stop_pool(pool: ThreadPool) -> None:
-    """End the threads of a pool, without waiting for one that is stuck."""
+    """Stop a pool in the background, as a thread of it may be stuck."""
     threading.Thread(target=pool.stop, daemon=True).start()
 
 
 def global_reactor() -> Any:
-    """Return Twisted's reactor, imported late, as that installs it."""
+    """Return Twisted's reactor, imported late because importing installs it."""
     from twisted.internet import reactor
 
     return reactor
 
 
 def reactor_thread() -> Any:
-    """Return Twisted's reactor, running: in a thread of its own if nobody else runs it."""
+    """Return the running reactor; start it in a thread if it does not run yet."""
     reactor = global_reactor()
     with _STARTING:
         if not reactor.running:
@@ -103,7 +103,7 @@ def reactor_thread() -> Any:
     return reactor
 
 
-@functools.cache  # a reactor that was stopped cannot run again
+@functools.cache  # a stopped reactor cannot be restarted
 def _run_in_thread(reactor: Any) -> None:
     started = threading.Event()
     reactor.callWhenRunning(started.set)

@@ -1,4 +1,4 @@
-"""WAMP sessions that no message can end, that keep their procedures, and that limit waiting."""
+"""WAMP sessions that survive bad messages, keep their procedures, and limit the time of calls."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from sisock.wire.protocol import (
 )
 
 CALL_TIMEOUT = 30
-"""Seconds that a call may take if nobody says otherwise: hanging is how WAMP fails."""
+"""Default time limit of a call in seconds; without one, WAMP calls can hang forever."""
 
 MIN_DELAY = 1.0
 MAX_DELAY = 60.0
-"""Seconds before a procedure is taken back; the longer, the sooner it was lost again."""
+"""Seconds before a lost procedure is registered again; doubled if it is soon lost again."""
 
 _CANCELED = "wamp.error.canceled"
 _LOST = "the connection to the router was lost"
@@ -52,16 +52,16 @@ log = make_logger()
 
 @dataclass
 class _Held:
-    """A procedure that is ours, how and since when, and the seconds before it is taken back."""
+    """Hold a registered procedure: options to register it again, time, and delay before that."""
 
     registration: Registration
-    how_again: dict[str, Any]
+    options: dict[str, Any]
     since: float
     delay: float = MIN_DELAY
 
 
 class SteadySession(ApplicationSession):
-    """A WAMP session that no message of a peer can end, and that keeps its procedures."""
+    """A WAMP session that survives bad messages from peers, and keeps its procedures."""
 
     reactor: Any
 
@@ -70,20 +70,20 @@ class SteadySession(ApplicationSession):
         self._held: dict[str, _Held] = {}
 
     def onMessage(self, msg: Any) -> None:
-        """Handle a message; autobahn would end the session if that raises.
+        """Handle a message; catch errors, for which autobahn would end the session.
 
-        It raises for late answers, and for keywords that are names of its own arguments.
+        Autobahn raises for late answers, and for keywords that equal its own argument names.
         """
         if self._session_id is None or isinstance(msg, message.Goodbye):
             super().onMessage(msg)
             return
         try:
             if isinstance(msg, message.Unregistered) and msg.request == 0:
-                self._lost(self._registrations.pop(msg.registration))
+                self._registration_lost(self._registrations.pop(msg.registration))
             elif isinstance(msg, UnreadableInvocation):
                 self._refuse(msg, "they are nested too deeply, or cannot be decoded")
             elif isinstance(msg, message.Invocation) and "details" in (msg.kwargs or ()):
-                self._refuse(msg, "there is no keyword 'details'")  # autobahn would replace it
+                self._refuse(msg, "there is no keyword 'details'")  # autobahn would overwrite it
             else:
                 super().onMessage(msg)
         except Exception as error:
@@ -99,17 +99,17 @@ class SteadySession(ApplicationSession):
     async def hold(
         self, endpoint: Callable[..., Any], procedure: str, is_shared: bool = False
     ) -> None:
-        """Register a procedure, and take it back whenever another session takes it by force.
+        """Register a procedure, and again whenever another session takes it by force.
 
-        One that is shared answers calls in turn with others; it is registered again, not by force.
+        A shared procedure is called in turn with others of the name, and never taken by force.
         """
-        how = {"invoke": "roundrobin"} if is_shared else {}
-        registration = await self._register(endpoint, procedure, **how)
-        again: dict[str, Any] = how or {"force_reregister": True}
+        shared = {"invoke": "roundrobin"} if is_shared else {}
+        registration = await self._register(endpoint, procedure, **shared)
+        again: dict[str, Any] = shared or {"force_reregister": True}
         self._held[procedure] = _Held(registration, again, self.reactor.seconds())
 
-    def _register(self, endpoint: Any, procedure: str, **how: Any) -> defer.Deferred:
-        options = types.RegisterOptions(details_arg="details", **how)
+    def _register(self, endpoint: Any, procedure: str, **keywords: Any) -> defer.Deferred:
+        options = types.RegisterOptions(details_arg="details", **keywords)
         registering = self.register(endpoint, procedure, options)
         return registering.addTimeout(CALL_TIMEOUT, self.reactor)
 
@@ -119,7 +119,7 @@ class SteadySession(ApplicationSession):
         if held is not None and held.registration.active:
             await held.registration.unregister()
 
-    def _lost(self, registration: Registration) -> None:
+    def _registration_lost(self, registration: Registration) -> None:
         registration.active = False
         held = self._held.get(registration.procedure)
         if held is None or held.registration is not registration:
@@ -136,13 +136,13 @@ class SteadySession(ApplicationSession):
                 procedure=procedure,
                 delay=held.delay,
             )
-            # Jitter, so that two who take it from each other do not keep step.
+            # Jitter, so that two competing sessions do not retry at the same time.
             await task.deferLater(self.reactor, held.delay * random.uniform(0.5, 1.0))
             held.delay = min(2 * held.delay, MAX_DELAY)
             if self._held.get(procedure) is not held or not self.is_attached():
                 return
             try:
-                again = self._register(endpoint, procedure, **held.how_again)
+                again = self._register(endpoint, procedure, **held.options)
                 held.registration = await again
             except (ApplicationError, TransportLost, defer.TimeoutError) as error:
                 self.log.debug("not taken back: {why}", why=str(error))
@@ -153,7 +153,7 @@ class SteadySession(ApplicationSession):
 
 
 class Session(SteadySession):
-    """A WAMP session that signs in as the settings say, and calls with a time limit."""
+    """A WAMP session that authenticates with the settings, and limits the time of calls."""
 
     def __init__(
         self,
@@ -170,29 +170,29 @@ class Session(SteadySession):
         self._on_leave = on_leave
 
     def onConnect(self) -> None:
-        """Sign in: without a password on the Unix socket, else by WAMP-CRA."""
+        """Authenticate: anonymously on the Unix socket, otherwise with WAMP-CRA."""
         if self.settings.socket:
             self.join(self.settings.realm, ["anonymous"])
         else:
             self.join(self.settings.realm, ["wampcra"], self.settings.user)
 
     def onChallenge(self, challenge: types.Challenge) -> str:
-        """Answer the router's challenge with the secret's signature of it."""
+        """Sign the router's challenge with the secret."""
         user, secret = self.settings.user, self.settings.secret or ""
         return auth.AuthWampCra(authid=user, secret=secret).on_challenge(self, challenge)
 
     def onJoin(self, details: types.SessionDetails) -> None:
-        """Tell the owner."""
+        """Notify the owner of the session."""
         self._on_join(self)
 
     def onLeave(self, details: types.CloseDetails) -> Any:
-        """Fail all pending calls, as the base class does, then tell the owner."""
+        """Fail all pending calls, as the base class does, then notify the owner."""
         done = super().onLeave(details)
         self._on_leave(self, details)
         return done
 
     def onUserError(self, fail: Failure, msg: str) -> None:
-        """Leave what autobahn would print to the code that failed."""
+        """Log at debug level only: the code that fails reports its errors itself."""
         self.log.debug("error in a handler: {text}", text=msg)
 
     def request(
@@ -203,7 +203,7 @@ class Session(SteadySession):
         on_progress: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> defer.Deferred:
-        """Call a procedure; after `timeout` seconds, if any, it is cancelled: a TimeoutError."""
+        """Call a procedure; cancel it after `timeout` seconds, if given, with a TimeoutError."""
         options = types.CallOptions(on_progress=on_progress) if on_progress else None
         try:
             called = self.call(procedure, *args, options=options, **kwargs)
@@ -214,7 +214,7 @@ class Session(SteadySession):
 
 @contextmanager
 def translated(node: str | None) -> Iterator[None]:
-    """Raise the errors of the wire as ours: those of a data node, or else of the hub."""
+    """Translate WAMP errors of a data node, or of the hub if `node` is None, to `SisockError`."""
     try:
         yield
     except defer.TimeoutError:
@@ -230,41 +230,41 @@ def translated(node: str | None) -> Iterator[None]:
         raise NodeFailed(f"the request or its answer cannot be sent: {error}") from None
 
 
-async def repeat_once(ask: Callable[[], Awaitable[Any]], may_repeat: Callable[[], bool]) -> Any:
-    """Ask a node, and again if it ended before it had answered: another replica may answer."""
+async def repeat_once(call: Callable[[], Awaitable[Any]], may_repeat: Callable[[], bool]) -> Any:
+    """Call a node; repeat it if the node ends meanwhile, as another replica may answer."""
     try:
-        return await ask()
+        return await call()
     except (UnknownNode, NodeGone):
         if not may_repeat():
             raise
-    return await ask()
+    return await call()
 
 
 def _translate(error: ApplicationError, node: str | None) -> SisockError:
-    what, text = error.error, " ".join(map(str, error.args))
-    if what.startswith("wamp.close."):
+    uri, text = error.error, " ".join(map(str, error.args))
+    if uri.startswith("wamp.close."):
         return RouterUnreachable(_LOST)
-    if what == ERROR_INVALID_ARGUMENT:
+    if uri == ERROR_INVALID_ARGUMENT:
         return InvalidArgument(text)
-    if what == ERROR_NOT_AUTHORIZED:
+    if uri == ERROR_NOT_AUTHORIZED:
         return AuthenticationRejected(f"this user may not do that: {text}")
     if node is None:
-        why = f"the hub does not answer ({what}): is it being restarted?"
-        if what == ERROR_NO_SUCH_PROCEDURE:
-            how = "it is loaded by its configuration, or started with `python hub.py`"
-            why = f"no hub is on the router: {how}"
+        why = f"the hub does not answer ({uri}): is it being restarted?"
+        if uri == ERROR_NO_SUCH_PROCEDURE:
+            advice = "it is loaded by its configuration, or started with `python hub.py`"
+            why = f"no hub is on the router: {advice}"
         return HubMissing(why)
-    if what == ERROR_NO_SUCH_PROCEDURE:
+    if uri == ERROR_NO_SUCH_PROCEDURE:
         return UnknownNode(f"the data node {node!r} is not there, or has just gone")
-    if what == _CANCELED:
+    if uri == _CANCELED:
         return NodeGone(f"the data node {node!r} went away while it was asked")
-    is_known = what == ERROR_NODE_FAILED
-    why = f"failed: {text}" if is_known else f"answers with the error {what}: {text}"
+    is_known = uri == ERROR_NODE_FAILED
+    why = f"failed: {text}" if is_known else f"answers with the error {uri}: {text}"
     return NodeFailed(f"the data node {node!r} {why}")
 
 
 async def subscribed(subscribing: defer.Deferred, timeout: float, reactor: Any) -> Any:
-    """Return a subscription; RouterUnreachable, AuthenticationRejected if the router refuses."""
+    """Wait for a subscription; raises RouterUnreachable or AuthenticationRejected."""
     with translated(None):
         try:
             return await subscribing.addTimeout(timeout, reactor)

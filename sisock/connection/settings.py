@@ -21,17 +21,17 @@ LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
 
 @dataclass(frozen=True)
 class Value:
-    """A secret, which shows in no representation, and where it came from."""
+    """Hold a secret, which its repr does not show, and where it was found."""
 
     value: Any = field(repr=False)
     source: str
 
 
 class Home:
-    """The folder of an installation's credentials, certificates and run-time files.
+    """Locate an installation's credentials, certificates and run-time files.
 
-    `path` may be read-only; then the router keeps its own files below `runtime`: Crossbar's folder,
-    its ``--cbdir``, and the Unix socket.
+    All are below `path`; if `runtime` is given, the router writes its own files there (Crossbar's
+    ``--cbdir`` and the Unix socket), so that `path` may be read-only.
     """
 
     def __init__(self, path: Path, runtime: Path | None = None) -> None:
@@ -44,13 +44,13 @@ class Home:
         self.router_socket = (runtime or path) / "run" / "router.sock"
 
     def secret_file(self, user: str) -> Path:
-        """Return the file of the secret of a WAMP user."""
+        """Return the file with the secret of a WAMP user."""
         return self.path / "credentials" / {USER_CONSUMER: "consumer"}.get(user, user)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the router is and who we are: what a program needs to join."""
+    """Hold what a program needs to join: the router's address, user, secret, and more."""
 
     host: str
     port: int
@@ -68,7 +68,7 @@ class Settings:
         return f"unix:{self.socket}" if self.socket else f"wss://{self.host}:{self.port}/ws"
 
     def check_secret(self) -> None:
-        """Raise a `SettingsError` if there is no secret, but one is needed."""
+        """Raise a `SettingsError` if a secret is needed but missing."""
         if self.secret is None and not self.socket:
             raise SettingsError(
                 f"there is no secret for the user {self.user!r}: set WAMP_SECRET or"
@@ -77,9 +77,9 @@ class Settings:
 
 
 def read_secret(path: Path) -> str:
-    """Read a secret from a file, without the white space around it.
+    """Read a secret from a file, and strip white space.
 
-    SettingsError says that it cannot be read or is empty, and names the file.
+    Raises SettingsError with the name of the file if it is unreadable or empty.
     """
     try:
         secret = path.read_text(encoding="utf-8").strip()
@@ -94,9 +94,9 @@ def read_secret(path: Path) -> str:
 def find_secret(
     variable: str, environ: Mapping[str, str] = os.environ, path: Path | None = None
 ) -> Value:
-    """Find a secret: the variable, the file that ``<variable>_FILE`` names, or the file `path`.
+    """Find a secret in the variable, the file named by ``<variable>_FILE``, or the file `path`.
 
-    The value is None if there is none; SettingsError says that a file cannot be read.
+    The value is None if there is none. Raises SettingsError if a file cannot be read.
     """
     if environ.get(variable):
         return Value(environ[variable], f"environment ({variable})")
@@ -106,39 +106,39 @@ def find_secret(
         if path is None or not path.exists():
             return Value(None, "not found" if path else "default")
     except OSError as error:
-        raise SettingsError(f"{path} cannot be looked at: {error.strerror}") from None
+        raise SettingsError(f"{path} cannot be accessed: {error.strerror}") from None
     return Value(read_secret(path), f"file {path}")
 
 
 def find_home(environ: Mapping[str, str] = os.environ) -> Home:
-    """Return the home that ``SISOCK_HOME``, or else ``~/.sisock``, and ``SISOCK_RUN`` name."""
+    """Return the home given by ``SISOCK_HOME`` (default ``~/.sisock``) and ``SISOCK_RUN``."""
     path, runtime = environ.get("SISOCK_HOME") or "~/.sisock", environ.get("SISOCK_RUN")
     return Home(Path(path).expanduser(), Path(runtime).expanduser() if runtime else None)
 
 
 def parse_count(
-    text: str, setting: str, what: str = "a whole number above zero", limit: float = math.inf
+    text: str, setting: str, expected: str = "a whole number above zero", limit: float = math.inf
 ) -> int:
-    """Return the number of a setting, from 1 to the limit, or raise a `SettingsError`."""
+    """Parse a number from 1 to `limit`; raises SettingsError."""
     if text.isascii() and text.isdigit() and 0 < int(text) <= limit:
         return int(text)
-    raise SettingsError(f"{setting} must be {what}, not {text!r}")
+    raise SettingsError(f"{setting} must be {expected}, not {text!r}")
 
 
 def parse_port(text: str, setting: str = "CROSSBAR_TLS_PORT") -> int:
-    """Return the port of a setting, or raise a `SettingsError` if it is none."""
+    """Parse a port; raises SettingsError."""
     return parse_count(text, setting, "a port from 1 to 65535", 65535)
 
 
 def parse_level(text: str) -> str:
-    """Return a log level, or raise a `SettingsError` if it is none of `LOG_LEVELS`."""
+    """Parse a log level; raises SettingsError if it is not one of `LOG_LEVELS`."""
     if text.lower() not in LOG_LEVELS:
         raise SettingsError(f"LOGLEVEL must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
     return text.lower()
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every program and command takes."""
+    """Add the flags of all programs and commands."""
     parser.add_argument(
         "--router",
         metavar="ADDRESS",
@@ -151,7 +151,7 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _parse_router(text: str) -> dict[str, str]:
-    """Return the settings of the flag ``--router``."""
+    """Parse the flag ``--router`` into settings."""
     if "/" in text:
         return {"CROSSBAR_SOCKET": text.removeprefix("unix:")}
     has_port = text.count(":") == 1 or "]:" in text
@@ -167,15 +167,14 @@ def load_settings(
     log_level: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Collect the settings of a client program, of which `router` and `log_level` are flags.
+    """Collect the settings of a client program; `router` and `log_level` are its flags.
 
-    SettingsError names a setting whose value cannot be used.
+    Raises SettingsError with the name of an invalid setting.
     """
     flags = {} if router is None else _parse_router(router)
     if log_level is not None:
         flags["LOGLEVEL"] = log_level
     sources: dict[str, str] = {}
-
     given = {name: text for name, text in environ.items() if text} | flags
 
     def look_up(name: str, default: str) -> str:

@@ -1,4 +1,4 @@
-"""Make the WebSocket under a session: TLS or Unix socket, whom to trust, CBOR, pings."""
+"""Create the WebSocket of a session: TLS or Unix socket, certificates, CBOR, pings."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from sisock.wire.protocol import ERROR_NODE_FAILED
 CONNECT_TIMEOUT = 10
 PING_INTERVAL = 5
 PING_TIMEOUT = 8
-"""Seconds; as the router's own, so that either side notices a vanished network within 15 s."""
+"""Seconds; the same as the router's, so that both sides notice a lost network within 15 s."""
 
 LOCAL_BYTES = 2 << 20
-"""Bytes that a Unix socket takes before its reader has come: a message or two; else 208 KiB."""
+"""Send buffer of a Unix socket in bytes, for one or two large messages; the default is 208 KiB."""
 
 READ_BYTES = 256 << 10
 WRITE_BYTES = 1 << 20
-"""Bytes that are read from a socket, or handed to it, at once; Twisted's own are 64 and 128 KiB."""
+"""Bytes read from or written to a socket at once; Twisted's defaults are 64 and 128 KiB."""
 
 
 def tune(protocol: Any) -> None:
     """Send small messages at once and large ones in large parts."""
     transport = protocol.transport
     with suppress(AttributeError, OSError):  # a Unix socket has no such option
-        transport.setTcpNoDelay(True)  # as autobahn means to, but too early: 44 ms each
-    while hasattr(transport, "transport"):  # TLS lies around the socket's own
+        transport.setTcpNoDelay(True)  # autobahn tries it too early; saves 44 ms per message
+    while hasattr(transport, "transport"):  # unwrap TLS
         transport = transport.transport
     if transport.socket.family == socket.AF_UNIX:
         transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LOCAL_BYTES)
@@ -57,30 +57,30 @@ def tune(protocol: Any) -> None:
 
 
 def leave_log_texts_plain() -> None:
-    """Keep autobahn and crossbar from making texts for log lines that are then not written.
+    """Keep autobahn and crossbar from formatting log messages that are not written.
 
-    Measured: up to a fourth of a router's time goes into them when messages are small.
+    With small messages this takes up to a quarter of a router's time.
     """
     of_autobahn = ("wamp.websocket", "twisted.websocket", "websocket.protocol")
-    talkative = (*(f"autobahn.{name}" for name in of_autobahn), "crossbar.router.router")
-    for module in map(sys.modules.get, talkative):
+    modules = (*(f"autobahn.{name}" for name in of_autobahn), "crossbar.router.router")
+    for module in map(sys.modules.get, modules):
         for name in ("hlval", "hltype", "hlid", "pformat"):
             if hasattr(module, name):
                 setattr(module, name, lambda value, **_style: value)
 
 
 class UnreadableInvocation(message.Invocation):
-    """A call of one of our procedures whose arguments cannot be decoded."""
+    """An invocation whose arguments cannot be decoded."""
 
 
 class TolerantSerializer(CBORSerializer):
-    """CBOR; a payload that nests deeper than cbor2 follows costs an answer, not the connection."""
+    """CBOR that answers undecodable payloads (too deeply nested ones) instead of disconnecting."""
 
     def unserialize(self, payload: bytes, isBinary: bool | None = None) -> list[Any]:
         """Decode one message."""
         with suppress(ProtocolError):
             return super().unserialize(payload, isBinary)
-        # Behind the array's own first byte stand the message's type, its ids, and details.
+        # The array's first byte is followed by the message's type and ids.
         decoder = cbor2.CBORDecoder(io.BytesIO(payload[1:]))
         try:
             kind, first, second = (decoder.decode() for _ in range(3))
@@ -98,34 +98,34 @@ class TolerantSerializer(CBORSerializer):
 
 
 class ClientProtocol(WampWebSocketClientProtocol):
-    """A WAMP connection that notices a silent router, and tells its owner why it ended."""
+    """A WAMP connection that notices a silent router, and reports why it ended."""
 
     log = DemotedLogger()
 
     def connectionMade(self) -> None:
-        """See `tune`."""
+        """Tune the socket (`tune`)."""
         super().connectionMade()
         tune(self)
         self._pings = LoopingCall(self._ping)
 
     def onOpen(self) -> None:
-        """Begin to ping; autobahn's own pings wait for the end of a frame, if the line is slow."""
+        """Begin to ping; autobahn's own pings wait for the end of a frame, even on a slow line."""
         super().onOpen()
         self._pings.start(PING_INTERVAL, now=False)
 
     def _ping(self) -> None:
-        if time.monotonic() - self._heard > PING_INTERVAL + PING_TIMEOUT:
+        if time.monotonic() - self._last_data > PING_INTERVAL + PING_TIMEOUT:
             self.transport.abortConnection()
         else:
             self.sendPing()
 
     def dataReceived(self, data: bytes) -> None:
-        """Note that the router lives: any byte says so."""
-        self._heard = time.monotonic()
+        """Process data; any byte shows that the router is alive."""
+        self._last_data = time.monotonic()
         super().dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Pass the reason on; a failed TLS handshake shows nowhere else."""
+        """Report the reason: a failed TLS handshake appears nowhere else."""
         if self._pings.running:
             self._pings.stop()
         super().connectionLost(reason)
@@ -133,13 +133,13 @@ class ClientProtocol(WampWebSocketClientProtocol):
 
 
 def make_factory(settings: Settings, session: Any, on_lost: Any) -> WampWebSocketClientFactory:
-    """Make the factory of one session's connection; `on_lost` gets the Failure of its end."""
+    """Make the factory for a session's connection; `on_lost` gets the Failure when it ends."""
     leave_log_texts_plain()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     factory = WampWebSocketClientFactory(
         lambda: session,
         url="ws://localhost/ws" if settings.socket else f"wss://{host}/ws",
-        # A new one each: they keep statistics per session.
+        # New serializers for each session, as they keep statistics.
         serializers=[TolerantSerializer(), MsgPackSerializer(), JsonSerializer()],
     )
     factory.protocol = ClientProtocol
@@ -155,10 +155,10 @@ def make_factory(settings: Settings, session: Any, on_lost: Any) -> WampWebSocke
 
 
 def make_endpoint(settings: Settings, reactor: Any) -> Any:
-    """Make the endpoint of the router; SettingsError says that host or CA cannot be used."""
+    """Make the endpoint of the router; raises SettingsError for an invalid host or CA."""
     if settings.socket:
         return endpoints.UNIXClientEndpoint(reactor, settings.socket, timeout=CONNECT_TIMEOUT)
-    # Docker's names have underscores; Twisted calls them invalid, but can connect.
+    # HostnameEndpoint rejects names with underscores, which Docker uses.
     kind = endpoints.TCP4ClientEndpoint if "_" in settings.host else endpoints.HostnameEndpoint
     plain = kind(reactor, settings.host, settings.port, timeout=CONNECT_TIMEOUT)
     return endpoints.wrapClientTLS(_Verified(settings), plain)
@@ -167,8 +167,8 @@ def make_endpoint(settings: Settings, reactor: Any) -> Any:
 def is_certificate_for(certificate: x509.Certificate, settings: Settings) -> bool:
     """Return whether a certificate is for the router's host.
 
-    One without any names, as openssl made them in 2018, is for every host; but only one of a CA
-    of one's own.
+    A certificate without names, as openssl made them in 2018, is accepted for every host, but only
+    from the installation's own CA.
     """
     try:
         verify_service_identity(extract_patterns(certificate), [_host_id(settings.host)], [])
@@ -180,7 +180,7 @@ def is_certificate_for(certificate: x509.Certificate, settings: Settings) -> boo
 
 
 def certified_names(certificate: x509.Certificate) -> set[str]:
-    """Return the names and addresses that a certificate is for."""
+    """Return the names and addresses in a certificate."""
     kind = x509.SubjectAlternativeName
     try:
         names = certificate.extensions.get_extension_for_class(kind).value
@@ -191,7 +191,7 @@ def certified_names(certificate: x509.Certificate) -> set[str]:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Verified:
-    """Twisted's client options, but for hosts and certificates that it does not take."""
+    """Verify certificates like Twisted's client options, but by `is_certificate_for`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -204,10 +204,10 @@ class _Verified:
         def check(_: Any, certificate: crypto.X509, __: int, depth: int, is_trusted: int) -> bool:
             if depth or not is_trusted:
                 return bool(is_trusted)
-            is_good = is_certificate_for(certificate.to_cryptography(), self._settings)
-            if not is_good:
+            is_valid = is_certificate_for(certificate.to_cryptography(), self._settings)
+            if not is_valid:
                 protocol.failVerification(Failure(VerificationError(errors=[])))
-            return is_good
+            return is_valid
 
         connection = SSL.Connection(self._context, None)
         connection.set_app_data(protocol)
@@ -227,7 +227,7 @@ def _host_id(host: str) -> DNS_ID | IPAddress_ID:
 
 
 def _trust_root(settings: Settings) -> Any:
-    """Return the CA of this installation, or the system's if it has none of its own."""
+    """Return the CA of this installation, or the system's CAs if it has none."""
     path = settings.home.ca_certificate
     try:
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(path.read_bytes())])
@@ -241,7 +241,7 @@ def _trust_root(settings: Settings) -> Any:
 
 
 def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
-    """Say in one sentence why the connection ended or could not be made, and what to do."""
+    """Return an error that says why there is no connection, and what to do."""
     cause = failure.value
     if isinstance(cause, error.ConnectionDone | error.ConnectionLost | error.ConnectionAborted):
         return RouterUnreachable(f"the connection to the router at {settings.address} was lost")
@@ -258,10 +258,10 @@ def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
         why = f"its certificate is not for {settings.host}: {advice}"
     elif isinstance(cause, SSL.Error):
         ca = settings.home.ca_certificate
-        doubt = f"is {ca} the CA of this router?" if ca.exists() else f"put its CA's into {ca}"
-        reasons = next(iter(cause.args), None)  # a list, but for a SysCallError
+        advice = f"is {ca} the CA of this router?" if ca.exists() else f"put its CA's into {ca}"
+        reasons = next(iter(cause.args), None)  # a list, except in a SysCallError
         text = reasons[0][-1] if reasons and isinstance(reasons, list) else cause
-        why = f"TLS failed ({text}): {doubt}"
+        why = f"TLS failed ({text}): {advice}"
     else:
         why = str(cause) or type(cause).__name__
     return RouterUnreachable(f"the router at {settings.address} cannot be reached: {why}")
