@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
+import time
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,12 +27,15 @@ class ArchiveNode(DataNodeServer):
 
     Override `list_fields` and `read`. For fields of numbers and booleans, decimated samples are
     prepared in the background, from what `read` gives, in the folder ``SISOCK_CACHE``; unless
-    `pyramid` is False.
+    `pyramid` is False. Until they are, requests read all that they ask for, one window at a time;
+    one that takes more than `answer_within` seconds is told how far the preparing is.
     """
 
     pyramid: bool = True
+    answer_within: float = 20.0
 
     _overviews: Overviews | None = None
+    _turn: AbstractContextManager[Any] = nullcontext()
 
     @abstractmethod
     def list_fields(self, start: float, end: float) -> Mapping[str, Mapping[str, Any]]:
@@ -133,6 +138,7 @@ class ArchiveNode(DataNodeServer):
 
     def begin(self, service: Any) -> None:
         """Start to prepare decimated samples."""
+        self._turn = threading.Lock()
         if not self.pyramid:
             return
         self._overviews = Overviews(self, self._read_interval)
@@ -169,11 +175,22 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
-        read = partial(self._read_interval, name)
+        began, overviews = time.monotonic(), self._overviews
         begin = max(interval.start, entry.get("first") or -math.inf)
+        end = min(interval.end, entry.get("last") or math.inf)
+
+        def read(low: float, high: float) -> Samples:
+            spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
+            expected = spent / done if 0 < done < 1 else spent
+            # Before a tenth of the time is over, nobody knows how long it takes.
+            is_slow = expected >= self.answer_within <= 10 * spent
+            if is_slow and overviews is not None:
+                overviews.check_prepared(name, entry)
+            return self._read_interval(name, low, high)
+
         parts = windows(read, begin, interval.end, entry.get("interval"))
         progress = WorkLog(self.log, f"reading {name!r} to decimate it")
-        return decimate_windows(parts, bucket, max_points, progress)
+        return decimate_windows(parts, bucket, max_points, progress, self._turn)
 
     def _read_interval(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read_checked(name, start, end)

@@ -6,12 +6,14 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sisock.connection.runtime import RepeatedWarning
+from sisock.errors import NodeFailed
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
@@ -66,6 +68,7 @@ class Overviews:
         self._jobs = Jobs(source.name, self._warn, self._store.close)
         self._complete: dict[str, Pyramid] = {}
         self._tried: dict[str, float] = {}
+        self._reached: dict[str, float] = {}
         self._generation = 0
         self._release_due = -math.inf
         self._lock = threading.Lock()
@@ -94,6 +97,16 @@ class Overviews:
         self._try(name)
         # The samples of the last instant are held back.
         return {"first": record.first, "last": record.identity["until"]}
+
+    def check_prepared(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Raise NodeFailed, which says how far that is, if a field's pyramid is being built."""
+        if name in self._complete or not self._jobs.has(_key(name, self._generation)):
+            return
+        first, last, part = entry.get("first"), entry.get("last"), ""
+        if first is not None and last is not None and first < last:
+            done = (self._reached.get(name, first) - first) / (last - first)
+            part = f", {100 * min(max(done, 0), 0.99):.0f} %"
+        raise NodeFailed(f"{name!r} is still being prepared{part}: ask again later")
 
     def decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
@@ -129,8 +142,7 @@ class Overviews:
         if time.monotonic() - self._tried.get(name, -math.inf) > EXTEND_EVERY:
             self._tried[name] = time.monotonic()
             generation = self._generation
-            key = f"{name} of generation {generation}"
-            self._jobs.start(key, lambda: self._make_ready(name, generation))
+            self._jobs.start(_key(name, generation), lambda: self._make_ready(name, generation))
 
     def _build_all(self) -> Steps:
         self._entries = self._source.list_fields(EARLIEST, time.time())
@@ -194,6 +206,7 @@ class Overviews:
                 dtype = identity.get("dtype", values.dtype)
                 series.append(t[:stop], values[:stop].astype(dtype, copy=False), **identity)
             progress.tell(f"{len(series)} samples")
+            self._reached[name] = identity["until"]
             yield None
         if len(held[0]):
             identity["until"] = float(held[0][0])
@@ -209,6 +222,10 @@ class Overviews:
                 raise _NotNumbers
             values = np.full(len(values), np.nan)
         return t, values
+
+
+def _key(name: str, generation: int) -> str:
+    return f"{name} of generation {generation}"
 
 
 def windows(
@@ -242,24 +259,42 @@ def windows(
 
 
 def decimate_windows(
-    parts: Iterator[Samples], bucket: float | None, max_points: int | None, progress: WorkLog
+    parts: Iterator[Samples],
+    bucket: float | None,
+    max_points: int | None,
+    progress: WorkLog,
+    turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - it has no state
 ) -> Decimated:
-    """Decimate samples that come in parts, in memory for one of them."""
+    """Decimate samples that come in parts, in memory for one of them, which is held in `turn`."""
     kept: Samples = NOTHING
     count = 0
-    for part in parts:
-        count += len(part[0])
-        if not len(part[0]):
-            continue
+    while True:
+        with turn:
+            part = next(parts, None)
+            if part is None:
+                break
+            count += len(part[0])
+            kept, bucket = _merge(kept, part, bucket, max_points)
+            del part
         progress.tell(f"{count} samples")
-        t, values = kept = join([kept, part])
-        if bucket is None and len(t) <= (max_points or 0):
-            continue
-        if max_points is not None:
-            # It only grows with the last time, and decimated samples decimate as all do.
-            bucket = grid.bucket_size_for(float(t[0]), float(t[-1]), max_points)
-        assert bucket is not None
-        which = grid.decimate(t, values, bucket, max_points is not None)
-        kept = t[which], values[which]
     progress.end(count)
     return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))
+
+
+def _merge(
+    kept: Samples, part: Samples, bucket: float | None, max_points: int | None
+) -> tuple[Samples, float | None]:
+    """Decimate later samples together with what is kept of the earlier ones."""
+    if not len(part[0]):
+        return kept, bucket
+    if bucket is None and len(kept[0]) + len(part[0]) <= (max_points or 0):
+        return join([kept, part]), None
+    if max_points is not None:
+        # It only grows with the last time, and decimated samples decimate as all do.
+        first = float((kept if len(kept[0]) else part)[0][0])
+        bucket = grid.bucket_size_for(first, float(part[0][-1]), max_points)
+    assert bucket is not None
+    which = grid.decimate(*part, bucket, max_points is not None)
+    t, values = join([kept, (part[0][which], part[1][which])])
+    which = grid.decimate(t, values, bucket, max_points is not None)
+    return (t[which], values[which]), bucket

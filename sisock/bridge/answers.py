@@ -23,10 +23,10 @@ NOTICE = "X-Sisock-Notice"
 _MAX_NOTICE = 1000
 
 RETRY_AFTER = "5"
-"""Seconds after which a client that found no room may try again."""
+"""Seconds after which a client should retry when the bridge is overloaded."""
 
 PART_BYTES = 1 << 18
-"""Bytes of each part of an answer, at least."""
+"""Minimum bytes of each part of an answer."""
 
 SERIES_END = b"]}"
 
@@ -35,10 +35,11 @@ log = make_logger()
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of JSON in parts; an iterator of these takes so long that it needs a thread.
+    """Hold an HTTP answer.
 
-    `on_end` is called when the client has taken all, or has left; `share` counts the memory of the
-    answer as long as there is the answer.
+    `parts` is a list of bytes if the body is ready, an async generator if the reactor makes it, or
+    a slow iterator, which runs in a thread. `on_end` is called when the client has taken all or has
+    disconnected. `share` counts the memory of the answer for as long as the answer exists.
     """
 
     parts: Any
@@ -49,66 +50,67 @@ class Answer:
 
     @property
     def body(self) -> bytes | None:
-        """All of the answer, if it is there already."""
+        """The whole body if it is ready, otherwise None."""
         return b"".join(self.parts) if isinstance(self.parts, list) else None
 
 
 def failure(status: int, message: str, kind: str, headers: Mapping[str, str] = NONE) -> Answer:
-    """Return an error as Grafana shows it: the text of ``message``."""
+    """Return an error answer; Grafana shows ``message`` to the user."""
     return Answer([dumps({"message": message, "error": kind})], status, headers)
 
 
 def failure_of(error: Exception, path: str) -> Answer:
-    """Return the answer to a request that failed; an unforeseen error goes to the log."""
+    """Return the answer for an exception; unexpected ones are logged."""
     kind = type(error).__name__
     if not isinstance(error, SisockError):
         log.error("{path} failed: {kind}: {why}", path=path, kind=kind, why=error)
         return failure(500, "the bridge failed: its log has the details", kind)
     if isinstance(error, Overloaded):
         return failure(503, str(error), kind, {"Retry-After": RETRY_AFTER})
-    is_everybodys = isinstance(error, RouterUnreachable | HubMissing)
-    status = 400 if isinstance(error, InvalidArgument) else 503 if is_everybodys else 502
-    return failure(status, str(error), kind)
+    if isinstance(error, InvalidArgument):
+        return failure(400, str(error), kind)
+    is_unavailable = isinstance(error, RouterUnreachable | HubMissing)
+    return failure(503 if is_unavailable else 502, str(error), kind)
 
 
 def notice_headers(notices: Iterable[str]) -> dict[str, str]:
-    """Return notices as a header, each once."""
-    # A header holds no control characters, and no others than ASCII for sure.
+    """Return the header that shows notices, without duplicates; empty if there are none."""
+    # Only printable ASCII is safe in a header.
     text = "; ".join(dict.fromkeys(notices))[:_MAX_NOTICE]
     return {NOTICE: re.sub(r"[^\x20-\x7e]+", " ", text)} if text else {}
 
 
 def body_of(answers: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
-    """Write a list of answers, each of which comes as parts of JSON, in larger parts."""
-    few, size = [b"["], 0
+    """Yield a JSON list of answers, whose small parts are joined into larger ones."""
+    pending, size = [b"["], 0
     for number, answer in enumerate(answers):
         if number:
-            few.append(b",")
+            pending.append(b",")
         for part in answer:
-            few.append(part)
+            pending.append(part)
             size += len(part)
-            # Each part that is sent wakes the reactor.
+            # Larger parts wake the reactor less often.
             if size >= PART_BYTES:
-                yield b"".join(few)
-                few, size = [], 0
-    yield b"".join([*few, b"]"])
+                yield b"".join(pending)
+                pending, size = [], 0
+    yield b"".join([*pending, b"]"])
 
 
-def series_start(target: str, about: Field | None, ref_id: str | None) -> bytes:
-    """Write a series up to its first pair; `about` is None for a target that is not there."""
-    title = None if about is None else about.description or about.name
-    unit = None if about is None else grafana_unit(about.units)
-    return _opened("datapoints", target=target, title=title, unit=unit, refId=ref_id)
+def series_start(target: str, field: Field | None, ref_id: str | None) -> bytes:
+    """Return a series' JSON up to its first pair; `field` is None if it does not exist."""
+    title = None if field is None else field.description or field.name
+    unit = None if field is None else grafana_unit(field.units)
+    return _open_list("datapoints", target=target, title=title, unit=unit, refId=ref_id)
 
 
-def _opened(last: str, **more: Any) -> bytes:
-    """Write an object up to the first entry of its last list; what is None is left out."""
-    answer = {name: each for name, each in more.items() if each is not None}
-    return dumps(answer)[:-1] + b',"%s":[' % last.encode()
+def _open_list(name: str, **members: Any) -> bytes:
+    """Return an object's JSON up to the list `name`, its last member; leave None out."""
+    written = {key: value for key, value in members.items() if value is not None}
+    return dumps(written)[:-1] + b',"%s":[' % name.encode()
 
 
 def series_answer(target: str, view: View | None, ref_id: str | None) -> Iterator[bytes]:
-    """Write one series as every plugin draws it."""
+    """Yield one series in the format of all JSON plugins."""
     yield series_start(target, None if view is None else view.field, ref_id)
     if view is not None:
         yield from view.rows()
@@ -116,52 +118,54 @@ def series_answer(target: str, view: View | None, ref_id: str | None) -> Iterato
 
 
 def table_answer(found: Sequence[tuple[str, View]], ref_id: str | None) -> Iterator[bytes]:
-    """Write one table: for each timeline its times and its fields, side by side."""
-    lines: dict[tuple[str, str], list[View]] = {}
+    """Yield one table, with a column of times and the fields of each timeline side by side."""
+    timelines: dict[tuple[str, str], list[View]] = {}
     for node, view in found:
-        lines.setdefault((node, view.field.timeline), []).append(view)
+        timelines.setdefault((node, view.field.timeline), []).append(view)
     columns: list[dict[str, str]] = []
     cells: list[np.ndarray] = []
-    for (node, timeline), members in lines.items():
+    for (node, timeline), members in timelines.items():
         series = {str(i): view.samples for i, view in enumerate(members)}
-        t, aligned = merge_timeline({key: (each.t, each.values) for key, each in series.items()})
-        name = "Time" if len(lines) == 1 else f"Time ({timeline})"
+        t, aligned = merge_timeline({key: (s.t, s.values) for key, s in series.items()})
+        name = "Time" if len(timelines) == 1 else f"Time ({timeline})"
         columns.append({"text": name, "type": "time"})
         cells.append(milliseconds(t))
         columns += [_column(node, view.field) for view in members]
         cells += aligned.values()
-    yield _opened("rows", type="table", columns=columns, refId=ref_id)
+    yield _open_list("rows", type="table", columns=columns, refId=ref_id)
     yield from json_rows.rows(_rows(cells))
     yield SERIES_END
 
 
-def _column(node: str, about: Field) -> dict[str, str]:
-    kind = {"number": "number", "bool": "boolean"}.get(about.type, "string")
-    unit = grafana_unit(about.units)
-    column = {"text": f"{node}::{about.name}", "type": kind}
+def _column(node: str, field: Field) -> dict[str, str]:
+    """Return the header of a table's column."""
+    kind = {"number": "number", "bool": "boolean"}.get(field.type, "string")
+    unit = grafana_unit(field.units)
+    column = {"text": f"{node}::{field.name}", "type": kind}
     return column if unit is None else {**column, "unit": unit}
 
 
-def _rows(cells: list[np.ndarray]) -> np.ndarray | list[list[Any]]:
-    length = max(map(len, cells), default=0)
-    if all(column.dtype.kind in "fiu" for column in cells):
-        rows = np.full((length, len(cells)), np.nan)
-        for i, column in enumerate(cells):
+def _rows(columns: list[np.ndarray]) -> np.ndarray | list[list[Any]]:
+    """Return columns of different lengths as rows, padded with NaN or None."""
+    length = max(map(len, columns), default=0)
+    if all(column.dtype.kind in "fiu" for column in columns):
+        rows = np.full((length, len(columns)), np.nan)
+        for i, column in enumerate(columns):
             rows[: len(column), i] = column
         return rows
-    padded = [to_list(column) + [None] * (length - len(column)) for column in cells]
+    padded = [to_list(column) + [None] * (length - len(column)) for column in columns]
     return list(map(list, zip(*padded, strict=True)))
 
 
 def long_rows(found: Iterable[tuple[str, View]]) -> Iterator[bytes]:
-    """Write rows ``{"time": ms, "series": "node::field", "value": x}`` of all, in time order."""
+    """Yield rows ``{"time": ms, "series": "node::field", "value": x}`` in time order."""
     names, parts = [], []
     for node, view in found:
         names.append(f"{node}::{view.field.name}")
         parts.append(view.samples)
-    owner = np.repeat(np.arange(len(parts)), [len(each) for each in parts])
-    every = join(Samples(each.t, truth_as_numbers(each.values)) for each in parts)
-    t, values = milliseconds(every.t), every.values
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    joined = join(Samples(part.t, truth_as_numbers(part.values)) for part in parts)
+    t, values = milliseconds(joined.t), joined.values
     order = np.argsort(t, kind="stable")
 
     def rows() -> Iterator[bytes]:
@@ -179,16 +183,16 @@ def long_rows(found: Iterable[tuple[str, View]]) -> Iterator[bytes]:
 
 
 def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None = None) -> bytes:
-    """Write annotations as a table, the form that simPod's plugin takes from ``/query``."""
+    """Return annotations as a table, the form that simPod's plugin expects from ``/query``."""
     names = ("time", "timeEnd", "title", "text", "tags")
     kinds = ["time" if name.startswith("time") else "string" for name in names]
     columns = [{"text": n, "type": kind} for n, kind in zip(names, kinds, strict=True)]
     rows = [{**event, "tags": ",".join(event["tags"])} for event in events]
     cells = [[row.get(name) for name in names] for row in rows]
-    return _opened("rows", type="table", columns=columns, refId=ref_id) + dumps(cells)[1:] + b"}"
+    return _open_list("rows", type="table", columns=columns, refId=ref_id) + dumps(cells)[1:] + b"}"
 
 
-# As they are written: S is siemens and s a second, mW and MW are a factor of 1e9 apart.
+# Symbols are case sensitive: S is siemens and s a second, mW and MW differ by a factor of 1e9.
 _SYMBOLS = """
 celsius: C degC °C ℃ | fahrenheit: degF °F | kelvin: K | percent: % | humidity: %h %H %rh %RH
 pressurehpa: hPa | pressurembar: mbar | pressurebar: bar | pressurepa: Pa | pressurekpa: kPa
@@ -203,7 +207,7 @@ bps: bps b/s bit/s | accMS2: m/s2 m/s^2 m/s² | ppm: ppm | litre: l L | flowlpm:
 none: 1
 """
 
-# In any case, as nobody means two things by one of them.
+# Words are not case sensitive.
 _WORDS = """
 celsius: celsius, deg c, degree celsius, degrees celsius
 fahrenheit: fahrenheit, deg f, degree fahrenheit, degrees fahrenheit
@@ -218,20 +222,20 @@ litre: litre, liter, litres, liters | none: , count, counts, dimensionless
 """
 
 
-def _table(text: str, separator: str | None) -> dict[str, str]:
-    """Return a dict of what is after each colon to what is before it."""
+def _parse_units(text: str, separator: str | None) -> dict[str, str]:
+    """Return Grafana's ids, before each colon, by the spellings after it."""
     entries = [line.partition(":") for line in text.strip().replace("\n", "|").split("|")]
     return {
         word.strip(): unit.strip() for unit, _, words in entries for word in words.split(separator)
     }
 
 
-_BY_SYMBOL = _table(_SYMBOLS, None)
-_BY_WORD = _table(_WORDS, ",")
+_BY_SYMBOL = _parse_units(_SYMBOLS, None)
+_BY_WORD = _parse_units(_WORDS, ",")
 
 
 def grafana_unit(units: str | None) -> str | None:
-    """Return Grafana's id of a node's unit, or the unit as a suffix if it has none for it."""
+    """Return Grafana's id for a unit, or a suffix with the unit if Grafana has no id for it."""
     if units is None:
         return None
     bare = units.strip()

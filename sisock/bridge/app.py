@@ -1,4 +1,4 @@
-"""Answer the routes that are not panels', by Flask in threads, and find annotations."""
+"""Answer all routes except panels, with Flask in threads, and find annotations."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from sisock.wire.json_rows import dumps
 from sisock.wire.protocol import Interval
 
 GAP_INTERVALS = 5
-"""Time without samples is a gap if it is longer than so many of the field's intervals."""
+"""A gap is longer than this many of the field's intervals."""
 
 PRESENCE = "nodes."
-"""What the names of a recorder's fields begin with that say which nodes are there."""
+"""Prefix of the recorder's fields that tell when a node was registered."""
 
 MAX_NAME = 200
-"""Characters of an annotation's name, which each of its events repeats."""
+"""Characters of an annotation's name; each of its events repeats it."""
 
 ROUTES = {
     "/": ("GET", "root"),
@@ -48,7 +48,7 @@ ROUTES = {
     "/metrics": ("POST", "metrics"),
     "/metric-payload-options": ("POST", "payload_options"),
     "/variable": ("POST", "variable"),
-    # Answered by `sisock.bridge.panels`; Flask refuses other methods.
+    # `sisock.bridge.panels` answers these; Flask only rejects other methods.
     "/query": ("POST", None),
     "/series": ("GET", None),
     "/annotations": ("POST", "annotations"),
@@ -60,7 +60,7 @@ ROUTES = {
 
 
 def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
-    """Return the WSGI application of the routes that are not panels'."""
+    """Return the WSGI application for all routes except panels."""
     app, routes = Flask(__name__, static_folder=None), Routes(bridge, metrics)
     for path, (method, name) in ROUTES.items():
         view = None if name is None else getattr(routes, name)
@@ -71,7 +71,7 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
 
 
 def call_wsgi(application: Any, request: Request) -> Answer:
-    """Have a WSGI application answer a request; of its headers it sees ``Host`` alone."""
+    """Call a WSGI application with a request, of whose headers it gets only ``Host``."""
     host = b"".join(request.values(b"host")[:1]).decode("latin-1")
     environ = {
         "REQUEST_METHOD": request.method,
@@ -87,117 +87,117 @@ def call_wsgi(application: Any, request: Request) -> Answer:
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.errors": sys.stderr,
     }
-    began: list[Any] = []
-    parts = application(environ, lambda *said: began.extend(said[:2]))
-    body, (status, headers) = b"".join(parts), began
-    given = {name: value for name, value in headers if name != "Content-Length"}
-    return Answer([body], int(status.split()[0]), given)
+    start: list[Any] = []
+    parts = application(environ, lambda *arguments: start.extend(arguments[:2]))
+    body, (status, headers) = b"".join(parts), start
+    kept = {name: value for name, value in headers if name != "Content-Length"}
+    return Answer([body], int(status.split()[0]), kept)
 
 
 def _body() -> dict[str, Any]:
     return parse_body(request.get_data())
 
 
-def _answered(answer: Any, notices: Iterable[str] = ()) -> Response:
-    return _response(Answer([dumps(answer)], headers=notice_headers(notices)))
+def _json_response(content: Any, notices: Iterable[str] = ()) -> Response:
+    return _response(Answer([dumps(content)], headers=notice_headers(notices)))
 
 
 def _response(answer: Answer) -> Response:
-    given = {"Content-Type": "application/json", **answer.headers}
-    return Response(answer.body, answer.status, given)
+    headers = {"Content-Type": "application/json", **answer.headers}
+    return Response(answer.body, answer.status, headers)
 
 
 def _http_failure(error: HTTPException) -> Response:
-    # What may be done instead: the methods of a 405, the right address of a redirection.
-    given = error.get_response().headers
-    headers = {name: given[name] for name in ("Allow", "Location") if name in given}
+    # Keep what tells the client how to do better: allowed methods, the address of a redirection.
+    original = error.get_response().headers
+    headers = {name: original[name] for name in ("Allow", "Location") if name in original}
     text = f"{error.name}: {error.description}"
     return _response(failure(error.code or 500, text, error.name, headers))
 
 
 class Routes:
-    """Answer the routes, in threads."""
+    """Answer the routes; the methods run in threads."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
         self._metrics = metrics
 
-    def _ask(self, method: Callable[..., Coroutine], *args: Any) -> Any:
+    def _run(self, method: Callable[..., Coroutine], *args: Any) -> Any:
         """Run a coroutine in the reactor and wait for it in this thread."""
         return threads.blockingCallFromThread(
             self._bridge.reactor, lambda: defer.ensureDeferred(method(*args))
         )
 
     def root(self) -> Response:
-        """Say that the bridge is there, for "Save & test"."""
+        """Confirm that the bridge runs, for Grafana's "Save & test"."""
         return Response("sisock Grafana bridge\n", mimetype="text/plain")
 
     def search(self) -> Response:
         """List the targets that contain a text (SimpleJSON)."""
-        return self._listed(_body().get("target"), lambda name: name)
+        return self._list_targets(_body().get("target"), lambda name: name)
 
     def metrics(self) -> Response:
         """List all targets (simPod)."""
-        return self._listed(None, lambda name: {"value": name, "label": name})
+        return self._list_targets(None, lambda name: {"value": name, "label": name})
 
     def payload_options(self) -> Response:
-        """List the values of a target's payload, of which there are none (simPod)."""
-        return _answered([])
+        """List the options of a target's payload: there are none (simPod)."""
+        return _json_response([])
 
     def variable(self) -> Response:
         """List the targets that contain a text, for a template variable (simPod)."""
         payload = _body().get("payload")
         text = payload.get("target") if isinstance(payload, dict) else payload
-        return self._listed(text, lambda name: {"__text": name, "__value": name})
+        return self._list_targets(text, lambda name: {"__text": name, "__value": name})
 
-    def _listed(self, text: Any, entry: Callable[[str], Any]) -> Response:
+    def _list_targets(self, text: Any, entry: Callable[[str], Any]) -> Response:
+        """List the targets that contain `text`, each as `entry` makes it."""
         if text is not None and not isinstance(text, str):
             raise InvalidArgument("target must be a text")
         patterns = [f"*{word}*" for word in parse_words(text or "")]
         share = self._bridge.memory.share()
-        known = self._ask(self._bridge.fields, share)
+        known = self._run(self._bridge.fields, share)
         names = [f"{node}::{name}" for node, fields in known.items() for name in fields]
         found = [
             entry(name)
             for name in names
             if (text or "") in name or any(fnmatch.fnmatchcase(name, p) for p in patterns)
         ]
-        return _answered(found, share.notices)
+        return _json_response(found, share.notices)
 
     def annotations(self) -> Response:
-        """List nodes that came and went, or gaps of a field (SimpleJSON)."""
+        """List nodes that appeared or vanished, or gaps of a field (SimpleJSON)."""
         body, share = _body(), self._bridge.memory.share()
-        about = body.get("annotation")
-        text = about.get("query") if isinstance(about, dict) else None
-        asked = share, text or "nodes", parse_range(body.get("range"))
-        events = self._ask(find_annotations, self._bridge, *asked)
-        if isinstance(about, dict):
-            # Grafana wants it back to know whose the events are; by the name alone it does.
-            name = str(about.get("name", ""))[:MAX_NAME]
+        annotation, interval = body.get("annotation"), parse_range(body.get("range"))
+        text = annotation.get("query") if isinstance(annotation, dict) else None
+        events = self._run(find_annotations, self._bridge, share, text or "nodes", interval)
+        if isinstance(annotation, dict):
+            # Grafana matches events to their annotation by the name.
+            name = str(annotation.get("name", ""))[:MAX_NAME]
             events = [{**event, "annotation": {"name": name}} for event in events]
-        return _answered(events, share.notices)
+        return _json_response(events, share.notices)
 
     def tag_keys(self) -> Response:
         """List the keys of ad hoc filters."""
         _body()
-        return _answered([{"type": "string", "text": key} for key in TAG_KEYS])
+        return _json_response([{"type": "string", "text": key} for key in TAG_KEYS])
 
     def tag_values(self) -> Response:
-        """List the values of such a key."""
+        """List the values of a key of ad hoc filters."""
         key, share = str(_body().get("key")), self._bridge.memory.share()
-        known = self._ask(self._bridge.fields, share)
-        every = [(node, about) for node in known for about in known[node].values()]
-        values = {tag_values(*each).get(key) for each in every}
+        known = self._run(self._bridge.fields, share)
+        pairs = [(node, field) for node in known for field in known[node].values()]
+        values = {tag_values(*pair).get(key) for pair in pairs}
         found = [{"text": value} for value in sorted(v for v in values if v)]
-        return _answered(found, share.notices)
+        return _json_response(found, share.notices)
 
     def healthz(self) -> Response:
-        """Say whether router and hub are there: 200, or 503 with the reason."""
-        return _answered({"status": "ok", "nodes": len(self._ask(self._bridge.nodes))})
+        """Report whether router and hub can be reached: 200, or 503 with the reason."""
+        return _json_response({"status": "ok", "nodes": len(self._run(self._bridge.nodes))})
 
     def prometheus(self) -> Response:
-        """Give what was counted, in Prometheus's text format."""
-        text, content_type = self._metrics.expose(self._ask(self._gauges))
+        """Return the metrics in Prometheus's text format."""
+        text, content_type = self._metrics.expose(self._run(self._gauges))
         return Response(text, content_type=content_type)
 
     async def _gauges(self) -> dict[str, float]:
@@ -212,13 +212,13 @@ class Routes:
 async def find_annotations(
     bridge: Bridge, share: Share, text: Any, interval: Interval
 ) -> list[dict[str, Any]]:
-    """Find the events that an annotation query asks for, in time order.
+    """Return the events for an annotation query, in time order.
 
     An event has ``time`` (and ``timeEnd``) in milliseconds, ``title``, ``text`` and ``tags``.
     """
     text = text.strip() if isinstance(text, str) else ""
     if text == "nodes":
-        return [_change(each) for each in bridge.changes if interval.start <= each.t < interval.end]
+        return [_event(c) for c in bridge.changes if interval.start <= c.t < interval.end]
     is_recorded = text.startswith(RECORDED)
     target = text.removeprefix(RECORDED if is_recorded else GAPS).strip()
     if is_recorded and SEPARATOR not in target:
@@ -234,12 +234,12 @@ async def find_annotations(
     events = [
         event
         for (node, _), view in found.items()
-        for event in (_recorded(view) if is_recorded else _gaps(node, view, end))
+        for event in (_recorded_changes(view) if is_recorded else _gaps(node, view, end))
     ]
     return sorted(events, key=lambda event: event["time"])
 
 
-def _change(change: NodeChange) -> dict[str, Any]:
+def _event(change: NodeChange) -> dict[str, Any]:
     title = f"{change.node} {'appeared' if change.is_present else 'vanished'}"
     tags = ["sisock", "node", change.node]
     return {
@@ -250,25 +250,25 @@ def _change(change: NodeChange) -> dict[str, Any]:
     }
 
 
-def _recorded(view: View) -> Iterator[dict[str, Any]]:
-    """Return the comings and goings of a node that a recorder kept."""
+def _recorded_changes(view: View) -> Iterator[dict[str, Any]]:
+    """Yield when a node appeared and vanished, from a recorder's field."""
     node = view.field.name.removeprefix(PRESENCE)
     for t, is_present in zip(view.samples.t.tolist(), to_list(view.samples.values), strict=True):
         if isinstance(is_present, bool):
-            yield _change(NodeChange(t, node, is_present))
+            yield _event(NodeChange(t, node, is_present))
 
 
 def _gaps(node: str, view: View, end: float) -> Iterator[dict[str, Any]]:
-    """Return gaps up to `end`, until when there could be samples."""
+    """Yield the gaps of a field before `end`, the time up to which samples can exist."""
     t = view.samples.t[has_value(view.samples.values)]
-    usual = view.field.interval
-    if usual is None and len(t) > 2:
-        usual = float(np.median(np.diff(t)))
-    if usual is None or not len(t):
+    spacing = view.field.interval
+    if spacing is None and len(t) > 2:
+        spacing = float(np.median(np.diff(t)))
+    if spacing is None or not len(t):
         return
-    # A gap that goes on at the end has no sample behind it.
+    # A gap may last until the end.
     edges = np.append(t, end) if end > t[-1] else t
-    for index in np.flatnonzero(np.diff(edges) > GAP_INTERVALS * usual):
+    for index in np.flatnonzero(np.diff(edges) > GAP_INTERVALS * spacing):
         start, stop = float(edges[index]), float(edges[index + 1])
         name = f"{node}::{view.field.name}"
         yield {

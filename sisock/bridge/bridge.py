@@ -1,4 +1,4 @@
-"""Be the consumer behind the HTTP server: the nodes, their fields, and calls of many at once."""
+"""Find nodes and fields for the HTTP server, and fetch from many nodes at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sisock.bridge.metrics import (
     Share,
     TooManySamples,
 )
-from sisock.bridge.targets import SPECIAL, Pair, Pattern, as_it_stands, expand
+from sisock.bridge.targets import SPECIAL, Pair, Pattern, expand, split_literally
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.directory import Directory, KnownNode
@@ -35,23 +35,23 @@ from sisock.wire.fields import Field
 from sisock.wire.protocol import Interval
 
 MAX_CHANGES = 1000
-"""Comings and goings of nodes that annotations can show."""
+"""Most recent changes of the list of nodes that are kept for annotations."""
 
 BACK_WITHIN = 1.0
-"""Seconds: a node that vanished and is back so soon has only said that its samples changed."""
+"""Seconds; a node that re-registers this soon has only announced a new generation."""
 
-_POLL = 0.05
+_POLL_INTERVAL = 0.05
 
-Ask: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
-"""Asks a node for fields of it; what comes is by their names."""
+FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
+"""Fetches some fields of a node; returns the results by field name."""
 
-_EVERYBODYS = RouterUnreachable, TooManySamples, Overloaded
-"""Errors of a whole request: none is just an empty series of one node."""
+_FATAL = RouterUnreachable, TooManySamples, Overloaded
+"""Errors that fail the whole request; others cost one node's series and leave a notice."""
 
 
 @dataclass(frozen=True)
 class NodeChange:
-    """A node that came or went, at a UNIX time."""
+    """Record that a node appeared or vanished, at a UNIX time."""
 
     t: float
     node: str
@@ -59,10 +59,10 @@ class NodeChange:
 
 
 class Bridge:
-    """The consumer behind the HTTP server; all methods run in the reactor.
+    """Find nodes and fields, and fetch samples; all methods run in the reactor.
 
-    A node may take `node_timeout` seconds for a request, tiles `cache_bytes`; a request for more
-    than `max_samples` fails.
+    A node may take `node_timeout` seconds for a request, the tile cache `cache_bytes` of memory,
+    and an answer may have `max_samples` samples.
     """
 
     def __init__(
@@ -93,20 +93,20 @@ class Bridge:
     def _node_changed(self, node: KnownNode, is_present: bool) -> None:
         vanished = self._just_vanished().get(node.name)
         if is_present and vanished is not None:
-            self.changes.remove(vanished)  # it has only a new generation
+            self.changes.remove(vanished)  # it only has a new generation
         else:
             self.changes.append(NodeChange(self.now(), node.name, is_present))
         if not is_present:
             self.tiles.drop(node.name)
 
     def _just_vanished(self) -> dict[str, NodeChange]:
-        """Return the nodes that went so shortly ago that they may be back at once."""
+        """Return the nodes that vanished within `BACK_WITHIN`: they may just be re-registering."""
         since = self.now() - BACK_WITHIN
         recent = takewhile(lambda change: change.t >= since, reversed(self.changes))
         return {change.node: change for change in recent if not change.is_present}
 
     def session(self) -> Session:
-        """Return the session; raises RouterUnreachable if there is none at the moment."""
+        """Return the current session; raises RouterUnreachable if there is none."""
         session = self.connection.session
         if session is None:
             why = self.connection.last_error or "the router has not answered yet"
@@ -114,23 +114,23 @@ class Bridge:
         return session
 
     async def nodes(self) -> list[KnownNode]:
-        """Return the nodes by name; raises RouterUnreachable or HubMissing."""
+        """Return all nodes, sorted by name; raises RouterUnreachable or HubMissing."""
         self.session()
         return await self.directory.nodes()
 
     def is_current(self, node: KnownNode) -> bool:
-        """Return whether a node is still there, in the same generation."""
+        """Return whether a node is still registered, in the same generation."""
         current = self.directory.current(node.name)
         return current is not None and current.generation == node.generation
 
     async def fields(
         self, share: Share, is_wanted: Callable[[str], bool] = lambda name: True
     ) -> dict[str, dict[str, Field]]:
-        """Return the fields of every wanted node; of one that does not answer there is a notice."""
+        """Return the fields of all wanted nodes; a node that does not answer leaves a notice."""
         await self._wait_for_vanished(is_wanted)
         wanted = [node for node in await self.nodes() if is_wanted(node.name)]
-        asked = {node.name: self.directory.fields(node) for node in wanted}
-        return await self._at_once(share, asked)
+        jobs = {node.name: self.directory.fields(node) for node in wanted}
+        return await self._run_all(share, jobs)
 
     async def find(
         self,
@@ -138,66 +138,72 @@ class Bridge:
         targets: Mapping[str, Sequence[Pattern]],
         accepts: Callable[[str, Field], bool] = lambda node, field: True,
     ) -> dict[str, list[Pair]]:
-        """Return the fields that targets stand for, by their texts.
+        """Return the fields that targets match, by the text of each target.
 
-        `accepts` restricts what wildcards find.
+        `accepts` filters what wildcards match.
         """
-        odd = filter(SPECIAL.search, targets)
-        bare = {text: pair for text in odd if (pair := as_it_stands(text))}
-        wild = [p for each in targets.values() for p in each if p.literal is None]
-        if not wild and not bare:
-            return {text: [p.literal for p in each if p.literal] for text, each in targets.items()}
-        holders = {node for node, _ in bare.values()}
+        special = filter(SPECIAL.search, targets)
+        literal = {text: pair for text in special if (pair := split_literally(text))}
+        wild = [p for patterns in targets.values() for p in patterns if p.literal is None]
+        if not wild and not literal:
+            return {text: [p.literal for p in ps if p.literal] for text, ps in targets.items()}
+        literal_nodes = {node for node, _ in literal.values()}
         fields = await self.fields(
-            share, lambda name: name in holders or any(p.matches_node(name) for p in wild)
+            share, lambda name: name in literal_nodes or any(p.matches_node(name) for p in wild)
         )
-        passed = [
+        accepted = [
             (node, name)
-            for node, known in fields.items()
-            for name, about in known.items()
-            if accepts(node, about)
+            for node, fields_of_node in fields.items()
+            for name, field in fields_of_node.items()
+            if accepts(node, field)
         ]
-        found = {text: expand(patterns, passed) for text, patterns in targets.items()}
-        # Any character may be part of a name: the field that is there as it stands is meant.
-        here = {text: [pair] for text, pair in bare.items() if pair[1] in fields.get(pair[0], ())}
-        return found | here
+        found = {text: expand(ps, accepted) for text, ps in targets.items()}
+        # Names may contain special characters: a field whose name is the text itself comes first.
+        for text, (node, name) in literal.items():
+            if name in fields.get(node, ()):
+                found[text] = [(node, name)]
+        return found
 
     async def samples(
         self, share: Share, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
     ) -> dict[Pair, View]:
-        """Return all samples of fields, or those that are `min_stride` seconds apart."""
+        """Return all samples of fields, or samples at least `min_stride` seconds apart."""
 
-        async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
-            how = {"min_stride": min_stride, "on_chunk": share.take}
-            return views(await self.fetch(node, fields, interval, **how))
+        async def fetch_fields(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
+            options = {"min_stride": min_stride, "on_chunk": share.take}
+            return views(await self.fetch(node, fields, interval, **options))
 
-        return await self.ask_nodes(share, pairs, interval, ask)
+        return await self.ask_nodes(share, pairs, interval, fetch_fields)
 
     async def fetch(
-        self, node: KnownNode, fields: Mapping[str, Field], interval: Interval, **how: Any
+        self, node: KnownNode, fields: Mapping[str, Field], interval: Interval, **options: Any
     ) -> Data:
-        """Ask a node for samples (`sisock.client.fetch.fetch`)."""
+        """Fetch samples from a node; `options` are those of `sisock.client.fetch.fetch`."""
+        options["timeout"] = self._timeout
         with translated(node.name):
-            return await fetch(self.session(), node, fields, interval, timeout=self._timeout, **how)
+            return await fetch(self.session(), node, fields, interval, **options)
 
     async def ask_nodes(
-        self, share: Share, pairs: Iterable[Pair], interval: Interval, ask: Ask
+        self, share: Share, pairs: Iterable[Pair], interval: Interval, fetch_fields: FetchFields
     ) -> dict[Pair, Any]:
-        """Ask all nodes at the same time, each for all of its fields that there are.
+        """Call `fetch_fields` for all nodes at the same time, each with its existing fields.
 
-        Errors are notices, but for RouterUnreachable, HubMissing, TooManySamples and Overloaded.
+        Errors become notices, except RouterUnreachable, HubMissing, TooManySamples and Overloaded.
         """
         by_node: dict[str, dict[str, None]] = {}
         for node, name in pairs:
             by_node.setdefault(node, {})[name] = None
         if not by_node or interval.start >= interval.end:
-            ask = _nothing
+            fetch_fields = _empty_views
         self.session()
-        asked = {name: self._ask_node(name, names, ask) for name, names in by_node.items()}
-        answers = await self._at_once(share, asked)
-        return {(node, name): each for node, a in answers.items() for name, each in a.items()}
+        jobs = {node: self._ask_node(node, names, fetch_fields) for node, names in by_node.items()}
+        answers = await self._run_all(share, jobs)
+        return {(node, name): one for node, ones in answers.items() for name, one in ones.items()}
 
-    async def _ask_node(self, name: str, names: Iterable[str], ask: Ask) -> Mapping[str, Any]:
+    async def _ask_node(
+        self, name: str, field_names: Iterable[str], fetch_fields: FetchFields
+    ) -> Mapping[str, Any]:
+        """Call `fetch_fields` for one node; once more if its generation changed meanwhile."""
         for is_last in (False, True):
             node = self.directory.current(name) or await self._find_node(name)
             if node is None and is_last:
@@ -205,15 +211,15 @@ class Bridge:
             if node is None:
                 break
             try:
-                fields = await self.directory.fields(node, names)
-                wanted = {each: fields[each] for each in names if each in fields}
-                found = await ask(node, wanted) if wanted else {}
+                fields = await self.directory.fields(node, field_names)
+                wanted = {field: fields[field] for field in field_names if field in fields}
+                results = await fetch_fields(node, wanted) if wanted else {}
                 if is_last or self.is_current(node):
-                    return found
+                    return results
             except SisockError as error:
-                if is_last or isinstance(error, _EVERYBODYS) or self.is_current(node):
+                if is_last or isinstance(error, _FATAL) or self.is_current(node):
                     raise
-            # The node went, and perhaps came, meanwhile: its samples may have changed.
+            # The node vanished or re-registered meanwhile: its samples may have changed.
         return {}
 
     async def _find_node(self, name: str) -> KnownNode | None:
@@ -224,52 +230,54 @@ class Bridge:
             return None
 
     async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
-        """Wait shortly for nodes that have just gone: they may be back in a new generation."""
+        """Wait briefly for nodes that just vanished: they may return in a new generation."""
         while any(map(is_wanted, self._just_vanished())):
             self.session()
-            await task.deferLater(self.reactor, _POLL)
+            await task.deferLater(self.reactor, _POLL_INTERVAL)
 
-    async def _at_once(
+    async def _run_all(
         self, share: Share, jobs: Mapping[str, Coroutine[Any, Any, Any]]
     ) -> dict[str, Any]:
-        """Wait for one coroutine a node, none longer than the limit; a failed one is a notice."""
+        """Run a coroutine per node, with a time limit; one that fails leaves only a notice."""
         started = {name: defer.ensureDeferred(job) for name, job in jobs.items()}
-        ended: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         waiting = []
         for name, job in started.items():
             if not job.called:
                 waiting.append(job.addTimeout(self._timeout, self.reactor))
-            job.addBoth(partial(ended.__setitem__, name))
+            job.addBoth(partial(results.__setitem__, name))
         if waiting:
             await defer.DeferredList(waiting)
         for name in jobs:
-            if not isinstance(failure := ended[name], Failure):
+            if not isinstance(failure := results[name], Failure):
                 continue
-            del ended[name]
-            if failure.check(*_EVERYBODYS, defer.CancelledError):
-                ended.clear()  # the traceback of an error may last, and with it this
+            del results[name]
+            if failure.check(*_FATAL, defer.CancelledError):
+                results.clear()  # an error's traceback would keep the samples in memory
                 raise failure.value
-            share.notices.append(self._why(name, failure.value))
+            share.notices.append(self._explain(name, failure.value))
             self._warn(share.notices[-1])
-            # Calls that end with the session do so with several errors.
+            # A lost session ends calls with various errors: report RouterUnreachable instead.
             self.session()
-        return ended
+        return results
 
-    def _why(self, name: str, error: Exception) -> str:
+    def _explain(self, name: str, error: Exception) -> str:
+        """Return the notice of a node that failed; an unexpected error is logged, too."""
         if isinstance(error, defer.TimeoutError):
             error = NodeTimeout(f"the data node {name!r} did not answer in {self._timeout:g} s")
         if isinstance(error, SisockError):
             return str(error)
         kind, why = type(error).__name__, str(error)
-        self._log.error("the answer of {n!r} failed: {kind}: {why}", n=name, kind=kind, why=why)
+        message = "the answer of {node!r} failed: {kind}: {why}"
+        self._log.error(message, node=name, kind=kind, why=why)
         return f"the answer of the data node {name!r} cannot be used ({kind})"
 
 
 def views(data: Data) -> dict[str, View]:
-    """Return all that was fetched as views."""
-    return {n: View.whole(each.field, Samples(each.t, each.values)) for n, each in data.items()}
+    """Return all fetched samples as views, by field name."""
+    return {name: View.whole(one.field, Samples(one.t, one.values)) for name, one in data.items()}
 
 
-async def _nothing(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
-    """Return views of an interval without length."""
-    return {name: View(about, []) for name, about in fields.items()}
+async def _empty_views(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
+    """Return views without samples, as an interval of length zero has none."""
+    return {name: View(field, []) for name, field in fields.items()}

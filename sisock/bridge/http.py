@@ -1,4 +1,4 @@
-"""Read HTTP requests from a connection, and write their answers one after the other."""
+"""Read HTTP requests from a connection, and write their answers in order."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from sisock.bridge.answers import NONE, Answer, failure
 from sisock.connection.runtime import make_logger
 
 SHORT = 1 << 18
-"""Bytes of a body that is written at once, whether the client takes it or not."""
+"""Bytes; a shorter body is written without waiting for the client to take it."""
 
 WRITE_BYTES = 1 << 20
-"""Bytes that are handed to a socket at once; Twisted's own are 128 KiB."""
+"""Bytes passed to the socket at once; Twisted's default is 128 KiB."""
 
 BODY_LIMIT = 1 << 20
-"""Bytes of a request's body; those of a dashboard are a few thousand."""
+"""Largest body of a request in bytes; those of dashboards have a few thousand."""
 
 HEAD_LIMIT, TRAVEL_LIMIT = 1 << 16, 4 << 20
-"""Bytes of a request's first line and headers, and of all of it as it travels."""
+"""Bytes of a request's first line and headers, and of the whole request with its encoding."""
 
 KEEP_ALIVE = 120
-"""Seconds that an idle connection stays: longer than the 90 of Grafana, which may just send."""
+"""Seconds before an idle connection is closed: Grafana itself closes it after 90."""
 
 LINGER = 1.0
-"""Seconds for which the rest of a refused request is dropped before the connection is closed."""
+"""Seconds during which the rest of a rejected request is discarded before closing."""
 
 STALLED_AFTER = 60.0
-"""Seconds that a client may take for what is on its way; an answer that nobody reads is cut off."""
+"""Seconds without the client reading after which its answer is aborted."""
 
 CLIENT_LEFT = 499
-"""Status in the log of a request whose client left before it was answered, as in nginx."""
+"""Logged status of a request whose client disconnected before the answer, as in nginx."""
 
 _date = lru_cache(1)(lambda seconds: formatdate(seconds, usegmt=True))
 
@@ -52,11 +52,11 @@ log = make_logger()
 
 @dataclass(slots=True)
 class Request:
-    """A request, and what becomes of it.
+    """Hold a request, and what is logged of its answer.
 
-    Names of headers are in lower case; an old request is one of HTTP/1.0, the last one that of its
-    connection. `refusal` is the answer to a request that is not read to its end, `cors` are headers
-    of any answer to it, and `sent` the bytes of its answer's body.
+    Header names are in lower case. `is_old` means HTTP/1.0, `is_last` that the connection ends with
+    this request. `refusal` is the answer to an invalid request, which is not read to its end,
+    `cors` are headers for its answer, `sent` counts the bytes of the answer's body.
     """
 
     client: str
@@ -74,23 +74,23 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path, its escapes undone."""
+        """The path, unquoted."""
         return unquote(self.target.partition(b"?")[0].decode("utf-8", "replace"))
 
     @property
     def query(self) -> str:
-        """What is behind the question mark."""
+        """The query string, after the question mark."""
         return self.target.partition(b"?")[2].decode("ascii", "replace")
 
     def values(self, name: bytes) -> tuple[bytes, ...]:
-        """Return what all headers of a name say."""
+        """Return the values of all headers with this name."""
         return tuple(self.headers.get(name, ()))
 
 
 class _Reader:
-    """Make requests of what comes; the parser calls the methods that begin with on_.
+    """Parse bytes into requests; the parser calls the methods ``on_…``.
 
-    It has all once a request has come that is the connection's last, or is not read to its end.
+    `has_all` is true after the connection's last request, or after an invalid one.
     """
 
     def __init__(self, client: str) -> None:
@@ -109,9 +109,9 @@ class _Reader:
             if self._travelled > (HEAD_LIMIT if self._is_head else TRAVEL_LIMIT):
                 self._refuse(431 if self._is_head else 413, "the request is too long")
         except HttpParserUpgrade:
-            pass  # nothing is: the request is answered, and was the last one
+            pass  # the request is answered without an upgrade, as the connection's last one
         except HttpParserError as error:
-            self._refuse(400, f"this is no HTTP/1.1: {error}")
+            self._refuse(400, f"the request is not valid HTTP/1.1: {error}")
 
     def on_message_begin(self) -> None:
         self._request, self._is_head, self._size = Request(self._client), True, 0
@@ -121,7 +121,7 @@ class _Reader:
         self._request.target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_head:  # else it is behind the body
+        if self._is_head:  # ignore trailers after the body
             self._request.headers.setdefault(name.lower(), []).append(value)
 
     def on_headers_complete(self) -> None:
@@ -129,7 +129,7 @@ class _Reader:
         self._request.method = self._parser.get_method().decode()
         self._check(size := max(map(int, self._request.values(b"content-length")), default=0))
         if self._parser.should_upgrade() and (size or self._request.values(b"transfer-encoding")):
-            self._refuse(501, "no connection is upgraded: send a body without the header Upgrade")
+            self._refuse(501, "upgrades are not supported: send a body without the header Upgrade")
         self.is_continued = b"100-continue" in self._request.values(b"expect")
 
     def on_body(self, part: bytes) -> None:
@@ -160,36 +160,36 @@ class _Reader:
 
 
 class Connection(Protocol, TimeoutMixin):
-    """Answer the requests of one connection: a protocol, and the push producer of what it writes.
+    """Answer the requests of one connection in order, by a `sisock.bridge.server.Front`.
 
-    Its front answers each, makes parts of long answers in a thread, and hears of what is over.
+    It is a protocol, and also the transport's push producer, so that it can wait for the client.
     """
 
     def __init__(self, front: Any, client: str) -> None:
         self._front = front
-        self.callLater = front.reactor.callLater  # TimeoutMixin's
+        self.callLater = front.reactor.callLater  # used by TimeoutMixin
         self._reader = _Reader(client)
         self._is_lost = False
         self._current: Request | None = None
         self._job: defer.Deferred = defer.succeed(None)
-        self._room: defer.Deferred | None = None
+        self._paused: defer.Deferred | None = None
 
     def connectionMade(self) -> None:
-        """Begin."""
+        """Set the connection up."""
         self.transport.setTcpNoDelay(True)
         self.transport.SEND_LIMIT = WRITE_BYTES
         self.transport.registerProducer(self, True)
         self.setTimeout(KEEP_ALIVE)
 
     def timeoutConnection(self) -> None:
-        """Close the connection of a client that is silent."""
+        """Close an idle connection; one with a request under way stays."""
         if self._current is not None:
             self.setTimeout(KEEP_ALIVE)
         else:
             self.transport.abortConnection()
 
     def connectionLost(self, reason: Any) -> None:
-        """End what is done for the client."""
+        """Cancel the request under way."""
         self.setTimeout(None)
         self._is_lost = True
         if self._current is not None:
@@ -197,12 +197,12 @@ class Connection(Protocol, TimeoutMixin):
             self._job.cancel()
 
     def pauseProducing(self) -> None:
-        """Wait for the client to take what is written."""
-        self._room = self._room or defer.Deferred()
+        """Pause writing: the client has not taken what is written."""
+        self._paused = self._paused or defer.Deferred()
 
     def resumeProducing(self) -> None:
-        """Go on."""
-        room, self._room = self._room or defer.Deferred(), None
+        """Resume writing."""
+        room, self._paused = self._paused or defer.Deferred(), None
         room.callback(None)
         self._go_on()
 
@@ -210,7 +210,7 @@ class Connection(Protocol, TimeoutMixin):
         """Do nothing: `connectionLost` follows."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Read requests, and answer them."""
+        """Parse received bytes, and answer the requests."""
         self.resetTimeout()
         self._reader.feed(data)
         if self._reader.is_continued and not self._reader.has_all:
@@ -219,9 +219,9 @@ class Connection(Protocol, TimeoutMixin):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Answer what waits if there is room for an answer; more is read if nothing waits."""
+        """Answer the next request if the client takes data; read more if none waits."""
         waiting = self._reader.requests
-        while waiting and not (self._current or self._room or self._is_lost):
+        while waiting and not (self._current or self._paused or self._is_lost):
             self._current = waiting.popleft()
             self._job = defer.ensureDeferred(self._serve(self._current))
             self._job.addErrback(self._failed)
@@ -242,7 +242,7 @@ class Connection(Protocol, TimeoutMixin):
                 head = self._head(request, answer, length)
                 self.transport.writeSequence([head] if request.method == "HEAD" else [head, body])
                 if len(body) > SHORT:
-                    await self._has_room()
+                    await self._wait_for_client()
         finally:
             answer.on_end()
         if self._is_lost:
@@ -251,7 +251,7 @@ class Connection(Protocol, TimeoutMixin):
         self._current = None
         self.resetTimeout()
         if request.refusal is not None:
-            # A connection that is closed while the client still sends is reset, the answer lost.
+            # Closing while the client still sends resets the connection and loses the answer.
             self.callLater(LINGER, self.transport.loseConnection)
         elif request.is_last:
             self.transport.loseConnection()
@@ -259,41 +259,43 @@ class Connection(Protocol, TimeoutMixin):
             self.callLater(0, self._go_on)
 
     async def _write(self, request: Request, answer: Answer) -> None:
-        """Write a long answer, part by part, as the client takes them."""
+        """Write a long answer part by part, at the client's speed."""
         length = NONE if request.is_old else {"Transfer-Encoding": "chunked"}
         self.transport.write(self._head(request, answer, length))
         if request.method == "HEAD":
             return
-        is_async, parts = isinstance(answer.parts, AsyncGenerator), answer.parts
-        async with aclosing(parts if is_async else self._front.in_thread(parts)) as made:
-            async for part in made:
+        parts = answer.parts
+        if not isinstance(parts, AsyncGenerator):
+            parts = self._front.in_thread(parts)
+        async with aclosing(parts):
+            async for part in parts:
                 if self._is_lost:
                     return
                 request.sent += len(part)
                 chunk = [part] if request.is_old else [b"%x\r\n" % len(part), part, b"\r\n"]
                 self.transport.writeSequence(chunk)
-                await self._has_room()
+                await self._wait_for_client()
         if not request.is_old:
             self.transport.write(b"0\r\n\r\n")
 
-    async def _has_room(self) -> None:
-        """Wait until the client has taken all; raises TimeoutError if it does not."""
-        if self._room is not None:
+    async def _wait_for_client(self) -> None:
+        """Wait until the client has taken all data; raises TimeoutError if it stalls."""
+        if self._paused is not None:
             try:
-                await self._room.addTimeout(STALLED_AFTER, self._front.reactor)
+                await self._paused.addTimeout(STALLED_AFTER, self._front.reactor)
             except defer.TimeoutError:
-                raise TimeoutError(f"its client takes nothing for {STALLED_AFTER:g} s") from None
+                raise TimeoutError(f"its client read nothing for {STALLED_AFTER:g} s") from None
 
     def _head(self, request: Request, answer: Answer, length: Mapping[str, str]) -> bytes:
-        given = {"Date": _date(int(time.time())), "Content-Type": "application/json"}
-        given |= {**request.cors, **answer.headers, **length}
-        given |= {"Connection": "close"} if request.is_last else {}
-        lines = "".join([f"{name}: {value}\r\n" for name, value in given.items()])
+        headers = {"Date": _date(int(time.time())), "Content-Type": "application/json"}
+        headers |= {**request.cors, **answer.headers, **length}
+        headers |= {"Connection": "close"} if request.is_last else {}
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         status = HTTPStatus(answer.status)
         return f"HTTP/1.1 {status:d} {status.phrase}\r\n{lines}\r\n".encode()
 
     def _failed(self, failure: Any) -> None:
         if not self._is_lost:
             log.error("an answer could not be written: {why}", why=failure.getErrorMessage())
-            # What was said to come does not: the client must not take it for the whole.
+            # A broken-off connection tells the client that the answer is incomplete.
             self.transport.abortConnection()

@@ -1,4 +1,4 @@
-"""Count what the bridge does, for Prometheus, and the memory that all its answers take."""
+"""Collect metrics for Prometheus, and limit the memory of all answers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.reply import Reply
 
 MEMORY_LIMIT = 100_000_000
-"""Bytes of samples and of JSON that wait for their clients; while arrays are joined or written they
-take about twice as much."""
+"""Bytes of samples and JSON that wait for their clients; joining and writing arrays takes about
+twice as much for a while."""
 
 MAX_SAMPLES = 20_000_000
-"""Samples of one answer: as many take 1 GB as JSON."""
+"""Samples of one answer; as JSON they take 1 GB."""
 
 COLLECT_EVERY = 1.0
-"""Seconds between full collections of garbage, at least; one takes a tenth of a second."""
+"""Minimum seconds between full garbage collections; one takes a tenth of a second."""
 
 _OBJECT_BYTES = 64
-"""Memory of a Python object in an array, about."""
+"""Approximate memory of a Python object in an array."""
 
 
 class Metrics:
-    """Count requests to some paths, seconds, samples and cache hits."""
+    """Count requests by path, their seconds, samples and cache hits."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
         self._paths = frozenset(paths)
@@ -38,27 +38,27 @@ class Metrics:
         labels = ["path", "status"]
         requests = Counter("sisock_http_requests", "Requests", labels, registry=registry)
         seconds = Histogram("sisock_http_request_seconds", "Seconds", ["path"], registry=registry)
-        # Looked up by their labels they take longer than they count.
-        self._requests_of = lru_cache(lambda path, status: requests.labels(path, str(status)))
-        self._seconds_of = lru_cache(seconds.labels)
+        # Looking up a metric by its labels takes longer than counting.
+        self._requests_with = lru_cache(lambda path, status: requests.labels(path, str(status)))
+        self._seconds_for = lru_cache(seconds.labels)
         self._samples = Counter("sisock_samples", "Samples in answers", registry=registry)
-        self._hits = Counter("sisock_cache_hits", "Series partly of tiles", registry=registry)
-        self._misses = Counter("sisock_cache_misses", "Series of no tile", registry=registry)
+        self._hits = Counter("sisock_cache_hits", "Series partly from tiles", registry=registry)
+        self._misses = Counter("sisock_cache_misses", "Series without any tile", registry=registry)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """Count a request; paths that are none of ours are counted as one."""
+        """Count a request; unknown paths are counted together as "other"."""
         path = path if path in self._paths else "other"
-        self._requests_of(path, status).inc()
-        self._seconds_of(path).observe(seconds)
+        self._requests_with(path, status).inc()
+        self._seconds_for(path).observe(seconds)
 
     def found(self, samples: int, hits: int, misses: int) -> None:
-        """Count the samples of an answer, and the series that were partly of tiles, or of none."""
+        """Count the samples of an answer, and its series with and without cached tiles."""
         self._samples.inc(samples)
         self._hits.inc(hits)
         self._misses.inc(misses)
 
     def expose(self, gauges: Mapping[str, float]) -> tuple[bytes, str]:
-        """Return text and content type of all figures, and of some that are given."""
+        """Return all metrics and the given gauges as Prometheus's text, and its content type."""
         current = CollectorRegistry()
         for name, value in gauges.items():
             Gauge(f"sisock_{name}", name.replace("_", " "), registry=current).set(value)
@@ -71,48 +71,48 @@ class Overloaded(SisockError, MemoryError):
 
 
 class TooManySamples(InvalidArgument):
-    """An answer is larger than one may be."""
+    """An answer has more samples than allowed."""
 
 
 class AnswerMemory:
-    """Limit the bytes that all answers under way take together.
+    """Limit the total memory of all answers under way.
 
-    One answer alone may take more, and counts as half of the limit then: the other half is left
-    to the others. None may have more than `max_samples`.
+    One single answer may take more than half of `limit`; it counts as half, so that the other half
+    stays free for others. No answer may have more than `max_samples`.
     """
 
     def __init__(self, limit: int = MEMORY_LIMIT, max_samples: int = MAX_SAMPLES) -> None:
         self.max_samples = max_samples
         self._limit = limit
         self._collected = -COLLECT_EVERY
-        # An answer that is not there any more takes nothing, whatever became of it.
+        # Weak, so that an answer stops counting once it is dropped, however it ended.
         self._shares: WeakSet[Share] = WeakSet()
 
     def share(self) -> Share:
-        """Return the share of one more answer, which lasts as long as the object."""
+        """Return the share of a new answer; it counts for as long as the object exists."""
         share = Share(self)
         self._shares.add(share)
         return share
 
     def check(self, share: Share) -> None:
-        """Check that there is room for an answer that has grown; raises `Overloaded`."""
+        """Check that there is enough memory for an answer that has grown; raises `Overloaded`."""
         if not self._has_room(share) and time.monotonic() - self._collected > COLLECT_EVERY:
-            # The traceback of a request that failed, or whose client left, is a cycle.
+            # A failed or abandoned request leaves a cycle: its traceback holds its samples.
             gc.collect()
             self._collected = time.monotonic()
         if not self._has_room(share):
-            share.nbytes = 0  # the client's samples are dropped
+            share.nbytes = 0  # the request fails, so its samples are dropped
             raise Overloaded
 
     def _has_room(self, share: Share) -> bool:
-        sizes = [each.nbytes for each in self._shares if each is not share]
+        sizes = [other.nbytes for other in self._shares if other is not share]
         half = self._limit / 2
         total = sum(min(size, half) for size in [*sizes, share.nbytes])
         return total <= self._limit and min(share.nbytes, max(sizes, default=0)) <= half
 
 
 class Share:
-    """Count the memory and the samples of one answer, and what was found for it."""
+    """Count the memory, samples and cache hits of one answer, and collect its notices."""
 
     def __init__(self, memory: AnswerMemory) -> None:
         self.nbytes = 0
@@ -122,13 +122,13 @@ class Share:
         self.count = 0
 
     def add(self, nbytes: int) -> None:
-        """Count more bytes, or fewer; raises `Overloaded` if there is no room for them."""
+        """Add to the bytes, or subtract; raises `Overloaded` if there is not enough memory."""
         self.nbytes += nbytes
         if nbytes > 0:
             self._memory.check(self)
 
     def check_size(self, count: int) -> None:
-        """Check how many samples the answer has; raises `TooManySamples`."""
+        """Check the number of samples of the answer; raises `TooManySamples`."""
         if count > self._memory.max_samples:
             raise TooManySamples(
                 f"{count} samples are more than the {self._memory.max_samples} that one answer may"
@@ -136,14 +136,13 @@ class Share:
             )
 
     def take(self, chunk: Reply) -> None:
-        """Count the samples and the memory of a chunk of a reply as it comes."""
+        """Count the samples and the memory of a received chunk of a reply."""
         self.count += sum(map(len, chunk.data.values()))
         self.check_size(self.count)
         self.add(size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values())))
 
 
 def size_of(*arrays: np.ndarray) -> int:
-    """Return about how many bytes arrays take."""
-    return sum(
-        each.nbytes + (_OBJECT_BYTES * len(each) if each.dtype == object else 0) for each in arrays
-    )
+    """Return the approximate memory of arrays, in bytes."""
+    objects = sum(len(array) for array in arrays if array.dtype == object)
+    return sum(array.nbytes for array in arrays) + _OBJECT_BYTES * objects

@@ -1,4 +1,4 @@
-"""Answer panels, in the reactor."""
+"""Answer requests for panels, in the reactor."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import View
 
 LONG_ANSWER = 50_000
-"""Samples; an answer with more is written in a thread, fewer take less time than the network."""
+"""Samples; a longer answer is written in a thread."""
 
 ROW_BYTES = 40
-"""Memory of a sample in a table, or among the rows of all series, besides its own bytes."""
+"""Additional memory of a sample in a table or in long rows, while these are made."""
 
 
 @dataclass
 class Found:
-    """What was found for a query: what its targets mean, and the samples."""
+    """Hold the fields that a query's targets match, and their samples."""
 
     query: Query
     pairs: dict[str, list[Pair]]
@@ -54,12 +54,12 @@ class Found:
     streams: dict[Pair, Stream] = field(default_factory=dict)
 
     def wanted(self, is_table: bool) -> list[Pair]:
-        """Return what all tables, or all other targets, stand for; some perhaps several times."""
+        """Return the fields of all tables, or of all other targets, possibly with repetitions."""
         targets = (t for t in self.query.targets if t.is_table == is_table)
         return [pair for target in targets for pair in self.pairs.get(target.text, ())]
 
     def write(self) -> Iterator[Any]:
-        """Write an answer for each target, or each of its fields, in parts."""
+        """Yield an answer for each table, or each field of other targets, as iterators of parts."""
         for target in self.query.targets:
             pairs = self.pairs.get(target.text, [])
             if target.text in self.events:
@@ -76,74 +76,74 @@ class Found:
                     yield answers.series_answer(name, self.views.get(pair), target.ref_id)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Write the list of answers while the samples come."""
-        between = b"["
+        """Yield the JSON list of answers while the samples arrive."""
+        separator = b"["
         for answer in self.write():
-            yield between
+            yield separator
             if isinstance(answer, AsyncIterator):
                 async for part in answer:
                     yield part
             else:
                 yield b"".join(answer)
-            between = b","
-        yield b"[]" if between == b"[" else b"]"
+            separator = b","
+        yield b"[]" if separator == b"[" else b"]"
 
     async def _write_stream(
         self, pair: Pair, name: str, ref_id: str | None
     ) -> AsyncIterator[bytes]:
-        stream, between = self.streams[pair], b""
+        stream, separator = self.streams[pair], b""
         yield answers.series_start(name, stream.fields[pair[1]], ref_id)
         async for rows in stream.read(pair[1]):
-            yield between + rows
-            between = b","
+            yield separator + rows
+            separator = b","
         yield answers.SERIES_END
 
 
 class Panels:
-    """Answer panels."""
+    """Answer requests for panels; all methods run in the reactor."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
         self._views = Views(bridge)
         self._metrics = metrics
-        self._turn: dict[Hashable, Answer] = {}  # answers of this turn of the reactor
+        self._turn: dict[Hashable, Answer] = {}  # answers made in this turn of the reactor
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
-        """Return what answers which method and path."""
+        """Return the handlers by method and path."""
 
-        def answer(asked: Request) -> Coroutine[Any, Any, Answer]:
-            if asked.method == "POST":
-                return self.query(asked.body)
-            return self.series(parse_qs(asked.query, keep_blank_values=True))
+        def answer(request: Request) -> Coroutine[Any, Any, Answer]:
+            if request.method == "POST":
+                return self.query(request.body)
+            return self.series(parse_qs(request.query, keep_blank_values=True))
 
         return dict.fromkeys([("POST", "/query"), ("GET", "/series"), ("HEAD", "/series")], answer)
 
     async def query(self, body: bytes) -> Answer:
-        """Answer with series, tables, and simPod's annotations; raises SisockError."""
-        return await self._once(self._panel, parse_query(parse_body(body)))
+        """Answer ``/query`` with series, tables and annotations; raises SisockError."""
+        return await self._once(self._answer_query, parse_query(parse_body(body)))
 
     async def series(self, arguments: Mapping[str, list[str]]) -> Answer:
-        """Answer Infinity: long rows in time order; raises SisockError."""
-        return await self._once(self._rows, parse_arguments(arguments))
+        """Answer ``/series`` with long rows in time order, for Infinity; raises SisockError."""
+        return await self._once(self._answer_series, parse_arguments(arguments))
 
     async def _once(
         self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query
     ) -> Answer:
-        """Answer equal requests once if nothing can have come between them: in one turn."""
+        """Answer equal requests only once if they arrive in the same turn of the reactor."""
         turn, key = self._turn, (answer.__name__, query)
-        if (made := turn.get(key)) is not None:
-            return made
+        if (known := turn.get(key)) is not None:
+            return known
         if not turn:
             self._bridge.reactor.callLater(0, self._begin_turn)
-        made = await answer(self._bridge.memory.share(), query)
-        if made.body is not None:
-            turn[key] = made
-        return made
+        result = await answer(self._bridge.memory.share(), query)
+        if result.body is not None:
+            turn[key] = result
+        return result
 
     def _begin_turn(self) -> None:
         self._turn = {}
 
-    async def _panel(self, share: Share, query: Query) -> Answer:
+    async def _answer_query(self, share: Share, query: Query) -> Answer:
         events = {}
         for text in {t.text for t in query.targets if is_annotation_query(t.text)}:
             events[text] = await find_annotations(self._bridge, share, text, query.interval)
@@ -151,28 +151,28 @@ class Panels:
         found = Found(query, await self._bridge.find(share, texts, query.accepts), events)
         tables, panels = found.wanted(True), found.wanted(False)
         if tables:
-            # Fields of a view have times of their own, which make no rows.
+            # Decimated fields have different times and would not share rows.
             found.tables = await self._find(share, tables, replace(query, max_points=None))
             share.add(ROW_BYTES * _count(found.tables, tables))
         is_empty = query.interval.start >= query.interval.end
         if query.max_points is None and not tables and not is_empty:
-            span = query.interval, query.min_stride
-            found.streams = await open_streams(self._bridge, share, panels, *span)
+            arguments = share, panels, query.interval, query.min_stride
+            found.streams = await open_streams(self._bridge, *arguments)
         else:
             found.views = await self._find(share, panels, query)
         if found.streams:
-            return self._streamed(share, found)
-        # A target that is there twice is answered twice.
+            return self._stream(share, found)
+        # A repeated target is answered, and counted, each time.
         count = _count(found.views, panels) + _count(found.tables, tables)
         return self._answer(share, answers.body_of(found.write()), count)
 
-    async def _rows(self, share: Share, query: Query) -> Answer:
+    async def _answer_series(self, share: Share, query: Query) -> Answer:
         texts = {target.text: target.patterns for target in query.targets}
         pairs = await self._bridge.find(share, texts)
-        wanted = list(dict.fromkeys(pair for each in pairs.values() for pair in each))
+        wanted = list(dict.fromkeys(pair for matches in pairs.values() for pair in matches))
         views = await self._find(share, wanted, query)
         count = _count(views, wanted)
-        # All rows are sorted before the first is written.
+        # Sorting needs memory for all rows at once.
         share.add(ROW_BYTES * count)
         return self._answer(share, answers.long_rows(pick(views, wanted)), count)
 
@@ -181,7 +181,7 @@ class Panels:
             return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
         return await self._views.find(share, pairs, query.interval, query.max_points)
 
-    def _streamed(self, share: Share, found: Found) -> Answer:
+    def _stream(self, share: Share, found: Found) -> Answer:
         def on_end() -> None:
             for stream in found.streams.values():
                 stream.stop()
@@ -192,13 +192,13 @@ class Panels:
     def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:
         share.check_size(count)
         on_end = partial(self._metrics.found, count, share.hits, share.misses)
-        made = parts if count > LONG_ANSWER else [b"".join(parts)]
-        # As long as there is the answer, the samples count as memory.
-        return Answer(made, 200, notice_headers(share.notices), on_end, share)
+        body = parts if count > LONG_ANSWER else [b"".join(parts)]
+        # The answer holds on to its share, so that its samples stay counted.
+        return Answer(body, 200, notice_headers(share.notices), on_end, share)
 
 
 def pick(views: Mapping[Pair, View], wanted: Iterable[Pair]) -> list[tuple[str, View]]:
-    """Return node and view of those of `wanted` that are there, in their order."""
+    """Return node and view of the wanted fields that were found, in the order wanted."""
     return [(pair[0], views[pair]) for pair in wanted if pair in views]
 
 

@@ -1,4 +1,4 @@
-"""Find views of fields for panels: out of tiles, and by calls for the ranges that are missing."""
+"""Find views of fields for panels: read cached tiles, and fetch the buckets that are missing."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from sisock.connection.session import gather
 from sisock.wire.fields import Field
 from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, MAX_EXPONENT, MIN_EXPONENT, Interval
 
-MAX_PROMISED = 50_000
-"""Samples of a field that a node without buckets is asked for; of more only some."""
+MAX_UNDECIMATED = 50_000
+"""Samples of a field to request from a node without buckets; of more it sends only some."""
 
-UNITE_WITHIN = 1e-3
+COMBINE_WITHIN = 1e-3
 """Seconds that a call waits for more fields of the same buckets, if others are under way."""
 
 _AFTER_1970 = 1e-300
-"""The first UNIX time: sisock time zero is now."""
+"""The earliest UNIX time: in requests, zero means now and negative times are relative."""
 
 
 def fine_bucket_size(spacing: float) -> float:
-    """Return the largest bucket size of which regular data have one sample in each bucket."""
+    """Return the largest bucket size with at most one sample per bucket of regular data."""
     exponent = math.frexp(1.01 * spacing)[1] - 1
     return math.ldexp(1.0, min(max(exponent, MIN_EXPONENT), MAX_EXPONENT))
 
 
 def bucket_size(interval: Interval, points: int) -> float:
-    """Return the smallest bucket size of which a view has at most `points` samples."""
-    least = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
-    for exponent in range(max(least, MIN_EXPONENT), MAX_EXPONENT):
+    """Return the smallest bucket size that gives a view at most `points` samples."""
+    lowest = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
+    for exponent in range(max(lowest, MIN_EXPONENT), MAX_EXPONENT):
         w = math.ldexp(1.0, exponent)
         if 2 * (math.ceil(interval.end / w) - math.floor(interval.start / w)) <= points:
             return w
@@ -46,7 +46,7 @@ def bucket_size(interval: Interval, points: int) -> float:
 
 @dataclass(frozen=True)
 class Buckets:
-    """A range of buckets, half-open, of a node in one generation."""
+    """Identify a half-open range of buckets of a node, in one generation."""
 
     node: KnownNode
     w: float
@@ -55,21 +55,21 @@ class Buckets:
 
 
 class Call:
-    """A call for buckets, which fields may join until it has begun.
+    """Share one call for buckets among panels; fields can be added until it has begun.
 
-    Several wait for it, and the last to leave cancels it.
+    The call is cancelled when the last panel stops waiting for it.
     """
 
-    def __init__(self, ask: Callable[[Call], Coroutine[Any, Any, Any]]) -> None:
+    def __init__(self, run: Callable[[Call], Coroutine[Any, Any, Any]]) -> None:
         self.fields: dict[str, Field] = {}
         self.has_begun = False
         self._waiters: list[defer.Deferred] = []
-        self._job = defer.ensureDeferred(ask(self))
+        self._job = defer.ensureDeferred(run(self))
         self._job.addBoth(self._end)
 
     def wait(self) -> defer.Deferred:
-        """Return what the call returns."""
-        waiter: defer.Deferred = defer.Deferred(self._leave)
+        """Return a Deferred of the result of the call."""
+        waiter: defer.Deferred = defer.Deferred(self._stop_waiting)
         self._waiters.append(waiter)
         return waiter
 
@@ -77,14 +77,14 @@ class Call:
         while self._waiters:
             self._waiters.pop(0).callback(result)
 
-    def _leave(self, waiter: defer.Deferred) -> None:
+    def _stop_waiting(self, waiter: defer.Deferred) -> None:
         self._waiters.remove(waiter)
         if not self._waiters:
             self._job.cancel()
 
 
 class Panel(NamedTuple):
-    """What a panel asks for, and its share of the memory."""
+    """Hold what a panel requests, and its share of the memory."""
 
     share: Share
     interval: Interval
@@ -92,11 +92,11 @@ class Panel(NamedTuple):
 
 
 class Views:
-    """Find views of fields, and keep of them what is final."""
+    """Find views of fields, and cache their final buckets."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        # What is under way for the same buckets.
+        # Calls under way.
         self._calls: dict[Buckets, list[Call]] = {}
 
     async def find(
@@ -105,30 +105,30 @@ class Views:
         """Return views of fields with at most `points` samples each."""
         panel = Panel(share, interval, min(points, MAX_POINTS))
 
-        async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
+        async def fetch_fields(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
             find = self._from_tiles if "bucket" in node.features else self._without_buckets
             return await find(panel, node, fields)
 
-        return await self._bridge.ask_nodes(share, pairs, interval, ask)
+        return await self._bridge.ask_nodes(share, pairs, interval, fetch_fields)
 
     async def _from_tiles(
         self, panel: Panel, node: KnownNode, fields: Mapping[str, Field]
     ) -> dict[str, View]:
         interval, points = panel.interval, panel.points
-        rough, seconds = bucket_size(interval, points), interval.end - interval.start
-        # Where the interval promises few samples, regular data lose none.
+        coarse, seconds = bucket_size(interval, points), interval.end - interval.start
+        # If all samples fit into the view, use buckets so small that regular data lose none.
         fine = {}
-        for name, about in fields.items():
+        for name, field in fields.items():
             series = node.name, node.generation, name
-            spacing = self._bridge.tiles.spacing.setdefault(series, about.interval)
+            spacing = self._bridge.tiles.spacing.setdefault(series, field.interval)
             if spacing and seconds <= points * spacing:
                 fine[name] = fine_bucket_size(spacing)
-        sizes = {name: fine.get(name, rough) for name in fields}
+        sizes = {name: fine.get(name, coarse) for name in fields}
         views = await self._complete(panel, node, fields, sizes)
         irregular = {}
         for name, w in fine.items():
-            if views[name].drop_outer(w, interval.end) and rough < w:
-                irregular[name] = rough
+            if views[name].drop_after(interval.end, w) and coarse < w:
+                irregular[name] = coarse
         if irregular:
             views |= await self._complete(panel, node, fields, irregular)
         for name, view in views.items():
@@ -142,14 +142,14 @@ class Views:
         fields: Mapping[str, Field],
         sizes: Mapping[str, float],
     ) -> dict[str, View]:
-        """Return views with buckets of the given sizes, and count what came and did not come."""
-        there: dict[str, Parts] = {}
+        """Return views with buckets of the given sizes, and count cache hits and misses."""
+        cached: dict[str, Parts] = {}
         missing: dict[Buckets, dict[str, Field]] = {}
         share, interval, now = panel.share, panel.interval, self._bridge.now()
         for name, w in sizes.items():
             series = node.name, node.generation, name
             first, last = int(interval.start // w), int(-(-interval.end // w))
-            parts = there[name] = self._bridge.tiles.find(series, first, last, w, now)
+            parts = cached[name] = self._bridge.tiles.find(series, first, last, w, now)
             share.hits += parts.is_known
             share.misses += not parts.is_known
             for begin, end in parts.missing:
@@ -157,71 +157,70 @@ class Views:
                     key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))
                     missing.setdefault(key, {})[name] = fields[name]
         if missing:
-            calls = [defer.ensureDeferred(self._join(*each)) for each in missing.items()]
-            for names, came in zip(missing.values(), await gather(calls), strict=True):
-                share.add(sum(size_of(came[name].t, came[name].values) for name in names))
+            calls = [defer.ensureDeferred(self._join(*item)) for item in missing.items()]
+            for names, fetched in zip(missing.values(), await gather(calls), strict=True):
+                share.add(sum(size_of(fetched[name].t, fetched[name].values) for name in names))
                 for name in names:
-                    there[name].add(came[name], 0, len(came[name]))
-        return {name: parts.view(fields[name]) for name, parts in there.items()}
+                    cached[name].add(fetched[name], 0, len(fetched[name]))
+        return {name: parts.view(fields[name]) for name, parts in cached.items()}
 
     async def _join(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
-        """Return what is under way for the fields, or will be: one call, if it has room."""
+        """Wait for calls that fetch the fields: join one under way, or start a new one."""
         calls = self._calls.setdefault(buckets, [])
         room = MAX_CELLS // (buckets.last - buckets.first)
         joined: dict[Call, None] = {}
-        for name, about in fields.items():
-            # Those that are open to others are the last ones.
+        for name, field in fields.items():
             for call in calls:
                 if name in call.fields or not (call.has_begun or len(call.fields) >= room):
                     break
             else:
-                call = Call(lambda call: self._united(buckets, call))
+                call = Call(lambda call: self._run(buckets, call))
                 calls.append(call)
-            call.fields[name] = about
+            call.fields[name] = field
             joined[call] = None
-        came = await gather([call.wait() for call in joined])
-        return {name: found for each in came for name, found in each.items()}
+        results = await gather([call.wait() for call in joined])
+        return {name: samples for result in results for name, samples in result.items()}
 
-    async def _united(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
-        """Wait for other fields, and ask for all of them.
+    async def _run(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
+        """Wait until other panels have added their fields, then fetch all of them.
 
-        Who comes alone waits for nobody; of a dashboard's panels the first does, the others share.
+        A single panel waits for nobody; of a dashboard's panels all but the first share a call.
         """
         try:
             is_first = len(self._calls) == 1 and not self._calls[buckets]
-            await task.deferLater(self._bridge.reactor, 0 if is_first else UNITE_WITHIN)
+            await task.deferLater(self._bridge.reactor, 0 if is_first else COMBINE_WITHIN)
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:
-            # Others for the same may be under way by now.
+            # Another call for the same buckets may be under way by now.
             self._calls[buckets].remove(call)
             if not self._calls[buckets]:
                 del self._calls[buckets]
 
     async def _fetch(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
-        """Ask a node for buckets, and keep those that are final in the reply that brought them."""
+        """Fetch buckets from a node, and cache those that are final."""
         node, w, first, last = buckets.node, buckets.w, buckets.first, buckets.last
         interval = Interval(max(first * w, _AFTER_1970), last * w)
         data = await self._bridge.fetch(node, fields, interval, bucket=w)
-        came = {name: Samples(each.t, each.values) for name, each in data.items()}
-        for name, each in data.items():
-            if self._bridge.is_current(node) and each.final_to is not None:
+        fetched = {name: Samples(column.t, column.values) for name, column in data.items()}
+        for name, column in data.items():
+            if self._bridge.is_current(node) and column.final_to is not None:
                 series = node.name, node.generation, name
-                self._bridge.tiles.store(series, w, first, last, came[name], each.final_to)
-        return came
+                self._bridge.tiles.store(series, w, first, last, fetched[name], column.final_to)
+        return fetched
 
     async def _without_buckets(
         self, panel: Panel, node: KnownNode, fields: Mapping[str, Field]
     ) -> dict[str, View]:
-        """Ask a node without buckets, of which nothing is kept."""
+        """Fetch samples from a node that cannot send buckets; nothing is cached."""
         share, interval = panel.share, panel.interval
         share.misses += len(fields)
-        spacing = (interval.end - interval.start) / MAX_PROMISED
-        many = [each.name for each in fields.values() if each.interval and each.interval < spacing]
-        if many and "max_points" not in node.features:
+        spacing = (interval.end - interval.start) / MAX_UNDECIMATED
+        dense = [name for name, field in fields.items() if 0 < (field.interval or 0) < spacing]
+        if dense and "max_points" not in node.features:
             share.notices.append(
-                f"{node.name!r} has too many samples of {', '.join(many)} for one reply: of each"
-                f" {spacing:g} s there is one, whatever lies between"
+                f"{node.name!r} has too many samples of {', '.join(dense)} for one reply: only one"
+                f" in {spacing:g} s is shown, peaks between may be missing"
             )
-        how = {"max_points": panel.points, "on_chunk": share.take}
-        return views(await self._bridge.fetch(node, fields, interval, **how))
+        options = {"max_points": panel.points, "on_chunk": share.take}
+        return views(await self._bridge.fetch(node, fields, interval, **options))

@@ -1,6 +1,6 @@
-"""Read Grafana's requests, as the JSON plugins send them; InvalidArgument names what is wrong.
+"""Parse the requests of Grafana's JSON plugins; InvalidArgument says what is wrong.
 
-Read from the sources of `grafana-simple-json-datasource` 1.4, `simpod-json-datasource` 0.6 and
+The formats are those of `grafana-simple-json-datasource` 1.4, `simpod-json-datasource` 0.6 and
 `yesoreyeram-infinity-datasource`: see docs/grafana.md.
 """
 
@@ -32,17 +32,17 @@ from sisock.wire.fields import Field
 from sisock.wire.protocol import MIN_POINTS, Interval
 
 DEFAULT_SECONDS = 3600.0
-"""Length of the range of a request that has none, up to now."""
+"""Length of the range up to now for a request without a range."""
 
 MAX_ENTRIES = 1000
-"""Targets of a request, or ad hoc filters."""
+"""Largest number of targets, or of ad hoc filters, of a request."""
 
 MAX_REF_ID = 100
-"""Characters; Grafana's are one or two, and each series repeats it."""
+"""Characters; Grafana uses one or two, and each series repeats them."""
 
 GAPS, RECORDED = "gaps ", "nodes "
-"""What an annotation query begins with that asks for gaps, or for what a recorder knows of nodes;
-the other one is ``nodes``."""
+"""Prefixes of annotation queries: for gaps of a field, and for the changes of nodes that a recorder
+kept. The third kind of query is ``nodes``."""
 
 TAG_KEYS = ("node", "timeline", "units")
 """Keys of ad hoc filters."""
@@ -50,10 +50,10 @@ TAG_KEYS = ("node", "timeline", "units")
 _OPERATORS = ("=", "!=", "=~", "!~", "<", ">")
 
 _EARLIEST = 1e-3
-"""Sisock time zero and below is relative, so a range begins after 1970 did."""
+"""The earliest time of a range: in sisock, times of zero and below are relative to now."""
 
 _LATEST = 1e11
-"""Seconds; larger numbers are times in milliseconds, or no times."""
+"""The latest time, in seconds; larger numbers are rejected."""
 
 _INTERVAL = re.compile(r"[<>~]?\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|M|y)")
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -62,7 +62,7 @@ _SECONDS.update(M=30 * 86400, y=365 * 86400)
 
 @dataclass(frozen=True)
 class Target:
-    """One target of a query: its text, what that stands for, Grafana's letter, and its form."""
+    """Hold one target of a query: its text, parsed patterns, refId, and format."""
 
     text: str
     patterns: list[Pattern] = field(compare=False)
@@ -72,28 +72,28 @@ class Target:
 
 @dataclass(frozen=True)
 class Filter:
-    """An ad hoc filter: key, operator and values, which are shell patterns but for < and >."""
+    """Hold an ad hoc filter; its values are shell patterns, except for the operators < and >."""
 
     key: str
     operator: str
     values: tuple[str, ...]
 
-    def accepts(self, node: str, about: Field) -> bool:
-        """Return whether a field passes."""
-        have = tag_values(node, about).get(self.key)
-        if have is None:
+    def accepts(self, node: str, field: Field) -> bool:
+        """Return whether a field passes the filter; unknown keys let all fields pass."""
+        actual = tag_values(node, field).get(self.key)
+        if actual is None:
             return True
         if self.operator == "<":
-            return have < self.values[0]
+            return actual < self.values[0]
         if self.operator == ">":
-            return have > self.values[0]
-        is_equal = any(fnmatch.fnmatchcase(have, value) for value in self.values)
+            return actual > self.values[0]
+        is_equal = any(fnmatch.fnmatchcase(actual, value) for value in self.values)
         return is_equal if self.operator in ("=", "=~") else not is_equal
 
 
 @dataclass(frozen=True)
 class Query:
-    """A request for samples; `max_points`, if given, says how many, and not `min_stride`."""
+    """Hold a request for samples; `min_stride` is ignored if `max_points` is given."""
 
     targets: tuple[Target, ...]
     interval: Interval
@@ -101,23 +101,23 @@ class Query:
     max_points: int | None = None
     filters: tuple[Filter, ...] = ()
 
-    def accepts(self, node: str, about: Field) -> bool:
+    def accepts(self, node: str, field: Field) -> bool:
         """Return whether a field passes all filters."""
-        return all(each.accepts(node, about) for each in self.filters)
+        return all(one.accepts(node, field) for one in self.filters)
 
 
 def is_annotation_query(text: str) -> bool:
-    """Return whether a target is an annotation query, as simPod's plugin sends them."""
+    """Return whether a target is an annotation query: simPod's plugin sends them to ``/query``."""
     return text == "nodes" or text.startswith((GAPS, RECORDED))
 
 
-def tag_values(node: str, about: Field) -> dict[str, str]:
-    """Return what the keys of ad hoc filters stand for."""
-    return {"node": node, "timeline": about.timeline, "units": about.units or ""}
+def tag_values(node: str, field: Field) -> dict[str, str]:
+    """Return the values of a field by the keys of ad hoc filters."""
+    return {"node": node, "timeline": field.timeline, "units": field.units or ""}
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """Read the body of a request, of whatever content type; empty is the same as ``{}``."""
+    """Parse a JSON body, whatever its content type says; an empty body means ``{}``."""
     if not body.strip():
         return {}
     try:
@@ -130,10 +130,10 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def parse_query(body: Mapping[str, Any]) -> Query:
-    """Read the body of ``/query``."""
+    """Parse the body of ``/query``."""
     budget = Budget()
-    targets = [_parse_target(each, budget) for each in _objects(body, "targets")]
-    # Ad hoc filters are SimpleJSON's ``adhocFilters``, and simPod's ``filters`` too.
+    targets = [_parse_target(entry, budget) for entry in _objects(body, "targets")]
+    # SimpleJSON sends ad hoc filters as ``adhocFilters``, simPod also as ``filters``.
     filters = tuple(
         _parse_filter(entry, name, budget)
         for name in ("adhocFilters", "filters")
@@ -150,13 +150,14 @@ def parse_query(body: Mapping[str, Any]) -> Query:
 
 
 def _objects(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return a list of objects from a body; empty if it is missing."""
     value = body.get(name)
     if value is None:
         return []
     if not isinstance(value, list) or len(value) > MAX_ENTRIES:
         raise InvalidArgument(f"{name} must be a list of at most {MAX_ENTRIES}")
-    if not all(isinstance(each, dict) for each in value):
-        raise InvalidArgument(f"each of {name} must be an object")
+    if not all(isinstance(entry, dict) for entry in value):
+        raise InvalidArgument(f"each entry of {name} must be an object")
     return value
 
 
@@ -165,26 +166,26 @@ def _number(body: Mapping[str, Any], name: str, limit: float) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < limit:
-        raise InvalidArgument(f"{name} must be a number that is not negative, below {limit:g}")
+        raise InvalidArgument(f"{name} must be a number of at least 0 and below {limit:g}")
     return value
 
 
 def parse_arguments(arguments: Mapping[str, Sequence[str]]) -> Query:
-    """Read the arguments of ``/series``, of which the first of each name counts, but for targets.
+    """Parse the query arguments of ``/series``; all but ``target`` use the first value only.
 
-    There are no more points than intervals, if both are given.
+    If an interval and ``maxDataPoints`` are given, there is at most one point per interval.
     """
-    given = {name: values[0] for name, values in arguments.items() if values}
+    first = {name: values[0] for name, values in arguments.items() if values}
     body: dict[str, Any] = {
         "targets": [{"target": text} for text in arguments.get("target", ())],
-        "range": given,
-        "interval": given.get("interval"),
+        "range": first,
+        "interval": first.get("interval"),
     }
-    for name in {"maxDataPoints", "intervalMs"} & given.keys():
+    for name in {"maxDataPoints", "intervalMs"} & first.keys():
         try:
-            body[name] = float(given[name])
+            body[name] = float(first[name])
         except ValueError:
-            raise InvalidArgument(f"{name} must be a number, not {given[name]!r}") from None
+            raise InvalidArgument(f"{name} must be a number, not {first[name]!r}") from None
     query = parse_query(body)
     if query.max_points is None or query.min_stride is None:
         return query
@@ -193,7 +194,7 @@ def parse_arguments(arguments: Mapping[str, Sequence[str]]) -> Query:
 
 
 def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
-    """Read one entry of ``targets``; None if it is hidden or not filled in yet."""
+    """Parse one entry of ``targets``; return None if it is hidden or empty."""
     text, ref_id = target.get("target"), target.get("refId")
     if target.get("hide") is True or text is None or text == "":
         return None
@@ -201,29 +202,28 @@ def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
         raise InvalidArgument("target must be a text of the form node::field")
     if isinstance(ref_id, str) and len(ref_id) > MAX_REF_ID:
         raise InvalidArgument(f"refId has at most {MAX_REF_ID} characters")
-    # SimpleJSON says it by `type`; simPod's payload is free, and says it the same way.
+    # SimpleJSON sends the format as `type`; users of simPod's plugin put `type` into the payload.
     payload = target.get("payload")
-    kinds = target.get("type"), payload.get("type") if isinstance(payload, dict) else None
-    letter = ref_id if isinstance(ref_id, str) else None
+    formats = target.get("type"), payload.get("type") if isinstance(payload, dict) else None
     pair = tuple(text.split(SEPARATOR))
     if len(pair) == 2 and all(pair) and not SPECIAL.search(text) and len(text) <= MAX_LENGTH:
-        patterns = [Pattern(*pair, pair)]  # a plain name, as most are
+        patterns = [Pattern(*pair, pair)]  # most targets are plain names
     else:
         patterns = parse_target(text, budget)
-    return Target(text, patterns, letter, "table" in kinds)
+    return Target(text, patterns, ref_id if isinstance(ref_id, str) else None, "table" in formats)
 
 
 def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter:
     key, operator, value = entry.get("key"), entry.get("operator", "="), entry.get("value")
     if not isinstance(key, str) or not isinstance(value, str):
-        raise InvalidArgument(f"each of {name} must have a key and a value")
+        raise InvalidArgument(f"each entry of {name} must have a key and a value")
     if operator not in _OPERATORS:
-        every = ", ".join(_OPERATORS)
-        raise InvalidArgument(f"the operator of a filter must be {every}, not {operator!r}")
+        known = ", ".join(_OPERATORS)
+        raise InvalidArgument(f"the operator of a filter must be one of {known}, not {operator!r}")
     if operator in ("=~", "!~"):
-        # Of regular expressions what variables make, and .* : no pattern can take for ever.
-        plain = [part.removeprefix("^").removesuffix("$") for part in split_top(value)]
-        shell = [part.replace(".*", "*").replace(".+", "?*") for part in plain]
+        # Support only what variables expand to, .* and .+, so that matching is always fast.
+        parts = [part.removeprefix("^").removesuffix("$") for part in split_top(value)]
+        shell = [part.replace(".*", "*").replace(".+", "?*") for part in parts]
         words = tuple(word for part in shell for word in parse_words(part, budget))
         return Filter(key, operator, words)
     budget.spend(1)
@@ -232,7 +232,7 @@ def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter
 
 
 def parse_range(value: Any) -> Interval:
-    """Read ``range``; without one it is the last hour."""
+    """Parse ``range``; the default is the last hour."""
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise InvalidArgument("range must be an object with from and to")
@@ -247,7 +247,7 @@ def parse_range(value: Any) -> Interval:
 
 
 def _parse_time(value: Any, name: str) -> float | None:
-    """Read an ISO time, or milliseconds since 1970, also as text, as UNIX seconds."""
+    """Return UNIX seconds from an ISO time, or from milliseconds as a number or text."""
     if value is None:
         return None
     try:
@@ -268,7 +268,7 @@ def _seconds(value: Any) -> float:
 
 
 def _parse_stride(body: Mapping[str, Any]) -> float | None:
-    """Read the least spacing in seconds: ``intervalMs``, or else ``interval``."""
+    """Return the minimum spacing in seconds, from ``intervalMs`` or else ``interval``."""
     milliseconds, text = _number(body, "intervalMs", 1000 * _LATEST), body.get("interval")
     if milliseconds is not None:
         seconds = milliseconds / 1000
@@ -277,6 +277,6 @@ def _parse_stride(body: Mapping[str, Any]) -> float | None:
     else:
         match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
         if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < _LATEST:
-            raise InvalidArgument('interval must be a duration as "20ms", "6h" or "1d"')
-    # Times are told to 2e-7 s; of much shorter spacings no span has a finite number.
+            raise InvalidArgument('interval must be a duration like "20ms", "6h" or "1d"')
+    # Times resolve 2e-7 s; much shorter spacings would overflow the number of points.
     return seconds if seconds >= 1e-9 else None

@@ -1,8 +1,8 @@
-"""Serve HTTP: settings, access, CORS, errors, metrics and the log, once for all routes.
+"""Serve HTTP: settings, access, CORS, errors, metrics and the log, in one place for all routes.
 
-A page from anywhere may send requests to this computer. Its browser says in ``Origin`` where the
-page is from, and in ``Host`` by which name it reached the server: that of the page's own domain, if
-that domain says that it is at this computer's address (DNS rebinding).
+Any web page can make its visitor's browser send requests to this server. The browser's ``Origin``
+header names the page's origin, so others are rejected. With DNS rebinding a page's domain resolves
+to this computer and the request looks local, but its ``Host`` header then names that domain.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from sisock.connection.settings import find_secret, parse_port
 from sisock.errors import SettingsError
 
 THREADS = 32
-"""Requests of Flask, and long answers, that are worked on at once; most wait for a node."""
+"""Flask requests and long answers that are handled at once; most of them wait for a node."""
 
 BACKLOG = 1024
-"""Connections that may come at once: 32 dashboards of ten panels bring 320."""
+"""Connections that may wait to be accepted: 32 dashboards of ten panels open 320 at once."""
 
-_DECISIVE = b"host", b"origin", b"authorization"
+_ACCESS_HEADERS = b"host", b"origin", b"authorization"
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Answer]]
-"""Answers a request in the reactor; it is cancelled if the client leaves."""
+"""Answers a request in the reactor; it is cancelled if the client disconnects."""
 
 log = make_logger()
 
 HOSTS = frozenset({"sisock-http"})
-"""The bridge's name in docker-compose.yml."""
+"""Host names of the bridge in docker-compose.yml."""
 
 ORIGINS = frozenset({"grafana", "grafana-latest"})
-"""Those of its Grafanas."""
+"""Host names of Grafana in docker-compose.yml."""
 
 CORS = {"Access-Control-Expose-Headers": NOTICE}
 
@@ -65,10 +65,10 @@ _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Access:
-    """What a request must say to be let in.
+    """Decide which requests are allowed.
 
-    Hosts and origins are names or addresses, besides those of this computer, with any port. A
-    request carries the bearer token, or `basic`, ``user:password``; either may be None.
+    Hosts and origins are names or addresses, in addition to those of this computer, with any port.
+    If `token`, or `basic` as ``user:password``, is given, requests need one of them.
     """
 
     hosts: frozenset[str] = HOSTS
@@ -80,38 +80,39 @@ class Access:
         self,
         hosts: tuple[bytes, ...],
         origins: tuple[bytes, ...],
-        signed: tuple[bytes, ...],
+        authorizations: tuple[bytes, ...],
         is_preflight: bool,
         is_health: bool,
     ) -> tuple[Answer | None, Mapping[str, str]]:
-        """Decide by the headers ``Host``, ``Origin`` and ``Authorization`` who is let in.
+        """Check the headers ``Host``, ``Origin`` and ``Authorization`` of a request.
 
-        Returns the answer to a request that is not let in, or to a CORS preflight, or else None;
-        and the headers that tell a browser whether its page may read the answer.
+        Returns the answer if the request is rejected or a CORS preflight, otherwise None; and the
+        CORS headers, which tell the browser whether its page may read the answer.
         """
-        named = [origin.decode("latin-1") for origin in origins]
-        allowed = [origin for origin in named if self._allows(origin)]
+        given = [origin.decode("latin-1") for origin in origins]
+        allowed = [origin for origin in given if self._allows(origin)]
         cors = {"Vary": "Origin", **(PREFLIGHT if is_preflight else CORS)}
         cors |= {"Access-Control-Allow-Origin": allowed[0]} if allowed else {}
         for authority in (host.decode("latin-1") for host in hosts):
             name = _name_of(authority)
-            # Clients without a name, as of HTTP/1.0, are no browsers.
+            # A request without a host, as in HTTP/1.0, does not come from a browser.
             if authority and not (name and (name in self.hosts or _is_loopback(name))):
-                text = "this host name is not the bridge's: SISOCK_HTTP_HOSTS says which are"
+                text = "the bridge does not accept this host name: add it to SISOCK_HTTP_HOSTS"
                 return failure(403, text, "host not allowed"), cors
-        if len(allowed) < len(named):
-            text = "pages of this origin may not ask: SISOCK_HTTP_ORIGINS says which may"
+        if len(allowed) < len(given):
+            text = "pages of this origin have no access: add the origin to SISOCK_HTTP_ORIGINS"
             return failure(403, text, "origin not allowed"), cors
         if is_preflight:
             return Answer([], 204), cors
-        if is_health or self.is_authorized(signed[0].decode("latin-1") if signed else None):
+        authorization = authorizations[0].decode("latin-1") if authorizations else None
+        if is_health or self.is_authorized(authorization):
             return None, cors
         text = "sign in with the bridge's token or password"
         authenticate = {"WWW-Authenticate": 'Basic realm="sisock"'}
         return failure(401, text, "unauthorized", authenticate), cors
 
     def is_authorized(self, authorization: str | None) -> bool:
-        """Return whether a request with this ``Authorization`` header may pass."""
+        """Return whether an ``Authorization`` header has the right credentials, if any are set."""
         expected = []
         if self.token is not None:
             expected.append((b"bearer", self.token.encode()))
@@ -120,8 +121,8 @@ class Access:
         given = (authorization or "").encode("latin-1", "replace")
         scheme, _, credentials = given.strip().partition(b" ")
         return not expected or any(
-            scheme.lower() == wanted and hmac.compare_digest(credentials.strip(), right)
-            for wanted, right in expected
+            scheme.lower() == wanted and hmac.compare_digest(credentials.strip(), secret)
+            for wanted, secret in expected
         )
 
     def _allows(self, origin: str) -> bool:
@@ -132,7 +133,7 @@ class Access:
 
 @dataclass(frozen=True)
 class WebSettings:
-    """Where the server listens, and whom it lets in."""
+    """Hold where the server listens, and which requests are allowed."""
 
     bind: str
     port: int
@@ -140,9 +141,9 @@ class WebSettings:
 
 
 def load_web_settings(environ: Mapping[str, str] = os.environ) -> WebSettings:
-    """Read ``PORT``, ``BIND`` and what begins with ``SISOCK_HTTP_``.
+    """Read ``PORT``, ``BIND`` and the variables ``SISOCK_HTTP_…``.
 
-    Raises SettingsError if a setting cannot be used.
+    Raises SettingsError if a setting is invalid.
     """
     port, bind = environ.get("PORT") or "5000", environ.get("BIND") or "127.0.0.1"
     basic = find_secret("SISOCK_HTTP_BASIC", environ).value
@@ -163,14 +164,14 @@ def _parse_names(variable: str, environ: Mapping[str, str]) -> frozenset[str]:
         name = _name_of(_SCHEME.sub("", word, count=1).rstrip("/"))
         if name is None:
             raise SettingsError(
-                f"{variable} must hold names or addresses with spaces between them, not {word!r}"
+                f"{variable} must be names or addresses separated by spaces, not {word!r}"
             )
         names.add(name)
     return frozenset(names)
 
 
 def _name_of(authority: str) -> str | None:
-    """Return the host of ``host:port`` in lower case, or None if it is not of that form."""
+    """Return the host of ``host:port`` in lower case, or None if the form is wrong."""
     match = _AUTHORITY.fullmatch(authority)
     return match and match[1].strip("[]").rstrip(".").lower()
 
@@ -185,9 +186,10 @@ def _is_loopback(name: str) -> bool:
 
 
 class Front(Factory):
-    """Let requests in, hand each to its handler or else to a WSGI application, and count them.
+    """Check access, pass requests to their handlers, count and log them.
 
-    `handlers` are by method and path, `count` is given path, status and seconds.
+    `handlers` are by method and path; other requests go to the WSGI `application`. `count` is
+    called with path, status and seconds.
     """
 
     noisy = False
@@ -202,12 +204,12 @@ class Front(Factory):
         pool: Any = None,
     ) -> None:
         self._application, self._handlers, self._count = application, handlers, count
-        # Nobody waits for the threads in the end: they may wait for the reactor, which is no more.
+        # At exit nothing joins these threads: they may wait for the reactor, which has stopped.
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
-        self._decide = lru_cache(access.decide)  # clients repeat themselves
+        self._decide = lru_cache(access.decide)  # clients send the same headers again and again
 
     async def listen(self, settings: WebSettings) -> None:
-        """Take connections from now on; raises SettingsError."""
+        """Begin to accept connections; raises SettingsError if the port cannot be used."""
         endpoint = endpoints.TCP4ServerEndpoint(
             self.reactor, settings.port, backlog=BACKLOG, interface=settings.bind
         )
@@ -215,48 +217,47 @@ class Front(Factory):
             await endpoint.listen(self)
         except Exception as error:
             where = f"{settings.bind}:{settings.port}"
-            what = "end the program that has it, or set PORT or BIND"
-            raise SettingsError(f"cannot listen on {where} ({error}): {what}") from None
+            advice = "stop the program that uses it, or set PORT or BIND"
+            raise SettingsError(f"cannot listen on {where} ({error}): {advice}") from None
 
     def buildProtocol(self, address: Any) -> Connection:
-        """Take a client's connection."""
+        """Return the protocol for a client's connection."""
         return Connection(self, address.host)
 
     async def answer(self, request: Request) -> Answer:
-        """Return the answer to a request, whatever it is."""
+        """Return the answer to a request; errors are answers, too."""
         path, is_preflight = request.path, request.method == "OPTIONS"
-        said = *map(request.values, _DECISIVE), is_preflight, path == "/healthz"
-        refused, request.cors = self._decide(*said)
-        if (instead := request.refusal or refused) is not None:
-            return instead
+        headers = map(request.values, _ACCESS_HEADERS)
+        rejected, request.cors = self._decide(*headers, is_preflight, path == "/healthz")
+        if (early := request.refusal or rejected) is not None:
+            return early
         handler = self._handlers.get((request.method, path))
-        work = self.reactor, self._pool, call_wsgi, self._application, request
+        in_thread = self.reactor, self._pool, call_wsgi, self._application, request
         try:
-            made: Answer = await (handler(request) if handler else deferToThreadPool(*work))
-            return made
+            answer: Answer = await (handler(request) if handler else deferToThreadPool(*in_thread))
+            return answer
         except defer.CancelledError:
             raise
         except Exception as error:
             return failure_of(error, path)
 
     async def in_thread(self, parts: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-        """Make each part in a thread, when the client has taken those before."""
-        work = self.reactor, self._pool, next, parts, None
+        """Make each part in a thread, once the client has taken the previous one."""
+        next_part = self.reactor, self._pool, next, parts, None
         try:
-            while (part := await deferToThreadPool(*work)) is not None:
+            while (part := await deferToThreadPool(*next_part)) is not None:
                 yield part
         finally:
             if isinstance(parts, Generator):
-                parts.close()  # nothing else lets go of the samples for a while
+                parts.close()  # frees the samples at once
 
     def ended(self, request: Request) -> None:
-        """Count a request that is over, and write its line of JSON."""
+        """Count a finished request, and log it as a line of JSON."""
         path, seconds = request.path, time.monotonic() - request.began
         self._count(path, request.status, seconds)
-        # A health check every few seconds would drown the others.
+        # Health checks every few seconds would drown the other lines.
         if path == "/healthz" and request.status == 200:
             return
-
         line = {
             "method": request.method,
             "path": path,  # without the query: a browser may have put a token there
@@ -265,5 +266,5 @@ class Front(Factory):
             "ms": round(seconds * 1e3, 1),
             "from": request.client,
         }
-        # Made only if it is written.
+        # Serialized only if the level is logged.
         log.info("{entry()}", entry=lambda: orjson.dumps(line).decode())

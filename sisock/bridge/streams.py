@@ -1,4 +1,4 @@
-"""Pass all samples of fields on while they still arrive from their node."""
+"""Stream all samples of fields to a client while they arrive from their node."""
 
 from __future__ import annotations
 
@@ -21,68 +21,69 @@ from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
 LONG = 50_000
-"""Samples; a field whose interval promises more is long."""
+"""Samples; a field is long if its interval lets expect more."""
 
 ROW_BYTES = 27
-"""Memory of a sample as JSON, about."""
+"""Approximate memory of a sample as JSON."""
 
-MAX_COMMON = 54_000_000
-"""Bytes of JSON that a common call may bring, as the last field waits for all others; if there is
-more, each long field has a call of its own."""
+MAX_SHARED = 54_000_000
+"""Bytes of JSON of one call for all fields, which buffers all but the field being written; if more
+are expected, each long field gets a call of its own."""
 
 BUFFER = 3 << 20
-"""Bytes of such a field that wait for the client, before the node is asked for no more."""
+"""Bytes of a long field that may wait for the client before the node is paused."""
 
 LONG_BYTES = 2 * BUFFER
-"""Memory that it takes on its way: what waits, and what is on the wire."""
+"""Memory of a long field under way: in the buffer, and on the wire."""
 
 
 class Stream:
-    """The samples of one call, written as JSON when they come.
+    """Write the samples of one call as JSON while they arrive, `expected` bytes of it.
 
-    One that is paced has one field, comes as the client reads it, and can be read once.
+    If `expected` is None the stream is paced: it has one field, pauses the node while the client
+    does not read, and can be read only once.
     """
 
     def __init__(
-        self, share: Share, node: KnownNode, fields: Mapping[str, Field], promised: int | None
+        self, share: Share, node: KnownNode, fields: Mapping[str, Field], expected: int | None
     ) -> None:
         self.fields = fields
         self._share, self._node = share, node
-        self._is_paced = promised is None
+        self._is_paced = expected is None
         self._rows: dict[str, list[bytes]] = {name: [] for name in fields}
-        self._follows = {name: about.timeline for name, about in fields.items()}
+        self._follows = {name: field.timeline for name, field in fields.items()}
         self._error: Any = None
         self._is_over = False
         self._changed: defer.Deferred = defer.Deferred()
         self._room: defer.Deferred | None = None
         self._waiting = 0
-        # So early that it can still be refused.
-        self._counted = LONG_BYTES if promised is None else promised
+        # Count the memory before the answer begins, while it can still be refused.
+        self._counted = LONG_BYTES if expected is None else expected
         share.add(self._counted)
 
     def start(
-        self, bridge: Bridge, times: Counter[Pair], interval: Interval, min_stride: float | None
+        self, bridge: Bridge, repeats: Counter[Pair], interval: Interval, min_stride: float | None
     ) -> None:
-        """Ask the node for fields that are each shown so many times."""
-        self._times = times
-        how = {"min_stride": min_stride, "on_chunk": self._take}
+        """Begin to fetch the fields; `repeats` says how often each is written."""
+        self._repeats = repeats
+        options = {"min_stride": min_stride, "on_chunk": self._take}
         self._interval, self._is_spaced = interval, min_stride is not None
-        self._job = defer.ensureDeferred(bridge.fetch(self._node, self.fields, interval, **how))
+        self._job = defer.ensureDeferred(bridge.fetch(self._node, self.fields, interval, **options))
         self._job.addBoth(self._end)
 
     async def has_begun(self) -> None:
-        """Wait for the first samples; raises the error of a call that failed before."""
+        """Wait for the first samples; raises the error of a call that failed before them."""
         await self._changed
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
-        """Leave; nothing more is asked for."""
+        """Cancel the call."""
         self._job.cancel()
-        self._leave_room()
+        self._resume_node()
 
     async def read(self, name: str) -> AsyncIterator[bytes]:
-        """Return rows of a field as they come; raises what the call ends with."""
+        """Yield rows of a field as they arrive; raises the error that the call ends with."""
         rows, index = self._rows[name], 0
         while index < len(rows) or self._error is not None or not self._is_over:
             if index < len(rows):
@@ -94,27 +95,27 @@ class Stream:
             elif self._error is not None:
                 raise self._error
             else:
-                self._leave_room()
+                self._resume_node()
                 self._changed = defer.Deferred()
                 await self._changed
 
-    def _leave_room(self) -> None:
+    def _resume_node(self) -> None:
         if self._room is not None:
             room, self._room = self._room, None
             room.callback(None)
 
     def _take(self, chunk: Reply) -> defer.Deferred | None:
         if "progressive" not in self._node.features:
-            return None  # its fields may have to be brought to common times
+            return None  # `_end` writes the aligned fields
         self._follows |= chunk.follows
         for name, values in chunk.data.items():
             line = chunk.timelines.get(self._follows.get(name, ""))
             if name in self.fields and line is not None and len(values):
                 with contract(self._node.name, name):
                     check_length(line.t, values)
-                self._put(name, line.t, values)
+                self._write(name, line.t, values)
         if not self._is_spaced:
-            # Nothing else is to hold on to them.
+            # Free the arrays; with `min_stride` they are needed to go on.
             chunk.data.clear()
             chunk.timelines.clear()
         if self._is_paced and self._waiting > BUFFER and self._room is None:
@@ -122,11 +123,11 @@ class Stream:
         self._wake()
         return self._room
 
-    def _put(self, name: str, t: Any, values: Any) -> None:
+    def _write(self, name: str, t: Any, values: Any) -> None:
         low, high = t.searchsorted([self._interval.start, self._interval.end])
         if low == high:
             return
-        self._share.count += int(high - low) * self._times[self._node.name, name]
+        self._share.count += int(high - low) * self._repeats[self._node.name, name]
         self._share.check_size(self._share.count)
         rows = b"".join(json_rows.pairs(values[low:high], t[low:high]))
         self._rows[name].append(rows)
@@ -141,8 +142,8 @@ class Stream:
             self._error = result.value
         elif "progressive" not in self._node.features:
             try:
-                for name, each in result.items():
-                    self._put(name, each.t, each.values)
+                for name, column in result.items():
+                    self._write(name, column.t, column.values)
             except SisockError as error:
                 self._error = error
         self._wake()
@@ -159,36 +160,37 @@ async def open_streams(
     interval: Interval,
     min_stride: float | None,
 ) -> dict[Pair, Stream]:
-    """Ask for all samples of fields, and return once the first of each call have come.
+    """Begin to fetch all samples of fields; return once each call has sent its first ones.
 
-    Raises what `Bridge.ask_nodes` does.
+    Raises the errors of `Bridge.ask_nodes`.
     """
     streams: list[Stream] = []
-    times = Counter(pairs)
+    repeats = Counter(pairs)
 
-    async def ask(node: KnownNode, fields: dict[str, Field]) -> dict[str, Stream]:
+    async def fetch_fields(node: KnownNode, fields: dict[str, Field]) -> dict[str, Stream]:
         long: dict[str, float] = {}
         if not min_stride and "progressive" in node.features:
             seconds = interval.end - interval.start
-            promised = {n: seconds / each.interval for n, each in fields.items() if each.interval}
-            long = {name: count for name, count in promised.items() if count > LONG}
+            counts = {n: seconds / field.interval for n, field in fields.items() if field.interval}
+            long = {name: count for name, count in counts.items() if count > LONG}
         nbytes = int(ROW_BYTES * sum(long.values()))
-        if nbytes <= MAX_COMMON or any(times[node.name, name] > 1 for name in fields):
-            mine = [Stream(share, node, fields, nbytes)]
+        if nbytes <= MAX_SHARED or any(repeats[node.name, name] > 1 for name in fields):
+            of_node = [Stream(share, node, fields, nbytes)]
         else:
             others = {name: fields[name] for name in fields if name not in long}
-            mine = [Stream(share, node, {n: fields[n]}, None) for n in long]
-            mine += [Stream(share, node, others, 0)] * bool(others)
-        streams.extend(mine)
-        for each in mine:
-            each.start(bridge, times, interval, min_stride)
-        await gather([defer.ensureDeferred(each.has_begun()) for each in mine])
-        return {name: each for each in mine for name in each.fields}
+            of_node = [Stream(share, node, {name: fields[name]}, None) for name in long]
+            if others:
+                of_node.append(Stream(share, node, others, 0))
+        streams.extend(of_node)
+        for stream in of_node:
+            stream.start(bridge, repeats, interval, min_stride)
+        await gather([defer.ensureDeferred(stream.has_begun()) for stream in of_node])
+        return {name: stream for stream in of_node for name in stream.fields}
 
     opened: dict[Pair, Stream] = {}
     try:
-        opened = await bridge.ask_nodes(share, pairs, interval, ask)
+        opened = await bridge.ask_nodes(share, pairs, interval, fetch_fields)
     finally:
-        for each in set(streams) - set(opened.values()):
-            each.stop()
+        for stream in set(streams) - set(opened.values()):
+            stream.stop()
     return opened

@@ -1,8 +1,8 @@
-"""Read what people write for a Grafana target: ``node::field``, globs, and values of variables.
+"""Parse Grafana targets: ``node::field``, wildcards, and values of template variables.
 
-Grafana hands over the value of a template variable with backslashes before what a regular
-expression would read as special, and several values as ``(a|b)``, or for Infinity as ``{a,b}``. A
-person may also write ``*``, ``?`` and ``[…]`` as in file names.
+Grafana escapes a template variable's value as in a regular expression, with backslashes, and
+sends several values as ``(a|b)``, or for Infinity as ``{a,b}``. Users may also write ``*``, ``?``
+and ``[…]`` as in file names.
 """
 
 from __future__ import annotations
@@ -22,53 +22,57 @@ Pair: TypeAlias = tuple[str, str]
 
 SEPARATOR = "::"
 MAX_LENGTH = 4096
-"""Characters of a target; one of a few hundred names still fits."""
+"""Characters of a target; one with a few hundred names still fits."""
 
 MAX_ALTERNATIVES = 1000
+"""Alternatives of a target."""
+
 MAX_PER_REQUEST = 2000
+"""Alternatives of all targets of a request."""
+
 SPECIAL = re.compile(r"[*?\[\](){}|\\]")
-"""What a text holds that may mean something else than itself."""
+"""Characters with a special meaning in a target."""
 
 _WILDCARDS = "*?["
 _CLOSING = {"(": ")", "{": "}"}
-_BETWEEN = {"(": "|", "{": ","}
+_DELIMITER = {"(": "|", "{": ","}
 _TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """One alternative of a target: shell patterns, and the names if there is no wildcard."""
+    """Hold one alternative of a target: shell patterns, and the names if there is no wildcard."""
 
     node: str
     field: str
     literal: Pair | None
 
     def matches_node(self, node: str) -> bool:
-        """Return whether fields of a node may be meant."""
+        """Return whether the pattern can match fields of a node."""
         return fnmatch.fnmatchcase(node, self.node)
 
 
 class Budget:
-    """Count the alternatives that all the texts of one request may still have."""
+    """Limit the number of alternatives of all targets of one request."""
 
     def __init__(self) -> None:
-        self._left = MAX_PER_REQUEST
+        self._remaining = MAX_PER_REQUEST
 
     def spend(self, count: int) -> None:
-        """Take alternatives off; raises InvalidArgument if there are not so many left."""
-        self._left -= count
-        if self._left < 0:
+        """Count more alternatives; raises InvalidArgument if they are too many."""
+        self._remaining -= count
+        if self._remaining < 0:
             raise InvalidArgument(f"a request stands for at most {MAX_PER_REQUEST} series")
 
 
-def as_it_stands(text: str) -> Pair | None:
-    """Return node and field of a text taken literally, whatever else it may mean."""
+def split_literally(text: str) -> Pair | None:
+    """Return node and field of a text, with special characters taken literally."""
     node, _, field = text.partition(SEPARATOR)
     return (node, field) if node and field else None
 
 
 def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
-    """Return the alternatives of a target; none if it is not of the form ``node::field``."""
+    """Return the alternatives of a target; empty if it does not have the form ``node::field``."""
     patterns = []
     for shell in parse_words(text, budget):
         node, separator, field = shell.partition(SEPARATOR)
@@ -78,14 +82,14 @@ def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
 
 
 def parse_words(text: str, budget: Budget | None = None) -> list[str]:
-    """Undo Grafana's escapes, and multiply ``(a|b)`` and ``{a,b}`` out, as shell patterns.
+    """Return a text as shell patterns: remove Grafana's escapes, expand ``(a|b)`` and ``{a,b}``.
 
-    What was escaped and would be a wildcard is a class of one, ``[*]``. Raises InvalidArgument if
-    the text is too long, or has too many alternatives.
+    An escaped wildcard becomes a character class, like ``[*]``. Raises InvalidArgument if the text
+    is too long or has too many alternatives.
     """
     if len(text) > MAX_LENGTH:
         raise InvalidArgument(f"a target or value has at most {MAX_LENGTH} characters")
-    parts = _parts(text)
+    parts = _parse_parts(text)
     count = math.prod(map(len, parts))
     if count > MAX_ALTERNATIVES:
         raise InvalidArgument(f"a target stands for at most {MAX_ALTERNATIVES} series")
@@ -106,8 +110,8 @@ def split_top(text: str) -> list[str]:
     return parts
 
 
-def _parts(text: str) -> list[list[str]]:
-    """Cut a text into parts, each with its alternatives."""
+def _parse_parts(text: str) -> list[list[str]]:
+    """Split a text into parts that follow each other; return the alternatives of each."""
     parts: list[list[str]] = [[""]]
     group: list[str] | None = None
     opened = ""
@@ -118,11 +122,11 @@ def _parts(text: str) -> list[list[str]]:
             group, opened = [""], plain
             continue
         elif group is not None and plain == _CLOSING[opened]:
-            # One value alone comes without parentheses: these are part of a name.
+            # Grafana sends a single value without parentheses: these are part of a name.
             parts += [group if len(group) > 1 else [f"{opened}{group[0]}{plain}"], [""]]
             group = None
             continue
-        elif group is not None and plain == _BETWEEN[opened]:
+        elif group is not None and plain == _DELIMITER[opened]:
             group.append("")
             continue
         else:
@@ -130,30 +134,30 @@ def _parts(text: str) -> list[list[str]]:
         last = parts[-1] if group is None else group
         last[-1] += literal
     if group is not None:
-        parts.append([opened + _BETWEEN[opened].join(group)])
+        parts.append([opened + _DELIMITER[opened].join(group)])
     return parts
 
 
 def _literal(node: str, field: str) -> Pair | None:
-    """Return the names that two shell patterns stand for, if they hold no wildcard."""
+    """Return the names that two shell patterns match, or None if they contain a wildcard."""
     if not SPECIAL.search(node + field):
         return node, field
     for shell in (node, field):
-        bare = re.sub(r"\[[*?\[]\]", "", shell)
-        if re.search(r"[*?]|\[[^\]]*\]", bare):
+        without_escaped = re.sub(r"\[[*?\[]\]", "", shell)
+        if re.search(r"[*?]|\[[^\]]*\]", without_escaped):
             return None
     names = [re.sub(r"\[([*?\[])\]", r"\1", shell) for shell in (node, field)]
     return names[0], names[1]
 
 
 def expand(patterns: Iterable[Pattern], known: Iterable[Pair]) -> list[Pair]:
-    """Return what a target stands for; a literal alternative is itself, known or not."""
+    """Return the known fields that patterns match, and the literal ones, known or not."""
     found: dict[Pair, None] = {}
-    for each in patterns:
-        if each.literal is not None:
-            found[each.literal] = None
+    for pattern in patterns:
+        if pattern.literal is not None:
+            found[pattern.literal] = None
             continue
         for node, field in known:
-            if each.matches_node(node) and fnmatch.fnmatchcase(field, each.field):
+            if pattern.matches_node(node) and fnmatch.fnmatchcase(field, pattern.field):
                 found[node, field] = None
     return list(found)

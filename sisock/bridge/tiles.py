@@ -1,4 +1,4 @@
-"""Keep what buckets hold, in tiles of 64 of them, and put views together.
+"""Cache decimated samples in tiles of 64 buckets, and assemble views.
 
 A view of one field is a range of whole buckets of one size `w`: bucket number i is
 ``[i w, (i + 1) w)``, as everywhere (`sisock/wire/grid.py`).
@@ -22,23 +22,23 @@ TILE = 64
 """Buckets of a tile."""
 
 BLOCK = 8 * TILE
-"""Buckets of a block at most; a view seldom has more."""
+"""Largest number of buckets of a block; a view seldom has more."""
 
 MIN_CACHE = 4096
-"""Bytes; with less memory than for a few tiles, the cache is off."""
+"""Bytes; the cache is off if it has less memory than a few tiles take."""
 
-DERIVED_FROM = 3
-"""Levels: a tile is derived from complete ones whose buckets are 2 to 8 times as small."""
+DERIVE_LEVELS = 3
+"""A tile can be derived from tiles that are up to this many powers of two finer."""
 
 MAX_POINTS = 32_768
-"""Samples of a view, however many are asked for: no screen is wider."""
+"""Largest number of samples of a view: no screen is wider."""
 
 _OVERHEAD, _ROW_BYTES = 700, 36
-"""Memory of a tile besides its arrays, about, and of the JSON of each sample."""
+"""Approximate memory of a tile besides its arrays, and of the JSON of a sample."""
 
 
 class Samples:
-    """Times and values, of shape (n,) each, and their JSON once somebody wants it."""
+    """Hold times and values, of shape (n,) each, and their JSON once it is needed."""
 
     __slots__ = ("_starts", "_text", "t", "values")
 
@@ -51,7 +51,7 @@ class Samples:
         return len(self.t)
 
     def rows(self, low: int, high: int) -> bytes:
-        """Write ``[value,ms],[value,ms]`` of some samples."""
+        """Return some samples as JSON, ``[value,ms],[value,ms]``."""
         if self._text is None:
             self._text, self._starts = json_rows.text_of_pairs(self.values, self.t)
         if high - low == len(self.t):
@@ -60,7 +60,7 @@ class Samples:
         return self._text[self._starts[low] : self._starts[high] - 1]
 
     def part(self, low: int, high: int) -> Samples:
-        """Copy some samples, and their JSON, so that they do not hold on to the others."""
+        """Copy some samples and their JSON, so that the memory of the others can be freed."""
         part = Samples(self.t[low:high].copy(), self.values[low:high].copy())
         if high > low:
             part._text = self.rows(low, high)
@@ -68,7 +68,7 @@ class Samples:
         return part
 
     def cut(self, low: int, high: int) -> Samples:
-        """Return some samples, without a copy."""
+        """Return some samples without copying them."""
         return Samples(self.t[low:high], self.values[low:high])
 
     def between(self, start: float, end: float) -> Samples:
@@ -76,21 +76,21 @@ class Samples:
         return self.cut(*np.searchsorted(self.t, [start, end]))
 
     def decimated(self, w: float) -> Samples:
-        """Return what buckets of size `w` keep."""
+        """Return the samples decimated to buckets of size `w`."""
         kept = grid.decimate(self.t, self.values, w)
         return Samples(self.t[kept], self.values[kept])
 
 
 def join(parts: Iterable[Samples]) -> Samples:
-    """Join samples that follow each other, whatever the types of their values."""
+    """Join samples that follow each other; their values may be of different types."""
     filled = [part for part in parts if len(part)] or [Samples(np.empty(0), np.empty(0))]
     if len(filled) == 1:
-        return filled[0]  # with its JSON
+        return filled[0]  # keeps its JSON
     return Samples(*arrays.join([(part.t, part.values) for part in filled]))
 
 
 class View:
-    """The samples that are shown of a field: runs of samples, which follow each other."""
+    """Hold the samples to show of a field, as runs that follow each other."""
 
     def __init__(self, field: Field, runs: Sequence[tuple[Samples, int, int]]) -> None:
         self.field = field
@@ -108,10 +108,10 @@ class View:
     @property
     def samples(self) -> Samples:
         """All samples."""
-        return join(each.cut(low, high) for each, low, high in self._runs)
+        return join(run.cut(low, high) for run, low, high in self._runs)
 
     def rows(self) -> Iterator[bytes]:
-        """Write ``[value,ms],[value,ms]``, in parts that follow each other."""
+        """Yield the samples as JSON, ``[value,ms],[value,ms]``, in parts."""
         for index, (samples, low, high) in enumerate(self._runs):
             if index:
                 yield b","
@@ -120,11 +120,11 @@ class View:
             else:
                 yield from json_rows.pairs(samples.values[low:high], samples.t[low:high])
 
-    def drop_outer(self, w: float, end: float) -> bool:
-        """Drop a last sample from `end` on, if it is alone in its bucket.
+    def drop_after(self, end: float, w: float) -> bool:
+        """Drop a last sample at or after `end`, if it is alone in its bucket.
 
-        A first one may stand for an equal one within the interval. Returns whether there are
-        buckets with several samples: then the data are not as regular as was said.
+        A sample before the start stays: it may represent an equal one within the view. Returns
+        whether a bucket has several samples, that is, whether the data are irregular.
         """
         t = self.samples.t
         buckets = grid.bucket_of(t, w)
@@ -136,7 +136,7 @@ class View:
         return bool((buckets[1:] == buckets[:-1]).any())
 
     def limit(self, points: int, w: float) -> None:
-        """Double the buckets until they keep at most so many samples."""
+        """Decimate with ever larger buckets, beginning at 2 `w`, to at most `points` samples."""
         while len(self) > points:
             w *= 2
             kept = self.samples.decimated(w)
@@ -144,7 +144,7 @@ class View:
 
 
 class Parts:
-    """What is there of buckets `first` to `last`, half-open, and the ranges that are missing."""
+    """Collect cached samples and missing ranges of buckets `first` to `last`, half-open."""
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
@@ -153,21 +153,21 @@ class Parts:
         self._first, self._last, self._w = first, last, w
 
     def add(self, samples: Samples, low: int, high: int) -> None:
-        """Add some of the samples of a part of the buckets, in any order."""
+        """Add a run of samples; runs may come in any order."""
         self.is_known = True
         if self.runs and self.runs[-1][0] is samples and self.runs[-1][2] == low:
             low = self.runs.pop()[1]
         if low < high:
             self.runs.append((samples, low, high))
 
-    def lack(self, first: int, last: int) -> None:
-        """Note a range as missing; together with the one before if it follows that."""
+    def add_missing(self, first: int, last: int) -> None:
+        """Add a missing range; extend the previous one if they adjoin."""
         if self.missing and self.missing[-1][1] == first:
             first = self.missing.pop()[0]
         self.missing.append((first, last))
 
     def view(self, field: Field) -> View:
-        """Return the samples of the buckets, once all is there."""
+        """Return the samples of all buckets, once the missing ones are added."""
         runs: list[tuple[Samples, int, int]] = []
         start, end = self._first * self._w, self._last * self._w
         if len(self.runs) > 1:
@@ -180,7 +180,7 @@ class Parts:
 
 
 class Block:
-    """Samples of tiles that came together, of which some are still kept, and their memory."""
+    """Hold the samples of tiles that were stored together, and count those still in use."""
 
     __slots__ = ("kept", "keys", "nbytes", "samples")
 
@@ -192,7 +192,7 @@ class Block:
 
 
 class Tile(NamedTuple):
-    """The samples of a tile within their block, all up to bucket `final`, exclusive."""
+    """Locate the samples of a tile in its block; it is complete up to bucket `final`, exclusive."""
 
     block: Block
     low: int
@@ -200,36 +200,36 @@ class Tile(NamedTuple):
     final: int
 
     def samples(self) -> Samples:
-        """Return the samples alone."""
+        """Return the samples of the tile."""
         return self.block.samples.cut(self.low, self.high)
 
 
 class TileCache:
-    """Keep the most recently used blocks of tiles, up to a limit of bytes.
+    """Keep the most recently used blocks of tiles, within a limit of bytes.
 
-    A series is named by node, generation and field.
+    The key of a series is its node, generation and field.
     """
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
         self.spacing: dict[tuple[str, str, str], float | None] = {}
-        """The interval of each series as first seen, so that it has the same tiles from then on."""
+        """The interval of each series as first seen, which fixes the bucket sizes of its tiles."""
         self._limit = limit
-        # Of each series, by size of buckets, the tiles by their numbers.
+        # By series and bucket size: tiles by number.
         self._tiles: dict[tuple[Hashable, float], dict[int, Tile]] = {}
         self._blocks: OrderedDict[Block, None] = OrderedDict()
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is kept."""
+        """Whether the cache has enough memory to keep anything."""
         return self._limit >= MIN_CACHE
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
-        """Find what tiles have of some buckets; nothing is missing behind the bucket of `now`."""
+        """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
         if not self.is_on:
             if first < limit:
-                parts.lack(first, min(last, limit))
+                parts.add_missing(first, min(last, limit))
             return parts
         tiles, block = self._tiles.get((series, w), {}), None
         for index in range(first // TILE, -(-last // TILE)):
@@ -243,18 +243,18 @@ class TileCache:
                     self._blocks.move_to_end(block)
             reached = start if tile is None else tile.final
             if reached < end and reached < min(last, limit):
-                parts.lack(reached, min(end, limit))
+                parts.add_missing(reached, min(end, limit))
         return parts
 
     def store(
         self, series: Hashable, w: float, first: int, last: int, samples: Samples, final_to: float
     ) -> None:
-        """Keep the buckets from `first` to `last` of a reply that are final."""
+        """Store those buckets of a reply from `first` to `last` that are final."""
         final = last if final_to >= last * w else math.floor(final_to / w)
         if final <= first or not self.is_on:
             return
         if first % TILE:
-            # The first ones may go on where a tile ends.
+            # The first buckets may extend an incomplete tile.
             begin, index, first = first, first // TILE, min(-(-first // TILE) * TILE, final)
             tile = self._tiles.get((series, w), {}).get(index)
             if tile is not None and tile.final < first and begin <= tile.final:
@@ -265,25 +265,25 @@ class TileCache:
             self._put(series, w, [*range(start, end, TILE), end], samples)
 
     def drop(self, node: str) -> None:
-        """Forget all tiles of a node."""
+        """Drop all tiles of a node."""
         for (series, w), tiles in list(self._tiles.items()):
             if series[0] == node:  # type: ignore[index]
                 for index in list(tiles):
                     self._forget(series, w, index)
-        self.spacing = {series: each for series, each in self.spacing.items() if series[0] != node}
+        self.spacing = {key: value for key, value in self.spacing.items() if key[0] != node}
 
     def _derive(self, series: Hashable, w: float, index: int) -> Tile | None:
-        """Make a tile of complete ones with smaller buckets, if these are there."""
-        for level in range(1, DERIVED_FROM + 1):
+        """Derive a tile from complete tiles with smaller buckets, if there are any."""
+        for level in range(1, DERIVE_LEVELS + 1):
             count, finer = 1 << level, self._tiles.get((series, w / (1 << level)), {})
             numbers = range(index * count, (index + 1) * count)
-            if all(each in finer and finer[each].final == (each + 1) * TILE for each in numbers):
-                coarse = join(finer[each].samples() for each in numbers).decimated(w)
+            if all(n in finer and finer[n].final == (n + 1) * TILE for n in numbers):
+                coarse = join(finer[n].samples() for n in numbers).decimated(w)
                 return self._put(series, w, [index * TILE, (index + 1) * TILE], coarse)
         return None
 
     def _put(self, series: Hashable, w: float, starts: list[int], samples: Samples) -> Tile:
-        """Keep tiles that begin at some buckets and end at the last one; returns the last tile."""
+        """Store tiles between the given buckets, drop the oldest blocks; return the last tile."""
         low, *cuts = np.searchsorted(samples.t, np.array(starts, dtype="<f8") * w).tolist()
         block = Block(samples.part(low, cuts[-1]), len(cuts))
         self._blocks[block] = None

@@ -151,7 +151,11 @@ class Times:
             self.rows -= len(tail) - len(tail[: np.argmin(np.append(tail >= first, False))])
 
     def __getitem__(self, rows: Any) -> Any:
-        return np.asarray(self._raw[rows], dtype="<f8") * self._unit + self._epoch
+        t = np.asarray(self._raw[rows], dtype="<f8")
+        # In place, as there may be a million of them.
+        t *= self._unit
+        t += self._epoch
+        return t
 
     def before(self, t: float, rows: int) -> int:
         """Return how many of the first rows are before a time."""
@@ -213,4 +217,6 @@ def read_parts(parts: Iterable[tuple[Path, Part]], start: float, end: float) -> 
             times.append(t)
             columns.append(values)
         begin = max(begin, math.nextafter(last, math.inf))
+    if len(columns) == 1:
+        return times[1], columns[0]
     return np.concatenate(times), np.concatenate(columns) if columns else np.empty(0)

@@ -60,6 +60,10 @@ class Jobs:
             if self._thread.ident is None:
                 self._thread.start()
 
+    def has(self, key: Hashable) -> bool:
+        """Return whether a job is in the queue, or under way."""
+        return key in self._jobs
+
     def wait(self, key: Hashable) -> None:
         """Move a job to the front of the queue, if it is there, and wait for it.
 

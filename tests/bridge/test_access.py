@@ -80,7 +80,7 @@ def test_a_name_that_is_none_is_a_clear_error(router, start, variable):
     given = {"PORT": str(free_port()), variable: "good a/b"}
     program = start(router, "grafana_http_json.py", user="simonsobs", **given)
     assert program.wait(30) == 1
-    assert f"{variable} must hold names" in program.output.splitlines()[-1]
+    assert f"{variable} must be names" in program.output.splitlines()[-1]
 
 
 BODY = b'{"targets": [{"target": "a::b"}]}'

@@ -2,13 +2,14 @@ import math
 import shutil
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from sisock import ArchiveNode
 from sisock.archive.overview import MANY
-from sisock.errors import NodeContractError
+from sisock.errors import NodeContractError, NodeFailed
 from sisock.testing import wait_until
 from sisock.wire import grid
 from sisock.wire.protocol import NEVER_FINAL
@@ -311,6 +312,62 @@ def test_before_all_is_prepared_little_memory_is_taken():
     finally:
         tracemalloc.stop()
     assert (found.t[0], found.t[-1], found.bucket) == (1, count - 1, 32768)
+
+
+class Crowded(Growing):
+    """Notes how many read at once; the first one waits for a second."""
+
+    pyramid = False
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.inside, self.most, self.second = [], 0, threading.Event()
+
+    def read(self, field, start, end):
+        self.inside.append(start)
+        self.most = max(self.most, len(self.inside))
+        if self.most > 1:
+            self.second.set()
+        self.second.wait(0.2 if not self.windows else 0)
+        found = super().read(field, start, end)
+        self.inside.pop()
+        return found
+
+
+def test_requests_read_in_turn_what_is_not_prepared():
+    node = Crowded(T, T)
+    node.begin(None)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: node.few(), range(3)))
+    assert node.most == 1
+    assert {len(each.t) for each in found} == {len(found[0].t)}
+
+
+class Halting(Growing):
+    """Stops to be prepared in the middle, until it may go on."""
+
+    answer_within = 0.0
+
+    def __init__(self, *arguments, **entry):
+        super().__init__(*arguments, **entry)
+        self.has_stopped, self.may_go_on = threading.Event(), threading.Event()
+
+    def read(self, field, start, end):
+        if "jobs" in threading.current_thread().name and start > self.t[len(self.t) // 2]:
+            self.has_stopped.set()
+            self.may_go_on.wait(60)
+        return super().read(field, start, end)
+
+
+def test_who_waited_long_is_told_how_far_the_preparing_is():
+    node = Halting(T, T, interval=1.0, first=T[0], last=T[-1])
+    node.begin(None)
+    assert node.has_stopped.wait(20)
+    with pytest.raises(NodeFailed, match=r"'a' is still being prepared, 5. %: ask again later"):
+        node.few()
+    node.may_go_on.set()
+    node.answer_within = 20.0
+    check_few(node.wait_until_built())
 
 
 @pytest.mark.parametrize(("then", "again"), [("x", []), ("y", [0]), (None, [0])])

@@ -92,9 +92,8 @@ export class Panels {
   redraw() {
     if (!this.#frame) return;
     const drawn = this.#panels.filter((panel) => !panel.element.hidden && (panel.isVisible || this.#isPaper));
-    const draw = (panels) => panels.forEach((panel) => panel.draw({ ...this.#frame, gutters: this.#gutters }));
-    draw(drawn);
-    if (this.#widen(drawn)) draw(drawn);
+    this.#widen(drawn);
+    for (const panel of drawn) panel.draw({ ...this.#frame, gutters: this.#gutters });
   }
 
   /** Point at a time in all panels, null for none. */
@@ -140,13 +139,11 @@ export class Panels {
     this.redraw();
   }
 
-  /** Give all axes the room that the widest needs; return whether that is more than before. */
+  /** Give all axes the room that the widest needs. */
   #widen(panels) {
     const needed = [LEFT, RIGHT].map((least, side) => Math.max(least, ...panels.map((panel) => panel.needed[side])));
-    const before = this.#gutters;
     const fit = (need, now) => (need > now || need < now - 3 * STEP ? Math.ceil(need / STEP) * STEP : now);
-    this.#gutters = needed.map((need, side) => fit(need, before[side]));
-    return this.#gutters.some((each, side) => each !== before[side]);
+    this.#gutters = needed.map((need, side) => fit(need, this.#gutters[side]));
   }
 
   #measure() {
