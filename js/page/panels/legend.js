@@ -4,7 +4,7 @@ import { firstAfter } from "../../arrays.js";
 import { make, write } from "../dom.js";
 import { durationText, timeText } from "../time/text.js";
 import { kindOf } from "./lanes.js";
-import { levelOf } from "./limits.js";
+import { judge } from "./limits.js";
 import { numberText, valueText } from "./units.js";
 
 const COLUMNS = ["value", "unit", "min", "mean", "max"];
@@ -74,7 +74,7 @@ class Row {
     const value = curve.about ? valueIn(curve, frame) : undefined;
     const note = noteOf(curve, error, staleSeconds, gaps, frame.zone);
     const texts = this.#texts(field, value);
-    const level = levelOf(value, curve.about?.limits);
+    const { level } = judge(value, curve.about?.limits);
     const written = JSON.stringify([state, level, count, colour, name, note, texts, shown.isHidden]);
     if (written === this.#written) return;
     this.#written = written;

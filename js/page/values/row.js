@@ -3,7 +3,7 @@
 import { make, write } from "../dom.js";
 import { valueText } from "../panels/units.js";
 import { splitKey } from "../state.js";
-import { ageText } from "./judgement.js";
+import { ageText } from "./age.js";
 import { HOUR } from "./latest.js";
 import { sparkline } from "./sparkline.js";
 
