@@ -3,7 +3,6 @@ import { test } from "node:test";
 
 import { firstFrom } from "../arrays.js";
 import { decimateTo } from "../grid.js";
-import { widthOf } from "../page/panels/axes.js";
 import { longestSpacing, visible } from "../page/data/curves.js";
 import { parseTime } from "../page/time/ranges.js";
 import { timeLabels } from "../page/time/text.js";
@@ -122,7 +121,6 @@ test("times at the axis are of 24 hours, with what they have in common once", ()
   assert.deepEqual(labels(0.05, "2017-07-14 13:00:15.05", "2017-07-14 13:00:15.10"), ["13:00:15.05\n2017-07-14", "13:00:15.10"]);
   assert.deepEqual(labels(31 * 86400, "2017-07-01", "2017-08-01"), ["2017-07", "2017-08"]);
   assert.deepEqual(labels(366 * 86400, "2016-01-01", "2017-01-01"), ["2016", "2017"]);
-  assert.ok(widthOf(["0", "1,234,567,890"], 13) > widthOf(["0"], 13) && widthOf(null, 13) > 0);
 });
 
 test("times are read as people write them", () => {

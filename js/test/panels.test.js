@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Growing } from "../page/data/growing.js";
-import { axisRange, statisticsOf } from "../page/panels/axes.js";
+import { axisRange, roomFor, statisticsOf, valueTicks } from "../page/panels/axes.js";
 import { figureOf } from "../page/panels/figure.js";
 import { runsOf } from "../page/panels/lanes.js";
-import { levelOf, limitsOf } from "../page/panels/limits.js";
+import { judge, limitsOf } from "../page/panels/limits.js";
 import { trace } from "../page/panels/lines.js";
 import { changeField, changePanel, isolateField, movePanel, removePanel } from "../page/panels/place.js";
 import { axisLabels, numberText, scaledUnit } from "../page/panels/units.js";
@@ -56,6 +56,7 @@ test("units take SI prefixes, but not those that have none", () => {
     ["K", 0.05, "mK"], ["K", 300, "K"], ["K", 0.67, "K"], ["Pa", 101_325, "kPa"], ["V", 4e-6, "µV"], ["m/s", 0.002, "mm/s"],
     ["mK", 0.05, "µK"], ["mK", 50, "mK"], ["mK", 5000, "K"], ["s", 5000, "s"], ["s", 2e-5, "µs"], ["V", 1e-20, "pV"],
     ["°C", 0.01, "°C"], ["%", 1e-5, "%"], ["hPa", 5000, "hPa"], ["m²", 1e6, "m²"], ["rpm", 9000, "rpm"], ["", 1e9, ""], ["K", NaN, "K"],
+    ["bytes", 19.6e9, "GB"], ["bytes/s", 2e6, "MB/s"],
   ];
   for (const [unit, largest, expected] of cases) assert.equal(text(unit, largest), expected, `${unit} ${largest}`);
   assert.equal(numberText(0.0443014, scaledUnit("K", 0.05).factor, 6), "44.301");
@@ -65,8 +66,32 @@ test("units take SI prefixes, but not those that have none", () => {
 
 test("labels of an axis have the digits that tell them apart, and room", () => {
   assert.deepEqual(axisLabels([0.05, 0.055, 0.06], 0.005, 1000), ["50", "55", "60"]);
-  assert.deepEqual(axisLabels([1, 1.25, null], 0.25, 1), ["1.00", "1.25", null]);
+  assert.deepEqual(axisLabels([1, 1.25], 0.25, 1), ["1.00", "1.25"]);
   assert.deepEqual(axisLabels([2e9], 1e8, 1), ["2e+9"]);
+  assert.ok(roomFor(["0", "1,234,567,890"], 13) > roomFor(["0"], 13) && roomFor([], 13) > 0);
+});
+
+test("an axis has round ticks, as many as there is room for", () => {
+  const texts = (range, pixels, factor = 1) => valueTicks({ range, factor, isLog: false }, pixels).map(({ text }) => text);
+  assert.deepEqual(texts([0, 1], 140), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+  assert.deepEqual(texts([-6.2, 6.3], 172), ["-5.0", "-2.5", "0.0", "2.5", "5.0"]);
+  assert.deepEqual(texts([0.0251, 0.0749], 172, 1000), ["30", "40", "50", "60", "70"]);
+  assert.deepEqual(texts([3, 4], 5), ["3", "4"]);
+  for (const pixels of [1, 30, 100, 172, 1000, 2000]) {
+    for (const range of [[0, 1], [-3, 7e5], [1e9, 1e9 + 1], [1e-300, 2e-300], [-1e308, 1e308], [1, 1 + Number.EPSILON]]) {
+      assert.ok(texts(range, pixels).length <= pixels / 28 + 2, `${range} at ${pixels}`);
+    }
+  }
+});
+
+test("a logarithmic axis has decades, and what is between them where there is room", () => {
+  const ticks = (range, pixels) => valueTicks({ range, factor: 1, isLog: true }, pixels);
+  const texts = (range, pixels) => ticks(range, pixels).map(({ text }) => text).filter(Boolean);
+  assert.deepEqual(texts([1, 1e5], 172), ["1", "10", "100", "1000", "10000", "1e5"]);
+  assert.equal(ticks([1, 1e5], 172).length, 46);
+  assert.deepEqual(texts([1e-9, 1e9], 172), ["1e-9", "1e-6", "0.001", "1", "1000", "1e6", "1e9"]);
+  assert.deepEqual(texts([0.1, 10], 300), ["0.1", "0.2", "0.5", "1", "2", "5", "10"]);
+  assert.deepEqual(texts([30, 45], 100), ["30", "35", "40", "45"]);
 });
 
 test("the range of an axis is automatic, fixed at either end, or whole decades", () => {
@@ -87,8 +112,8 @@ test("the range of an axis is automatic, fixed at either end, or whole decades",
 
 test("a value is judged by its limits, and curves that disagree have no common bands", () => {
   const limits = { warning: [0, 10], alarm: [-5, null] };
-  assert.deepEqual([5, 11, -1, -6, "x"].map((value) => levelOf(value, limits)), ["", "warning", "warning", "alarm", ""]);
-  assert.equal(levelOf(5, { warning: null, alarm: null }), "");
+  assert.deepEqual([5, 11, -1, -6, "x"].map((value) => judge(value, limits).level), [null, "warning", "warning", "alarm", null]);
+  assert.equal(judge(5, { warning: null, alarm: null }).level, null);
   const [one, other] = [{ about: { limits } }, { about: { limits: { warning: [0, 9], alarm: null } } }];
   assert.equal(limitsOf([one, one, { about: { limits: { warning: null, alarm: null } } }]), limits);
   assert.deepEqual([limitsOf([one, other]), limitsOf([])], [null, null]);

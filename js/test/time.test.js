@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { rangeOf } from "../page/state.js";
 import { PRESETS, pan, parseRange, parseTime, within, zoom } from "../page/time/ranges.js";
 import { durationText, rangeText, timeText, zoneText } from "../page/time/text.js";
+import { timeTicks } from "../page/time/ticks.js";
 
 const NOW = 1.5e9;
 const FOLLOWING = { span: 100, offset: 0 };
@@ -64,4 +65,20 @@ test("ranges and lengths of time are written briefly", () => {
   assert.equal(rangeText(at("2017-07-14 12:00"), at("2017-07-14 13:00")), "2017-07-14 12:00 – 13:00");
   assert.equal(rangeText(at("2017-07-14 23:59"), at("2017-07-15 00:01")), "2017-07-14 23:59:00 – 2017-07-15 00:01:00");
   assert.deepEqual([59, 90, 5400, 86400, 730 * 86400].map(durationText), ["59 s", "1.5 min", "1.5 h", "1 d", "2 y"]);
+});
+
+test("the time axis has ticks at whole times, as many as there is room for", () => {
+  const start = Date.UTC(2017, 6, 14, 2, 40) / 1000;
+  const ticks = (span, pixels) => timeTicks({ start, end: start + span }, "utc", pixels);
+  const texts = (span, pixels) => ticks(span, pixels).map(({ text }) => text);
+  assert.deepEqual(texts(7200, 300), ["03:00\n2017-07-14", "03:30", "04:00", "04:30"]);
+  assert.deepEqual(texts(30, 300), ["02:40:00\n2017-07-14", "02:40:10", "02:40:20", "02:40:30"]);
+  assert.deepEqual(texts(100 * 86400, 300), ["2017-08", "2017-09", "2017-10"]);
+  for (const span of [0.01, 1, 60, 600, 86400, 14 * 86400, 3e7, 3e8]) {
+    for (const pixels of [-50, 0, 200, 1000, 3000]) {
+      const times = ticks(span, pixels).map(({ value }) => value);
+      assert.ok(times.length <= Math.max(pixels, 60) / 60 + 1, `${span} s at ${pixels}: ${times.length}`);
+      assert.ok(times.every((t) => t >= start && t <= start + span));
+    }
+  }
 });

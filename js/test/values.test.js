@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { columnsWithin, fill, inOrder } from "../page/values/arrangement.js";
-import { ageText, judge, staleSeconds } from "../page/values/judgement.js";
+import { judge } from "../page/panels/limits.js";
+import { ageText, staleSeconds } from "../page/values/age.js";
 import { sparkline } from "../page/values/sparkline.js";
 
 const LIMITS = { warning: [0, 10], alarm: [null, 20] };

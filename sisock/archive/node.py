@@ -175,15 +175,19 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
-        due, overviews = time.monotonic() + self.answer_within, self._overviews
+        began, overviews = time.monotonic(), self._overviews
+        begin = max(interval.start, entry.get("first") or -math.inf)
+        end = min(interval.end, entry.get("last") or math.inf)
 
         def read(low: float, high: float) -> Samples:
-            # Who asks will not wait much longer, and is answered at once when it is prepared.
-            if overviews is not None and time.monotonic() >= due:
+            spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
+            expected = spent / done if 0 < done < 1 else spent
+            # Before a tenth of the time is over, nobody knows how long it takes.
+            is_slow = expected >= self.answer_within <= 10 * spent
+            if is_slow and overviews is not None:
                 overviews.check_prepared(name, entry)
             return self._read_interval(name, low, high)
 
-        begin = max(interval.start, entry.get("first") or -math.inf)
         parts = windows(read, begin, interval.end, entry.get("interval"))
         progress = WorkLog(self.log, f"reading {name!r} to decimate it")
         return decimate_windows(parts, bucket, max_points, progress, self._turn)

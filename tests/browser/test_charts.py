@@ -16,7 +16,7 @@ def test_values_at_the_cursor_and_typed_times(page, weather):
     page.open(f"?s={TEMPERATURE}&{WEEKS}")
     page.wait(lambda: page.counts() == {TEMPERATURE: 332}, "the samples")
     latest = page.legend(TEMPERATURE)[1]
-    over = page.browser.find_element("css selector", ".u-over")
+    over = page.browser.find_element("css selector", ".reach")
     ActionChains(page.browser).move_to_element(over).perform()
     page.wait(lambda: page.legend(TEMPERATURE)[1] != latest, "the value at the cursor")
     field = page.element("from")
@@ -34,7 +34,7 @@ def test_further_units_get_a_chart_of_their_own(page, weather):
     page.open("?" + "&".join(f"s={weather}::apex_{key}" for key in keys) + f"&{WEEKS}")
     page.wait(lambda: page.counts().get(TEMPERATURE) == 332, "the samples")
     lefts = (
-        "return [...document.querySelectorAll('.u-over')].map((e) => [e.offsetLeft, e.offsetWidth])"
+        "return [...document.querySelectorAll('.reach')].map((e) => [e.offsetLeft, e.offsetWidth])"
     )
     page.wait(lambda: len(page.run(lefts)) == 2, "two panels")
     page.wait(lambda: len({tuple(each) for each in page.run(lefts)}) == 1, "them to be aligned")

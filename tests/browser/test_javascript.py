@@ -28,6 +28,11 @@ def test_the_pure_modules():
     assert "# fail 0" in done.stdout
 
 
+def test_the_page_is_small():
+    sizes = {name: (TOP / "js/dist" / name).stat().st_size for name in ("page.js", "page.css")}
+    assert sum(sizes.values()) < 200_000, sizes
+
+
 @pytest.fixture
 def lonely_router():
     with RouterProcess() as router:

@@ -95,7 +95,7 @@ def test_two_weeks_are_plotted_and_a_dragged_range_is_fetched(page, weather):
     page.open(f"?s={TEMPERATURE}&s={WIND}&{WEEKS}")
     page.wait(lambda: all_there(page), "the samples")
     page.picture("two-weeks")
-    over = page.browser.find_element("css selector", ".u-over")
+    over = page.browser.find_element("css selector", ".reach")
     width = over.size["width"]
     ActionChains(page.browser).move_to_element_with_offset(
         over, -width // 4, 0
@@ -256,8 +256,17 @@ def test_it_is_readable_on_small_and_large_screens(page, weather, width, height,
         page.wait(lambda: all_there(page), "the samples")
         page.picture(f"{width}-{scheme}")
         assert page.run("return document.documentElement.scrollWidth") <= width
-        plot = page.run("return document.querySelector('.uplot').getBoundingClientRect().width")
+        plot = page.run(
+            "return document.querySelector('.chart canvas').getBoundingClientRect().width"
+        )
         assert width / 3 < plot <= width
+        if width > 1000:
+            bottom = page.run(
+                "return document.querySelector('.add-panel').getBoundingClientRect().bottom"
+            )
+            main = "document.querySelector('main')"
+            assert bottom > 0.95 * height
+            assert page.run(f"return {main}.scrollHeight <= {main}.clientHeight")
     finally:
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

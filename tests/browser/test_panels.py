@@ -9,9 +9,10 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import Page
 from tests.browser.nodes import START
-from tests.browser.panels import axes, boxes, coloured, column
+from tests.browser.panels import axes, boxes, coloured, column, grid_edges
 from tests.browser.test_page import address
 
+TICK = 4
 DASH = "\u2013"
 WHOLE = f"from={START}&to={START + 20_000}"
 
@@ -43,15 +44,32 @@ def click(page, name, panel=0):
 def test_plots_and_lanes_of_all_panels_are_aligned_to_the_pixel(page, instrument):
     page.browser.set_window_size(1280, 1800)
     open_panels(page, "stage", "chamber,noise", "valve,mode", "count", "humidity,state")
-    plots = {(box["left"], box["width"]) for box in boxes(page, ".u-over")}
     reaches = {(box["left"], box["width"]) for box in boxes(page, ".reach")}
-    assert plots == reaches and len(plots) == 1
+    assert len(reaches) == 1
+    assert {grid_edges(page, panel) for panel in (0, 1, 3)} <= {(-TICK, 0), (0, 0)}
     page.picture("panels")
     # Digits have room: no axis needs more than it has.
     assert page.run(
         "return [...document.querySelectorAll('.panel')].every(({ panel }) =>"
         " panel.needed.every((each, side) => each <= panel.frame.gutters[side]))"
     )
+
+
+def test_panels_share_the_window_and_resized_ones_keep_their_height(page, instrument):
+    page.browser.set_window_size(1280, 1400)
+    open_panels(page, "stage@h150", "chamber", "valve", "noise")
+    page.wait(lambda: len({box["height"] for box in boxes(page, ".chart")}) == 3, "the shares")
+    resized, first, lane, second = (box["height"] for box in boxes(page, ".chart"))
+    assert resized == 150 and first == second > 300 and lane < 100
+    (add,) = boxes(page, ".add-panel")
+    inside = page.run("return innerHeight")
+    assert inside - 40 < add["top"] + add["height"] <= inside
+    assert page.run(
+        "const main = document.querySelector('main'); return main.scrollHeight <= main.clientHeight"
+    )
+    page.browser.set_window_size(1280, 500)
+    page.wait(lambda: boxes(page, ".chart")[1]["height"] < 240, "no less than is readable")
+    assert boxes(page, ".chart")[1]["height"] > 200
 
 
 def test_units_have_si_prefixes_where_they_take_them(page, instrument):
@@ -245,3 +263,12 @@ def test_a_lost_connection_loses_nothing_and_misses_no_sample(browser, own_route
     numbers = page.run(shown)
     assert numbers == list(range(int(numbers[0]), int(numbers[0]) + len(numbers)))
     browser.get("about:blank")
+
+
+@pytest.mark.parametrize("width", [360, 660, 820, 1000, 1200])
+def test_nothing_is_wider_than_the_window(page, instrument, sized, width):
+    sized(width, 740, "light")
+    open_panels(page, "stage,chamber", "valve,state,mode")
+    content = "const { scrollWidth, clientWidth } = document.getElementById('content');"
+    assert page.run(f"{content} return scrollWidth - clientWidth") <= 0
+    assert page.run("return document.documentElement.scrollWidth") <= width

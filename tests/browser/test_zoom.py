@@ -19,7 +19,7 @@ WHOLE = f"?s={KEY}&from={START}&to={START + 1000}"
 # Columns of the first chart that are drawn in the curve's colour, from 0 to 1; and how high.
 DRAWN = """
 const canvas = document.querySelector("#panels canvas");
-const over = document.querySelector(".u-over").getBoundingClientRect();
+const over = document.querySelector(".reach").getBoundingClientRect();
 const outer = canvas.getBoundingClientRect();
 const scale = canvas.width / outer.width;
 const [left, top] = [(over.left - outer.left) * scale, (over.top - outer.top) * scale];

@@ -1,17 +1,28 @@
-// The axes of values: their ranges, and the room that their digits need.
+// The axes of values: their ranges, their ticks, and the room that their digits need.
 
 import { firstFrom } from "../../arrays.js";
+import { axisLabels, decadeLabel } from "./units.js";
 
 const MARGIN = 0.06;
 // Width of a digit in parts of the font's size; and pixels for tick and gap.
 const DIGIT = 0.6;
 const BESIDE_LABEL = 12;
 const MIN_WIDTH = 36;
+// Pixels from one label to the next.
+const LABEL_DISTANCE = 28;
+const STEPS = [1, 2, 2.5, 5, 10];
+// Of a decade, what is labelled where there is room, and what only has a tick.
+const [LABELLED, TICKED] = [[1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]];
+const ALMOST = 1e-9;
+
+/** Return about how wide a text is that is mostly digits. */
+export function widthOf(text, fontSize) {
+  return text.length * fontSize * DIGIT;
+}
 
 /** Return the pixels that an axis of values needs beside the chart. */
-export function widthOf(labels, fontSize) {
-  const longest = Math.max(...(labels ?? []).map((label) => String(label ?? "").length), 0);
-  return Math.max(Math.ceil(longest * fontSize * DIGIT + BESIDE_LABEL), MIN_WIDTH);
+export function roomFor(labels, fontSize) {
+  return Math.max(...labels.map((label) => Math.ceil(widthOf(label, fontSize) + BESIDE_LABEL)), MIN_WIDTH);
 }
 
 /**
@@ -63,4 +74,42 @@ function logRange(least, most, low, high) {
   const from = low > 0 ? low : isAny ? 10 ** Math.floor(Math.log10(least)) : 0.1;
   const to = high > 0 ? high : isAny ? 10 ** Math.ceil(Math.log10(most)) : 10;
   return from < to ? [from, to] : [from, from * 10];
+}
+
+/**
+ * Return the ticks of an axis: round values, and their labels.
+ * @param {{ range: [number, number], isLog: boolean, factor: number }} axis
+ * @param {number} pixels that it is high, if its letters are of their usual size
+ * @returns {{ value: number, text: string }[]} text is empty where there is no room for one
+ */
+export function valueTicks({ range: [low, high], isLog, factor }, pixels) {
+  const room = Math.max(pixels / LABEL_DISTANCE, 1);
+  const ticks = isLog ? logTicks(low, high, factor, room) : [];
+  // What is logarithmic, but less than about half a decade, is labelled as if it was not.
+  if (ticks.filter(({ text }) => text).length > 1) return ticks;
+  const rough = (high - low) / room;
+  const size = 10 ** Math.floor(Math.log10(rough));
+  const step = STEPS.find((each) => each * size >= rough * (1 - ALMOST)) * size;
+  const [from, to] = [Math.ceil(low / step - ALMOST), Math.floor(high / step + ALMOST)];
+  const values = Array.from({ length: Math.max(to - from + 1, 0) }, (_, i) => (from + i) * step);
+  const labels = axisLabels(values, step, factor);
+  return values.map((value, i) => ({ value, text: labels[i] }));
+}
+
+function logTicks(low, high, factor, room) {
+  const [from, to] = [Math.log10(low), Math.log10(high)];
+  const decade = room / (to - from);
+  const each = Math.ceil(1 / decade);
+  // From 1 to 2 it is the least, a third of a decade.
+  const labelled = decade > 3.4 ? LABELLED : [1];
+  const ticks = [];
+  for (let exponent = Math.floor(from); exponent <= to + ALMOST; exponent += 1) {
+    for (const digit of each > 1 ? [1] : TICKED) {
+      const value = Number(`${digit}e${exponent}`);
+      if (value < low * (1 - ALMOST) || value > high * (1 + ALMOST)) continue;
+      const isLabelled = labelled.includes(digit) && exponent % each === 0;
+      ticks.push({ value, text: isLabelled ? decadeLabel(value, factor) : "" });
+    }
+  }
+  return ticks;
 }

@@ -4,7 +4,7 @@ import { firstAfter } from "../../arrays.js";
 import { make, write } from "../dom.js";
 import { durationText, timeText } from "../time/text.js";
 import { kindOf } from "./lanes.js";
-import { levelOf } from "./limits.js";
+import { judge } from "./limits.js";
 import { numberText, valueText } from "./units.js";
 
 const COLUMNS = ["value", "unit", "min", "mean", "max"];
@@ -68,13 +68,13 @@ class Row {
     const { range, isFollowing } = frame;
     const count = field.statistics?.count ?? 0;
     const staleSeconds = isFollowing && !curve.gone ? curve.staleSeconds(range.end) : null;
-    const error = curve.error ?? (curve.about && !count && !curve.gone ? "no samples in this time" : null);
-    const state = curve.gone ? "gone" : error ? "error" : staleSeconds !== null ? "stale" : "";
+    const error = curve.error ?? (curve.about && !count && !curve.gone ? "no samples in this range" : null);
+    const state = curve.gone ? "gone" : curve.error ? "error" : error ? "empty" : staleSeconds !== null ? "stale" : "";
     const gaps = curve.gaps.filter((gap) => gap.start < range.end && gap.end > range.start);
     const value = curve.about ? valueIn(curve, frame) : undefined;
     const note = noteOf(curve, error, staleSeconds, gaps, frame.zone);
     const texts = this.#texts(field, value);
-    const level = levelOf(value, curve.about?.limits);
+    const { level } = judge(value, curve.about?.limits);
     const written = JSON.stringify([state, level, count, colour, name, note, texts, shown.isHidden]);
     if (written === this.#written) return;
     this.#written = written;

@@ -1,4 +1,4 @@
-// Limits: bands behind the curves, and the curve marked where it is beyond them.
+// Limits: what is beyond them; bands behind the curves, and the curve marked there.
 
 // The stronger one is drawn last.
 const KINDS = ["warning", "alarm"];
@@ -16,10 +16,25 @@ export function limitsOf(curves) {
   return all.length && isSame ? all[0] : null;
 }
 
-/** Return which limit a value is beyond: "alarm", "warning" or "". */
-export function levelOf(value, limits) {
-  if (typeof value !== "number") return "";
-  return KINDS.findLast((kind) => limits?.[kind] && partsOf(limits[kind]).some(([low, high]) => value > low && value < high)) ?? "";
+/**
+ * @typedef {{ level: "alarm"|"warning"|null, side: "high"|"low"|null, limit: number|null }} Judgement
+ *   limit: the one that is exceeded
+ */
+
+/**
+ * Judge a value by the limits that its node names; at the limit itself it is well.
+ * @param {number|boolean|string|null} value
+ * @param {{ warning: number[]|null, alarm: number[]|null }} [limits] each [low, high], either null
+ * @returns {Judgement}
+ */
+export function judge(value, limits) {
+  const isNumber = typeof value !== "string" && value !== null;
+  for (const level of ["alarm", "warning"]) {
+    const [low, high] = limits?.[level] ?? [null, null];
+    if (isNumber && high !== null && value > high) return { level, side: "high", limit: high };
+    if (isNumber && low !== null && value < low) return { level, side: "low", limit: low };
+  }
+  return { level: null, side: null, limit: null };
 }
 
 /** Fill the bands of an axis into a box of the canvas. */
@@ -33,14 +48,14 @@ export function drawBands(ctx, limits, toY, { left, top, width, height }, colour
   ctx.restore();
 }
 
-/** Stroke a path again in the limit's colour, where it is beyond. */
-export function drawMarks(ctx, limits, toY, { left, top, width, height }, colours, stroke, ratio) {
+/** Stroke a curve again in the limit's colour, where it is beyond. */
+export function drawMarks(ctx, limits, toY, { left, top, width, height }, colours, stroke) {
   for (const [kind, high, low] of areas(limits, toY, top, height)) {
     ctx.save();
     ctx.beginPath();
     ctx.rect(left, high, width, low - high);
     ctx.clip();
-    stroke(colours.get(kind), MARK_WIDTH * ratio);
+    stroke(colours.get(kind), MARK_WIDTH);
     ctx.restore();
   }
 }

@@ -2,30 +2,29 @@
 
 import { atMostEvery, make } from "../dom.js";
 import { openPicture } from "../layouts/picture.js";
-import { Chart, TIME_AXIS } from "./chart.js";
+import { TIME_AXIS, guttersOf, heightBeside, paint } from "./chart.js";
 import { figureOf } from "./figure.js";
-import { LANE_HEIGHT } from "./lanes.js";
 import { Legend } from "./legend.js";
 import { changeField, changePanel, isolateField, placeButtons, resizeHandle } from "./place.js";
 import { openSettings } from "./settings.js";
 import { showTable } from "./table.js";
 
 const KEYS = "arrow keys move, plus and minus zoom, Shift and an arrow move the cursor, 0 goes back to the whole range";
-const PLOT_HEIGHT = 190;
+const [PLOT_HEIGHT, MIN_PLOT] = [172, 2];
 const TABLE_MILLISECONDS = 500;
 
 /** Keep the elements of a panel. */
 export class Panel {
   element = make("article", { className: "panel" });
-  /** What it shows, as of `figureOf`. */
-  figure = { fields: [], units: [], lines: [], lanes: [] };
+  /** What it shows, as of `figureOf`; height in pixels, and whether that may be more; scale of all letters. */
+  figure = { fields: [], units: [], lines: [], lanes: [], height: 0, isElastic: false, scale: 1 };
   /** Whether it is on the screen. */
   isVisible = true;
   #index = 0;
   #legend;
-  #chart;
-  #height = 0;
-  #frame = { height: 0 };
+  #colours;
+  #canvas = make("canvas");
+  #frame = null;
   #area = make("div", { className: "chart", tabIndex: 0, role: "group" });
   #reach = make("div", { className: "reach" });
   #cursor = make("div", { className: "cursor", hidden: true });
@@ -52,11 +51,11 @@ export class Panel {
       onIsolate: (key, isAfterClick) => change(isolateField(model.state, this.#index, key), { isStep: !isAfterClick }),
       onEdit: settings,
     });
-    this.#chart = new Chart(this.#area, colours);
+    this.#colours = colours;
     this.#reach.append(this.#cursor, this.#selection);
-    this.#area.append(this.#reach);
+    this.#area.append(this.#canvas, this.#reach);
     const handle = resizeHandle(
-      () => this.#height,
+      () => this.figure.height,
       (height, isStep) => change(changePanel(model.state, this.#index, { height }), { isStep }),
     );
     const picture = () => openPicture(this.#frame, this.figure.fields.map(({ name }) => name).join(", "));
@@ -74,11 +73,6 @@ export class Panel {
     return this.#area;
   }
 
-  /** The canvas of the chart, for pictures. */
-  get canvas() {
-    return this.#chart.canvas;
-  }
-
   /** Frame of the last picture: range, units, lines, lanes, width, height, gutters. */
   get frame() {
     return this.#frame;
@@ -86,18 +80,19 @@ export class Panel {
 
   /** Pixels that the axes need, [left, right]. */
   get needed() {
-    return this.isVisible && this.figure.fields.length ? this.#chart.needed : [0, 0];
+    return guttersOf(this.figure);
   }
 
   /**
    * Take a state and the curves, and write the legend.
    * @param {import("../state.js").Panel} panel
-   * @param {object} frame range, cursor, isFollowing, zone
+   * @param {object} frame range, cursor, isFollowing, zone, scale, fill
    */
   show(panel, index, curves, frame) {
     this.#index = index;
     this.figure = figureOf(panel, curves, frame.range);
     const { fields, units, lanes } = this.figure;
+    const { scale } = frame;
     const isAny = fields.length > 0;
     this.#legend.show(fields, frame);
     const name = `Panel ${index + 1}: ${fields.map((field) => field.name).join(", ") || "empty"}`;
@@ -107,20 +102,25 @@ export class Panel {
       this.#area.hidden = this.#legend.element.hidden = !isAny;
       this.#empty.hidden = isAny;
     }
-    const lanesHeight = Math.ceil(lanes.length * LANE_HEIGHT * frame.scale);
-    const axis = Math.ceil(TIME_AXIS * frame.scale);
     const hasPlot = units.length > 0 || !lanes.length;
-    const least = lanesHeight + axis + (hasPlot ? Math.ceil(PLOT_HEIGHT * frame.scale) : 6);
-    this.#height = panel.height ?? (hasPlot ? Math.max(least, frame.fill) : least);
+    const least = Math.ceil(heightBeside({ units, lanes, scale }) + (hasPlot ? PLOT_HEIGHT * scale : MIN_PLOT));
+    const height = panel.height ?? least;
+    Object.assign(this.figure, { height, isElastic: isAny && hasPlot && !panel.height, scale });
+    this.stretch(frame.fill);
     this.#showSamples(panel, fields, frame);
+  }
+
+  /** Make the chart higher, unless its height was chosen or is that of its lanes. */
+  stretch(pixels) {
+    if (this.figure.isElastic) this.figure.height += pixels;
   }
 
   /** Draw the chart. */
   draw(frame) {
     if (!this.figure.fields.length) return;
     const [left, right] = frame.gutters;
-    this.#frame = { ...frame, ...this.figure, height: this.#height };
-    this.#chart.draw(this.#frame);
+    this.#frame = { ...frame, ...this.figure };
+    paint(this.#canvas, this.#frame, this.#colours);
     const inset = `0 ${right}px ${Math.ceil(TIME_AXIS * frame.scale)}px ${left}px`;
     if (this.#reach.style.inset !== inset) this.#reach.style.inset = inset;
   }
@@ -142,7 +142,6 @@ export class Panel {
 
   /** Take it off the page. */
   remove() {
-    this.#chart.destroy();
     this.element.remove();
   }
 

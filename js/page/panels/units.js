@@ -62,7 +62,6 @@ export function valueText(value, about, factor = 1, digits = DIGITS) {
 export function axisLabels(values, step, factor) {
   const digits = digitsOf(step * factor);
   return values.map((value) => {
-    if (value === null) return null;
     const scaled = value * factor;
     const size = Math.abs(scaled);
     if (size >= MAX_AXIS || (digits > 6 && size)) return scaled.toExponential().replace(/(\.\d{1,5})\d*/, "$1");
@@ -70,19 +69,10 @@ export function axisLabels(values, step, factor) {
   });
 }
 
-/** Whether a value is a power of ten. */
-export function isDecade(value) {
-  const exponent = Math.log10(value);
-  return Math.abs(exponent - Math.round(exponent)) < 1e-9;
-}
-
-/** Return the labels of a logarithmic axis. */
-export function decadeLabels(values, factor) {
-  return values.map((value) => {
-    if (value === null) return null;
-    const scaled = Number((value * factor).toPrecision(DIGITS));
-    return scaled >= 1e-3 && scaled < 1e5 ? String(scaled) : scaled.toExponential().replace("+", "");
-  });
+/** Return the label of a tick of a logarithmic axis. */
+export function decadeLabel(value, factor) {
+  const scaled = Number((value * factor).toPrecision(DIGITS));
+  return scaled >= 1e-3 && scaled < 1e5 ? String(scaled) : scaled.toExponential().replace("+", "");
 }
 
 /** Return how many digits after the point a step has: 2 for 0.25. */
@@ -96,6 +86,7 @@ function digitsOf(step) {
 function split(unit) {
   const [, head, rest] = /^([^/·* ]+)(.*)$/.exec(unit) ?? [];
   if (!head || /^[²³^]/.test(rest)) return null;
+  if (head === "bytes") return { base: "B", rest, exponent: 0 };
   if (BASES.includes(head)) return { base: head, rest, exponent: 0 };
   const [prefix, base] = [head[0], head.slice(1)];
   const isPrefixed = prefix in EXPONENTS && BASES.includes(base);

@@ -1,9 +1,14 @@
 // Where the time axis has its ticks: at whole seconds, hours, days, months and years of the shown zone.
 
+import { timeLabels } from "./text.js";
+
 const [DAY, MONTH, YEAR] = [86400, 30 * 86400, 365 * 86400];
 
-/** Distances of ticks in seconds, of which uPlot takes the smallest with room for its labels. */
-export const STEPS = [
+// Pixels from one label to the next; of short ranges they have seconds.
+const [DISTANCE, SECONDS_DISTANCE, SECONDS_SPAN] = [62, 84, 600];
+
+// Distances of ticks in seconds.
+const STEPS = [
   ...[1e-4, 1e-3, 1e-2, 0.1, 1].flatMap((step) => (step < 1 ? [step, 2 * step, 5 * step] : [step])),
   ...[2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200],
   ...[1, 2, 7, 14].map((n) => n * DAY),
@@ -12,14 +17,23 @@ export const STEPS = [
 ];
 
 /**
- * Return the times of the ticks of a range.
- * @param {number} start
- * @param {number} end in UNIX seconds
- * @param {number} step one of `STEPS`
+ * Return the ticks of a range, as many as there is room for.
+ * @param {{ start: number, end: number }} range in UNIX seconds
  * @param {"utc"|"local"} zone
- * @returns {number[]}
+ * @param {number} pixels that it is wide, if its letters are of their usual size
+ * @returns {{ value: number, text: string }[]} as of `timeLabels`
  */
-export function ticksOf(start, end, step, zone) {
+export function timeTicks({ start, end }, zone, pixels) {
+  const distance = end - start < SECONDS_SPAN ? SECONDS_DISTANCE : DISTANCE;
+  // A page that is hidden, or narrower than its axes, has room for none; it must not get a million.
+  const least = ((end - start) * distance) / Math.max(pixels, distance);
+  const step = STEPS.find((each) => each >= least) ?? STEPS.at(-1);
+  const times = ticksOf(start, end, step, zone);
+  const labels = timeLabels(times, step, zone);
+  return times.map((value, i) => ({ value, text: labels[i] }));
+}
+
+function ticksOf(start, end, step, zone) {
   if (step >= MONTH) return calendarTicks(start, end, step, zone);
   const ticks = [];
   const shift = offsetOf(zone, start);

@@ -1,8 +1,9 @@
 // The newest value of each chosen field, and its last hour; kept up by subscription.
 
 import { Store } from "../data/store.js";
+import { judge } from "../panels/limits.js";
 import { splitKey } from "../state.js";
-import { judge, staleSeconds } from "./judgement.js";
+import { staleSeconds } from "./age.js";
 
 /** What a sparkline shows, in seconds. */
 export const HOUR = 3600;
@@ -20,7 +21,7 @@ const OWN = ["node_failed", "reply"];
  * @property {any} value the newest one; null if there is none
  * @property {number|null} t its time
  * @property {"alarm"|"warning"|"gone"|"stale"|""} level
- * @property {import("./judgement.js").Judgement} judgement
+ * @property {import("../panels/limits.js").Judgement} judgement
  * @property {string|null} error why there is no value
  */
 

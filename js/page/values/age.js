@@ -1,29 +1,8 @@
-// What a latest value means: within its limits or not, fresh or stale.
+// What the age of a latest value means: fresh or stale.
 
 // Without a word from the node, so many intervals without a sample mean trouble, and at least so many seconds.
 const STALE_INTERVALS = 5;
 const MIN_STALE_SECONDS = 5;
-
-/**
- * @typedef {{ level: "alarm"|"warning"|null, side: "high"|"low"|null, limit: number|null }} Judgement
- *   limit: the one that is exceeded
- */
-
-/**
- * Judge a value by the limits that its node names; at the limit itself it is well.
- * @param {number|boolean|string|null} value
- * @param {{ warning: number[]|null, alarm: number[]|null }} [limits] each [low, high], either null
- * @returns {Judgement}
- */
-export function judge(value, limits) {
-  const isNumber = typeof value !== "string" && value !== null;
-  for (const level of ["alarm", "warning"]) {
-    const [low, high] = limits?.[level] ?? [null, null];
-    if (isNumber && high !== null && value > high) return { level, side: "high", limit: high };
-    if (isNumber && low !== null && value < low) return { level, side: "low", limit: low };
-  }
-  return { level: null, side: null, limit: null };
-}
 
 /**
  * Return after how many seconds without a sample a field is stale: as the node says, or after five intervals;
