@@ -14,6 +14,7 @@ from autobahn.wamp import message, serializer
 from autobahn.wamp.exception import ProtocolError, SerializationError
 from autobahn.wamp.types import TransportDetails
 from crossbar.common.twisted import endpoint
+from crossbar.router.dealer import Dealer
 from crossbar.router.protocol import WampRawSocketServerProtocol, WampWebSocketServerProtocol
 from crossbar.router.session import RouterSession
 from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
@@ -103,6 +104,16 @@ def on_message(original: Any, self: Any, msg: Any) -> None:
     """Judge what a client sends; what comes from a proxy has been judged there."""
     if self._authmethod == PROXIED or is_harmless(self, self._transport, msg):
         original(self, msg)
+
+
+@instead_of(Dealer, "_remove_invoke_request")
+def end_call(original: Any, self: Any, call: Any) -> None:
+    """Crossbar would log a traceback, and keep the call, if its caller gave it up and has left."""
+    if call.id in self._invocations:
+        calls = self._caller_to_invocations.setdefault(call.caller, [])
+        if call not in calls:
+            calls.append(call)
+    original(self, call)
 
 
 @instead_of(ProxyFrontendSession, "onMessage")

@@ -260,6 +260,13 @@ def test_it_is_readable_on_small_and_large_screens(page, weather, width, height,
             "return document.querySelector('.chart canvas').getBoundingClientRect().width"
         )
         assert width / 3 < plot <= width
+        if width > 1000:
+            bottom = page.run(
+                "return document.querySelector('.add-panel').getBoundingClientRect().bottom"
+            )
+            main = "document.querySelector('main')"
+            assert bottom > 0.95 * height
+            assert page.run(f"return {main}.scrollHeight <= {main}.clientHeight")
     finally:
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

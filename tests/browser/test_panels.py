@@ -55,6 +55,23 @@ def test_plots_and_lanes_of_all_panels_are_aligned_to_the_pixel(page, instrument
     )
 
 
+def test_panels_share_the_window_and_resized_ones_keep_their_height(page, instrument):
+    page.browser.set_window_size(1280, 1400)
+    open_panels(page, "stage@h150", "chamber", "valve", "noise")
+    page.wait(lambda: len({box["height"] for box in boxes(page, ".chart")}) == 3, "the shares")
+    resized, first, lane, second = (box["height"] for box in boxes(page, ".chart"))
+    assert resized == 150 and first == second > 300 and lane < 100
+    (add,) = boxes(page, ".add-panel")
+    inside = page.run("return innerHeight")
+    assert inside - 40 < add["top"] + add["height"] <= inside
+    assert page.run(
+        "const main = document.querySelector('main'); return main.scrollHeight <= main.clientHeight"
+    )
+    page.browser.set_window_size(1280, 500)
+    page.wait(lambda: boxes(page, ".chart")[1]["height"] < 240, "no less than is readable")
+    assert boxes(page, ".chart")[1]["height"] > 200
+
+
 def test_units_have_si_prefixes_where_they_take_them(page, instrument):
     open_panels(page, "stage,chamber", "noise,humidity")
     shown = [axis["text"] for panel in (0, 1) for axis in axes(page, panel)]
@@ -246,3 +263,12 @@ def test_a_lost_connection_loses_nothing_and_misses_no_sample(browser, own_route
     numbers = page.run(shown)
     assert numbers == list(range(int(numbers[0]), int(numbers[0]) + len(numbers)))
     browser.get("about:blank")
+
+
+@pytest.mark.parametrize("width", [360, 660, 820, 1000, 1200])
+def test_nothing_is_wider_than_the_window(page, instrument, sized, width):
+    sized(width, 740, "light")
+    open_panels(page, "stage,chamber", "valve,state,mode")
+    content = "const { scrollWidth, clientWidth } = document.getElementById('content');"
+    assert page.run(f"{content} return scrollWidth - clientWidth") <= 0
+    assert page.run("return document.documentElement.scrollWidth") <= width

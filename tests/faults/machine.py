@@ -11,7 +11,9 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from sisock.testing import wait_until
 from tests.faults import machine_nodes
 from tests.faults.processes import Process
+from tests.faults.starvation import Starvation
 from tests.faults.world import World
 
 PART = 25
@@ -102,14 +106,15 @@ class Trial:
     def guarded(self, what: str, action: Callable[[], Any]) -> None:
         """Do something; what it raises is a violation, and the part is over."""
         self.trace.append(what)
+        starvation = Starvation(self.world.processes)
         try:
             action()
         except Exception as error:
             self.is_broken = True
             where = "".join(traceback.format_tb(error.__traceback__)[-2:])
-            steps = "; ".join(self.trace)
-            self.report.violations.append(f"{type(error).__name__}: {error}\n{where}after: {steps}")
-            print(self.report.violations[-1], flush=True)
+            text = f"{error!r}\n{where}{starvation}\nafter: {'; '.join(self.trace)}"
+            self.report.violations.append(text)
+            print(text, flush=True)
 
     def step(self, fault: str, what: str, action: Callable[[], Any]) -> None:
         """Do one step, and come to rest after some."""
@@ -126,8 +131,7 @@ class Trial:
             self.guarded("rest" if thaw else "rest of the others", lambda: self._rest(thaw))
 
     def _rest(self, thaw: bool) -> None:
-        host = self.world.hosts[0]
-        if not thaw and host.is_well:
+        if not thaw and (host := self.world.hosts[0]).is_well:
             self.report.faults["SIGSTOP host, until its nodes are gone"] += 1
             host.freeze()
         self.report.answers["samples of all sound nodes, at rest"] += self.world.settle(thaw)
@@ -174,8 +178,8 @@ class Machine(RuleBasedStateMachine):
         name = chosen(self._world.started_nodes(), which) if which < 20 else NAMES[which - 5]
 
         def act() -> None:
-            answer = getattr(self._world, how)(name, *arguments)
-            self.trial.report.answers[f"{how}: {answer}".replace(name, "NODE")] += 1
+            answer = f"{how}: {getattr(self._world, how)(name, *arguments)}"
+            self.trial.report.answers[answer.replace(name, "NODE")] += 1
 
         self.trial.step("", f"{how} {name} {arguments}", act)
 
@@ -233,9 +237,9 @@ class Machine(RuleBasedStateMachine):
     def start_many(self, host: int) -> None:
         """Start five nodes of one process."""
         process = self._world.hosts[host]
-        missing = [n for n in NAMES[5 * host : 5 * host + 5] if n not in process.nodes]
-        if process.is_well and missing:
-            self.trial.step("", f"start {missing}", lambda: [process.switch(n) for n in missing])
+        names = [n for n in NAMES[5 * host : 5 * host + 5] if n not in process.nodes]
+        if process.is_well and names:
+            self.trial.step("", f"start {names}", lambda: [process.switch(n) for n in names])
 
     @rule(which=st.integers(0, 19), fault=st.sampled_from(machine_nodes.FAULTS))
     def spoil(self, which: int, fault: str) -> None:
@@ -256,20 +260,17 @@ class Machine(RuleBasedStateMachine):
         archives = [n for n in self._world.sound_nodes() if machine_nodes.is_archive(n)]
         if self._world.watchers[consumer].is_well and archives:
             name = chosen(archives, which)
-            self.trial.step(
-                "consumer vanishes in a reply",
-                f"consumer{consumer} vanishes, asking {name}",
-                lambda: self._vanish(consumer, name),
-            )
+            what = f"consumer{consumer} vanishes, asking {name}"
+            act = partial(self._vanish, consumer, name)
+            self.trial.step("consumer vanishes in a reply", what, act)
 
     def _vanish(self, consumer: int, name: str) -> None:
         process = self._world.watchers[consumer]
         if self._world.router.is_well:
             process.wait_until_ready()
         process.tell(f"vanish {name}")
-        give_up = time.monotonic() + 3
-        while not process.has_ended() and time.monotonic() < give_up:
-            time.sleep(0.02)
+        with suppress(TimeoutError):
+            wait_until(process.has_ended, 3, "its end")
         process.end()
 
 

@@ -98,3 +98,18 @@ def test_a_node_ends_within_5_s_though_its_get_data_blocks(router, start, client
         with pytest.raises(NodeFailed, match="went away while it was asked"):
             asked.result(timeout=20)
     assert "most recent call last" not in node.output
+
+
+def test_a_call_given_up_by_a_caller_that_left_ends_in_order(router, start, client):
+    name = "given_up"
+    node = start(router, *WEATHER, "--name", name)
+    wait_for_nodes(client, name)
+    logged = len(router.log)
+    with Client(router.settings(), timeout=SHORT) as impatient:
+        assert impatient.fields(name)
+        node.signal(signal.SIGSTOP)
+        with pytest.raises(NodeTimeout):
+            impatient.get(name, "apex_temperature", 1, 0)
+    node.signal(signal.SIGCONT)  # now it answers that the call is cancelled
+    assert answers(client, name, "apex_temperature")
+    assert "Traceback" not in router.log[logged:]

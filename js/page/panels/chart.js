@@ -141,7 +141,7 @@ function drawValues({ ctx, box: { left, top, width }, ratio, size }, { ticks, te
     rule(ctx, edge + side * TICK * ratio, y, text && !isRight ? left + width : edge, y);
     if (text) write(text, y);
   }
-  write(unit, top - 10 * size);
+  write(unit, top - 12 * size);
 }
 
 /** Return where a line covers whole pixels. */

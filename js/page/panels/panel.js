@@ -16,8 +16,8 @@ const TABLE_MILLISECONDS = 500;
 /** Keep the elements of a panel. */
 export class Panel {
   element = make("article", { className: "panel" });
-  /** What it shows, as of `figureOf`; height in pixels, and scale of all letters. */
-  figure = { fields: [], units: [], lines: [], lanes: [], height: 0, scale: 1 };
+  /** What it shows, as of `figureOf`; height in pixels, and whether that may be more; scale of all letters. */
+  figure = { fields: [], units: [], lines: [], lanes: [], height: 0, isElastic: false, scale: 1 };
   /** Whether it is on the screen. */
   isVisible = true;
   #index = 0;
@@ -86,7 +86,7 @@ export class Panel {
   /**
    * Take a state and the curves, and write the legend.
    * @param {import("../state.js").Panel} panel
-   * @param {object} frame range, cursor, isFollowing, zone
+   * @param {object} frame range, cursor, isFollowing, zone, scale, fill
    */
   show(panel, index, curves, frame) {
     this.#index = index;
@@ -104,9 +104,15 @@ export class Panel {
     }
     const hasPlot = units.length > 0 || !lanes.length;
     const least = Math.ceil(heightBeside({ units, lanes, scale }) + (hasPlot ? PLOT_HEIGHT * scale : MIN_PLOT));
-    const height = panel.height ?? (hasPlot ? Math.max(least, frame.fill) : least);
-    Object.assign(this.figure, { height, scale });
+    const height = panel.height ?? least;
+    Object.assign(this.figure, { height, isElastic: isAny && hasPlot && !panel.height, scale });
+    this.stretch(frame.fill);
     this.#showSamples(panel, fields, frame);
+  }
+
+  /** Make the chart higher, unless its height was chosen or is that of its lanes. */
+  stretch(pixels) {
+    if (this.figure.isElastic) this.figure.height += pixels;
   }
 
   /** Draw the chart. */

@@ -76,14 +76,13 @@ export class Panels {
   draw(frame) {
     const { panels, maximised } = this.#model.state;
     this.#arrange(panels.length);
-    const shown = maximised === null ? panels : [panels[maximised]];
-    const fill = shown.length === 1 && !this.#isPaper ? this.#fillHeight() : 0;
-    this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill, width: this.#width };
+    this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill: 0, width: this.#width };
     const curves = this.#curves();
     this.#panels.forEach((panel, i) => {
       panel.element.hidden = maximised !== null && i !== maximised;
       if (!panel.element.hidden) panel.show(panels[i], i, curves, this.#frame);
     });
+    this.#fill();
     this.redraw();
     this.#showCursor();
   }
@@ -159,11 +158,17 @@ export class Panels {
     if (this.#frame) this.draw(this.#frame);
   }
 
-  /** Return the height with which a single panel fills the window. */
-  #fillHeight() {
-    const chart = this.#panels[this.#model.state.maximised ?? 0]?.area;
-    if (!chart || chart.hidden) return 0;
-    const scrolled = this.#element.closest("main")?.scrollTop ?? 0;
-    return innerHeight - chart.getBoundingClientRect().top - scrolled - BELOW;
+  /** Let the panels that may be higher share what is left of the window. */
+  #fill() {
+    const shown = this.#panels.filter(({ element }) => !element.hidden);
+    const elastic = shown.filter(({ figure }) => figure.isElastic);
+    const sum = (heightOf) => shown.reduce((all, panel) => all + heightOf(panel), 0);
+    const room = innerHeight - BELOW * this.#scale - sum(({ figure }) => (figure.fields.length ? figure.height : 0));
+    // To measure has the browser arrange the page in each frame of a drag; not where there is surely no room.
+    if (room < 0 || !elastic.length || this.#isPaper) return;
+    const top = this.#list.getBoundingClientRect().top + (this.#element.closest("main")?.scrollTop ?? 0);
+    const beside = sum(({ element, area }) => element.offsetHeight - area.offsetHeight);
+    this.#frame.fill = Math.max(Math.floor((room - top - beside) / elastic.length), 0);
+    for (const panel of elastic) panel.stretch(this.#frame.fill);
   }
 }
