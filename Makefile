@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -24,6 +24,18 @@ wheel: $(INSTALLED) $(PAGE)
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# What the page costs: frames while ten panels of a million samples are moved, the time to the first
+# curve, and 200 live fields, watched for 10 minutes as values and as curves; prints the figures.
+test-page: $(TESTABLE) $(PAGE)
+	@tests/install-system-packages
+	$(BIN)/python -m pytest -s tests/browser/load.py tests/browser/test_zoom.py -k \
+	    'first_curve or live_fields or ten_panels'
+
+# The pictures of docs/page.md.
+pictures: $(TESTABLE) $(PAGE)
+	@tests/install-system-packages
+	$(BIN)/python -m pytest tests/browser/pictures.py
 
 # 200 kills of a process that writes a history, 2,000 steps of the trial of faults in 40 minutes at
 # most, a crowd of 2,000 nodes, a gigabyte through node and router, and a million samples past 440

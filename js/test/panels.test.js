@@ -56,6 +56,7 @@ test("units take SI prefixes, but not those that have none", () => {
     ["K", 0.05, "mK"], ["K", 300, "K"], ["K", 0.67, "K"], ["Pa", 101_325, "kPa"], ["V", 4e-6, "µV"], ["m/s", 0.002, "mm/s"],
     ["mK", 0.05, "µK"], ["mK", 50, "mK"], ["mK", 5000, "K"], ["s", 5000, "s"], ["s", 2e-5, "µs"], ["V", 1e-20, "pV"],
     ["°C", 0.01, "°C"], ["%", 1e-5, "%"], ["hPa", 5000, "hPa"], ["m²", 1e6, "m²"], ["rpm", 9000, "rpm"], ["", 1e9, ""], ["K", NaN, "K"],
+    ["bytes", 19.6e9, "GB"], ["bytes/s", 2e6, "MB/s"],
   ];
   for (const [unit, largest, expected] of cases) assert.equal(text(unit, largest), expected, `${unit} ${largest}`);
   assert.equal(numberText(0.0443014, scaledUnit("K", 0.05).factor, 6), "44.301");
@@ -138,6 +139,13 @@ test("a panel has at most two axes, lanes for what has no axis, and hidden curve
   const hidden = { fields: [{ key: "n::T", isHidden: true, label: "stage" }, { key: "n::p" }] };
   const other = figureOf(hidden, curves, { start: 0, end: 9 });
   assert.deepEqual([other.units.length, other.lines.length, other.fields[0].name], [2, 1, "stage"]);
+});
+
+test("an axis without values shows where the limits lie", () => {
+  const limits = { warning: [null, 60], alarm: [20, 70] };
+  const curve = curveOf([], [], { about: { type: "number", units: "K", limits } });
+  const [axis] = figureOf({ fields: [{ key: "n::T" }] }, new Map([["n::T", curve]]), { start: 0, end: 9 }).units;
+  assert.deepEqual(axis.range.map(Math.round), [17, 73]);
 });
 
 test("panels are moved, removed and changed, and a field is isolated and shown with the others again", () => {

@@ -205,6 +205,21 @@ def page(browser: webdriver.Chrome, router: RouterProcess) -> Iterator[Page]:
     assert errors == []
 
 
+@pytest.fixture
+def sized(page: Page) -> Iterator[Any]:
+    """Give the page a size and a colour scheme."""
+
+    def emulate(width: int, height: int, scheme: str) -> None:
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+
+    yield emulate
+    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 @pytest.fixture(scope="module")
 def serve(router: RouterProcess, tmp_path_factory: Any) -> Iterator[Any]:
     """Start nodes that stay for the module, each once; other tests list what is on the router."""

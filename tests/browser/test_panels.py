@@ -263,3 +263,12 @@ def test_a_lost_connection_loses_nothing_and_misses_no_sample(browser, own_route
     numbers = page.run(shown)
     assert numbers == list(range(int(numbers[0]), int(numbers[0]) + len(numbers)))
     browser.get("about:blank")
+
+
+@pytest.mark.parametrize("width", [360, 660, 820, 1000, 1200])
+def test_nothing_is_wider_than_the_window(page, instrument, sized, width):
+    sized(width, 740, "light")
+    open_panels(page, "stage,chamber", "valve,state,mode")
+    content = "const { scrollWidth, clientWidth } = document.getElementById('content');"
+    assert page.run(f"{content} return scrollWidth - clientWidth") <= 0
+    assert page.run("return document.documentElement.scrollWidth") <= width

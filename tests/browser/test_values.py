@@ -164,21 +164,6 @@ def test_what_comes_while_the_connection_is_away_is_caught_up(browser, own_route
     browser.get("about:blank")
 
 
-@pytest.fixture
-def sized(page):
-    """Give the page a size and a colour scheme."""
-
-    def emulate(width, height, scheme):
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-
-    yield emulate
-    page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (1400, 900), (3840, 2160)])
 def test_values_have_as_many_columns_as_have_room(page, wall, sized, width, height, scheme):

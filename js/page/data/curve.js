@@ -76,7 +76,7 @@ export class Curve {
     this.#keepTail(cut(this.#tail, t.length ? t[t.length - 1] : view.start, Infinity));
     this.#join(isLive ? Infinity : view.end);
     this.gaps = this.gaps.filter((gap) => !this.#hasWithin(gap));
-    this.error = this.t.length ? null : "no samples in this time";
+    this.error = null;
   }
 
   /** Add published samples, as far as they are new. */

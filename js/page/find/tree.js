@@ -151,10 +151,10 @@ export class Tree {
     return element;
   }
 
-  /** Return what stands in a row: a mark, a line, and perhaps one below it. */
+  /** Return what stands in a row: a mark, a line, perhaps where its samples lie, and a line below. */
   #parts(row) {
-    const [mark, line, below] = this.#told(row);
-    const parts = [mark, make("span", { className: "line" }, ...line)];
+    const [mark, line, lies, below] = this.#told(row);
+    const parts = [mark, make("span", { className: "line" }, ...line), ...(lies ? [lies] : [])];
     return below ? [...parts, make("span", { className: "about", title: below }, this.#marked(below))] : parts;
   }
 
@@ -164,22 +164,22 @@ export class Tree {
     if (row.kind === "selected") return [twist, [name("On the page"), count(row.count)]];
     if (row.kind === "timeline") {
       const every = row.about.interval ? `every ${durationText(row.about.interval)}` : "";
-      return [twist, [name(this.#marked(row.line)), count(row.count), where(every)]];
+      return [twist, [name(this.#marked(row.line)), count(row.count)], where(every)];
     }
     return row.kind === "node" ? [twist, ...this.#nodeParts(row)] : [make("span", { className: "box" }), ...this.#fieldParts(row)];
   }
 
   #nodeParts({ node, count: all, found, isSearch }) {
     const number = node.fields ? (isSearch && found < all ? `${found} of ${all}` : all) : "";
-    return [[name(this.#marked(node.name), node.name), count(number), where(this.#whereOf(node))], node.description];
+    return [[name(this.#marked(node.name), node.name), count(number)], where(this.#whereOf(node)), node.description];
   }
 
   #fieldParts({ about, field, name: ofNode, node, isWhole }) {
     const bounds = this.#textOf(boundsOf(about, node?.askedAt), node);
     const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
     const lies = isWhole && node?.goneSince !== undefined ? "gone" : bounds;
-    const line = [name(this.#marked(field), field), count(this.#marked(unit)), where(lies, bounds === "live")];
-    return [line, isWhole ? ofNode : about?.description];
+    const line = [name(this.#marked(field), field), count(this.#marked(unit))];
+    return [line, where(lies, bounds === "live"), isWhole ? ofNode : about?.description];
   }
 
   /** Say since when a node is gone, or where its samples lie. */

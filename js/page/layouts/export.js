@@ -22,7 +22,7 @@ export class Export {
   #about = make("p", {}, "Asking how many samples there are …");
   #progress = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Part that is fetched" });
   #save = make("button", { type: "button", className: "main", disabled: true }, "Save");
-  #dialog = make("dialog", { id: "export", className: "settings", ariaLabel: "Save the samples" });
+  #dialog = make("dialog", { id: "export", className: "settings", tabIndex: -1, ariaLabel: "Save the samples" });
 
   /**
    * @param {Sisock} sisock
@@ -64,6 +64,7 @@ export class Export {
     });
     document.body.append(this.#dialog);
     this.#dialog.showModal();
+    this.#dialog.focus();
     this.#ask();
   }
 

@@ -68,8 +68,8 @@ class Row {
     const { range, isFollowing } = frame;
     const count = field.statistics?.count ?? 0;
     const staleSeconds = isFollowing && !curve.gone ? curve.staleSeconds(range.end) : null;
-    const error = curve.error ?? (curve.about && !count && !curve.gone ? "no samples in this time" : null);
-    const state = curve.gone ? "gone" : error ? "error" : staleSeconds !== null ? "stale" : "";
+    const error = curve.error ?? (curve.about && !count && !curve.gone ? "no samples in this range" : null);
+    const state = curve.gone ? "gone" : curve.error ? "error" : error ? "empty" : staleSeconds !== null ? "stale" : "";
     const gaps = curve.gaps.filter((gap) => gap.start < range.end && gap.end > range.start);
     const value = curve.about ? valueIn(curve, frame) : undefined;
     const note = noteOf(curve, error, staleSeconds, gaps, frame.zone);

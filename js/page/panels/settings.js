@@ -15,7 +15,7 @@ import { changeField, changePanel } from "./place.js";
 export function openSettings(model, index, curves, key = null) {
   const panel = model.state.panels[index];
   const { fields, units } = figureOf(panel, curves, { start: 0, end: 0 });
-  const dialog = make("dialog", { className: "settings", ariaLabel: "Settings of the panel" });
+  const dialog = make("dialog", { className: "settings", tabIndex: -1, ariaLabel: "Settings of the panel" });
   const close = button("✕", "close", () => dialog.close());
   dialog.append(
     make("header", {}, make("h2", {}, `Panel ${index + 1}`), close),
@@ -27,7 +27,8 @@ export function openSettings(model, index, curves, key = null) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   dialog.showModal();
-  if (key) dialog.querySelector(`[data-key="${CSS.escape(key)}"] [name=label]`)?.focus();
+  const first = key && dialog.querySelector(`[data-key="${CSS.escape(key)}"] [name=label]`);
+  (first ?? dialog).focus();
 }
 
 function fieldRow(model, index, { shown, curve }, place) {

@@ -86,6 +86,7 @@ function digitsOf(step) {
 function split(unit) {
   const [, head, rest] = /^([^/·* ]+)(.*)$/.exec(unit) ?? [];
   if (!head || /^[²³^]/.test(rest)) return null;
+  if (head === "bytes") return { base: "B", rest, exponent: 0 };
   if (BASES.includes(head)) return { base: head, rest, exponent: 0 };
   const [prefix, base] = [head[0], head.slice(1)];
   const isPrefixed = prefix in EXPONENTS && BASES.includes(base);

@@ -40,9 +40,9 @@ export function parseTime(text, zone = "utc", now = Date.now() / 1000) {
 export function parseRange(from, to, zone = "utc", now = Date.now() / 1000) {
   const [start, end] = [parseTime(from, zone, now), parseTime(to, zone, now)];
   if (Number.isNaN(start) || Number.isNaN(end)) {
-    throw new Error("times are written 2017-07-14 12:00:00, now, or -2d (s, min, h, d, w, y)");
+    throw new Error("Times are written as 2017-07-14 12:00:00, now or -2d (s, min, h, d, w, y)");
   }
-  if (!(start < end)) throw new Error("the time from must be before the time to");
+  if (!(start < end)) throw new Error("The time “from” must be before the time “to”");
   const offset = parseAgo(to);
   const time = offset === null ? { from: start, to: end } : { span: Number((end - start).toPrecision(12)), offset };
   return within(time);

@@ -1,7 +1,7 @@
 // One row of the latest values: sign, name, value, age and the last hour.
 
 import { make, write } from "../dom.js";
-import { valueText } from "../panels/units.js";
+import { scaledUnit, valueText } from "../panels/units.js";
 import { splitKey } from "../state.js";
 import { ageText } from "./age.js";
 import { HOUR } from "./latest.js";
@@ -11,6 +11,8 @@ import { sparkline } from "./sparkline.js";
 export const [SPARK_WIDTH, SPARK_HEIGHT] = [120, 24];
 // Of values whose node names no precision.
 const DIGITS = 6;
+// Smaller ones keep their unit, so that it does not change whenever a value passes zero.
+const MIN_SCALED = 1e5;
 // A column of the sparkline is half a minute wide: it need not be drawn more often.
 const SPARK_SECONDS = HOUR / SPARK_WIDTH;
 // Signs that tell levels apart without their colours.
@@ -70,8 +72,10 @@ export class RowView {
       this.#sign.hidden = !words;
     });
     this.#set("title", about?.description ?? "", (text) => (this.name.title = text));
-    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, 1, DIGITS), (text) => write(this.#value, text));
-    this.#set("unit", (t !== null && about?.units) || "", (text) => write(this.#unit, text));
+    const size = typeof value === "number" ? Math.abs(value) : 0;
+    const { text: unit, factor } = scaledUnit(about?.units ?? "", size < MIN_SCALED ? 0 : size);
+    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, factor, DIGITS), (text) => write(this.#value, text));
+    this.#set("unit", t === null ? "" : unit, (text) => write(this.#unit, text));
     this.#set("age", t === null ? "" : ageText(now - t), (text) => write(this.#age, text));
     this.#set("isText", t === null || typeof value === "string", (is) => this.element.classList.toggle("is-text", is));
     const isFetched = row.curve.t !== this.#drawn;

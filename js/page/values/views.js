@@ -2,7 +2,8 @@
 
 import { make } from "../dom.js";
 
-const VIEWS = { panels: "Panels", values: "Latest values" };
+const TITLES = { panels: "Curves of the samples in a range", values: "Latest values, as a table" };
+const VIEWS = { panels: "Panels", values: "Values" };
 
 /**
  * Fill an element with a button for each view.
@@ -11,7 +12,7 @@ const VIEWS = { panels: "Panels", values: "Latest values" };
  */
 export function showViews(element, model) {
   const buttons = Object.entries(VIEWS).map(([view, text]) => {
-    const button = make("button", { type: "button", id: `view-${view}` }, text);
+    const button = make("button", { type: "button", id: `view-${view}`, title: TITLES[view] }, text);
     button.addEventListener("click", () => model.state.view !== view && model.change({ view }));
     return [view, button];
   });
