@@ -45,14 +45,19 @@ class AsyncClient:
         )
         reactor = self._connection.reactor
         self._directory = Directory(
-            reactor, timeout, self._tell_watchers, lambda node: self._watches.lose(node)
+            reactor,
+            timeout,
+            self._tell_watchers,
+            lambda node: self._watches.lose(node),
+            self._tell_late_watchers,
         )
         source = Source(self._session, self._directory, timeout)
         self._watches = Watches(source, timeout, reactor)
         self._is_running = False
         self._ended: BaseException | None = None
         self._waiting: list[defer.Deferred] = []
-        self._node_watchers: set[Callable[[NodeEvent], None]] = set()
+        # With the nodes that the list lacked when each began, as they had yet to come back.
+        self._node_watchers: dict[Callable[[NodeEvent], None], set[str]] = {}
         self._end_watchers: set[Callable[[BaseException], None]] = set()
 
     async def connect(self) -> Self:
@@ -230,8 +235,11 @@ class AsyncClient:
         with suppress(HubMissing):
             await self._directory.nodes()
         tell = partial(deliver, "nodes", callback)
-        self._node_watchers.add(tell)
-        return partial(self._node_watchers.discard, tell)
+        self._node_watchers[tell] = self._directory.absent()
+        return partial(self._forget_watcher, tell)
+
+    def _forget_watcher(self, tell: Callable[[NodeEvent], None]) -> None:
+        self._node_watchers.pop(tell, None)
 
     async def _wanted(
         self, node: str, names: str | Iterable[str] | None
@@ -251,6 +259,13 @@ class AsyncClient:
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
         for tell in list(self._node_watchers):
             tell(NodeEvent(node, is_present))
+
+    def _tell_late_watchers(self, node: KnownNode) -> None:
+        """Tell those of a node that comes back who began when it was away."""
+        for tell, absent in list(self._node_watchers.items()):
+            if node.name in absent:
+                absent.remove(node.name)
+                tell(NodeEvent(node, True))
 
     async def _joined(self, session: Session) -> None:
         begin = [self._directory.joined, *(watch.begin for watch in self._watches)]

@@ -66,7 +66,7 @@ class Directory:
     `timeout` is in seconds, for each answer of the hub or a node. `on_change` is called with a
     `KnownNode` and whether it is present, for each that comes or goes after the first list. A node
     that changes its generation goes and comes. `on_added` is called with the name in each event
-    that a node was added, also if nothing has changed.
+    that a node was added, also if nothing has changed; `on_back` with a node that `absent` named.
     """
 
     def __init__(
@@ -75,11 +75,13 @@ class Directory:
         timeout: float,
         on_change: Callable[[KnownNode, bool], None],
         on_added: Callable[[str], None] = lambda name: None,
+        on_back: Callable[[KnownNode], None] = lambda node: None,
     ) -> None:
         self._reactor = reactor
         self._timeout = timeout
         self._on_change = on_change
         self._on_added = on_added
+        self._on_back = on_back
         self._session: Session | None = None
         self._nodes: dict[str, KnownNode] = {}
         # Those that have not added themselves again after a restart of router or hub.
@@ -158,6 +160,10 @@ class Directory:
         """Give the nodes time to add themselves to a restarted hub, then read its list."""
         self._settled_at = self._reactor.seconds() + SETTLE
         self._look_in(SETTLE)
+
+    def absent(self) -> set[str]:
+        """Return the nodes that `nodes` leaves out, though nobody was told that they have gone."""
+        return set(self._doubtful)
 
     def current(self, name: str) -> KnownNode | None:
         """Return the node of this name if it is known, without asking the hub."""
@@ -256,12 +262,14 @@ class Directory:
 
     def _put(self, name: str, node: KnownNode | None) -> None:
         """Note that a node is there or gone, and call back if that is news."""
-        before = self._nodes.pop(name, None)
+        before, was_absent = self._nodes.pop(name, None), name in self._doubtful
         self._doubtful.discard(name)
         if node is not None:
             self._nodes[name] = node
         own = None if node is None else node.entry.get("generation")
         is_same = before is not None and node is not None and own in (None, before.generation)
+        if is_same and was_absent and node is not None:
+            self._on_back(node)
         if is_same or not self._is_telling:
             return
         if before is not None:

@@ -79,7 +79,10 @@ class Variables:
         pv = subscription.pv
         if _is_array(pv):
             return
-        self._on_metadata(pv.name, entry_of(response.metadata))
+        # Without it, a text would be listed as a number until its first value comes.
+        is_text = pv.channel.native_data_type == caproto.ChannelType.STRING
+        kind = "string" if is_text else "number"
+        self._on_metadata(pv.name, {"type": kind, **entry_of(response.metadata)})
         if pv.name not in self._described:
             self._described.add(pv.name)
             self._subscribe(pv, "time", "DBE_VALUE DBE_ALARM", self._value_received)

@@ -13,6 +13,7 @@ from tests.faults.helpers import (
     interrupt_router,
     kill_router,
     promised,
+    promised_event,
     promised_list,
 )
 
@@ -56,3 +57,15 @@ def test_after_a_restart_of_the_router_all_is_as_before(own_router, three_nodes,
         three_nodes[0].signal(signal.SIGTERM)
         assert three_nodes[0].wait() == 0
         promised_list(client, "sensors", "ticker")
+
+
+def test_who_watches_before_a_node_is_back_hears_of_it(own_router, three_nodes):
+    with Client(own_router.settings()) as client:
+        promised_list(client, *FIELDS)
+        three_nodes[2].signal(signal.SIGSTOP)
+        kill_router(own_router)
+        own_router.start()
+        promised_list(client, "apex_archive", "sensors")
+        with client.watch_nodes() as events:
+            three_nodes[2].signal(signal.SIGCONT)
+            promised_event(events, "ticker", present=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sisock
+from sisock.sources.epics import Variables
 from sisock.testing import free_port, wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.sources.conftest import check
@@ -114,6 +115,14 @@ def test_whatever_is_asked_for_the_samples_are_those_of_the_ioc(ioc):
         assert set(found[1:]) <= {(BEGAN + i * 0.7, (i * 37) % 101 / 4) for i in range(300)}
 
     check(lambda: Epics(ALL), fill=fill)
+
+
+def test_a_variable_has_its_type_before_its_first_value(ioc):
+    told = {}
+    variables = Variables(ALL, {}, told.__setitem__, lambda *value: None)
+    wait_until(lambda: told.keys() >= set(ALL), 20, "all variables")
+    variables.close()
+    assert {name for name, entry in told.items() if entry["type"] == "string"} == {"TANK:TEXT"}
 
 
 def test_severity_is_a_field_and_an_invalid_value_is_missing(ioc, asked):

@@ -73,8 +73,12 @@ class World:
     def __init__(self):
         self.clock = task.Clock()
         self.told = []
+        self.back = []
         self.directory = Directory(
-            self.clock, 5, lambda node, is_present: self.told.append((node.name, is_present))
+            self.clock,
+            5,
+            lambda node, is_present: self.told.append((node.name, is_present)),
+            on_back=lambda node: self.back.append(node.name),
         )
 
     def join(self, *nodes, **keywords):
@@ -167,6 +171,19 @@ def test_nodes_that_come_back_after_a_join_have_not_gone(world):
     assert world.told == []
     world.clock.pump([1.0] * 10)
     assert world.told == [("ends", False)]
+
+
+def test_who_did_not_see_a_node_in_the_list_can_be_told_that_it_is_back(world):
+    world.join(node("a", generation="1"), node("b", generation="1"))
+    world.directory.left()
+    hub = world.join(node("b", generation="1"))
+    assert world.names() == ["b"]
+    assert world.directory.absent() == {"a"}
+    back = len(world.back)
+    hub.add(node("a", generation="1"))
+    assert world.back[back:] == ["a"]
+    assert world.directory.absent() == set()
+    assert world.told == []
 
 
 def test_an_event_counts_more_than_a_list_asked_for_before(world):
