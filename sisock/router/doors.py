@@ -1,6 +1,6 @@
-"""Guard the router's connections: against strangers, readers that stop, harmful arguments.
+"""Guard the router's connections against strangers, stalled readers and harmful arguments.
 
-This is the outermost layer of each port, below TLS: a stranger is who has not logged in.
+This is the layer below TLS on each port. A stranger is a client that has not logged in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted.internet import reactor
 from sisock.connection.runtime import make_logger
 
 LOGIN_TIMEOUT = 20
-"""Seconds from a connection's begin to its login, whichever layer takes the time."""
+"""Seconds from the start of a connection to the login, including all handshakes."""
 
 ANSWER_TIMEOUT = 60
 """Seconds from a complete HTTP request to the next one."""
@@ -26,19 +26,19 @@ MAX_STRANGER_BYTES = 64 << 10
 """Bytes that a connection may send before its login, or in one HTTP request."""
 
 MAX_UNREAD_BYTES = 128 << 20
-"""Bytes that wait for clients to read them; then the one that has most is closed."""
+"""Unread bytes of all clients together; beyond this, the client with the most is disconnected."""
 
 LARGE = 256 << 10
-"""Bytes waiting for one client that make a look at all of them worthwhile."""
+"""Unread bytes of one client from which on the sum of all clients is checked."""
 
 SPARE_FILES = 200
-"""Open files that are not for connections."""
+"""Open files that are reserved for other purposes than connections."""
 
 MAX_DEPTH = 200
-"""Levels of nesting in arguments: CBOR's decoder takes 400, with those of the message."""
+"""Levels of nesting in arguments; CBOR's decoder supports 400 for the whole message."""
 
 _HARMFUL_KEYWORDS = {"self", "fun", "f"}
-"""Names of arguments of autobahn's own functions: with these, the receiver's session ends."""
+"""Keywords that equal argument names of autobahn's functions: they end the receiver's session."""
 
 _PLAIN = {float, int, bool, bytes, type(None)}
 
@@ -46,12 +46,12 @@ log = make_logger()
 
 
 class Door(endpoint._CountedConnection):
-    """A connection, which is closed unless it logs in soon and sends little before."""
+    """Close a connection unless it logs in soon, and sends little before."""
 
     _is_told = False
 
     def makeConnection(self, transport: Any) -> None:
-        """Begin to wait for the login."""
+        """Start the time limit for the login."""
         self._allowance = MAX_STRANGER_BYTES
         self._deadline = reactor.callLater(
             LOGIN_TIMEOUT, self.refuse, f"it did not log in within {LOGIN_TIMEOUT} s"
@@ -60,7 +60,7 @@ class Door(endpoint._CountedConnection):
         super().makeConnection(transport)
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass on what a stranger sends, as long as it is little and does no harm."""
+        """Pass on data; close a stranger's connection that sends too much or causes an error."""
         if not self.is_stranger:
             super().dataReceived(data)
             return
@@ -75,17 +75,17 @@ class Door(endpoint._CountedConnection):
 
     @property
     def is_stranger(self) -> bool:
-        """Whether it has neither logged in nor been closed."""
+        """Whether the client has not logged in yet, and is not closed."""
         return self in self.factory.strangers
 
     def renew(self) -> None:
-        """Allow for another HTTP request, after a complete one."""
+        """Allow another HTTP request after a complete one."""
         if self.is_stranger:
             self._allowance = MAX_STRANGER_BYTES
             self._deadline.reset(ANSWER_TIMEOUT)
 
     def end_wait(self) -> None:
-        """End the wait: the client has logged in, or has gone."""
+        """End the time limit: the client has logged in or disconnected."""
         self.factory.strangers.pop(self, None)
         if self._deadline.active():
             self._deadline.cancel()
@@ -100,7 +100,7 @@ class Door(endpoint._CountedConnection):
         """Close the connection at once, with one line in the log."""
         self.tell(reason)
         self._forget()
-        # The place is free at once, not when Twisted has closed the socket.
+        # Free the place now, before Twisted has closed the socket.
         self.factory.unregisterProtocol(self)
         self.transport.abortConnection()
 
@@ -120,7 +120,7 @@ class Door(endpoint._CountedConnection):
         return len(self.transport.dataBuffer) + self.transport._tempDataLen
 
     def connectionLost(self, reason: Any) -> None:
-        """Let go of everything: what nobody has read lies in a cycle of references."""
+        """Free the unread bytes, which a cycle of references would keep."""
         self.end_wait()
         self._forget()
         super().connectionLost(reason)
@@ -133,7 +133,7 @@ class Door(endpoint._CountedConnection):
 
 
 class Doors(endpoint.MaxConnectionsFactory):
-    """The connections of one listening port."""
+    """Keep the connections of one listening port."""
 
     protocol = Door
 
@@ -143,7 +143,7 @@ class Doors(endpoint.MaxConnectionsFactory):
         self.strangers: dict[Door, None] = {}
 
     def buildProtocol(self, address: Any) -> Any:
-        """Make room, if there is none, by closing the stranger who came first."""
+        """Accept a connection; if all places are taken, close that of the oldest stranger."""
         if len(self.protocols) >= self.max_connections and self.strangers:
             next(iter(self.strangers)).refuse("it had to make room for another")
         return super().buildProtocol(address)
@@ -153,7 +153,7 @@ class Doors(endpoint.MaxConnectionsFactory):
         self.protocols.pop(door, None)
 
     def relieve(self) -> None:
-        """Close the client that has most to read, if all have too much."""
+        """Disconnect the client with the most unread bytes if there are too many in total."""
         if sum(door.unread for door in self.protocols) > MAX_UNREAD_BYTES:
             door = max(self.protocols, key=lambda door: door.unread)
             door.close(f"it does not read: {door.unread >> 20} MiB wait for it")
@@ -169,7 +169,7 @@ def find_door(transport: Any) -> Door | None:
 
 
 def return_memory() -> None:
-    """Give freed memory back to the system, which the C library would keep."""
+    """Return freed memory to the system, which the C library would keep."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -177,7 +177,7 @@ def return_memory() -> None:
 
 
 def find_fault(args: Any, kwargs: Any) -> str | None:
-    """Find what in a message's arguments would harm its receiver, or could not reach it."""
+    """Return why a message's arguments would harm its receiver or cannot be sent, or None."""
     for name in kwargs or ():
         if name in _HARMFUL_KEYWORDS:
             return f"there is no keyword argument {name!r}"

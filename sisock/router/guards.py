@@ -1,6 +1,6 @@
-"""Replace parts of Crossbar, autobahn and Twisted in the router's processes, and in its proxies.
+"""Replace functions of Crossbar, autobahn and Twisted in the router's and proxies' processes.
 
-Crossbar has no settings for these things. A part that no longer exists ends the start.
+Crossbar has no settings for these things. If such a function is missing, the router does not start.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from sisock.router.doors import LARGE, Doors, find_door, find_fault
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT
 
 PROXIED = "anonymous-proxy"
-"""How sessions log in that a proxy passes on."""
+"""Authentication method of sessions that come through a proxy."""
 
 MAX_SIGNATURE = 4096
-"""Characters of what a client signs in with; a ticket may be long."""
+"""Largest number of characters of a signature; a ticket may be long."""
 
 
 def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Replace a function by one that is given the original, then its arguments."""
+    """Replace a function by one that gets the original as its first argument."""
     original = getattr(owner, name, None)
     if original is None:
         raise SettingsError(
@@ -44,7 +44,7 @@ def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable
         )
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        # No partial object: a method of a class has to be a function.
+        # Not a partial object: only functions become methods.
         setattr(owner, name, lambda *args, **kwargs: function(original, *args, **kwargs))
         return function
 
@@ -53,7 +53,7 @@ def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable
 
 @instead_of(WampWebSocketServerProtocol, "connectionMade")
 def connection_made(original: Any, self: Any) -> None:
-    """Measured: 44 ms on the first call of each connection without it, 1 ms with it."""
+    """Tune the socket: the first call of a connection takes 1 ms instead of 44 ms."""
     original(self)
     tune(self)
 
@@ -61,7 +61,7 @@ def connection_made(original: Any, self: Any) -> None:
 @instead_of(WampWebSocketServerProtocol, "send")
 @instead_of(WampRawSocketServerProtocol, "send")
 def send(original: Any, self: Any, msg: Any) -> None:
-    """Every message to a client passes here: its WELCOME, and those that it may not read."""
+    """Send a message; end the login time limit at WELCOME, and check the unread bytes."""
     try:
         original(self, msg)
     except SerializationError as error:
@@ -79,7 +79,7 @@ def send(original: Any, self: Any, msg: Any) -> None:
 
 @instead_of(WampWebSocketServerProtocol, "_fail_connection")
 def fail_connection(original: Any, self: Any, code: int = 1001, reason: str = "going away") -> None:
-    """Autobahn waits for a stranger to answer its close frame, and logs several lines."""
+    """Close at once and log one line; autobahn waits for a close frame and logs several."""
     door = find_door(self.transport)
     self.log = DemotedLogger()
     if door is not None:
@@ -91,7 +91,7 @@ def fail_connection(original: Any, self: Any, code: int = 1001, reason: str = "g
 
 @instead_of(WampWebSocketServerProtocol, "failHandshake")
 def fail_handshake(original: Any, self: Any, reason: str, *args: Any, **kwargs: Any) -> None:
-    """Autobahn quotes whole headers."""
+    """Log only the reason; autobahn logs whole headers."""
     door = find_door(self.transport)
     if door is not None:
         door.tell(reason)
@@ -101,7 +101,7 @@ def fail_handshake(original: Any, self: Any, reason: str, *args: Any, **kwargs: 
 
 @instead_of(RouterSession, "onMessage")
 def on_message(original: Any, self: Any, msg: Any) -> None:
-    """Judge what a client sends; what comes from a proxy has been judged there."""
+    """Check a client's message, unless a proxy has done so."""
     if self._authmethod == PROXIED or is_harmless(self, self._transport, msg):
         original(self, msg)
 
@@ -118,7 +118,7 @@ def end_call(original: Any, self: Any, call: Any) -> None:
 
 @instead_of(ProxyFrontendSession, "onMessage")
 def on_message_of_proxy(original: Any, self: Any, msg: Any) -> None:
-    """Crossbar would log a traceback of what a stranger does wrong, and leave them connected."""
+    """Disconnect a stranger after an error; Crossbar only logs a traceback."""
 
     def end(failure: Failure) -> None:
         if (transport := self.transport) is not None:
@@ -130,7 +130,7 @@ def on_message_of_proxy(original: Any, self: Any, msg: Any) -> None:
 
 @instead_of(ProxyBackendSession, "onClose")
 def on_close(original: Any, self: Any, was_clean: bool) -> None:
-    """Crossbar would abort the session of a client that has said goodbye."""
+    """Do not abort the session of a client that has left, as Crossbar would."""
     client = self._frontend
     if client is not None and client._session_id is not None and client._backend_session is None:
         self._frontend = None
@@ -138,11 +138,11 @@ def on_close(original: Any, self: Any, was_clean: bool) -> None:
 
 
 def is_harmless(session: Any, transport: Any, msg: Any) -> bool:
-    """Refuse arguments that receivers cannot bear: the caller gets an error, and they nothing."""
+    """Return whether a message may pass; answer harmful arguments with an error."""
     if isinstance(msg, message.Authenticate) and not (
         len(msg.signature) <= MAX_SIGNATURE and msg.signature.isprintable()
     ):
-        raise ProtocolError("a signature must be one line")  # the log quotes a wrong one
+        raise ProtocolError("a signature must be one line")  # wrong ones are logged
     is_payload = session._session_id is not None and isinstance(msg, message.Call | message.Publish)
     if not is_payload or (fault := find_fault(msg.args, msg.kwargs)) is None:
         return True
@@ -154,7 +154,7 @@ def is_harmless(session: Any, transport: Any, msg: Any) -> bool:
 
 @instead_of(TransportDetails, "marshal")
 def marshal(original: Any, self: Any) -> dict[str, Any]:
-    """Autobahn cannot parse what it writes: the router would never see a proxy's session end."""
+    """Write channel ids as hex, which autobahn can parse, so that the router sees sessions end."""
     details = original(self)
     channel = {kind: value.hex() for kind, value in (details["channel_id"] or {}).items()}
     return {**details, "channel_id": channel or None}
@@ -162,7 +162,7 @@ def marshal(original: Any, self: Any) -> dict[str, Any]:
 
 @instead_of(serializer, "_loads")
 def loads(original: Any, text: str, **options: Any) -> Any:
-    """Autobahn's scanner, in Python, is needed only for bytes, which JSON has after a NUL."""
+    """Parse JSON fast; only bytes, which begin with NUL, need autobahn's slow scanner in Python."""
     if "\\u0000" in text or any(options.values()):
         return original(text, **options)
     return json.loads(text)
@@ -170,7 +170,7 @@ def loads(original: Any, text: str, **options: Any) -> Any:
 
 @instead_of(server.Request, "process")
 def process(original: Any, self: Any) -> None:
-    """A complete HTTP request gives its connection time; Twisted logs paths that no file has."""
+    """Answer an HTTP request and renew the time limit; reject paths that Twisted would log."""
     channel = self.channel
     door = find_door(channel.transport)
     if is_path(self.path):
@@ -184,7 +184,7 @@ def process(original: Any, self: Any) -> None:
 
 
 def is_path(path: bytes) -> bool:
-    """Return whether a quoted path can be that of a file."""
+    """Return whether a quoted path can name a file."""
     try:
         return "\0" not in unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
@@ -197,10 +197,10 @@ def make_doors(original: Any, *args: Any) -> Doors:
     return Doors(*args)
 
 
-# Without the tracebacks of what clients send wrongly.
+# Do not log tracebacks for invalid messages of clients.
 WampWebSocketServerProtocol.log = DemotedLogger("error", "critical")
 WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
 ProxyFrontendSession.log = DemotedLogger("info", "warn", "error", "failure")
-ProxyFrontendSession._pending_auth = None  # Crossbar asks for it before it is there
-# One HTTP/2 connection may begin thousands of requests at once.
+ProxyFrontendSession._pending_auth = None  # Crossbar reads it before setting it
+# A single HTTP/2 connection can start thousands of requests at once.
 http.H2_ENABLED = False

@@ -1,7 +1,7 @@
-"""Serve a folder's layouts of the page, at ``layouts``: their names, and each as a file.
+"""Serve the page's layouts from a folder, at ``layouts``: the list of names, and each file.
 
-Only files of the folder itself are reachable, and only if their name ends in ``.json``. They are
-looked for at each request, so a new one is there at once.
+Only files of the folder itself whose names end with ``.json`` are served. The folder is read at
+each request, so that new files are found at once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 MAX_BYTES = 1 << 20
-"""Bytes of a layout that is served; the page's own have a few thousand."""
+"""Largest size of a layout in bytes; the page's own layouts have a few thousand."""
 
 
 class Layouts(Resource):
-    """Answer with the list of names, or with one layout; Crossbar makes it."""
+    """Answer with the list of names, or with one layout; Crossbar creates the object."""
 
     isLeaf = True
 
@@ -51,7 +51,7 @@ class Layouts(Resource):
 
 
 def _is_layout(path: Path, folder: Path) -> bool:
-    """Return whether a file is of the right kind, and in the folder also where it is a link."""
+    """Return whether a file is a layout, and inside the folder even if it is a link."""
     is_named = path.suffix == ".json" and not path.name.startswith(".")
     is_inside = path.resolve().is_relative_to(folder)
     return is_named and is_inside and path.is_file() and path.stat().st_size <= MAX_BYTES

@@ -1,4 +1,4 @@
-"""Put proxy workers before the router: they do TLS, WebSocket, JSON and logins in its place."""
+"""Add proxy workers, which handle TLS, WebSocket, JSON and logins for the router."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _VARIABLE = re.compile(r"\$\{(.+)\}")
 def add_proxies(
     configuration: dict[str, Any], count: int, socket: Path, variables: Mapping[str, str | None]
 ) -> None:
-    """Have `count` proxies listen where the router did with TLS, and pass all on to `socket`.
+    """Replace the router's TLS ports by `count` proxies, which pass everything on to `socket`.
 
-    The ports are shared: the kernel spreads connections over the proxies. Crossbar substitutes no
-    variables in a proxy and would take ``${NAME}`` itself for the secret, so it is done here; who
-    writes the configuration must keep it from others. SettingsError says that the configuration
-    does not fit, or that a variable is missing.
+    The proxies share the ports, and the kernel distributes connections. Crossbar substitutes no
+    variables for proxies (``${NAME}`` itself would be the secret), so this function does; the
+    configuration then has secrets, and its file must be private. Raises SettingsError if the
+    configuration does not fit, or a variable is missing.
     """
     routers = [worker for worker in configuration["workers"] if worker.get("type") == "router"]
-    fronts = [each for worker in routers for each in _with_tls(worker)]
+    fronts = [transport for worker in routers for transport in _with_tls(worker)]
     if len(routers) != 1 or not fronts:
         raise SettingsError("SISOCK_PROXIES needs a configuration with one router that has TLS")
     router = routers[0]
-    router["transports"] = [each for each in router["transports"] if each not in fronts]
-    # Whoever can reach this socket may say who they are.
+    router["transports"] = [t for t in router["transports"] if t not in fronts]
+    # The router trusts the identities that it gets through this socket.
     router["transports"].append(
         {
             "type": "websocket",
             "id": "for_proxies",
             "endpoint": {"type": "unix", "path": str(socket)},
             "serializers": ["cbor"],
-            "options": {"max_message_size": 0},  # what proxies let in passes
+            "options": {"max_message_size": 0},  # the proxies have checked the size
             "auth": {"anonymous-proxy": {"type": "static"}},
         }
     )
@@ -55,7 +55,7 @@ def add_proxies(
     fronts = _substitute(fronts, variables)
     for front in fronts:
         front["endpoint"]["shared"] = True
-    place = configuration["workers"].index(router) + 1  # components of others connect to them
+    place = configuration["workers"].index(router) + 1  # before workers that connect to them
     configuration["workers"][place:place] = [
         {
             "type": "proxy",
@@ -69,17 +69,17 @@ def add_proxies(
 
 
 def _with_tls(worker: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [each for each in worker["transports"] if "tls" in each.get("endpoint", {})]
+    return [t for t in worker["transports"] if "tls" in t.get("endpoint", {})]
 
 
 def _substitute(value: Any, variables: Mapping[str, str | None]) -> Any:
-    """Return a copy with the values of variables in place of their names."""
+    """Return a copy with ``${NAME}`` replaced by the values of variables."""
     if isinstance(value, dict):
-        return {key: _substitute(each, variables) for key, each in value.items()}
+        return {key: _substitute(item, variables) for key, item in value.items()}
     if isinstance(value, list):
-        return [_substitute(each, variables) for each in value]
-    if not isinstance(value, str) or not (found := _VARIABLE.fullmatch(value)):
+        return [_substitute(item, variables) for item in value]
+    if not isinstance(value, str) or not (match := _VARIABLE.fullmatch(value)):
         return value
-    if not (given := variables.get(found[1])):
-        raise SettingsError(f"the router's configuration needs the variable {found[1]}: set it")
-    return given
+    if not (text := variables.get(match[1])):
+        raise SettingsError(f"the router's configuration needs the variable {match[1]}: set it")
+    return text

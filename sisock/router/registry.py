@@ -1,4 +1,4 @@
-"""The hub's memory: which data nodes are there, and who may add and remove them."""
+"""Keep the hub's list of data nodes, and the sessions that may add and remove them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sisock.wire.protocol import MAX_DESCRIPTION, MAX_NAME, as_text, check_node_
 
 @dataclass
 class _Entry:
-    """A node as consumers get it, and the sessions that serve it: several if it has replicas."""
+    """Hold a node as sent to consumers, and its sessions: several if it has replicas."""
 
     node: dict[str, Any]
     sessions: set[int]
@@ -21,15 +21,15 @@ class _Entry:
     def has_replicas(self) -> bool:
         return "replicas" in self.node
 
-    def renew(self, node: dict[str, Any]) -> None:
-        """Take what a session says of the node, and count its sessions."""
+    def update(self, node: dict[str, Any]) -> None:
+        """Replace the description of the node, and count its replicas."""
         self.node = {**node, "replicas": len(self.sessions)} if "replicas" in node else node
 
 
 class NodeRegistry:
-    """Keep data nodes by name, each owned by the sessions that added it: one, or its replicas.
+    """Keep data nodes by name; a node belongs to the session that added it, or to its replicas'.
 
-    `on_added` and `on_subtracted` get each node, as consumers get it, and its session.
+    `on_added` and `on_subtracted` are called with the node as sent to consumers, and its session.
     """
 
     def __init__(
@@ -48,10 +48,9 @@ class NodeRegistry:
         generation: Any = None,
         replica: Any = False,
     ) -> bool:
-        """Add a node, or renew what its session said of it; False if the name is another's.
+        """Add or update a node; return False if its name belongs to another session.
 
-        A replica shares its name with other replicas of its generation. InvalidNodeName and
-        InvalidArgument say what is wrong with the node.
+        Replicas of one generation share their name. Raises InvalidNodeName and InvalidArgument.
         """
         check_node_name(name)
         node = {
@@ -69,9 +68,9 @@ class NodeRegistry:
         )
         if present is not None and is_same and (replica or session in present.sessions):
             present.sessions.add(session)
-            present.renew(node)
+            present.update(node)
             return True
-        self.subtract(name, session)  # what consumers keep of it holds no more
+        self.subtract(name, session)  # so that consumers drop what they cached of it
         if name in self._nodes:
             return False
         self._nodes[name] = _Entry(node, {session})
@@ -79,24 +78,24 @@ class NodeRegistry:
         return True
 
     def subtract(self, name: Any, session: int) -> None:
-        """Remove a node, if this session added it; with others, they remain."""
+        """Remove a node if this session added it, or one of its replicas."""
         entry = self._nodes.get(name) if isinstance(name, str) else None
         if entry is None or session not in entry.sessions:
             return
         entry.sessions.remove(session)
         if entry.sessions:
-            entry.renew(entry.node)
+            entry.update(entry.node)
             return
         del self._nodes[name]
         self._on_subtracted(entry.node, session)
 
     def session_left(self, session: int, *_: Any) -> None:
-        """Remove all that a session added."""
-        for name in [name for name, each in self._nodes.items() if session in each.sessions]:
+        """Remove all nodes that a session added."""
+        for name in [name for name, entry in self._nodes.items() if session in entry.sessions]:
             self.subtract(name, session)
 
     def nodes(self) -> list[dict[str, Any]]:
-        """Return all nodes, as consumers get them, in the order in which they came."""
+        """Return all nodes as sent to consumers, in the order in which they were added."""
         return [entry.node for entry in self._nodes.values()]
 
 
@@ -123,7 +122,7 @@ def _check_generation(generation: Any) -> str:
 
 
 def _strings(features: Any) -> list[str]:
-    """Return the announced features, each once, also those of a later protocol."""
+    """Return the announced features without duplicates, including unknown ones."""
     if not isinstance(features, list | tuple):
         return []
     return list(dict.fromkeys(f for f in features if isinstance(f, str) and is_text(f)))

@@ -1,7 +1,7 @@
-"""Bring the values of a field from whatever a node hands over to arrays, and to and from the wire.
+"""Convert the values of a field: from what node authors return to arrays, and to and from the wire.
 
-Inside, they are a numpy array of one of `WIRE_DTYPES`, with NaN for a missing number; or one of
-objects: strings, and integers or booleans with missing samples, which are None.
+Internally, values are a numpy array of one of `WIRE_DTYPES`, with NaN for a missing number; or of
+objects: strings, or integers and booleans of which some are missing, which are None.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ WIRE_DTYPES = frozenset(
 
 _CBOR_NUMBER_BYTES = 9
 _OBJECT_BYTES = 72
-"""Memory of an object: a short string, and the place that refers to it."""
+"""Memory of an object: a short string, and its reference."""
 
 _BLOCK = 1 << 18
-"""Times that are checked at once: of a mapped file of gigabytes, no mask as large."""
+"""Times that are checked at once, as masks for mapped files of gigabytes would be too large."""
 
 
 def normalise(values: Any) -> np.ndarray:
-    """Bring what a node's author calls values into the form used inside.
+    """Convert the values that a node's author returns to their internal form.
 
-    They are numbers, booleans or strings, None or NaN or a mask for a missing one, of shape (n,);
-    ValueError says what else they are.
+    `values` are numbers, booleans or strings, of shape (n,), with None, NaN or a mask for missing
+    ones; raises ValueError for anything else.
     """
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values) and values.dtype.kind != "f":
@@ -83,7 +83,7 @@ def _from_items(values: Sequence[Any]) -> np.ndarray:
         return _objects([v if v is None else v.decode("utf-8", "replace") for v in values])
     if has_missing and not kinds:
         return _objects(values)
-    # Now only numbers can be mixed: Decimal, Fraction or bool among floats.
+    # Only different numbers may be mixed: Decimal, Fraction or bool with floats.
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
     if kinds & {str, bytes}:
         raise ValueError(f"strings and other types are mixed in the values ({names})")
@@ -102,7 +102,7 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
 
 
 def as_samples(t: Any, values: Any) -> Samples:
-    """Return times and values of the samples of a field, both of shape (n,), or ValueError."""
+    """Return times and values of a field as arrays of shape (n,); raises ValueError."""
     t, values = as_times(t, "its times"), normalise(values)
     check_length(t, values)
     return t, values
@@ -114,25 +114,25 @@ def check_length(t: np.ndarray, values: np.ndarray) -> None:
         raise ValueError(f"it has {len(values)} values for {len(t)} times")
 
 
-def as_times(values: Any, what: str) -> np.ndarray:
+def as_times(values: Any, label: str) -> np.ndarray:
     """Return sample times as UNIX seconds, shape (n,).
 
-    ValueError says that these times, called `what`, are not finite numbers in ascending order.
+    Raises ValueError, in which `label` names the times, unless they are finite and ascend.
     """
     try:
         t = normalise(values)
     except ValueError as error:
-        raise ValueError(f"{what} must be UNIX seconds: {error}") from None
+        raise ValueError(f"{label} must be UNIX seconds: {error}") from None
     if len(t) and t.dtype.kind not in "fiu":
-        raise ValueError(f"{what} must all be UNIX seconds")
+        raise ValueError(f"{label} must all be UNIX seconds")
     t = np.asarray(t, dtype="<f8")
     for start in range(0, len(t), _BLOCK):
         block = t[max(start - 1, 0) : start + _BLOCK]
         if not np.isfinite(block).all():
-            raise ValueError(f"{what} must be finite")
+            raise ValueError(f"{label} must be finite")
         if (block[1:] < block[:-1]).any():
             index = max(start, 1) + int(np.argmax(block[1:] < block[:-1]))
-            raise ValueError(f"{what} must ascend: t[{index}] goes back")
+            raise ValueError(f"{label} must ascend: t[{index}] goes back")
     return t
 
 
@@ -241,7 +241,7 @@ def binary_size(values: np.ndarray) -> int:
 def held_by(values: np.ndarray) -> tuple[int, int]:
     """Return the id of the buffer that the values keep in memory, and its bytes.
 
-    A view keeps all of the array that it is a part of. A mapped file takes no memory.
+    A view keeps its whole base array. A mapped file takes no memory.
     """
     while isinstance(values.base, np.ndarray):
         values = values.base

@@ -12,14 +12,14 @@ from sisock.wire.protocol import CHUNK_BYTES, Interval
 from sisock.wire.reply import Reply
 
 _CANDIDATES = 4096
-"""Times of each timeline that a window may end at."""
+"""Number of times per timeline that are considered for the end of a window."""
 
 
 def first_window(reply: Reply, size: int) -> tuple[Reply, float | None]:
-    """Cut off the first samples, about `size` bytes of arrays, at one time for all timelines.
+    """Return the first samples, about `size` bytes, cut at one time for all timelines.
 
-    Returns the samples before the cut, at least those of one instant, and the UNIX time of the
-    cut, up to which every timeline is complete; None if nothing is left.
+    Returns at least the samples of one instant, and the UNIX time of the cut, before which every
+    timeline is complete; None if no samples are left.
     """
     if reply.arrays_size() <= size:
         return reply, None
@@ -28,7 +28,7 @@ def first_window(reply: Reply, size: int) -> tuple[Reply, float | None]:
 
 
 def chunks(reply: Reply, size: int = CHUNK_BYTES) -> Iterator[Reply]:
-    """Cut into chunks of at most `size` bytes of arrays, in time order; at least one."""
+    """Yield chunks of at most `size` bytes of arrays, in time order; at least one."""
     longest = max((len(line.t) for line in reply.timelines.values()), default=1)
     count = min(reply.arrays_size() // size + 1, longest)
     if count <= 1:
@@ -39,20 +39,19 @@ def chunks(reply: Reply, size: int = CHUNK_BYTES) -> Iterator[Reply]:
         return reply.take(lambda _, t: slice(len(t) * i // count, len(t) * (i + 1) // count))
 
     for i in range(count):
-        yield from chunks(part(i), size)  # again, as strings differ in length
+        yield from chunks(part(i), size)  # cut again if long strings exceed the size
 
 
 def _cut_time(reply: Reply, size: int) -> float | None:
-    """Return the latest time so that the samples before it take at most about `size` bytes.
+    """Return the latest time before which the samples take at most about `size` bytes.
 
-    At least the samples of the first instant come before it, or nothing would ever be sent.
-    None if there is no later instant.
+    It is after the first instant, or nothing would ever be sent; None if there is no later one.
     """
     bytes_of = {name: line.t.nbytes for name, line in reply.timelines.items()}
     for name, followed in reply.follows.items():
         bytes_of[followed] += arrays.binary_size(reply.data[name])
     times = [line.t for line in reply.timelines.values()]
-    # Of each timeline only the part that `size` has room for, and some samples stand for all.
+    # For speed consider only the first part of each timeline, and only some of its samples.
     heads, weights = [], []
     for t, total in zip(times, bytes_of.values(), strict=True):
         head = t[: int(size * len(t) / total) + 2]
@@ -65,5 +64,5 @@ def _cut_time(reply: Reply, size: int) -> float | None:
     first, cut = t[order[0]], t[order[min(index, len(t) - 1)]]
     if cut > first:
         return float(cut)
-    after = [(each, int(np.searchsorted(each, first, "right"))) for each in times]
-    return min((float(each[i]) for each, i in after if i < len(each)), default=None)
+    after = [(t, int(np.searchsorted(t, first, "right"))) for t in times]
+    return min((float(t[i]) for t, i in after if i < len(t)), default=None)

@@ -1,4 +1,4 @@
-"""Describe the fields of a node: the answer to ``get_fields``, made, checked and read."""
+"""Make, check and parse the descriptions of fields: the answer to ``get_fields``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIELD_TYPES = ("number", "string", "bool")
 
 _TEXTS = {"description": str, "units": str}
 _EXTRAS: dict[str, type] = {"limits": Mapping, "precision": int, "labels": Mapping}
-"""What may be said of a field besides its timeline and type, and of what type that is."""
+"""Optional keys of a field's description, with the types of their values."""
 
 _OF_TIMELINE: dict[str, Callable[[list], Any]] = {
     "interval": itemgetter(0),
@@ -22,15 +22,15 @@ _OF_TIMELINE: dict[str, Callable[[list], Any]] = {
     "last": max,
     "stale_after": itemgetter(0),
 }
-"""What may be said of a timeline, and which holds if several of its fields say it."""
+"""Keys of a timeline, and how to choose if several fields give different values."""
 
 ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
-"""What an author can say of a field."""
+"""All keys that an author can give for a field."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a data node, as PROTOCOL.md describes it in ``get_fields``.
+    """Describe one field of a data node, as in ``get_fields`` of PROTOCOL.md.
 
     Fields of one timeline are sampled at the same instants, every `interval` seconds on average
     (None: aperiodic).
@@ -51,7 +51,7 @@ class Field:
 
 
 def check_entries(entries: Any, node: str) -> None:
-    """Check what an author says of each field, before `describe`, or raise NodeContractError."""
+    """Check the author's entries before `describe`; raises NodeContractError."""
     if not isinstance(entries, Mapping):
         rule = f"its fields must be a dict, field name to a dict, not {type(entries).__name__}"
         raise NodeContractError(node, None, rule)
@@ -64,10 +64,10 @@ def check_entries(entries: Any, node: str) -> None:
 
 
 def describe(entries: Mapping[str, Mapping[str, Any]]) -> list:
-    """Make the answer to ``get_fields`` out of an entry for each field, with any of `ENTRY_KEYS`.
+    """Return the answer to ``get_fields`` from entries by field, with any of `ENTRY_KEYS`.
 
-    ``timeline`` is the field's own name if not given; ``interval``, ``first``, ``last`` and
-    ``stale_after`` are of it, in seconds.
+    ``timeline`` is by default the field's own name; ``interval``, ``first``, ``last`` and
+    ``stale_after`` belong to the timeline, in seconds.
     """
     fields: dict[str, dict[str, Any]] = {}
     timelines: dict[str, dict[str, Any]] = {}
@@ -89,9 +89,9 @@ def describe(entries: Mapping[str, Mapping[str, Any]]) -> list:
 
 
 def check_fields(raw: Any, node: str) -> list[dict[str, dict[str, Any]]]:
-    """Check what a node's ``get_fields`` returned, and return ``[field, timeline]`` fit to travel.
+    """Check the result of ``get_fields``, and return it as ``[field, timeline]`` to be sent.
 
-    NodeContractError names node, field and rule.
+    Raises NodeContractError with node, field and rule.
     """
     is_pair = isinstance(raw, list | tuple) and len(raw) == 2
     if not is_pair or not all(isinstance(part, Mapping) for part in raw):
@@ -120,8 +120,8 @@ def _check_field(name: Any, entry: Any) -> dict[str, Any]:
         raise ValueError(f"type must be one of {FIELD_TYPES}, not {entry['type']!r}")
     for key, kind in {**_TEXTS, **_EXTRAS}.items():
         if not isinstance(entry.get(key), kind | None):
-            what = {str: "a string", int: "a whole number"}.get(kind, "a dict")
-            raise ValueError(f"{key} must be {what} or None")
+            expected = {str: "a string", int: "a whole number"}.get(kind, "a dict")
+            raise ValueError(f"{key} must be {expected} or None")
     texts = {key: entry.get(key) for key in _TEXTS}
     return {
         "timeline": entry["timeline"],
@@ -164,7 +164,7 @@ def _check_timeline(name: Any, entry: Any) -> dict[str, Any]:
 
 
 def listed_fields(line: Mapping[str, Any]) -> list[str] | None:
-    """Return the fields that a timeline's entry lists, or None if it lists none.
+    """Return the fields listed by a timeline's entry, or None if the list is invalid.
 
     Nodes of 2019 write a single name instead of a list, and ``fields`` in their replies.
     """
@@ -177,7 +177,7 @@ def listed_fields(line: Mapping[str, Any]) -> list[str] | None:
 
 
 def parse_fields(raw: Any, node: str) -> dict[str, Field]:
-    """Read a node's answer to ``get_fields``; NodeContractError if it is none."""
+    """Parse a node's answer to ``get_fields``; raises NodeContractError."""
     fields, timelines = check_fields(raw, node)
     return {
         name: Field(

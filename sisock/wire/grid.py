@@ -17,10 +17,10 @@ from sisock.wire.protocol import MIN_EXPONENT
 
 _EXACT = 2.0**52
 _FEW_BUCKETS = 16
-"""Samples per bucket from which a search for each edge is cheaper than a look at each sample."""
+"""Samples per bucket from which on searching for edges is faster than comparing all samples."""
 
 _LARGE = 1500
-"""Samples per bucket from which a bucket by itself is cheaper than all at once."""
+"""Samples per bucket from which on a loop over buckets is faster than one numpy call."""
 
 
 def bucket_of(t: Any, w: float) -> Any:
@@ -34,8 +34,8 @@ def bucket_start(t: float, w: float) -> float:
 
 
 def bucket_size_for(first: float, last: float, max_points: int) -> float:
-    """Return the smallest `w` for which two samples a bucket and both ends fit `max_points`."""
-    # Beyond the grid's range only for times that are no seconds, so that the limit holds.
+    """Return the smallest `w` with at most `max_points`: two per bucket, and both ends."""
+    # Sizes beyond the grid's range occur only for times that are not in seconds.
     buckets = max_points // 2 - 1
     at_least = (last / 2 - first / 2) / buckets
     least_exponent = math.frexp(at_least)[1] - 1 if at_least else MIN_EXPONENT
@@ -47,7 +47,7 @@ def bucket_size_for(first: float, last: float, max_points: int) -> float:
 
 
 def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
-    """Return the size of the buckets that keep at most `max_points` samples; None: keep all."""
+    """Return the bucket size that keeps at most `max_points` samples; None if all are kept."""
     if len(t) <= max_points:
         return None
     return bucket_size_for(float(t[0]), float(t[-1]), max_points)
@@ -56,16 +56,16 @@ def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
 def plan_reading(
     start: float, end: float, spans: Sequence[Span], bucket: float | None, max_points: int | None
 ) -> tuple[float | None, list[tuple[float, float, float]]]:
-    """Choose the size of the buckets, None: all are kept, and what is to be read for them.
+    """Choose the bucket size (None to keep all samples), and the intervals to read for it.
 
-    The samples from `start` to `end` are those of `spans`, in order. Returns also intervals, in
-    order, each with the size of the buckets whose decimated samples may stand for all.
+    `spans` describes the samples from `start` to `end`, in order. Each interval has a bucket size:
+    it may be read from samples that are decimated to buckets up to this size.
     """
     if max_points is None or sum(count for count, _, _ in spans) <= max_points:
         return bucket, [(start, end, bucket or 0.0)]
     first, last = spans[0][1], spans[-1][2]
     w = bucket_size_for(first, last, max_points)
-    # Both ends are read from the samples, so that these are among what is kept.
+    # Read both ends undecimated, as the first and the last sample must be kept.
     after = math.nextafter(first, math.inf)
     return w, [(first, after, 0.0), (after, last, w), (last, end, 0.0)]
 
@@ -114,9 +114,9 @@ def keep(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def decimate(
     t: np.ndarray, values: np.ndarray, w: float | None, has_ends: bool = False
 ) -> np.ndarray:
-    """Choose the samples that the buckets of size `w` keep, None: all; as ascending indices.
+    """Return the ascending indices of the samples that buckets of size `w` keep; None keeps all.
 
-    With `has_ends`, the first sample and the last one are among them.
+    With `has_ends` the first and the last sample are always kept.
     """
     kept = keep(values, edges(t, w))
     return with_ends(kept, len(t)) if has_ends else kept
@@ -125,17 +125,16 @@ def decimate(
 def decimate_by(
     t: np.ndarray, values: np.ndarray, bucket: float | None, max_points: int | None
 ) -> tuple[np.ndarray, float | None]:
-    """Choose what buckets of one size keep, or else at most `max_points` samples.
+    """Decimate to buckets of size `bucket`, or to at most `max_points` samples with both ends.
 
-    Those are what larger buckets keep, the first sample and the last one. Returns ascending
-    indices, and the size of the buckets, None if all samples are kept.
+    Returns ascending indices, and the bucket size, None if all samples are kept.
     """
     w = bucket if max_points is None else bucket_size_to(t, max_points)
     return decimate(t, values, w, max_points is not None), w
 
 
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
-    """Add the first and the last of `count` samples to the indices, where they are not there."""
+    """Add the first and the last of `count` samples to the indices if they are missing."""
     if len(kept) == count:
         return kept
     low, high = kept[0] > 0, kept[-1] < count - 1
@@ -143,14 +142,14 @@ def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """Return numbers and booleans as an array with NaN where one is missing, of strings None."""
+    """Return numbers and booleans as an array, NaN where one is missing; None for strings."""
     if values.dtype != object:
         return values.view(np.uint8) if values.dtype.kind == "b" else values
     return None if str in set(map(type, values)) else values.astype("<f8")
 
 
 def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """For each bucket the first sample that differs from the bucket's first one, else the last."""
+    """Return per bucket the first sample that differs from its first one, or else its last."""
     firsts, ends = texts[starts[:-1]], starts[1:]
     differs = np.append(np.flatnonzero(texts != np.repeat(firsts, np.diff(starts))), len(texts))
     found = differs[np.searchsorted(differs, starts[:-1])]
@@ -159,7 +158,7 @@ def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
-    """For each bucket the first of its smallest numbers, and the first of its largest."""
+    """Return per bucket the first of its smallest numbers, and the first of its largest."""
     sizes = starts[1:] - starts[:-1]
     if len(sizes) > 2 and (sizes[1:-1] == sizes[1]).all():
         find = _in_rows
@@ -169,12 +168,12 @@ def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
         find = _all_at_once
     if find is not _all_at_once or numbers.dtype.kind != "f":
         found = [find(numbers, starts, choose) for choose in (np.argmin, np.argmax)]
-        # A number that is missing is the extreme of its bucket.
-        if all(np.isfinite(numbers[each]).all() for each in found):
+        # A missing number would have been found as an extreme.
+        if all(np.isfinite(numbers[indices]).all() for indices in found):
             return found
     low, high = numbers, numbers
     if not (finite := np.isfinite(numbers)).all():
-        # A bucket without numbers is then all equal: both are its first sample.
+        # In a bucket without numbers all are now equal: its first sample is both extremes.
         low, high = np.where(finite, numbers, np.inf), np.where(finite, numbers, -np.inf)
     return [find(low, starts, np.argmin), find(high, starts, np.argmax)]
 
@@ -183,7 +182,7 @@ _Choose = Callable[..., Any]
 
 
 def _in_rows(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
-    """Return positions in regular data, of whose buckets only the first and last are smaller."""
+    """Return the indices for regular data: all buckets but the first and last are equally long."""
     inner, found = starts[1:-1], starts[:-1].copy()
     rows = numbers[inner[0] : inner[-1]].reshape(len(inner) - 1, -1)
     found[0] += choose(numbers[: inner[0]])

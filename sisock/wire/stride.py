@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _WALK_BELOW = 1 / 16
-"""Fraction of kept samples under which single look-ups are cheaper than one for every sample."""
+"""Fraction of kept samples below which single searches are faster than one for all samples."""
 
 
 def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None) -> np.ndarray:
@@ -29,9 +29,9 @@ def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None)
 
 
 def _next_index(t: np.ndarray, last: float, min_stride: float, low: int) -> int:
-    """Index of the first time from `low` on whose distance to `last` is at least `min_stride`."""
+    """Return the first index from `low` on that is at least `min_stride` after `last`."""
     index = low + int(np.searchsorted(t[low:], last + min_stride))
-    # last + min_stride is rounded: make good for the samples that it put on the wrong side.
+    # last + min_stride is rounded: correct for samples on the wrong side of it.
     while index > low and t[index - 1] - last >= min_stride:
         index -= 1
     while index < len(t) and t[index] - last < min_stride:
@@ -40,7 +40,7 @@ def _next_index(t: np.ndarray, last: float, min_stride: float, low: int) -> int:
 
 
 def _all_next_indices(t: np.ndarray, min_stride: float) -> np.ndarray:
-    """For every sample, the index of the first later one that is at least `min_stride` away."""
+    """Return for every sample the index of the first one at least `min_stride` later."""
     own = np.arange(len(t))
     index = np.searchsorted(t, t + min_stride)
     while (back := (index > own + 1) & (t[index - 1] - t >= min_stride)).any():
