@@ -141,6 +141,13 @@ test("a panel has at most two axes, lanes for what has no axis, and hidden curve
   assert.deepEqual([other.units.length, other.lines.length, other.fields[0].name], [2, 1, "stage"]);
 });
 
+test("an axis without values shows where the limits lie", () => {
+  const limits = { warning: [null, 60], alarm: [20, 70] };
+  const curve = curveOf([], [], { about: { type: "number", units: "K", limits } });
+  const [axis] = figureOf({ fields: [{ key: "n::T" }] }, new Map([["n::T", curve]]), { start: 0, end: 9 }).units;
+  assert.deepEqual(axis.range.map(Math.round), [17, 73]);
+});
+
 test("panels are moved, removed and changed, and a field is isolated and shown with the others again", () => {
   const state = { panels: [{ fields: [{ key: "n::a" }, { key: "n::b", isHidden: true }] }, { fields: [] }] };
   assert.deepEqual(movePanel(state, 0, 1).panels, [state.panels[1], state.panels[0]]);

@@ -2,6 +2,7 @@
 
 import { make } from "../dom.js";
 import { drawChart, guttersOf, heightBeside } from "../panels/chart.js";
+import { coloursNow } from "../panels/inks.js";
 import { valueIn } from "../panels/legend.js";
 import { valueText } from "../panels/units.js";
 import { timeText, zoneText } from "../time/text.js";
@@ -13,8 +14,6 @@ const FONT = 12;
 const [TITLE, ROW, MARGIN, GAP] = [34, 18, 16, 8];
 const SWATCH = 10;
 const SHARPNESS = 2;
-const COLOURS = "paper ink soft line accent warning alarm good stale".split(" ");
-const CURVES = 8;
 
 /**
  * Draw a panel.
@@ -109,9 +108,7 @@ function font() {
 function lightColours() {
   const root = document.documentElement;
   root.style.colorScheme = "light";
-  const style = getComputedStyle(root);
-  const names = [...COLOURS, ...Array.from({ length: CURVES }, (_, i) => `curve-${i + 1}`)];
-  const values = new Map(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  const colours = coloursNow();
   root.style.colorScheme = "";
-  return { get: (name) => values.get(/^(?:var\(--)?([\w-]+)\)?$/.exec(name)?.[1]) ?? name };
+  return colours;
 }

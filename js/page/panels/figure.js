@@ -3,6 +3,7 @@
 import { axisRange, statisticsOf } from "./axes.js";
 import { colourOf } from "./colours.js";
 import { kindOf } from "./lanes.js";
+import { limitsOf } from "./limits.js";
 import { scaledUnit } from "./units.js";
 
 export const MAX_AXES = 2;
@@ -41,9 +42,17 @@ function describe(curve, range) {
 }
 
 function axisOf(unit, lines, axis = {}) {
-  const range = axisRange(lines.map(({ statistics }) => statistics), axis);
+  const isAny = lines.some(({ statistics }) => statistics.low <= statistics.high);
+  const range = axisRange(isAny ? lines.map(({ statistics }) => statistics) : ofLimits(lines), axis);
   const largest = Math.max(...range.map(Math.abs));
   return { unit, range, isLog: Boolean(axis.isLog), ...scaledUnit(unit, largest) };
+}
+
+/** Return what an axis without values shows: where the limits of its curves lie. */
+function ofLimits(lines) {
+  const limits = limitsOf(lines.map(({ curve }) => curve)) ?? {};
+  const ends = Object.values(limits).flatMap((pair) => pair ?? []).filter((end) => end !== null);
+  return [{ low: Math.min(...ends), high: Math.max(...ends), lowPositive: Math.min(...ends.filter((end) => end > 0)) }];
 }
 
 function pick(axis) {
