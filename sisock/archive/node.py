@@ -107,9 +107,9 @@ class ArchiveNode(DataNodeServer):
     ) -> Any:
         """Answer from what was prepared, or else from `read`, in little memory."""
         interval = check_interval(start, end)
-        how = interval, bucket, max_points
+        how, due = (interval, bucket, max_points), time.monotonic() + self.answer_within
         return {
-            name: self._prepared(name, *how) or self._read_decimated(name, entry, *how)
+            name: self._prepared(name, *how) or self._read_decimated(name, entry, due, *how)
             for name, entry in self._entries_of(field, interval).items()
         }
 
@@ -171,6 +171,7 @@ class ArchiveNode(DataNodeServer):
         self,
         name: str,
         entry: Mapping[str, Any],
+        due: float,
         interval: Interval,
         bucket: float | None,
         max_points: int | None,
@@ -183,7 +184,7 @@ class ArchiveNode(DataNodeServer):
             spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
             expected = spent / done if 0 < done < 1 else spent
             # Before a tenth of the time is over, nobody knows how long it takes.
-            is_slow = expected >= self.answer_within <= 10 * spent
+            is_slow = began + expected >= due and 10 * spent >= due - began
             if is_slow and overviews is not None:
                 overviews.check_prepared(name, entry)
             return self._read_interval(name, low, high)
