@@ -105,6 +105,8 @@ class Merger:
         self._gap_from: float | None = None
         self._waiting: list[Batch] = []
         self._waiting_values = 0
+        # Times of the events before a break, among those that wait.
+        self._breaks: set[float] = set()
 
     def hear(self, batch: Batch) -> Passed:
         """Take the samples of an event; each has a value. Raises ValueError if times go back."""
@@ -138,9 +140,11 @@ class Merger:
         raise ValueError(f"the times of timeline {self.timeline!r} go back: one of them was wrong")
 
     def lose(self) -> None:
-        """Note that events may have been missed."""
+        """Note that events may have been missed, also after those that wait."""
         self.hold()
         self.is_behind = True
+        if self._waiting:
+            self._breaks.add(float(self._waiting[-1].t[-1]))
 
     def hold(self) -> None:
         """Keep events until `release`."""
@@ -163,6 +167,7 @@ class Merger:
             self._gap_from = None  # also if `give_up` was called before
         else:
             self._note_gap()
+        self._breaks = {t for t in self._breaks if t not in reply.t}
         self.is_behind = self.is_behind or not is_complete
         return self._pass(reply)
 
@@ -174,12 +179,16 @@ class Merger:
     def release(self) -> Passed:
         """Go on with the events, first those that waited."""
         self.is_live = True
-        waiting = self._waiting
+        passed: Passed = []
+        for batch in self._waiting:
+            passed += self._pass(batch)
+            if self.last in self._breaks:
+                self._gap_from = self.last  # what came after it was missed, and is in no reply
         self._forget()
-        return [each for batch in waiting for each in self._pass(batch)]
+        return passed
 
     def _forget(self) -> None:
-        self._waiting, self._waiting_values = [], 0
+        self._waiting, self._waiting_values, self._breaks = [], 0, set()
 
     def _note_gap(self) -> None:
         if self._gap_from is None:

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 
 from sisock.testing import wait_until
-from tests.conftest import TOP
+from tests.conftest import TOP, wait_for_nodes
 
 MODULES = TOP / "js" / "node_modules"
 PATH = f"{os.environ['PATH']}:{TOP / '.venv/bin'}"
@@ -73,9 +73,10 @@ def example():
 
 
 @pytest.fixture
-def sensors(serve, client):
-    """The node of the example, once it has samples."""
-    serve("data_nodes/sensors.py", name="sensors")
+def sensors(router, start, client):
+    """The node of the example, once it has samples; other tests may serve it, too."""
+    start(router, "data_nodes/sensors.py")
+    wait_for_nodes(client, "sensors")
 
     def count():
         return len(client.get("sensors", "cpu_percent", -60, 0)["cpu_percent"])

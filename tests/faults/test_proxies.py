@@ -19,7 +19,17 @@ def proxied():
     with pytest.MonkeyPatch.context() as variables:
         variables.setenv("SISOCK_PROXIES", "2")
         with RouterProcess() as router:
+            # A proxy listens a moment before it has its paths, and another one later still.
+            wait_until(lambda: all(is_open(router) for _ in range(20)), 60, "both proxies")
             yield router
+
+
+def is_open(router):
+    try:
+        connect_websocket(router).close()
+    except (OSError, AssertionError):
+        return False
+    return True
 
 
 def test_nodes_and_consumers_meet_behind_proxies(proxied, start):

@@ -252,7 +252,7 @@ def test_check_tries_all_nodes_without_a_router(sisock, file):
         ('[a.b]\nprogram = "sensors"', "[a]: it must be a section"),
         ('[a]\nprogram = "sensors"\nport = "a\\u0000b"', "[a]: port has a NUL"),
         pytest.param('[a]\nprogram = "' + "a" * 5000 + '"', "File name too long", id="long"),
-        pytest.param("a = " + "[" * 5000, "recursion", id="deep"),
+        pytest.param("a = " + "[" * 5000, "nodes.toml: ", id="deep"),
         ('[a]\nprogram = "sensors"\nname = "b"', "[a]: 'name' cannot be a flag"),
         ('[a]\nprogram = "sensors"\n"-o x" = "b"', "[a]: '-o x' cannot be a flag"),
         ('[a]\nprogram = "sensors"\nport = {x = 1}', "[a]: port must be text, a number"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sisock.client.merge import MAX_WAITING, Batch, Gap, Merger
@@ -127,6 +127,10 @@ def test_each_sample_comes_once_and_in_order(steps):
 
 
 @given(STEPS)
+# The sample that waits is followed by one that was missed, and that the node has forgotten.
+@example(
+    [("break", None), ("take", 1), ("publish", None), ("take", 1), ("break", None), ("forget", 0)]
+)
 def test_what_a_node_forgot_lies_in_a_gap(steps):
     model = Model()
     play(model, steps)
