@@ -251,7 +251,7 @@ def test_a_wrong_password_is_said_until_it_is_right(asked, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ({"url": "influx:8086"}, "no address such as http://host:8086"),
+        ({"url": "influx:8086"}, "is not an address such as http://host:8086"),
         ({"url": "http://a:b"}, "'http://a:b' is not an address"),
         ({"url": "https://a", "ca_file": "/none"}, "the certificates in /none"),
     ],

@@ -266,7 +266,7 @@ def test_a_selector_or_address_that_cannot_be_is_said(selector, path, sentence, 
 
 
 def test_flags_that_cannot_be_are_an_error():
-    with pytest.raises(sisock.SisockError, match="no address such as http://host"):
+    with pytest.raises(sisock.SisockError, match="is not an address such as http://host"):
         make("prometheus:9090", "up")
 
 

@@ -333,7 +333,7 @@ def test_a_line_of_other_values_is_an_error():
         ({"command": ["A?", "B?"], "fields": ["a"]}, "give --fields once"),
         ({"fields": ["a"], "pattern": "(?P<a>.)"}, "give --fields once"),
         ({"pattern": "("}, "--pattern: missing"),
-        ({"pattern": "x"}, "a field needs a name"),
+        ({"pattern": "x"}, "each field needs a name"),
         ({"fields": ["a [K"]}, "is not a list such as"),
         ({"fields": ["a"], "interval": 0.0}, "more than 0 seconds"),
     ],
