@@ -22,12 +22,14 @@ POINTS = 1000
 TIMEOUT = 60
 """Seconds for one answer of the present replicas."""
 
+REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeError, ValueError
+"""What `serves_the_same` raises if a replica fails to answer, or its answer is malformed."""
+
 
 async def serves_the_same(session: Session, name: str, requests: RequestHandler) -> bool:
     """Return whether this node and those listed under its name serve the same fields and samples.
 
-    Of samples, those are compared that both call final. Raises ApplicationError, SisockError or
-    TimeoutError of Twisted if one of them cannot answer.
+    Compares the samples that are final for both. Raises one of `REFUSALS`.
     """
     theirs = await session.request(node_uri(name, "get_fields"), 1, 0, timeout=TIMEOUT)
     ours = await requests.answer_fields((1, 0), {})
@@ -68,7 +70,3 @@ def _samples(reply: Any, other: Any, field: str, w: float) -> list[tuple[float, 
     values = reply["data"].get(field) or []
     t = reply["timeline"][reply["follows"][field]]["t"] if values else []
     return [(time, value) for time, value in zip(t, values, strict=True) if time < end]
-
-
-REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeError, ValueError
-"""What `serves_the_same` raises if an answer fails, or is none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +61,7 @@ def add_proxies(
             "id": f"proxy{number}",
             "connections": {CONNECTION: {"transport": backend}},
             "routes": {realm: dict.fromkeys(names, CONNECTION) for realm, names in roles.items()},
-            "transports": copy.deepcopy(fronts),
+            "transports": fronts,
         }
         for number in range(1, count + 1)
     ]

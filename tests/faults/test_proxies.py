@@ -11,7 +11,7 @@ from sisock.errors import AuthenticationRejected, SettingsError
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import wait_for_absence, wait_for_nodes
 from tests.faults.doors import connect_websocket, read_until_closed
-from tests.faults.test_doors import GARBAGE, JSON_TEXTS, TEXT, answer_time, send_messages
+from tests.faults.test_doors import JSON_TEXTS, TEXT, log_of_garbage, send_messages
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +74,7 @@ def test_brackets_stop_no_proxy(proxied):
 
 
 def test_garbage_before_login_leaves_one_line_in_the_log(proxied):
-    with Client(proxied.settings()) as client:
-        client.nodes()
-        start = len(proxied.log)
-        for name, (send, *what) in GARBAGE.items():
-            with send(proxied, *what):
-                assert answer_time(client) < 1, name
-        with send_messages(proxied, b"[]", "json", TEXT) as sock:
-            port = sock.getsockname()[1]
-        wait_until(lambda: f":{port}: " in proxied.log, 10, "the last line of the log")
-        lines = proxied.log[start:].splitlines()
-        assert len(lines) <= 1 + len(GARBAGE), "\n".join(lines)
-        assert max(map(len, lines)) < 400
+    assert log_of_garbage(proxied)
 
 
 @pytest.mark.parametrize("number", ["0", "many", "-1", "65"])
