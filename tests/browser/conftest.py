@@ -239,3 +239,15 @@ def serve(router: RouterProcess, tmp_path_factory: Any) -> Iterator[Any]:
         program.end()
     with Client(router.settings()) as client:
         wait_for_absence(client, *programs)
+
+
+@pytest.fixture
+def weather(serve: Any) -> str:
+    """A node of the example's archive; returns its name."""
+    return serve("data_nodes/weather.py", name="page_weather")
+
+
+@pytest.fixture
+def sensors(serve: Any) -> str:
+    """A live node; returns its name."""
+    return serve("data_nodes/sensors.py", name="page_sensors")

@@ -30,16 +30,6 @@ OPEN = "return Boolean(document.querySelector('dialog[open], :popover-open'))"
 
 
 @pytest.fixture
-def weather(serve):
-    return serve("data_nodes/weather.py", name="page_weather")
-
-
-@pytest.fixture
-def sensors(serve):
-    return serve("data_nodes/sensors.py", name="page_sensors")
-
-
-@pytest.fixture
 def screen(page):
     """Set the size of the screen and its colours."""
 

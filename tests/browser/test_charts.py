@@ -1,15 +1,9 @@
 """What stands beside the curves: values, times and axes."""
 
-import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.test_page import TEMPERATURE, WEEKS, address
-
-
-@pytest.fixture
-def weather(serve):
-    return serve("data_nodes/weather.py", name="page_weather")
 
 
 def test_values_at_the_cursor_and_typed_times(page, weather):

@@ -18,11 +18,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def weather(serve):
-    return serve("data_nodes/weather.py", name="page_weather")
-
-
-@pytest.fixture
 def spiky(serve):
     return serve("tests/browser/nodes.py", "spiky", name="page_spiky")
 

@@ -19,16 +19,6 @@ ROW = (
 
 
 @pytest.fixture
-def weather(serve):
-    return serve("data_nodes/weather.py", name="page_weather")
-
-
-@pytest.fixture
-def sensors(serve):
-    return serve("data_nodes/sensors.py", name="page_sensors")
-
-
-@pytest.fixture
 def wide(serve):
     return serve("tests/browser/nodes.py", "wide", name="page_wide")
 

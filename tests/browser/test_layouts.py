@@ -9,11 +9,6 @@ TEMPERATURE = "page_weather::apex_temperature"
 VIEW = "p=page_weather::apex_temperature!lOutside&from=1500076800&to=1500163200"
 
 
-@pytest.fixture
-def weather(serve):
-    return serve("data_nodes/weather.py", name="page_weather")
-
-
 @pytest.fixture(scope="module")
 def folder(router):
     """The folder of layouts of the shared router."""

@@ -16,16 +16,6 @@ TEMPERATURE = "page_weather::apex_temperature"
 WIND = "page_weather::apex_windspeed"
 
 
-@pytest.fixture
-def weather(serve):
-    return serve("data_nodes/weather.py", name="page_weather")
-
-
-@pytest.fixture
-def sensors(serve):
-    return serve("data_nodes/sensors.py", name="page_sensors")
-
-
 def room(page):
     """Samples of each field that the page asks for, at most: two for a column of pixels."""
     return page.run(

@@ -4,17 +4,11 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-import pytest
 from selenium.webdriver.common.keys import Keys
 
 from sisock.testing import RouterProcess
 from tests.browser.conftest import Page
 from tests.conftest import TOP
-
-
-@pytest.fixture
-def sensors(serve):
-    return serve("data_nodes/sensors.py", name="page_sensors")
 
 
 def is_asked(page):

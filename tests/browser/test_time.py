@@ -16,11 +16,6 @@ MIDDLE = (FROM + TO) / 2
 
 
 @pytest.fixture
-def weather(serve):
-    return serve("data_nodes/weather.py", name="page_weather")
-
-
-@pytest.fixture
 def view(page, weather):
     """The page on two weeks of temperatures."""
     page.open(f"?p={TEMPERATURE}&{WEEKS}")
