@@ -66,6 +66,15 @@ def project(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def ws(project):
+    """The package ws beside sisock for one test; another shows what happens without it."""
+    link = project / "node_modules" / "ws"
+    link.symlink_to(MODULES / "ws")
+    yield
+    link.unlink()
+
+
 @pytest.fixture(scope="module")
 def example():
     """The example of the documentation."""
@@ -108,14 +117,12 @@ def test_its_types_are_those_of_its_functions(project):
     run("node", compiler, "typed.ts", *options, cwd=project)
 
 
-def test_the_example_runs_in_node(project, router, sensors, example):
+@pytest.mark.usefixtures("sensors", "ws")
+def test_the_example_runs_in_node(project, router, example):
     address = f"localhost:{router.port}"
     secret = router.home.secret_file("simonsobs").read_text().strip()
     program = example.replace("localhost:8080", address).replace("THE SECRET", secret)
     (project / "example.js").write_text(program)
-    link = project / "node_modules" / "ws"
-    if not link.exists():
-        link.symlink_to(MODULES / "ws")
     told = run(
         "node", "example.js", cwd=project, NODE_EXTRA_CA_CERTS=str(router.home.ca_certificate)
     )
