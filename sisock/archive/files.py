@@ -25,7 +25,7 @@ from sisock.wire.reply import Decimated
 
 SCAN_EVERY = 1.0
 IDLE_SCAN_EVERY = 10.0
-SCAN_WAIT = 0.1
+SCAN_WAIT = 0.05
 """Seconds between two scans of the directory, and without requests; and how long a request waits
 for the scan that it has started.
 """

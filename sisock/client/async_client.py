@@ -51,8 +51,9 @@ class AsyncClient:
             lambda node: self._watches.lose(node),
             self._tell_late_watchers,
         )
-        source = Source(self._session, self._directory, timeout)
-        self._watches = Watches(source, timeout, reactor)
+        self._watches = Watches(
+            lambda: Source(self._session, self._directory, timeout), timeout, reactor
+        )
         self._is_running = False
         self._ended: BaseException | None = None
         self._waiting: list[defer.Deferred] = []

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from twisted.internet import defer
@@ -36,10 +37,16 @@ class Watches(set["Watch"]):
     They share a lock, as autobahn confuses a subscription that begins with one that ends.
     """
 
-    def __init__(self, source: Source, timeout: float, reactor: Any) -> None:
+    def __init__(self, make_source: Callable[[], Source], timeout: float, reactor: Any) -> None:
         super().__init__()
-        self.source, self.timeout, self.reactor = source, timeout, reactor
+        self.timeout, self.reactor = timeout, reactor
         self.lock = defer.DeferredLock()
+        self._make_source = make_source
+
+    @cached_property
+    def source(self) -> Source:
+        """What asks the nodes, made for the first watch."""
+        return self._make_source()
 
     def lose(self, node: str) -> None:
         """Let the watches of a node ask for what they may have missed."""
