@@ -32,7 +32,7 @@ test-page: $(TESTABLE) $(PAGE)
 	$(BIN)/python -m pytest -s tests/browser/load.py tests/browser/test_zoom.py -k \
 	    'first_curve or live_fields or ten_panels'
 
-# The pictures of docs/page.md.
+# The pictures of docs/reference/page.md.
 pictures: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
 	$(BIN)/python -m pytest tests/browser/pictures.py
@@ -40,7 +40,7 @@ pictures: $(TESTABLE) $(PAGE)
 # 200 kills of a process that writes a history, 2,000 steps of the trial of faults in 40 minutes at
 # most, a crowd of 2,000 nodes, a gigabyte through node and router, and a million samples past 440
 # faults in 40 minutes at most: prints what was done and found. SISOCK_TEST_STEPS, _MINUTES and
-# _SEED change it, see docs/reliability.md.
+# _SEED change it, see docs/explanation/reliability.md.
 test-faults: $(TESTABLE) $(PAGE)
 	SISOCK_TEST_STEPS=$${SISOCK_TEST_STEPS:-2000} SISOCK_TEST_MINUTES=$${SISOCK_TEST_MINUTES:-40} \
 	    SISOCK_TEST_KILLS=$${SISOCK_TEST_KILLS:-200} SISOCK_TEST_MAPPED=64000000 \
@@ -48,7 +48,7 @@ test-faults: $(TESTABLE) $(PAGE)
 	    tests/faults/test_machine.py tests/faults/crowd.py tests/faults/test_memory.py \
 	    tests/faults/test_delivery.py
 
-# The nodes of docs/sources against what they serve: files, databases, instruments.
+# The nodes of docs/how-to/sources against what they serve: files, databases, instruments.
 test-sources: $(SOURCES) $(PAGE)
 	@tests/install-system-packages && tests/sources/install-system-packages
 	$(BIN)/python -m pytest tests/sources

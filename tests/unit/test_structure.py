@@ -31,7 +31,7 @@ def test_no_module_is_too_long():
 
 
 def test_programs_of_sources_are_examples_of_how_short_a_node_is():
-    names = {page.stem for page in (TOP / "docs/sources").glob("*.md")} - {"README"}
+    names = {page.stem for page in TOP.glob("docs/how-to/sources/*.md")} - {"README"}
     length = {name: lines(TOP / f"data_nodes/{name}.py") for name in names}
     assert {name: n for name, n in length.items() if n > MAX_LINES_OF_A_SOURCE} == {}
 
