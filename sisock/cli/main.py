@@ -79,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     status = command("status", _status, "Show how the nodes are that `sisock serve` runs.")
     status.add_argument("--json", action="store_true", help="print JSON")
     for sub in (serve, status):
-        what = "TOML file of the nodes (nodes.toml), see docs/serving-nodes.md"
+        what = "TOML file of the nodes (nodes.toml), see docs/how-to/serving-nodes.md"
         sub.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=what)
     command("doctor", _doctor, "Check router, credentials, hub and nodes, and say what to do.")
     return parser

@@ -1,4 +1,4 @@
-"""HAProxy before two bridges, with the very file that docs/scale.md shows."""
+"""HAProxy before two bridges, with the very file that docs/explanation/scale.md shows."""
 
 from __future__ import annotations
 

@@ -163,4 +163,4 @@ def test_if_no_bridge_is_ready_the_answer_says_why(pair, balancer):
 
 
 def test_the_documentation_shows_the_configuration():
-    assert CONFIGURATION.read_text() in (TOP / "docs/scale.md").read_text()
+    assert CONFIGURATION.read_text() in (TOP / "docs/explanation/scale.md").read_text()

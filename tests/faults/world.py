@@ -1,4 +1,4 @@
-"""What the trial of faults runs on, and what must hold of it: see `docs/reliability.md`."""
+"""What the trial of faults runs on, and what must hold of it: see `reliability.md`."""
 
 from __future__ import annotations
 
