@@ -146,9 +146,11 @@ def test_a_tile_that_the_client_has_is_not_sent_again(bridge, node, indices):
 def test_a_final_tile_is_fetched_once_and_the_future_never(bridge, node, indices):
     index = indices[6]
     before = node.calls.copy()
-    paths = [node.path("a%", 0, index), node.path("a%", 0, 2**46), node.path("a%", 40, 2**46)]
-    for path in paths * 3:
-        assert bridge.ask(path).status == 200
+    future = [node.path("a%", 0, 2**46), node.path("a%", 40, 2**46)]
+    for path in [node.path("a%", 0, index), *future] * 3:
+        answer = bridge.ask(path)
+        assert answer.status == 200
+        assert ("immutable" in answer.headers["Cache-Control"]) == (path not in future)
     assert node.calls - before == {("a%", (index + 1.0) * TILE): 1}
 
 
