@@ -35,6 +35,25 @@ def test_each_public_name_is_in_the_reference():
     assert missing == []
 
 
+def test_each_symptom_names_what_doctor_checks():
+    rows = re.findall(
+        r"^\| (?!symptom|---)(.*?) \| (.*?) \|", page("troubleshooting.md"), re.MULTILINE
+    )
+    assert len(rows) >= 25
+    checks = {check for _, names in rows if "none: " not in names for check in names.split(", ")}
+    doctor = (TOP / "sisock/cli/doctor.py").read_text()
+    assert [check for check in checks if not re.search(rf'f?"{check}[ :]', doctor)] == []
+
+
+def test_each_quoted_message_is_one_of_ours():
+    files = [*TOP.glob("sisock/**/*.py"), *TOP.glob("js/page/**/*.js")]
+    source = re.sub(r'"\s+f?"', "", "".join(path.read_text() for path in files))
+    rows = re.findall(r"^\| (.*?) \|", page("troubleshooting.md"), re.MULTILINE)
+    quoted = [text for row in rows for text in re.findall(r'"([^"]+)"', row)]
+    parts = [part.strip(" ,0123456789%") for text in quoted for part in re.split("[…(]", text)]
+    assert [part for part in parts if part.strip(")") not in source] == []
+
+
 def test_each_uri_of_an_error_is_in_the_reference():
     uris = {value for name, value in vars(protocol).items() if name.startswith("ERROR_")}
     text = page("errors.md")
