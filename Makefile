@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · docs · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 SOURCES := $(VENV)/.sources
+DOCUMENTED := $(VENV)/.documented
 MINIMUM := $(VENV)/minimum
 PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers docs lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -93,6 +94,11 @@ bench-peers: $(TESTABLE) $(PAGE)
 	    { echo "the peer is missing: apt-get install victoria-metrics" >&2; exit 1; }
 	$(BIN)/python -m benchmarks --peers
 
+# The documents as HTML, without network; each warning is an error.
+docs: $(DOCUMENTED)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 lint: $(TESTABLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -128,5 +134,9 @@ $(SOURCES): $(TESTABLE)
 	$(PIP) install --quiet --group sources
 	@touch $@
 
+$(DOCUMENTED): $(INSTALLED)
+	$(PIP) install --quiet --group docs
+	@touch $@
+
 clean:
-	rm -rf $(VENV) js/node_modules js/dist .artefacts build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) docs/_build js/node_modules js/dist .artefacts build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -12,7 +12,7 @@ def pages() -> list[Path]:
     """Return all documents, those outside docs/ included."""
     made = TOP / "docs" / "_build"
     below = [path for path in TOP.glob("docs/**/*.md") if not path.is_relative_to(made)]
-    return [*TOP.glob("*.md"), *sorted(below), TOP / ".crossbar/README.md"]
+    return [*TOP.glob("*.md"), *sorted(below)]
 
 
 def page(name: str) -> str:

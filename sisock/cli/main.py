@@ -99,9 +99,14 @@ def _add_programs(commands: Any) -> None:
         (programs.bridge, "Run the HTTP bridge for Grafana."),
         (programs.node, "Run a data node: a file, or one of sisock's own by its name."),
     ):
-        sub = commands.add_parser(function.__name__, help=text, add_help=False)
+        name = function.__name__
+        usage, more = f"sisock {name} [FLAG ...]", "With --help it lists its flags."
+        sub = commands.add_parser(
+            name, help=text, usage=usage, description=f"{text} {more}", add_help=False
+        )
         sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
-    sub.add_argument("file", nargs="?")
+    sub.usage = "sisock node FILE [FLAG ...]"
+    sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
 
 
 def _add_get(get: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sisock.cli.main import make_parser
 from tests.conftest import TOP, wait_for_nodes
-from tests.documents import anchors, blocks, links, page, pages
+from tests.documents import blocks, page
 
 README = (TOP / "README.md").read_text()
 
@@ -70,16 +70,6 @@ def test_every_variable_of_the_compose_files_is_documented():
         told = manual + "".join(line for line in lines if line.startswith("#"))
         used = set(re.findall(r"\$\{(\w+)", path.read_text()))
         assert used and not [name for name in used if name not in told], path
-
-
-def test_links_lead_somewhere():
-    broken = []
-    for path in pages():
-        for file, anchor in links(path.read_text()):
-            target = path.parent / file if file else path
-            is_there = target.exists() and (not anchor or anchor in anchors(target.read_text()))
-            broken += [] if is_there else [f"{path.relative_to(TOP)}: {file}#{anchor}"]
-    assert broken == []
 
 
 def test_the_dependencies_are_the_ones_that_were_tried():
