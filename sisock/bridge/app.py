@@ -58,11 +58,12 @@ ROUTES = {
     # `sisock.bridge.panels` answers these; Flask only rejects other methods.
     "/query": ("POST", None),
     "/series": ("GET", None),
+    "/healthz": ("GET", None),
+    "/readyz": ("GET", None),
     TILES: ("GET", None),
     "/annotations": ("POST", "annotations"),
     "/tag-keys": ("POST", "tag_keys"),
     "/tag-values": ("POST", "tag_values"),
-    "/healthz": ("GET", "healthz"),
     "/prometheus": ("GET", "prometheus"),
 }
 
@@ -207,10 +208,6 @@ class Routes:
         values = {tag_values(*pair).get(key) for pair in pairs}
         found = [{"text": value} for value in sorted(v for v in values if v)]
         return _json_response(found, share.notices)
-
-    def healthz(self) -> Response:
-        """Report whether router and hub can be reached: 200, or 503 with the reason."""
-        return _json_response({"status": "ok", "nodes": len(self._run(self._bridge.nodes))})
 
     def prometheus(self) -> Response:
         """Return the metrics in Prometheus's text format."""
