@@ -1,8 +1,10 @@
 """The reference is complete, and each document can be found."""
 
 import re
+import tomllib
 
 import pytest
+import yaml
 
 import sisock
 from sisock.wire import fields, protocol
@@ -64,3 +66,19 @@ def test_each_key_of_a_field_is_in_the_reference():
     text = page("fields.md")
     assert [key for key in fields.ENTRY_KEYS if f"`{key}`" not in text] == []
     assert [kind for kind in fields.FIELD_TYPES if f'`"{kind}"`' not in text] == []
+
+
+def test_the_workflows_run_what_there_is():
+    targets = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    for path in sorted(TOP.glob(".github/**/*.yml")):
+        parsed = yaml.safe_load(path.read_text())
+        steps = [step for job in parsed.get("jobs", {}).values() for step in job["steps"]]
+        words = [step["run"].split() for step in steps if "run" in step]
+        assert {word for first, word, *_ in words if first == "make"} <= targets, path
+        assert all((TOP / word).exists() for first, word, *_ in words if first == "sudo"), path
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((TOP / "CITATION.cff").read_text())
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
