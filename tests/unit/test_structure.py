@@ -6,9 +6,9 @@ import sisock
 from tests.conftest import TOP
 
 MAX_LINES = 20_300
-MAX_MODULES = 106
+MAX_MODULES = 107
 MAX_MODULES_OF_A_PACKAGE = 12
-MAX_LINES_OF_A_MODULE = 320
+MAX_LINES_OF_A_MODULE = 340
 MAX_LINES_OF_A_SOURCE = 120
 
 LIBRARY = Path(sisock.__file__).parent
