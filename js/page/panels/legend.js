@@ -5,7 +5,7 @@ import { make, write } from "../dom.js";
 import { durationText, timeText } from "../time/text.js";
 import { kindOf } from "./lanes.js";
 import { judge } from "./limits.js";
-import { numberText, valueText } from "./units.js";
+import { numberText, precisionFor, valueText } from "./units.js";
 
 const COLUMNS = ["value", "unit", "min", "mean", "max"];
 const DIGITS = 6;
@@ -94,14 +94,17 @@ class Row {
     const about = curve.about;
     if (!about) return { value: "", unit: "", min: "", mean: "", max: "" };
     const isNumber = kindOf(about) === "number";
-    const number = (each) => (isNumber && statistics?.low <= statistics?.high ? numberText(each, factor, about.precision, DIGITS) : "");
-    const mean = curve.isWhole ? number(statistics?.mean) : "";
+    const { low, high, mean } = statistics ?? {};
+    const number = (each) => (isNumber && low <= high ? numberText(each, factor, precision(each), DIGITS) : "");
+    // All of a row have the same digits, but whole numbers among whole numbers need none.
+    const precision = (each) => about.precision ?? ([low, high, each].every(Number.isInteger) ? 0 : precisionFor(low, high));
+    const meanText = curve.isWhole ? number(mean) : "";
     return {
-      value: value === undefined ? "–" : valueText(value, about, factor, DIGITS) || "–",
+      value: value === undefined ? "–" : valueText(value, { ...about, precision: precision(value) }, factor, DIGITS) || "–",
       unit: isNumber ? text : (about.units ?? ""),
-      min: number(statistics?.low),
-      mean: mean || (number(statistics?.mean) && "–"),
-      max: number(statistics?.high),
+      min: number(low),
+      mean: meanText || (number(mean) && "–"),
+      max: number(high),
     };
   }
 }
