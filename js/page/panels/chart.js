@@ -3,7 +3,7 @@
 import { timeTicks } from "../time/ticks.js";
 import { roomFor, valueTicks, widthOf } from "./axes.js";
 import { LANE_HEIGHT, drawLane } from "./lanes.js";
-import { drawBands, drawMarks, limitsOf } from "./limits.js";
+import { bandsOf, drawBands, drawMarks, limitsOf } from "./limits.js";
 import { lineStyle, trace } from "./lines.js";
 
 // Pixels of the time axis, and of the room above the plot for units and half a digit, or without them.
@@ -14,6 +14,8 @@ const [TICK, BESIDE] = [4, 8];
 // From the plot to the middle of a time, and to that of its date below.
 const TIME_LINES = [14, 29];
 const HATCH = 7;
+// Pixels of bands that stand beside their axis.
+const RAIL = 7;
 
 /** Return the pixels of a chart that its lanes and the axis of time need. */
 export function heightBeside({ units, lanes, scale }) {
@@ -95,10 +97,14 @@ function placeOf({ range: [low, high], isLog }, { top, height }) {
 
 function drawBehind(pen) {
   const { ctx, frame, axes, box, colours } = pen;
-  // Bands of two axes over each other would tell nothing.
-  const limits = axes.map(({ unit }) => limitsOf(frame.lines.filter((line) => line.unit === unit).map(({ curve }) => curve)));
-  const first = limits.findIndex(Boolean);
-  if (first >= 0) drawBands(ctx, limits[first], axes[first].toY, box, colours);
+  const bands = axes.map(({ unit, toY }) => {
+    const limits = limitsOf(frame.lines.filter((line) => line.unit === unit).map(({ curve }) => curve));
+    return limits ? bandsOf(limits, toY, box) : [];
+  });
+  // Bands of two axes over each other would tell nothing: each has its own beside it then.
+  const isEach = bands.filter(({ length }) => length).length > 1;
+  const width = isEach ? RAIL * pen.size : box.width;
+  bands.forEach((own, i) => drawBands(ctx, own, { left: i ? box.left + box.width - width : box.left, width }, colours, isEach));
   for (const { curve } of frame.lines) if (curve.gone) hatch(pen, curve, box);
 }
 
