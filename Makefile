@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · docs · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,20 +6,25 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
 SOURCES := $(VENV)/.sources
+DOCUMENTED := $(VENV)/.documented
 MINIMUM := $(VENV)/minimum
 PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers lint clean
+.PHONY: demo wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers docs lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
 
-# With the page in it, so that it starts router and demo anywhere.
-wheel: $(INSTALLED) $(PAGE)
-	rm -rf build
-	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
+# An sdist, and a wheel made of it. Both have the page, so that they start router and demo anywhere.
+wheel: $(TESTABLE) $(PAGE)
+	rm -rf build dist *.egg-info
+	$(BIN)/python -m build --quiet
+
+# The files of dist/, installed by pip into a new environment and used in an empty folder.
+test-wheel: wheel
+	$(BIN)/python -m pytest --timeout 1800 -s tests/wheel
 
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
@@ -32,7 +37,7 @@ test-page: $(TESTABLE) $(PAGE)
 	$(BIN)/python -m pytest -s tests/browser/load.py tests/browser/test_zoom.py -k \
 	    'first_curve or live_fields or ten_panels'
 
-# The pictures of docs/page.md.
+# The pictures of docs/reference/page.md.
 pictures: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
 	$(BIN)/python -m pytest tests/browser/pictures.py
@@ -40,7 +45,7 @@ pictures: $(TESTABLE) $(PAGE)
 # 200 kills of a process that writes a history, 2,000 steps of the trial of faults in 40 minutes at
 # most, a crowd of 2,000 nodes, a gigabyte through node and router, and a million samples past 440
 # faults in 40 minutes at most: prints what was done and found. SISOCK_TEST_STEPS, _MINUTES and
-# _SEED change it, see docs/reliability.md.
+# _SEED change it, see docs/explanation/reliability.md.
 test-faults: $(TESTABLE) $(PAGE)
 	SISOCK_TEST_STEPS=$${SISOCK_TEST_STEPS:-2000} SISOCK_TEST_MINUTES=$${SISOCK_TEST_MINUTES:-40} \
 	    SISOCK_TEST_KILLS=$${SISOCK_TEST_KILLS:-200} SISOCK_TEST_MAPPED=64000000 \
@@ -48,7 +53,7 @@ test-faults: $(TESTABLE) $(PAGE)
 	    tests/faults/test_machine.py tests/faults/crowd.py tests/faults/test_memory.py \
 	    tests/faults/test_delivery.py
 
-# The nodes of docs/sources against what they serve: files, databases, instruments.
+# The nodes of docs/how-to/sources against what they serve: files, databases, instruments.
 test-sources: $(SOURCES) $(PAGE)
 	@tests/install-system-packages && tests/sources/install-system-packages
 	$(BIN)/python -m pytest tests/sources
@@ -89,6 +94,11 @@ bench-peers: $(TESTABLE) $(PAGE)
 	    { echo "the peer is missing: apt-get install victoria-metrics" >&2; exit 1; }
 	$(BIN)/python -m benchmarks --peers
 
+# The documents as HTML, without network; each warning is an error.
+docs: $(DOCUMENTED)
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 lint: $(TESTABLE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -124,5 +134,9 @@ $(SOURCES): $(TESTABLE)
 	$(PIP) install --quiet --group sources
 	@touch $@
 
+$(DOCUMENTED): $(INSTALLED)
+	$(PIP) install --quiet --group docs
+	@touch $@
+
 clean:
-	rm -rf $(VENV) js/node_modules js/dist .artefacts build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) docs/_build js/node_modules js/dist .artefacts build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

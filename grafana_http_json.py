@@ -13,7 +13,7 @@ from sisock.bridge.app import ROUTES, make_app
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.panels import Panels
-from sisock.bridge.server import Front, load_web_settings
+from sisock.bridge.server import DRAIN_SECONDS, Front, load_web_settings
 from sisock.connection.reconnect import fail, run_program, settings_from_flags
 from sisock.connection.runtime import make_logger
 from sisock.connection.settings import add_common_flags, parse_count
@@ -51,18 +51,20 @@ def main() -> None:
         samples = os.environ.get("SISOCK_MAX_SAMPLES") or str(MAX_SAMPLES)
         max_samples = parse_count(samples, "SISOCK_MAX_SAMPLES")
         node_timeout = _positive("SISOCK_NODE_TIMEOUT", NODE_TIMEOUT)
+        drain_seconds = _positive("SISOCK_DRAIN_SECONDS", DRAIN_SECONDS)
         bridge = Bridge(settings, node_timeout, cache_bytes, max_samples)
     except SisockError as error:
         fail(error)
+    metrics = Metrics(ROUTES)
+    handlers = Panels(bridge, metrics).handlers()
+    app = make_app(bridge, metrics)
+    front = Front(app, handlers, metrics.answered, web.access, bridge.reactor)
 
     async def start() -> None:
-        metrics = Metrics(ROUTES)
-        handlers = Panels(bridge, metrics).handlers()
-        app = make_app(bridge, metrics)
-        await Front(app, handlers, metrics.answered, web.access, bridge.reactor).listen(web)
+        await front.listen(web)
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
-    run_program(bridge.connection, start)
+    run_program(bridge.connection, start, finish=lambda: front.drain(drain_seconds))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Run the benchmarks: ``python -m benchmarks [--peers | --sources] [NAME …]``.
 
-Without names the whole table is measured, and goes into docs/performance.md as well; with names
+Without names the whole table is measured, and goes into performance.md as well; with names
 only those rows are measured and printed.
 """
 
@@ -70,7 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which rows; all if none is given")
     parser.add_argument("--peers", action="store_true", help="those against VictoriaMetrics")
-    parser.add_argument("--sources", action="store_true", help="of docs/sources; takes hours")
+    parser.add_argument(
+        "--sources", action="store_true", help="of docs/how-to/sources; takes hours"
+    )
     parser.add_argument("--gigabytes", type=float, default=10, help="that a source has (10)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="repetitions (%(default)s)")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Tables of figures, printed and put into docs/performance.md."""
+"""Tables of figures, printed and put into docs/explanation/performance.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCUMENT = Path(__file__).parent.parent / "docs/explanation/performance.md"
 
 HEADER = ("", "what", "value", "target", "ok")
 
@@ -26,7 +26,7 @@ class Figure:
     Attributes
     ----------
     name : str
-        Of the row, as in docs/performance.md.
+        Of the row, as in docs/explanation/performance.md.
     what : str
         What was measured.
     shown : str

@@ -1,4 +1,4 @@
-"""Row memory of the nodes of docs/sources: the most that each has in memory with much to serve.
+"""Row memory of the nodes of sources: the most that each has in memory with much to serve.
 
 Each is started on its own, as people start it, reads all that is there, and then answers for all of
 it at a thousand points, for days of it, and for all samples of an hour.

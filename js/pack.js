@@ -16,7 +16,7 @@ if (process.argv.includes("--clean")) {
 } else {
   writeTypes();
   await bundleClient(here("sisock.js"), here("packed/sisock.js"));
-  await copyFile(here("../docs/javascript.md"), here("README.md"));
+  await copyFile(here("../docs/how-to/javascript.md"), here("README.md"));
   const texts = await Promise.all(BUNDLED.map(licenceOf));
   await writeFile(here("LICENSE"), [await readFile(here("../LICENSE"), "utf8"), ...texts].join("\n"));
 }

@@ -1,4 +1,4 @@
-// Sisock in JavaScript: how it is used stands in docs/javascript.md. Times are in seconds: UNIX times, or zero and
+// Sisock in JavaScript: how it is used stands in docs/how-to/javascript.md. Times are in seconds: UNIX times, or zero and
 // negative for before now. It reconnects by itself. Errors are SisockError, whose message says what to do.
 
 import { clip, decodeReply, joinChunks } from "./arrays.js";

@@ -45,7 +45,7 @@ class ArchiveNode(DataNodeServer):
         the field's own name); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
         (mean spacing in seconds); ``first`` and ``last`` (UNIX times; the cache begins with
         ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
-        docs/live-nodes.md.
+        docs/how-to/live-nodes.md.
 
         A field with samples from `start` to `end`, in UNIX seconds, must be listed; others may be.
         """

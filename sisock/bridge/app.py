@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import io
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from flask import Flask, Response, request
 from twisted.internet import defer, threads
 from werkzeug.exceptions import HTTPException
 
-from sisock.bridge.answers import Answer, failure, failure_of, notice_headers
+from sisock.bridge.answers import OPEN, Answer, failure, failure_of, notice_headers
 from sisock.bridge.bridge import Bridge, NodeChange
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
+from sisock.bridge.query import tile_generation
 from sisock.bridge.requests import (
     GAPS,
     RECORDED,
@@ -28,8 +29,10 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.targets import SEPARATOR, parse_target, parse_words
 from sisock.bridge.tiles import View
+from sisock.client.directory import KnownNode
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
+from sisock.wire.fields import Field
 from sisock.wire.json_rows import dumps
 from sisock.wire.protocol import Interval
 
@@ -42,19 +45,25 @@ PRESENCE = "nodes."
 MAX_NAME = 200
 """Characters of an annotation's name; each of its events repeats it."""
 
+TILES = "/tiles/"
+"""The route of all paths that begin with it."""
+
 ROUTES = {
     "/": ("GET", "root"),
     "/search": ("POST", "search"),
     "/metrics": ("POST", "metrics"),
     "/metric-payload-options": ("POST", "payload_options"),
     "/variable": ("POST", "variable"),
+    "/nodes": ("GET", "nodes"),
     # `sisock.bridge.panels` answers these; Flask only rejects other methods.
     "/query": ("POST", None),
     "/series": ("GET", None),
+    "/healthz": ("GET", None),
+    "/readyz": ("GET", None),
+    TILES: ("GET", None),
     "/annotations": ("POST", "annotations"),
     "/tag-keys": ("POST", "tag_keys"),
     "/tag-values": ("POST", "tag_values"),
-    "/healthz": ("GET", "healthz"),
     "/prometheus": ("GET", "prometheus"),
 }
 
@@ -64,7 +73,8 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
     app, routes = Flask(__name__, static_folder=None), Routes(bridge, metrics)
     for path, (method, name) in ROUTES.items():
         view = None if name is None else getattr(routes, name)
-        app.add_url_rule(path, path, view, methods=[method])
+        rule = f"{path}<path:rest>" if path == TILES else path
+        app.add_url_rule(rule, path, view, methods=[method])
     app.register_error_handler(HTTPException, _http_failure)
     app.register_error_handler(Exception, lambda error: _response(failure_of(error, request.path)))
     return app
@@ -98,8 +108,8 @@ def _body() -> dict[str, Any]:
     return parse_body(request.get_data())
 
 
-def _json_response(content: Any, notices: Iterable[str] = ()) -> Response:
-    return _response(Answer([dumps(content)], headers=notice_headers(notices)))
+def _json_response(content: Any, notices: Iterable[str] = (), **headers: str) -> Response:
+    return _response(Answer([dumps(content)], headers={**notice_headers(notices), **headers}))
 
 
 def _response(answer: Answer) -> Response:
@@ -165,6 +175,14 @@ class Routes:
         ]
         return _json_response(found, share.notices)
 
+    def nodes(self) -> Response:
+        """List all nodes, or those that the arguments ``node`` name, with their fields."""
+        wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
+        known = self._run(self._bridge.fields, share, wanted.__contains__) if wanted else {}
+        nodes = self._run(self._bridge.nodes)
+        found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
+        return _json_response(found, share.notices, **{"Cache-Control": OPEN})
+
     def annotations(self) -> Response:
         """List nodes that appeared or vanished, or gaps of a field (SimpleJSON)."""
         body, share = _body(), self._bridge.memory.share()
@@ -191,10 +209,6 @@ class Routes:
         found = [{"text": value} for value in sorted(v for v in values if v)]
         return _json_response(found, share.notices)
 
-    def healthz(self) -> Response:
-        """Report whether router and hub can be reached: 200, or 503 with the reason."""
-        return _json_response({"status": "ok", "nodes": len(self._run(self._bridge.nodes))})
-
     def prometheus(self) -> Response:
         """Return the metrics in Prometheus's text format."""
         text, content_type = self._metrics.expose(self._run(self._gauges))
@@ -207,6 +221,20 @@ class Routes:
             nodes = 0
         is_up = self._bridge.connection.session is not None
         return {"cache_bytes": self._bridge.tiles.nbytes, "nodes": nodes, "router_up": is_up}
+
+
+def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, Any]:
+    """Return a node's entry in the list of nodes."""
+    keys = "description", "type", "units", "interval", "first", "last"
+    entry = {
+        "name": node.name,
+        "description": node.description,
+        "generation": tile_generation(node),
+    }
+    if fields is None:
+        return entry
+    described = {name: {key: getattr(one, key) for key in keys} for name, one in fields.items()}
+    return {**entry, "fields": described}
 
 
 async def find_annotations(

@@ -205,7 +205,7 @@ class Bridge:
     ) -> Mapping[str, Any]:
         """Call `fetch_fields` for one node; once more if its generation changed meanwhile."""
         for is_last in (False, True):
-            node = self.directory.current(name) or await self._find_node(name)
+            node = await self._find_node(name)
             if node is None and is_last:
                 raise UnknownNode(f"the data node {name!r} has just gone")
             if node is None:
@@ -222,10 +222,16 @@ class Bridge:
             # The node vanished or re-registered meanwhile: its samples may have changed.
         return {}
 
+    async def node(self, name: str) -> KnownNode:
+        """Return a node; raises UnknownNode, RouterUnreachable or HubMissing."""
+        if (node := self.directory.current(name)) is None:
+            await self._wait_for_vanished(name.__eq__)
+            node = await self.directory.node(name)
+        return node
+
     async def _find_node(self, name: str) -> KnownNode | None:
-        await self._wait_for_vanished(name.__eq__)
         try:
-            return await self.directory.node(name)
+            return await self.node(name)
         except UnknownNode:
             return None
 

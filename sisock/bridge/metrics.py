@@ -25,6 +25,13 @@ MAX_SAMPLES = 20_000_000
 COLLECT_EVERY = 1.0
 """Minimum seconds between full garbage collections; one takes a tenth of a second."""
 
+GAUGES = {
+    "cache_bytes": "Memory of cached samples",
+    "nodes": "Data nodes in the hub's list; 0 without a hub",
+    "router_up": "1 while the bridge has joined the router",
+}
+"""What is measured when metrics are asked for."""
+
 _OBJECT_BYTES = 64
 """Approximate memory of a Python object in an array."""
 
@@ -36,14 +43,25 @@ class Metrics:
         self._paths = frozenset(paths)
         self._registry = registry = CollectorRegistry()
         labels = ["path", "status"]
-        requests = Counter("sisock_http_requests", "Requests", labels, registry=registry)
-        seconds = Histogram("sisock_http_request_seconds", "Seconds", ["path"], registry=registry)
+        requests = Counter(
+            "sisock_http_requests", "Requests by path and status", labels, registry=registry
+        )
+        seconds = Histogram(
+            "sisock_http_request_seconds",
+            "Seconds until a request is answered",
+            ["path"],
+            registry=registry,
+        )
         # Looking up a metric by its labels takes longer than counting.
         self._requests_with = lru_cache(lambda path, status: requests.labels(path, str(status)))
         self._seconds_for = lru_cache(seconds.labels)
         self._samples = Counter("sisock_samples", "Samples in answers", registry=registry)
-        self._hits = Counter("sisock_cache_hits", "Series partly from tiles", registry=registry)
-        self._misses = Counter("sisock_cache_misses", "Series without any tile", registry=registry)
+        self._hits = Counter(
+            "sisock_cache_hits", "Series that were partly in the cache", registry=registry
+        )
+        self._misses = Counter(
+            "sisock_cache_misses", "Series of which nothing was in the cache", registry=registry
+        )
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count a request; unknown paths are counted together as "other"."""
@@ -61,7 +79,7 @@ class Metrics:
         """Return all metrics and the given gauges as Prometheus's text, and its content type."""
         current = CollectorRegistry()
         for name, value in gauges.items():
-            Gauge(f"sisock_{name}", name.replace("_", " "), registry=current).set(value)
+            Gauge(f"sisock_{name}", GAUGES[name], registry=current).set(value)
         text = generate_latest(self._registry) + generate_latest(current)
         return text, CONTENT_TYPE_LATEST
 

@@ -1,4 +1,4 @@
-"""Answer requests for panels, in the reactor."""
+"""Answer requests for panels and tiles, and health checks, in the reactor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 
 from sisock.bridge import answers
 from sisock.bridge.answers import Answer, notice_headers
-from sisock.bridge.app import find_annotations
+from sisock.bridge.app import TILES, find_annotations
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
@@ -32,8 +32,9 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
-from sisock.bridge.targets import Pair
+from sisock.bridge.targets import Pair, parse_tile
 from sisock.bridge.tiles import View
+from sisock.wire.json_rows import dumps
 
 LONG_ANSWER = 50_000
 """Samples; a longer answer is written in a thread."""
@@ -100,7 +101,7 @@ class Found:
 
 
 class Panels:
-    """Answer requests for panels; all methods run in the reactor."""
+    """Answer requests for panels and tiles, and health checks; all methods run in the reactor."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
@@ -116,7 +117,17 @@ class Panels:
                 return self.query(request.body)
             return self.series(parse_qs(request.query, keep_blank_values=True))
 
-        return dict.fromkeys([("POST", "/query"), ("GET", "/series"), ("HEAD", "/series")], answer)
+        async def healthz(request: Request) -> Answer:
+            return Answer([b'{"status":"ok"}'])
+
+        async def readyz(request: Request) -> Answer:
+            return Answer([dumps({"status": "ready", "nodes": len(await self._bridge.nodes())})])
+
+        gets = {"/series": answer, TILES: self.tile, "/healthz": healthz, "/readyz": readyz}
+        found: dict[tuple[str, str], Handler] = {("POST", "/query"): answer}
+        for path, handler in gets.items():
+            found |= {("GET", path): handler, ("HEAD", path): handler}
+        return found
 
     async def query(self, body: bytes) -> Answer:
         """Answer ``/query`` with series, tables and annotations; raises SisockError."""
@@ -125,6 +136,15 @@ class Panels:
     async def series(self, arguments: Mapping[str, list[str]]) -> Answer:
         """Answer ``/series`` with long rows in time order, for Infinity; raises SisockError."""
         return await self._once(self._answer_series, parse_arguments(arguments))
+
+    async def tile(self, request: Request) -> Answer:
+        """Answer with the samples of a tile; raises SisockError."""
+        share = self._bridge.memory.share()
+        address = parse_tile(request.target.partition(b"?")[0])
+        view, is_final = await self._views.tile(share, address)
+        self._metrics.found(len(view), share.hits, share.misses)
+        given = (b",".join(request.values(name)) for name in (b"accept", b"if-none-match"))
+        return answers.tile_answer(view, is_final, *(text.decode("latin-1") for text in given))
 
     async def _once(
         self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query

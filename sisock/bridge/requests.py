@@ -1,7 +1,7 @@
 """Parse the requests of Grafana's JSON plugins; InvalidArgument says what is wrong.
 
 The formats are those of `grafana-simple-json-datasource` 1.4, `simpod-json-datasource` 0.6 and
-`yesoreyeram-infinity-datasource`: see docs/grafana.md.
+`yesoreyeram-infinity-datasource`: see docs/how-to/grafana.md.
 """
 
 from __future__ import annotations

@@ -13,18 +13,19 @@ import ipaddress
 import os
 import re
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
-from twisted.internet import defer, endpoints
+from twisted.internet import defer, endpoints, task
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 
-from sisock.bridge.answers import NOTICE, Answer, failure, failure_of
-from sisock.bridge.app import call_wsgi
+from sisock.bridge.answers import NOTICE, RETRY_AFTER, Answer, failure, failure_of
+from sisock.bridge.app import TILES, call_wsgi
 from sisock.bridge.http import Connection, Request
 from sisock.connection.runtime import make_logger, make_pool
 from sisock.connection.settings import find_secret, parse_port
@@ -35,6 +36,18 @@ THREADS = 32
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: 32 dashboards of ten panels open 320 at once."""
+
+DRAIN_SECONDS = 8.0
+"""Time limit for what is under way when the bridge stops: Docker kills a program after 10 s."""
+
+NOTICE_SECONDS = 3.0
+"""Seconds that a balancer has to notice that the bridge stops: until then requests are answered."""
+
+WATCHED_WITHIN = 10.0
+"""Seconds; a balancer watches the bridge if ``/readyz`` was 200 twice within the last ones."""
+
+HEALTHZ, READYZ = "/healthz", "/readyz"
+"""Paths that need no login, and are answered until the end."""
 
 _ACCESS_HEADERS = b"host", b"origin", b"authorization"
 
@@ -75,6 +88,11 @@ class Access:
     origins: frozenset[str] = ORIGINS
     token: str | None = field(default=None, repr=False)
     basic: str | None = field(default=None, repr=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests need no credentials."""
+        return self.token is None and self.basic is None
 
     def decide(
         self,
@@ -120,7 +138,7 @@ class Access:
             expected.append((b"basic", base64.b64encode(self.basic.encode())))
         given = (authorization or "").encode("latin-1", "replace")
         scheme, _, credentials = given.strip().partition(b" ")
-        return not expected or any(
+        return self.is_open or any(
             scheme.lower() == wanted and hmac.compare_digest(credentials.strip(), secret)
             for wanted, secret in expected
         )
@@ -176,6 +194,11 @@ def _name_of(authority: str) -> str | None:
     return match and match[1].strip("[]").rstrip(".").lower()
 
 
+def _route(path: str) -> str:
+    """Return the route of a path: all tiles have the same."""
+    return TILES if path.startswith(TILES) else path
+
+
 def _is_loopback(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -188,8 +211,8 @@ def _is_loopback(name: str) -> bool:
 class Front(Factory):
     """Check access, pass requests to their handlers, count and log them.
 
-    `handlers` are by method and path; other requests go to the WSGI `application`. `count` is
-    called with path, status and seconds.
+    `handlers` are by method and route; other requests go to the WSGI `application`. `count` is
+    called with route, status and seconds.
     """
 
     noisy = False
@@ -206,7 +229,12 @@ class Front(Factory):
         self._application, self._handlers, self._count = application, handlers, count
         # At exit nothing joins these threads: they may wait for the reactor, which has stopped.
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
+        self._is_open = access.is_open
         self._decide = lru_cache(access.decide)  # clients send the same headers again and again
+        self.connections: set[Connection] = set()
+        self.is_stopping = self._is_refusing = False
+        self._ready_at: deque[float] = deque(maxlen=2)
+        self._port: Any = None
 
     async def listen(self, settings: WebSettings) -> None:
         """Begin to accept connections; raises SettingsError if the port cannot be used."""
@@ -214,7 +242,7 @@ class Front(Factory):
             self.reactor, settings.port, backlog=BACKLOG, interface=settings.bind
         )
         try:
-            await endpoint.listen(self)
+            self._port = await endpoint.listen(self)
         except Exception as error:
             where = f"{settings.bind}:{settings.port}"
             advice = "stop the program that uses it, or set PORT or BIND"
@@ -228,18 +256,52 @@ class Front(Factory):
         """Return the answer to a request; errors are answers, too."""
         path, is_preflight = request.path, request.method == "OPTIONS"
         headers = map(request.values, _ACCESS_HEADERS)
-        rejected, request.cors = self._decide(*headers, is_preflight, path == "/healthz")
-        if (early := request.refusal or rejected) is not None:
+        rejected, request.cors = self._decide(*headers, is_preflight, path in (HEALTHZ, READYZ))
+        if (early := request.refusal or rejected or self._refuse(path)) is not None:
             return early
-        handler = self._handlers.get((request.method, path))
+        handler = self._handlers.get((request.method, _route(path)))
         in_thread = self.reactor, self._pool, call_wsgi, self._application, request
         try:
             answer: Answer = await (handler(request) if handler else deferToThreadPool(*in_thread))
-            return answer
+            return answer if self._is_open else answer.private()
         except defer.CancelledError:
             raise
         except Exception as error:
             return failure_of(error, path)
+
+    def _refuse(self, path: str) -> Answer | None:
+        is_meant = path == READYZ or (self._is_refusing and path != HEALTHZ)
+        if not (self.is_stopping and is_meant):
+            return None
+        text = "this bridge is stopping: ask another one, or try again"
+        return failure(503, text, "stopping", {"Retry-After": RETRY_AFTER})
+
+    async def drain(self, seconds: float) -> None:
+        """Finish the requests under way, within some seconds, and close all connections.
+
+        New requests are refused; if a balancer watches the bridge, only once it could notice.
+        """
+        now = self.reactor.seconds()
+        is_watched = len(self._ready_at) == 2 and now - self._ready_at[0] < WATCHED_WITHIN
+        self.is_stopping = True
+        if is_watched:
+            await task.deferLater(self.reactor, min(NOTICE_SECONDS, seconds / 2))
+        self._is_refusing = True
+        await self._wait_until(lambda: not self._busy(), now + seconds)
+        if self._port is not None:
+            await self._port.stopListening()
+        if unfinished := self._busy():
+            log.warn("{n} requests were not finished in {s:g} s", n=unfinished, s=seconds)
+        for connection in self.connections:
+            connection.close()
+        await self._wait_until(lambda: not self.connections, now + seconds)
+
+    def _busy(self) -> int:
+        return sum(connection.is_busy for connection in self.connections)
+
+    async def _wait_until(self, is_done: Callable[[], bool], deadline: float) -> None:
+        while not is_done() and self.reactor.seconds() < deadline:
+            await task.deferLater(self.reactor, 0.05)
 
     async def in_thread(self, parts: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Make each part in a thread, once the client has taken the previous one."""
@@ -254,9 +316,10 @@ class Front(Factory):
     def ended(self, request: Request) -> None:
         """Count a finished request, and log it as a line of JSON."""
         path, seconds = request.path, time.monotonic() - request.began
-        self._count(path, request.status, seconds)
+        self._count(_route(path), request.status, seconds)
         # Health checks every few seconds would drown the other lines.
-        if path == "/healthz" and request.status == 200:
+        if path in (HEALTHZ, READYZ) and request.status == 200:
+            self._ready_at += [self.reactor.seconds()] if path == READYZ else []
             return
         line = {
             "method": request.method,

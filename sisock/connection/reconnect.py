@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -193,12 +194,14 @@ def run_program(
     started: Callable[[], Any] = lambda: None,
     health: Check | None = None,
     figures: Callable[[], dict[str, Any]] = dict,
+    finish: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Run the reactor with one connection to the router, until a signal or a final error.
 
     `started` is called before joining and may be a coroutine function; a `SisockError` from it ends
     the program. `health` is the health check (default: the connection's), and `figures` returns
-    figures to report with it.
+    figures to report with it. `finish` is called before leaving the router; a second signal cancels
+    it.
     """
     reactor, settings = connection.reactor, connection.settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
@@ -214,8 +217,16 @@ def run_program(
         await defer.maybeDeferred(started)
         await connection.run()
 
+    async def stop() -> None:
+        if finish is not None:
+            finishing = defer.ensureDeferred(finish())
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
+            with suppress(defer.CancelledError):
+                await finishing
+        await connection.stop()
+
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
-    stop = connection.stop
     reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.ensureDeferred(stop()))
     reactor.run()
     for failure in results:

@@ -61,11 +61,20 @@ class Settings:
     log_level: str
     home: Home
     sources: Mapping[str, str]
+    ca: Path | None = None
+    """The certificate of the CA to trust; those of the system if it is None or not there."""
+    site: str | None = None
+    """The site's name, if there are several."""
 
     @property
     def address(self) -> str:
         """The router's address, for messages."""
-        return f"unix:{self.socket}" if self.socket else f"wss://{self.host}:{self.port}/ws"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"unix:{self.socket}" if self.socket else f"wss://{host}:{self.port}/ws"
+
+    def setting(self, name: str) -> str:
+        """Return where to change a setting, for messages: its name, or the file of the sites."""
+        return name if self.site is None else self.sources[name]
 
     def check_secret(self) -> None:
         """Raise a `SettingsError` if a secret is needed but missing."""
@@ -114,6 +123,14 @@ def find_home(environ: Mapping[str, str] = os.environ) -> Home:
     """Return the home given by ``SISOCK_HOME`` (default ``~/.sisock``) and ``SISOCK_RUN``."""
     path, runtime = environ.get("SISOCK_HOME") or "~/.sisock", environ.get("SISOCK_RUN")
     return Home(Path(path).expanduser(), Path(runtime).expanduser() if runtime else None)
+
+
+def find_sites(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file of the sites: ``SISOCK_SITES``, or ``sites.toml`` at home if it is there."""
+    if given := environ.get("SISOCK_SITES"):
+        return Path(given).expanduser()
+    path = find_home(environ).path / "sites.toml"
+    return path if path.is_file() else None
 
 
 def parse_count(
@@ -197,4 +214,5 @@ def load_settings(
         log_level=parse_level(look_up("LOGLEVEL", "info")),
         home=home,
         sources=sources,
+        ca=home.ca_certificate,
     )

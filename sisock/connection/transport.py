@@ -168,12 +168,12 @@ def is_certificate_for(certificate: x509.Certificate, settings: Settings) -> boo
     """Return whether a certificate is for the router's host.
 
     A certificate without names, as openssl made them in 2018, is accepted for every host, but only
-    from the installation's own CA.
+    from the router's own CA.
     """
     try:
         verify_service_identity(extract_patterns(certificate), [_host_id(settings.host)], [])
     except CertificateError:
-        return settings.home.ca_certificate.exists() and not certified_names(certificate)
+        return _has_own_ca(settings) and not certified_names(certificate)
     except Exception:  # it is for another host, or malformed
         return False
     return True
@@ -217,6 +217,10 @@ class _Verified:
         return connection
 
 
+def _has_own_ca(settings: Settings) -> bool:
+    return settings.ca is not None and settings.ca.exists()
+
+
 def _host_id(host: str) -> DNS_ID | IPAddress_ID:
     with suppress(ValueError):
         return IPAddress_ID(host)
@@ -227,8 +231,9 @@ def _host_id(host: str) -> DNS_ID | IPAddress_ID:
 
 
 def _trust_root(settings: Settings) -> Any:
-    """Return the CA of this installation, or the system's CAs if it has none."""
-    path = settings.home.ca_certificate
+    """Return the router's own CA, or the system's CAs if it has none."""
+    if (path := settings.ca) is None:
+        return ssl.platformTrust()
     try:
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(path.read_bytes())])
     except FileNotFoundError:
@@ -246,19 +251,26 @@ def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
     if isinstance(cause, error.ConnectionDone | error.ConnectionLost | error.ConnectionAborted):
         return RouterUnreachable(f"the connection to the router at {settings.address} was lost")
     if isinstance(cause, error.DNSLookupError):
-        why = f"the host {settings.host} is not known: check CROSSBAR_HOST"
+        why = f"the host {settings.host} is not known: check {settings.setting('CROSSBAR_HOST')}"
     elif isinstance(cause, error.ConnectionRefusedError | error.UnknownHostError):
         why = "nothing listens there: start the router (`make demo`), or check host and port"
     elif isinstance(cause, error.ConnectError) and settings.socket:
-        why = f"{cause}: start the router, or unset CROSSBAR_SOCKET to use TLS"
+        advice = "unset CROSSBAR_SOCKET to use TLS"
+        if settings.site is not None:
+            advice = f"check {settings.setting('CROSSBAR_SOCKET')}"
+        why = f"{cause}: start the router, or {advice}"
     elif isinstance(cause, error.TimeoutError):
-        why = "no answer: check CROSSBAR_HOST, CROSSBAR_TLS_PORT and the network"
+        names = dict.fromkeys(map(settings.setting, ("CROSSBAR_HOST", "CROSSBAR_TLS_PORT")))
+        why = f"no answer: check {', '.join(names)} and the network"
     elif isinstance(cause, VerificationError):
         advice = f"add the name on its computer, `sisock certs --name {settings.host}`"
         why = f"its certificate is not for {settings.host}: {advice}"
     elif isinstance(cause, SSL.Error):
-        ca = settings.home.ca_certificate
-        advice = f"is {ca} the CA of this router?" if ca.exists() else f"put its CA's into {ca}"
+        advice = f"put its CA's into {settings.ca}"
+        if _has_own_ca(settings):
+            advice = f"is {settings.ca} the CA of this router?"
+        elif settings.ca is None:
+            advice = f"name the file of its CA as `ca` in {settings.setting('CROSSBAR_HOST')}"
         reasons = next(iter(cause.args), None)  # a list, except in a SysCallError
         text = reasons[0][-1] if reasons and isinstance(reasons, list) else cause
         why = f"TLS failed ({text}): {advice}"

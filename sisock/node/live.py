@@ -92,7 +92,7 @@ class LiveNode(DataNodeServer):
             The timeline of fields that are new and not in `fields`; the node's own if not given.
         """
         if not hasattr(self, "_intake"):
-            advice = "start what calls it in begin, not in __init__: see docs/live-nodes.md"
+            advice = "start what calls it in begin, not in __init__: see docs/how-to/live-nodes.md"
             raise RuntimeError(f"push takes nothing before the node runs; {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
@@ -110,7 +110,7 @@ class LiveNode(DataNodeServer):
         check_entries(self.fields, self.name)
         if self.interval is not None:
             if type(self).read is LiveNode.read:
-                where = "see docs/live-nodes.md"
+                where = "see docs/how-to/live-nodes.md"
                 rule = f"the class {type(self).__name__} has no method read: {where}"
                 raise NodeContractError(self.name, None, rule)
             if not self.fields:

@@ -65,7 +65,7 @@ def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) 
     parser.add_argument(
         "--replica",
         action="store_true",
-        help="share the name with other processes that serve the same files, see docs/scale.md",
+        help="share the name with other processes that serve the same files, see scale.md",
     )
     parser.add_argument(
         "--check",

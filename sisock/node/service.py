@@ -136,5 +136,5 @@ def _check_class(node: DataNodeServer) -> None:
         raise SisockError(f"{cls} takes samples itself, so it cannot be a replica of another")
     for method in sorted(set(dir(type(node))) - set(vars(node))):
         if getattr(getattr(type(node), method, None), "__isabstractmethod__", False):
-            rule = f"the class {cls} has no method {method}: see docs/data-nodes.md"
+            rule = f"the class {cls} has no method {method}: see docs/how-to/data-nodes.md"
             raise NodeContractError(node.name, None, rule)

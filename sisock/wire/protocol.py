@@ -31,6 +31,7 @@ CHUNK_BYTES = 1_000_000
 
 WINDOW_DEFAULT = 1 << 20
 WINDOW_MAX = 16 << 20
+"""Bytes of arrays that one call sends before it waits for the next one."""
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 1000

@@ -1,4 +1,4 @@
-"""Writes the pictures of docs/page.md: ``make pictures``. No other run collects it."""
+"""Writes the pictures of docs/reference/page.md: ``make pictures``. No other run collects it."""
 
 import pytest
 

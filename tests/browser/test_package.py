@@ -11,6 +11,7 @@ import pytest
 
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
+from tests.documents import blocks, page
 
 MODULES = TOP / "js" / "node_modules"
 PATH = f"{os.environ['PATH']}:{TOP / '.venv/bin'}"
@@ -78,7 +79,7 @@ def ws(project):
 @pytest.fixture(scope="module")
 def example():
     """The example of the documentation."""
-    return re.search(r"```js\n(.*?)```", (TOP / "docs/javascript.md").read_text(), re.S).group(1)
+    return blocks(page("javascript.md"), "js")[0]
 
 
 @pytest.fixture

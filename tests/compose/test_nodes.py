@@ -20,7 +20,7 @@ def test_a_node_on_another_computer(
     project, outside = demo
     home = tmp_path / "sisock-home"
     home.mkdir()
-    # What docs/docker.md says to do, but for the network between the two computers.
+    # What docs/how-to/docker.md says to do, but for the network between the two computers.
     packed = subprocess.run(
         ["docker", "exec", project.container("weather"), "tar", "-c", "-C", "/var/lib/sisock", "."],
         capture_output=True,

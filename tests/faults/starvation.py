@@ -1,4 +1,4 @@
-"""Say how starved processes were: the promises of `docs/reliability.md` count real seconds."""
+"""Say how starved processes were: the promises of `reliability.md` count real seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial of delivery: see `tests/faults/delivery.py` and `docs/reliability.md`."""
+"""A trial of delivery: see `tests/faults/delivery.py` and `docs/explanation/reliability.md`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A trial of faults: see `tests/faults/machine.py` and `docs/reliability.md`."""
+"""A trial of faults: see `tests/faults/machine.py` and `docs/explanation/reliability.md`."""
 
 import os
 import time

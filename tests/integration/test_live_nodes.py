@@ -1,4 +1,4 @@
-"""The live nodes of docs/live-nodes.md, each with its instrument."""
+"""The live nodes of docs/how-to/live-nodes.md, each with its instrument."""
 
 import os
 import pty
@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from sisock.testing import free_port, wait_until
-from tests.conftest import TOP, wait_for_absence, wait_for_nodes
+from tests.conftest import wait_for_absence, wait_for_nodes
+from tests.documents import blocks, page
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (TOP / "docs/live-nodes.md").read_text(), re.DOTALL)
+BLOCKS = blocks(page("live-nodes.md"), "python")
 PROGRAMS = {re.search(r'name = "(\w+)"', b)[1]: b for b in BLOCKS if "sisock.run(" in b}
 
 

@@ -1,4 +1,4 @@
-"""Servers that a test starts, stops and starts again; and what docs/sources says of a node."""
+"""Servers that a test starts, stops and starts again; and what the documents say of a node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sisock.testing import wait_until
-from tests.conftest import TOP
+from tests.documents import page
 
 
 class Server:
@@ -71,8 +71,8 @@ def peak(process: Any) -> int:
 
 
 def documented_flags(name: str) -> set[str]:
-    """Return the flags in the table of docs/sources/NAME.md."""
-    text = (TOP / f"docs/sources/{name}.md").read_text()
+    """Return the flags in the table of docs/how-to/sources/NAME.md."""
+    text = page(f"{name}.md")
     return set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
 
 
@@ -84,8 +84,8 @@ def own_flags(node: Any) -> set[str]:
 
 
 def example(name: str) -> str:
-    """Return the first command in docs/sources/NAME.md, on one line."""
-    text = (TOP / f"docs/sources/{name}.md").read_text()
+    """Return the first command in docs/how-to/sources/NAME.md, on one line."""
+    text = page(f"{name}.md")
     block = re.search(r"```(?:sh|bash)\n(.*?)```", text, re.DOTALL)
     assert block, "there is no example"
     return re.sub(r"\\\n\s*", " ", block[1]).strip()

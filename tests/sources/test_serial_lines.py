@@ -19,6 +19,7 @@ import sisock
 from sisock.sources.lines import LineParser, Lines, read_value
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
+from tests.documents import page
 from tests.sources.conftest import check
 from tests.sources.processes import documented_flags, example, own_flags
 
@@ -170,7 +171,7 @@ def pairs(text):
 
 
 def example_of_scpi():
-    text = (TOP / "docs/sources/serial_lines.md").read_text().replace("\\\n", " ")
+    text = page("serial_lines.md").replace("\\\n", " ")
     return next(line for line in text.splitlines() if "--scpi --interval" in line)
 
 

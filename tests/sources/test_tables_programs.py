@@ -13,6 +13,7 @@ from sisock.testing import wait_until
 from sisock.wire import grid
 from tests.browser.conftest import browser, page  # noqa: F401 - fixtures
 from tests.conftest import TOP
+from tests.documents import page as document
 from tests.sources.processes import peak
 
 T = 1_767_225_600
@@ -34,7 +35,7 @@ COUNT = 10_000_000
 MAX_BYTES = 300_000_000
 
 README = (TOP / "README.md").read_text()
-PAGE = (TOP / "docs" / "sources" / "tables.md").read_text()
+PAGE = document("tables.md")
 
 
 def write_days(folder, days=3):

@@ -1,7 +1,6 @@
 """What a `FileArchive` keeps of its files, and when it looks at them again."""
 
 import os
-import re
 import shutil
 import sys
 import threading
@@ -13,6 +12,7 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from sisock.errors import NodeContractError
 from sisock.testing import wait_until
 from tests.conftest import TOP
+from tests.documents import blocks, page
 
 sys.path.insert(0, str(TOP / "data_nodes"))
 from weather import WeatherArchive
@@ -273,8 +273,8 @@ def test_only_a_parser_of_a_new_version_parses_again_at_the_next_start(
 
 
 def test_the_archive_of_the_document_serves_its_files(folder):
-    blocks = re.findall(r"```python\n(.*?)```", (TOP / "docs/data-nodes.md").read_text(), re.DOTALL)
-    (block,) = (block for block in blocks if "sisock.FileArchive" in block)
+    python = blocks(page("data-nodes.md"), "python")
+    (block,) = (block for block in python if "sisock.FileArchive" in block)
     names = {}
     exec(block, names)
     records = np.array([(1, 10), (2, 20), (3, 30)], dtype=names["RECORD"])

@@ -4,15 +4,14 @@ import re
 
 from sisock.cli.doctor import setting_rows
 from sisock.connection.settings import load_settings
-from tests.conftest import TOP
+from tests.documents import page
 
 
 def documented():
     names = set()
-    for page in ("installation.md", "grafana.md"):
-        for line in (TOP / "docs" / page).read_text().splitlines():
-            if line.startswith("| `"):
-                names |= set(re.findall(r"`([A-Z][A-Z_]+)`", line.split("|")[1]))
+    for line in page("settings.md").splitlines():
+        if line.startswith("| `"):
+            names |= set(re.findall(r"`([A-Z][A-Z_]+)`", line.split("|")[1]))
     return {name for name in names if not name.endswith("_FILE")}
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import sisock
 from tests.conftest import TOP
 
-MAX_LINES = 19_700
-MAX_MODULES = 104
+MAX_LINES = 20_300
+MAX_MODULES = 107
 MAX_MODULES_OF_A_PACKAGE = 12
-MAX_LINES_OF_A_MODULE = 320
+MAX_LINES_OF_A_MODULE = 340
 MAX_LINES_OF_A_SOURCE = 120
 
 LIBRARY = Path(sisock.__file__).parent
@@ -31,7 +31,7 @@ def test_no_module_is_too_long():
 
 
 def test_programs_of_sources_are_examples_of_how_short_a_node_is():
-    names = {page.stem for page in (TOP / "docs/sources").glob("*.md")} - {"README"}
+    names = {page.stem for page in TOP.glob("docs/how-to/sources/*.md")} - {"README"}
     length = {name: lines(TOP / f"data_nodes/{name}.py") for name in names}
     assert {name: n for name, n in length.items() if n > MAX_LINES_OF_A_SOURCE} == {}
 

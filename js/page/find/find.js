@@ -19,7 +19,7 @@ const NO_NODE = {
   steps: [
     "A data node is a small program beside each instrument or archive. Once one is started, its fields appear here by themselves.",
     "To try it: python data_nodes/sensors.py serves what this computer measures of itself.",
-    "For files, databases and instruments there are nodes ready: see docs/sources. A node on another computer needs the router's address and the secret of the user server.",
+    "For files, databases and instruments there are nodes ready: see docs/how-to/sources. A node on another computer needs the router's address and the secret of the user server.",
   ],
 };
 

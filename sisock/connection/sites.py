@@ -1,0 +1,110 @@
+"""Read `sites.toml`: the routers of several sites."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography import x509
+
+from sisock.connection.settings import (
+    Settings,
+    find_home,
+    find_sites,
+    parse_level,
+    read_secret,
+)
+from sisock.errors import SettingsError
+from sisock.wire.protocol import REALM, USER_CONSUMER
+
+HTTPS_PORT = 443
+"""The port of an address without one, as browsers have it."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KEYS = ("address", "ca", "secret")
+_EXAMPLE = '"wss://router.example:8080/ws" or "unix:/run/sisock/router.sock"'
+
+
+def load_sites(environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
+    """Read the settings of each site, by its name; empty if there is no file of sites.
+
+    Raises SettingsError, which names the file and the site, if something cannot be used.
+    """
+    path = find_sites(environ)
+    if path is None:
+        return {}
+    try:
+        sites = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"the file of the sites {path} cannot be read: {error.strerror}"
+        ) from None
+    except ValueError as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+    if not sites:
+        raise SettingsError(f"{path} names no site: remove it, or add one, see docs/scale.md")
+    return {name: _parse_site(path, name, entry, environ) for name, entry in sites.items()}
+
+
+def _parse_site(path: Path, name: str, entry: Any, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of one site; raises SettingsError."""
+    where = f"{path}, site {name!r}"
+    if not _NAME.fullmatch(name):
+        raise SettingsError(f"{where}: a name has 1 to 64 letters, digits, - and _")
+    if not isinstance(entry, dict) or not all(isinstance(text, str) for text in entry.values()):
+        raise SettingsError(f"{where}: write [{name}], and below it {', '.join(_KEYS)} as texts")
+    if unknown := sorted(entry.keys() - set(_KEYS)):
+        raise SettingsError(f"{where}: {unknown[0]!r} is none of {', '.join(_KEYS)}")
+    host, port, socket = _parse_address(where, path.parent, entry.get("address", ""))
+    secret = path.parent / entry["secret"] if "secret" in entry else None
+    if socket is None and secret is None:
+        raise SettingsError(f"{where}: add `secret`, the file with the consumer's secret")
+    try:
+        known = None if secret is None else read_secret(secret)
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from None
+    found = dict.fromkeys(("CROSSBAR_HOST", "CROSSBAR_TLS_PORT", "CROSSBAR_SOCKET"), str(path))
+    return Settings(
+        host=host,
+        port=port,
+        socket=socket,
+        user=USER_CONSUMER,
+        secret=known,
+        realm=REALM,
+        log_level=parse_level(environ.get("LOGLEVEL") or "info"),
+        home=find_home(environ),
+        sources={**found, "WAMP_REALM": "default", "WAMP_SECRET": f"file {secret}"},
+        ca=_find_ca(where, path.parent / entry["ca"]) if "ca" in entry else None,
+        site=name,
+    )
+
+
+def _parse_address(where: str, folder: Path, address: str) -> tuple[str, int, str | None]:
+    """Return host, port and socket of an address; raises SettingsError."""
+    if (socket := address.removeprefix("unix:")) != address and socket:
+        return "localhost", HTTPS_PORT, str(folder / socket)
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port or HTTPS_PORT
+    except ValueError:  # it has no such port, or an odd IPv6 address
+        host, port = None, 0
+    rest = None if host is None else (parts.scheme, parts.path, parts.query, parts.fragment)
+    if host is None or parts.username is not None or rest != ("wss", "/ws", "", ""):
+        raise SettingsError(f"{where}: address must be like {_EXAMPLE}, not {address!r}")
+    return host, port, None
+
+
+def _find_ca(where: str, path: Path) -> Path:
+    """Return the file of a CA; raises SettingsError if it holds no certificate."""
+    try:
+        x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"{where}: the CA {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{where}: {path} is not a certificate in PEM format") from None
+    return path

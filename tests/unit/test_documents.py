@@ -1,0 +1,84 @@
+"""The reference is complete, and each document can be found."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+import sisock
+from sisock.wire import fields, protocol
+from tests.conftest import TOP
+from tests.documents import anchors, links, page, pages
+
+SECTIONS = ("tutorial", "how-to", "how-to/sources", "reference", "explanation")
+
+
+def test_links_lead_somewhere():
+    broken = []
+    for path in pages():
+        for file, anchor in links(path.read_text()):
+            target = path.parent / file if file else path
+            is_there = target.exists() and (not anchor or anchor in anchors(target.read_text()))
+            broken += [] if is_there else [f"{path.relative_to(TOP)}: {file}#{anchor}"]
+    assert broken == []
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_page_is_in_the_list_of_its_section(section):
+    folder = TOP / "docs" / section
+    listed = {file for file, _ in links((folder / "README.md").read_text())}
+    assert {path.name for path in folder.glob("*.md")} - {"README.md"} - listed == set()
+
+
+def test_each_public_name_is_in_the_reference():
+    text = page("python.md")
+    missing = [n for n in sisock.__all__ if not re.search(rf"sisock\.{n}\b", text)]
+    assert missing == []
+
+
+def test_each_symptom_names_what_doctor_checks():
+    rows = re.findall(
+        r"^\| (?!symptom|---)(.*?) \| (.*?) \|", page("troubleshooting.md"), re.MULTILINE
+    )
+    assert len(rows) >= 25
+    checks = {check for _, names in rows if "none: " not in names for check in names.split(", ")}
+    doctor = (TOP / "sisock/cli/doctor.py").read_text()
+    assert [check for check in checks if not re.search(rf'f?"{check}[ :]', doctor)] == []
+
+
+def test_each_quoted_message_is_one_of_ours():
+    files = [*TOP.glob("sisock/**/*.py"), *TOP.glob("js/page/**/*.js")]
+    source = re.sub(r'"\s+f?"', "", "".join(path.read_text() for path in files))
+    rows = re.findall(r"^\| (.*?) \|", page("troubleshooting.md"), re.MULTILINE)
+    quoted = [text for row in rows for text in re.findall(r'"([^"]+)"', row)]
+    parts = [part.strip(" ,0123456789%") for text in quoted for part in re.split("[…(]", text)]
+    assert [part for part in parts if part.strip(")") not in source] == []
+
+
+def test_each_uri_of_an_error_is_in_the_reference():
+    uris = {value for name, value in vars(protocol).items() if name.startswith("ERROR_")}
+    text = page("errors.md")
+    assert [uri for uri in uris - {protocol.ERROR_PREFIX} if f"`{uri}`" not in text] == []
+
+
+def test_each_key_of_a_field_is_in_the_reference():
+    text = page("fields.md")
+    assert [key for key in fields.ENTRY_KEYS if f"`{key}`" not in text] == []
+    assert [kind for kind in fields.FIELD_TYPES if f'`"{kind}"`' not in text] == []
+
+
+def test_the_workflows_run_what_there_is():
+    targets = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    for path in sorted(TOP.glob(".github/**/*.yml")):
+        parsed = yaml.safe_load(path.read_text())
+        steps = [step for job in parsed.get("jobs", {}).values() for step in job["steps"]]
+        words = [step["run"].split() for step in steps if "run" in step]
+        assert {word for first, word, *_ in words if first == "make"} <= targets, path
+        assert all((TOP / word).exists() for first, word, *_ in words if first == "sudo"), path
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((TOP / "CITATION.cff").read_text())
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
