@@ -176,11 +176,11 @@ class Routes:
         return _json_response(found, share.notices)
 
     def nodes(self) -> Response:
-        """List all nodes with their fields, or those that the arguments ``node`` name."""
+        """List all nodes, or those that the arguments ``node`` name, with their fields."""
         wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
-        nodes = {node.name: node for node in self._run(self._bridge.nodes)}
-        known = self._run(self._bridge.fields, share, lambda name: not wanted or name in wanted)
-        found = [_describe(nodes[name], known[name]) for name in nodes if name in known]
+        known = self._run(self._bridge.fields, share, wanted.__contains__) if wanted else {}
+        nodes = self._run(self._bridge.nodes)
+        found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
         return _json_response(found, share.notices, **{"Cache-Control": OPEN})
 
     def annotations(self) -> Response:
@@ -223,15 +223,18 @@ class Routes:
         return {"cache_bytes": self._bridge.tiles.nbytes, "nodes": nodes, "router_up": is_up}
 
 
-def _describe(node: KnownNode, fields: Mapping[str, Field]) -> dict[str, Any]:
+def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, Any]:
     """Return a node's entry in the list of nodes."""
     keys = "description", "type", "units", "interval", "first", "last"
-    return {
+    entry = {
         "name": node.name,
         "description": node.description,
         "generation": tile_generation(node),
-        "fields": {name: {key: getattr(one, key) for key in keys} for name, one in fields.items()},
     }
+    if fields is None:
+        return entry
+    described = {name: {key: getattr(one, key) for key in keys} for name, one in fields.items()}
+    return {**entry, "fields": described}
 
 
 async def find_annotations(

@@ -142,11 +142,11 @@ class Views:
         panel = Panel(share, Interval(first * w, (first + TILE) * w), 2 * TILE)
         is_past = panel.interval.end <= self._bridge.now()
         parts = (await self._complete(panel, node, fields, {name: w}))[name]
-        self._check_generation(self._bridge.directory.current(node.name), address)
+        self._check_generation(node, address)
         return parts.view(fields[name]), is_past and parts.is_final
 
-    def _check_generation(self, node: KnownNode | None, address: TileAddress) -> None:
-        if node is None or tile_generation(node) != address.generation:
+    def _check_generation(self, node: KnownNode, address: TileAddress) -> None:
+        if tile_generation(node) != address.generation or not self._bridge.is_current(node):
             raise UnknownGeneration(
                 f"the data node {address.node!r} has no tiles of the generation"
                 f" {address.generation!r}: GET /nodes names the present one"
