@@ -17,10 +17,9 @@ from typing import Any
 from twisted.internet import defer, task, threads
 
 import sisock
-from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch
 from sisock.store.history import history_folder
-from sisock.wire.fields import check_fields
+from sisock.wire.fields import KnownNode, check_fields
 from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS, check_number
 from sisock.wire.times import format_time
 

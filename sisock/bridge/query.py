@@ -13,9 +13,8 @@ from sisock.bridge.bridge import Bridge, views
 from sisock.bridge.metrics import Share, size_of
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import MAX_POINTS, Parts, Samples, View
-from sisock.client.directory import KnownNode
 from sisock.connection.session import gather
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, MAX_EXPONENT, MIN_EXPONENT, Interval
 
 MAX_UNDECIMATED = 50_000

@@ -35,6 +35,9 @@ GROWTH = 1.6
 MAX_DELAY = 3.0
 """Seconds; small, because everything must work again within 15 s after the router is back."""
 
+FINAL_DELAY = 60.0
+"""Seconds after which a site that has refused us is tried again, as the others need the program."""
+
 _WRONG_REALM = "wamp.error.no_such_realm"
 _WRONG_USER = re.compile(
     r"wamp\.error\.(not_authorized|auth\w+_failed|no_auth_method|no_such_principal)"
@@ -69,7 +72,7 @@ class RouterConnection:
         self._warn = RepeatedWarning(self._log)
         self._stopping = False
         self._delay = MIN_DELAY
-        self._pause = self._ended = self._joining = defer.succeed(None)
+        self._pause = self._connecting = self._ended = self._joining = defer.succeed(None)
         self._cause: SisockError | None = None
 
     def health(self) -> str:
@@ -81,13 +84,15 @@ class RouterConnection:
 
         Raises AuthenticationRejected if the router rejects user, secret or realm; SettingsError if
         the secret is missing or a TLS file is invalid; InvalidNodeName and SettingsError also if
-        `on_join` does.
+        `on_join` does. One of several sites is tried again after these, too.
         """
         self.settings.check_secret()
         while not self._stopping:
             error = self.last_error = await self._connect_once()
             if isinstance(error, _FINAL):
-                raise error
+                if self.settings.site is None:
+                    raise error
+                self._delay, self._cause = FINAL_DELAY, None
             if self.on_failure is not None and not self._stopping:
                 self.on_failure(error)
             if self._stopping:
@@ -103,6 +108,7 @@ class RouterConnection:
         """Leave the session and end `run`."""
         self._stopping = True
         self._pause.cancel()
+        self._connecting.cancel()
         if self.session is not None:
             with suppress(TransportLost):
                 self.session.leave()
@@ -113,6 +119,10 @@ class RouterConnection:
 
     async def _connect_once(self) -> SisockError:
         """Connect, wait until the connection ends, and return the reason."""
+        try:
+            endpoint = transport.make_endpoint(self.settings, self.reactor)
+        except SettingsError as error:
+            return error
         self._ended = ended = defer.Deferred()
         reasons: list[Failure] = []
 
@@ -122,9 +132,8 @@ class RouterConnection:
                 ended.callback(None)
 
         session = Session(self.settings, self.reactor, self._joined, self._left)
-        endpoint = transport.make_endpoint(self.settings, self.reactor)
-        connecting = endpoint.connect(transport.make_factory(self.settings, session, lost))
-        connecting.addErrback(lost)
+        factory = transport.make_factory(self.settings, session, lost)
+        self._connecting = endpoint.connect(factory).addErrback(lost)
         await ended
         if self.session is not None:
             self._session_lost()
