@@ -14,11 +14,11 @@ from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.panels import Panels
 from sisock.bridge.server import Front, load_web_settings
-from sisock.connection.reconnect import fail, run_program, settings_from_flags
+from sisock.client.site import load_routers
+from sisock.connection.reconnect import fail, run_program
 from sisock.connection.runtime import make_logger
 from sisock.connection.settings import add_common_flags, parse_count
 from sisock.errors import SettingsError, SisockError
-from sisock.wire.protocol import USER_CONSUMER
 
 NODE_TIMEOUT = 10.0
 """Seconds that one node may take for one request, unless SISOCK_NODE_TIMEOUT says otherwise."""
@@ -44,14 +44,15 @@ def main() -> None:
     """Run the bridge until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_flags(parser)
-    settings = settings_from_flags(parser.parse_args(), USER_CONSUMER)
+    args = parser.parse_args()
     try:
+        routers = load_routers(args.router, args.log_level)
         web = load_web_settings()
         cache_bytes = int(_positive("SISOCK_CACHE_MB", CACHE_MEGABYTES) * 1e6)
         samples = os.environ.get("SISOCK_MAX_SAMPLES") or str(MAX_SAMPLES)
         max_samples = parse_count(samples, "SISOCK_MAX_SAMPLES")
         node_timeout = _positive("SISOCK_NODE_TIMEOUT", NODE_TIMEOUT)
-        bridge = Bridge(settings, node_timeout, cache_bytes, max_samples)
+        bridge = Bridge(routers, node_timeout, cache_bytes, max_samples)
     except SisockError as error:
         fail(error)
 
@@ -62,7 +63,7 @@ def main() -> None:
         await Front(app, handlers, metrics.answered, web.access, bridge.reactor).listen(web)
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
-    run_program(bridge.connection, start)
+    run_program([site.connection for site in bridge.sites.values()], start)
 
 
 if __name__ == "__main__":

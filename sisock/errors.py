@@ -59,6 +59,10 @@ class UnknownField(SisockError, KeyError):
     """The data node has no such field: see which it has with `sisock fields`."""
 
 
+class UnknownGeneration(SisockError, KeyError):
+    """The data node has another generation by now, or no tiles."""
+
+
 class InvalidArgument(SisockError, ValueError):
     """An argument of a request is wrong; the message names it."""
 

@@ -1,18 +1,29 @@
-"""Write answers as JSON for Grafana: series, tables, rows, notices and errors."""
+"""Write answers: series, tables and rows as JSON for Grafana, tiles, notices and errors."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header, parse_etags
 
 from sisock.bridge.metrics import Overloaded
 from sisock.bridge.tiles import Samples, View, join
 from sisock.connection.runtime import make_logger
-from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError
+from sisock.errors import (
+    HubMissing,
+    InvalidArgument,
+    RouterUnreachable,
+    SisockError,
+    UnknownField,
+    UnknownGeneration,
+    UnknownNode,
+)
 from sisock.wire import json_rows
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
@@ -21,6 +32,8 @@ from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
 NONE: Mapping[str, str] = {}
 NOTICE = "X-Sisock-Notice"
 _MAX_NOTICE = 1000
+_MAX_PART = 300
+"""Characters of one notice, so that there is room for others."""
 
 RETRY_AFTER = "5"
 """Seconds after which a client should retry when the bridge is overloaded."""
@@ -29,6 +42,14 @@ PART_BYTES = 1 << 18
 """Minimum bytes of each part of an answer."""
 
 SERIES_END = b"]}"
+
+JSON, BINARY = "application/json", "application/octet-stream"
+
+FINAL = "public, max-age=31536000, immutable"
+"""How long caches may keep an answer that will not change."""
+
+OPEN = "public, max-age=1, stale-while-revalidate=1"
+"""How long they may keep another one: while one request renews it, others get it for 1 s more."""
 
 log = make_logger()
 
@@ -48,6 +69,13 @@ class Answer:
     on_end: Callable[[], Any] = lambda: None
     share: Any = None
 
+    def private(self) -> Answer:
+        """Return the answer so that only its client's own cache may keep it."""
+        headers = dict(self.headers)
+        if "Cache-Control" in headers:
+            headers["Cache-Control"] = headers["Cache-Control"].replace("public", "private")
+        return replace(self, headers=headers)
+
     @property
     def body(self) -> bytes | None:
         """The whole body if it is ready, otherwise None."""
@@ -55,8 +83,9 @@ class Answer:
 
 
 def failure(status: int, message: str, kind: str, headers: Mapping[str, str] = NONE) -> Answer:
-    """Return an error answer; Grafana shows ``message`` to the user."""
-    return Answer([dumps({"message": message, "error": kind})], status, headers)
+    """Return an error answer, which is never cached; Grafana shows ``message`` to the user."""
+    body = dumps({"message": message, "error": kind})
+    return Answer([body], status, {"Cache-Control": "no-store", **headers})
 
 
 def failure_of(error: Exception, path: str) -> Answer:
@@ -69,14 +98,41 @@ def failure_of(error: Exception, path: str) -> Answer:
         return failure(503, str(error), kind, {"Retry-After": RETRY_AFTER})
     if isinstance(error, InvalidArgument):
         return failure(400, str(error), kind)
+    if isinstance(error, UnknownNode | UnknownField | UnknownGeneration):
+        return failure(404, str(error), kind)
     is_unavailable = isinstance(error, RouterUnreachable | HubMissing)
     return failure(503 if is_unavailable else 502, str(error), kind)
+
+
+def tile_answer(view: View, is_final: bool, accept: str, known: str) -> Answer:
+    """Return a tile as JSON or as bytes, or 304 if the client has it already.
+
+    `accept` and `known` are the headers ``Accept`` and ``If-None-Match``.
+    """
+    t, values = view.samples.t, view.samples.values
+    forms = [JSON, BINARY] if view.field.type == "number" and values.dtype != object else [JSON]
+    form = parse_accept_header(accept or "*/*", MIMEAccept).best_match(forms)
+    if form is None:
+        return failure(406, f"this tile can be had as {' or '.join(forms)}", "not acceptable")
+    if values.dtype.kind == "f" or form == BINARY:
+        values = values.astype("<f8")
+    if form == BINARY:
+        body = t.tobytes() + np.where(np.isfinite(values), values, np.nan).tobytes()
+    else:
+        body = dumps({"t": t, "values": to_list(values) if values.dtype == object else values})
+    lifetime = FINAL if is_final else OPEN
+    content = f"{form} {lifetime} ".encode() + body
+    tag = hashlib.blake2b(content, digest_size=12).hexdigest()
+    headers = {"Content-Type": form, "Cache-Control": lifetime, "ETag": f'"{tag}"'}
+    headers["Vary"] = "Accept, Origin"
+    is_known = parse_etags(known).contains_weak(tag)
+    return Answer([], 304, headers) if is_known else Answer([body], 200, headers)
 
 
 def notice_headers(notices: Iterable[str]) -> dict[str, str]:
     """Return the header that shows notices, without duplicates; empty if there are none."""
     # Only printable ASCII is safe in a header.
-    text = "; ".join(dict.fromkeys(notices))[:_MAX_NOTICE]
+    text = "; ".join(dict.fromkeys(notice[:_MAX_PART] for notice in notices))[:_MAX_NOTICE]
     return {NOTICE: re.sub(r"[^\x20-\x7e]+", " ", text)} if text else {}
 
 

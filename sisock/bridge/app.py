@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 import io
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,11 @@ from flask import Flask, Response, request
 from twisted.internet import defer, threads
 from werkzeug.exceptions import HTTPException
 
-from sisock.bridge.answers import Answer, failure, failure_of, notice_headers
-from sisock.bridge.bridge import Bridge, NodeChange
+from sisock.bridge.answers import OPEN, Answer, failure, failure_of, notice_headers
+from sisock.bridge.bridge import Bridge
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
+from sisock.bridge.query import tile_generation
 from sisock.bridge.requests import (
     GAPS,
     RECORDED,
@@ -28,8 +31,10 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.targets import SEPARATOR, parse_target, parse_words
 from sisock.bridge.tiles import View
+from sisock.client.changes import NodeChange
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.json_rows import dumps
 from sisock.wire.protocol import Interval
 
@@ -42,15 +47,20 @@ PRESENCE = "nodes."
 MAX_NAME = 200
 """Characters of an annotation's name; each of its events repeats it."""
 
+TILES = "/tiles/"
+"""The route of all paths that begin with it."""
+
 ROUTES = {
     "/": ("GET", "root"),
     "/search": ("POST", "search"),
     "/metrics": ("POST", "metrics"),
     "/metric-payload-options": ("POST", "payload_options"),
     "/variable": ("POST", "variable"),
+    "/nodes": ("GET", "nodes"),
     # `sisock.bridge.panels` answers these; Flask only rejects other methods.
     "/query": ("POST", None),
     "/series": ("GET", None),
+    TILES: ("GET", None),
     "/annotations": ("POST", "annotations"),
     "/tag-keys": ("POST", "tag_keys"),
     "/tag-values": ("POST", "tag_values"),
@@ -64,7 +74,8 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
     app, routes = Flask(__name__, static_folder=None), Routes(bridge, metrics)
     for path, (method, name) in ROUTES.items():
         view = None if name is None else getattr(routes, name)
-        app.add_url_rule(path, path, view, methods=[method])
+        rule = f"{path}<path:rest>" if path == TILES else path
+        app.add_url_rule(rule, path, view, methods=[method])
     app.register_error_handler(HTTPException, _http_failure)
     app.register_error_handler(Exception, lambda error: _response(failure_of(error, request.path)))
     return app
@@ -98,8 +109,8 @@ def _body() -> dict[str, Any]:
     return parse_body(request.get_data())
 
 
-def _json_response(content: Any, notices: Iterable[str] = ()) -> Response:
-    return _response(Answer([dumps(content)], headers=notice_headers(notices)))
+def _json_response(content: Any, notices: Iterable[str] = (), **headers: str) -> Response:
+    return _response(Answer([dumps(content)], headers={**notice_headers(notices), **headers}))
 
 
 def _response(answer: Answer) -> Response:
@@ -165,6 +176,14 @@ class Routes:
         ]
         return _json_response(found, share.notices)
 
+    def nodes(self) -> Response:
+        """List all nodes with their fields, or those that the arguments ``node`` name."""
+        wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
+        nodes = {node.name: node for node in self._run(self._bridge.nodes)}
+        known = self._run(self._bridge.fields, share, lambda name: not wanted or name in wanted)
+        found = [_describe(nodes[name], known[name]) for name in nodes if name in known]
+        return _json_response(found, share.notices, **{"Cache-Control": OPEN})
+
     def annotations(self) -> Response:
         """List nodes that appeared or vanished, or gaps of a field (SimpleJSON)."""
         body, share = _body(), self._bridge.memory.share()
@@ -200,13 +219,27 @@ class Routes:
         text, content_type = self._metrics.expose(self._run(self._gauges))
         return Response(text, content_type=content_type)
 
-    async def _gauges(self) -> dict[str, float]:
-        try:
-            nodes = len(await self._bridge.nodes())
-        except SisockError:
-            nodes = 0
-        is_up = self._bridge.connection.session is not None
-        return {"cache_bytes": self._bridge.tiles.nbytes, "nodes": nodes, "router_up": is_up}
+    async def _gauges(self) -> dict[str, Mapping[str, float]]:
+        sites = self._bridge.sites.items()
+        nodes = dict.fromkeys(self._bridge.sites, 0)
+        with suppress(SisockError):
+            nodes |= Counter(node.site for node in await self._bridge.nodes())
+        return {
+            "cache_bytes": {"": self._bridge.tiles.nbytes},
+            "nodes": nodes,
+            "router_up": {name: site.connection.session is not None for name, site in sites},
+        }
+
+
+def _describe(node: KnownNode, fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Return a node's entry in the list of nodes."""
+    keys = "description", "type", "units", "interval", "first", "last"
+    return {
+        "name": node.name,
+        "description": node.description,
+        "generation": tile_generation(node),
+        "fields": {name: {key: getattr(one, key) for key in keys} for name, one in fields.items()},
+    }
 
 
 async def find_annotations(
@@ -234,7 +267,11 @@ async def find_annotations(
     events = [
         event
         for (node, _), view in found.items()
-        for event in (_recorded_changes(view) if is_recorded else _gaps(node, view, end))
+        for event in (
+            _recorded_changes(view, bridge.sites.of(node).prefix)
+            if is_recorded
+            else _gaps(node, view, end)
+        )
     ]
     return sorted(events, key=lambda event: event["time"])
 
@@ -250,9 +287,9 @@ def _event(change: NodeChange) -> dict[str, Any]:
     }
 
 
-def _recorded_changes(view: View) -> Iterator[dict[str, Any]]:
+def _recorded_changes(view: View, prefix: str) -> Iterator[dict[str, Any]]:
     """Yield when a node appeared and vanished, from a recorder's field."""
-    node = view.field.name.removeprefix(PRESENCE)
+    node = prefix + view.field.name.removeprefix(PRESENCE)
     for t, is_present in zip(view.samples.t.tolist(), to_list(view.samples.values), strict=True):
         if isinstance(is_present, bool):
             yield _event(NodeChange(t, node, is_present))

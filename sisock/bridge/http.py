@@ -237,7 +237,8 @@ class Connection(Protocol, TimeoutMixin):
             if body is None:
                 await self._write(request, answer)
             else:
-                length = {} if answer.status == 204 else {"Content-Length": str(len(body))}
+                is_bare = answer.status in (204, 304)
+                length = {} if is_bare else {"Content-Length": str(len(body))}
                 request.sent = len(body)
                 head = self._head(request, answer, length)
                 self.transport.writeSequence([head] if request.method == "HEAD" else [head, body])

@@ -1,4 +1,4 @@
-"""Answer requests for panels, in the reactor."""
+"""Answer requests for panels and tiles, in the reactor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 
 from sisock.bridge import answers
 from sisock.bridge.answers import Answer, notice_headers
-from sisock.bridge.app import find_annotations
+from sisock.bridge.app import TILES, find_annotations
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
@@ -32,7 +32,7 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
-from sisock.bridge.targets import Pair
+from sisock.bridge.targets import Pair, parse_tile
 from sisock.bridge.tiles import View
 
 LONG_ANSWER = 50_000
@@ -100,7 +100,7 @@ class Found:
 
 
 class Panels:
-    """Answer requests for panels; all methods run in the reactor."""
+    """Answer requests for panels and tiles; all methods run in the reactor."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
@@ -116,7 +116,9 @@ class Panels:
                 return self.query(request.body)
             return self.series(parse_qs(request.query, keep_blank_values=True))
 
-        return dict.fromkeys([("POST", "/query"), ("GET", "/series"), ("HEAD", "/series")], answer)
+        panels = ("POST", "/query"), ("GET", "/series"), ("HEAD", "/series")
+        handlers: dict[tuple[str, str], Handler] = dict.fromkeys(panels, answer)
+        return handlers | dict.fromkeys([("GET", TILES), ("HEAD", TILES)], self.tile)
 
     async def query(self, body: bytes) -> Answer:
         """Answer ``/query`` with series, tables and annotations; raises SisockError."""
@@ -125,6 +127,15 @@ class Panels:
     async def series(self, arguments: Mapping[str, list[str]]) -> Answer:
         """Answer ``/series`` with long rows in time order, for Infinity; raises SisockError."""
         return await self._once(self._answer_series, parse_arguments(arguments))
+
+    async def tile(self, request: Request) -> Answer:
+        """Answer with the samples of a tile; raises SisockError."""
+        share = self._bridge.memory.share()
+        address = parse_tile(request.target.partition(b"?")[0])
+        view, is_final = await self._views.tile(share, address)
+        self._metrics.found(len(view), share.hits, share.misses)
+        given = (b",".join(request.values(name)) for name in (b"accept", b"if-none-match"))
+        return answers.tile_answer(view, is_final, *(text.decode("latin-1") for text in given))
 
     async def _once(
         self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query

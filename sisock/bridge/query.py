@@ -1,27 +1,39 @@
-"""Find views of fields for panels: read cached tiles, and fetch the buckets that are missing."""
+"""Find samples for panels and tiles: read cached ones, and fetch the buckets that are missing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from twisted.internet import defer, task
 
 from sisock.bridge.bridge import Bridge, views
 from sisock.bridge.metrics import Share, size_of
-from sisock.bridge.targets import Pair
-from sisock.bridge.tiles import MAX_POINTS, Parts, Samples, View
+from sisock.bridge.targets import Pair, TileAddress
+from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, View
 from sisock.connection.session import gather
+from sisock.errors import UnknownField, UnknownGeneration
 from sisock.wire.fields import Field, KnownNode
-from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, MAX_EXPONENT, MIN_EXPONENT, Interval
+from sisock.wire.protocol import (
+    MAX_BUCKETS,
+    MAX_CELLS,
+    MAX_EXPONENT,
+    MIN_EXPONENT,
+    NEVER_FINAL,
+    Interval,
+)
 
 MAX_UNDECIMATED = 50_000
 """Samples of a field to request from a node without buckets; of more it sends only some."""
 
 COMBINE_WITHIN = 1e-3
 """Seconds that a call waits for more fields of the same buckets, if others are under way."""
+
+Fields: TypeAlias = Mapping[str, Field]
+Sizes: TypeAlias = Mapping[str, float]
+"""Bucket sizes by field."""
 
 _AFTER_1970 = 1e-300
 """The earliest UNIX time: in requests, zero means now and negative times are relative."""
@@ -31,6 +43,11 @@ def fine_bucket_size(spacing: float) -> float:
     """Return the largest bucket size with at most one sample per bucket of regular data."""
     exponent = math.frexp(1.01 * spacing)[1] - 1
     return math.ldexp(1.0, min(max(exponent, MIN_EXPONENT), MAX_EXPONENT))
+
+
+def tile_generation(node: KnownNode) -> str | None:
+    """Return the generation of a node's tiles; None if it cannot decimate, or announces none."""
+    return node.entry.get("generation") if "bucket" in node.features else None
 
 
 def bucket_size(interval: Interval, points: int) -> float:
@@ -110,9 +127,31 @@ class Views:
 
         return await self._bridge.ask_nodes(share, pairs, interval, fetch_fields)
 
-    async def _from_tiles(
-        self, panel: Panel, node: KnownNode, fields: Mapping[str, Field]
-    ) -> dict[str, View]:
+    async def tile(self, share: Share, address: TileAddress) -> tuple[View, bool]:
+        """Return the samples of a tile, and whether they will not change in this generation.
+
+        Raises UnknownNode, UnknownGeneration, UnknownField, or as `Bridge.fetch`.
+        """
+        name, w, first = address.field, address.w, address.first
+        node = await self._bridge.node(address.node)
+        self._check_generation(node, address)
+        fields = await self._bridge.sites[node.site].directory.fields(node, [name])
+        if name not in fields:
+            raise UnknownField(f"the data node {node.name!r} has no field {name!r}")
+        panel = Panel(share, Interval(first * w, (first + TILE) * w), 2 * TILE)
+        is_past = panel.interval.end <= self._bridge.now()
+        parts = (await self._complete(panel, node, fields, {name: w}))[name]
+        self._check_generation(self._bridge.current(node), address)
+        return parts.view(fields[name]), is_past and parts.is_final
+
+    def _check_generation(self, node: KnownNode | None, address: TileAddress) -> None:
+        if node is None or tile_generation(node) != address.generation:
+            raise UnknownGeneration(
+                f"the data node {address.node!r} has no tiles of the generation"
+                f" {address.generation!r}: GET /nodes names the present one"
+            )
+
+    async def _from_tiles(self, panel: Panel, node: KnownNode, fields: Fields) -> dict[str, View]:
         interval, points = panel.interval, panel.points
         coarse, seconds = bucket_size(interval, points), interval.end - interval.start
         # If all samples fit into the view, use buckets so small that regular data lose none.
@@ -123,25 +162,27 @@ class Views:
             if spacing and seconds <= points * spacing:
                 fine[name] = fine_bucket_size(spacing)
         sizes = {name: fine.get(name, coarse) for name in fields}
-        views = await self._complete(panel, node, fields, sizes)
+        views = await self._complete_views(panel, node, fields, sizes)
         irregular = {}
         for name, w in fine.items():
             if views[name].drop_after(interval.end, w) and coarse < w:
                 irregular[name] = coarse
         if irregular:
-            views |= await self._complete(panel, node, fields, irregular)
+            views |= await self._complete_views(panel, node, fields, irregular)
         for name, view in views.items():
             view.limit(points, irregular.get(name, sizes[name]))
         return views
 
-    async def _complete(
-        self,
-        panel: Panel,
-        node: KnownNode,
-        fields: Mapping[str, Field],
-        sizes: Mapping[str, float],
+    async def _complete_views(
+        self, panel: Panel, node: KnownNode, fields: Fields, sizes: Sizes
     ) -> dict[str, View]:
-        """Return views with buckets of the given sizes, and count cache hits and misses."""
+        parts = await self._complete(panel, node, fields, sizes)
+        return {name: each.view(fields[name]) for name, each in parts.items()}
+
+    async def _complete(
+        self, panel: Panel, node: KnownNode, fields: Fields, sizes: Sizes
+    ) -> dict[str, Parts]:
+        """Return all buckets of the given sizes by field, and count cache hits and misses."""
         cached: dict[str, Parts] = {}
         missing: dict[Buckets, dict[str, Field]] = {}
         share, interval, now = panel.share, panel.interval, self._bridge.now()
@@ -161,7 +202,8 @@ class Views:
                 share.add(sum(size_of(fetched[name].t, fetched[name].values) for name in names))
                 for name in names:
                     cached[name].add(fetched[name], 0, len(fetched[name]))
-        return {name: parts.view(fields[name]) for name, parts in cached.items()}
+                    cached[name].is_final &= fetched[name].is_final
+        return cached
 
     async def _join(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
         """Wait for calls that fetch the fields: join one under way, or start a new one."""
@@ -201,11 +243,13 @@ class Views:
         node, w, first, last = buckets.node, buckets.w, buckets.first, buckets.last
         interval = Interval(max(first * w, _AFTER_1970), last * w)
         data = await self._bridge.fetch(node, fields, interval, bucket=w)
-        fetched = {name: Samples(column.t, column.values) for name, column in data.items()}
+        fetched, is_current = {}, self._bridge.is_current(node)
         for name, column in data.items():
-            if self._bridge.is_current(node) and column.final_to is not None:
+            final_to = NEVER_FINAL if column.final_to is None else column.final_to
+            samples = fetched[name] = Samples(column.t, column.values, final_to >= last * w)
+            if is_current:
                 series = node.name, node.generation, name
-                self._bridge.tiles.store(series, w, first, last, fetched[name], column.final_to)
+                self._bridge.tiles.store(series, w, first, last, samples, final_to)
         return fetched
 
     async def _without_buckets(

@@ -24,7 +24,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 
 from sisock.bridge.answers import NOTICE, Answer, failure, failure_of
-from sisock.bridge.app import call_wsgi
+from sisock.bridge.app import TILES, call_wsgi
 from sisock.bridge.http import Connection, Request
 from sisock.connection.runtime import make_logger, make_pool
 from sisock.connection.settings import find_secret, parse_port
@@ -76,6 +76,11 @@ class Access:
     token: str | None = field(default=None, repr=False)
     basic: str | None = field(default=None, repr=False)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests need no credentials."""
+        return self.token is None and self.basic is None
+
     def decide(
         self,
         hosts: tuple[bytes, ...],
@@ -120,7 +125,7 @@ class Access:
             expected.append((b"basic", base64.b64encode(self.basic.encode())))
         given = (authorization or "").encode("latin-1", "replace")
         scheme, _, credentials = given.strip().partition(b" ")
-        return not expected or any(
+        return self.is_open or any(
             scheme.lower() == wanted and hmac.compare_digest(credentials.strip(), secret)
             for wanted, secret in expected
         )
@@ -176,6 +181,11 @@ def _name_of(authority: str) -> str | None:
     return match and match[1].strip("[]").rstrip(".").lower()
 
 
+def _route(path: str) -> str:
+    """Return the route of a path: all tiles have the same."""
+    return TILES if path.startswith(TILES) else path
+
+
 def _is_loopback(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -188,8 +198,8 @@ def _is_loopback(name: str) -> bool:
 class Front(Factory):
     """Check access, pass requests to their handlers, count and log them.
 
-    `handlers` are by method and path; other requests go to the WSGI `application`. `count` is
-    called with path, status and seconds.
+    `handlers` are by method and route; other requests go to the WSGI `application`. `count` is
+    called with route, status and seconds.
     """
 
     noisy = False
@@ -206,6 +216,7 @@ class Front(Factory):
         self._application, self._handlers, self._count = application, handlers, count
         # At exit nothing joins these threads: they may wait for the reactor, which has stopped.
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
+        self._is_open = access.is_open
         self._decide = lru_cache(access.decide)  # clients send the same headers again and again
 
     async def listen(self, settings: WebSettings) -> None:
@@ -231,11 +242,11 @@ class Front(Factory):
         rejected, request.cors = self._decide(*headers, is_preflight, path == "/healthz")
         if (early := request.refusal or rejected) is not None:
             return early
-        handler = self._handlers.get((request.method, path))
+        handler = self._handlers.get((request.method, _route(path)))
         in_thread = self.reactor, self._pool, call_wsgi, self._application, request
         try:
             answer: Answer = await (handler(request) if handler else deferToThreadPool(*in_thread))
-            return answer
+            return answer if self._is_open else answer.private()
         except defer.CancelledError:
             raise
         except Exception as error:
@@ -254,7 +265,7 @@ class Front(Factory):
     def ended(self, request: Request) -> None:
         """Count a finished request, and log it as a line of JSON."""
         path, seconds = request.path, time.monotonic() - request.began
-        self._count(path, request.status, seconds)
+        self._count(_route(path), request.status, seconds)
         # Health checks every few seconds would drown the other lines.
         if path == "/healthz" and request.status == 200:
             return

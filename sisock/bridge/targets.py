@@ -1,4 +1,4 @@
-"""Parse Grafana targets: ``node::field``, wildcards, and values of template variables.
+"""Parse Grafana targets, ``node::field`` with wildcards and template variables; paths of tiles.
 
 Grafana escapes a template variable's value as in a regular expression, with backslashes, and
 sends several values as ``(a|b)``, or for Infinity as ``{a,b}``. Users may also write ``*``, ``?``
@@ -13,9 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+from urllib.parse import unquote_to_bytes
 
+from sisock.bridge.tiles import TILE
 from sisock.errors import InvalidArgument
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 Pair: TypeAlias = tuple[str, str]
 """Node and field."""
@@ -38,6 +41,40 @@ _CLOSING = {"(": ")", "{": "}"}
 _DELIMITER = {"(": "|", "{": ","}
 _TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
 
+_EXPONENT, _INDEX = re.compile("0|-?[1-9][0-9]?"), re.compile("0|[1-9][0-9]{0,14}")
+_MAX_INDEX = 2**53 // TILE - 1  # the numbers of all buckets are exact in float64
+_TILE_FORM = "/tiles/<node>/<generation>/<field>/<k>/<index>"
+
+
+class TileAddress(NamedTuple):
+    """Name a tile: buckets of `w` seconds, from number `first` on."""
+
+    node: str
+    generation: str
+    field: str
+    w: float
+    first: int
+
+
+def parse_tile(path: bytes) -> TileAddress:
+    """Parse the path of a tile as it was sent; raises InvalidArgument."""
+    parts = path.split(b"/")[2:]
+    if len(parts) != 5:
+        raise InvalidArgument(f"the path of a tile is {_TILE_FORM}, with %2F for / in names")
+    try:
+        node, generation, field, exponent, index = (unquote_to_bytes(p).decode() for p in parts)
+    except UnicodeDecodeError:
+        raise InvalidArgument("names in the path of a tile must be percent-encoded UTF-8") from None
+    for name in (node, generation, field):
+        # On the way, a part of one or two dots would be taken as a step in the path.
+        if name in ("", ".", "..") or "\0" in name:
+            raise InvalidArgument(f"the path of a tile is {_TILE_FORM}: {name!r} is not a name")
+    if not (_EXPONENT.fullmatch(exponent) and MIN_EXPONENT <= int(exponent) <= MAX_EXPONENT):
+        raise InvalidArgument(f"k must be a whole number from {MIN_EXPONENT} to {MAX_EXPONENT}")
+    if not (_INDEX.fullmatch(index) and int(index) <= _MAX_INDEX):
+        raise InvalidArgument(f"index must be a whole number from 0 to {_MAX_INDEX}")
+    return TileAddress(node, generation, field, math.ldexp(1.0, int(exponent)), int(index) * TILE)
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -50,6 +87,11 @@ class Pattern:
     def matches_node(self, node: str) -> bool:
         """Return whether the pattern can match fields of a node."""
         return fnmatch.fnmatchcase(node, self.node)
+
+    def matches_site(self, site: str) -> bool:
+        """Return whether the pattern may match nodes of a site."""
+        begin, prefix = re.split(r"[*?[]", self.node, maxsplit=1)[0], f"{site}/"
+        return begin.startswith(prefix) or prefix.startswith(begin)
 
 
 class Budget:

@@ -38,12 +38,12 @@ _OVERHEAD, _ROW_BYTES = 700, 36
 
 
 class Samples:
-    """Hold times and values, of shape (n,) each, and their JSON once it is needed."""
+    """Hold times and values, of shape (n,) each, whether they can change, and their JSON."""
 
-    __slots__ = ("_starts", "_text", "t", "values")
+    __slots__ = ("_starts", "_text", "is_final", "t", "values")
 
-    def __init__(self, t: np.ndarray, values: np.ndarray) -> None:
-        self.t, self.values = t, values
+    def __init__(self, t: np.ndarray, values: np.ndarray, is_final: bool = False) -> None:
+        self.t, self.values, self.is_final = t, values, is_final
         self._text: bytes | None = None
         self._starts: np.ndarray | None = None
 
@@ -148,7 +148,7 @@ class Parts:
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
-        self.is_known = False
+        self.is_known, self.is_final = False, True
         self.runs: list[tuple[Samples, int, int]] = []
         self._first, self._last, self._w = first, last, w
 

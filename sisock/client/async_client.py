@@ -14,11 +14,11 @@ from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.missed import Source
-from sisock.client.site import NodeEvent, NodeList, Site, list_nodes, load_routers
+from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
 from sisock.client.watch import Watch, Watches, deliver
 from sisock.connection.session import CALL_TIMEOUT, Session, gather
 from sisock.connection.settings import Settings
-from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, UnknownNode
+from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import check_strategy
 from sisock.wire.times import Time, to_interval
@@ -40,7 +40,7 @@ class AsyncClient:
     ) -> None:
         self.timeout = timeout
         every = load_routers() if settings is None else [settings]
-        self._sites = {each.site or "": self._make_site(each, reactor) for each in every}
+        self._sites = Sites(self._make_site(each, reactor) for each in every)
         # By site; made when one is watched.
         self._watches: dict[str, Watches] = {}
         self._is_running = False
@@ -105,25 +105,12 @@ class AsyncClient:
         Of several sites, those that cannot be reached are left out: `NodeList.unreachable` says
         why.
         """
-        if self._only is None:
-            return await list_nodes(self._sites.values())
-        await self._only.session()
-        return NodeList(await self._only.directory.refresh())
-
-    @property
-    def _only(self) -> Site | None:
-        """The router, if there are no sites."""
-        return self._sites.get("")
+        return await self._sites.nodes()
 
     @contextmanager
     def _asking(self, node: str) -> Iterator[Site]:
         """Yield the site of a node, and name it in errors; raises UnknownNode."""
-        site = self._only or self._sites.get(node.partition("/")[0])
-        if site is None:
-            raise UnknownNode(
-                f"{node!r} is a node of no site: write site/node, with one of the sites"
-                f" {', '.join(self._sites)}"
-            )
+        site = self._sites.of(node)
         with site.named():
             yield site
 
@@ -256,7 +243,7 @@ class AsyncClient:
 
     async def _begin(self, site: Site, node: str, *about: Any) -> Callable[[], None]:
         session = site.connection.session
-        if site is self._only:
+        if site is self._sites.only:
             session = await site.session()
         if site.name not in self._watches:
             source = Source(site.session, site.directory, self.timeout)
@@ -278,12 +265,8 @@ class AsyncClient:
         of one that cannot be reached yet come when it is joined. Returns a function that ends the
         watch. Raises RouterUnreachable if the router does not answer.
         """
-        if self._only is None:
-            await list_nodes(self._sites.values(), is_fresh=False)
-        else:
-            await self._only.session()
-            with suppress(HubMissing):
-                await self._only.directory.nodes()
+        with suppress(HubMissing):
+            await self._sites.nodes(is_fresh=False)
         absent: set[str] = set()
         for site in self._sites.values():
             site.directory.tell()

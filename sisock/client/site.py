@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sisock.errors import (
     SisockError,
     SiteUnreachable,
     UnknownField,
+    UnknownNode,
 )
 from sisock.wire.fields import Field, KnownNode
 
@@ -41,17 +43,23 @@ class NodeList(list[KnownNode]):
     unreachable: Mapping[str, str] = {}
 
 
-def load_routers() -> list[Settings]:
-    """Return the settings of each site, or of the one router if there are no sites."""
-    return list(load_sites().values()) if find_sites() else [load_settings()]
+def load_routers(router: str | None = None, log_level: str | None = None) -> list[Settings]:
+    """Return the settings of each site, or of the one router if there are no sites.
+
+    The parameters are a program's flags; `router` names the one router.
+    """
+    if router is not None or find_sites() is None:
+        return [load_settings(router=router, log_level=log_level)]
+    level = {} if log_level is None else {"LOGLEVEL": log_level}
+    return list(load_sites({**os.environ, **level}).values())
 
 
 class Site:
     """Stay joined to one router, and know its nodes.
 
-    `name` is empty if there is only one. `timeout` is in seconds, for each answer. `on_change`,
-    `on_added` and `on_back` are those of `Directory`. `begin` returns what is to be started on each
-    new session.
+    `name`, and the `prefix` of its nodes, are empty if there is only one. `timeout` is in seconds,
+    for each answer. `on_change`, `on_added` and `on_back` are those of `Directory`. `begin` returns
+    what is to be started on each new session.
     """
 
     def __init__(
@@ -65,6 +73,7 @@ class Site:
         begin: Callable[[Session], Iterable[Awaitable]] = lambda session: (),
     ) -> None:
         self.name = settings.site or ""
+        self.prefix = f"{self.name}/" if self.name else ""
         self.timeout = timeout
         self.connection = RouterConnection(
             settings, self._joined, lambda: self.directory.left(), reactor
@@ -76,7 +85,7 @@ class Site:
         self.connection.on_failure = lambda error: self._tell_waiting()
         self.ended: BaseException | None = None
         self._begin = begin
-        self._began_at = 0.0
+        self._began_at = self.reactor.seconds()
         self._has_joined = False
         self._waiting: list[defer.Deferred] = []
 
@@ -194,16 +203,49 @@ class Site:
         return found, known if names is None else {name: known[name] for name in names}
 
 
-async def list_nodes(sites: Iterable[Site], is_fresh: bool = True) -> NodeList:
-    """Return the nodes of all sites that can be reached, and why others cannot be."""
-    found, unreachable = NodeList(), {}
-    asked = {site: defer.ensureDeferred(site.nodes(is_fresh)) for site in sites}
-    await defer.DeferredList(asked.values(), consumeErrors=True)
-    for site, asking in asked.items():
-        try:
-            found += await asking
-        except SisockError as error:
-            unreachable[site.name] = str(error)
-    found.sort(key=lambda node: node.name)
-    found.unreachable = unreachable
-    return found
+class Sites(dict[str, Site]):
+    """All sites by name, or the one router as ""."""
+
+    def __init__(self, sites: Iterable[Site]) -> None:
+        super().__init__((site.name, site) for site in sites)
+        self.only = self.get("")
+
+    def of(self, node: str) -> Site:
+        """Return the site of a node; raises UnknownNode."""
+        site = self.only or self.get(node.partition("/")[0])
+        if site is None:
+            raise UnknownNode(
+                f"{node!r} is a node of no site: write site/node, with one of the sites"
+                f" {', '.join(self)}"
+            )
+        return site
+
+    def check(self) -> None:
+        """Raise RouterUnreachable if no router is joined."""
+        if not any(site.connection.session for site in self.values()):
+            next(iter(self.values())).current()
+
+    async def nodes(
+        self, is_fresh: bool = True, is_wanted: Callable[[str], bool] = lambda site: True
+    ) -> NodeList:
+        """Return the nodes of the wanted sites that can be reached, and why others cannot be.
+
+        With `is_fresh` the hubs are asked now. Without sites this raises RouterUnreachable and
+        HubMissing.
+        """
+        if self.only is not None:
+            await self.only.session()
+            directory = self.only.directory
+            return NodeList(await (directory.refresh() if is_fresh else directory.nodes()))
+        found, unreachable = NodeList(), {}
+        wanted = [site for name, site in self.items() if is_wanted(name)]
+        asked = {site: defer.ensureDeferred(site.nodes(is_fresh)) for site in wanted}
+        await defer.DeferredList(asked.values(), consumeErrors=True)
+        for site, asking in asked.items():
+            try:
+                found += await asking
+            except SisockError as error:
+                unreachable[site.name] = str(error)
+        found.sort(key=lambda node: node.name)
+        found.unreachable = unreachable
+        return found

@@ -6,7 +6,7 @@ import argparse
 import random
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from sisock.connection import transport
 from sisock.connection.health import OK, Check, serve_health
 from sisock.connection.runtime import RepeatedWarning, global_reactor, make_logger
-from sisock.connection.session import Session
+from sisock.connection.session import Session, gather
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import (
     AuthenticationRejected,
@@ -198,18 +198,19 @@ def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
 
 
 def run_program(
-    connection: RouterConnection,
+    connections: RouterConnection | Sequence[RouterConnection],
     started: Callable[[], Any] = lambda: None,
     health: Check | None = None,
     figures: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Run the reactor with one connection to the router, until a signal or a final error.
+    """Run the reactor with connections to one router or several, until a signal or a final error.
 
     `started` is called before joining and may be a coroutine function; a `SisockError` from it ends
-    the program. `health` is the health check (default: the connection's), and `figures` returns
-    figures to report with it.
+    the program. `health` is the health check (default: whether a router is joined), and `figures`
+    returns figures to report with it.
     """
-    reactor, settings = connection.reactor, connection.settings
+    every = [connections] if isinstance(connections, RouterConnection) else list(connections)
+    reactor, settings = every[0].reactor, every[0].settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
     results: list[Any] = []
 
@@ -218,13 +219,19 @@ def run_program(
         with suppress(ReactorNotRunning):  # a signal may have stopped it
             reactor.stop()
 
+    def joined() -> str:
+        reasons = [connection.health() for connection in every]
+        return OK if OK in reasons else "; ".join(reasons)
+
     async def work() -> None:
-        await serve_health(health or connection.health, reactor, figures)
+        await serve_health(health or joined, reactor, figures)
         await defer.maybeDeferred(started)
-        await connection.run()
+        await gather(connection.run() for connection in every)
+
+    async def stop() -> None:
+        await gather(connection.stop() for connection in every)
 
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
-    stop = connection.stop
     reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.ensureDeferred(stop()))
     reactor.run()
     for failure in results:

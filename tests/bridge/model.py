@@ -239,17 +239,17 @@ class ModelNode:
             self.calls.append(call)
         now = time.time()
         start, end = (t if t > 0 else now + t for t in (start, end))
-        reply = _reply(version, names, start, end, asked)
+        answer = reply(version, names, start, end, asked)
         reactor = reactor_thread()
         wait = self.lag * self.chance.random()
 
-        def answer() -> Any:
+        def send() -> Any:
             if not version.is_announced:
-                return task.deferLater(reactor, 0.01, answer)
+                return task.deferLater(reactor, 0.01, send)
             call.end = time.monotonic() + GRACE
-            return reply
+            return answer
 
-        return task.deferLater(reactor, wait, answer) if wait else answer()
+        return task.deferLater(reactor, wait, send) if wait else send()
 
     # What the bridge may answer.
 
@@ -274,7 +274,7 @@ class ModelNode:
         return any(left <= answered and asked <= back for left, back in self.absences)
 
 
-def _reply(
+def reply(
     version: Version, names: list[str], start: float, end: float, asked: dict[str, Any]
 ) -> dict[str, Any]:
     """Return a reply of Part 1, or of decimated samples, by brute force."""
