@@ -238,14 +238,14 @@ class Sites(dict[str, Site]):
             directory = self.only.directory
             return NodeList(await (directory.refresh() if is_fresh else directory.nodes()))
         found, unreachable = NodeList(), {}
-        wanted = [site for name, site in self.items() if is_wanted(name)]
-        asked = {site: defer.ensureDeferred(site.nodes(is_fresh)) for site in wanted}
-        await defer.DeferredList(asked.values(), consumeErrors=True)
-        for site, asking in asked.items():
+
+        async def list_one(site: Site) -> None:
             try:
-                found += await asking
+                found.extend(await site.nodes(is_fresh))
             except SisockError as error:
                 unreachable[site.name] = str(error)
+
+        await gather(list_one(site) for name, site in self.items() if is_wanted(name))
         found.sort(key=lambda node: node.name)
         found.unreachable = unreachable
         return found
