@@ -70,7 +70,7 @@ ENV BIND=0.0.0.0
 USER sisock
 EXPOSE 5000
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-c", \
-    "import http.client as h; c = h.HTTPConnection('127.0.0.1', 5000, timeout=5); c.request('GET', '/healthz'); exit(c.getresponse().status != 200)"]
+    "import http.client as h; c = h.HTTPConnection('127.0.0.1', 5000, timeout=5); c.request('GET', '/readyz'); exit(c.getresponse().status != 200)"]
 CMD ["python", "grafana_http_json.py"]
 
 FROM base AS node

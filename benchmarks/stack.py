@@ -77,7 +77,7 @@ class Stack(contextlib.ExitStack):
         command = (*before, "grafana_http_json.py")
         given = {"PORT": str(port), "LOGLEVEL": "warn", **variables}
         program = self.start(*command, user=CONSUMER, **given)
-        url = f"http://127.0.0.1:{port}/healthz"
+        url = f"http://127.0.0.1:{port}/readyz"
         wait_until(lambda: answers(url), 60, "the start of the bridge")
         return Bridge(program, port)
 

@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 project = "sisock"
 copyright = "Simons Observatory"
 author = "Simons Observatory"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "derived", "sections"]
-exclude_patterns = ["_build"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "derived", "sections", "steps"]
+exclude_patterns = ["_build", "extensions"]
 
 # Links between documents, and to headings, work on GitHub too.
 myst_heading_anchors = 4

@@ -38,3 +38,16 @@ def links(text: str) -> list[tuple[str, str]]:
     """Return file and anchor of each link that stays in the repository; either may be empty."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     return re.findall(r"\]\((?![a-z]+:)([^)#\s]*)#?([^)\s]*)\)", prose)
+
+
+def steps(text: str) -> list[tuple[str, str, str]]:
+    """Return the shell blocks that a comment says to run: how, with what argument, and the code.
+
+    ``<!-- run -->`` stands above a block that must succeed, ``<!-- run: TEXT -->`` above one that
+    must also print a text, after some time at most; ``<!-- start: NODE -->`` above a program that
+    goes on and makes a node appear.
+    """
+    found = re.findall(
+        r"^<!-- (run|start)(?:: (.*?))? -->\n```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+    )
+    return [(how, argument, code) for how, argument, code in found]

@@ -60,11 +60,12 @@ ROUTES = {
     # `sisock.bridge.panels` answers these; Flask only rejects other methods.
     "/query": ("POST", None),
     "/series": ("GET", None),
+    "/healthz": ("GET", None),
+    "/readyz": ("GET", None),
     TILES: ("GET", None),
     "/annotations": ("POST", "annotations"),
     "/tag-keys": ("POST", "tag_keys"),
     "/tag-values": ("POST", "tag_values"),
-    "/healthz": ("GET", "healthz"),
     "/prometheus": ("GET", "prometheus"),
 }
 
@@ -177,11 +178,11 @@ class Routes:
         return _json_response(found, share.notices)
 
     def nodes(self) -> Response:
-        """List all nodes with their fields, or those that the arguments ``node`` name."""
+        """List all nodes, or those that the arguments ``node`` name, with their fields."""
         wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
-        nodes = {node.name: node for node in self._run(self._bridge.nodes)}
-        known = self._run(self._bridge.fields, share, lambda name: not wanted or name in wanted)
-        found = [_describe(nodes[name], known[name]) for name in nodes if name in known]
+        known = self._run(self._bridge.fields, share, wanted.__contains__) if wanted else {}
+        nodes = self._run(self._bridge.nodes)
+        found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
         return _json_response(found, share.notices, **{"Cache-Control": OPEN})
 
     def annotations(self) -> Response:
@@ -210,10 +211,6 @@ class Routes:
         found = [{"text": value} for value in sorted(v for v in values if v)]
         return _json_response(found, share.notices)
 
-    def healthz(self) -> Response:
-        """Report whether router and hub can be reached: 200, or 503 with the reason."""
-        return _json_response({"status": "ok", "nodes": len(self._run(self._bridge.nodes))})
-
     def prometheus(self) -> Response:
         """Return the metrics in Prometheus's text format."""
         text, content_type = self._metrics.expose(self._run(self._gauges))
@@ -231,15 +228,18 @@ class Routes:
         }
 
 
-def _describe(node: KnownNode, fields: Mapping[str, Field]) -> dict[str, Any]:
+def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, Any]:
     """Return a node's entry in the list of nodes."""
     keys = "description", "type", "units", "interval", "first", "last"
-    return {
+    entry = {
         "name": node.name,
         "description": node.description,
         "generation": tile_generation(node),
-        "fields": {name: {key: getattr(one, key) for key in keys} for name, one in fields.items()},
     }
+    if fields is None:
+        return entry
+    described = {name: {key: getattr(one, key) for key in keys} for name, one in fields.items()}
+    return {**entry, "fields": described}
 
 
 async def find_annotations(

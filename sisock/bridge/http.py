@@ -180,6 +180,17 @@ class Connection(Protocol, TimeoutMixin):
         self.transport.SEND_LIMIT = WRITE_BYTES
         self.transport.registerProducer(self, True)
         self.setTimeout(KEEP_ALIVE)
+        self._front.connections.add(self)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._current is not None or bool(self._reader.requests)
+
+    def close(self) -> None:
+        """Close the connection once the client has taken all that is written."""
+        self.transport.unregisterProducer()  # otherwise Twisted waits for more to be written
+        self.transport.loseConnection()
 
     def timeoutConnection(self) -> None:
         """Close an idle connection; one with a request under way stays."""
@@ -192,6 +203,7 @@ class Connection(Protocol, TimeoutMixin):
         """Cancel the request under way."""
         self.setTimeout(None)
         self._is_lost = True
+        self._front.connections.discard(self)
         if self._current is not None:
             self._front.ended(self._current)
             self._job.cancel()
@@ -233,6 +245,7 @@ class Connection(Protocol, TimeoutMixin):
     async def _serve(self, request: Request) -> None:
         answer = await self._front.answer(request)
         request.status, body = answer.status, answer.body
+        request.is_last |= self._front.is_stopping
         try:
             if body is None:
                 await self._write(request, answer)
@@ -253,9 +266,9 @@ class Connection(Protocol, TimeoutMixin):
         self.resetTimeout()
         if request.refusal is not None:
             # Closing while the client still sends resets the connection and loses the answer.
-            self.callLater(LINGER, self.transport.loseConnection)
-        elif request.is_last:
-            self.transport.loseConnection()
+            self.callLater(LINGER, self.close)
+        elif request.is_last or self._front.is_stopping:
+            self.close()
         elif self._reader.requests:
             self.callLater(0, self._go_on)
 

@@ -1,4 +1,4 @@
-"""Answer requests for panels and tiles, in the reactor."""
+"""Answer requests for panels and tiles, and health checks, in the reactor."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
 from sisock.bridge.targets import Pair, parse_tile
 from sisock.bridge.tiles import View
+from sisock.wire.json_rows import dumps
 
 LONG_ANSWER = 50_000
 """Samples; a longer answer is written in a thread."""
@@ -100,7 +101,7 @@ class Found:
 
 
 class Panels:
-    """Answer requests for panels and tiles; all methods run in the reactor."""
+    """Answer requests for panels and tiles, and health checks; all methods run in the reactor."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
@@ -116,9 +117,17 @@ class Panels:
                 return self.query(request.body)
             return self.series(parse_qs(request.query, keep_blank_values=True))
 
-        panels = ("POST", "/query"), ("GET", "/series"), ("HEAD", "/series")
-        handlers: dict[tuple[str, str], Handler] = dict.fromkeys(panels, answer)
-        return handlers | dict.fromkeys([("GET", TILES), ("HEAD", TILES)], self.tile)
+        async def healthz(request: Request) -> Answer:
+            return Answer([b'{"status":"ok"}'])
+
+        async def readyz(request: Request) -> Answer:
+            return Answer([dumps({"status": "ready", "nodes": len(await self._bridge.nodes())})])
+
+        gets = {"/series": answer, TILES: self.tile, "/healthz": healthz, "/readyz": readyz}
+        found: dict[tuple[str, str], Handler] = {("POST", "/query"): answer}
+        for path, handler in gets.items():
+            found |= {("GET", path): handler, ("HEAD", path): handler}
+        return found
 
     async def query(self, body: bytes) -> Answer:
         """Answer ``/query`` with series, tables and annotations; raises SisockError."""

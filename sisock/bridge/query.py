@@ -141,11 +141,15 @@ class Views:
         panel = Panel(share, Interval(first * w, (first + TILE) * w), 2 * TILE)
         is_past = panel.interval.end <= self._bridge.now()
         parts = (await self._complete(panel, node, fields, {name: w}))[name]
+<<<<<<< HEAD
         self._check_generation(self._bridge.current(node), address)
+=======
+        self._check_generation(node, address)
+>>>>>>> next
         return parts.view(fields[name]), is_past and parts.is_final
 
-    def _check_generation(self, node: KnownNode | None, address: TileAddress) -> None:
-        if node is None or tile_generation(node) != address.generation:
+    def _check_generation(self, node: KnownNode, address: TileAddress) -> None:
+        if tile_generation(node) != address.generation or not self._bridge.is_current(node):
             raise UnknownGeneration(
                 f"the data node {address.node!r} has no tiles of the generation"
                 f" {address.generation!r}: GET /nodes names the present one"

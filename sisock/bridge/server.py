@@ -13,17 +13,18 @@ import ipaddress
 import os
 import re
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
-from twisted.internet import defer, endpoints
+from twisted.internet import defer, endpoints, task
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 
-from sisock.bridge.answers import NOTICE, Answer, failure, failure_of
+from sisock.bridge.answers import NOTICE, RETRY_AFTER, Answer, failure, failure_of
 from sisock.bridge.app import TILES, call_wsgi
 from sisock.bridge.http import Connection, Request
 from sisock.connection.runtime import make_logger, make_pool
@@ -35,6 +36,18 @@ THREADS = 32
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: 32 dashboards of ten panels open 320 at once."""
+
+DRAIN_SECONDS = 8.0
+"""Time limit for what is under way when the bridge stops: Docker kills a program after 10 s."""
+
+NOTICE_SECONDS = 3.0
+"""Seconds that a balancer has to notice that the bridge stops: until then requests are answered."""
+
+WATCHED_WITHIN = 10.0
+"""Seconds; a balancer watches the bridge if ``/readyz`` was 200 twice within the last ones."""
+
+HEALTHZ, READYZ = "/healthz", "/readyz"
+"""Paths that need no login, and are answered until the end."""
 
 _ACCESS_HEADERS = b"host", b"origin", b"authorization"
 
@@ -218,6 +231,10 @@ class Front(Factory):
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
         self._is_open = access.is_open
         self._decide = lru_cache(access.decide)  # clients send the same headers again and again
+        self.connections: set[Connection] = set()
+        self.is_stopping = self._is_refusing = False
+        self._ready_at: deque[float] = deque(maxlen=2)
+        self._port: Any = None
 
     async def listen(self, settings: WebSettings) -> None:
         """Begin to accept connections; raises SettingsError if the port cannot be used."""
@@ -225,7 +242,7 @@ class Front(Factory):
             self.reactor, settings.port, backlog=BACKLOG, interface=settings.bind
         )
         try:
-            await endpoint.listen(self)
+            self._port = await endpoint.listen(self)
         except Exception as error:
             where = f"{settings.bind}:{settings.port}"
             advice = "stop the program that uses it, or set PORT or BIND"
@@ -239,8 +256,8 @@ class Front(Factory):
         """Return the answer to a request; errors are answers, too."""
         path, is_preflight = request.path, request.method == "OPTIONS"
         headers = map(request.values, _ACCESS_HEADERS)
-        rejected, request.cors = self._decide(*headers, is_preflight, path == "/healthz")
-        if (early := request.refusal or rejected) is not None:
+        rejected, request.cors = self._decide(*headers, is_preflight, path in (HEALTHZ, READYZ))
+        if (early := request.refusal or rejected or self._refuse(path)) is not None:
             return early
         handler = self._handlers.get((request.method, _route(path)))
         in_thread = self.reactor, self._pool, call_wsgi, self._application, request
@@ -251,6 +268,40 @@ class Front(Factory):
             raise
         except Exception as error:
             return failure_of(error, path)
+
+    def _refuse(self, path: str) -> Answer | None:
+        is_meant = path == READYZ or (self._is_refusing and path != HEALTHZ)
+        if not (self.is_stopping and is_meant):
+            return None
+        text = "this bridge is stopping: ask another one, or try again"
+        return failure(503, text, "stopping", {"Retry-After": RETRY_AFTER})
+
+    async def drain(self, seconds: float) -> None:
+        """Finish the requests under way, within some seconds, and close all connections.
+
+        New requests are refused; if a balancer watches the bridge, only once it could notice.
+        """
+        now = self.reactor.seconds()
+        is_watched = len(self._ready_at) == 2 and now - self._ready_at[0] < WATCHED_WITHIN
+        self.is_stopping = True
+        if is_watched:
+            await task.deferLater(self.reactor, min(NOTICE_SECONDS, seconds / 2))
+        self._is_refusing = True
+        await self._wait_until(lambda: not self._busy(), now + seconds)
+        if self._port is not None:
+            await self._port.stopListening()
+        if unfinished := self._busy():
+            log.warn("{n} requests were not finished in {s:g} s", n=unfinished, s=seconds)
+        for connection in self.connections:
+            connection.close()
+        await self._wait_until(lambda: not self.connections, now + seconds)
+
+    def _busy(self) -> int:
+        return sum(connection.is_busy for connection in self.connections)
+
+    async def _wait_until(self, is_done: Callable[[], bool], deadline: float) -> None:
+        while not is_done() and self.reactor.seconds() < deadline:
+            await task.deferLater(self.reactor, 0.05)
 
     async def in_thread(self, parts: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Make each part in a thread, once the client has taken the previous one."""
@@ -267,7 +318,8 @@ class Front(Factory):
         path, seconds = request.path, time.monotonic() - request.began
         self._count(_route(path), request.status, seconds)
         # Health checks every few seconds would drown the other lines.
-        if path == "/healthz" and request.status == 200:
+        if path in (HEALTHZ, READYZ) and request.status == 200:
+            self._ready_at += [self.reactor.seconds()] if path == READYZ else []
             return
         line = {
             "method": request.method,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import traceback
@@ -15,6 +14,7 @@ from warnings import catch_warnings
 
 import txaio
 
+from sisock.cli import programs
 from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
 from sisock.errors import SettingsError, SisockError, SiteWarning
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
@@ -34,12 +34,12 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
-    parser = _Parser(prog="sisock", description="Ask an observatory's data nodes for samples.")
+    parser = _Parser(prog="sisock", description="Serve time streams, and ask for them.")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, function: Callable[..., None], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, parents=[common])
-        sub.set_defaults(function=function)
+        sub.set_defaults(function=function, is_program=False)
         return sub
 
     command("nodes", _nodes, "List the data nodes that are there.")
@@ -70,20 +70,44 @@ def make_parser() -> argparse.ArgumentParser:
         help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
         " recipients: router, server (data nodes), consumer",
     )
-    record = command("record", _record, "Record fields of data nodes, and serve them.")
+    _add_programs(commands)
+    record = command("record", programs.record, "Record fields of data nodes, and serve them.")
     sources = "what to record; both may have the wildcards * and ?"
     record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
     record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
     record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
     serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
-    status = command("status", _status, "Show how the nodes are that `sisock serve` runs.")
+    what = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
+    serve.add_argument(
+        "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (nodes.toml)"
+    )
+    status = command("status", _status, "Show what runs: router, hub, bridge, and all data nodes.")
     status.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (serve, status):
-        what = "TOML file of the nodes (nodes.toml), see docs/how-to/serving-nodes.md"
-        sub.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=what)
+    status.add_argument(
+        "file", type=Path, nargs="?", help=f"only how `sisock serve` runs the nodes of a {what}"
+    )
     command("doctor", _doctor, "Check router, credentials, hub and nodes, and say what to do.")
     return parser
+
+
+def _add_programs(commands: Any) -> None:
+    """Add the programs, which get the rest of the command line."""
+    for function, text in (
+        (programs.demo, "Run everything here: router, hub, example nodes, bridge, page."),
+        (programs.router, "Run the router, with the hub and the page."),
+        (programs.hub, "Run a hub outside of the router."),
+        (programs.bridge, "Run the HTTP bridge for Grafana."),
+        (programs.node, "Run a data node: a file, or one of sisock's own by its name."),
+    ):
+        name = function.__name__
+        usage, more = f"sisock {name} [FLAG ...]", "With --help it lists its flags."
+        sub = commands.add_parser(
+            name, help=text, usage=usage, description=f"{text} {more}", add_help=False
+        )
+        sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
+    sub.usage = "sisock node FILE [FLAG ...]"
+    sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
 
 
 def _add_get(get: argparse.ArgumentParser) -> None:
@@ -111,7 +135,11 @@ def _add_get(get: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; every failure is one sentence on stderr and status 1."""
-    args = make_parser().parse_args(_allow_negative_times(sys.argv[1:] if argv is None else argv))
+    parser, words = make_parser(), sys.argv[1:] if argv is None else argv
+    args, rest = parser.parse_known_args(_allow_negative_times(words))
+    args.rest = rest
+    if rest and not args.is_program:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         settings = load_settings(router=args.router, log_level=args.log_level)
         if args.log_level in ("debug", "trace"):
@@ -167,10 +195,15 @@ def _nodes(args: argparse.Namespace, settings: Settings) -> None:
         (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
     ]
     write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
+<<<<<<< HEAD
     for why in nodes.unreachable.values():
         print(why, file=sys.stderr)
     if not rows and not nodes.unreachable:
         print("no data node is there yet: start one, as data_nodes/sensors.py", file=sys.stderr)
+=======
+    if not rows:
+        print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
+>>>>>>> next
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:
@@ -270,14 +303,6 @@ def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
     return every
 
 
-def _record(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.serve import PROGRAMS
-
-    program = [sys.executable, str(PROGRAMS / "recorder.py"), *args.sources]
-    flags = [f"--keep={args.keep}", f"--name={args.name}", *_given_flags(args)]
-    os.execv(program[0], [*program, *flags])
-
-
 def _serve(args: argparse.Namespace, settings: Settings) -> None:
     from twisted.internet.task import react
 
@@ -286,25 +311,10 @@ def _serve(args: argparse.Namespace, settings: Settings) -> None:
     if args.check:
         check(args.file)
         return
-    react(Supervisor(settings.home, args.file, _given_flags(args)).run)
-
-
-def _given_flags(args: argparse.Namespace) -> list[str]:
-    given = {"router": args.router, "log-level": args.log_level}
-    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+    react(Supervisor(settings.home, args.file, programs.given_flags(args)).run)
 
 
 def _status(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_node_states
-    from sisock.cli.serve import status_socket
-    from sisock.connection.health import ask_figures
+    from sisock.cli.status import show
 
-    said, nodes = ask_figures(str(status_socket(settings.home, args.file)))
-    if not nodes:
-        raise SettingsError(f"`sisock serve {args.file}` does not run: {said}")
-    if args.json:
-        print(json.dumps(nodes, indent=4))
-    else:
-        write_node_states(sys.stdout, nodes)
-    if bad := [name for name, status in nodes.items() if not status["is_well"]]:
-        raise SisockError(f"not well: {', '.join(bad)}")
+    show(args, settings)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import signal
 import sys
+<<<<<<< HEAD
 from collections.abc import Awaitable, Callable, Sequence
+=======
+from collections.abc import Awaitable, Callable, Coroutine
+>>>>>>> next
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -202,12 +207,19 @@ def run_program(
     started: Callable[[], Any] = lambda: None,
     health: Check | None = None,
     figures: Callable[[], dict[str, Any]] = dict,
+    finish: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Run the reactor with connections to one router or several, until a signal or a final error.
 
     `started` is called before joining and may be a coroutine function; a `SisockError` from it ends
+<<<<<<< HEAD
     the program. `health` is the health check (default: whether a router is joined), and `figures`
     returns figures to report with it.
+=======
+    the program. `health` is the health check (default: the connection's), and `figures` returns
+    figures to report with it. `finish` is called before leaving the router; a second signal cancels
+    it.
+>>>>>>> next
     """
     every = [connections] if isinstance(connections, RouterConnection) else list(connections)
     reactor, settings = every[0].reactor, every[0].settings
@@ -230,6 +242,15 @@ def run_program(
 
     async def stop() -> None:
         await gather(connection.stop() for connection in every)
+
+    async def stop() -> None:
+        if finish is not None:
+            finishing = defer.ensureDeferred(finish())
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
+            with suppress(defer.CancelledError):
+                await finishing
+        await connection.stop()
 
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
     reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.ensureDeferred(stop()))

@@ -1,4 +1,4 @@
-"""Start the Crossbar router for an installation: ``python -m sisock.router``.
+"""Start the Crossbar router for an installation: ``sisock router``.
 
 Crossbar reads neither secrets nor TLS paths from files or variables that we could name. So this
 fits the configuration to the installation, copies it beside the certificates, and then becomes
@@ -253,7 +253,8 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Become the router."""
-    parser = argparse.ArgumentParser(prog="sisock.router", description=__doc__)
+    about = "Run the router, with the hub and the page."
+    parser = argparse.ArgumentParser(prog="sisock router", description=about)
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIGURATION, help="the router's configuration"
     )
@@ -261,9 +262,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         settings = load_settings()
         home, has_level = settings.home, settings.sources["LOGLEVEL"] != "default"
+        command = crossbar_command(home, settings.log_level if has_level else "warn")
         variables = prepare(home, args.config, settings.port, os.environ)
         check_free(home, settings.port)
-        command = crossbar_command(home, settings.log_level if has_level else "warn")
     except (SisockError, OSError) as error:
         sys.exit(str(error))
     # Of a hub.py in the folder where this was started Crossbar would take that one.

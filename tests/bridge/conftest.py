@@ -39,7 +39,7 @@ class RunningBridge:
     """``grafana_http_json.py`` as a process."""
 
     def __init__(self, router: RouterProcess, folder: Any, **variables: str) -> None:
-        self.port = free_port()
+        self.port = int(variables.get("PORT") or free_port())
         environ = {**router.environ("simonsobs"), "PORT": str(self.port), **variables}
         self.program = Program([str(TOP / "grafana_http_json.py")], environ, folder / "bridge.log")
 
@@ -67,7 +67,7 @@ class RunningBridge:
     def is_healthy(self) -> bool:
         """Whether it has router and hub."""
         try:
-            return self.ask("/healthz").status == 200
+            return self.ask("/readyz").status == 200
         except urllib.error.URLError:
             assert self.program.process.poll() is None, self.program.output
             return False

@@ -38,7 +38,7 @@ def test_the_bridge_answers_to_its_own_names(bridge, host):
 
 @pytest.mark.parametrize("host", REFUSED_HOSTS)
 def test_the_bridge_answers_to_no_other_name(bridge, host):
-    for path, body in [*ROUTES, ("/healthz", None)]:
+    for path, body in [*ROUTES, ("/healthz", None), ("/readyz", None)]:
         answer = bridge.ask(path, body, headers={"Host": host.encode().decode("latin-1")})
         assert answer.status == 403
         assert "SISOCK_HTTP_HOSTS" in answer.json["message"]

@@ -122,13 +122,13 @@ def test_the_router_killed_and_back_is_503_and_then_right_data(own_router, tmp_p
         )
         before = bridge.query("apex_archive::apex_temperature")
         own_router.stop(signal.SIGKILL)
-        wait_until(lambda: bridge.ask("/healthz").status == 503, 15, "notice of the loss")
+        wait_until(lambda: bridge.ask("/readyz").status == 503, 15, "notice of the loss")
         body = {"range": DAY, "targets": [{"target": "apex_archive::apex_temperature"}]}
         for path, sent in (("/query", body), ("/search", b""), ("/series?target=a::b", None)):
             answer = bridge.ask(path, sent)
             assert answer.status == 503
             assert "router" in answer.json["message"]
-        assert bridge.ask("/").status == 200
+        assert bridge.ask("/healthz").status == bridge.ask("/").status == 200
         own_router.start()
         wait_until(
             lambda: (
@@ -168,7 +168,7 @@ def test_a_router_without_a_hub_is_not_healthy(tmp_path):
         bridge = RunningBridge(router, tmp_path)
         try:
             bridge.program.wait_for("joined the router")
-            answer = bridge.ask("/healthz")
+            answer = bridge.ask("/readyz")
             assert answer.status == 503
             assert "no hub" in answer.json["message"]
         finally:
@@ -205,7 +205,8 @@ def test_only_who_signs_in_is_answered(start_bridge, bridge, tmp_path):
             answer = closed.ask(path, body, headers=headers)
             assert answer.status == 401
             assert "sign in" in answer.json["message"]
-    assert closed.ask("/healthz").status == 200
+    for path in ("/healthz", "/readyz"):
+        assert closed.ask(path).status == 200
     assert closed.ask("/query", method="OPTIONS").status == 204
     assert "a-token" not in closed.program.output
     assert "word" not in closed.program.output
@@ -245,6 +246,7 @@ def test_figures_for_prometheus(bridge):
         ({"SISOCK_HTTP_BASIC": "word"}, "user:password"),
         ({"SISOCK_NODE_TIMEOUT": "-1"}, "SISOCK_NODE_TIMEOUT must be a positive number"),
         ({"SISOCK_CACHE_MB": "lots"}, "SISOCK_CACHE_MB must be a positive number"),
+        ({"SISOCK_DRAIN_SECONDS": "0"}, "SISOCK_DRAIN_SECONDS must be a positive number"),
         ({"WAMP_SECRET": "wrong"}, "refuses the user 'simonsobs'"),
     ],
 )
@@ -256,11 +258,11 @@ def test_a_bridge_that_cannot_work_ends_with_one_sentence(router, start, variabl
     assert "Traceback" not in program.output
 
 
-def test_the_bridge_ends_on_sigterm_also_while_requests_are_under_way(router, start, tmp_path):
+def test_a_stopping_bridge_waits_no_longer_than_the_limit(router, start, tmp_path):
     node = start(router, "tests/bridge/nodes.py", "waiting", "--name", "waited_for")
     with Client(router.settings()) as client:
         wait_for_nodes(client, "waited_for")
-    bridge = RunningBridge(router, tmp_path)
+    bridge = RunningBridge(router, tmp_path, SISOCK_DRAIN_SECONDS="0.5")
     try:
         bridge.wait_until_healthy()
         # After the node's answer each of them goes on to ask for the annotations.
@@ -271,6 +273,8 @@ def test_the_bridge_ends_on_sigterm_also_while_requests_are_under_way(router, st
         wait_until(lambda: node.output.count("asked") == 8, 20, "requests under way")
         bridge.program.signal(signal.SIGTERM)
         assert bridge.program.wait(6) == 0
+        assert "8 requests were not finished in 0.5 s" in bridge.program.output
+        assert "Traceback" not in bridge.program.output
         for thread in threads:
             thread.join(10)
     finally:

@@ -146,9 +146,11 @@ def test_a_tile_that_the_client_has_is_not_sent_again(bridge, node, indices):
 def test_a_final_tile_is_fetched_once_and_the_future_never(bridge, node, indices):
     index = indices[6]
     before = node.calls.copy()
-    paths = [node.path("a%", 0, index), node.path("a%", 0, 2**46), node.path("a%", 40, 2**46)]
-    for path in paths * 3:
-        assert bridge.ask(path).status == 200
+    future = [node.path("a%", 0, 2**46), node.path("a%", 40, 2**46)]
+    for path in [node.path("a%", 0, index), *future] * 3:
+        answer = bridge.ask(path)
+        assert answer.status == 200
+        assert ("immutable" in answer.headers["Cache-Control"]) == (path not in future)
     assert node.calls - before == {("a%", (index + 1.0) * TILE): 1}
 
 
@@ -206,15 +208,14 @@ def test_the_list_of_nodes_has_what_tiles_need(bridge, node):
     by_name = {entry["name"]: entry for entry in answer.json}
     assert {"tiled", "apex_archive", "sensors"} <= set(by_name)
     assert answer.headers["Cache-Control"] == "public, max-age=1, stale-while-revalidate=1"
-    (entry,) = bridge.ask("/nodes?node=tiled").json
-    assert entry == by_name["tiled"]
-    assert entry["generation"] == node.version.generation
+    assert by_name["tiled"]["generation"] == node.version.generation
+    archive, entry = bridge.ask("/nodes?node=tiled&node=apex_archive&node=none").json
+    assert {**by_name["tiled"], "fields": entry["fields"]} == entry
     assert set(entry["fields"]) == {*FIELDS, *NAMES}
     assert entry["fields"]["word"] == {
         **{"type": "string", "units": "K", "interval": 1.0},
         **dict.fromkeys(["description", "first", "last"]),
     }
-    archive = by_name["apex_archive"]
     field = archive["fields"]["apex_temperature"]
     tile = tile_path(
         "apex_archive", archive["generation"], "apex_temperature", 12, int(field["last"]) >> 18

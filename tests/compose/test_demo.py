@@ -20,7 +20,7 @@ PRIVATE = {
 
 def test_the_bridge_answers_what_grafana_asks(demo: tuple[Project, Outside]) -> None:
     _, outside = demo
-    assert outside.ask("/healthz")
+    assert outside.ask("/readyz")
     names = outside.ask("/search", {"target": ""})
     assert "apex_archive::apex_temperature" in names and "sensors::cpu_percent" in names
     outside.wait_for_data()

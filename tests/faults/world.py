@@ -118,7 +118,7 @@ class World:
             if watcher.is_well:
                 what = f"the events of {watcher.label}"
                 self._in_time(end, lambda w=watcher: (w.replayed(), present), what)
-        self._in_time(end, lambda: (self._bridge("/healthz")[0], 200), "health of the bridge")
+        self._in_time(end, lambda: (self._bridge("/readyz")[0], 200), "health of the bridge")
         sound = self.sound_nodes()
         for name in sound:
             for ask in (self.get, self.panel):

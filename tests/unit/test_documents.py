@@ -1,8 +1,10 @@
 """The reference is complete, and each document can be found."""
 
 import re
+import tomllib
 
 import pytest
+import yaml
 
 import sisock
 from sisock.wire import fields, protocol
@@ -35,6 +37,25 @@ def test_each_public_name_is_in_the_reference():
     assert missing == []
 
 
+def test_each_symptom_names_what_doctor_checks():
+    rows = re.findall(
+        r"^\| (?!symptom|---)(.*?) \| (.*?) \|", page("troubleshooting.md"), re.MULTILINE
+    )
+    assert len(rows) >= 25
+    checks = {check for _, names in rows if "none: " not in names for check in names.split(", ")}
+    doctor = (TOP / "sisock/cli/doctor.py").read_text()
+    assert [check for check in checks if not re.search(rf'f?"{check}[ :]', doctor)] == []
+
+
+def test_each_quoted_message_is_one_of_ours():
+    files = [*TOP.glob("sisock/**/*.py"), *TOP.glob("js/page/**/*.js")]
+    source = re.sub(r'"\s+f?"', "", "".join(path.read_text() for path in files))
+    rows = re.findall(r"^\| (.*?) \|", page("troubleshooting.md"), re.MULTILINE)
+    quoted = [text for row in rows for text in re.findall(r'"([^"]+)"', row)]
+    parts = [part.strip(" ,0123456789%") for text in quoted for part in re.split("[…(]", text)]
+    assert [part for part in parts if part.strip(")") not in source] == []
+
+
 def test_each_uri_of_an_error_is_in_the_reference():
     uris = {value for name, value in vars(protocol).items() if name.startswith("ERROR_")}
     text = page("errors.md")
@@ -45,3 +66,19 @@ def test_each_key_of_a_field_is_in_the_reference():
     text = page("fields.md")
     assert [key for key in fields.ENTRY_KEYS if f"`{key}`" not in text] == []
     assert [kind for kind in fields.FIELD_TYPES if f'`"{kind}"`' not in text] == []
+
+
+def test_the_workflows_run_what_there_is():
+    targets = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(), re.MULTILINE))
+    for path in sorted(TOP.glob(".github/**/*.yml")):
+        parsed = yaml.safe_load(path.read_text())
+        steps = [step for job in parsed.get("jobs", {}).values() for step in job["steps"]]
+        words = [step["run"].split() for step in steps if "run" in step]
+        assert {word for first, word, *_ in words if first == "make"} <= targets, path
+        assert all((TOP / word).exists() for first, word, *_ in words if first == "sudo"), path
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((TOP / "CITATION.cff").read_text())
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])

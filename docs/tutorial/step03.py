@@ -1,0 +1,25 @@
+import os
+import shutil
+
+import sisock
+
+
+class Computer(sisock.LiveNode):
+    """How busy this computer is."""
+
+    name = "computer"
+    interval = 0.5
+    fields = {
+        "load": {"description": "programs that run or wait, mean of a minute"},
+        "free": {"description": "free space on the disk", "units": "GB"},
+    }
+
+    def read(self):
+        return {
+            "load": os.getloadavg()[0],
+            "free": shutil.disk_usage("/").free / 1e9,
+        }
+
+
+if __name__ == "__main__":
+    sisock.run(Computer)

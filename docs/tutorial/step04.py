@@ -1,0 +1,34 @@
+import os
+import shutil
+
+import sisock
+
+
+class Computer(sisock.LiveNode):
+    """How busy this computer is."""
+
+    name = "computer"
+    interval = 0.5
+    fields = {
+        "load": {
+            "description": "programs that run or wait, mean of a minute",
+            "limits": {"warning": [None, os.cpu_count()], "alarm": [None, 4 * os.cpu_count()]},
+            "precision": 2,
+        },
+        "free": {
+            "description": "free space on the disk",
+            "units": "GB",
+            "limits": {"alarm": [1, None]},
+            "precision": 1,
+        },
+    }
+
+    def read(self):
+        return {
+            "load": os.getloadavg()[0],
+            "free": shutil.disk_usage("/").free / 1e9,
+        }
+
+
+if __name__ == "__main__":
+    sisock.run(Computer)

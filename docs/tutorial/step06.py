@@ -1,0 +1,44 @@
+import os
+import shutil
+
+import sisock
+
+
+class Computer(sisock.LiveNode):
+    """How busy this computer is."""
+
+    name = "computer"
+    interval = 0.5
+    fields = {
+        "load": {
+            "description": "programs that run or wait, mean of a minute",
+            "limits": {"warning": [None, os.cpu_count()], "alarm": [None, 4 * os.cpu_count()]},
+            "precision": 2,
+        },
+        "free": {
+            "description": "free space on the disk",
+            "units": "GB",
+            "limits": {"alarm": [1, None]},
+            "precision": 1,
+        },
+        "busy": {"type": "bool", "labels": {"0": "at rest", "1": "busy"}},
+    }
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    @classmethod
+    def add_arguments(cls, parser):
+        parser.add_argument("--folder", default="/", help="a folder on the disk to watch")
+
+    def read(self):
+        load = os.getloadavg()[0]
+        return {
+            "load": load,
+            "free": shutil.disk_usage(self.folder).free / 1e9,
+            "busy": load > os.cpu_count(),
+        }
+
+
+if __name__ == "__main__":
+    sisock.run(Computer)
