@@ -13,14 +13,9 @@ from sisock.bridge.app import ROUTES, make_app
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.panels import Panels
-<<<<<<< HEAD
-from sisock.bridge.server import Front, load_web_settings
+from sisock.bridge.server import DRAIN_SECONDS, Front, load_web_settings
 from sisock.client.site import load_routers
 from sisock.connection.reconnect import fail, run_program
-=======
-from sisock.bridge.server import DRAIN_SECONDS, Front, load_web_settings
-from sisock.connection.reconnect import fail, run_program, settings_from_flags
->>>>>>> next
 from sisock.connection.runtime import make_logger
 from sisock.connection.settings import add_common_flags, parse_count
 from sisock.errors import SettingsError, SisockError
@@ -57,12 +52,8 @@ def main() -> None:
         samples = os.environ.get("SISOCK_MAX_SAMPLES") or str(MAX_SAMPLES)
         max_samples = parse_count(samples, "SISOCK_MAX_SAMPLES")
         node_timeout = _positive("SISOCK_NODE_TIMEOUT", NODE_TIMEOUT)
-<<<<<<< HEAD
-        bridge = Bridge(routers, node_timeout, cache_bytes, max_samples)
-=======
         drain_seconds = _positive("SISOCK_DRAIN_SECONDS", DRAIN_SECONDS)
-        bridge = Bridge(settings, node_timeout, cache_bytes, max_samples)
->>>>>>> next
+        bridge = Bridge(routers, node_timeout, cache_bytes, max_samples)
     except SisockError as error:
         fail(error)
     metrics = Metrics(ROUTES)
@@ -74,11 +65,8 @@ def main() -> None:
         await front.listen(web)
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
-<<<<<<< HEAD
-    run_program([site.connection for site in bridge.sites.values()], start)
-=======
-    run_program(bridge.connection, start, finish=lambda: front.drain(drain_seconds))
->>>>>>> next
+    connections = [site.connection for site in bridge.sites.values()]
+    run_program(connections, start, finish=lambda: front.drain(drain_seconds))
 
 
 if __name__ == "__main__":

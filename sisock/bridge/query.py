@@ -141,11 +141,7 @@ class Views:
         panel = Panel(share, Interval(first * w, (first + TILE) * w), 2 * TILE)
         is_past = panel.interval.end <= self._bridge.now()
         parts = (await self._complete(panel, node, fields, {name: w}))[name]
-<<<<<<< HEAD
-        self._check_generation(self._bridge.current(node), address)
-=======
         self._check_generation(node, address)
->>>>>>> next
         return parts.view(fields[name]), is_past and parts.is_final
 
     def _check_generation(self, node: KnownNode, address: TileAddress) -> None:

@@ -195,15 +195,10 @@ def _nodes(args: argparse.Namespace, settings: Settings) -> None:
         (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
     ]
     write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
-<<<<<<< HEAD
     for why in nodes.unreachable.values():
         print(why, file=sys.stderr)
     if not rows and not nodes.unreachable:
-        print("no data node is there yet: start one, as data_nodes/sensors.py", file=sys.stderr)
-=======
-    if not rows:
         print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
->>>>>>> next
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:

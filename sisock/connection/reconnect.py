@@ -7,11 +7,7 @@ import random
 import re
 import signal
 import sys
-<<<<<<< HEAD
-from collections.abc import Awaitable, Callable, Sequence
-=======
-from collections.abc import Awaitable, Callable, Coroutine
->>>>>>> next
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -212,14 +208,9 @@ def run_program(
     """Run the reactor with connections to one router or several, until a signal or a final error.
 
     `started` is called before joining and may be a coroutine function; a `SisockError` from it ends
-<<<<<<< HEAD
     the program. `health` is the health check (default: whether a router is joined), and `figures`
-    returns figures to report with it.
-=======
-    the program. `health` is the health check (default: the connection's), and `figures` returns
-    figures to report with it. `finish` is called before leaving the router; a second signal cancels
-    it.
->>>>>>> next
+    returns figures to report with it. `finish` is called before leaving the router; a second signal
+    cancels it.
     """
     every = [connections] if isinstance(connections, RouterConnection) else list(connections)
     reactor, settings = every[0].reactor, every[0].settings
@@ -241,16 +232,13 @@ def run_program(
         await gather(connection.run() for connection in every)
 
     async def stop() -> None:
-        await gather(connection.stop() for connection in every)
-
-    async def stop() -> None:
         if finish is not None:
             finishing = defer.ensureDeferred(finish())
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
             with suppress(defer.CancelledError):
                 await finishing
-        await connection.stop()
+        await gather(connection.stop() for connection in every)
 
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
     reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.ensureDeferred(stop()))
