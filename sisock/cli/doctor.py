@@ -138,12 +138,13 @@ def _router(
 
 
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
+    began = time.perf_counter()
     try:
         nodes = client.nodes()
     except SisockError as error:
         yield False, f"hub: {error}"
         return
-    yield True, f"hub: {len(nodes)} data nodes"
+    yield True, f"hub: {len(nodes)} data nodes, {1e3 * (time.perf_counter() - began):.0f} ms"
     for node in nodes:
         try:
             yield True, f"node {node.name}: {_ask(client, node.name)}"
