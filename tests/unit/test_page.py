@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from sisock.errors import SettingsError
 from sisock.connection.settings import load_settings
+from sisock.errors import SettingsError
 from sisock.router.launch import DEFAULT_CONFIGURATION, prepare
 from sisock.router.page import list_sites, may_connect, parse_origins
 from sisock.testing import RouterProcess
