@@ -31,6 +31,7 @@ _RENEW_BEFORE = datetime.timedelta(days=30)
 _DEFAULTS = {
     "CROSSBAR_MAX_CONNECTIONS": "10000",
     "SISOCK_PROXIES": "none",
+    "SISOCK_PAGE_ORIGINS": "none",
     "SISOCK_LAYOUTS": "SISOCK_HOME/layouts",
     "SISOCK_RUN": "SISOCK_HOME",
     "SISOCK_SITES": "SISOCK_HOME/sites.toml",
