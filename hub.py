@@ -12,6 +12,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import sisock  # noqa: F401 - first, as it keeps autobahn from importing bjdata
+
+# isort: split
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, SessionDetails
 

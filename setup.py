@@ -1,5 +1,6 @@
 """What a wheel holds besides the library: the programs, laid out as in the repository."""
 
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -13,6 +14,8 @@ FOLDERS = {
 }
 # An image's build has the library alone, and the page may not be built yet.
 HERE = {name: folder for name, folder in FOLDERS.items() if Path(folder).is_dir()}
+if "sdist" in sys.argv and "sisock_programs.js.dist" not in HERE:
+    sys.exit("the page, js/dist, is not built: run `make wheel`")
 
 setup(
     packages=[*find_packages(include=["sisock", "sisock.*"]), *HERE],

@@ -17,7 +17,12 @@ import numpy as np
 
 import sisock
 
-EXAMPLE_DATA = Path(__file__).parent.parent / "example_data"
+_TOP = Path(__file__).parent.parent
+EXAMPLE_DATA = next(
+    filter(Path.is_dir, (_TOP / "example_data", _TOP / "sisock_programs" / "example_data")), _TOP
+)
+"""The repository's, or what a wheel installs of it."""
+
 SUFFIX = ".dat"
 MAX_LINE = 4096
 """Bytes of a line of a file's head that are read."""

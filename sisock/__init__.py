@@ -6,6 +6,7 @@ A data node is a `LiveNode`, a `SubscriberNode`, an `ArchiveNode`, a `FileArchiv
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from sisock.wire.fields import describe as describe
     from sisock.wire.protocol import sisock_to_unix_time as sisock_to_unix_time
     from sisock.wire.protocol import uri as uri
+
+# The bjdata that comes with crossbar is built for an older numpy: every process that imports
+# autobahn would print a traceback. Without bjdata, autobahn only lacks the serializer UBJSON.
+sys.modules.setdefault("bjdata", None)  # type: ignore[arg-type]
 
 _HOMES = {
     "ArchiveNode": "sisock.archive.node",

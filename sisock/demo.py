@@ -1,4 +1,4 @@
-"""``make demo``: router, hub, bridge and the two example nodes in the foreground, until Ctrl-C.
+"""``sisock demo``: router, hub, bridge and the two example nodes in the foreground, until Ctrl-C.
 
 It makes what is missing, sees that the ports are free and becomes ``sisock.demo --run``, in which
 honcho runs the programs of the Procfile. That starts ``sisock.demo --wait``, which says when the
@@ -28,9 +28,10 @@ STARTUP = 60
 
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
-    parser = argparse.ArgumentParser(prog="sisock.demo", description=__doc__)
-    parser.add_argument("--run", action="store_true", help="run the programs of the Procfile here")
-    parser.add_argument("--wait", action="store_true", help="wait for the first answered query")
+    about = "Run router, hub, page, bridge and two example nodes here, until Ctrl-C."
+    parser = argparse.ArgumentParser(prog="sisock demo", description=about)
+    parser.add_argument("--run", action="store_true", help="the part that runs the programs")
+    parser.add_argument("--wait", action="store_true", help="the part that prints ready:")
     args = parser.parse_args(argv)
     try:
         (_announce if args.wait else _run if args.run else _start)()

@@ -29,7 +29,7 @@ TOP = Path(__file__).parent.parent
 
 LONG = (
     *("faults/test_machine.py", "faults/test_memory.py", "faults/test_network.py"),
-    *("faults/test_stopped_readers.py", "faults/test_doors.py", "integration/test_wheel.py"),
+    *("faults/test_stopped_readers.py", "faults/test_doors.py"),
 )
 """Files that take long: were one of them begun last, everything would wait for it."""
 
@@ -85,6 +85,13 @@ class Program:
 @pytest.fixture(scope="session")
 def router() -> Iterator[RouterProcess]:
     """The router that most tests share: they leave no node and no session behind."""
+    with RouterProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def second_router() -> Iterator[RouterProcess]:
+    """The router of another site, shared likewise."""
     with RouterProcess() as process:
         yield process
 

@@ -3,18 +3,28 @@
 import { connect } from "../sisock.js";
 import { $, make, write } from "./dom.js";
 import { Secret, takeFromAddress } from "./secret.js";
+import { openSites } from "./sites.js";
 import { explain } from "./trouble.js";
 
-const secrets = new Secret();
 const page = new URL("/", location.href).href;
 
 /**
- * Join the router, with the secret of the address, of this browser or of who signs in.
- * @param {function(Sisock)} work called once with what is joined
- * @param {function()} onJoined called when it is joined again
- * @param {function(number): string} timeText writes a UNIX time
+ * Join the router, or the sites that it names; with the secret of the address, of this browser or of who signs in.
+ * @param {object} calls
+ * @param {function(Sisock|Sites, function(string)=)} calls.work called once with what is joined, or is being joined; and
+ *   with what asks for the secret of a site
+ * @param {function(string=)} calls.onJoined called when it is joined again, or with the site that is joined
+ * @param {function(string, string)} calls.onAway called with a site and why it is away
+ * @param {function(number): string} calls.timeText writes a UNIX time
  */
-export function openSession(work, onJoined, timeText) {
+export async function openSession(calls) {
+  const { sites, ...settings } = await findJson("settings");
+  if (sites) openSites({ ...settings, ...(await findJson("sites.json")) }, calls);
+  else openOne(settings, calls);
+}
+
+function openOne(settings, { work, onJoined, timeText }) {
+  const secrets = new Secret();
   let sisock = null;
   let lostAt = null;
 
@@ -25,7 +35,7 @@ export function openSession(work, onJoined, timeText) {
     if (!secret) return askForSecret();
     $("sign-in").hidden = true;
     try {
-      sisock = await connect({ secret, onState: show, ...(await findSettings()) });
+      sisock = await connect({ secret, onState: show, ...settings });
       // After a sleep the connection may be dead without anybody having noticed.
       addEventListener("online", () => sisock.check());
       document.addEventListener("visibilitychange", () => document.hidden || sisock.check());
@@ -50,12 +60,12 @@ export function openSession(work, onJoined, timeText) {
     } else if (state === "waiting") {
       if (sisock && lostAt === null) write($("announcement"), `Lost: ${reason}`);
       lostAt ??= Date.now() / 1000;
-      const since = sisock ? `router away since ${timeText(lostAt)}` : reason;
+      const since = sisock ? `router away since ${timeText(lostAt)}` : "no connection";
       write($("connection"), `${since}; trying again in ${Math.ceil(seconds)} s`);
       if (!sisock) showSilence();
       else write($("account-text"), explain({ kind: "away" }).steps.join(" "));
     } else {
-      write($("connection"), reason);
+      write($("connection"), reason.split(":")[0]);
       if (kind === "realm") showTrouble(explain({ kind, page, reason }));
       else if (sisock) askForSecret(reason);
     }
@@ -69,7 +79,8 @@ export function openSession(work, onJoined, timeText) {
   function askForSecret(reason = "") {
     if (reason) secrets.drop();
     write($("connection"), "not connected");
-    write($("sign-in-reason"), reason && `${explain({ kind: "refused", page, reason }).title}.`);
+    const { title, steps } = explain({ kind: "refused" });
+    write($("sign-in-reason"), reason && `${title}. ${steps.join(" ")}`);
     $("sign-in").hidden = false;
     $("secret").focus();
   }
@@ -114,8 +125,8 @@ function showTrouble(trouble) {
   write($("trouble-link"), link === null ? "" : `Open ${link}`);
 }
 
-/** Return what the router says of itself beside the page: its realm. One of 2018 says nothing. */
-async function findSettings() {
-  const answer = await fetch("settings", { cache: "no-store" }).catch(() => null);
+/** Return what the router says of itself beside the page: its realm, whether there are sites. One of 2018 says nothing. */
+async function findJson(name) {
+  const answer = await fetch(name, { cache: "no-store" }).catch(() => null);
   return answer?.ok ? answer.json() : {};
 }

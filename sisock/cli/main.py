@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import traceback
@@ -11,11 +10,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
+from warnings import catch_warnings
 
 import txaio
 
+from sisock.cli import programs
 from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
-from sisock.errors import SettingsError, SisockError
+from sisock.errors import SettingsError, SisockError, SiteWarning
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
@@ -33,12 +34,12 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
-    parser = _Parser(prog="sisock", description="Ask an observatory's data nodes for samples.")
+    parser = _Parser(prog="sisock", description="Serve time streams, and ask for them.")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, function: Callable[..., None], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, parents=[common])
-        sub.set_defaults(function=function)
+        sub.set_defaults(function=function, is_program=False)
         return sub
 
     command("nodes", _nodes, "List the data nodes that are there.")
@@ -69,20 +70,44 @@ def make_parser() -> argparse.ArgumentParser:
         help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
         " recipients: router, server (data nodes), consumer",
     )
-    record = command("record", _record, "Record fields of data nodes, and serve them.")
+    _add_programs(commands)
+    record = command("record", programs.record, "Record fields of data nodes, and serve them.")
     sources = "what to record; both may have the wildcards * and ?"
     record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
     record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
     record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
     serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
-    status = command("status", _status, "Show how the nodes are that `sisock serve` runs.")
+    what = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
+    serve.add_argument(
+        "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (nodes.toml)"
+    )
+    status = command("status", _status, "Show what runs: router, hub, bridge, and all data nodes.")
     status.add_argument("--json", action="store_true", help="print JSON")
-    for sub in (serve, status):
-        what = "TOML file of the nodes (nodes.toml), see docs/how-to/serving-nodes.md"
-        sub.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=what)
+    status.add_argument(
+        "file", type=Path, nargs="?", help=f"only how `sisock serve` runs the nodes of a {what}"
+    )
     command("doctor", _doctor, "Check router, credentials, hub and nodes, and say what to do.")
     return parser
+
+
+def _add_programs(commands: Any) -> None:
+    """Add the programs, which get the rest of the command line."""
+    for function, text in (
+        (programs.demo, "Run everything here: router, hub, example nodes, bridge, page."),
+        (programs.router, "Run the router, with the hub and the page."),
+        (programs.hub, "Run a hub outside of the router."),
+        (programs.bridge, "Run the HTTP bridge for Grafana."),
+        (programs.node, "Run a data node: a file, or one of sisock's own by its name."),
+    ):
+        name = function.__name__
+        usage, more = f"sisock {name} [FLAG ...]", "With --help it lists its flags."
+        sub = commands.add_parser(
+            name, help=text, usage=usage, description=f"{text} {more}", add_help=False
+        )
+        sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
+    sub.usage = "sisock node FILE [FLAG ...]"
+    sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
 
 
 def _add_get(get: argparse.ArgumentParser) -> None:
@@ -110,7 +135,11 @@ def _add_get(get: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; every failure is one sentence on stderr and status 1."""
-    args = make_parser().parse_args(_allow_negative_times(sys.argv[1:] if argv is None else argv))
+    parser, words = make_parser(), sys.argv[1:] if argv is None else argv
+    args, rest = parser.parse_known_args(_allow_negative_times(words))
+    args.rest = rest
+    if rest and not args.is_program:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         settings = load_settings(router=args.router, log_level=args.log_level)
         if args.log_level in ("debug", "trace"):
@@ -150,37 +179,43 @@ def _fail(error: Exception, log_level: str | None) -> NoReturn:
     raise SystemExit(1)
 
 
-def _nodes(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_table
+def _join(args: argparse.Namespace, settings: Settings) -> Any:
+    """Return a client of the router that the flag names, or else of all sites."""
     from sisock.client.client import Client
 
-    with Client(settings) as client:
-        rows = [
-            (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features)))
-            for n in client.nodes()
-        ]
+    return Client(None if args.router is None else settings)
+
+
+def _nodes(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.output import write_table
+
+    with _join(args, settings) as client, catch_warnings(action="ignore", category=SiteWarning):
+        nodes = client.nodes()
+    rows = [
+        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
+    ]
     write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
-    if not rows:
-        print("no data node is there yet: start one, as data_nodes/sensors.py", file=sys.stderr)
+    for why in nodes.unreachable.values():
+        print(why, file=sys.stderr)
+    if not rows and not nodes.unreachable:
+        print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import write_fields
-    from sisock.client.client import Client
 
-    with Client(settings) as client:
+    with _join(args, settings) as client:
         fields = client.fields(args.node)
     write_fields(sys.stdout, fields.values())
 
 
 def _get(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import WRITERS, progress_line
-    from sisock.client.client import Client
     from sisock.wire.times import parse_duration
 
     stride = None if args.min_stride is None else parse_duration(args.min_stride)
     what = (args.node, args.fields, args.start, args.end, stride)
-    with Client(settings) as client, progress_line(sys.stderr) as show:
+    with _join(args, settings) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
         WRITERS[args.form](out, data)
@@ -188,9 +223,8 @@ def _get(args: argparse.Namespace, settings: Settings) -> None:
 
 def _latest(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import latest_row, write_table
-    from sisock.client.client import Client
 
-    with Client(settings) as client:
+    with _join(args, settings) as client:
         data = client.latest(args.node, args.fields or None)
     rows = [latest_row(name, series) for name, series in data.items()]
     write_table(sys.stdout, ("field", "value", "units", "time"), rows)
@@ -198,9 +232,8 @@ def _latest(args: argparse.Namespace, settings: Settings) -> None:
 
 def _watch(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import live_header, live_headings, live_row
-    from sisock.client.client import Client
 
-    with Client(settings) as client, client.watch(args.node, args.fields or None) as stream:
+    with _join(args, settings) as client, client.watch(args.node, args.fields or None) as stream:
         known = client.fields(args.node)
         headings = live_headings(known[name] for name in args.fields or known)
         print(live_header(headings), flush=True)
@@ -209,10 +242,15 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _config(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.doctor import setting_rows
+    from sisock.cli.doctor import setting_rows, site_rows
     from sisock.cli.output import write_table
+    from sisock.connection.sites import load_sites
 
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
+    if sites := load_sites():
+        header = ("site", "address", "CA", "secret from")
+        print()
+        write_table(sys.stdout, header, site_rows(sites.values()))
 
 
 def _certs(args: argparse.Namespace, settings: Settings) -> None:
@@ -240,7 +278,16 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
 
 def _doctor(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.doctor import examine
+    from sisock.connection.sites import load_sites
 
+    groups = [[site] for site in load_sites().values()] if args.router is None else []
+    found = [examine(group) for group in groups or [_users(args, settings)]]
+    if not all(found):
+        raise SettingsError("something is wrong: see the lines that begin with BAD")
+
+
+def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
+    """Return the settings of each user whose secret is known."""
     every = [settings]
     # What the environment says of user or secret is of one user.
     said = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
@@ -248,16 +295,7 @@ def _doctor(args: argparse.Namespace, settings: Settings) -> None:
         server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
         # The order has the nodes asked as their consumers ask them, if that can be.
         every = [each for each in (settings, server) if each.secret] or every
-    if not examine(every):
-        raise SettingsError("something is wrong: see the lines that begin with BAD")
-
-
-def _record(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.serve import PROGRAMS
-
-    program = [sys.executable, str(PROGRAMS / "recorder.py"), *args.sources]
-    flags = [f"--keep={args.keep}", f"--name={args.name}", *_given_flags(args)]
-    os.execv(program[0], [*program, *flags])
+    return every
 
 
 def _serve(args: argparse.Namespace, settings: Settings) -> None:
@@ -268,25 +306,10 @@ def _serve(args: argparse.Namespace, settings: Settings) -> None:
     if args.check:
         check(args.file)
         return
-    react(Supervisor(settings.home, args.file, _given_flags(args)).run)
-
-
-def _given_flags(args: argparse.Namespace) -> list[str]:
-    given = {"router": args.router, "log-level": args.log_level}
-    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+    react(Supervisor(settings.home, args.file, programs.given_flags(args)).run)
 
 
 def _status(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_node_states
-    from sisock.cli.serve import status_socket
-    from sisock.connection.health import ask_figures
+    from sisock.cli.status import show
 
-    said, nodes = ask_figures(str(status_socket(settings.home, args.file)))
-    if not nodes:
-        raise SettingsError(f"`sisock serve {args.file}` does not run: {said}")
-    if args.json:
-        print(json.dumps(nodes, indent=4))
-    else:
-        write_node_states(sys.stdout, nodes)
-    if bad := [name for name, status in nodes.items() if not status["is_well"]]:
-        raise SisockError(f"not well: {', '.join(bad)}")
+    show(args, settings)

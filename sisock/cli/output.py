@@ -63,6 +63,15 @@ def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> No
     write_table(out, ("node", *header), rows)
 
 
+def format_age(seconds: float) -> str:
+    """Return a time span in the largest unit that fits: "2.5 s", "3 min", "8 years"."""
+    for limit, size, unit in ((60, 1, "s"), (3600, 60, "min"), (86400, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.{int(size == 1)}f} {unit}"
+    days = seconds / 86400
+    return f"{days:.0f} days" if days < 365 else f"{days / 365.25:.1f} years"
+
+
 def write_fields(out: TextIO, fields: Iterable[Field]) -> None:
     """Write a table of fields; what nobody says of any takes no column."""
     header = ("field", "type", "units", "timeline", "interval/s", *_SOMETIMES, "description")

@@ -25,6 +25,7 @@ from twisted.internet import defer, protocol, reactor, task, threads
 from twisted.internet.error import ProcessExitedAlready
 from twisted.python.failure import Failure
 
+from sisock.cli.programs import find_node
 from sisock.connection.health import OK, VARIABLE, ask_figures, is_served, serve_health
 from sisock.connection.reconnect import fail
 from sisock.connection.settings import Home
@@ -53,10 +54,6 @@ _ENDING_WITH_US = (
 )
 """Become a program that Linux sends SIGTERM when its parent has been killed."""
 
-_TOP = Path(__file__).parents[2]
-PROGRAMS = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
-"""The folder of sisock's own nodes: the repository's, or what a wheel installs of it."""
-
 
 def load_nodes(path: Path) -> dict[str, list[str]]:
     """Read each node's name and command; SettingsError names line or key of what is wrong."""
@@ -82,11 +79,7 @@ def _command(name: str, section: Any, folder: Path) -> list[str]:
     if not isinstance(section, dict) or not isinstance(section.get("program"), str):
         raise SettingsError('it must be a section with a key program, as program = "weather"')
     program = section.pop("program")
-    file = folder / program if program.endswith(".py") else PROGRAMS / f"{program}.py"
-    if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in PROGRAMS.glob("[a-z]*.py")))
-        raise SettingsError(f"program: there is no {file}; sisock's own nodes are {known}")
-    command = [sys.executable, str(file), f"--name={name}"]
+    command = [sys.executable, str(find_node(program, folder)), f"--name={name}"]
     for key, value in section.items():
         if key in ("name", "check", "help") or not re.fullmatch(r"[A-Za-z][\w-]*", key):
             raise SettingsError(f"{key!r} cannot be a flag of a node here")

@@ -1,4 +1,4 @@
-"""Start the Crossbar router for an installation: ``python -m sisock.router``.
+"""Start the Crossbar router for an installation: ``sisock router``.
 
 Crossbar reads neither secrets nor TLS paths from files or variables that we could name. So this
 fits the configuration to the installation, copies it beside the certificates, and then becomes
@@ -21,8 +21,10 @@ from typing import Any
 
 from sisock.connection.health import is_served
 from sisock.connection.settings import Home, find_secret, load_settings, parse_count
+from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError, SisockError
 from sisock.router.credentials import write
+from sisock.router.page import ORIGINS_VARIABLE, add_sites, list_sites, parse_origins
 from sisock.router.proxies import MAX_PROXIES, add_proxies
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
@@ -176,6 +178,11 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     folder = Path(environ.get("SISOCK_LAYOUTS") or home.path / "layouts").expanduser().absolute()
     layouts = {"classname": "sisock.router.layouts.Layouts", "extra": {"folder": str(folder)}}
     _add_path(configuration, "layouts", {"type": "resource", **layouts})
+    parse_origins(environ.get(ORIGINS_VARIABLE, ""))
+    sites = load_sites({**environ, "SISOCK_HOME": str(home.path)})
+    if listed := list_sites(sites, home.router_socket):
+        webs = _parts(configuration, "paths", "endpoint")
+        add_sites(webs, listed, home.router_directory.absolute() / "page")
     if path != DEFAULT_CONFIGURATION:
         _check(configuration)
     variables = dict(environ)
@@ -253,7 +260,8 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Become the router."""
-    parser = argparse.ArgumentParser(prog="sisock.router", description=__doc__)
+    about = "Run the router, with the hub and the page."
+    parser = argparse.ArgumentParser(prog="sisock router", description=about)
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIGURATION, help="the router's configuration"
     )
@@ -261,9 +269,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         settings = load_settings()
         home, has_level = settings.home, settings.sources["LOGLEVEL"] != "default"
+        command = crossbar_command(home, settings.log_level if has_level else "warn")
         variables = prepare(home, args.config, settings.port, os.environ)
         check_free(home, settings.port)
-        command = crossbar_command(home, settings.log_level if has_level else "warn")
     except (SisockError, OSError) as error:
         sys.exit(str(error))
     # Of a hub.py in the folder where this was started Crossbar would take that one.

@@ -247,7 +247,7 @@ def test_check_tries_all_nodes_without_a_router(sisock, file):
         ("[a]\nport = 1", "[a]: it must be a section with a key program"),
         ("[a]\nprogram = 1", "[a]: it must be a section with a key program"),
         ('[a]\nprogram = "nothing"', "sisock's own nodes are "),
-        ('[a]\nprogram = "../x.py"', "[a]: program: there is no "),
+        ('[a]\nprogram = "../x.py"', "[a]: there is no "),
         ('["a b"]\nprogram = "sensors"', "[a b]: "),
         ('[a.b]\nprogram = "sensors"', "[a]: it must be a section"),
         ('[a]\nprogram = "sensors"\nport = "a\\u0000b"', "[a]: port has a NUL"),

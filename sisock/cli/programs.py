@@ -1,0 +1,90 @@
+"""Become one of the programs: router, hub, bridge, demo, a data node, or the recorder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from sisock.connection.settings import Settings
+from sisock.errors import SettingsError
+
+_TOP = Path(__file__).parents[2]
+NODES = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
+"""The folder of sisock's own nodes: the repository's, or what a wheel installs of it."""
+
+
+def node_names() -> list[str]:
+    """Return the names of sisock's own nodes."""
+    return sorted(path.stem for path in NODES.glob("[a-z]*.py"))
+
+
+def find_node(program: str, folder: Path) -> Path:
+    """Find the file of a node: one of sisock's own, or the path of a ``.py`` file.
+
+    A relative path begins at `folder`. SettingsError names sisock's own nodes if there is none.
+    """
+    file = folder / program if program.endswith(".py") else NODES / f"{program}.py"
+    if not file.is_file():
+        known = ", ".join(node_names())
+        raise SettingsError(f"there is no {file}; sisock's own nodes are {known}")
+    return file
+
+
+def router(args: argparse.Namespace, settings: Settings) -> None:
+    """Become the router."""
+    # With -P no module of the folder where this was started is taken for one of ours.
+    _become("-P", "-m", "sisock.router", *args.rest)
+
+
+def hub(args: argparse.Namespace, settings: Settings) -> None:
+    """Become a hub outside of the router."""
+    _become(_program("hub.py"), *args.rest)
+
+
+def bridge(args: argparse.Namespace, settings: Settings) -> None:
+    """Become the bridge."""
+    from sisock.sources.options import require
+
+    for module in ("flask", "httptools", "prometheus_client"):
+        require(module, "grafana")
+    _become(_program("grafana_http_json.py"), *args.rest)
+
+
+def demo(args: argparse.Namespace, settings: Settings) -> None:
+    """Become the demo."""
+    _become("-P", "-m", "sisock.demo", *args.rest)
+
+
+def node(args: argparse.Namespace, settings: Settings) -> None:
+    """Become a data node; its flags are passed on."""
+    if args.file is None:
+        print("usage: sisock node FILE [FLAG ...]\n\nRun a data node: a .py file, or one of")
+        print("\n".join(f"  {name}" for name in node_names()))
+        print("`sisock node FILE --help` lists the flags of one.")
+        return
+    _become(str(find_node(args.file, Path())), *args.rest)
+
+
+def record(args: argparse.Namespace, settings: Settings) -> None:
+    """Become the recorder."""
+    flags = [f"--keep={args.keep}", f"--name={args.name}", *given_flags(args)]
+    _become(str(NODES / "recorder.py"), *args.sources, *flags)
+
+
+def given_flags(args: argparse.Namespace) -> list[str]:
+    """Return the flags of all programs that were given."""
+    given = {"router": args.router, "log-level": args.log_level}
+    return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
+def _program(name: str) -> str:
+    from sisock.router.launch import PROGRAMS
+
+    return str(PROGRAMS / name)
+
+
+def _become(*words: str) -> NoReturn:
+    os.execv(sys.executable, [sys.executable, *words])

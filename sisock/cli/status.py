@@ -1,0 +1,159 @@
+"""Show what runs: router, hub, bridge, the nodes of `sisock serve`, and each node's last sample."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from sisock.cli.output import format_age, write_node_states, write_table
+from sisock.cli.serve import status_socket
+from sisock.client.client import Client
+from sisock.client.site import load_routers
+from sisock.connection.health import OK, ask_figures, is_served
+from sisock.connection.settings import Settings, parse_port
+from sisock.errors import SettingsError, SisockError, SiteWarning
+from sisock.wire.fields import KnownNode
+
+TIMEOUT = 5.0
+"""Seconds within which each part has to answer."""
+
+AT_ONCE = 16
+"""Nodes that are asked at the same time."""
+
+MAX_ROWS = 40
+"""Nodes that are shown: a screen. Those with a problem come first."""
+
+Part = dict[str, Any]
+"""``part``, ``is_well`` (None: it need not run), ``text``; of a node also ``fields``, ``last``."""
+
+
+def show(args: argparse.Namespace, settings: Settings) -> None:
+    """Print how everything is, or the nodes of a file; SisockError names what is not well."""
+    if args.file is not None:
+        _show_nodes_of_file(args, settings)
+        return
+    routers = [settings] if args.router else load_routers(log_level=args.log_level)
+    parts, nodes = examine(settings, routers)
+    if args.json:
+        print(json.dumps({"parts": parts, "nodes": nodes}, indent=4))
+    else:
+        _write(parts, nodes)
+    if bad := [part["part"] for part in (*parts, *nodes) if part["is_well"] is False]:
+        raise SisockError(f"not well: {', '.join(bad)}")
+
+
+def _show_nodes_of_file(args: argparse.Namespace, settings: Settings) -> None:
+    said, nodes = ask_figures(str(status_socket(settings.home, args.file)))
+    if not nodes:
+        raise SettingsError(f"`sisock serve {args.file}` does not run: {said}")
+    if args.json:
+        print(json.dumps(nodes, indent=4))
+    else:
+        write_node_states(sys.stdout, nodes)
+    if bad := [name for name, status in nodes.items() if not status["is_well"]]:
+        raise SisockError(f"not well: {', '.join(bad)}")
+
+
+def examine(settings: Settings, routers: Iterable[Settings]) -> tuple[list[Part], list[Part]]:
+    """Ask routers, hubs, bridge, supervisors and nodes; none of them may raise."""
+    parts, nodes = [], list[Part]()
+    for each in routers:
+        of_router, of_nodes = _router(each)
+        parts += of_router
+        nodes += of_nodes
+    return [*parts, _bridge(os.environ), *_supervisors(settings)], nodes
+
+
+def _router(settings: Settings) -> tuple[list[Part], list[Part]]:
+    """Ask a router, its hub and its nodes."""
+    of_site = f" {settings.site}" if settings.site else ""
+    router, hub = f"router{of_site}", f"hub{of_site}"
+    try:
+        with Client(settings, timeout=TIMEOUT) as client:
+            joined = _part(router, True, f"{settings.address}, joined as {settings.user!r}")
+            try:
+                with warnings.catch_warnings(action="ignore", category=SiteWarning):
+                    known = client.nodes()
+            except SisockError as error:
+                return [joined, _part(hub, False, str(error))], []
+            for why in known.unreachable.values():
+                return [joined, _part(hub, False, why)], []
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                nodes = list(pool.map(lambda each: _node(client, each), known))
+            return [joined, _part(hub, True, f"{len(known)} data nodes")], nodes
+    except SisockError as error:
+        return [_part(router, False, str(error))], []
+
+
+def _part(name: str, is_well: bool | None, text: str) -> Part:
+    return {"part": name, "is_well": is_well, "text": text}
+
+
+def _node(client: Client, node: KnownNode) -> Part:
+    """Ask a node for its fields, which say when their last samples were taken."""
+    try:
+        fields = client.fields(node.name).values()
+    except SisockError as error:
+        return {**_part(node.name, False, str(error)), "fields": None, "last": None}
+    now, lasts = time.time(), [field.last for field in fields if field.last is not None]
+    stale = [f.name for f in fields if f.last and f.stale_after and now - f.last > f.stale_after]
+    text = f"stale: {', '.join(stale)}" if stale else ""
+    last = max(lasts, default=None)
+    return {**_part(node.name, not stale, text), "fields": len(fields), "last": last}
+
+
+def _bridge(environ: Mapping[str, str]) -> Part:
+    port, bind = parse_port(environ.get("PORT") or "5000", "PORT"), environ.get("BIND")
+    host = "127.0.0.1" if bind in (None, "", "0.0.0.0", "::") else bind
+    url, connection = f"http://{host}:{port}", HTTPConnection(host, port, timeout=TIMEOUT)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+    except ConnectionRefusedError:
+        return _part("bridge", None, f"none at {url}; PORT names another port")
+    except (OSError, HTTPException, ValueError) as error:
+        return _part("bridge", False, f"{url} does not answer as a bridge does: {error}")
+    finally:
+        connection.close()
+    is_well = answer.status == 200 and isinstance(said, dict) and "status" in said
+    return _part("bridge", is_well, url if is_well else f"{url}: {said}")
+
+
+def _supervisors(settings: Settings) -> Iterator[Part]:
+    """Ask each `sisock serve` of this home folder."""
+    for socket in sorted(settings.home.router_socket.parent.glob("serve-*.sock")):
+        if is_served(str(socket)):
+            said, nodes = ask_figures(str(socket))
+            is_well = said == OK
+            yield _part("serve", is_well, ", ".join(nodes) if is_well else said)
+
+
+def _write(parts: list[Part], nodes: list[Part]) -> None:
+    words = {True: "ok", False: "BAD", None: "-"}
+    rows = [(part["part"], words[part["is_well"]], part["text"]) for part in parts]
+    write_table(sys.stdout, ("part", "state", "about"), rows)
+    if not nodes:
+        return
+    nodes = sorted(nodes, key=lambda node: (node["is_well"], node["part"]))
+    print()
+    header = ("node", "state", "fields", "last sample", "problem")
+    write_table(sys.stdout, header, [_row(node, words) for node in nodes[:MAX_ROWS]])
+    if rest := nodes[MAX_ROWS:]:
+        bad = sum(not node["is_well"] for node in rest)
+        print(f"and {len(rest)} more nodes, {bad} of them with a problem: see --json")
+
+
+def _row(node: Part, words: Mapping[bool | None, str]) -> tuple[str, ...]:
+    last, fields = node["last"], node["fields"]
+    age = "" if last is None else format_age(time.time() - last)
+    count = "" if fields is None else str(fields)
+    return node["part"], words[node["is_well"]], count, age, node["text"]

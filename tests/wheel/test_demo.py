@@ -1,0 +1,78 @@
+"""The wheel with the extra ``demo``: everything runs in an empty folder."""
+
+import json
+import subprocess
+
+from sisock.testing import wait_until
+
+NODE = """
+import sisock
+
+
+class Counter(sisock.LiveNode):
+    \"\"\"Counts.\"\"\"
+
+    name = "counter"
+    interval = 0.1
+    fields = {"n": {}}
+    n = 0
+
+    def read(self):
+        self.n += 1
+        return {"n": self.n}
+
+
+sisock.run(Counter)
+"""
+
+
+def page(port):
+    command = ["curl", "--insecure", "--silent", f"https://127.0.0.1:{port}/"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+
+
+def test_the_demo_runs_in_an_empty_folder(everything, place):
+    here = place(everything)
+    demo = here.start("sisock", "demo")
+    here.wait_for("\nready: ", demo)
+    assert "page.js" in page(here.port)
+    (here.folder / "counter.py").write_text(NODE)
+    here.start("sisock", "node", "counter.py", "--name", "mine")
+
+    def status():
+        return json.loads(here.run("sisock", "status", "--json").stdout)
+
+    wait_until(lambda: len(status()["nodes"]) == 3, 60, "the third node")
+    done = here.run("sisock", "status")
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = [line.split()[:2] for line in done.stdout.splitlines() if line]
+    for part in ("router", "hub", "bridge", "apex_archive", "mine", "sensors"):
+        assert [part, "ok"] in words, done.stdout
+    # Neither of a module that was built for another numpy nor of anything else.
+    assert "Traceback" not in here.log.read_text() + done.stderr
+    assert "Error" not in here.log.read_text()
+
+
+def test_router_hub_and_bridge_run_by_their_commands(everything, place):
+    here = place(everything)
+    assert here.run("sisock", "certs").returncode == 0
+    router = here.start("sisock", "router")
+    wait_until(lambda: "page.js" in page(here.port), 60, "the page")
+    hub = here.start("sisock", "hub")
+    assert hub.wait(60) == 1
+    assert "another hub is on this router" in here.log.read_text()
+    bridge = here.start("sisock", "bridge")
+    here.wait_for("listening on http://", bridge)
+    assert router.poll() is None
+    assert "Traceback" not in here.log.read_text()
+
+
+def test_all_modules_come_from_the_wheel(everything, place):
+    script = (
+        "import sisock, sisock_nodes, sisock_programs as p;"
+        "print(sisock.__file__, sisock_nodes.__path__[0], p.__path__[0])"
+    )
+    done = place(everything).run("python", "-c", script)
+    folders = done.stdout.split()
+    assert len(folders) == 3, done.stderr
+    assert all(folder.startswith(str(everything.bin.parent)) for folder in folders)

@@ -1,0 +1,54 @@
+"""The wheel without extras: for a node on a small computer, and for scripts."""
+
+import subprocess
+import sys
+import zipfile
+
+from tests.wheel.conftest import built
+
+MAX_MEGABYTES = 150
+
+
+def test_the_library_is_small(library):
+    sizes = [path.stat().st_size for path in library.site.rglob("*") if path.is_file()]
+    print(f"\nthe library with all it depends on: {sum(sizes) / 1e6:.1f} MB")
+    assert sum(sizes) < MAX_MEGABYTES * 1e6
+    assert not (library.site / "crossbar").exists()
+
+
+def test_a_wheel_is_made_of_the_sdist_without_node(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path]
+    environ = {"PATH": "/nonexistent", "HOME": str(tmp_path)}
+    command += ["--no-build-isolation", built("*.tar.gz")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (again,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(again).namelist())
+    assert names == set(zipfile.ZipFile(built("*.whl")).namelist())
+    assert "sisock_programs/js/dist/page.js" in names
+
+
+def test_what_an_extra_would_bring_is_one_sentence(library, place):
+    here = place(library)
+    for command, missing in (
+        ("router", "pip install 'sisock[router]'"),
+        ("demo", "pip install 'sisock[demo]'"),
+        ("bridge", "pip install 'sisock[grafana]'"),
+    ):
+        done = here.run("sisock", command)
+        assert done.returncode == 1
+        assert missing in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_node_of_the_wheel_is_run_by_its_name(library, place):
+    done = place(library).run("sisock", "node", "weather", "--check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("node apex_archive: 5 fields")
+
+
+def test_status_says_that_nothing_runs(library, place):
+    done = place(library).run("sisock", "status")
+    assert done.returncode == 1
+    assert "no secret" in done.stdout
+    assert done.stderr == "sisock: not well: router\n"
