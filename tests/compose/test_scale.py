@@ -85,8 +85,13 @@ def test_there_are_two_of_each(scaled: tuple[Project, Outside]) -> None:
         return dict(line.split()[:2] for line in lines).get("apex_archive", "")
 
     wait_until(lambda: replicas() == "2", PATIENCE, "two replicas of the archive", every=0.5)
-    script = "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '^proxy$'"
-    assert project.run_in("sisock-crossbar", "sh", "-c", script).strip() == "2"
+    script = "grep -l 'Proxy[C]ontroller' /proc/[0-9]*/cmdline | wc -l"
+    wait_until(
+        lambda: project.run_in("sisock-crossbar", "sh", "-c", script).strip() == "2",
+        PATIENCE,
+        "two proxies",
+        every=0.5,
+    )
 
 
 def test_programs_of_the_profile_are_confined(scaled: tuple[Project, Outside]) -> None:
