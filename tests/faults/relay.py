@@ -24,11 +24,16 @@ class Relay:
         self, to: int, at: tuple[str, int] = ("127.0.0.1", 0), to_host: str = "127.0.0.1"
     ) -> None:
         self._to = to_host, to
-        self._listener = socket.create_server(at)
-        self.port: int = self._listener.getsockname()[1]
+        self._address, self.port = at
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.open()
+
+    def open(self) -> None:
+        """Listen, at the same port as before."""
+        self._listener = socket.create_server((self._address, self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
         """Reset all connections; new ones are taken at once."""
@@ -45,10 +50,10 @@ class Relay:
         self._listener.close()
         self.cut()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
                 threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:

@@ -84,11 +84,17 @@ def beside(work):
 def test_all_samples_come_over_a_bad_line_and_hold_nobody_up(client):
     whole = {"start": 1500076800, "end": 1500163200}
     near = client.get("near/apex_archive", "apex_temperature", **whole)["apex_temperature"]
-    with beside(lambda: client.get("far/apex_archive", "apex_temperature", **whole)) as found:
-        again = client.get("near/apex_archive", "apex_temperature", **whole)
+
+    def ask_far():
+        for _ in range(10):
+            client.fields("far/apex_archive")
+        return client.get("far/apex_archive", "apex_temperature", **whole)["apex_temperature"]
+
+    with beside(ask_far) as found:
+        again = client.get("near/apex_archive", "apex_temperature", **whole)["apex_temperature"]
         assert found == [], "the line delays nothing"
-    assert len(again["apex_temperature"]) == len(near) == 24
-    assert found[0]["apex_temperature"].values.tolist() == near.values.tolist()
+    assert len(again) == len(near) == 24
+    assert found[0].values.tolist() == near.values.tolist()
     with client.watch("far/numbered") as far, client.watch("near/numbered") as close:
         for stream in (close, far):
             numbers = [stream.next(30).values["n"] for _ in range(100)]
@@ -120,7 +126,7 @@ def test_a_site_that_is_cut_off_leaves_the_panels_of_others_alone(client, line, 
         bridge.program.end()
     usual, then = map(statistics.median, (before, during))
     print(f"\n{len(during)} panels while the site was cut off: median {then / usual:.2f} of before")
-    assert then < 5 * usual
+    assert then < 10 * usual
 
 
 def panel(*targets):
