@@ -39,7 +39,7 @@ from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
 DROP_AFTER = 1.0
-"""Seconds until the memory of vanished nodes' tiles is freed, for all nodes at once: it takes time."""
+"""Seconds until the tiles of vanished nodes are dropped, of all at once: it takes time."""
 
 _POLL_INTERVAL = 0.05
 
