@@ -216,7 +216,11 @@ export class Sisock {
       describe: async () => this.#directory.refresh(await this.#directory.node(name)),
       fetch: (names, start, end = LATEST) =>
         this.get(name, names, start, end, { maxPoints: now(maxPoints), signal }),
-      wants: (field) => now(fields)?.includes(field) ?? true,
+      choose: (names) => {
+        const given = now(fields);
+        const wanted = new Set(given);
+        return given === null ? names : names.filter((field) => wanted.has(field));
+      },
     };
     const follower = new Follower(source, callback);
     const ifOwn = (action) => (entry) => entry.name === name && action();

@@ -19,6 +19,34 @@ export function button(sign, name, action) {
   return element;
 }
 
+/**
+ * Make a button with a menu below it, or above it where there is more room.
+ * @param {string} name of the button
+ * @param {[string, function(), function(): boolean][]} items text, action, and whether it can be done now
+ * @returns {HTMLElement[]} the button and the menu
+ */
+export function menuButton(name, items) {
+  const menu = make("div", { className: "menu", popover: "auto" });
+  const toggle = make("button", { type: "button", title: name, ariaLabel: name, popoverTargetElement: menu }, "⋯");
+  menu.addEventListener("beforetoggle", () => {
+    const { top, bottom, right } = toggle.getBoundingClientRect();
+    const place = bottom > innerHeight / 2 ? { top: "auto", bottom: `${innerHeight - top}px` } : { top: `${bottom}px`, bottom: "auto" };
+    Object.assign(menu.style, { ...place, right: `${document.documentElement.clientWidth - right}px` });
+    items.forEach(([, , isPossible], i) => (menu.children[i].disabled = !isPossible()));
+  });
+  menu.append(
+    ...items.map(([text, act]) => {
+      const item = make("button", { type: "button" }, text);
+      item.addEventListener("click", () => {
+        menu.hidePopover();
+        act();
+      });
+      return item;
+    }),
+  );
+  return [toggle, menu];
+}
+
 /** Write a text into an element, if it is another than before. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -50,12 +50,12 @@ export function openSession(work, onJoined, timeText) {
     } else if (state === "waiting") {
       if (sisock && lostAt === null) write($("announcement"), `Lost: ${reason}`);
       lostAt ??= Date.now() / 1000;
-      const since = sisock ? `router away since ${timeText(lostAt)}` : reason;
+      const since = sisock ? `router away since ${timeText(lostAt)}` : "no connection";
       write($("connection"), `${since}; trying again in ${Math.ceil(seconds)} s`);
       if (!sisock) showSilence();
       else write($("account-text"), explain({ kind: "away" }).steps.join(" "));
     } else {
-      write($("connection"), reason);
+      write($("connection"), reason.split(":")[0]);
       if (kind === "realm") showTrouble(explain({ kind, page, reason }));
       else if (sisock) askForSecret(reason);
     }
@@ -69,7 +69,8 @@ export function openSession(work, onJoined, timeText) {
   function askForSecret(reason = "") {
     if (reason) secrets.drop();
     write($("connection"), "not connected");
-    write($("sign-in-reason"), reason && `${explain({ kind: "refused", page, reason }).title}.`);
+    const { title, steps } = explain({ kind: "refused" });
+    write($("sign-in-reason"), reason && `${title}. ${steps.join(" ")}`);
     $("sign-in").hidden = false;
     $("secret").focus();
   }

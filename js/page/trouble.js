@@ -29,13 +29,14 @@ export function explain({ kind, page = "", reason = "" }) {
   }
   if (kind === "realm") {
     const steps = ["The router was started with another realm, its setting WAMP_REALM. Reload the page: it asks for the realm."];
-    return { title: capital(reason), steps, link: null };
+    return { title: capital(reason.split(":")[0]), steps, link: null };
   }
   if (kind === "hub") {
     const steps = ["The router is there, but nothing that knows its data nodes. Start hub.py; it is part of the router that sisock starts."];
     return { title: "No hub is on the router", steps, link: null };
   }
-  return { title: capital(reason), steps: ["Enter the secret of today, from the file credentials/consumer of SISOCK_HOME."], link: null };
+  const again = "It may be an old one, or not all of it was copied: enter the one that the router has now.";
+  return { title: "The router refuses this secret", steps: [again], link: null };
 }
 
 function capital(text) {

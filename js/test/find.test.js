@@ -4,7 +4,7 @@ import test from "node:test";
 import { boundsOf, boundsText, isOutside, timeOfAll, timeOfLatest, timeToGo } from "../page/find/bounds.js";
 import { chooseFirst } from "../page/find/first.js";
 import { placesOf, rowsBetween } from "../page/find/list.js";
-import { Nodes } from "../page/find/nodes.js";
+import { Nodes, isReading } from "../page/find/nodes.js";
 import { countMatches, rowsOf } from "../page/find/rows.js";
 import { marksIn, matcher, textOf } from "../page/find/search.js";
 
@@ -23,6 +23,13 @@ test("words match in any order, anywhere, without case and accents", () => {
     assert.ok(matches(query), query);
   }
   for (const query of ["temp wind", "apex::temp", '"weather archived"']) assert.ok(!matches(query), query);
+});
+
+test("an archive is being read while it may come to know where its samples lie, not for ever", () => {
+  const node = { features: ["binary"], fields: { x: about() }, wait: 2 };
+  assert.ok(isReading(node));
+  const others = [{ wait: 30 }, { features: [] }, { features: ["live"] }, { fields: null }, { goneSince: NOW }, { fields: { x: about({ first: 1 }) } }];
+  for (const other of others) assert.ok(!isReading({ ...node, ...other }), JSON.stringify(other));
 });
 
 test("globs match whole names, descriptions and units", () => {

@@ -4,13 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Growing } from "../page/data/growing.js";
-import { axisRange, roomFor, statisticsOf, valueTicks } from "../page/panels/axes.js";
+import { axisRange, roomFor, statisticsOf, tickScale, valueTicks } from "../page/panels/axes.js";
 import { figureOf } from "../page/panels/figure.js";
 import { runsOf } from "../page/panels/lanes.js";
 import { judge, limitsOf } from "../page/panels/limits.js";
 import { trace } from "../page/panels/lines.js";
 import { changeField, changePanel, isolateField, movePanel, removePanel } from "../page/panels/place.js";
-import { axisLabels, numberText, scaledUnit } from "../page/panels/units.js";
+import { axisLabels, numberText, precisionFor, scaledUnit } from "../page/panels/units.js";
 
 /** What is traced of a curve: its lines as lists of [x, y], a point by its middle. */
 function tracedLines(curve, range, pixels) {
@@ -56,7 +56,9 @@ test("units take SI prefixes, but not those that have none", () => {
     ["K", 0.05, "mK"], ["K", 300, "K"], ["K", 0.67, "K"], ["Pa", 101_325, "kPa"], ["V", 4e-6, "µV"], ["m/s", 0.002, "mm/s"],
     ["mK", 0.05, "µK"], ["mK", 50, "mK"], ["mK", 5000, "K"], ["s", 5000, "s"], ["s", 2e-5, "µs"], ["V", 1e-20, "pV"],
     ["°C", 0.01, "°C"], ["%", 1e-5, "%"], ["hPa", 5000, "hPa"], ["m²", 1e6, "m²"], ["rpm", 9000, "rpm"], ["", 1e9, ""], ["K", NaN, "K"],
-    ["bytes", 19.6e9, "GB"], ["bytes/s", 2e6, "MB/s"],
+    ["bytes", 19.6e9, "GB"], ["bytes/s", 2e6, "MB/s"], ["percent", 5000, "percent"], ["C", 0.01, "C"], ["F", 0.01, "F"], ["nF", 5000, "µF"],
+    ["dB", 1e-3, "dB"], ["dBm", 1e-3, "dBm"], ["deg", 1e-3, "deg"], ["degC", 1e-3, "degC"], ["degrees", 1e4, "degrees"], ["counts", 1e9, "counts"],
+    ["ppm", 1e-3, "ppm"], ["arcsec", 1e-3, "arcsec"], ["pH", 7, "pH"],
   ];
   for (const [unit, largest, expected] of cases) assert.equal(text(unit, largest), expected, `${unit} ${largest}`);
   assert.equal(numberText(0.0443014, scaledUnit("K", 0.05).factor, 6), "44.301");
@@ -67,14 +69,49 @@ test("units take SI prefixes, but not those that have none", () => {
 test("labels of an axis have the digits that tell them apart, and room", () => {
   assert.deepEqual(axisLabels([0.05, 0.055, 0.06], 0.005, 1000), ["50", "55", "60"]);
   assert.deepEqual(axisLabels([1, 1.25], 0.25, 1), ["1.00", "1.25"]);
-  assert.deepEqual(axisLabels([2e9], 1e8, 1), ["2e+9"]);
+  assert.deepEqual(axisLabels([0, 1.9e9, 2e9], 1e8, 1), ["0", "1.9e9", "2.0e9"]);
+  assert.deepEqual(axisLabels([-5e-8, 0, 1e-7], 5e-8, 1), ["-0.5e-7", "0", "1.0e-7"]);
   assert.ok(roomFor(["0", "1,234,567,890"], 13) > roomFor(["0"], 13) && roomFor([], 13) > 0);
+});
+
+test("labels of an axis differ, also of a small range far from zero: they count from a round value then", () => {
+  const shown = (unit, range, pixels = 172) => {
+    const scale = tickScale(unit, range, false);
+    return [scale.text, ...valueTicks({ range, ...scale }, pixels).map(({ text }) => text)];
+  };
+  assert.deepEqual(shown("Hz", [1420405747.5, 1420405754.5]), ["Hz + 1.42040575 GHz", "-2", "0", "2", "4"]);
+  assert.deepEqual(shown("K", [273.149989, 273.150011]), ["µK + 273.15 K", "-10", "-5", "0", "5", "10"]);
+  assert.deepEqual(shown("", [1.5e9, 1.50002e9]), ["+ 1.5e9", "0", "5000", "10000", "15000", "20000"]);
+  assert.deepEqual(shown("hPa", [1013.2, 1013.3])[0], "hPa");
+  for (const low of [0, 1, -273.15, 1e9, 1.7e9, -4e12, 6e-9]) {
+    for (const span of [1e-9, 1e-6, 1e-3, 1, 70, 4e3, 1e6]) {
+      if (span < Math.abs(low) * 1e-13) continue;
+      for (const pixels of [60, 172, 1600]) {
+        const [, ...texts] = shown("counts", [low, low + span], pixels);
+        assert.equal(new Set(texts).size, texts.length, `${low} ${span}: ${texts}`);
+        assert.ok(Math.max(...texts.map((text) => text.length)) <= 10, `${low} ${span}: ${texts}`);
+        assert.ok(texts.length >= (pixels > 100 ? 2 : 1) && texts.length <= pixels / 28 + 2, `${low} ${span} ${pixels}: ${texts}`);
+      }
+    }
+  }
+});
+
+test("values of the legend have as many digits as their range needs", () => {
+  const text = (value, low, high, unit = "") => {
+    const { factor } = scaledUnit(unit, Math.max(Math.abs(low), Math.abs(high)));
+    return numberText(value, factor, precisionFor(low, high));
+  };
+  assert.deepEqual([text(72.760912, 24, 100), text(100, 24, 100), text(23.7300123e9, 22.6e9, 24e9, "bytes")], ["72.8", "100.0", "23.730"]);
+  assert.equal(text(1420405751.123, 1420405748, 1420405754, "Hz"), "1.42040575112");
+  assert.deepEqual([text(5, 5, 5), text(0.1 + 0.2, 0.3, 0.3), text(12.3456, 0, 12345)], ["5", "0.3", "12"]);
+  assert.deepEqual([text(-1e-9, -5, 5), text(3.14159e-9, 0, 6e-9)], ["0.00", "3.14e-9"]);
 });
 
 test("an axis has round ticks, as many as there is room for", () => {
   const texts = (range, pixels, factor = 1) => valueTicks({ range, factor, isLog: false }, pixels).map(({ text }) => text);
   assert.deepEqual(texts([0, 1], 140), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-  assert.deepEqual(texts([-6.2, 6.3], 172), ["-5.0", "-2.5", "0.0", "2.5", "5.0"]);
+  assert.deepEqual(texts([0, 1], 1600).length, 21);
+  assert.deepEqual(texts([-6.2, 6.3], 172), ["-5", "0", "5"]);
   assert.deepEqual(texts([0.0251, 0.0749], 172, 1000), ["30", "40", "50", "60", "70"]);
   assert.deepEqual(texts([3, 4], 5), ["3", "4"]);
   for (const pixels of [1, 30, 100, 172, 1000, 2000]) {

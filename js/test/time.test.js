@@ -73,7 +73,12 @@ test("the time axis has ticks at whole times, as many as there is room for", () 
   const texts = (span, pixels) => ticks(span, pixels).map(({ text }) => text);
   assert.deepEqual(texts(7200, 300), ["03:00\n2017-07-14", "03:30", "04:00", "04:30"]);
   assert.deepEqual(texts(30, 300), ["02:40:00\n2017-07-14", "02:40:10", "02:40:20", "02:40:30"]);
+  assert.deepEqual(texts(14 * 86400, 300), ["07-17\n2017", "07-21", "07-25"]);
   assert.deepEqual(texts(100 * 86400, 300), ["2017-08", "2017-09", "2017-10"]);
+  for (let span = 60; span < 10 * 365 * 86400; span *= 1.1) {
+    const count = texts(span, 800).length;
+    assert.ok(count >= 3 && count <= 13, `${span} s: ${count}`);
+  }
   for (const span of [0.01, 1, 60, 600, 86400, 14 * 86400, 3e7, 3e8]) {
     for (const pixels of [-50, 0, 200, 1000, 3000]) {
       const times = ticks(span, pixels).map(({ value }) => value);

@@ -9,7 +9,8 @@ import ssl
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from cryptography import x509
@@ -17,8 +18,9 @@ from cryptography import x509
 from sisock.cli.output import write_table
 from sisock.client.client import Client
 from sisock.connection.settings import Settings, find_secret, load_settings
+from sisock.connection.sites import load_sites
 from sisock.connection.transport import certified_names, is_certificate_for
-from sisock.errors import SettingsError, SisockError
+from sisock.errors import SettingsError, SisockError, SiteWarning
 from sisock.router.launch import SECRET_VARIABLES
 from sisock.wire.protocol import USER_SERVER
 
@@ -36,6 +38,7 @@ _DEFAULTS = {
     "SISOCK_PROXIES": "none",
     "SISOCK_LAYOUTS": "SISOCK_HOME/layouts",
     "SISOCK_RUN": "SISOCK_HOME",
+    "SISOCK_SITES": "SISOCK_HOME/sites.toml",
     "SISOCK_CACHE": "~/.cache/sisock",
     "SISOCK_DATA": "~/.local/share/sisock",
     "SISOCK_HEALTH": "none",
@@ -53,12 +56,23 @@ _DEFAULTS = {
 
 
 def show_settings(args: argparse.Namespace, settings: Settings) -> None:
-    """Print the table of settings."""
+    """Print the tables of settings and sites."""
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
+    if sites := load_sites():
+        print()
+        write_table(sys.stdout, ("site", "address", "CA", "secret from"), site_rows(sites.values()))
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
-    """Check everything for each user whose secret is there; SettingsError if anything is wrong."""
+    """Check everything for each user or site; SettingsError if anything is wrong."""
+    groups = [[site] for site in load_sites().values()] if args.router is None else []
+    found = [examine(group) for group in groups or [_users(args, settings)]]
+    if not all(found):
+        raise SettingsError("something is wrong: see the lines that begin with BAD")
+
+
+def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
+    """Return the settings of each user whose secret is known."""
     every = [settings]
     # What the environment says of user or secret is of one user.
     said = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
@@ -66,8 +80,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
         server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
         # The order has the nodes asked as their consumers ask them, if that can be.
         every = [each for each in (settings, server) if each.secret] or every
-    if not examine(every):
-        raise SettingsError("something is wrong: see the lines that begin with BAD")
+    return every
 
 
 def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
@@ -93,9 +106,19 @@ def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
     return rows
 
 
+def site_rows(sites: Iterable[Settings]) -> list[tuple[str, ...]]:
+    """Return name, address, CA and file of the secret of each site."""
+    return [
+        (site.site or "", site.address, str(site.ca or "the system's"), str(site.secret_file or ""))
+        for site in sites
+    ]
+
+
 def examine(every: Sequence[Settings]) -> bool:
     """Check everything for each user, a printed line each; nodes are asked as the first one."""
     first, *others = every
+    if first.site is not None:
+        print(f"the site {first.site!r}, of {first.setting('CROSSBAR_HOST')}:", flush=True)
     checks = [*map(_credentials, every), _tls(first), _router(first, _hub_and_nodes)]
     is_well = True
     for is_good, text in chain(*checks, *map(_router, others)):
@@ -108,13 +131,13 @@ def _credentials(settings: Settings) -> Iterator[_Check]:
     if settings.socket:
         yield True, f"credentials: none are needed on the socket {settings.socket}"
         return
-    path = settings.home.secret_file(settings.user)
+    path = settings.secret_file
     if settings.secret is None:
         advice = f"`sisock certs` makes it on the router's computer; copy it to {path}"
         yield False, f"credentials: no secret for {settings.user!r}: {advice}"
         return
     yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
-    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield False, f"credentials: others can read {path}: chmod 600 {path}"
 
 
@@ -161,9 +184,13 @@ def _router(
 
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     try:
-        nodes = client.nodes()
+        with warnings.catch_warnings(action="ignore", category=SiteWarning):
+            nodes = client.nodes()
     except SisockError as error:
         yield False, f"hub: {error}"
+        return
+    for why in nodes.unreachable.values():
+        yield False, f"hub: {why}"
         return
     yield True, f"hub: {len(nodes)} data nodes"
     for node in nodes:

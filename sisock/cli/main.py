@@ -11,12 +11,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
+from warnings import catch_warnings
 
 import txaio
 
 from sisock.cli import completion, programs
 from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
-from sisock.errors import SisockError
+from sisock.errors import SisockError, SiteWarning
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
@@ -81,7 +82,9 @@ def make_parser() -> argparse.ArgumentParser:
     source.completer = completion.nodes
     record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
     record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
-    serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
+    serve = command(
+        "serve", "sisock.cli.serve:run", "Run the data nodes of a file, each in its own process."
+    )
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
     what = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
     serve.add_argument(
@@ -226,37 +229,43 @@ def _fail(error: Exception, log_level: str | None) -> NoReturn:
     raise SystemExit(1)
 
 
-def _nodes(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_table
+def _join(args: argparse.Namespace, settings: Settings) -> Any:
+    """Return a client of the router that the flag names, or else of all sites."""
     from sisock.client.client import Client
 
-    with Client(settings) as client:
-        rows = [
-            (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features)))
-            for n in client.nodes()
-        ]
+    return Client(None if args.router is None else settings)
+
+
+def _nodes(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.output import write_table
+
+    with _join(args, settings) as client, catch_warnings(action="ignore", category=SiteWarning):
+        nodes = client.nodes()
+    rows = [
+        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
+    ]
     write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
-    if not rows:
+    for why in nodes.unreachable.values():
+        print(why, file=sys.stderr)
+    if not rows and not nodes.unreachable:
         print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import write_fields
-    from sisock.client.client import Client
 
-    with Client(settings) as client:
+    with _join(args, settings) as client:
         fields = client.fields(args.node)
     write_fields(sys.stdout, fields.values())
 
 
 def _get(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import WRITERS, progress_line
-    from sisock.client.client import Client
     from sisock.wire.times import parse_duration
 
     stride = None if args.min_stride is None else parse_duration(args.min_stride)
     what = (args.node, args.fields, args.start, args.end, stride)
-    with Client(settings) as client, progress_line(sys.stderr) as show:
+    with _join(args, settings) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
         WRITERS[args.form](out, data)
@@ -264,9 +273,8 @@ def _get(args: argparse.Namespace, settings: Settings) -> None:
 
 def _latest(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import latest_row, write_table
-    from sisock.client.client import Client
 
-    with Client(settings) as client:
+    with _join(args, settings) as client:
         data = client.latest(args.node, args.fields or None)
     rows = [latest_row(name, series) for name, series in data.items()]
     write_table(sys.stdout, ("field", "value", "units", "time"), rows)
@@ -274,9 +282,8 @@ def _latest(args: argparse.Namespace, settings: Settings) -> None:
 
 def _watch(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import live_header, live_headings, live_row
-    from sisock.client.client import Client
 
-    with Client(settings) as client, client.watch(args.node, args.fields or None) as stream:
+    with _join(args, settings) as client, client.watch(args.node, args.fields or None) as stream:
         known = client.fields(args.node)
         headings = live_headings(known[name] for name in args.fields or known)
         print(live_header(headings), flush=True)
@@ -305,14 +312,3 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
     print(f"clients on other computers need {home.ca_certificate} and a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")
     print(f"  others     {home.secret_file(USER_CONSUMER)}")
-
-
-def _serve(args: argparse.Namespace, settings: Settings) -> None:
-    from twisted.internet.task import react
-
-    from sisock.cli.serve import Supervisor, check
-
-    if args.check:
-        check(args.file)
-        return
-    react(Supervisor(settings.home, args.file, programs.given_flags(args)).run)

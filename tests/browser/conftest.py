@@ -111,6 +111,13 @@ class Page:
         self.run("document.querySelector('.panel:not([hidden]) .chart').focus()")
         ActionChains(self.browser, duration=0).send_keys(*keys).perform()
 
+    def choose(self, item: str, panel: int = 0) -> None:
+        """Open a panel's menu, and click on what begins like this."""
+        shown = ".panel:not([hidden]) .panel-menu"
+        menu = self.browser.find_elements("css selector", shown)[panel]
+        menu.find_element("css selector", "button").click()
+        menu.find_element("xpath", f".//button[starts-with(., '{item}')]").click()
+
     def nodes(self) -> list[str]:
         """Names of the nodes that are shown as being there."""
         return self.run(

@@ -106,13 +106,11 @@ def test_what_cannot_be_exported_is_said(page, serve):
     assert page.run(ABOUT).startswith("Nothing is saved")
 
 
-def picture_of(page, kind):
+def picture_of(page, kind, title="Night <1> & co"):
     for old in page.browser.downloads.glob(f"*.{kind}"):
         old.unlink()
-    page.run("document.querySelector('[aria-label=\"save the panel as a picture\"]').click()")
-    page.run(
-        "document.querySelector('#picture [name=title]').value = arguments[0]", "Night <1> & co"
-    )
+    page.choose("Save as a picture")
+    page.run("document.querySelector('#picture [name=title]').value = arguments[0]", title)
     page.run(f"document.querySelector('#picture [name={kind}]').click()")
     return page.wait(lambda: page.downloaded(f".{kind}"), "the picture")
 
@@ -144,6 +142,13 @@ def test_a_panel_becomes_an_svg(panel):
     curves = [path for path in root.iter(f"{SVG}path") if path.get("d").count("L") > 0]
     assert len(curves) >= 2
     assert "NaN" not in file.read_text()
+
+
+def test_a_long_title_begins_at_its_beginning(panel):
+    file = picture_of(panel, "svg", "Temperature of " + "the cold stage " * 20)
+    texts = [element.text for element in ET.parse(file).getroot().iter(f"{SVG}text")]
+    (title,) = (text for text in texts if text.startswith("Temperature of the cold stage"))
+    assert title.endswith("\u2026") and len(title) < 120
 
 
 def test_a_panel_becomes_a_png(panel):

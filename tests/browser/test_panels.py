@@ -35,12 +35,6 @@ def legend(page, field):
     return page.legend(f"page_instrument::{field}")[1]
 
 
-def click(page, name, panel=0):
-    """Click on a panel's button."""
-    panels = page.browser.find_elements("css selector", ".panel:not([hidden])")
-    panels[panel].find_element("css selector", f"[aria-label='{name}']").click()
-
-
 def test_plots_and_lanes_of_all_panels_are_aligned_to_the_pixel(page, instrument):
     page.browser.set_window_size(1280, 1800)
     open_panels(page, "stage", "chamber,noise", "valve,mode", "count", "humidity,state")
@@ -103,6 +97,14 @@ def test_limits_are_bands_and_the_curve_is_marked_beyond_them(page, instrument):
     assert all(r < b for r, _, b, _ in lowest) and lowest
 
 
+def test_limits_of_two_axes_stand_each_beside_its_own(page, instrument):
+    open_panels(page, "stage,chamber")
+    page.picture("limits-two")
+    left, middle, right = (column(page, part) for part in (0.003, 0.5, 0.997))
+    assert len(coloured(left)) > 50 and len(coloured(right)) > 15
+    assert [pixel for pixel in middle if 0 < pixel[3] < 60 and pixel[0] > pixel[2] + 40] == []
+
+
 def test_states_texts_and_booleans_are_lanes_with_honest_gaps(page, instrument):
     open_panels(page, "valve,state,mode")
     assert not axes(page)
@@ -126,7 +128,7 @@ def test_states_texts_and_booleans_are_lanes_with_honest_gaps(page, instrument):
 
 def test_an_axis_is_fixed_or_logarithmic_by_the_settings(page, instrument):
     open_panels(page, "count,stage")
-    click(page, "settings of the panel")
+    page.choose("Settings")
     dialog = page.browser.find_element("css selector", "dialog.settings")
     count, stage = dialog.find_elements("css selector", "[data-unit]")
     count.find_element("name", "log").click()
@@ -188,7 +190,7 @@ def test_the_mean_is_shown_only_where_each_sample_is_there(page, instrument):
 
 def test_panels_are_added_moved_resized_maximised_and_removed(page, instrument):
     open_panels(page, "stage", "chamber")
-    click(page, "move the panel down")
+    page.choose("Move down")
     names = "return [...document.querySelectorAll('.panel')].map((each) => each.ariaLabel)"
     page.wait(lambda: "chamber" in page.run(names)[0], "the other one on top")
     handle = page.browser.find_element("css selector", ".resize")
@@ -197,15 +199,20 @@ def test_panels_are_added_moved_resized_maximised_and_removed(page, instrument):
     page.wait(lambda: boxes(page, ".chart")[0]["height"] == before + 60, "a higher panel")
     handle.send_keys(Keys.ARROW_UP)
     page.wait(lambda: boxes(page, ".chart")[0]["height"] == before + 40, "a lower one, by key")
-    click(page, "maximise or restore the panel", 1)
+    page.choose("Maximise", 1)
     page.wait(lambda: len(boxes(page, ".panel")) == 1, "one panel alone")
     assert boxes(page, ".chart")[0]["height"] > 400
     page.picture("maximised")
     page.press(Keys.ESCAPE)
     page.wait(lambda: len(boxes(page, ".panel")) == 2, "both panels")
-    click(page, "remove the panel")
+    page.choose("Remove")
     page.wait(lambda: len(boxes(page, ".panel")) == 1, "one to be left")
     page.browser.find_element("css selector", ".add-panel").click()
+    possible = "return [...document.querySelectorAll('.menu:popover-open :enabled')].length"
+    page.browser.find_elements("css selector", ".panel-menu > button")[1].click()
+    # Of an empty panel there is no picture, and nothing to set.
+    assert page.run(possible) == len(["maximise", "up", "remove"])
+    ActionChains(page.browser).send_keys(Keys.ESCAPE).perform()
     page.tick("page_instrument::chamber")
     page.wait(lambda: "chamber" in page.run(names)[1], "the field in the new panel")
     for _ in range(8):

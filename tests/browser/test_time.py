@@ -91,8 +91,21 @@ def test_typed_ranges_are_iso_or_count_from_now(view):
     assert "1 d ago" in view.text("follow")
     type_range(view, "2017-07-20", "2017-07-19")
     view.wait(lambda: "must be before" in view.text("message"), "the complaint")
+    assert view.element("to").get_attribute("aria-invalid") == "true"
     view.element("to").send_keys(Keys.ESCAPE)
     assert not shown(view)[1].startswith("2017")
+
+
+def test_a_wrong_time_is_marked_and_the_range_stays(view):
+    type_range(view, "yesterday", None)
+    view.wait(lambda: "2017-07-14 12:00:00" in view.text("message"), "how times are written")
+    field = view.element("from")
+    assert field.get_attribute("aria-invalid") == "true"
+    assert view.element("to").get_attribute("aria-invalid") is None
+    assert drawn_range(view) == (FROM, TO)
+    field.send_keys(Keys.ESCAPE)
+    assert field.get_attribute("aria-invalid") is None
+    assert shown(view)[0] == "2017-07-14 00:00:00"
 
 
 def test_one_switch_shows_all_times_in_utc_or_local(view):

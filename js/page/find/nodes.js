@@ -168,6 +168,11 @@ export class Nodes {
   }
 }
 
+/** Whether a node is probably still reading its archive, and will say where samples lie: it was not asked often yet. */
+export function isReading({ features, fields, wait, goneSince }) {
+  return goneSince === undefined && !features.includes("live") && fields !== null && wait < AGAIN_SECONDS && isUnknowing({ features }, fields);
+}
+
 /** Whether a node may come to know where its samples lie; one of Part 1 never says so. */
 function isUnknowing({ features }, fields) {
   return features.length > 0 && Object.values(fields).some(({ first, last }) => first === null && last === null);

@@ -4,11 +4,16 @@ import { make } from "../dom.js";
 import { durationText } from "../time/text.js";
 import { boundsOf, boundsText, momentText, togetherOf } from "./bounds.js";
 import { List } from "./list.js";
+import { isReading } from "./nodes.js";
 import { SELECTED, rowsOf } from "./rows.js";
 import { marksIn } from "./search.js";
 
-// In rem: of a row, and of the line below that describes it.
+// In rem: of a row, and of a line below that describes it.
 const [ROW, LINE] = [2, 1.3];
+// Letters of a description that one line has, and lines it may have.
+const [LETTERS, MAX_LINES] = [40, 2];
+// Where the samples of all fields of a node lie, made once for each answer of the node.
+const together = new WeakMap();
 // More selected fields would hide the nodes.
 const FEW = 12;
 
@@ -178,8 +183,10 @@ export class Tree {
     const bounds = this.#textOf(boundsOf(about, node?.askedAt), node);
     const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
     const lies = isWhole && node?.goneSince !== undefined ? "gone" : bounds;
-    const line = [name(this.#marked(field), field), count(this.#marked(unit))];
-    return [line, where(lies, bounds === "live"), isWhole ? ofNode : about?.description];
+    // What the node's row says already does not take the room of a name.
+    const isSame = !isWhole && bounds !== "live" && bounds === this.#textOf(boundsOfNode(node), node);
+    const line = [name(this.#marked(field), isSame ? `${field}: ${bounds}` : field), count(this.#marked(unit))];
+    return [line, where(lies, bounds === "live", isSame), isWhole ? ofNode : about?.description];
   }
 
   /** Say since when a node is gone, or where its samples lie. */
@@ -187,11 +194,11 @@ export class Tree {
     const { zone } = this.#shown;
     if (node.goneSince === null) return "not there";
     if (node.goneSince !== undefined) return `gone since ${momentText(node.goneSince, zone, Date.now() / 1000)}`;
-    const all = Object.values(node.fields ?? {}).map((about) => boundsOf(about, node.askedAt));
-    return this.#textOf(togetherOf(all.filter(Boolean)), node);
+    return this.#textOf(boundsOfNode(node), node);
   }
 
   #textOf(bounds, node) {
+    if (!bounds && node && isReading(node)) return "reading …";
     return boundsText(bounds, node?.features.includes("live"), this.#shown.zone, Date.now() / 1000);
   }
 
@@ -216,12 +223,18 @@ function count(text) {
   return make("span", { className: "count" }, text);
 }
 
-function where(text, isLive = false) {
-  return make("span", { className: `where ${isLive ? "is-live" : ""}` }, text);
+function where(text, isLive = false, isSame = false) {
+  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}` }, text);
+}
+
+function boundsOfNode({ fields, askedAt }) {
+  if (!fields) return null;
+  if (!together.has(fields)) together.set(fields, togetherOf(Object.values(fields).map((about) => boundsOf(about, askedAt)).filter(Boolean)));
+  return together.get(fields);
 }
 
 /** Return the height of a row in rem. */
 function heightOf(row) {
-  const hasMore = row.kind === "node" ? row.node.description : row.kind === "field" && (row.isWhole || row.about?.description);
-  return ROW + (hasMore ? LINE : 0);
+  const { length } = (row.kind === "node" ? row.node.description : row.kind === "field" ? (row.isWhole ? row.name : row.about?.description) : null) ?? "";
+  return ROW + LINE * Math.min(Math.ceil(length / LETTERS), MAX_LINES);
 }

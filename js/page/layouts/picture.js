@@ -3,6 +3,7 @@
 import { make } from "../dom.js";
 import { drawChart, guttersOf, heightBeside } from "../panels/chart.js";
 import { coloursNow } from "../panels/inks.js";
+import { fitting } from "../panels/lanes.js";
 import { valueIn } from "../panels/legend.js";
 import { valueText } from "../panels/units.js";
 import { timeText, zoneText } from "../time/text.js";
@@ -14,6 +15,8 @@ const FONT = 12;
 const [TITLE, ROW, MARGIN, GAP] = [34, 18, 16, 8];
 const SWATCH = 10;
 const SHARPNESS = 2;
+// Letters; file systems take 255 bytes.
+const MAX_FILE_NAME = 60;
 
 /**
  * Draw a panel.
@@ -30,8 +33,10 @@ export function drawPicture(ctx, frame, colours, title) {
   ctx.textBaseline = "middle";
   const { range: { start, end }, zone } = frame;
   const where = `${timeText(start, zone)} – ${timeText(end, zone)} ${zoneText(zone, end)}`;
-  text(ctx, colours.get("ink"), `600 ${FONT + 3}px system-ui, sans-serif`, title, MARGIN, TITLE / 2);
   text(ctx, colours.get("soft"), font(), where, size.width - MARGIN, TITLE / 2, "right");
+  const room = size.width - 2 * MARGIN - ctx.measureText(where).width - 2 * GAP;
+  ctx.font = `600 ${FONT + 3}px system-ui, sans-serif`;
+  text(ctx, colours.get("ink"), ctx.font, fitting(ctx, title, room), MARGIN, TITLE / 2);
   drawLegend(ctx, frame, colours);
   const chart = { ...frame, ...size, scale: 1, height: size.height - size.above };
   drawChart(ctx, { ...chart, gutters: guttersOf(chart).map((each) => Math.max(each, MARGIN)) }, colours, size.above, 1);
@@ -45,7 +50,7 @@ export function openPicture(frame, title) {
   const choice = (format, write) => {
     const made = make("button", { type: "button", name: format }, format.toUpperCase());
     made.addEventListener("click", async () => {
-      save(`${name.value}.${format}`, await write(frame, lightColours(), name.value));
+      save(`${name.value.slice(0, MAX_FILE_NAME)}.${format}`, await write(frame, lightColours(), name.value));
       dialog.close();
     });
     return made;
@@ -60,6 +65,9 @@ export function openPicture(frame, title) {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
+  // All is selected to be replaced, and the beginning is seen.
+  name.setSelectionRange(0, name.value.length, "backward");
+  name.scrollLeft = 0;
 }
 
 async function pngOf(frame, colours, title) {

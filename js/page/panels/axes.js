@@ -1,16 +1,20 @@
 // The axes of values: their ranges, their ticks, and the room that their digits need.
 
 import { firstFrom } from "../../arrays.js";
-import { axisLabels, decadeLabel } from "./units.js";
+import { axisLabels, decadeLabel, numberText, scaledUnit } from "./units.js";
 
 const MARGIN = 0.06;
 // Width of a digit in parts of the font's size; and pixels for tick and gap.
 const DIGIT = 0.6;
 const BESIDE_LABEL = 12;
 const MIN_WIDTH = 36;
-// Pixels from one label to the next.
-const LABEL_DISTANCE = 28;
-const STEPS = [1, 2, 2.5, 5, 10];
+// Pixels from one label to the next at least: of a low axis, and of a high one, which has eight then.
+const [LABEL_DISTANCE, WIDE_DISTANCE, FEW] = [28, 40, 8];
+const STEPS = [1, 2, 5, 10];
+// An axis whose labels are longer counts from a round value; so many pixels it is taken to have then.
+const [MAX_LABEL, USUAL_PIXELS] = [8, 172];
+// Digits of float64 that can be relied on.
+const DIGITS = 15;
 // Of a decade, what is labelled where there is room, and what only has a tick.
 const [LABELLED, TICKED] = [[1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]];
 const ALMOST = 1e-9;
@@ -77,23 +81,44 @@ function logRange(least, most, low, high) {
 }
 
 /**
+ * Return how the ticks of an axis are written.
+ * @param {string} unit
+ * @param {[number, number]} range
+ * @param {boolean} isLog
+ * @returns {{ text: string, factor: number, offset: number }} what stands above them; what a value, less the offset, is
+ *   multiplied with
+ */
+export function tickScale(unit, range, isLog) {
+  const largest = (from) => Math.max(...range.map((end) => Math.abs(end - from)));
+  const scaled = { ...scaledUnit(unit, largest(0)), offset: 0 };
+  const power = 10 ** Math.ceil(Math.log10(range[1] - range[0]));
+  const offset = Number((Math.round((range[0] + range[1]) / 2 / power) * power).toPrecision(DIGITS));
+  if (isLog || !Number.isFinite(offset) || valueTicks({ range, isLog, ...scaled }, USUAL_PIXELS).every(({ text }) => text.length <= MAX_LABEL)) return scaled;
+  const { text, factor } = scaledUnit(unit, largest(offset));
+  const size = Math.abs(offset * scaled.factor);
+  const from = size < 1e6 ? numberText(offset, scaled.factor, null, DIGITS) : Number((offset * scaled.factor).toPrecision(DIGITS)).toExponential().replace("e+", "e");
+  const sum = text === scaled.text ? `+ ${from} ${text}` : `${text} + ${from} ${scaled.text}`;
+  return { text: sum.replace("+ -", "− ").trim(), factor, offset };
+}
+
+/**
  * Return the ticks of an axis: round values, and their labels.
- * @param {{ range: [number, number], isLog: boolean, factor: number }} axis
+ * @param {{ range: [number, number], isLog: boolean, factor: number, offset?: number }} axis the last two as of `tickScale`
  * @param {number} pixels that it is high, if its letters are of their usual size
  * @returns {{ value: number, text: string }[]} text is empty where there is no room for one
  */
-export function valueTicks({ range: [low, high], isLog, factor }, pixels) {
-  const room = Math.max(pixels / LABEL_DISTANCE, 1);
-  const ticks = isLog ? logTicks(low, high, factor, room) : [];
+export function valueTicks({ range: [low, high], isLog, factor, offset = 0 }, pixels) {
+  const ticks = isLog ? logTicks(low, high, factor, Math.max(pixels / LABEL_DISTANCE, 1)) : [];
   // What is logarithmic, but less than about half a decade, is labelled as if it was not.
   if (ticks.filter(({ text }) => text).length > 1) return ticks;
-  const rough = (high - low) / room;
+  const distance = Math.min(Math.max(pixels / FEW, LABEL_DISTANCE), WIDE_DISTANCE);
+  const rough = (high - low) / Math.max(pixels / distance, 1);
   const size = 10 ** Math.floor(Math.log10(rough));
   const step = STEPS.find((each) => each * size >= rough * (1 - ALMOST)) * size;
-  const [from, to] = [Math.ceil(low / step - ALMOST), Math.floor(high / step + ALMOST)];
+  const [from, to] = [Math.ceil((low - offset) / step - ALMOST), Math.floor((high - offset) / step + ALMOST)];
   const values = Array.from({ length: Math.max(to - from + 1, 0) }, (_, i) => (from + i) * step);
   const labels = axisLabels(values, step, factor);
-  return values.map((value, i) => ({ value, text: labels[i] }));
+  return values.map((value, i) => ({ value: offset + value, text: labels[i] }));
 }
 
 function logTicks(low, high, factor, room) {

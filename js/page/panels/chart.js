@@ -3,17 +3,19 @@
 import { timeTicks } from "../time/ticks.js";
 import { roomFor, valueTicks, widthOf } from "./axes.js";
 import { LANE_HEIGHT, drawLane } from "./lanes.js";
-import { drawBands, drawMarks, limitsOf } from "./limits.js";
+import { bandsOf, drawBands, drawMarks, limitsOf } from "./limits.js";
 import { lineStyle, trace } from "./lines.js";
 
 // Pixels of the time axis, and of the room above the plot for units and half a digit, or without them.
 export const TIME_AXIS = 36;
-const [UNIT_ROOM, LANE_GAP] = [18, 4];
+const [UNIT_ROOM, LANE_GAP, UNIT_ABOVE] = [18, 4, 12];
 const FONT_SIZE = 11;
 const [TICK, BESIDE] = [4, 8];
 // From the plot to the middle of a time, and to that of its date below.
 const TIME_LINES = [14, 29];
 const HATCH = 7;
+// Pixels of bands that stand beside their axis.
+const RAIL = 7;
 
 /** Return the pixels of a chart that its lanes and the axis of time need. */
 export function heightBeside({ units, lanes, scale }) {
@@ -24,7 +26,7 @@ export function heightBeside({ units, lanes, scale }) {
 export function guttersOf(frame) {
   return [0, 1].map((i) => {
     const unit = frame.units[i];
-    return unit ? roomFor([...ticksOf(unit, frame).map(({ text }) => text), unit.text], FONT_SIZE * frame.scale) : 0;
+    return unit ? roomFor(ticksOf(unit, frame).map(({ text }) => text), FONT_SIZE * frame.scale) : 0;
   });
 }
 
@@ -47,7 +49,7 @@ export function paint(canvas, frame, colours) {
  * Draw a chart.
  * @param {CanvasRenderingContext2D|SvgContext} ctx
  * @param {object} frame range; now; zone; width and height in pixels of the page; scale of all letters; gutters
- *   [left, right]; units, of each axis { unit, text, factor, range: [low, high], isLog }; lines and lanes, of each
+ *   [left, right]; units, of each axis { unit, range: [low, high], isLog, scale }; lines and lanes, of each
  *   { curve, name, colour, unit }
  * @param {{ get: function(string): string }} colours by their names
  * @param {number} above where it begins
@@ -83,7 +85,7 @@ function boxOf(frame, above, ratio) {
 }
 
 function ticksOf(unit, frame) {
-  return valueTicks(unit, (frame.height - heightBeside(frame)) / frame.scale);
+  return valueTicks({ ...unit, ...unit.scale }, (frame.height - heightBeside(frame)) / frame.scale);
 }
 
 /** Return the function that places the values of an axis. */
@@ -95,10 +97,14 @@ function placeOf({ range: [low, high], isLog }, { top, height }) {
 
 function drawBehind(pen) {
   const { ctx, frame, axes, box, colours } = pen;
-  // Bands of two axes over each other would tell nothing.
-  const limits = axes.map(({ unit }) => limitsOf(frame.lines.filter((line) => line.unit === unit).map(({ curve }) => curve)));
-  const first = limits.findIndex(Boolean);
-  if (first >= 0) drawBands(ctx, limits[first], axes[first].toY, box, colours);
+  const bands = axes.map(({ unit, toY }) => {
+    const limits = limitsOf(frame.lines.filter((line) => line.unit === unit).map(({ curve }) => curve));
+    return limits ? bandsOf(limits, toY, box) : [];
+  });
+  // Bands of two axes over each other would tell nothing: each has its own beside it then.
+  const isEach = bands.filter(({ length }) => length).length > 1;
+  const width = isEach ? RAIL * pen.size : box.width;
+  bands.forEach((own, i) => drawBands(ctx, own, { left: i ? box.left + box.width - width : box.left, width }, colours, isEach));
   for (const { curve } of frame.lines) if (curve.gone) hatch(pen, curve, box);
 }
 
@@ -132,7 +138,7 @@ function drawTimes({ ctx, frame: { range, zone, width }, box, ratio, size, toX }
 }
 
 /** Draw an axis of values; only that on the left has lines across the plot. */
-function drawValues({ ctx, box: { left, top, width }, ratio, size }, { ticks, text: unit, toY }, isRight) {
+function drawValues({ ctx, frame, box: { left, top, width }, ratio, size }, { ticks, scale, toY }, isRight) {
   const [edge, side] = isRight ? [left + width, 1] : [left, -1];
   const write = (text, y) => ctx.fillText(text, edge + side * BESIDE * ratio, y);
   ctx.textAlign = isRight ? "left" : "right";
@@ -141,7 +147,11 @@ function drawValues({ ctx, box: { left, top, width }, ratio, size }, { ticks, te
     rule(ctx, edge + side * TICK * ratio, y, text && !isRight ? left + width : edge, y);
     if (text) write(text, y);
   }
-  write(unit, top - 12 * size);
+  // What is longer than its axis is wide goes on above the plot.
+  const gutter = frame.gutters[Number(isRight)] * ratio - BESIDE * ratio;
+  if (widthOf(scale.text, FONT_SIZE * size) <= gutter) return write(scale.text, top - UNIT_ABOVE * size);
+  ctx.textAlign = isRight ? "right" : "left";
+  ctx.fillText(scale.text, isRight ? frame.width * ratio - ratio : ratio, top - UNIT_ABOVE * size);
 }
 
 /** Return where a line covers whole pixels. */

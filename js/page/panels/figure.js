@@ -1,6 +1,6 @@
 // What a panel shows, put together from its state and its curves: fields, axes, lines and lanes.
 
-import { axisRange, statisticsOf } from "./axes.js";
+import { axisRange, statisticsOf, tickScale } from "./axes.js";
 import { colourOf } from "./colours.js";
 import { kindOf } from "./lanes.js";
 import { limitsOf } from "./limits.js";
@@ -14,7 +14,7 @@ export const MAX_AXES = 2;
  * @param {Map<string, Curve>} curves by key
  * @param {{ start: number, end: number }} range
  * @returns {{ fields: object[], units: object[], lines: object[], lanes: object[] }} fields for the legend; units,
- *   of each axis { unit, text, factor, range, isLog }; lines and lanes that are drawn
+ *   of each axis { unit, text, factor, range, isLog, scale }, the last as of `tickScale`; lines and lanes that are drawn
  */
 export function figureOf({ fields, axes = {} }, curves, range) {
   const all = fields
@@ -45,7 +45,8 @@ function axisOf(unit, lines, axis = {}) {
   const isAny = lines.some(({ statistics }) => statistics.low <= statistics.high);
   const range = axisRange(isAny ? lines.map(({ statistics }) => statistics) : ofLimits(lines), axis);
   const largest = Math.max(...range.map(Math.abs));
-  return { unit, range, isLog: Boolean(axis.isLog), ...scaledUnit(unit, largest) };
+  const isLog = Boolean(axis.isLog);
+  return { unit, range, isLog, ...scaledUnit(unit, largest), scale: tickScale(unit, range, isLog) };
 }
 
 /** Return what an axis without values shows: where the limits of its curves lie. */

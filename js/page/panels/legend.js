@@ -2,10 +2,11 @@
 
 import { firstAfter } from "../../arrays.js";
 import { make, write } from "../dom.js";
+import { boundsOf, isOutside, timeToGo } from "../find/bounds.js";
 import { durationText, timeText } from "../time/text.js";
 import { kindOf } from "./lanes.js";
 import { judge } from "./limits.js";
-import { numberText, valueText } from "./units.js";
+import { numberText, precisionFor, valueText } from "./units.js";
 
 const COLUMNS = ["value", "unit", "min", "mean", "max"];
 const DIGITS = 6;
@@ -18,7 +19,8 @@ export class Legend {
   #actions;
 
   /**
-   * @param {{ onToggle: Function, onIsolate: Function, onEdit: Function }} actions called with a key
+   * @param {{ onToggle: Function, onIsolate: Function, onEdit: Function, onGo: Function }} actions called with a key, the
+   *   last one with the time of the page where samples are
    */
   constructor(actions) {
     this.#actions = actions;
@@ -50,16 +52,19 @@ class Row {
   #swatch = make("button", { type: "button", className: "swatch" });
   #toggle = make("button", { type: "button", className: "toggle" });
   #note = make("small", { className: "note" });
+  #go = make("button", { type: "button", className: "go", hidden: true }, "go there");
+  #bounds = null;
   #cells = Object.fromEntries(COLUMNS.map((name) => [name, make("td", { className: name })]));
   #written = "";
 
-  constructor(key, { onToggle, onIsolate, onEdit }) {
-    const named = make("span", { className: "named" }, this.#swatch, this.#toggle, " ", this.#note);
+  constructor(key, { onToggle, onIsolate, onEdit, onGo }) {
+    const named = make("span", { className: "named" }, this.#swatch, this.#toggle, " ", this.#note, " ", this.#go);
     const head = make("th", { scope: "row", className: "name" }, named);
     this.element = make("tr", {}, head, ...Object.values(this.#cells));
     this.element.dataset.key = key;
     this.#swatch.addEventListener("click", () => onEdit(key));
     this.#toggle.addEventListener("click", ({ detail, shiftKey }) => (detail > 1 || shiftKey ? onIsolate(key, detail > 1) : onToggle(key)));
+    this.#go.addEventListener("click", () => onGo(timeToGo(this.#bounds, Date.now() / 1000)));
     this.#toggle.title = `${key}: a click hides or shows it, a double click or Shift+Enter shows it alone`;
   }
 
@@ -75,12 +80,16 @@ class Row {
     const note = noteOf(curve, error, staleSeconds, gaps, frame.zone);
     const texts = this.#texts(field, value);
     const { level } = judge(value, curve.about?.limits);
-    const written = JSON.stringify([state, level, count, colour, name, note, texts, shown.isHidden]);
+    this.#bounds = state === "empty" ? boundsOf(curve.about, Date.now() / 1000) : null;
+    const isElsewhere = isOutside(this.#bounds, range);
+    const written = JSON.stringify([state, isElsewhere, level, count, colour, name, note, texts, shown.isHidden]);
     if (written === this.#written) return;
     this.#written = written;
     for (const column of COLUMNS) write(this.#cells[column], texts[column]);
+    this.#cells.value.title = typeof value === "number" ? "" : texts.value;
     this.#cells.mean.title = texts.mean === "–" ? DECIMATED : "";
     write(this.#note, note);
+    this.#go.hidden = !isElsewhere;
     this.#note.title = gaps.map((gap) => spanText(gap, frame.zone)).join("\n");
     write(this.#toggle, name);
     this.#toggle.ariaPressed = String(!shown.isHidden);
@@ -94,14 +103,17 @@ class Row {
     const about = curve.about;
     if (!about) return { value: "", unit: "", min: "", mean: "", max: "" };
     const isNumber = kindOf(about) === "number";
-    const number = (each) => (isNumber && statistics?.low <= statistics?.high ? numberText(each, factor, about.precision, DIGITS) : "");
-    const mean = curve.isWhole ? number(statistics?.mean) : "";
+    const { low, high, mean } = statistics ?? {};
+    const number = (each) => (isNumber && low <= high ? numberText(each, factor, precision(each), DIGITS) : "");
+    // All of a row have the same digits, but whole numbers among whole numbers need none.
+    const precision = (each) => about.precision ?? ([low, high, each].every(Number.isInteger) ? 0 : precisionFor(low, high));
+    const meanText = curve.isWhole ? number(mean) : "";
     return {
-      value: value === undefined ? "–" : valueText(value, about, factor, DIGITS) || "–",
+      value: value === undefined ? "–" : valueText(value, { ...about, precision: precision(value) }, factor, DIGITS) || "–",
       unit: isNumber ? text : (about.units ?? ""),
-      min: number(statistics?.low),
-      mean: mean || (number(statistics?.mean) && "–"),
-      max: number(statistics?.high),
+      min: number(low),
+      mean: meanText || (number(mean) && "–"),
+      max: number(high),
     };
   }
 }

@@ -2,7 +2,7 @@
 
 // The stronger one is drawn last.
 const KINDS = ["warning", "alarm"];
-const TINT = 0.13;
+const [TINT, NARROW_TINT] = [0.13, 0.45];
 const MARK_WIDTH = 2.5;
 
 /**
@@ -37,11 +37,11 @@ export function judge(value, limits) {
   return { level: null, side: null, limit: null };
 }
 
-/** Fill the bands of an axis into a box of the canvas. */
-export function drawBands(ctx, limits, toY, { left, top, width, height }, colours) {
+/** Fill bands as of `bandsOf` into the canvas, more strongly if they are narrow. */
+export function drawBands(ctx, bands, { left, width }, colours, isNarrow) {
   ctx.save();
-  ctx.globalAlpha = TINT;
-  for (const [kind, high, low] of areas(limits, toY, top, height)) {
+  ctx.globalAlpha = isNarrow ? NARROW_TINT : TINT;
+  for (const [kind, high, low] of bands) {
     ctx.fillStyle = colours.get(kind);
     ctx.fillRect(left, high, width, low - high);
   }
@@ -50,7 +50,7 @@ export function drawBands(ctx, limits, toY, { left, top, width, height }, colour
 
 /** Stroke a curve again in the limit's colour, where it is beyond. */
 export function drawMarks(ctx, limits, toY, { left, top, width, height }, colours, stroke) {
-  for (const [kind, high, low] of areas(limits, toY, top, height)) {
+  for (const [kind, high, low] of bandsOf(limits, toY, { top, height })) {
     ctx.save();
     ctx.beginPath();
     ctx.rect(left, high, width, low - high);
@@ -60,8 +60,8 @@ export function drawMarks(ctx, limits, toY, { left, top, width, height }, colour
   }
 }
 
-/** Return the areas beyond limits as [kind, upper y, lower y] within the box; those of warnings end at the alarms. */
-function areas(limits, toY, top, height) {
+/** Return what is beyond limits as [kind, upper y, lower y] within the box; warnings end at the alarms. */
+export function bandsOf(limits, toY, { top, height }) {
   const inBox = (y) => Math.min(Math.max(y, top), top + height);
   const y = (value) => (Number.isFinite(value) ? inBox(toY(value)) : value > 0 ? top : top + height);
   const [alarmLow, alarmHigh] = limits.alarm ?? [null, null];

@@ -5,7 +5,7 @@ import { openPicture } from "../layouts/picture.js";
 import { TIME_AXIS, guttersOf, heightBeside, paint } from "./chart.js";
 import { figureOf } from "./figure.js";
 import { Legend } from "./legend.js";
-import { changeField, changePanel, isolateField, placeButtons, resizeHandle } from "./place.js";
+import { changeField, changePanel, isolateField, placeMenu, resizeHandle } from "./place.js";
 import { openSettings } from "./settings.js";
 import { showTable } from "./table.js";
 
@@ -50,6 +50,7 @@ export class Panel {
       // The clicks of a double click hid and showed it again; nobody wants to undo those.
       onIsolate: (key, isAfterClick) => change(isolateField(model.state, this.#index, key), { isStep: !isAfterClick }),
       onEdit: settings,
+      onGo: (time) => change({ time }),
     });
     this.#colours = colours;
     this.#reach.append(this.#cursor, this.#selection);
@@ -59,8 +60,8 @@ export class Panel {
       (height, isStep) => change(changePanel(model.state, this.#index, { height }), { isStep }),
     );
     const picture = () => openPicture(this.#frame, this.figure.fields.map(({ name }) => name).join(", "));
-    const buttons = placeButtons(model, () => this.#index, () => settings(null), picture);
-    this.element.append(make("div", { className: "panel-head" }, this.#legend.element, buttons), this.#empty, this.#area, this.#samples, handle);
+    const menu = placeMenu(model, () => this.#index, () => settings(null), picture, () => !this.#area.hidden && this.#frame !== null);
+    this.element.append(make("div", { className: "panel-head" }, this.#legend.element, menu), this.#empty, this.#area, this.#samples, handle);
     this.element.panel = this;
   }
 

@@ -1,6 +1,6 @@
 // All panels: one range, one cursor, and plots that stand exactly above each other.
 
-import { make, onceAFrame } from "../dom.js";
+import { make, onceAFrame, write } from "../dom.js";
 import { movable } from "../time/gestures.js";
 import { digitsFor, timeText } from "../time/text.js";
 import { Inks } from "./inks.js";
@@ -22,6 +22,7 @@ const BELOW = 64;
 export class Panels {
   #element;
   #list = make("div", { className: "panel-list" });
+  #add = make("button", { type: "button", className: "add-panel" });
   #model;
   #curves;
   #colours;
@@ -45,9 +46,8 @@ export class Panels {
     this.#model = model;
     this.#curves = curves;
     this.#colours = new Inks(() => this.redraw());
-    const add = make("button", { type: "button", className: "add-panel" }, "+ panel");
-    add.addEventListener("click", () => model.change(addPanel(model.state)));
-    element.append(this.#list, add);
+    this.#add.addEventListener("click", () => model.change(model.state.maximised === null ? addPanel(model.state) : { maximised: null }));
+    element.append(this.#list, this.#add);
     new ResizeObserver(() => {
       this.#measure();
       onResize();
@@ -76,6 +76,7 @@ export class Panels {
   draw(frame) {
     const { panels, maximised } = this.#model.state;
     this.#arrange(panels.length);
+    write(this.#add, maximised === null ? "+ panel" : `all ${panels.length} panels`);
     this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill: 0, width: this.#width };
     const curves = this.#curves();
     this.#panels.forEach((panel, i) => {

@@ -1,6 +1,6 @@
 // Where panels are: added, removed, moved, resized and maximised.
 
-import { button, make } from "../dom.js";
+import { make, menuButton } from "../dom.js";
 
 export const MIN_HEIGHT = 60;
 const KEY_STEP = 20;
@@ -46,27 +46,28 @@ export function isolateField(state, index, key) {
 }
 
 /**
- * Make the buttons of a panel.
+ * Make the menu of a panel.
  * @param {Model} model
  * @param {function(): number} indexOf returns where the panel is
  * @param {Function} onSettings
  * @param {Function} onPicture
+ * @param {function(): boolean} isDrawn whether there is something to be seen in the panel
  */
-export function placeButtons(model, indexOf, onSettings, onPicture) {
+export function placeMenu(model, indexOf, onSettings, onPicture, isDrawn) {
   const move = (by) => () => model.change(movePanel(model.state, indexOf(), indexOf() + by));
-  const maximise = button("⤢", "maximise or restore the panel", () => {
-    model.change({ maximised: model.state.maximised === null ? indexOf() : null });
-  });
-  maximise.classList.add("maximise");
+  const canMove = (by) => () => model.state.maximised === null && indexOf() + by in model.state.panels;
+  const always = () => true;
   return make(
     "div",
-    { className: "panel-buttons" },
-    button("↑", "move the panel up", move(-1)),
-    button("↓", "move the panel down", move(1)),
-    maximise,
-    button("⤓", "save the panel as a picture", onPicture),
-    button("⚙", "settings of the panel", onSettings),
-    button("✕", "remove the panel", () => model.change(removePanel(model.state, indexOf()))),
+    { className: "panel-menu" },
+    ...menuButton("menu of the panel", [
+      ["Maximise", () => model.change({ maximised: indexOf() }), () => model.state.maximised === null && model.state.panels.length > 1],
+      ["Move up", move(-1), canMove(-1)],
+      ["Move down", move(1), canMove(1)],
+      ["Settings …", onSettings, isDrawn],
+      ["Save as a picture …", onPicture, isDrawn],
+      ["Remove", () => model.change(removePanel(model.state, indexOf())), always],
+    ]),
   );
 }
 

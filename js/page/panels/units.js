@@ -2,13 +2,17 @@
 
 const PREFIXES = { "-12": "p", "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T" };
 const EXPONENTS = { p: -12, n: -9, "µ": -6, "μ": -6, u: -6, m: -3, k: 3, M: 6, G: 9, T: 12 };
-// Others, as °C, %, hPa or min, take none.
-const BASES = "K Pa V A W Hz m s g J N F T H S Ω Ohm Bq bar eV Jy B L l mol rad lm lx Wb cd".split(" ");
+// Others, as °C, %, dB, hPa or min, take none; C and F, which are seldom coulomb and farad, none either.
+const BASES = "K Pa V A W Hz m s g J N T H S Ω Ohm Bq bar eV Jy B L l mol rad lm lx Wb cd".split(" ");
 // Nobody says kiloseconds.
 const SMALL_ONLY = ["s", "min"];
+// With a prefix they do.
+const PREFIXED = [...BASES, "C", "F"];
 const DIGITS = 8;
 // From here on values are written with an exponent, at an axis earlier.
-const [MIN_PLAIN, MAX_PLAIN, MAX_AXIS] = [1e-4, 1e12, 1e7];
+const [MIN_PLAIN, MAX_PLAIN, MAX_AXIS, MAX_LABEL] = [1e-4, 1e12, 1e7, 9];
+// Values that a range is told apart into.
+const PARTS = 300;
 
 /**
  * Return how values of a unit are written, if the largest of them is this.
@@ -39,10 +43,13 @@ export function numberText(value, factor = 1, precision = null, digits = DIGITS)
   if (value === null || Number.isNaN(value)) return "";
   const scaled = Number(value) * factor;
   if (!Number.isFinite(scaled)) return String(scaled);
-  if (precision !== null) {
-    return scaled.toFixed(Math.min(Math.max(precision - Math.round(Math.log10(factor)), 0), 100));
-  }
   const size = Math.abs(scaled);
+  if (precision !== null) {
+    const decimals = Math.min(Math.max(precision - Math.round(Math.log10(factor)), 0), 100);
+    if (size && size < MIN_PLAIN && decimals >= DIGITS) return scaled.toExponential(Math.max(decimals + Math.floor(Math.log10(size)), 0));
+    const text = scaled.toFixed(decimals);
+    return Number(text) ? text : text.replace("-", "");
+  }
   if (Number.isInteger(scaled) && size < MAX_PLAIN) return String(scaled);
   if (size && (size < MIN_PLAIN || size >= MAX_PLAIN)) return String(Number(scaled.toPrecision(digits)).toExponential());
   return String(Number(scaled.toPrecision(digits)));
@@ -58,15 +65,20 @@ export function valueText(value, about, factor = 1, digits = DIGITS) {
   return numberText(value, factor, about?.precision ?? null, digits);
 }
 
-/** Return the labels of an axis, all with as many digits as tell them apart. */
+/** Return how many digits after the point values of a range are worth; null if it is no range. */
+export function precisionFor(low, high) {
+  return high > low ? Math.ceil(-Math.log10((high - low) / PARTS)) : null;
+}
+
+/** Return the labels of an axis, all with as many digits as tell them apart, and all with the same exponent if any. */
 export function axisLabels(values, step, factor) {
-  const digits = digitsOf(step * factor);
-  return values.map((value) => {
-    const scaled = value * factor;
-    const size = Math.abs(scaled);
-    if (size >= MAX_AXIS || (digits > 6 && size)) return scaled.toExponential().replace(/(\.\d{1,5})\d*/, "$1");
-    return scaled.toFixed(digits);
-  });
+  const scaled = values.map((value) => value * factor);
+  const largest = Math.max(...scaled.map(Math.abs));
+  const plain = scaled.map((value) => value.toFixed(digitsOf(step * factor)));
+  if (!(largest > 0) || (largest < MAX_AXIS && plain.every((label) => label.length <= MAX_LABEL))) return plain;
+  const power = Math.floor(Math.log10(largest));
+  const digits = digitsOf((step * factor) / 10 ** power);
+  return scaled.map((value) => (value ? `${(value / 10 ** power).toFixed(digits)}e${power}` : "0"));
 }
 
 /** Return the label of a tick of a logarithmic axis. */
@@ -89,6 +101,6 @@ function split(unit) {
   if (head === "bytes") return { base: "B", rest, exponent: 0 };
   if (BASES.includes(head)) return { base: head, rest, exponent: 0 };
   const [prefix, base] = [head[0], head.slice(1)];
-  const isPrefixed = prefix in EXPONENTS && BASES.includes(base);
+  const isPrefixed = prefix in EXPONENTS && PREFIXED.includes(base);
   return isPrefixed ? { base, rest, exponent: EXPONENTS[prefix] } : null;
 }

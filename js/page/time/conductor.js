@@ -6,6 +6,7 @@ import { PRESETS, pan, parseRange, parseTime, zoom } from "./ranges.js";
 import { digitsFor, durationText, timeText, zoneText } from "./text.js";
 
 const FIXED = "fixed";
+const WRITTEN = "a time as 2017-07-14 12:00:00, now or -2d";
 
 /** Fill the time bar, and keep it up to the state. */
 export class Conductor {
@@ -14,10 +15,12 @@ export class Conductor {
   #preset = make("select", { id: "range", ariaLabel: "length of time" });
   #follow = make("button", { type: "button", id: "follow", className: "mode" });
   #inputs = {
-    from: make("input", { id: "from", ariaLabel: "from", size: 19, autocomplete: "off", spellcheck: false }),
-    to: make("input", { id: "to", ariaLabel: "to", size: 19, autocomplete: "off", spellcheck: false }),
+    from: make("input", { id: "from", ariaLabel: "from", title: `from: ${WRITTEN}`, autocomplete: "off", spellcheck: false }),
+    to: make("input", { id: "to", ariaLabel: "to", title: `to: ${WRITTEN}`, autocomplete: "off", spellcheck: false }),
   };
   #zone = make("button", { type: "button", id: "zone-switch", title: "show times in UTC or in the zone of this computer" });
+  // Where there is no room for the whole bar, it opens the rest of it.
+  #more = button("⋯", "more of the time bar", () => this.#toggleMore());
   // A sheet of paper has no switch.
   #zoneNote = make("span", { className: "on-paper" });
   #edited = new Set();
@@ -32,10 +35,13 @@ export class Conductor {
     this.#model = model;
     this.#say = say;
     const { from, to } = this.#inputs;
+    this.#more.classList.add("more");
+    this.#more.ariaExpanded = "false";
     bar.prepend(
       make("span", { className: "group" }, this.#follow, this.#preset),
-      make("span", { className: "group" }, make("label", {}, make("span", {}, "from "), from), make("label", {}, make("span", {}, "to "), to), this.#zoneNote),
-      make("span", { className: "group" }, ...this.#buttons()),
+      make("span", { className: "group typed" }, from, "–", to, this.#zoneNote),
+      this.#more,
+      make("span", { className: "joined moves" }, ...this.#buttons()),
     );
     zone.append(this.#zone);
     this.#listen();
@@ -85,6 +91,12 @@ export class Conductor {
     return buttons.map(([sign, name, change]) => Object.assign(button(sign, name, move(change)), { id: name }));
   }
 
+  #toggleMore() {
+    const isOpen = this.#more.ariaExpanded !== "true";
+    this.#more.ariaExpanded = String(isOpen);
+    this.#more.parentElement.classList.toggle("is-open", isOpen);
+  }
+
   #listen() {
     this.#preset.addEventListener("change", () => {
       const span = Number(this.#preset.value);
@@ -104,6 +116,7 @@ export class Conductor {
       input.addEventListener("keydown", ({ key }) => {
         if (key !== "Escape") return;
         this.#edited.clear();
+        this.#mark([]);
         this.update(undefined, true);
       });
       // Where it was left as it is, what is drawn is shown again.
@@ -127,13 +140,27 @@ export class Conductor {
     try {
       const typed = parseRange(from.value, end, zone);
       this.#edited.clear();
+      this.#mark([]);
       this.#say("");
       this.#model.change({ time: typed });
       this.update(undefined, true);
     } catch (error) {
+      const wrong = [from, to].filter((input) => Number.isNaN(parseTime(input.value, zone)));
+      this.#mark(wrong.length ? wrong : [...this.#edited]);
       // While only one end is typed, the other one may still come.
       const isHalf = this.#edited.size === 1 && Number.isFinite(parseTime([...this.#edited][0].value, zone));
       this.#say(isHalf ? `${error.message}; type the other one, too` : error.message, true);
+    }
+  }
+
+  /** Mark the inputs that are wrong, and no others. */
+  #mark(wrong) {
+    for (const input of Object.values(this.#inputs)) {
+      const isWrong = wrong.includes(input);
+      input.ariaInvalid = isWrong ? "true" : null;
+      // The id of what is said of it.
+      if (isWrong) input.setAttribute("aria-describedby", "message");
+      else input.removeAttribute("aria-describedby");
     }
   }
 }

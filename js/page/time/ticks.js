@@ -11,7 +11,7 @@ const [DISTANCE, SECONDS_DISTANCE, SECONDS_SPAN] = [62, 84, 600];
 const STEPS = [
   ...[1e-4, 1e-3, 1e-2, 0.1, 1].flatMap((step) => (step < 1 ? [step, 2 * step, 5 * step] : [step])),
   ...[2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200],
-  ...[1, 2, 7, 14].map((n) => n * DAY),
+  ...[1, 2, 4, 7, 14].map((n) => n * DAY),
   ...[1, 2, 3, 6].map((n) => n * MONTH),
   ...[1, 2, 5, 10, 20, 50].map((n) => n * YEAR),
 ];

@@ -24,7 +24,7 @@ export class RowView {
   #sign = make("span", { className: "sign" });
   #value = make("b", {});
   #unit = make("span", { className: "unit" });
-  #age = make("td", { className: "age" });
+  #age = make("span", { className: "box" });
   #path = document.createElementNS(SVG, "path");
   #written = {};
   #sparkedAt = -Infinity;
@@ -50,8 +50,9 @@ export class RowView {
       {},
       make("td", {}, this.#sign),
       make("th", { scope: "row" }, this.name),
-      make("td", { className: "value" }, this.#value, " ", this.#unit),
-      this.#age,
+      // In boxes of a fixed size: a text that changes moves nothing else in the table.
+      make("td", { className: "value" }, make("span", { className: "box" }, this.#value, " ", this.#unit)),
+      make("td", { className: "age" }, this.#age),
       make("td", { className: "spark" }, svg),
     );
     this.element.dataset.key = key;
