@@ -36,6 +36,7 @@ _RENEW_BEFORE = datetime.timedelta(days=30)
 _DEFAULTS = {
     "CROSSBAR_MAX_CONNECTIONS": "10000",
     "SISOCK_PROXIES": "none",
+    "SISOCK_PAGE_ORIGINS": "none",
     "SISOCK_LAYOUTS": "SISOCK_HOME/layouts",
     "SISOCK_RUN": "SISOCK_HOME",
     "SISOCK_SITES": "SISOCK_HOME/sites.toml",
@@ -183,6 +184,7 @@ def _router(
 
 
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
+    began = time.perf_counter()
     try:
         with warnings.catch_warnings(action="ignore", category=SiteWarning):
             nodes = client.nodes()
@@ -192,7 +194,7 @@ def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     for why in nodes.unreachable.values():
         yield False, f"hub: {why}"
         return
-    yield True, f"hub: {len(nodes)} data nodes"
+    yield True, f"hub: {len(nodes)} data nodes, {1e3 * (time.perf_counter() - began):.0f} ms"
     for node in nodes:
         try:
             yield True, f"node {node.name}: {_ask(client, node.name)}"
