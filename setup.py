@@ -22,6 +22,7 @@ setup(
     package_dir=HERE,
     package_data={
         "sisock": ["py.typed"],
+        "sisock.cli": ["templates/*"],
         "sisock_programs": ["Procfile", ".crossbar/config.json"],
         "sisock_programs.example_data": ["*.dat"],
         "sisock_programs.example_data.layouts": ["*.json"],
