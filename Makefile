@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · docs · lint · clean; everything is installed into .venv.
+# make demo · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · bench-scale · docs · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers docs lint clean
+.PHONY: demo wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers bench-scale docs lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -93,6 +93,13 @@ bench-peers: $(TESTABLE) $(PAGE)
 	@command -v victoria-metrics >/dev/null || \
 	    { echo "the peer is missing: apt-get install victoria-metrics" >&2; exit 1; }
 	$(BIN)/python -m benchmarks --peers
+
+# Proxies, replicas, bridges; then a model of sites on what these cost, compared with real runs.
+bench-scale: $(TESTABLE) $(PAGE)
+	@tests/install-system-packages
+	$(BIN)/python -m benchmarks --scale
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.scale --check
 
 # The documents as HTML, without network; each warning is an error.
 docs: $(DOCUMENTED)

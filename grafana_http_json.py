@@ -14,11 +14,11 @@ from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import MAX_SAMPLES, Metrics
 from sisock.bridge.panels import Panels
 from sisock.bridge.server import DRAIN_SECONDS, Front, load_web_settings
-from sisock.connection.reconnect import fail, run_program, settings_from_flags
+from sisock.client.site import load_routers
+from sisock.connection.reconnect import fail, run_program
 from sisock.connection.runtime import make_logger
 from sisock.connection.settings import add_common_flags, parse_count
 from sisock.errors import SettingsError, SisockError
-from sisock.wire.protocol import USER_CONSUMER
 
 NODE_TIMEOUT = 10.0
 """Seconds that one node may take for one request, unless SISOCK_NODE_TIMEOUT says otherwise."""
@@ -44,15 +44,16 @@ def main() -> None:
     """Run the bridge until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_flags(parser)
-    settings = settings_from_flags(parser.parse_args(), USER_CONSUMER)
+    args = parser.parse_args()
     try:
+        routers = load_routers(args.router, args.log_level)
         web = load_web_settings()
         cache_bytes = int(_positive("SISOCK_CACHE_MB", CACHE_MEGABYTES) * 1e6)
         samples = os.environ.get("SISOCK_MAX_SAMPLES") or str(MAX_SAMPLES)
         max_samples = parse_count(samples, "SISOCK_MAX_SAMPLES")
         node_timeout = _positive("SISOCK_NODE_TIMEOUT", NODE_TIMEOUT)
         drain_seconds = _positive("SISOCK_DRAIN_SECONDS", DRAIN_SECONDS)
-        bridge = Bridge(settings, node_timeout, cache_bytes, max_samples)
+        bridge = Bridge(routers, node_timeout, cache_bytes, max_samples)
     except SisockError as error:
         fail(error)
     metrics = Metrics(ROUTES)
@@ -64,7 +65,8 @@ def main() -> None:
         await front.listen(web)
         log.info("listening on http://{bind}:{port}/", bind=web.bind, port=web.port)
 
-    run_program(bridge.connection, start, finish=lambda: front.drain(drain_seconds))
+    connections = [site.connection for site in bridge.sites.values()]
+    run_program(connections, start, finish=lambda: front.drain(drain_seconds))
 
 
 if __name__ == "__main__":

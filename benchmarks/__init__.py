@@ -1,1 +1,1 @@
-"""Benchmarks: ``make bench`` and ``make bench-peers`` give ratios within a run; none is a test."""
+"""Benchmarks: ``make bench``, ``bench-peers`` and ``bench-scale``; none is a test."""

@@ -1,6 +1,6 @@
-"""Run the benchmarks: ``python -m benchmarks [--peers | --sources] [NAME …]``.
+"""Run the benchmarks: ``python -m benchmarks [--peers | --sources | --scale] [NAME …]``.
 
-Without names the whole table is measured, and goes into performance.md as well; with names
+Without names the whole table is measured, and goes into the documents as well; with names
 only those rows are measured and printed.
 """
 
@@ -22,6 +22,8 @@ from benchmarks import (
     panels,
     paths,
     pushing,
+    replicas,
+    router_costs,
     source,
     source_memory,
     weather,
@@ -58,6 +60,20 @@ PEERS: dict[str, Measure] = {
 DATABASES = "sqlite", "duckdb", "postgresql", "influxdb", "prometheus", "victoriametrics"
 
 
+def bridges(rounds: int) -> Iterable[Figure]:
+    """Measure bridges; only these rows need haproxy and nginx."""
+    from benchmarks import balanced
+
+    return balanced.figures(rounds)
+
+
+SCALE: dict[str, Measure] = {
+    "router": router_costs.figures,
+    "replicas": replicas.figures,
+    "bridges cache": bridges,
+}
+
+
 def extremes(kind: str, rounds: int) -> Iterable[Figure]:
     """Measure a database; only these rows need the libraries of databases."""
     from benchmarks import source_extremes
@@ -73,6 +89,7 @@ def main() -> None:
     parser.add_argument(
         "--sources", action="store_true", help="of docs/how-to/sources; takes hours"
     )
+    parser.add_argument("--scale", action="store_true", help="of proxies, replicas and bridges")
     parser.add_argument("--gigabytes", type=float, default=10, help="that a source has (10)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="repetitions (%(default)s)")
     given = parser.parse_args()
@@ -81,7 +98,9 @@ def main() -> None:
         for kind in source_memory.KINDS
     }
     sources |= {f"extremes extremes-{kind}": partial(extremes, kind) for kind in DATABASES}
-    rows = sources if given.sources else PEERS if given.peers else ALONE
+    tables = {"sources": sources, "peers": PEERS, "scale": SCALE}
+    section = next((name for name in tables if getattr(given, name)), "bench")
+    rows = tables.get(section, ALONE)
     if unknown := set(given.names) - set(" ".join(rows).split()):
         parser.error(f"no such row: {', '.join(unknown)}")
     figures: list[Figure] = []
@@ -91,7 +110,6 @@ def main() -> None:
             print(f"{table(found)}\n", flush=True)
             figures += found
     if not given.names:
-        section = "sources" if given.sources else "peers" if given.peers else "bench"
         publish(section, table(figures))
 
 

@@ -52,9 +52,8 @@ def watched_memory(process: psutil.Process) -> Iterator[list[int]]:
 
 def list_seconds(stack: Stack) -> float:
     """Return the seconds of four million samples as lists, by those of a twentieth of them."""
-    path = str(stack.router.home.router_socket)
     given = ["fast", "f8", START, LIST_SECONDS, LIST_CALLS, 1]
-    program = stack.start("-m", "benchmarks.lists", path, *map(str, given), user=CONSUMER)
+    program = stack.start("-m", "benchmarks.lists", *map(str, given), user=CONSUMER)
     program.wait(120)
     answer = json.loads(program.output)
     return answer["seconds"][0] * FAST_SAMPLES / answer["samples"]

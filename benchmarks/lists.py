@@ -1,8 +1,8 @@
 """A consumer of the base protocol alone: lists, in JSON, a call for each part of the time.
 
-``python -m benchmarks.lists SOCKET NODE FIELDS START STEP CALLS TIMES`` asks for each field in
-CALLS parts of STEP seconds, TIMES over, and prints the seconds of each time and the samples, all
-as one line of JSON. They have to be small, as one reply is at most 1,000,000 bytes of JSON.
+``python -m benchmarks.lists NODE FIELDS START STEP CALLS TIMES`` asks for each field in CALLS parts
+of STEP seconds, TIMES over, and prints the seconds of each time and the samples, all as one line
+of JSON. They have to be small, as one reply is at most 1,000,000 bytes of JSON.
 With ``--grafana`` the samples are written as Grafana's JSON, as a bridge over lists has to.
 """
 
@@ -13,29 +13,33 @@ import json
 import sys
 import time
 
-from autobahn.twisted.wamp import ApplicationSession
 from autobahn.twisted.websocket import WampWebSocketClientFactory
 from autobahn.wamp.serializer import JsonSerializer
-from autobahn.wamp.types import ComponentConfig
-from twisted.internet import defer, endpoints
+from twisted.internet import defer
 from twisted.internet.task import react
 
-from sisock.wire.protocol import REALM, node_uri
+from benchmarks.stack import CONSUMER
+from sisock.connection.session import Session
+from sisock.connection.settings import load_settings
+from sisock.connection.transport import make_endpoint
+from sisock.wire.protocol import node_uri
 
 
-class Consumer(ApplicationSession):
+class Consumer:
     """Asks, and leaves."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        super().__init__(ComponentConfig(REALM))
+    def __init__(self, options: argparse.Namespace, reactor) -> None:
         self.options = options
         self.done = defer.Deferred()
+        settings = load_settings(CONSUMER)
+        self.session = Session(settings, reactor, self.joined, lambda *_: None)
+        url = f"wss://{settings.host}/ws"
+        factory = WampWebSocketClientFactory(
+            lambda: self.session, url=url, serializers=[JsonSerializer()]
+        )
+        make_endpoint(settings, reactor).connect(factory).addErrback(self.done.errback)
 
-    def onConnect(self):
-        """Join without a password, as on the Unix socket."""
-        self.join(REALM, ["anonymous"])
-
-    def onJoin(self, details):
+    def joined(self, _session: Session) -> None:
         """Ask; the result or the failure ends the program."""
         defer.ensureDeferred(self.work()).chainDeferred(self.done)
 
@@ -54,7 +58,7 @@ class Consumer(ApplicationSession):
         t, values = [], []
         for i in range(given.calls):
             start = given.start + i * given.step
-            reply = await self.call(procedure, [field], start, start + given.step)
+            reply = await self.session.call(procedure, [field], start, start + given.step)
             values += reply["data"][field]
             (line,) = reply["timeline"].values()
             t += line["t"]
@@ -66,18 +70,12 @@ class Consumer(ApplicationSession):
 
 async def main(reactor, options):
     """Connect, and wait until the consumer is done."""
-    consumer = Consumer(options)
-    factory = WampWebSocketClientFactory(
-        lambda: consumer, url="ws://localhost/ws", serializers=[JsonSerializer()]
-    )
-    await endpoints.UNIXClientEndpoint(reactor, options.socket).connect(factory)
-    await consumer.done
+    await Consumer(options, reactor).done
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     for name, kind in {
-        "socket": str,
         "node": str,
         "fields": str,
         "start": float,

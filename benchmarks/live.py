@@ -6,7 +6,6 @@ that, and the machine can start them.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -16,11 +15,9 @@ import txaio
 from twisted.internet import defer, task
 
 import sisock
+from benchmarks.load import node_name
 from benchmarks.report import Figure, measured, percentile
-from benchmarks.stack import CONSUMER, SERVER, Stack
-from sisock.connection.reconnect import RouterConnection
-from sisock.connection.settings import load_settings
-from sisock.node.service import NodeService
+from benchmarks.stack import CONSUMER, Stack
 from tests.conftest import Program, wait_for_nodes
 
 NODES, NODE_PROCESSES = 100, 10
@@ -28,45 +25,9 @@ WATCHERS, WATCHER_PROCESSES = 10, 2
 WATCHED = (10, 50)
 """Nodes of each watcher. All hundred of them are more than two cores can pass on and take apart."""
 
-RATE = 10
+FIELDS, RATE = 10, 10
 SECONDS = 30
 SETTLE = 5
-
-
-class Counter(sisock.LiveNode):
-    """Ten fields, all of them the number of the reading."""
-
-    interval = 1 / RATE
-    fields = {f"f{i}": {} for i in range(10)}
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.count = 0
-
-    async def read(self):
-        """Count."""
-        self.count += 1
-        return dict.fromkeys(self.fields, float(self.count))
-
-
-def node_name(number: int) -> str:
-    """Return the name of one of the nodes."""
-    return f"live{number}"
-
-
-def serve(reactor, first: int) -> defer.Deferred:
-    """Run one process's nodes, for ever."""
-    settings = load_settings(SERVER)
-    for number in range(first, first + NODES // NODE_PROCESSES):
-        service = NodeService(Counter(node_name(number)), reactor)
-        connection = RouterConnection(settings, service.joined, service.left, reactor)
-        # Spread over the interval, as a hundred instruments would be.
-        task.deferLater(reactor, number / NODES / RATE, _run, connection)
-    return defer.Deferred()
-
-
-def _run(connection: RouterConnection) -> defer.Deferred:
-    return defer.ensureDeferred(connection.run())
 
 
 class Watcher:
@@ -119,7 +80,8 @@ def figures(_rounds: int) -> list[Figure]:
     """Measure."""
     with Stack() as stack:
         for first in range(0, NODES, NODES // NODE_PROCESSES):
-            stack.start("-m", "benchmarks.live", "serve", str(first))
+            numbers = map(str, (first, NODES // NODE_PROCESSES, FIELDS, RATE))
+            stack.start("-m", "benchmarks.load", "nodes", *numbers)
         with stack.client() as client:
             wait_for_nodes(client, *map(node_name, range(NODES)), seconds=60)
         return [row for each in WATCHED for row in _watched(stack, each)]
@@ -129,7 +91,7 @@ def _watched(stack: Stack, each: int) -> list[Figure]:
     """Measure ten watchers of so many nodes each."""
     programs = []
     for first in range(0, WATCHERS, WATCHERS // WATCHER_PROCESSES):
-        words = ("-m", "benchmarks.live", "watch", str(first), str(each))
+        words = ("-m", "benchmarks.live", str(first), str(each))
         programs.append(stack.start(*words, user=CONSUMER))
     for program in programs:
         program.wait_for("ready", 200)
@@ -162,12 +124,6 @@ def _rows(each: int, cores: float, found: list[dict]) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("work", choices=["serve", "watch"])
-    parser.add_argument("numbers", type=int, nargs="*")
-    given = parser.parse_args()
     txaio.start_logging(level="warn")
-    if given.work == "serve":
-        task.react(serve, given.numbers)
-    else:
-        task.react(lambda reactor: defer.ensureDeferred(watch(reactor, *given.numbers)))
+    first, each = map(int, sys.argv[1:])
+    task.react(lambda reactor: defer.ensureDeferred(watch(reactor, first, each)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parent.parent / "docs/explanation/performance.md"
+DOCUMENTS = Path(__file__).parent.parent / "docs/explanation"
 
 HEADER = ("", "what", "value", "target", "ok")
 
@@ -114,9 +114,10 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def publish(section: str, text: str) -> None:
-    """Put a table between its markers in the document, with the machine that it was made on."""
+    """Put a table between its markers in a document, with the machine that it was made on."""
     begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
-    document = DOCUMENT.read_text()
+    path = next(path for path in DOCUMENTS.glob("*.md") if begin in path.read_text())
+    document = path.read_text()
     before, _, rest = document.partition(begin)
     _, _, after = rest.partition(end)
-    DOCUMENT.write_text(f"{before}{begin}\n{text}\n\nMachine: {machine()}.\n\n{end}{after}")
+    path.write_text(f"{before}{begin}\n{text}\n\nMachine: {machine()}.\n\n{end}{after}")

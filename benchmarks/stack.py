@@ -41,8 +41,12 @@ class Stack(contextlib.ExitStack):
     def __enter__(self) -> Stack:
         super().__enter__()
         self.folder = Path(self.enter_context(tempfile.TemporaryDirectory()))
-        self.router = self.enter_context(RouterProcess())
+        self.router = self.enter_context(self.make_router())
         return self
+
+    def make_router(self) -> RouterProcess:
+        """Make the router, not started yet."""
+        return RouterProcess()
 
     def client(self, use_socket: bool = True) -> sisock.Client:
         """Connect a consumer, on the Unix socket or by TLS."""
@@ -111,9 +115,10 @@ class Connection:
         self._link = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
         self._link.connect()
 
-    def ask(self, path: str, body: bytes | None = None) -> bytes:
+    def ask(self, path: str, body: bytes | None = None, **headers: str) -> bytes:
         """Return the answer to one request, to its last byte."""
-        headers = {"Content-Type": "application/json"} if body else {}
+        if body:
+            headers["Content-Type"] = "application/json"
         try:
             self._link.request("POST" if body else "GET", path, body, headers)
             response = self._link.getresponse()

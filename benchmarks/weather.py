@@ -33,11 +33,8 @@ def count_samples(answer: bytes) -> int:
 
 def list_seconds(stack: Stack) -> tuple[float, int]:
     """Return the median time of a consumer of lists that writes Grafana's JSON, and its samples."""
-    path = str(stack.router.home.router_socket)
     given = [NODE, ",".join(FIELDS), START, WEEKS, 1, TIMES]
-    program = stack.start(
-        "-m", "benchmarks.lists", path, *map(str, given), "--grafana", user=CONSUMER
-    )
+    program = stack.start("-m", "benchmarks.lists", *map(str, given), "--grafana", user=CONSUMER)
     program.wait(120)
     answer = json.loads(program.output)
     return statistics.median(answer["seconds"]), answer["samples"]

@@ -17,10 +17,10 @@ from typing import Any
 from twisted.internet import defer, task, threads
 
 import sisock
-from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch
+from sisock.connection.settings import find_sites
 from sisock.store.history import history_folder
-from sisock.wire.fields import check_fields
+from sisock.wire.fields import KnownNode, check_fields
 from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS, check_number
 from sisock.wire.times import format_time
 
@@ -89,7 +89,9 @@ class Recorder(sisock.LiveNode):
 
     def prepare(self) -> None:
         """See that there is something to record."""
-        if not self._patterns or self._patterns.keys() & {PRESENCE, self.name}:
+        # Of several sites, one has this recorder as site/recorder.
+        named = {name for each in self._patterns for name in (each, _within_site(each))}
+        if not named or named & {PRESENCE, self.name}:
             others = f"none is {PRESENCE!r} or {self.name!r} itself"
             raise sisock.SisockError(f"name the nodes to record, of which {others}")
         # By this field another recorder knows that this is one.
@@ -152,14 +154,17 @@ class Recorder(sisock.LiveNode):
         """Begin to record, when the router answers; from then on all goes on by itself."""
         settings, reactor = self._session.settings, self._session.reactor
         while True:
-            self._client = sisock.AsyncClient(settings, reactor=reactor)
             try:
+                self._client = sisock.AsyncClient(
+                    None if find_sites() else settings, reactor=reactor
+                )
                 await self._client.connect()
                 await self._begin_all(self._client)
                 return
             except sisock.SisockError as error:
                 self.log.warn("nothing is recorded yet: {error}", error=error)
-            await self._client.close()
+            if self._client is not None:
+                await self._client.close()
             self._following.clear()
             await task.deferLater(reactor, RETRY)
 
@@ -174,7 +179,8 @@ class Recorder(sisock.LiveNode):
             self._note(node, True)
         there = {node.name for node in listed}
         for name in self._present.keys() - there:
-            self._note(KnownNode(name), False)
+            if name.partition("/")[0] not in listed.unreachable:
+                self._note(KnownNode(name), False)
         for name in named:
             if name not in there:
                 self.log.info("node {name} is not there yet", name=name)
@@ -235,7 +241,8 @@ class Recorder(sisock.LiveNode):
         """Ask a node until it answers; raises SisockError if it has gone."""
         while self._following.get(node) is wanted:
             try:
-                return f"{PRESENCE}.{node}" in await self._client.fields(node)
+                fields = await self._client.fields(node)
+                return any(f"{PRESENCE}.{name}" in fields for name in (node, _within_site(node)))
             except sisock.SisockError as error:
                 if not self._present.get(node):
                     raise
@@ -283,6 +290,10 @@ class Recorder(sisock.LiveNode):
                 entry["timeline"] = f"{node}.{about.timeline}"
                 self.fields.setdefault(f"{node}.{name}", entry)
         self._save()
+
+
+def _within_site(node: str) -> str:
+    return node.partition("/")[2]
 
 
 class Patterns:

@@ -15,7 +15,7 @@ exclude_patterns = ["_build", "extensions"]
 
 # Links between documents, and to headings, work on GitHub too.
 myst_heading_anchors = 4
-myst_enable_extensions = ["attrs_inline"]
+myst_enable_extensions = ["html_image"]
 
 autodoc_typehints = "none"  # numpydoc's sections name the types
 autodoc_member_order = "bysource"

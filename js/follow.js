@@ -96,7 +96,7 @@ export class Follower {
   /**
    * @param {object} source describe(), which returns field → { timeline, type, first, last } as the node says
    *   now; fetch(names, start, end), which returns field → { t, values }, of all samples from `start` on without
-   *   an end; and wants(name), whether samples of a field are wanted
+   *   an end; and choose(names), which returns the names of the fields whose samples are wanted
    * @param {Function} callback called with { timeline, t, values } or { timeline, gap: { start, end } }
    * @param {Function} [pause] returns a promise that is resolved after so many seconds
    */
@@ -230,7 +230,7 @@ export class Follower {
     const ofTimeline = (fields) => Object.keys(fields).filter((field) => fields[field].timeline === name);
     const known = ofTimeline(this.#fields);
     const own = known.length ? known : ofTimeline(await this.#describe());
-    const wanted = own.filter(this.#source.wants);
+    const wanted = this.#source.choose(own);
     // Where nobody wants any of it, nothing is missing.
     if (start === null || (own.length && !wanted.length)) return { groups: [], isMissing: false };
     const groups = wanted.length ? await this.#fetch(wanted, start) : [];
@@ -278,10 +278,10 @@ export class Follower {
   /** Tell the wanted ones of some samples that are later than a time. */
   #tell({ name }, { t, values }, time) {
     const from = time === null ? 0 : firstAfter(t, time);
-    const wanted = Object.entries(values).filter(([field]) => this.#source.wants(field));
+    const wanted = this.#source.choose(Object.keys(values));
     if (from === t.length || !wanted.length) return;
     const later = (array) => (from ? array.slice(from) : array);
-    const all = wanted.map(([field, array]) => [field, later(array)]);
+    const all = wanted.map((field) => [field, later(values[field])]);
     this.#call({ timeline: name, t: later(t), values: Object.fromEntries(all) });
   }
 

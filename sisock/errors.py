@@ -23,6 +23,14 @@ class RouterUnreachable(SisockError, ConnectionError):
     """The router does not answer: is it running, and are host and port right?"""
 
 
+class SiteUnreachable(RouterUnreachable):
+    """One of several sites does not answer, for the reason that is told; the others may."""
+
+
+class SiteWarning(UserWarning):
+    """A list lacks the nodes of a site, for the reason that is told."""
+
+
 class AuthenticationRejected(SisockError, PermissionError):
     """The router refuses the user or the secret: see where they come from with `sisock config`."""
 

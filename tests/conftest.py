@@ -89,6 +89,13 @@ def router() -> Iterator[RouterProcess]:
         yield process
 
 
+@pytest.fixture(scope="session")
+def second_router() -> Iterator[RouterProcess]:
+    """The router of another site, shared likewise."""
+    with RouterProcess() as process:
+        yield process
+
+
 @pytest.fixture
 def own_router() -> Iterator[RouterProcess]:
     """A router for a test that stops it."""

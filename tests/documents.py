@@ -27,6 +27,11 @@ def blocks(text: str, *languages: str) -> list[str]:
     return re.findall(rf"^```(?:{names})\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+def as_programs(text: str) -> str:
+    """Return a text whose commands start the files of sisock's own nodes."""
+    return re.sub(r"\bsisock node (\w+)", r"python data_nodes/\1.py", text)
+
+
 def anchors(text: str) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)

@@ -45,7 +45,7 @@ def error_classes():
 
 def metrics():
     """Return a table of what the bridge tells Prometheus."""
-    text, _ = Metrics().expose(dict.fromkeys(GAUGES, 0.0))
+    text, _ = Metrics().expose({name: {"": 0.0} for name in GAUGES})
     helps = dict(re.findall(r"^# HELP (\S+) (.*)$", text.decode(), re.MULTILINE))
     kinds = dict(re.findall(r"^# TYPE (\S+) (.*)$", text.decode(), re.MULTILINE))
     yield from ("| metric | kind | meaning |", "|---|---|---|")

@@ -32,22 +32,35 @@ const units = (key) => unitOf(curves().get(key));
 const isFollowing = () => "span" in model.state.time;
 const keysInPanels = (state) => (state.view === "panels" ? keysOf(state) : []);
 
-async function work(joined) {
+async function work(joined, signIn) {
   sisock = joined;
-  store = new Store(sisock, draw, atMostEvery(pictureMilliseconds, draw));
-  find = new Find(model, sisock);
+  store = new Store(sisock, sisock.sites ? drawSplit : draw, atMostEvery(pictureMilliseconds, draw));
+  find = new Find(model, sisock, signIn);
   values = new Values($("values"), sisock, model, (key) => find.unitOf(key));
-  await sisock.onNodes(nodeChanged);
-  await Promise.all([find.begin(), load()]);
+  // Sites are listed as they are joined.
+  const listening = sisock.onNodes(nodeChanged);
+  if (!sisock.sites) await listening;
+  await Promise.all([sisock.sites ? find.draw() : find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
 }
 
-async function refresh() {
+async function refresh(site) {
+  if (site) {
+    values.refresh(site);
+    await Promise.all([find.begin(site), store.reload(`${site}/`)]);
+    return;
+  }
   await find.refresh();
   values.refresh();
   store.expire();
   await load();
+}
+
+/** Say what is wrong with a site where its data would be. */
+function lose(site, reason) {
+  for (const each of [store, values]) each.lose(`${site}/`, `the site '${site}' cannot be reached: ${reason}`);
+  find.draw();
 }
 
 function nodeChanged(node, isPresent) {
@@ -93,9 +106,18 @@ async function load() {
   const isNewest = await store.load(keysInPanels(model.state), viewOf());
   if (!isNewest) return;
   $("panels").ariaBusy = "false";
-  // Of a link the units are only known now.
+  splitPanels();
+}
+
+/** Split panels of too many units: of a link they are only known when fields are. */
+function splitPanels() {
   const split = splitByUnits(model.state.panels, units);
   if (split.length > model.state.panels.length) model.change({ panels: split, maximised: null }, { isStep: false });
+}
+
+function drawSplit() {
+  splitPanels();
+  draw();
 }
 
 /** Return how long the curves take to move by a pixel, within limits. */
@@ -126,4 +148,9 @@ showViews($("views"), model);
 new LayoutMenu($("layouts"), model);
 startTheme($("theme"));
 startDrawer();
-openSession(work, refresh, (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`);
+openSession({
+  work,
+  onJoined: refresh,
+  onAway: lose,
+  timeText: (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`,
+});

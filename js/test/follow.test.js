@@ -23,7 +23,7 @@ class FakeNode {
       {
         describe: async () => this.#check() ?? structuredClone(this.fields),
         fetch: (names, start, end = Infinity) => this.#fetch(names, start, end),
-        wants: (name) => this.wanted?.includes(name) ?? true,
+        choose: (names) => names.filter((name) => this.wanted?.includes(name) ?? true),
       },
       (item) => this.told.push(item),
       async () => {},
@@ -334,7 +334,7 @@ test("who fails to take a sample gets the next ones", async (t) => {
   t.mock.method(console, "error", () => {});
   const node = new FakeNode();
   const times = [];
-  const source = { describe: async () => ({}), fetch: async () => ({}), wants: () => true };
+  const source = { describe: async () => ({}), fetch: async () => ({}), choose: (names) => names };
   const follower = new Follower(source, (item) => {
     times.push(item.t[0]);
     throw new Error("of the callback");

@@ -27,9 +27,9 @@ test("a field is stale as its node says, else after five intervals", () => {
 });
 
 test("an age has a number and a unit", () => {
-  const texts = { 0: "0 s", 0.9: "0 s", 59.9: "59 s", 60: "1 min", 7199: "1 h", 172800: "2 d", 31536000: "1 y" };
+  const texts = { 0: "now", 1.9: "now", 2: "2 s", 59.9: "59 s", 60: "1 min", 7199: "1 h", 172800: "2 d", 31536000: "1 y" };
   for (const [seconds, text] of Object.entries(texts)) assert.equal(ageText(Number(seconds)), text);
-  assert.equal(ageText(-0.5), "0 s");
+  assert.equal(ageText(-0.5), "now");
   assert.equal(ageText(-90), "−1 min");
 });
 

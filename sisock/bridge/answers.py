@@ -32,6 +32,8 @@ from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
 NONE: Mapping[str, str] = {}
 NOTICE = "X-Sisock-Notice"
 _MAX_NOTICE = 1000
+_MAX_PART = 300
+"""Characters of one notice, so that there is room for others."""
 
 RETRY_AFTER = "5"
 """Seconds after which a client should retry when the bridge is overloaded."""
@@ -107,7 +109,8 @@ def tile_answer(view: View, is_final: bool, accept: str, known: str) -> Answer:
 
     `accept` and `known` are the headers ``Accept`` and ``If-None-Match``.
     """
-    t, values = view.samples.t, view.samples.values
+    samples = view.samples
+    t, values = samples.t, samples.values
     forms = [JSON, BINARY] if view.field.type == "number" and values.dtype != object else [JSON]
     form = parse_accept_header(accept or "*/*", MIMEAccept).best_match(forms)
     if form is None:
@@ -130,7 +133,7 @@ def tile_answer(view: View, is_final: bool, accept: str, known: str) -> Answer:
 def notice_headers(notices: Iterable[str]) -> dict[str, str]:
     """Return the header that shows notices, without duplicates; empty if there are none."""
     # Only printable ASCII is safe in a header.
-    text = "; ".join(dict.fromkeys(notices))[:_MAX_NOTICE]
+    text = "; ".join(dict.fromkeys(notice[:_MAX_PART] for notice in notices))[:_MAX_NOTICE]
     return {NOTICE: re.sub(r"[^\x20-\x7e]+", " ", text)} if text else {}
 
 

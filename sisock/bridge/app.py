@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from twisted.internet import defer, threads
 from werkzeug.exceptions import HTTPException
 
 from sisock.bridge.answers import OPEN, Answer, failure, failure_of, notice_headers
-from sisock.bridge.bridge import Bridge, NodeChange
+from sisock.bridge.bridge import Bridge
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
 from sisock.bridge.query import tile_generation
@@ -29,10 +31,10 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.targets import SEPARATOR, parse_target, parse_words
 from sisock.bridge.tiles import View
-from sisock.client.directory import KnownNode
+from sisock.client.changes import NodeChange
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.json_rows import dumps
 from sisock.wire.protocol import Interval
 
@@ -214,13 +216,16 @@ class Routes:
         text, content_type = self._metrics.expose(self._run(self._gauges))
         return Response(text, content_type=content_type)
 
-    async def _gauges(self) -> dict[str, float]:
-        try:
-            nodes = len(await self._bridge.nodes())
-        except SisockError:
-            nodes = 0
-        is_up = self._bridge.connection.session is not None
-        return {"cache_bytes": self._bridge.tiles.nbytes, "nodes": nodes, "router_up": is_up}
+    async def _gauges(self) -> dict[str, Mapping[str, float]]:
+        sites = self._bridge.sites.items()
+        nodes = dict.fromkeys(self._bridge.sites, 0)
+        with suppress(SisockError):
+            nodes |= Counter(node.site for node in await self._bridge.nodes())
+        return {
+            "cache_bytes": {"": self._bridge.tiles.nbytes},
+            "nodes": nodes,
+            "router_up": {name: site.connection.session is not None for name, site in sites},
+        }
 
 
 def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, Any]:
@@ -262,7 +267,11 @@ async def find_annotations(
     events = [
         event
         for (node, _), view in found.items()
-        for event in (_recorded_changes(view) if is_recorded else _gaps(node, view, end))
+        for event in (
+            _recorded_changes(view, bridge.sites.of(node).prefix)
+            if is_recorded
+            else _gaps(node, view, end)
+        )
     ]
     return sorted(events, key=lambda event: event["time"])
 
@@ -278,9 +287,9 @@ def _event(change: NodeChange) -> dict[str, Any]:
     }
 
 
-def _recorded_changes(view: View) -> Iterator[dict[str, Any]]:
+def _recorded_changes(view: View, prefix: str) -> Iterator[dict[str, Any]]:
     """Yield when a node appeared and vanished, from a recorder's field."""
-    node = view.field.name.removeprefix(PRESENCE)
+    node = prefix + view.field.name.removeprefix(PRESENCE)
     for t, is_present in zip(view.samples.t.tolist(), to_list(view.samples.values), strict=True):
         if isinstance(is_present, bool):
             yield _event(NodeChange(t, node, is_present))

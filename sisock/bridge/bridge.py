@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from functools import partial
-from itertools import takewhile
 from typing import Any, TypeAlias
 
 from twisted.internet import defer, task
@@ -23,66 +21,53 @@ from sisock.bridge.metrics import (
 )
 from sisock.bridge.targets import SPECIAL, Pair, Pattern, expand, split_literally
 from sisock.bridge.tiles import Samples, TileCache, View
+from sisock.client.changes import Changes, NodeChange
 from sisock.client.data import Data
-from sisock.client.directory import Directory, KnownNode
 from sisock.client.fetch import fetch
-from sisock.connection.reconnect import RouterConnection
+from sisock.client.site import NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
-from sisock.connection.session import Session, translated
+from sisock.connection.session import translated
 from sisock.connection.settings import Settings
-from sisock.errors import NodeTimeout, RouterUnreachable, SisockError, UnknownNode
-from sisock.wire.fields import Field
+from sisock.errors import (
+    NodeTimeout,
+    RouterUnreachable,
+    SisockError,
+    SiteUnreachable,
+    UnknownNode,
+)
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
-
-MAX_CHANGES = 1000
-"""Most recent changes of the list of nodes that are kept for annotations."""
-
-BACK_WITHIN = 1.0
-"""Seconds; a node that re-registers this soon has only announced a new generation."""
 
 _POLL_INTERVAL = 0.05
 
 FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
 """Fetches some fields of a node; returns the results by field name."""
 
-_FATAL = RouterUnreachable, TooManySamples, Overloaded
-"""Errors that fail the whole request; others cost one node's series and leave a notice."""
-
-
-@dataclass(frozen=True)
-class NodeChange:
-    """Record that a node appeared or vanished, at a UNIX time."""
-
-    t: float
-    node: str
-    is_present: bool
+_OF_ANSWER = TooManySamples, Overloaded, defer.CancelledError
+_FATAL = RouterUnreachable, *_OF_ANSWER
+"""Errors that fail the whole request; others, and a site's, cost a node's series and a notice."""
 
 
 class Bridge:
     """Find nodes and fields, and fetch samples; all methods run in the reactor.
 
-    A node may take `node_timeout` seconds for a request, the tile cache `cache_bytes` of memory,
-    and an answer may have `max_samples` samples.
+    `routers` are those of all sites, or only one. A node may take `node_timeout` seconds for a
+    request, the tile cache `cache_bytes` of memory, and an answer may have `max_samples` samples.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        routers: Iterable[Settings],
         node_timeout: float,
         cache_bytes: int,
         max_samples: int = MAX_SAMPLES,
         reactor: Any = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.connection = RouterConnection(
-            settings,
-            lambda session: self.directory.joined(session),
-            lambda: self.directory.left(),
-            reactor,
-        )
-        self.reactor = self.connection.reactor
-        self.directory = Directory(self.reactor, node_timeout, self._node_changed)
-        self.changes: deque[NodeChange] = deque(maxlen=MAX_CHANGES)
+        every = [Site(each, node_timeout, reactor, self._node_changed) for each in routers]
+        self.sites = Sites(every)
+        self.reactor = every[0].reactor
+        self._changes = {site.name: Changes(now) for site in every}
         self.tiles = TileCache(cache_bytes)
         self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
         self.now = now
@@ -90,46 +75,56 @@ class Bridge:
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
 
+    @property
+    def changes(self) -> list[NodeChange]:
+        """The most recent changes of the lists of nodes, in time order."""
+        every = [change for changes in self._changes.values() for change in changes]
+        return sorted(every, key=lambda change: change.t)
+
     def _node_changed(self, node: KnownNode, is_present: bool) -> None:
-        vanished = self._just_vanished().get(node.name)
-        if is_present and vanished is not None:
-            self.changes.remove(vanished)  # it only has a new generation
-        else:
-            self.changes.append(NodeChange(self.now(), node.name, is_present))
+        self._changes[node.site].note(node, is_present)
         if not is_present:
             self.tiles.drop(node.name)
 
-    def _just_vanished(self) -> dict[str, NodeChange]:
-        """Return the nodes that vanished within `BACK_WITHIN`: they may just be re-registering."""
-        since = self.now() - BACK_WITHIN
-        recent = takewhile(lambda change: change.t >= since, reversed(self.changes))
-        return {change.node: change for change in recent if not change.is_present}
-
-    def session(self) -> Session:
-        """Return the current session; raises RouterUnreachable if there is none."""
-        session = self.connection.session
-        if session is None:
-            why = self.connection.last_error or "the router has not answered yet"
-            raise RouterUnreachable(f"{why}; trying again by itself")
-        return session
-
     async def nodes(self) -> list[KnownNode]:
-        """Return all nodes, sorted by name; raises RouterUnreachable or HubMissing."""
-        self.session()
-        return await self.directory.nodes()
+        """Return all nodes, sorted by name; raises RouterUnreachable or HubMissing.
+
+        The nodes of sites that cannot be reached are left out, unless that are all.
+        """
+        return await self.list_nodes(lambda site: True)
+
+    async def list_nodes(self, is_wanted: Callable[[str], bool]) -> NodeList:
+        """Return the nodes of the wanted sites; raises as `nodes`."""
+        self.sites.check()
+        found = await self.sites.nodes(is_fresh=False, is_wanted=is_wanted)
+        if found.unreachable and found.unreachable.keys() == set(filter(is_wanted, self.sites)):
+            raise SiteUnreachable("; ".join(found.unreachable.values()))
+        return found
+
+    def current(self, node: KnownNode) -> KnownNode | None:
+        """Return a node as it is registered now, perhaps in another generation, or None."""
+        return self.sites[node.site].directory.current(node.name)
 
     def is_current(self, node: KnownNode) -> bool:
         """Return whether a node is still registered, in the same generation."""
-        current = self.directory.current(node.name)
+        current = self.current(node)
         return current is not None and current.generation == node.generation
 
     async def fields(
-        self, share: Share, is_wanted: Callable[[str], bool] = lambda name: True
+        self,
+        share: Share,
+        is_wanted: Callable[[str], bool] = lambda name: True,
+        is_site_wanted: Callable[[str], bool] = lambda site: True,
     ) -> dict[str, dict[str, Field]]:
-        """Return the fields of all wanted nodes; a node that does not answer leaves a notice."""
+        """Return the fields of all wanted nodes; a node that does not answer leaves a notice.
+
+        So does a site of those wanted that cannot be reached.
+        """
         await self._wait_for_vanished(is_wanted)
-        wanted = [node for node in await self.nodes() if is_wanted(node.name)]
-        jobs = {node.name: self.directory.fields(node) for node in wanted}
+        listed = await self.list_nodes(is_site_wanted)
+        share.notices += listed.unreachable.values()
+        wanted = [node for node in listed if is_wanted(node.name)]
+        jobs = {node.name: self.sites[node.site].directory.fields(node) for node in wanted}
         return await self._run_all(share, jobs)
 
     async def find(
@@ -149,7 +144,12 @@ class Bridge:
             return {text: [p.literal for p in ps if p.literal] for text, ps in targets.items()}
         literal_nodes = {node for node, _ in literal.values()}
         fields = await self.fields(
-            share, lambda name: name in literal_nodes or any(p.matches_node(name) for p in wild)
+            share,
+            lambda name: name in literal_nodes or any(p.matches_node(name) for p in wild),
+            lambda site: (
+                any(name.startswith(f"{site}/") for name in literal_nodes)
+                or any(p.matches_site(site) for p in wild)
+            ),
         )
         accepted = [
             (node, name)
@@ -181,21 +181,23 @@ class Bridge:
         """Fetch samples from a node; `options` are those of `sisock.client.fetch.fetch`."""
         options["timeout"] = self._timeout
         with translated(node.name):
-            return await fetch(self.session(), node, fields, interval, **options)
+            session = self.sites[node.site].current()
+            return await fetch(session, node, fields, interval, **options)
 
     async def ask_nodes(
         self, share: Share, pairs: Iterable[Pair], interval: Interval, fetch_fields: FetchFields
     ) -> dict[Pair, Any]:
         """Call `fetch_fields` for all nodes at the same time, each with its existing fields.
 
-        Errors become notices, except RouterUnreachable, HubMissing, TooManySamples and Overloaded.
+        Errors become notices, except RouterUnreachable, TooManySamples and Overloaded. Of a site it
+        does as well, unless nothing can be answered without this site.
         """
         by_node: dict[str, dict[str, None]] = {}
         for node, name in pairs:
             by_node.setdefault(node, {})[name] = None
         if not by_node or interval.start >= interval.end:
             fetch_fields = _empty_views
-        self.session()
+        self.sites.check()
         jobs = {node: self._ask_node(node, names, fetch_fields) for node, names in by_node.items()}
         answers = await self._run_all(share, jobs)
         return {(node, name): one for node, ones in answers.items() for name, one in ones.items()}
@@ -211,7 +213,7 @@ class Bridge:
             if node is None:
                 break
             try:
-                fields = await self.directory.fields(node, field_names)
+                fields = await self.sites[node.site].directory.fields(node, field_names)
                 wanted = {field: fields[field] for field in field_names if field in fields}
                 results = await fetch_fields(node, wanted) if wanted else {}
                 if is_last or self.is_current(node):
@@ -224,9 +226,11 @@ class Bridge:
 
     async def node(self, name: str) -> KnownNode:
         """Return a node; raises UnknownNode, RouterUnreachable or HubMissing."""
-        if (node := self.directory.current(name)) is None:
+        site = self.sites.of(name)
+        site.current()
+        if (node := site.directory.current(name)) is None:
             await self._wait_for_vanished(name.__eq__)
-            node = await self.directory.node(name)
+            node = await site.directory.node(name)
         return node
 
     async def _find_node(self, name: str) -> KnownNode | None:
@@ -237,8 +241,9 @@ class Bridge:
 
     async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
         """Wait briefly for nodes that just vanished: they may return in a new generation."""
-        while any(map(is_wanted, self._just_vanished())):
-            self.session()
+        every = self._changes.values()
+        while any(is_wanted(name) for changes in every for name in changes.just_vanished()):
+            self.sites.check()
             await task.deferLater(self.reactor, _POLL_INTERVAL)
 
     async def _run_all(
@@ -254,18 +259,32 @@ class Bridge:
             job.addBoth(partial(results.__setitem__, name))
         if waiting:
             await defer.DeferredList(waiting)
+        lost: list[SiteUnreachable] = []
         for name in jobs:
             if not isinstance(failure := results[name], Failure):
                 continue
             del results[name]
-            if failure.check(*_FATAL, defer.CancelledError):
+            error = self._cause(name, failure.value)
+            if isinstance(error, SiteUnreachable):
+                lost.append(error)
+            elif isinstance(error, _FATAL):
                 results.clear()  # an error's traceback would keep the samples in memory
-                raise failure.value
-            share.notices.append(self._explain(name, failure.value))
+                raise error
+            share.notices.append(self._explain(name, error))
             self._warn(share.notices[-1])
-            # A lost session ends calls with various errors: report RouterUnreachable instead.
-            self.session()
+        if lost and len(lost) == len(jobs):
+            raise lost[0]
         return results
+
+    def _cause(self, name: str, error: Exception) -> Exception:
+        """Return what made a node fail: a lost session ends calls with various errors."""
+        try:
+            with nullcontext() if isinstance(error, _OF_ANSWER) else self.sites.of(name).named():
+                if not isinstance(error, _FATAL):
+                    self.sites.of(name).current()
+                raise error
+        except Exception as cause:
+            return cause
 
     def _explain(self, name: str, error: Exception) -> str:
         """Return the notice of a node that failed; an unexpected error is logged, too."""

@@ -75,11 +75,17 @@ class Metrics:
         self._hits.inc(hits)
         self._misses.inc(misses)
 
-    def expose(self, gauges: Mapping[str, float]) -> tuple[bytes, str]:
-        """Return all metrics and the given gauges as Prometheus's text, and its content type."""
+    def expose(self, gauges: Mapping[str, Mapping[str, float]]) -> tuple[bytes, str]:
+        """Return all metrics and the given gauges as Prometheus's text, and its content type.
+
+        The values of a gauge are by site, or one of "".
+        """
         current = CollectorRegistry()
-        for name, value in gauges.items():
-            Gauge(f"sisock_{name}", GAUGES[name], registry=current).set(value)
+        for name, values in gauges.items():
+            labels = [] if "" in values else ["site"]
+            gauge = Gauge(f"sisock_{name}", GAUGES[name], labels, registry=current)
+            for site, value in values.items():
+                (gauge.labels(site) if labels else gauge).set(value)
         text = generate_latest(self._registry) + generate_latest(current)
         return text, CONTENT_TYPE_LATEST
 

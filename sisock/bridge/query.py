@@ -13,10 +13,9 @@ from sisock.bridge.bridge import Bridge, views
 from sisock.bridge.metrics import Share, size_of
 from sisock.bridge.targets import Pair, TileAddress
 from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, View
-from sisock.client.directory import KnownNode
 from sisock.connection.session import gather
 from sisock.errors import UnknownField, UnknownGeneration
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import (
     MAX_BUCKETS,
     MAX_CELLS,
@@ -136,7 +135,7 @@ class Views:
         name, w, first = address.field, address.w, address.first
         node = await self._bridge.node(address.node)
         self._check_generation(node, address)
-        fields = await self._bridge.directory.fields(node, [name])
+        fields = await self._bridge.sites[node.site].directory.fields(node, [name])
         if name not in fields:
             raise UnknownField(f"the data node {node.name!r} has no field {name!r}")
         panel = Panel(share, Interval(first * w, (first + TILE) * w), 2 * TILE)

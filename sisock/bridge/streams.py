@@ -11,12 +11,11 @@ from twisted.internet import defer
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import Share
 from sisock.bridge.targets import Pair
-from sisock.client.directory import KnownNode
 from sisock.connection.session import gather
 from sisock.errors import SisockError
 from sisock.wire import json_rows
 from sisock.wire.arrays import check_length
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 

@@ -88,6 +88,11 @@ class Pattern:
         """Return whether the pattern can match fields of a node."""
         return fnmatch.fnmatchcase(node, self.node)
 
+    def matches_site(self, site: str) -> bool:
+        """Return whether the pattern may match nodes of a site."""
+        begin, prefix = re.split(r"[*?[]", self.node, maxsplit=1)[0], f"{site}/"
+        return begin.startswith(prefix) or prefix.startswith(begin)
+
 
 class Budget:
     """Limit the number of alternatives of all targets of one request."""

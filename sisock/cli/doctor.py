@@ -7,7 +7,8 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from cryptography import x509
@@ -15,7 +16,7 @@ from cryptography import x509
 from sisock.client.client import Client
 from sisock.connection.settings import Settings, find_secret
 from sisock.connection.transport import certified_names, is_certificate_for
-from sisock.errors import SisockError
+from sisock.errors import SisockError, SiteWarning
 from sisock.router.launch import SECRET_VARIABLES
 
 TIMEOUT = 10
@@ -30,8 +31,10 @@ _RENEW_BEFORE = datetime.timedelta(days=30)
 _DEFAULTS = {
     "CROSSBAR_MAX_CONNECTIONS": "10000",
     "SISOCK_PROXIES": "none",
+    "SISOCK_PAGE_ORIGINS": "none",
     "SISOCK_LAYOUTS": "SISOCK_HOME/layouts",
     "SISOCK_RUN": "SISOCK_HOME",
+    "SISOCK_SITES": "SISOCK_HOME/sites.toml",
     "SISOCK_CACHE": "~/.cache/sisock",
     "SISOCK_DATA": "~/.local/share/sisock",
     "SISOCK_HEALTH": "none",
@@ -71,9 +74,19 @@ def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
     return rows
 
 
+def site_rows(sites: Iterable[Settings]) -> list[tuple[str, ...]]:
+    """Return name, address, CA and file of the secret of each site."""
+    return [
+        (site.site or "", site.address, str(site.ca or "the system's"), str(site.secret_file or ""))
+        for site in sites
+    ]
+
+
 def examine(every: Sequence[Settings]) -> bool:
     """Check everything for each user, a printed line each; nodes are asked as the first one."""
     first, *others = every
+    if first.site is not None:
+        print(f"the site {first.site!r}, of {first.setting('CROSSBAR_HOST')}:", flush=True)
     checks = [*map(_credentials, every), _tls(first), _router(first, _hub_and_nodes)]
     is_well = True
     for is_good, text in chain(*checks, *map(_router, others)):
@@ -86,13 +99,13 @@ def _credentials(settings: Settings) -> Iterator[_Check]:
     if settings.socket:
         yield True, f"credentials: none are needed on the socket {settings.socket}"
         return
-    path = settings.home.secret_file(settings.user)
+    path = settings.secret_file
     if settings.secret is None:
         advice = f"`sisock certs` makes it on the router's computer; copy it to {path}"
         yield False, f"credentials: no secret for {settings.user!r}: {advice}"
         return
     yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
-    if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
         yield False, f"credentials: others can read {path}: chmod 600 {path}"
 
 
@@ -138,12 +151,17 @@ def _router(
 
 
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
+    began = time.perf_counter()
     try:
-        nodes = client.nodes()
+        with warnings.catch_warnings(action="ignore", category=SiteWarning):
+            nodes = client.nodes()
     except SisockError as error:
         yield False, f"hub: {error}"
         return
-    yield True, f"hub: {len(nodes)} data nodes"
+    for why in nodes.unreachable.values():
+        yield False, f"hub: {why}"
+        return
+    yield True, f"hub: {len(nodes)} data nodes, {1e3 * (time.perf_counter() - began):.0f} ms"
     for node in nodes:
         try:
             yield True, f"node {node.name}: {_ask(client, node.name)}"

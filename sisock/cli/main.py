@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
+from warnings import catch_warnings
 
 import txaio
 
 from sisock.cli import programs
 from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
-from sisock.errors import SettingsError, SisockError
+from sisock.errors import SettingsError, SisockError, SiteWarning
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
@@ -178,37 +179,43 @@ def _fail(error: Exception, log_level: str | None) -> NoReturn:
     raise SystemExit(1)
 
 
-def _nodes(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_table
+def _join(args: argparse.Namespace, settings: Settings) -> Any:
+    """Return a client of the router that the flag names, or else of all sites."""
     from sisock.client.client import Client
 
-    with Client(settings) as client:
-        rows = [
-            (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features)))
-            for n in client.nodes()
-        ]
+    return Client(None if args.router is None else settings)
+
+
+def _nodes(args: argparse.Namespace, settings: Settings) -> None:
+    from sisock.cli.output import write_table
+
+    with _join(args, settings) as client, catch_warnings(action="ignore", category=SiteWarning):
+        nodes = client.nodes()
+    rows = [
+        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
+    ]
     write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
-    if not rows:
+    for why in nodes.unreachable.values():
+        print(why, file=sys.stderr)
+    if not rows and not nodes.unreachable:
         print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import write_fields
-    from sisock.client.client import Client
 
-    with Client(settings) as client:
+    with _join(args, settings) as client:
         fields = client.fields(args.node)
     write_fields(sys.stdout, fields.values())
 
 
 def _get(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import WRITERS, progress_line
-    from sisock.client.client import Client
     from sisock.wire.times import parse_duration
 
     stride = None if args.min_stride is None else parse_duration(args.min_stride)
     what = (args.node, args.fields, args.start, args.end, stride)
-    with Client(settings) as client, progress_line(sys.stderr) as show:
+    with _join(args, settings) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
         WRITERS[args.form](out, data)
@@ -216,9 +223,8 @@ def _get(args: argparse.Namespace, settings: Settings) -> None:
 
 def _latest(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import latest_row, write_table
-    from sisock.client.client import Client
 
-    with Client(settings) as client:
+    with _join(args, settings) as client:
         data = client.latest(args.node, args.fields or None)
     rows = [latest_row(name, series) for name, series in data.items()]
     write_table(sys.stdout, ("field", "value", "units", "time"), rows)
@@ -226,9 +232,8 @@ def _latest(args: argparse.Namespace, settings: Settings) -> None:
 
 def _watch(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import live_header, live_headings, live_row
-    from sisock.client.client import Client
 
-    with Client(settings) as client, client.watch(args.node, args.fields or None) as stream:
+    with _join(args, settings) as client, client.watch(args.node, args.fields or None) as stream:
         known = client.fields(args.node)
         headings = live_headings(known[name] for name in args.fields or known)
         print(live_header(headings), flush=True)
@@ -237,10 +242,15 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _config(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.doctor import setting_rows
+    from sisock.cli.doctor import setting_rows, site_rows
     from sisock.cli.output import write_table
+    from sisock.connection.sites import load_sites
 
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
+    if sites := load_sites():
+        header = ("site", "address", "CA", "secret from")
+        print()
+        write_table(sys.stdout, header, site_rows(sites.values()))
 
 
 def _certs(args: argparse.Namespace, settings: Settings) -> None:
@@ -268,7 +278,16 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
 
 def _doctor(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.doctor import examine
+    from sisock.connection.sites import load_sites
 
+    groups = [[site] for site in load_sites().values()] if args.router is None else []
+    found = [examine(group) for group in groups or [_users(args, settings)]]
+    if not all(found):
+        raise SettingsError("something is wrong: see the lines that begin with BAD")
+
+
+def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
+    """Return the settings of each user whose secret is known."""
     every = [settings]
     # What the environment says of user or secret is of one user.
     said = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
@@ -276,8 +295,7 @@ def _doctor(args: argparse.Namespace, settings: Settings) -> None:
         server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
         # The order has the nodes asked as their consumers ask them, if that can be.
         every = [each for each in (settings, server) if each.secret] or every
-    if not examine(every):
-        raise SettingsError("something is wrong: see the lines that begin with BAD")
+    return every
 
 
 def _serve(args: argparse.Namespace, settings: Settings) -> None:

@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 from sisock.cli.output import format_age, write_node_states, write_table
 from sisock.cli.serve import status_socket
 from sisock.client.client import Client
-from sisock.client.directory import KnownNode
+from sisock.client.site import load_routers
 from sisock.connection.health import OK, ask_figures, is_served
 from sisock.connection.settings import Settings, parse_port
-from sisock.errors import SettingsError, SisockError
+from sisock.errors import SettingsError, SisockError, SiteWarning
+from sisock.wire.fields import KnownNode
 
 TIMEOUT = 5.0
 """Seconds within which each part has to answer."""
@@ -38,7 +40,8 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
     if args.file is not None:
         _show_nodes_of_file(args, settings)
         return
-    parts, nodes = examine(settings)
+    routers = [settings] if args.router else load_routers(log_level=args.log_level)
+    parts, nodes = examine(settings, routers)
     if args.json:
         print(json.dumps({"parts": parts, "nodes": nodes}, indent=4))
     else:
@@ -59,24 +62,35 @@ def _show_nodes_of_file(args: argparse.Namespace, settings: Settings) -> None:
         raise SisockError(f"not well: {', '.join(bad)}")
 
 
-def examine(settings: Settings) -> tuple[list[Part], list[Part]]:
-    """Ask router, hub, bridge, supervisors and nodes; none of them may raise."""
+def examine(settings: Settings, routers: Iterable[Settings]) -> tuple[list[Part], list[Part]]:
+    """Ask routers, hubs, bridge, supervisors and nodes; none of them may raise."""
     parts, nodes = [], list[Part]()
+    for each in routers:
+        of_router, of_nodes = _router(each)
+        parts += of_router
+        nodes += of_nodes
+    return [*parts, _bridge(os.environ), *_supervisors(settings)], nodes
+
+
+def _router(settings: Settings) -> tuple[list[Part], list[Part]]:
+    """Ask a router, its hub and its nodes."""
+    of_site = f" {settings.site}" if settings.site else ""
+    router, hub = f"router{of_site}", f"hub{of_site}"
     try:
         with Client(settings, timeout=TIMEOUT) as client:
-            text = f"{settings.address}, joined as {settings.user!r}"
-            parts.append(_part("router", True, text))
+            joined = _part(router, True, f"{settings.address}, joined as {settings.user!r}")
             try:
-                known = client.nodes()
-                parts.append(_part("hub", True, f"{len(known)} data nodes"))
+                with warnings.catch_warnings(action="ignore", category=SiteWarning):
+                    known = client.nodes()
             except SisockError as error:
-                known = []
-                parts.append(_part("hub", False, str(error)))
+                return [joined, _part(hub, False, str(error))], []
+            for why in known.unreachable.values():
+                return [joined, _part(hub, False, why)], []
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 nodes = list(pool.map(lambda each: _node(client, each), known))
+            return [joined, _part(hub, True, f"{len(known)} data nodes")], nodes
     except SisockError as error:
-        parts.append(_part("router", False, str(error)))
-    return [*parts, _bridge(os.environ), *_supervisors(settings)], nodes
+        return [_part(router, False, str(error))], []
 
 
 def _part(name: str, is_well: bool | None, text: str) -> Part:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
 from twisted.internet import defer
 
 from sisock.client.data import Data, Progress
-from sisock.client.directory import Directory, KnownNode, NodeEvent
 from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.missed import Source
+from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
 from sisock.client.watch import Watch, Watches, deliver
-from sisock.connection.reconnect import RouterConnection
 from sisock.connection.session import CALL_TIMEOUT, Session, gather
-from sisock.connection.settings import Settings, load_settings
-from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable, SisockError, UnknownField
-from sisock.wire.fields import Field
+from sisock.connection.settings import Settings
+from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import check_strategy
 from sisock.wire.times import Time, to_interval
 
@@ -31,74 +30,96 @@ class AsyncClient:
     Its methods are coroutines for Twisted's reactor (``twisted.internet.defer.ensureDeferred``
     makes Deferreds of them). `sisock.Client` is the same for scripts and notebooks.
 
-    Without `settings`, those of the environment are used. A call is given up after `timeout`
-    seconds without any answer.
+    Without `settings`, those of the environment are used; if these are of several sites, all nodes
+    are named ``site/node``, and a question to a site costs the others nothing. A call is given up
+    after `timeout` seconds without any answer.
     """
 
     def __init__(
         self, settings: Settings | None = None, timeout: float = CALL_TIMEOUT, reactor: Any = None
     ) -> None:
-        self.settings = load_settings() if settings is None else settings
         self.timeout = timeout
-        self._connection = RouterConnection(
-            self.settings, self._joined, lambda: self._directory.left(), reactor
-        )
-        reactor = self._connection.reactor
-        self._directory = Directory(
-            reactor,
-            timeout,
-            self._tell_watchers,
-            lambda node: self._watches.lose(node),
-            self._tell_late_watchers,
-        )
-        self._watches = Watches(
-            lambda: Source(self._session, self._directory, timeout), timeout, reactor
-        )
+        every = load_routers() if settings is None else [settings]
+        self._sites = Sites(self._make_site(each, reactor) for each in every)
+        # By site; made when one is watched.
+        self._watches: dict[str, Watches] = {}
         self._is_running = False
         self._ended: BaseException | None = None
-        self._waiting: list[defer.Deferred] = []
         # With the nodes that the list lacked when each began, as they had yet to come back.
         self._node_watchers: dict[Callable[[NodeEvent], None], set[str]] = {}
         self._end_watchers: set[Callable[[BaseException], None]] = set()
 
+    def _make_site(self, settings: Settings, reactor: Any) -> Site:
+        name = settings.site or ""
+
+        def lose(node: str) -> None:
+            if name in self._watches:
+                self._watches[name].lose(node)
+
+        def begin(session: Session) -> list[Any]:
+            return [watch.begin(session) for watch in self._watches.get(name, ())]
+
+        return Site(
+            settings,
+            self.timeout,
+            reactor,
+            self._tell_watchers,
+            lose,
+            self._tell_late_watchers,
+            begin,
+        )
+
     async def connect(self) -> Self:
-        """Join the router; raises RouterUnreachable or AuthenticationRejected if that fails."""
+        """Join the router; raises RouterUnreachable or AuthenticationRejected if that fails.
+
+        Of several sites it waits for the first, and raises if none can be joined.
+        """
         if not self._is_running:
             self._is_running = True
-            self._connection.on_failure = self._end
-            defer.ensureDeferred(self._connection.run()).addBoth(self._end)
-        try:
-            await self._session()
-        except SisockError:
+            for site in self._sites.values():
+                site.start(self._end)
+        joining = [defer.ensureDeferred(site.session()) for site in self._sites.values()]
+        joined = await defer.DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
+        if isinstance(joined, list):
             await self.close()  # otherwise it would go on trying
-            raise
-        finally:
-            self._connection.on_failure = None
+            errors = [failure.value for _, failure in joined]
+            raise errors[0] if len(errors) == 1 else RouterUnreachable("; ".join(map(str, errors)))
         return self
 
     async def close(self) -> None:
-        """Leave the router."""
-        await self._connection.stop()
-        self._end(None)
+        """Leave the router, or those of all sites."""
+        await gather(site.stop() for site in self._sites.values())
+        self._end(RouterUnreachable("the client is closed"))
 
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
         """Call back with the reason when the client ends for good; return what cancels this."""
         tell = partial(callback)
         self._end_watchers.add(tell)
         if self._ended is not None:
-            self._end(None)
+            self._end(self._ended)
         return partial(self._end_watchers.discard, tell)
 
-    async def nodes(self) -> list[KnownNode]:
-        """Ask the hub for its list of data nodes, by name; raises HubMissing if none answers."""
-        await self._session()
-        return await self._directory.refresh()
+    async def nodes(self) -> NodeList:
+        """Ask the hub for its list of data nodes, by name; raises HubMissing if none answers.
+
+        Of several sites, those that cannot be reached are left out: `NodeList.unreachable` says
+        why.
+        """
+        return await self._sites.nodes()
+
+    @contextmanager
+    def _asking(self, node: str) -> Iterator[Site]:
+        """Yield the site of a node, and name it in errors; raises UnknownNode."""
+        site = self._sites.of(node)
+        with site.named():
+            yield site
 
     async def fields(self, node: str, start: Time = 1, end: Time = 0) -> dict[str, Field]:
         """Ask a node for its fields with samples in an interval, by default for all."""
         interval = None if (start, end) == (1, 0) else to_interval(start, end)
-        await self._session()
-        return await self._directory.ask_fields(await self._directory.node(node), interval)
+        with self._asking(node) as site:
+            await site.session()
+            return await site.directory.ask_fields(await site.directory.node(node), interval)
 
     async def get(
         self,
@@ -139,11 +160,11 @@ class AsyncClient:
         min_stride, bucket, max_points = check_strategy(
             stride, bucket, max_points, interval, len(names)
         )
-        await self._session()
-        found, wanted = await self._wanted(node, names)
         fewer = {"min_stride": min_stride, "bucket": bucket, "max_points": max_points}
         how: dict[str, Any] = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
-        return await fetch(await self._session(), found, wanted, interval, **how)
+        with self._asking(node) as site:
+            found, wanted = await site.wanted(node, names)
+            return await fetch(await site.session(), found, wanted, interval, **how)
 
     async def latest(
         self, node: str, fields: str | Iterable[str] | None = None, end: Time = "now"
@@ -153,9 +174,9 @@ class AsyncClient:
         Without `fields`, of all fields. Raises as `get`.
         """
         before = to_interval(1, end).end
-        await self._session()
-        found, wanted = await self._wanted(node, fields)
-        return await fetch_latest(await self._session(), found, wanted, before, self.timeout)
+        with self._asking(node) as site:
+            found, wanted = await site.wanted(node, fields)
+            return await fetch_latest(await site.session(), found, wanted, before, self.timeout)
 
     async def watch(
         self,
@@ -195,11 +216,13 @@ class AsyncClient:
 
         If the callback returns a Deferred, nothing more is passed on before that has fired.
         """
-        await self._session()
-        if "live" not in (await self._directory.node(node)).features:
-            raise InvalidArgument(f"{node!r} publishes no live samples: ask for them with `get`")
-        wanted = None if fields is None else (await self._wanted(node, fields))[1]
-        return await self._begin(node, callback, wanted)
+        with self._asking(node) as site:
+            await site.session()
+            if "live" not in (await site.directory.node(node)).features:
+                why = f"{node!r} publishes no live samples: ask for them with `get`"
+                raise InvalidArgument(why)
+            wanted = None if fields is None else (await site.wanted(node, fields))[1]
+            return await self._begin(site, node, callback, wanted)
 
     async def resume(
         self,
@@ -212,13 +235,22 @@ class AsyncClient:
         """Do as `follow`, but begin after the last known samples; the node may come later.
 
         `after` has the time of the last known sample of each timeline; others begin at `since`. A
-        node without live samples is asked every few seconds.
+        node without live samples is asked every few seconds. A site that cannot be reached may come
+        later, too.
         """
-        return await self._begin(node, callback, fields, after, since)
+        with self._asking(node) as site:
+            return await self._begin(site, node, callback, fields, after, since)
 
-    async def _begin(self, *about: Any) -> Callable[[], None]:
-        session = await self._session()
-        watch = Watch(self._watches, *about)
+    async def _begin(self, site: Site, node: str, *about: Any) -> Callable[[], None]:
+        session = site.connection.session
+        if site is self._sites.only:
+            session = await site.session()
+        if site.name not in self._watches:
+            source = Source(site.session, site.directory, self.timeout)
+            self._watches[site.name] = Watches(source, self.timeout, site.reactor)
+        watch = Watch(self._watches[site.name], node, *about)
+        if session is None:
+            return watch.end  # it begins when the site is joined
         try:
             await watch.begin(session)
         except BaseException:
@@ -229,33 +261,22 @@ class AsyncClient:
     async def watch_nodes(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
         """Call back with each node that comes or goes, also while the router was away.
 
-        If no event tells that a node has ended, this takes up to 40 s. Returns a function that ends
-        the watch. Raises RouterUnreachable if the router does not answer.
+        If no event tells that a node has ended, this takes up to 40 s. Of several sites, the nodes
+        of one that cannot be reached yet come when it is joined. Returns a function that ends the
+        watch. Raises RouterUnreachable if the router does not answer.
         """
-        await self._session()
         with suppress(HubMissing):
-            await self._directory.nodes()
+            await self._sites.nodes(is_fresh=False)
+        absent: set[str] = set()
+        for site in self._sites.values():
+            site.directory.tell()
+            absent |= site.directory.absent()
         tell = partial(deliver, "nodes", callback)
-        self._node_watchers[tell] = self._directory.absent()
+        self._node_watchers[tell] = absent
         return partial(self._forget_watcher, tell)
 
     def _forget_watcher(self, tell: Callable[[NodeEvent], None]) -> None:
         self._node_watchers.pop(tell, None)
-
-    async def _wanted(
-        self, node: str, names: str | Iterable[str] | None
-    ) -> tuple[KnownNode, dict[str, Field]]:
-        """Return a node and its fields, or those of some names; raises UnknownField."""
-        found = await self._directory.node(node)
-        if names is not None:
-            names = [names] if isinstance(names, str) else list(names)
-        known = await self._directory.fields(found, names)
-        for name in known if names is None else names:
-            if name not in known:
-                raise UnknownField(
-                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
-                )
-        return found, known if names is None else {name: known[name] for name in names}
 
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
         for tell in list(self._node_watchers):
@@ -268,36 +289,8 @@ class AsyncClient:
                 absent.remove(node.name)
                 tell(NodeEvent(node, True))
 
-    async def _joined(self, session: Session) -> None:
-        begin = [self._directory.joined, *(watch.begin for watch in self._watches)]
-        beginning = defer.ensureDeferred(gather(each(session) for each in begin))
-        self._tell_waiting()
-        await beginning
-
-    def _end(self, reason: Any) -> None:
-        """End for good; the reason is an error, its Failure, or None."""
-        error = getattr(reason, "value", reason)
-        self._ended = error or self._ended or RouterUnreachable("the client is closed")
-        self._tell_waiting()
+    def _end(self, reason: BaseException) -> None:
+        """End for good."""
+        self._ended = self._ended or reason
         while self._end_watchers:
             self._end_watchers.pop()(self._ended)
-
-    def _tell_waiting(self) -> None:
-        while self._waiting:
-            self._waiting.pop(0).callback(None)
-
-    async def _session(self) -> Session:
-        """Return the session, or wait for the next one."""
-        while self._ended is None:
-            if self._connection.session is not None:
-                return self._connection.session
-            joined: defer.Deferred = defer.Deferred()
-            self._waiting.append(joined)
-            try:
-                await joined.addTimeout(self.timeout, self._connection.reactor)
-            except defer.TimeoutError:
-                self._waiting.remove(joined)
-                raise self._connection.last_error or RouterUnreachable(
-                    f"the router at {self.settings.address} does not answer"
-                ) from None
-        raise self._ended

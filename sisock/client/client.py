@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
@@ -14,12 +15,12 @@ from twisted.internet import defer, threads
 from twisted.python.threadable import isInIOThread
 
 from sisock.client.async_client import AsyncClient as AsyncClient
-from sisock.client.directory import NodeEvent
 from sisock.client.merge import Batch, Gap, LiveSample
+from sisock.client.site import NodeEvent, NodeList
 from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT
 from sisock.connection.settings import Settings
-from sisock.errors import SisockError
+from sisock.errors import SisockError, SiteWarning
 
 MAX_QUEUED = 500  # batches that wait in a stream; while it is full, samples stay at the node
 MAX_BATCH = 1000  # samples of a batch
@@ -129,10 +130,19 @@ class Client:
         return threads.blockingCallFromThread(self._reactor, lambda: defer.ensureDeferred(start()))
 
     close = _waiting(AsyncClient.close)
-    nodes = _waiting(AsyncClient.nodes)
     fields = _waiting(AsyncClient.fields)
     get = _waiting(AsyncClient.get)
     latest = _waiting(AsyncClient.latest)
+
+    def nodes(self) -> NodeList:
+        """Ask the hub for its list of data nodes, see `AsyncClient.nodes`.
+
+        Each site that is left out is a `SiteWarning`.
+        """
+        found = self._wait(self._client.nodes)
+        for why in found.unreachable.values():
+            warnings.warn(why, SiteWarning, stacklevel=2)
+        return found
 
     def __enter__(self) -> Client:
         return self

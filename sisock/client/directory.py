@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
-from uuid import uuid4
 
 from twisted.internet import defer
 
-from sisock.connection.session import Session, gather, repeat_once, subscribed, translated
+from sisock.connection.session import (
+    Session,
+    SingleFlight,
+    gather,
+    repeat_once,
+    subscribed,
+    translated,
+)
 from sisock.errors import HubMissing, RouterUnreachable, SisockError, UnknownNode
-from sisock.wire.fields import Field, parse_fields
+from sisock.wire.fields import Field, KnownNode, parse_fields, parse_node
 from sisock.wire.protocol import Interval, node_uri, uri
 
 READ_AGAIN = 30.0  # seconds between readings of the list, as no event tells of a restarted hub
@@ -21,39 +26,7 @@ SETTLE = 5.0  # seconds after a restart of router or hub in which the nodes add 
 HUB_RETRY = 2.0  # seconds after which a hub that did not answer is asked again
 ASK_AGAIN = 1.0  # seconds after which the hub is asked again for a node that it does not list
 FIELDS_AGE = 3.0  # seconds after which a node is asked again whether it has more fields
-
-
-@dataclass(frozen=True)
-class KnownNode:
-    """A data node as the hub lists it.
-
-    Attributes
-    ----------
-    features : frozenset of str
-        What it can do beyond Part 1 of the protocol.
-    generation : str
-        What a consumer caches is valid in one generation; if the node announces none, the consumer
-        makes one up.
-    replicas : int or None
-        Number of sessions that serve under this name, if the node has replicas.
-    entry : mapping
-        The entry of the hub's list.
-    """
-
-    name: str
-    description: str = ""
-    features: frozenset[str] = frozenset()
-    generation: str = ""
-    replicas: int | None = None
-    entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class NodeEvent:
-    """A data node that came or went."""
-
-    node: KnownNode
-    present: bool
+MAX_NODES = 10_000  # that a list may have
 
 
 class Directory:
@@ -67,6 +40,8 @@ class Directory:
     `KnownNode` and whether it is present, for each that comes or goes after the first list. A node
     that changes its generation goes and comes. `on_added` is called with the name in each event
     that a node was added, also if nothing has changed; `on_back` with a node that `absent` named.
+    With the name of a `site` all nodes are named ``site/node``. `is_listed` says whether the list
+    has come on this session.
     """
 
     def __init__(
@@ -76,7 +51,9 @@ class Directory:
         on_change: Callable[[KnownNode, bool], None],
         on_added: Callable[[str], None] = lambda name: None,
         on_back: Callable[[KnownNode], None] = lambda node: None,
+        site: str = "",
     ) -> None:
+        self._site = site
         self._reactor = reactor
         self._timeout = timeout
         self._on_change = on_change
@@ -86,7 +63,7 @@ class Directory:
         self._nodes: dict[str, KnownNode] = {}
         # Those that have not added themselves again after a restart of router or hub.
         self._doubtful: set[str] = set()
-        self._is_listed = False  # on this session
+        self.is_listed = False
         self._is_telling = False  # since the first list
         self._settled_at = 0.0
         # By the node's name: its generation, when it was asked, and what it said.
@@ -95,8 +72,7 @@ class Directory:
         self._readings: list[set[str]] = []
         # When the hub was asked for a name that it does not list, if in the last second.
         self._missed: dict[str, float] = {}
-        # The Deferreds that wait for each question under way.
-        self._waiting: dict[Hashable, list[defer.Deferred]] = {}
+        self._shared = SingleFlight()
         self._next_look: Any = None
 
     async def joined(self, session: Session) -> None:
@@ -114,17 +90,21 @@ class Directory:
 
     def left(self) -> None:
         """Note that the session is gone, so that the list is read again after the next join."""
-        self._session, self._is_listed = None, False
+        self._session, self.is_listed = None, False
         self._doubtful = set(self._nodes)
         self._look_in(0)  # without a session: not at all
+
+    def tell(self) -> None:
+        """Call `on_change` from now on, also with the nodes of the first list."""
+        self._is_telling = True
 
     async def nodes(self) -> list[KnownNode]:
         """Return the nodes by name; ask the hub only if they are not known yet.
 
         Raises RouterUnreachable or HubMissing.
         """
-        if not self._is_listed:
-            return await self._share(self._session, self.refresh)
+        if not self.is_listed:
+            return await self._shared.ask(self._session, self.refresh)
         return [self._nodes[name] for name in sorted(self._nodes.keys() - self._doubtful)]
 
     async def refresh(self) -> list[KnownNode]:
@@ -133,12 +113,13 @@ class Directory:
         self._readings.append(told)
         try:
             answer = await self._ask(None, uri("consumer.get_data_node"))
-            listed = [_parse_node(entry, self.current(entry["name"])) for entry in answer]
-        except (AttributeError, KeyError, TypeError):
-            raise HubMissing("the hub's answer is not a list of data nodes") from None
         finally:
             self._readings = [each for each in self._readings if each is not told]
-        self._is_listed = True
+        if not isinstance(answer, list) or len(answer) > MAX_NODES:
+            raise HubMissing(f"the hub's answer is not a list of at most {MAX_NODES} data nodes")
+        parsed = [parse_node(entry, self._site, self.current) for entry in answer]
+        listed = [node for node in parsed if node is not None]
+        self.is_listed = True
         # What events have told since the question may be newer than the answer.
         for node in listed:
             if node.name not in told:
@@ -179,15 +160,19 @@ class Directory:
         if not self.current(name) and now - self._missed.get(name, -math.inf) >= ASK_AGAIN:
             recent = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
             self._missed = recent | {name: now}
-            if self._session in self._waiting:  # the hub may have answered before the node came
-                await self._share(self._session, self.refresh)
+            if self._session in self._shared:  # the hub may have answered before the node came
+                await self._shared.ask(self._session, self.refresh)
             if not self.current(name):
-                await self._share(self._session, self.refresh)
+                await self._shared.ask(self._session, self.refresh)
         if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(
             f"there is no data node {name!r}: `sisock nodes` lists those that are there"
         )
+
+    def uri(self, name: str, verb: str) -> str:
+        """Return the URI of a procedure or topic of a node, known or not, see `node_uri`."""
+        return node_uri(name.removeprefix(f"{self._site}/") if self._site else name, verb)
 
     async def fields(
         self, node: KnownNode, wanted: Iterable[str] | None = None
@@ -202,7 +187,7 @@ class Directory:
             is_young = self._reactor.seconds() - asked_at < FIELDS_AGE
             if is_young if wanted is None else all(name in known for name in wanted):
                 return known
-        return await self._share((node.name, node.generation), lambda: self.ask_fields(node))
+        return await self._shared.ask((node.name, node.generation), lambda: self.ask_fields(node))
 
     async def ask_fields(
         self, node: KnownNode, interval: Interval | None = None
@@ -210,7 +195,7 @@ class Directory:
         """Ask a node for its fields, or those with samples in an interval; raises as `fields`."""
         began = self._reactor.seconds()
         times = (1, 0) if interval is None else (interval.start, interval.end)
-        procedure = node_uri(node.name, "get_fields")
+        procedure = node.uri("get_fields")
         answer = await repeat_once(
             lambda: self._ask(node.name, procedure, *times), lambda: node.replicas is not None
         )
@@ -228,31 +213,20 @@ class Directory:
                 return answer
         raise RouterUnreachable("the connection to the router was lost")
 
-    def _share(self, key: Hashable, ask: Callable[[], Coroutine]) -> defer.Deferred:
-        """Return the answer to an equal question under way, or ask."""
-        waiter: defer.Deferred = defer.Deferred()
-        waiting = self._waiting.setdefault(key, [])
-        waiting.append(waiter)
-
-        def tell(answer: Any) -> None:
-            for each in self._waiting.pop(key):
-                each.callback(answer)
-
-        if len(waiting) == 1:
-            defer.ensureDeferred(ask()).addBoth(tell)
-        return waiter
-
     def _added(self, entry: Any, *_: Any, **__: Any) -> None:
-        name = entry["name"]
-        node = _parse_node(entry, self.current(name) if "generation" in entry else None)
-        if self._is_telling and name in self._nodes:
+        # Without a generation of its own it begins a new one.
+        node = parse_node(entry, self._site, self.current if "generation" in entry else _nothing)
+        if node is None or (node.name not in self._nodes and len(self._nodes) >= MAX_NODES):
+            return
+        if self._is_telling and node.name in self._nodes:
             self._settle()
-        self._hear(name, node)
-        self._on_added(name)
+        self._hear(node.name, node)
+        self._on_added(node.name)
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
-        self._missed.pop(entry["name"], None)  # it may have come back at once
-        self._hear(entry["name"], None)
+        if (node := parse_node(entry, self._site, _nothing)) is not None:
+            self._missed.pop(node.name, None)  # it may have come back at once
+            self._hear(node.name, None)
 
     def _hear(self, name: str, node: KnownNode | None) -> None:
         """Note what an event says of a node."""
@@ -289,31 +263,16 @@ class Directory:
     async def _look(self) -> None:
         """Read the list, and schedule the next reading."""
         try:
-            await self._share(self._session, self.refresh)
+            await self._shared.ask(self._session, self.refresh)
             # Jitter, so that not all consumers ask in the same instant.
             pause = READ_AGAIN * random.uniform(0.7, 1.0)
         except SisockError:
-            self._is_telling = True  # whatever is listed later has come
+            self.tell()  # whatever is listed later has come
             self._settled_at = self._reactor.seconds() + HUB_RETRY + SETTLE
             pause = HUB_RETRY
         unsettled = self._settled_at - self._reactor.seconds()
         self._look_in(min(pause, unsettled) if unsettled > 0 else pause)
 
 
-def _parse_node(entry: Mapping[str, Any], before: KnownNode | None) -> KnownNode:
-    """Return the node of an entry of the hub's list.
-
-    Without a generation in the entry it keeps the one of `before`, or gets a new one.
-    """
-    generation, replicas = entry.get("generation"), entry.get("replicas")
-    if not isinstance(generation, str):
-        is_same = before is not None and "generation" not in before.entry
-        generation = before.generation if before is not None and is_same else uuid4().hex
-    return KnownNode(
-        entry["name"],
-        entry.get("description") or "",
-        frozenset(entry.get("features") or ()),
-        generation,
-        replicas if isinstance(replicas, int) else None,
-        entry,
-    )
+def _nothing(name: str) -> None:
+    """Know no node."""

@@ -12,11 +12,10 @@ from typing import Any
 from twisted.internet import defer
 
 from sisock.client.data import Assembly, Data, Progress
-from sisock.client.directory import KnownNode
 from sisock.connection.session import Session, gather, repeat_once, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
-from sisock.wire.fields import Field
-from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval, node_uri
+from sisock.wire.fields import Field, KnownNode
+from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval
 from sisock.wire.reply import Reply, decode
 
 MAX_CALLS = 4  # calls under way to a node that is asked for each field separately
@@ -221,7 +220,7 @@ class _Request:
                 keywords["window"] = self._size  # a decimated reply is always one
         if self._after:
             keywords["after"] = self._after
-        uri = node_uri(self.node.name, "get_data")
+        uri = self.node.uri("get_data")
         window.done = self.session.request(uri, *arguments, timeout=None, **keywords)
         window.done.addCallbacks(partial(self._finish, window), window.fail)
         return window

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from sisock.client.data import Data
-from sisock.client.directory import KnownNode
 from sisock.client.fetch import fetch
 from sisock.connection.session import Session
 from sisock.errors import ReplyTooLarge
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, widening
 
 ROUGHLY = 1000, 100, 10  # spaced samples that show where the last one is: tried in turn

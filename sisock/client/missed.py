@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 import numpy as np
 
 from sisock.client.data import Data
-from sisock.client.directory import Directory, KnownNode
+from sisock.client.directory import Directory
 from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Merger, Passed
 from sisock.connection.session import Session
 from sisock.errors import HubMissing, ReplyTooLarge
 from sisock.wire.arrays import merge_timeline
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import LATEST, Interval
 
 MAX_AHEAD = 3600.0  # seconds after now up to which a node without live samples is asked
@@ -32,6 +32,10 @@ class Source:
         self, session: Callable[[], Awaitable[Session]], directory: Directory, timeout: float
     ) -> None:
         self._session, self._directory, self._timeout = session, directory, timeout
+
+    def topic(self, node: str) -> str:
+        """Return the topic of a node's new samples; the node need not be there yet."""
+        return self._directory.uri(node, "data")
 
     async def fields(
         self, node: str, is_fresh: bool, before: KnownNode | None

@@ -6,19 +6,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 
 from twisted.internet import defer
 
-from sisock.client.directory import KnownNode
 from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
 from sisock.client.missed import Source
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session, subscribed
 from sisock.errors import HubMissing, NodeContractError, RouterUnreachable, UnknownNode
-from sisock.wire.fields import Field
-from sisock.wire.protocol import contract, node_uri
+from sisock.wire.fields import Field, KnownNode
+from sisock.wire.protocol import contract
 
 POLL = 3.0  # seconds until a node that publishes nothing is asked again
 MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds until a node that failed is asked again
@@ -32,21 +30,15 @@ log = make_logger()
 
 
 class Watches(set["Watch"]):
-    """The watches of a client that have not ended.
+    """The watches of a client at one router that have not ended; `source` asks its nodes.
 
     They share a lock, as autobahn confuses a subscription that begins with one that ends.
     """
 
-    def __init__(self, make_source: Callable[[], Source], timeout: float, reactor: Any) -> None:
+    def __init__(self, source: Source, timeout: float, reactor: Any) -> None:
         super().__init__()
-        self.timeout, self.reactor = timeout, reactor
+        self.source, self.timeout, self.reactor = source, timeout, reactor
         self.lock = defer.DeferredLock()
-        self._make_source = make_source
-
-    @cached_property
-    def source(self) -> Source:
-        """What asks the nodes, made for the first watch."""
-        return self._make_source()
 
     def lose(self, node: str) -> None:
         """Let the watches of a node ask for what they may have missed."""
@@ -107,7 +99,7 @@ class Watch:
         """Subscribe on a session; raises as `subscribed`."""
         self._subscription = None
         self._stop()
-        begun = self._watches.lock.run(session.subscribe, self._hear, node_uri(self.node, "data"))
+        begun = self._watches.lock.run(session.subscribe, self._hear, self._source.topic(self.node))
         self._subscription = await subscribed(begun, self._watches.timeout, session.reactor)
         if self not in self._watches:
             self.end()

@@ -7,7 +7,7 @@ import random
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from sisock.connection import transport
 from sisock.connection.health import OK, Check, serve_health
 from sisock.connection.runtime import RepeatedWarning, global_reactor, make_logger
-from sisock.connection.session import Session
+from sisock.connection.session import Session, gather
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import (
     AuthenticationRejected,
@@ -35,6 +35,9 @@ MIN_DELAY = 0.5
 GROWTH = 1.6
 MAX_DELAY = 3.0
 """Seconds; small, because everything must work again within 15 s after the router is back."""
+
+FINAL_DELAY = 60.0
+"""Seconds after which a site that has refused us is tried again, as the others need the program."""
 
 _WRONG_REALM = "wamp.error.no_such_realm"
 _WRONG_USER = re.compile(
@@ -70,7 +73,7 @@ class RouterConnection:
         self._warn = RepeatedWarning(self._log)
         self._stopping = False
         self._delay = MIN_DELAY
-        self._pause = self._ended = self._joining = defer.succeed(None)
+        self._pause = self._connecting = self._ended = self._joining = defer.succeed(None)
         self._cause: SisockError | None = None
 
     def health(self) -> str:
@@ -82,13 +85,15 @@ class RouterConnection:
 
         Raises AuthenticationRejected if the router rejects user, secret or realm; SettingsError if
         the secret is missing or a TLS file is invalid; InvalidNodeName and SettingsError also if
-        `on_join` does.
+        `on_join` does. One of several sites is tried again after these, too.
         """
         self.settings.check_secret()
         while not self._stopping:
             error = self.last_error = await self._connect_once()
             if isinstance(error, _FINAL):
-                raise error
+                if self.settings.site is None:
+                    raise error
+                self._delay, self._cause = FINAL_DELAY, None
             if self.on_failure is not None and not self._stopping:
                 self.on_failure(error)
             if self._stopping:
@@ -104,6 +109,7 @@ class RouterConnection:
         """Leave the session and end `run`."""
         self._stopping = True
         self._pause.cancel()
+        self._connecting.cancel()
         if self.session is not None:
             with suppress(TransportLost):
                 self.session.leave()
@@ -114,6 +120,10 @@ class RouterConnection:
 
     async def _connect_once(self) -> SisockError:
         """Connect, wait until the connection ends, and return the reason."""
+        try:
+            endpoint = transport.make_endpoint(self.settings, self.reactor)
+        except SettingsError as error:
+            return error
         self._ended = ended = defer.Deferred()
         reasons: list[Failure] = []
 
@@ -123,9 +133,8 @@ class RouterConnection:
                 ended.callback(None)
 
         session = Session(self.settings, self.reactor, self._joined, self._left)
-        endpoint = transport.make_endpoint(self.settings, self.reactor)
-        connecting = endpoint.connect(transport.make_factory(self.settings, session, lost))
-        connecting.addErrback(lost)
+        factory = transport.make_factory(self.settings, session, lost)
+        self._connecting = endpoint.connect(factory).addErrback(lost)
         await ended
         if self.session is not None:
             self._session_lost()
@@ -190,20 +199,21 @@ def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
 
 
 def run_program(
-    connection: RouterConnection,
+    connections: RouterConnection | Sequence[RouterConnection],
     started: Callable[[], Any] = lambda: None,
     health: Check | None = None,
     figures: Callable[[], dict[str, Any]] = dict,
     finish: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
-    """Run the reactor with one connection to the router, until a signal or a final error.
+    """Run the reactor with connections to one router or several, until a signal or a final error.
 
     `started` is called before joining and may be a coroutine function; a `SisockError` from it ends
-    the program. `health` is the health check (default: the connection's), and `figures` returns
-    figures to report with it. `finish` is called before leaving the router; a second signal cancels
-    it.
+    the program. `health` is the health check (default: whether a router is joined), and `figures`
+    returns figures to report with it. `finish` is called before leaving the router; a second signal
+    cancels it.
     """
-    reactor, settings = connection.reactor, connection.settings
+    every = [connections] if isinstance(connections, RouterConnection) else list(connections)
+    reactor, settings = every[0].reactor, every[0].settings
     txaio.start_logging(out=sys.stderr, level=settings.log_level)
     results: list[Any] = []
 
@@ -212,10 +222,14 @@ def run_program(
         with suppress(ReactorNotRunning):  # a signal may have stopped it
             reactor.stop()
 
+    def joined() -> str:
+        reasons = [connection.health() for connection in every]
+        return OK if OK in reasons else "; ".join(reasons)
+
     async def work() -> None:
-        await serve_health(health or connection.health, reactor, figures)
+        await serve_health(health or joined, reactor, figures)
         await defer.maybeDeferred(started)
-        await connection.run()
+        await gather(connection.run() for connection in every)
 
     async def stop() -> None:
         if finish is not None:
@@ -224,7 +238,7 @@ def run_program(
                 signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
             with suppress(defer.CancelledError):
                 await finishing
-        await connection.stop()
+        await gather(connection.stop() for connection in every)
 
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
     reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.ensureDeferred(stop()))

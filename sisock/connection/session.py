@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -281,3 +281,27 @@ async def gather(calls: Iterable[Any]) -> list[Any]:
         for call in started:
             call.cancel()
         raise error.subFailure.value from None
+
+
+class SingleFlight:
+    """Share the answer to equal questions under way."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, list[defer.Deferred]] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._waiting
+
+    def ask(self, key: Hashable, ask: Callable[[], Coroutine]) -> defer.Deferred:
+        """Return the answer to the question with this key under way, or ask."""
+        waiter: defer.Deferred = defer.Deferred()
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(waiter)
+
+        def tell(answer: Any) -> None:
+            for each in self._waiting.pop(key):
+                each.callback(answer)
+
+        if len(waiting) == 1:
+            defer.ensureDeferred(ask()).addBoth(tell)
+        return waiter

@@ -63,6 +63,8 @@ class Settings:
     sources: Mapping[str, str]
     ca: Path | None = None
     """The certificate of the CA to trust; those of the system if it is None or not there."""
+    secret_file: Path | None = None
+    """Where the secret is looked for last."""
     site: str | None = None
     """The site's name, if there are several."""
 
@@ -81,7 +83,7 @@ class Settings:
         if self.secret is None and not self.socket:
             raise SettingsError(
                 f"there is no secret for the user {self.user!r}: set WAMP_SECRET or"
-                f" WAMP_SECRET_FILE, or put it into {self.home.secret_file(self.user)}"
+                f" WAMP_SECRET_FILE, or put it into {self.secret_file}"
             )
 
 
@@ -215,4 +217,5 @@ def load_settings(
         home=home,
         sources=sources,
         ca=home.ca_certificate,
+        secret_file=home.secret_file(user),
     )

@@ -26,6 +26,7 @@ HTTPS_PORT = 443
 """The port of an address without one, as browsers have it."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HOST = re.compile(r"[\w.:-]+")
 _KEYS = ("address", "ca", "secret")
 _EXAMPLE = '"wss://router.example:8080/ws" or "unix:/run/sisock/router.sock"'
 
@@ -80,6 +81,7 @@ def _parse_site(path: Path, name: str, entry: Any, environ: Mapping[str, str]) -
         home=find_home(environ),
         sources={**found, "WAMP_REALM": "default", "WAMP_SECRET": f"file {secret}"},
         ca=_find_ca(where, path.parent / entry["ca"]) if "ca" in entry else None,
+        secret_file=secret,
         site=name,
     )
 
@@ -90,11 +92,12 @@ def _parse_address(where: str, folder: Path, address: str) -> tuple[str, int, st
         return "localhost", HTTPS_PORT, str(folder / socket)
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port or HTTPS_PORT
+        host, port = parts.hostname or "", parts.port or HTTPS_PORT
+        rest = parts.scheme, parts.username, parts.path, parts.query, parts.fragment
+        is_good = _HOST.fullmatch(host) and rest == ("wss", None, "/ws", "", "")
     except ValueError:  # it has no such port, or an odd IPv6 address
-        host, port = None, 0
-    rest = None if host is None else (parts.scheme, parts.path, parts.query, parts.fragment)
-    if host is None or parts.username is not None or rest != ("wss", "/ws", "", ""):
+        is_good = None
+    if not is_good:
         raise SettingsError(f"{where}: address must be like {_EXAMPLE}, not {address!r}")
     return host, port, None
 

@@ -1,14 +1,24 @@
-"""Make, check and parse the descriptions of fields: the answer to ``get_fields``."""
+"""Make, check and parse the descriptions of nodes and their fields."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
+from uuid import uuid4
 
-from sisock.errors import NodeContractError
-from sisock.wire.protocol import as_text, check_field_name, check_number, contract, is_text
+from sisock.errors import InvalidNodeName, NodeContractError
+from sisock.wire.protocol import (
+    as_text,
+    check_field_name,
+    check_node_name,
+    check_number,
+    contract,
+    is_text,
+    node_uri,
+)
 
 FIELD_TYPES = ("number", "string", "bool")
 
@@ -23,6 +33,11 @@ _OF_TIMELINE: dict[str, Callable[[list], Any]] = {
     "stale_after": itemgetter(0),
 }
 """Keys of a timeline, and how to choose if several fields give different values."""
+
+MAX_DESCRIPTION = 500
+"""Characters of a node's description that a consumer keeps."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
 """All keys that an author can give for a field."""
@@ -48,6 +63,76 @@ class Field:
     first: float | None = None
     last: float | None = None
     stale_after: float | None = None
+
+
+@dataclass(frozen=True)
+class KnownNode:
+    """A data node as the hub lists it.
+
+    Attributes
+    ----------
+    name : str
+        Its name; with several sites that is ``site/node``.
+    features : frozenset of str
+        What it can do beyond Part 1 of the protocol.
+    generation : str
+        What a consumer caches is valid in one generation; if the node announces none, the consumer
+        makes one up.
+    replicas : int or None
+        Number of sessions that serve under this name, if the node has replicas.
+    entry : mapping
+        The entry of the hub's list.
+    site : str
+        The name of its site, or empty.
+    """
+
+    name: str
+    description: str = ""
+    features: frozenset[str] = frozenset()
+    generation: str = ""
+    replicas: int | None = None
+    entry: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    site: str = ""
+
+    @property
+    def own_name(self) -> str:
+        """Its name within its site."""
+        return self.name.removeprefix(f"{self.site}/") if self.site else self.name
+
+    def uri(self, verb: str) -> str:
+        """Return the URI of one of its procedures, see `node_uri`."""
+        return node_uri(self.own_name, verb)
+
+
+def parse_node(
+    entry: Any, site: str, current: Callable[[str], KnownNode | None]
+) -> KnownNode | None:
+    """Return the node of an entry of the hub's list, or None if it cannot be one.
+
+    Without a generation in the entry it keeps that of the `current` one, or gets a new one.
+    """
+    try:
+        own = check_node_name(entry["name"])
+    except (InvalidNodeName, LookupError, TypeError):
+        return None
+    if _CONTROL.search(own):
+        return None
+    name = f"{site}/{own}" if site else own
+    before, generation = current(name), entry.get("generation")
+    if not isinstance(generation, str):
+        is_same = before is not None and "generation" not in before.entry
+        generation = before.generation if before is not None and is_same else uuid4().hex
+    description, features = entry.get("description"), entry.get("features")
+    replicas = entry.get("replicas")
+    return KnownNode(
+        name,
+        _CONTROL.sub(" ", description)[:MAX_DESCRIPTION] if isinstance(description, str) else "",
+        frozenset(filter(is_text, features if isinstance(features, list | tuple) else ())),
+        generation,
+        replicas if isinstance(replicas, int) else None,
+        entry,
+        site,
+    )
 
 
 def check_entries(entries: Any, node: str) -> None:

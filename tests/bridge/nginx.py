@@ -49,7 +49,7 @@ class Nginx:
         for documented, own in (
             ("listen 80", f"listen 127.0.0.1:{self.port}"),
             ("127.0.0.1:5000", f"127.0.0.1:{bridge_port}"),
-            ("/var/cache/nginx/sisock", f"{folder}/cache"),
+            ("/var/lib/nginx/sisock", f"{folder}/cache"),
         ):
             assert documented in site, f"{PAGE} has no {documented!r} any more"
             site = site.replace(documented, own)

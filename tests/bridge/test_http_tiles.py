@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sisock import Client
 from tests import grid_oracle as oracle
@@ -176,6 +178,23 @@ def test_a_path_that_names_no_tile_is_a_clear_error(bridge, node, position, part
         assert method == "HEAD" or len(answer.json["message"]) > 20
 
 
+@settings(max_examples=60)
+@given(st.lists(st.text(max_size=9), min_size=5, max_size=5))
+def test_whatever_a_path_is_made_of_is_answered(bridge, parts):
+    answer = bridge.ask("/tiles/" + "/".join(quote(part, safe="") for part in parts))
+    assert answer.status in (400, 404)
+
+
+def test_a_failure_of_the_node_is_told_and_not_kept(bridge, node, indices):
+    path = node.path("...", 0, indices[5])
+    node.is_broken = True
+    failed = bridge.ask(path)
+    node.is_broken = False
+    assert (failed.status, failed.headers["Cache-Control"]) == (502, "no-store")
+    assert "tiled" in failed.json["message"]
+    assert pairs(bridge.ask(path)) == tile_of(node.version, "...", 0, indices[5])
+
+
 def test_other_methods_and_short_paths_are_refused(bridge, node):
     path = "/tiles/" + "/".join(GOOD)
     refused = bridge.ask(path, {})
@@ -224,14 +243,15 @@ def test_the_list_of_nodes_has_what_tiles_need(bridge, node):
     assert bridge.ask("/nodes?node=none").json == []
 
 
-def test_what_needs_a_login_is_kept_by_no_shared_cache(start_bridge, node, indices):
+def test_what_needs_a_login_is_kept_by_no_shared_cache(start_bridge, bridge, node, indices):
     closed = start_bridge(SISOCK_HTTP_TOKEN="secret")
-    for path in (node.path("number", 0, indices[3]), node.path("number", 0, indices[-1]), "/nodes"):
+    for path in (node.path("number", 0, indices[3]), node.path("number", 0, indices[-1])):
         refused = closed.ask(path)
         assert (refused.status, refused.headers["Cache-Control"]) == (401, "no-store")
         answer = closed.ask(path, headers={"Authorization": "Bearer secret"})
         assert answer.status == 200
         assert answer.headers["Cache-Control"].startswith("private, max-age=")
+        assert answer.headers["ETag"] == bridge.ask(path).headers["ETag"], "of two bridges"
 
 
 def test_pages_of_other_origins_read_no_tile(bridge, node, indices):

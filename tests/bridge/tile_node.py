@@ -31,12 +31,16 @@ def tile_of(version: Version, field: str, k: int, index: int) -> list[tuple[floa
 
 
 class TileNode:
-    """A bare session that serves the samples of a version, each field with the given type."""
+    """A bare session that serves the samples of a version, each field with the given type.
+
+    Its calls fail while `is_broken`.
+    """
 
     def __init__(
         self, router: RouterProcess, name: str, types: dict[str, str], version: Version
     ) -> None:
         self.name, self.version = name, version
+        self.is_broken = False
         self.calls: Counter[tuple[str, float]] = Counter()
         self._types = types
         self._lock = threading.Lock()
@@ -81,4 +85,6 @@ class TileNode:
     def _get_data(self, names: list[str], start: float, end: float, *_: Any, **asked: Any) -> Any:
         with self._lock:
             self.calls.update((name, end) for name in names)
+            if self.is_broken:
+                raise RuntimeError("broken")
             return reply(self.version, names, start, end, asked)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sisock.testing import wait_until
-from tests.documents import page
+from tests.documents import as_programs, page
 
 
 class Server:
@@ -85,7 +85,7 @@ def own_flags(node: Any) -> set[str]:
 
 def example(name: str) -> str:
     """Return the first command in docs/how-to/sources/NAME.md, on one line."""
-    text = page(f"{name}.md")
+    text = as_programs(page(f"{name}.md"))
     block = re.search(r"```(?:sh|bash)\n(.*?)```", text, re.DOTALL)
     assert block, "there is no example"
     return re.sub(r"\\\n\s*", " ", block[1]).strip()

@@ -12,14 +12,14 @@ import pytest
 from sisock.errors import SisockError
 from sisock.testing import wait_until
 from tests.conftest import TOP
-from tests.documents import page
+from tests.documents import as_programs, page
 from tests.sources.conftest import check
 
 sys.path.insert(0, str(TOP / "data_nodes"))
 from logs import Logs
 
 T = 1_767_225_600.0
-PAGE = page("logs.md")
+PAGE = as_programs(page("logs.md"))
 PATTERNS = [r"pressure=(?P<pressure>\S+) bar", r"valve (?P<valve>\w+)"]
 
 numbers = itertools.count()

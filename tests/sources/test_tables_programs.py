@@ -13,6 +13,7 @@ from sisock.testing import wait_until
 from sisock.wire import grid
 from tests.browser.conftest import browser, page  # noqa: F401 - fixtures
 from tests.conftest import TOP
+from tests.documents import as_programs
 from tests.documents import page as document
 from tests.sources.processes import peak
 
@@ -34,8 +35,8 @@ return Math.max(0, ...[...document.querySelectorAll("canvas")].map((canvas) => {
 COUNT = 10_000_000
 MAX_BYTES = 300_000_000
 
-README = (TOP / "README.md").read_text()
-PAGE = document("tables.md")
+README = as_programs((TOP / "README.md").read_text())
+PAGE = as_programs(document("tables.md"))
 
 
 def write_days(folder, days=3):
@@ -53,7 +54,7 @@ def test_from_a_folder_of_daily_files_to_a_curve(serve, client, tmp_path, page):
     folder = tmp_path / "weather"
     folder.mkdir()
     write_days(folder)
-    (command,) = re.findall(r"^\.venv/bin/python data_nodes/tables.py (.*)$", README, re.MULTILINE)
+    (command,) = re.findall(r"^python data_nodes/tables.py (.*)$", README, re.MULTILINE)
     flags, name = command.replace("/data/weather", str(folder)).split(" --name ")
     serve("tables", name, *flags.split(), seconds=30)
     assert {field.name: field.units for field in client.fields(name).values()} == {

@@ -92,11 +92,17 @@ class World:
         self.clock = task.Clock()
         self.clock.advance(10_000.0)
         self.bridge = Bridge(
-            SimpleNamespace(), 10, cache_bytes, max_samples, self.clock, self.clock.seconds
+            [SimpleNamespace(site=None)],
+            10,
+            cache_bytes,
+            max_samples,
+            self.clock,
+            self.clock.seconds,
         )
         self.session = Session(nodes, features, self.clock)
-        self.bridge.connection.session = self.session
-        self.result(self.bridge.directory.joined(self.session))
+        site = self.bridge.sites[""]
+        site.connection.session = self.session
+        self.result(site.directory.joined(self.session))
 
     def result(self, coroutine):
         """Return the result of a coroutine that waits for nothing but the clock."""

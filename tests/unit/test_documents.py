@@ -1,15 +1,18 @@
 """The reference is complete, and each document can be found."""
 
 import re
+import shlex
 import tomllib
 
 import pytest
 import yaml
 
 import sisock
+from sisock.bridge.app import ROUTES
+from sisock.cli.main import make_parser
 from sisock.wire import fields, protocol
 from tests.conftest import TOP
-from tests.documents import anchors, links, page, pages
+from tests.documents import anchors, blocks, links, page, pages
 
 SECTIONS = ("tutorial", "how-to", "how-to/sources", "reference", "explanation")
 
@@ -60,6 +63,42 @@ def test_each_uri_of_an_error_is_in_the_reference():
     uris = {value for name, value in vars(protocol).items() if name.startswith("ERROR_")}
     text = page("errors.md")
     assert [uri for uri in uris - {protocol.ERROR_PREFIX} if f"`{uri}`" not in text] == []
+
+
+def test_each_uri_of_a_call_is_in_the_protocol():
+    sources = "".join(path.read_text() for path in TOP.glob("sisock/**/*.py"))
+    tails = set(re.findall(r'uri\("([a-z_.]+)"\)', sources))
+    assert "consumer.get_data_node" in tails
+    assert [
+        tail for tail in tails if f"{tail.rpartition('.')[2]}`" not in page("protocol.md")
+    ] == []
+
+
+def test_each_route_is_in_the_reference():
+    assert [route for route in ROUTES if f"`{route}`" not in page("http.md")] == []
+
+
+def test_each_flag_of_the_ready_made_nodes_is_documented():
+    text = "".join(path.read_text() for path in pages())
+    for path in TOP.glob("data_nodes/*.py"):
+        flags = re.findall(r'add_argument\(\s*"(--[a-z-]+)"', path.read_text())
+        assert [flag for flag in flags if flag not in text] == [], path
+
+
+def test_each_ready_made_node_is_in_the_list():
+    listed = (TOP / "docs/how-to/sources/README.md").read_text() + page("recorder.md")
+    names = {path.stem for path in TOP.glob("data_nodes/*.py")}
+    assert [name for name in names if name not in listed] == []
+
+
+def test_each_command_in_a_shell_block_is_understood():
+    parser, passing = make_parser(), {"node", "router", "hub", "bridge", "demo"}
+    for path in pages():
+        for code in blocks(path.read_text(), "sh"):
+            for line in re.findall(r"^(?:\S+/)?sisock (\w.*)$", code.replace("\\\n", ""), re.M):
+                words = [word for word in shlex.split(line, comments=True) if word != "||"]
+                _, rest = parser.parse_known_args(words)
+                assert words[0] in passing or set(rest) <= {"true"}, f"{path}: {line}"
 
 
 def test_each_key_of_a_field_is_in_the_reference():

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from twisted.internet import defer, task
 
-from sisock.client.directory import KnownNode
 from sisock.client.fetch import fetch
 from sisock.errors import NodeContractError, NodeTimeout, ReplyTooLarge
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.grid import decimate, decimate_by
 from sisock.wire.protocol import Interval
 

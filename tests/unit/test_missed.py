@@ -5,10 +5,10 @@ import time
 import pytest
 from twisted.internet import defer
 
-from sisock.client.directory import KnownNode
 from sisock.client.merge import Merger
 from sisock.client.missed import MAX_VALUES, Source
 from sisock.errors import HubMissing
+from sisock.wire.fields import KnownNode
 from tests.unit.test_fetch import Session, chunk, field, result
 
 LIVE = KnownNode("n", features=frozenset({"live", "progressive"}))

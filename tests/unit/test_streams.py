@@ -57,8 +57,9 @@ class Asked(World):
         self.node = Slow(interval)
         super().__init__(("progressive", "binary"), max_samples=10**7, n=self.node)
         session = Windowed({"n": self.node}, ("progressive", "binary"), self.clock)
-        self.bridge.connection.session = session
-        self.result(self.bridge.directory.joined(session))
+        site = self.bridge.sites[""]
+        site.connection.session = session
+        self.result(site.directory.joined(session))
         body = {"targets": [{"target": f"n::{name}"} for name in names]}
         body["range"] = {"from": 1000, "to": 9_000_000}
         panels = Panels(self.bridge, Metrics())

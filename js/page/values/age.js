@@ -14,9 +14,13 @@ export function staleSeconds(about) {
   return about?.interval ? Math.max(STALE_INTERVALS * about.interval, MIN_STALE_SECONDS) : null;
 }
 
-/** Write an age in few letters: 12 s, 3 min, 5 h, 8 d, 3 y; a time to come with a sign before it. */
+// Of fields with a sample a second, the age would only flicker between 0 and 1.
+const NOW_SECONDS = 2;
+
+/** Write an age in few letters: now, 12 s, 3 min, 5 h, 8 d, 3 y; a time to come with a sign before it. */
 export function ageText(seconds) {
-  if (seconds < 0) return seconds > -1 ? "0 s" : `−${ageText(-seconds)}`;
+  if (Math.abs(seconds) < NOW_SECONDS) return "now";
+  if (seconds < 0) return `−${ageText(-seconds)}`;
   const units = [["y", 365 * 86400], ["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
   const [unit, length] = units.find(([, each]) => seconds >= each) ?? units.at(-1);
   return `${Math.floor(seconds / length)} ${unit}`;

@@ -24,7 +24,7 @@ export class RowView {
   #sign = make("span", { className: "sign" });
   #value = make("b", {});
   #unit = make("span", { className: "unit" });
-  #age = make("td", { className: "age" });
+  #age = make("span", { className: "box" });
   #path = document.createElementNS(SVG, "path");
   #written = {};
   #sparkedAt = -Infinity;
@@ -50,8 +50,9 @@ export class RowView {
       {},
       make("td", {}, this.#sign),
       make("th", { scope: "row" }, this.name),
-      make("td", { className: "value" }, this.#value, " ", this.#unit),
-      this.#age,
+      // In boxes of a fixed size: a text that changes moves nothing else in the table.
+      make("td", { className: "value" }, make("span", { className: "box" }, this.#value, " ", this.#unit)),
+      make("td", { className: "age" }, this.#age),
       make("td", { className: "spark" }, svg),
     );
     this.element.dataset.key = key;
@@ -105,8 +106,8 @@ function signOf({ level, judgement }) {
 }
 
 /** Say what a row's sign means; also for who doesn't see it. */
-function wordsOf({ level, judgement: { side, limit }, about }) {
-  if (level === "gone") return "the node is gone";
+function wordsOf({ level, judgement: { side, limit }, about, curve }) {
+  if (level === "gone") return curve.error ?? "the node is gone";
   if (level === "stale") return "stale";
   if (!level) return "";
   return `${level}: ${side === "high" ? "above" : "below"} ${valueText(limit, about, 1, DIGITS)} ${about?.units ?? ""}`.trim();

@@ -58,10 +58,15 @@ export class Values {
     this.#changed(model.state, { values: [] });
   }
 
-  /** Ask again for everything, as a node or the connection came back. */
-  refresh() {
+  /** Ask again for everything, or for what is of a site, as a node or the connection came back. */
+  refresh(site) {
     this.#offer();
-    if (this.#isShown) this.#latest.refresh();
+    if (this.#isShown) this.#latest.refresh(site);
+  }
+
+  /** Mark the values of a site while it is away. */
+  lose(prefix, error) {
+    this.#latest.lose(prefix, error);
   }
 
   /** Offer the nodes that are there, of which all fields can be chosen. */

@@ -1,0 +1,251 @@
+"""Stay joined to one router, and know its nodes: all there is, or one of several sites."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet import defer
+
+from sisock.client.directory import Directory
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.session import Session, gather
+from sisock.connection.settings import Settings, find_sites, load_settings
+from sisock.connection.sites import load_sites
+from sisock.errors import (
+    AuthenticationRejected,
+    HubMissing,
+    RouterUnreachable,
+    SisockError,
+    SiteUnreachable,
+    UnknownField,
+    UnknownNode,
+)
+from sisock.wire.fields import Field, KnownNode
+
+PATIENCE = 5.0  # seconds that a list of all sites' nodes waits for one of them
+
+
+@dataclass(frozen=True)
+class NodeEvent:
+    """A data node that came or went."""
+
+    node: KnownNode
+    present: bool
+
+
+class NodeList(list[KnownNode]):
+    """Data nodes by name; `unreachable` says which sites are left out, and why."""
+
+    unreachable: Mapping[str, str] = {}
+
+
+def load_routers(router: str | None = None, log_level: str | None = None) -> list[Settings]:
+    """Return the settings of each site, or of the one router if there are no sites.
+
+    The parameters are a program's flags; `router` names the one router.
+    """
+    if router is not None or find_sites() is None:
+        return [load_settings(router=router, log_level=log_level)]
+    level = {} if log_level is None else {"LOGLEVEL": log_level}
+    return list(load_sites({**os.environ, **level}).values())
+
+
+class Site:
+    """Stay joined to one router, and know its nodes.
+
+    `name`, and the `prefix` of its nodes, are empty if there is only one. `timeout` is in seconds,
+    for each answer. `on_change`, `on_added` and `on_back` are those of `Directory`. `begin` returns
+    what is to be started on each new session.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        timeout: float,
+        reactor: Any,
+        on_change: Callable[[KnownNode, bool], None],
+        on_added: Callable[[str], None] = lambda name: None,
+        on_back: Callable[[KnownNode], None] = lambda node: None,
+        begin: Callable[[Session], Iterable[Awaitable]] = lambda session: (),
+    ) -> None:
+        self.name = settings.site or ""
+        self.prefix = f"{self.name}/" if self.name else ""
+        self.timeout = timeout
+        self.connection = RouterConnection(
+            settings, self._joined, lambda: self.directory.left(), reactor
+        )
+        self.reactor = self.connection.reactor
+        self.directory = Directory(
+            self.reactor, timeout, on_change, on_added, on_back, site=self.name
+        )
+        self.connection.on_failure = lambda error: self._tell_waiting()
+        self.ended: BaseException | None = None
+        self._begin = begin
+        self._began_at = self.reactor.seconds()
+        self._has_joined = False
+        self._waiting: list[defer.Deferred] = []
+
+    def start(self, on_end: Callable[[BaseException], None]) -> None:
+        """Join the router, and stay joined until `stop`; call back if that ends with an error."""
+
+        def end(reason: Any) -> None:
+            if reason is not None:
+                self._end(reason.value)
+                on_end(reason.value)
+
+        self._began_at = self.reactor.seconds()
+        defer.ensureDeferred(self.connection.run()).addBoth(end)
+
+    async def stop(self) -> None:
+        """Leave the router."""
+        await self.connection.stop()
+        self._end(RouterUnreachable("the client is closed"))
+
+    def _end(self, reason: BaseException) -> None:
+        self.ended = self.ended or reason
+        self._tell_waiting()
+
+    async def _joined(self, session: Session) -> None:
+        self._has_joined = True
+        steps = [self.directory.joined(session), *self._begin(session)]
+        beginning = defer.ensureDeferred(gather(steps))
+        self._tell_waiting()
+        await beginning
+
+    def _tell_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    def current(self) -> Session:
+        """Return the session; raises RouterUnreachable if there is none."""
+        with self.named():
+            if self.connection.session is None:
+                why = self.connection.last_error or "the router has not answered yet"
+                raise RouterUnreachable(f"{why}; trying again by itself")
+            return self.connection.session
+
+    async def session(self, timeout: float | None = None) -> Session:
+        """Return the session, or wait for the next one.
+
+        Raises RouterUnreachable after the time limit, or at once if the router has never been
+        joined and could not be.
+        """
+        end = self.reactor.seconds() + (self.timeout if timeout is None else timeout)
+        with self.named():
+            while self.ended is None:
+                if self.connection.session is not None:
+                    return self.connection.session
+                error = self.connection.last_error
+                if error is not None and not self._has_joined:
+                    raise error
+                await self._next_attempt(end - self.reactor.seconds())
+            raise self.ended
+
+    async def _next_attempt(self, seconds: float) -> None:
+        """Wait until the router is joined or could not be; raises RouterUnreachable if neither."""
+        attempt: defer.Deferred = defer.Deferred()
+        self._waiting.append(attempt)
+        try:
+            await attempt.addTimeout(max(seconds, 0), self.reactor)
+        except defer.TimeoutError:
+            where = f"the router at {self.connection.settings.address}"
+            why = RouterUnreachable(f"{where} does not answer")
+            raise self.connection.last_error or why from None
+        finally:
+            if attempt in self._waiting:
+                self._waiting.remove(attempt)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Name the site in the errors of its router and hub."""
+        try:
+            yield
+        except (RouterUnreachable, HubMissing, AuthenticationRejected) as error:
+            if not self.name or isinstance(error, SiteUnreachable):
+                raise
+            text = f"the site {self.name!r} cannot be reached: {error}"
+            raise SiteUnreachable(text) from None
+
+    async def nodes(self, is_fresh: bool) -> list[KnownNode]:
+        """Return the nodes soon, asked for now with `is_fresh`, or as known if the hub is slow.
+
+        Raises SiteUnreachable if there is no session; only soon after the start it waits for one.
+        """
+        await self.session(max(self._began_at + PATIENCE - self.reactor.seconds(), 0))
+        ask = self.directory.refresh if is_fresh else self.directory.nodes
+        with self.named():
+            try:
+                return await defer.ensureDeferred(ask()).addTimeout(PATIENCE, self.reactor)
+            except defer.TimeoutError:
+                if self.directory.is_listed:
+                    return await self.directory.nodes()
+                raise HubMissing("its list of nodes has not come yet") from None
+
+    async def wanted(
+        self, node: str, names: str | Iterable[str] | None
+    ) -> tuple[KnownNode, dict[str, Field]]:
+        """Return a node and its fields, or those of some names; raises UnknownField."""
+        await self.session()
+        found = await self.directory.node(node)
+        if names is not None:
+            names = [names] if isinstance(names, str) else list(names)
+        known = await self.directory.fields(found, names)
+        for name in known if names is None else names:
+            if name not in known:
+                raise UnknownField(
+                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
+                )
+        return found, known if names is None else {name: known[name] for name in names}
+
+
+class Sites(dict[str, Site]):
+    """All sites by name, or the one router as ""."""
+
+    def __init__(self, sites: Iterable[Site]) -> None:
+        super().__init__((site.name, site) for site in sites)
+        self.only = self.get("")
+
+    def of(self, node: str) -> Site:
+        """Return the site of a node; raises UnknownNode."""
+        site = self.only or self.get(node.partition("/")[0])
+        if site is None:
+            raise UnknownNode(
+                f"{node!r} is a node of no site: write site/node, with one of the sites"
+                f" {', '.join(self)}"
+            )
+        return site
+
+    def check(self) -> None:
+        """Raise RouterUnreachable if no router is joined."""
+        if not any(site.connection.session for site in self.values()):
+            next(iter(self.values())).current()
+
+    async def nodes(
+        self, is_fresh: bool = True, is_wanted: Callable[[str], bool] = lambda site: True
+    ) -> NodeList:
+        """Return the nodes of the wanted sites that can be reached, and why others cannot be.
+
+        With `is_fresh` the hubs are asked now. Without sites this raises RouterUnreachable and
+        HubMissing.
+        """
+        if self.only is not None:
+            await self.only.session()
+            directory = self.only.directory
+            return NodeList(await (directory.refresh() if is_fresh else directory.nodes()))
+        found, unreachable = NodeList(), {}
+
+        async def list_one(site: Site) -> None:
+            try:
+                found.extend(await site.nodes(is_fresh))
+            except SisockError as error:
+                unreachable[site.name] = str(error)
+
+        await gather(list_one(site) for name, site in self.items() if is_wanted(name))
+        found.sort(key=lambda node: node.name)
+        found.unreachable = unreachable
+        return found
