@@ -209,6 +209,11 @@ def test_two_hundred_values_are_painted_twice_a_second_at_most(page, wall):
 def test_the_fields_of_a_whole_node_are_ticked_and_saved(page, wall):
     page.open(f"?view=values&v={wall}::*&order=name")
     page.wait(lambda: len(rows(page)) == len(FIXED) + len(MOVING) + 5, "all fields of the node")
+    cut = (
+        "return [...document.querySelectorAll('#values tr[data-key] .box')]"
+        ".filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent)"
+    )
+    assert page.run(cut) == []
     page.element("values-save").click()
     about = "return document.querySelector('#export').innerText"
     page.wait(lambda: "200 fields" in page.run(about), "the fields to be saved")
