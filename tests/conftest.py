@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from sisock.client.client import Client
+from sisock.pytest_plugin import sisock_router as sisock_router
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 from tests.forkserver import OURS, Forked
@@ -83,10 +84,9 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def router() -> Iterator[RouterProcess]:
+def router(sisock_router: RouterProcess) -> RouterProcess:
     """The router that most tests share: they leave no node and no session behind."""
-    with RouterProcess() as process:
-        yield process
+    return sisock_router
 
 
 @pytest.fixture(scope="session")
