@@ -21,6 +21,7 @@ setup(
     packages=[*find_packages(include=["sisock", "sisock.*"]), *HERE],
     package_dir=HERE,
     package_data={
+        "sisock": ["py.typed"],
         "sisock.cli": ["templates/*"],
         "sisock_programs": ["Procfile", ".crossbar/config.json"],
         "sisock_programs.example_data": ["*.dat"],

@@ -10,7 +10,7 @@ import { say } from "./notice.js";
 import { unitOf } from "./panels/figure.js";
 import { Panels } from "./panels/panels.js";
 import { openSession } from "./session.js";
-import { Model, keysOf, rangeOf, splitByUnits } from "./state.js";
+import { Model, keysOf, rangeOf, splitByUnits, splitKey } from "./state.js";
 import { startTheme } from "./theme.js";
 import { Conductor } from "./time/conductor.js";
 import { timeText, zoneText } from "./time/text.js";
@@ -22,6 +22,7 @@ const REST_MILLISECONDS = 150;
 // Between two pictures of new samples, one of many fields takes longer; and between two arrangements while one moves.
 const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
 const ARRANGE_MILLISECONDS = 100;
+const NAMES_OF_TAB = 3;
 
 const model = new Model(location.search);
 let sisock, store, find, panels, conductor, values;
@@ -70,7 +71,15 @@ function nodeChanged(node, isPresent) {
   if (isPresent) load();
 }
 
+/** Name the tab, and a bookmark of it, by what is on the page. */
+function nameTab(state) {
+  const names = keysOf(state).map(splitKey).map(({ node, field }) => (field === "*" ? node : field));
+  const some = names.slice(0, NAMES_OF_TAB).join(", ") + (names.length > NAMES_OF_TAB ? " …" : "");
+  document.title = some ? `${some} · sisock` : "sisock";
+}
+
 function changed(state, previous) {
+  nameTab(state);
   conductor.update();
   if (store) {
     if (String(keysInPanels(state)) !== String(keysInPanels(previous))) load();
@@ -132,7 +141,8 @@ panels = new Panels($("panels"), model, curves, () => {
   if (store) loadSoon();
 });
 model.listen(changed);
-$("export-open").addEventListener("click", () => new Export(sisock, model.state).open());
+nameTab(model.state);
+$("export-open").addEventListener("click", () => new Export(sisock, keysOf(model.state), rangeOf(model.state.time), model.state.zone).open());
 $("time").addEventListener("submit", (event) => event.preventDefault());
 showViews($("views"), model);
 new LayoutMenu($("layouts"), model);

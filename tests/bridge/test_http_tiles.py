@@ -82,7 +82,7 @@ def test_a_tile_as_bytes_has_the_same_samples(bridge, node, indices, field):
         path = node.path(field, 0, index)
         answer = bridge.ask(path, headers={"Accept": BINARY})
         assert (answer.status, answer.headers["Content-Type"]) == (200, BINARY)
-        t, values = np.frombuffer(answer.body, dtype="<f8").reshape(2, -1).tolist()
+        t, values = np.frombuffer(answer.body, "<f8").reshape(2, -1).tolist()
         expected = [(a, math.nan if v is None else v) for a, v in pairs(bridge.ask(path))]
         np.testing.assert_equal(list(zip(t, values, strict=True)), expected)
 

@@ -142,7 +142,8 @@ def test_one_router_is_named_and_asked_as_ever(router, client):
 
 def test_a_site_that_comes_later_is_told_with_its_nodes(router, start, tmp_path):
     with unstarted_router() as late:
-        both = sites.write(tmp_path, sites.entry("north", router), sites.entry("late", late))
+        near = f'[north]\naddress = "unix:{router.home.router_socket}"\n'
+        both = sites.write(tmp_path, near, sites.entry("late", late))
         with joined(both) as client, client.watch_nodes() as events:
             assert set(listed(client).unreachable) == {"late"}
             late.start()

@@ -45,8 +45,12 @@ export class Find {
     $("search").addEventListener("input", () => this.#search());
     $("search").addEventListener("keydown", (event) => this.#pressInSearch(event));
     $("search").addEventListener("focus", () => this.#sites.forEach(({ name }) => this.#nodes.needAll(name)));
-    for (const [label, jump] of [["All data", () => this.#showAll()], ["Latest", () => this.#showLatest()]]) {
-      const made = make("button", { type: "button" }, label);
+    const jumps = [
+      ["All data", "Show all samples of the fields on the page", () => this.#showAll()],
+      ["Latest", "Show their newest samples", () => this.#showLatest()],
+    ];
+    for (const [label, title, jump] of jumps) {
+      const made = make("button", { type: "button", title }, label);
       made.addEventListener("click", jump);
       $("jumps").append(made);
     }
@@ -94,7 +98,10 @@ export class Find {
   /** Put a field on the page or take it off, and lead to its samples if they are elsewhere. */
   select(key, isTicked) {
     const { state } = this.#model;
-    if (!isTicked) return this.#model.change(removeField(state, key));
+    if (!isTicked) {
+      const all = `${splitKey(key).node}::*`;
+      return this.#model.change(removeField({ ...state, values: state.values.flatMap((each) => (each === all ? this.#fieldsOf(each) : [each])) }, key));
+    }
     const change = addField(state, key, (each) => this.unitOf(each));
     const [now, bounds] = [Date.now() / 1000, this.#nodes.bounds(key)];
     if (state.view === "values" || !isOutside(bounds, rangeOf(state.time))) return this.#model.change(change);
@@ -106,11 +113,17 @@ export class Find {
     say(text, false, { label: "Go there", act: () => this.#model.change({ time }) });
   }
 
+  /** Return a key, or those of all known fields of a node if it is "node::*". */
+  #fieldsOf(key) {
+    const { node, field } = splitKey(key);
+    return field === "*" ? Object.keys(this.#nodes.get(node).fields ?? {}).map((name) => `${node}::${name}`) : [key];
+  }
+
   draw = onceAFrame(() => this.#drawNow());
 
   #drawNow() {
     const { state } = this.#model;
-    const keys = keysOf(state).filter((key) => !key.endsWith("::*"));
+    const keys = [...new Set(keysOf(state).flatMap((key) => this.#fieldsOf(key)))];
     const nodes = [...this.#nodes.all, ...this.#namesUnknown(keys).map((name) => this.#nodes.get(name))];
     const rows = this.#tree.show(nodes, keys, $("search").value, state.zone, this.#sisock.sites && this.#sites);
     $("search-count").hidden = !$("search").value.trim();

@@ -78,7 +78,8 @@ export class Tree {
   }
 
   #isOpen(id, byDefault) {
-    if (id === SELECTED) return this.#opened.get(id) ?? this.#shown.keys.length <= FEW;
+    // Who searches wants to see what is found.
+    if (id === SELECTED) return this.#opened.get(id) ?? (!this.#shown.query.trim() && this.#shown.keys.length <= FEW);
     return this.#opened.get(this.#openKey(id)) ?? byDefault;
   }
 
