@@ -234,6 +234,7 @@ export class Sites {
 
   #split(name) {
     const at = name.indexOf("/");
-    return { site: this.#site(name.slice(0, Math.max(at, 0))), node: name.slice(at + 1) };
+    if (at < 0) throw new SisockError("node", `${name} names no site: with several sites a node is site/node`);
+    return { site: this.#site(name.slice(0, at)), node: name.slice(at + 1) };
   }
 }

@@ -30,7 +30,7 @@ TOP = Path(__file__).parent.parent
 
 LONG = (
     *("faults/test_machine.py", "faults/test_memory.py", "faults/test_network.py"),
-    *("faults/test_stopped_readers.py", "faults/test_doors.py"),
+    *("faults/test_stopped_readers.py", "faults/test_doors.py", "faults/test_sites.py"),
 )
 """Files that take long: were one of them begun last, everything would wait for it."""
 

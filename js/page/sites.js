@@ -128,6 +128,8 @@ export function openSites({ sites, realm }, { work, onJoined, onAway, timeText }
   work(sisock, (site) => {
     put.delete(site);
     asked = null;
+    // On a phone the tree is over it.
+    if (getComputedStyle($("shade")).display !== "none") $("shade").click();
     ask(site);
     $("sign-in").scrollIntoView();
     $("secret").focus();

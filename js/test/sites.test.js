@@ -89,6 +89,7 @@ test("a site that is gone or hangs leaves the others alone, and errors name it",
   const { message, site } = await sisock.fields("a/none").catch((error) => error);
   assert.deepEqual([message, site], ["a: the data node none is not there", undefined]);
   await assert.rejects(sisock.fields("peru/n"), { kind: "node", message: "there is no site 'peru'" });
+  await assert.rejects(sisock.fields("n"), { kind: "node", message: /^n names no site/ });
 });
 
 test("a site that is joined but does not answer delays no list of another", async (t) => {

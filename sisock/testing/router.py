@@ -79,7 +79,8 @@ class RouterProcess:
 
     def environ(self, user: str = USER_CONSUMER, use_socket: bool = False) -> dict[str, str]:
         """Return the variables with which a program finds this router."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("WAMP_", "CROSSBAR_"))}
+        others = ("WAMP_", "CROSSBAR_", "SISOCK_SITES")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         return {
             **kept,
             "SISOCK_HOME": str(self.home.path),

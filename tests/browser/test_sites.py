@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from sisock import Client
 from sisock.testing import RouterProcess, free_port
 from tests.browser.conftest import Page
+from tests.browser.test_access import violations
 from tests.conftest import TOP, Program, wait_for_nodes
 from tests.faults.relay import Relay
 
@@ -123,6 +124,7 @@ def test_each_site_is_asked_for_its_own_secret(sites, two, sized):
     sites.wait(lambda: shown(sites), "samples of the site that is there")
     assert "1 of 5 sites connected" in sites.text("connection")
     sites.picture("sites-sign-in")
+    assert violations(sites) == []
     answer(sites, "wrong")
     sites.wait(lambda: "refuses this secret" in sites.text("sign-in-reason"), "the refusal")
     assert "refuses" in rows(sites)["there"]
@@ -145,6 +147,7 @@ def test_each_site_is_asked_for_its_own_secret(sites, two, sized):
     sites.element("account").click()
     assert f"pages of https://localhost:{two.here.port}" in sites.text("account-menu")
     sites.picture("sites-account")
+    assert violations(sites) == []
     stored = "return JSON.stringify([{ ...sessionStorage }, { ...localStorage }])"
     assert sites.run(stored).count(secret_of(two.there)) == 1
 

@@ -30,7 +30,6 @@ export class Find {
   #nodes;
   #tree;
   #isFirstVisit = location.search === "";
-  #isListed = false;
   #rowsFound = [];
 
   /**
@@ -71,7 +70,6 @@ export class Find {
   /** List the nodes again. */
   async refresh(site = "") {
     await this.#nodes.list(site);
-    this.#isListed = true;
     this.draw();
     const shown = this.#namesShown();
     await Promise.all(this.#nodes.of(site).map(({ name }) => shown.has(name) && this.#nodes.need(name)));
@@ -80,7 +78,7 @@ export class Find {
   /** Note that a node came, changed or went. */
   async change(node, isPresent) {
     this.#nodes.change(node, isPresent);
-    if (isPresent && this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst("");
+    if (isPresent && this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst(this.#sisock.sites ? node.name.slice(0, node.name.indexOf("/")) : "");
     if (isPresent) await this.#nodes.need(node.name);
   }
 
@@ -159,7 +157,7 @@ export class Find {
   /** The sites with what is wrong; of a single router one without a name. */
   get #sites() {
     const sites = this.#sisock.sites ?? [{ name: "", state: "joined" }];
-    return sites.map((site) => ({ ...site, isAway: site.state !== "joined" }));
+    return sites.map((site) => ({ ...site, isAway: site.state !== "joined", isAsked: !this.#nodes.isAnswered(site.name) }));
   }
 
   #isWatched(name) {
@@ -225,8 +223,8 @@ export class Find {
 
   /** Explain an empty page. */
   #drawEmpty(keys) {
-    const isWell = this.#sites.every(({ name, state }) => state === "joined" && !this.#nodes.error(name));
-    const isNoNode = this.#isListed && isWell && !this.#nodes.present.length;
+    const isWell = this.#sites.every(({ name, isAway, isAsked }) => !isAway && !isAsked && !this.#nodes.error(name));
+    const isNoNode = isWell && !this.#nodes.present.length;
     const isHubAway = this.#nodes.error()?.kind === "hub";
     $("welcome").hidden = !isHubAway && (!isNoNode || keys.length > 0);
     $("hint").hidden = isNoNode || isHubAway || keys.length > 0;

@@ -29,6 +29,7 @@ export class Nodes {
   #nodes = new Map();
   #asking = new Map();
   #isWatched;
+  // Why the nodes of a site cannot be listed; null if they can.
   #errors = new Map();
   #timers = new Map();
 
@@ -91,13 +92,18 @@ export class Nodes {
       const present = new Set(listed.map(({ name }) => name));
       for (const node of listed) this.#put(node);
       for (const { name } of this.of(site)) if (!present.has(name)) this.#leave(name);
-      this.#errors.delete(site);
+      this.#errors.set(site, null);
     } catch (error) {
       this.#errors.set(site, error);
       // A site that is away is listed when it is back.
       if (error.site === undefined) this.#timers.set(site, setTimeout(() => this.list(site), HUB_SECONDS * 1000));
     }
     this.#onChange();
+  }
+
+  /** Whether the nodes of a site have been listed, or could not be. */
+  isAnswered(site) {
+    return this.#errors.has(site);
   }
 
   /** Return the nodes of a site that are there; without a site all. */

@@ -24,7 +24,7 @@ const indexes = new WeakMap();
  * @param {string[]} shown keys of the fields that are on the page
  * @param {string} query
  * @param {(id: string, byDefault: boolean) => boolean} isOpen
- * @param {object[]|null} [sites] { name, state, isAway, reason, since }, with their nodes below them; null if there are none
+ * @param {object[]|null} [sites] { name, state, isAway, isAsked, reason, since }, with their nodes below them; null if there are none
  * @returns {Row[]}
  */
 export function rowsOf(nodes, shown, query, isOpen, sites = null) {

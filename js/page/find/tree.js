@@ -172,7 +172,7 @@ export class Tree {
   #told(row) {
     const [twist, none] = [make("span", { className: "twist" }), make("span", {})];
     if (row.kind === "note") return [none, [name(row.text)]];
-    if (row.kind === "site") return [twist, [name(this.#marked(row.site.name)), count(row.site.isAway ? "" : row.count)], where(this.#stateOf(row.site)), reasonOf(row.site)];
+    if (row.kind === "site") return [twist, [name(this.#marked(row.site.name)), count(row.site.isAway || row.site.isAsked ? "" : row.count)], where(this.#stateOf(row.site)), reasonOf(row.site)];
     if (row.kind === "sign-in") return [none, [name(`Sign in to ${row.site.name}`)]];
     if (row.kind === "selected") return [twist, [name("On the page"), count(row.count)]];
     if (row.kind === "timeline") {
@@ -183,9 +183,9 @@ export class Tree {
   }
 
   /** Say how a site is, unless all is well. */
-  #stateOf({ state, since }) {
+  #stateOf({ state, since, isAsked }) {
     if (state === "waiting") return since === null ? "not reachable" : `away since ${this.#moment(since)}`;
-    return { connecting: "connecting", refused: "not signed in", joined: "" }[state];
+    return { connecting: "connecting", refused: "not signed in", joined: isAsked ? "asking for its nodes" : "" }[state];
   }
 
   #moment(t) {
