@@ -182,11 +182,12 @@ class Site:
 
         Raises SiteUnreachable if there is no session; only soon after the start it waits for one.
         """
-        await self.session(max(self._began_at + PATIENCE - self.reactor.seconds(), 0))
+        patience = min(PATIENCE, self.timeout)
+        await self.session(max(self._began_at + patience - self.reactor.seconds(), 0))
         ask = self.directory.refresh if is_fresh else self.directory.nodes
         with self.named():
             try:
-                return await defer.ensureDeferred(ask()).addTimeout(PATIENCE, self.reactor)
+                return await defer.ensureDeferred(ask()).addTimeout(patience, self.reactor)
             except defer.TimeoutError:
                 if self.directory.is_listed:
                     return await self.directory.nodes()
