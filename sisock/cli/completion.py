@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from typing import Any
+from warnings import catch_warnings
 
 from sisock.cli.programs import node_names
 from sisock.connection.settings import Settings, load_settings
-from sisock.errors import SisockError
+from sisock.errors import SisockError, SiteWarning
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -29,12 +30,18 @@ def complete(parser: argparse.ArgumentParser) -> None:
     autocomplete(parser, always_complete_options="long")
 
 
-def nodes(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Return the names of the nodes that are there; none if the router does not answer."""
+def _join(parsed_args: argparse.Namespace) -> Any:
+    """Return a client of the router that the flag names, or else of all sites."""
     from sisock.client.client import Client
 
+    router = parsed_args.router
+    return Client(None if router is None else load_settings(router=router), TIMEOUT)
+
+
+def nodes(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Return the names of the nodes that are there; none if the router does not answer."""
     try:
-        with Client(load_settings(router=parsed_args.router), timeout=TIMEOUT) as client:
+        with _join(parsed_args) as client, catch_warnings(action="ignore", category=SiteWarning):
             return [node.name for node in client.nodes()]
     except SisockError:
         return []
@@ -42,10 +49,8 @@ def nodes(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 def fields(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Return the names of the fields of the node that is named before."""
-    from sisock.client.client import Client
-
     try:
-        with Client(load_settings(router=parsed_args.router), timeout=TIMEOUT) as client:
+        with _join(parsed_args) as client:
             return list(client.fields(parsed_args.node))
     except SisockError:
         return []

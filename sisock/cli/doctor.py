@@ -51,7 +51,7 @@ _DEFAULTS = {
     "SISOCK_NODE_TIMEOUT": "10",
     "SISOCK_CACHE_MB": "256",
     "SISOCK_MAX_SAMPLES": "20000000",
-    "SISOCK_DRAIN_SECONDS": "8",
+    "SISOCK_DRAIN_SECONDS": "7",
 }
 """Settings that one program reads, and no client."""
 
