@@ -1,4 +1,4 @@
-# The images of docker-compose.yml: targets router, bridge and node.
+# The images of docker-compose.yml: targets router, bridge, node and balancer.
 #   docker build --target node --build-arg PACKAGES="pyserial" -t my-node .
 ARG PYTHON=python:3.13-slim
 ARG NODE=node:22-slim
@@ -83,3 +83,17 @@ COPY sisock sisock
 RUN chmod -R a+rX . && python -m compileall -q .
 USER sisock
 CMD ["python", "data_nodes/sensors.py"]
+
+# Debian's HAProxy, for the profile "scale". The configuration names its bridges by variables.
+FROM ${PYTHON} AS balancer
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy >/dev/null \
+    && rm -rf /var/lib/apt/lists/*
+COPY docs/haproxy.cfg /etc/haproxy/haproxy.cfg
+RUN chmod a+r /etc/haproxy/haproxy.cfg
+USER haproxy
+EXPOSE 5000
+# It then finishes what is under way; Docker's own signal ends it at once.
+STOPSIGNAL SIGUSR1
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["python", "-c", \
+    "import http.client as h; c = h.HTTPConnection('127.0.0.1', 5000, timeout=5); c.request('GET', '/healthz'); exit(c.getresponse().status != 200)"]
+CMD ["haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg"]

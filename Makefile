@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-odd · test-compose · bench · bench-peers · bench-scale · docs · lint · clean; everything is installed into .venv.
+# make demo · demo-cost · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-sites · test-odd · test-compose · bench · bench-peers · bench-scale · docs · trials · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,10 +12,14 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-odd test-compose bench bench-peers bench-scale docs lint clean
+.PHONY: demo demo-cost wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-sites test-odd test-compose bench bench-peers bench-scale docs trials lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
+
+# Its time and size in a new clone.
+demo-cost:
+	@tests/demo-cost
 
 # An sdist, and a wheel made of it. Both have the page, so that they start router and demo anywhere.
 wheel: $(TESTABLE) $(PAGE)
@@ -77,6 +81,11 @@ test-proxies: $(TESTABLE) $(PAGE)
 	SISOCK_PROXIES=2 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile \
 	    --ignore tests/integration/test_demo.py tests/integration
 
+# A site behind 200 ms, 5 % loss and 1 Mbit/s, then cut off for a minute: prints how long the panels
+# of another site take meanwhile, compared with before.
+test-sites: $(TESTABLE)
+	SISOCK_TEST_CUT=60 $(BIN)/python -m pytest -s tests/faults/test_sites.py
+
 # 5,000 odd bodies to each route of the Grafana bridge; takes a quarter of an hour.
 test-odd: $(TESTABLE) $(PAGE)
 	SISOCK_TEST_ODD_BODIES=5000 $(BIN)/python -m pytest tests/bridge/test_odd_bodies.py
@@ -105,6 +114,12 @@ bench-scale: $(TESTABLE) $(PAGE)
 docs: $(DOCUMENTED)
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+# What a new user does first: the tutorials, the guides' commands, code for notebooks, a second computer.
+trials: $(TESTABLE) $(PAGE)
+	@tests/install-system-packages
+	$(BIN)/python -m pytest tests/integration/test_tutorials.py tests/browser/test_tutorial.py \
+	    tests/faults/test_second_computer.py tests/unit/test_documents.py
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

@@ -21,6 +21,8 @@ setup(
     packages=[*find_packages(include=["sisock", "sisock.*"]), *HERE],
     package_dir=HERE,
     package_data={
+        "sisock": ["py.typed"],
+        "sisock.cli": ["templates/*"],
         "sisock_programs": ["Procfile", ".crossbar/config.json"],
         "sisock_programs.example_data": ["*.dat"],
         "sisock_programs.example_data.layouts": ["*.json"],

@@ -8,8 +8,8 @@ from pygments.lexers.special import TextLexer
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
 project = "sisock"
-copyright = "Simons Observatory"
-author = "Simons Observatory"
+copyright = "the sisock developers"
+author = "the sisock developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "derived", "sections", "steps"]
 exclude_patterns = ["_build", "extensions"]
 
@@ -21,6 +21,7 @@ autodoc_typehints = "none"  # numpydoc's sections name the types
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["pyarrow"]
 numpydoc_show_class_members = False
+default_role = "py:obj"  # a name in single backticks is a link where it is documented
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sisock"

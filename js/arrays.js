@@ -199,3 +199,28 @@ export function firstAfter(t, time) {
   const index = firstFrom(t, time);
   return t[index] === time ? index + 1 : index;
 }
+
+/** Return the last sample with a value of each field that has any. */
+export function lastOf(data) {
+  /** @type {Object<string, any>} */
+  const found = {};
+  for (const [name, { t, values, ...about }] of Object.entries(data)) {
+    let i = t.length - 1;
+    while (i >= 0 && isMissing(values[i])) i -= 1;
+    if (i >= 0) found[name] = { ...about, t: t[i], value: values[i] };
+  }
+  return found;
+}
+
+/**
+ * Return a batch as single samples.
+ * @param {any} batch
+ */
+export function samplesOf({ timeline, t, values }) {
+  const valueAt = (i) => ([name, array]) => [name, isMissing(array[i]) ? null : array[i]];
+  return Array.from(t, (time, i) => ({ t: time, timeline, values: Object.fromEntries(Object.entries(values).map(valueAt(i))) }));
+}
+
+function isMissing(value) {
+  return value === null || Number.isNaN(value);
+}

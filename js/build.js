@@ -18,7 +18,11 @@ await build({
   format: "esm",
   target: "es2022",
   minify: true,
+  charset: "utf8",
+  // Names that wampy uses for itself alone.
+  mangleProps: /^_[a-z]/,
   sourcemap: true,
+  legalComments: "linked",
   external: EXTERNAL,
 });
 // For pages of others.

@@ -64,6 +64,13 @@ export class Connection {
     this.#wamp = null;
   }
 
+  /** Try again with another secret, after a refusal. */
+  signIn(secret) {
+    this.#options.secret = secret;
+    this.#closed = false;
+    this.#tryNow();
+  }
+
   /** Call back with whether it is joined whenever that changes; return a function that ends it. */
   onChange(listener) {
     this.#listeners.add(listener);
@@ -97,7 +104,7 @@ export class Connection {
       if (error.kind === "timeout") wamp.disconnect();
       const refusal = String(error.errorUri ?? "");
       if (REFUSALS.test(refusal)) return this.#refused(refusal);
-      return this.#retry(`the router at ${url} cannot be reached`);
+      return this.#retry(`nothing answers at ${url}`);
     }
     if (this.#closed) return wamp.disconnect();
     this.#wamp = wamp;
@@ -217,7 +224,8 @@ export class Connection {
   }
 }
 
-function within(promise, what, seconds, signal = null) {
+/** Return what a promise gives, or a SisockError if that takes longer. */
+export function within(promise, what, seconds, signal = null) {
   return new Promise((resolve, reject) => {
     const late = new SisockError("timeout", `${what} was not answered in ${seconds} s`);
     const timer = setTimeout(() => reject(late), seconds * 1000);

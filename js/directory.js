@@ -16,7 +16,7 @@ export class Directory {
   #callbacks = new Set();
   #listing = null;
   #listedAt = -Infinity;
-  #join = 0;
+  #join = -1;
   #hasChanged = false;
   #made = 0;
   #timer = null;

@@ -2,6 +2,9 @@
 
 /** What went wrong, as a sentence; `kind` is one word for programs. */
 export class SisockError extends Error {
+  /** The site that cannot be reached, if that is the reason. */
+  site = undefined;
+
   constructor(kind, message) {
     super(message);
     this.name = "SisockError";

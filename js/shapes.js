@@ -63,6 +63,34 @@
  */
 
 /**
+ * @typedef {object} SiteOptions
+ * @property {string} name letters, digits, - and _
+ * @property {string} [secret] of the user there; without one the site waits for `signIn`
+ * @property {string} [url]
+ * @property {string} [user]
+ * @property {string} [realm]
+ */
+
+/**
+ * @typedef {object} SitesOptions what is said beside `sites` holds for all
+ * @property {SiteOptions[]} sites
+ * @property {string} [user] WAMP user
+ * @property {string} [realm]
+ * @property {(state: ConnectionState & { site: string }) => void} [onState]
+ * @property {Function} [ws]
+ */
+
+/**
+ * @typedef {object} SiteState
+ * @property {string} name
+ * @property {string|undefined} url
+ * @property {"connecting"|"joined"|"waiting"|"refused"} state waiting for the next try, or for another secret
+ * @property {"secret"|"refused"|"realm"|null} kind of what refuses: no secret was given, another is right, or another realm
+ * @property {string|null} reason what is wrong
+ * @property {number|null} since UNIX time of its last loss
+ */
+
+/**
  * @typedef {object} ConnectOptions
  * @property {string} secret of the user
  * @property {string} [url] wss://host:port/ws; by default where the page came from

@@ -1,12 +1,13 @@
 // Sisock in JavaScript: how it is used stands in docs/how-to/javascript.md. Times are in seconds: UNIX times, or zero and
 // negative for before now. It reconnects by itself. Errors are SisockError, whose message says what to do.
 
-import { clip, decodeReply, joinChunks } from "./arrays.js";
+import { clip, decodeReply, joinChunks, lastOf, samplesOf } from "./arrays.js";
 import { Connection, findWebSocket } from "./connection.js";
 import { Directory, askFields } from "./directory.js";
 import { SisockError } from "./errors.js";
 import { Follower, LATEST } from "./follow.js";
 import { MAX_EXPONENT, MIN_EXPONENT, MIN_POINTS, decimate, decimateTo } from "./grid.js";
+import { Sites } from "./sites.js";
 import { fieldByField, inOneWindow, inWindows } from "./windows.js";
 
 // Of a start, as zero and below it would count from the node's present.
@@ -18,18 +19,37 @@ const MAX_LOOKED_AT = 10_000;
 const ROUGHLY = 1000;
 const SHORTEST = 1e-6;
 
-export { SisockError };
+export { SisockError, Sites };
 
 /**
- * Join the router; keep trying while it cannot be reached.
+ * Join the router; keep trying while it cannot be reached. With `sites` join several: it resolves when each has
+ * answered or failed, or after 5 s, and goes on trying those that are away.
+ * @overload
  * @param {import("./shapes.js").ConnectOptions} options
  * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong, "realm" if the realm is, and
  *   "websocket" if there is none
  */
+/**
+ * @overload
+ * @param {import("./shapes.js").SitesOptions} options
+ * @returns {Promise<Sites>}
+ */
+/** @param {any} options */
 export async function connect(options) {
-  const connection = new Connection({ ...options, ws: await findWebSocket(options.ws) });
+  const ws = await findWebSocket(options.ws);
+  if (options.sites) {
+    const sites = joinSites({ ...options, ws });
+    await sites.settle();
+    return sites;
+  }
+  const connection = new Connection({ ...options, ws });
   await connection.join();
   return new Sisock(connection);
+}
+
+/** Join several sites, without waiting for any; those without a secret wait for `signIn`. */
+export function joinSites(options) {
+  return new Sites(options, (connection) => new Sisock(connection));
 }
 
 /** Find data nodes and their samples through one connection; made by `connect`. */
@@ -273,26 +293,4 @@ function decimated(data, bucket, maxPoints) {
     return [name, { ...about, t: take(t), values: take(values), bucket: w }];
   });
   return Object.fromEntries(series);
-}
-
-/** Return the last sample with a value of each field that has any. */
-function lastOf(data) {
-  /** @type {Object<string, any>} */
-  const found = {};
-  for (const [name, { t, values, ...about }] of Object.entries(data)) {
-    let i = t.length - 1;
-    while (i >= 0 && isMissing(values[i])) i -= 1;
-    if (i >= 0) found[name] = { ...about, t: t[i], value: values[i] };
-  }
-  return found;
-}
-
-/** @param {any} batch */
-function samplesOf({ timeline, t, values }) {
-  const valueAt = (i) => ([name, array]) => [name, isMissing(array[i]) ? null : array[i]];
-  return Array.from(t, (time, i) => ({ t: time, timeline, values: Object.fromEntries(Object.entries(values).map(valueAt(i))) }));
-}
-
-function isMissing(value) {
-  return value === null || Number.isNaN(value);
 }

@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from sisock.client.client import Client
+from sisock.pytest_plugin import sisock_router as sisock_router
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 from tests.forkserver import OURS, Forked
@@ -29,7 +30,7 @@ TOP = Path(__file__).parent.parent
 
 LONG = (
     *("faults/test_machine.py", "faults/test_memory.py", "faults/test_network.py"),
-    *("faults/test_stopped_readers.py", "faults/test_doors.py"),
+    *("faults/test_stopped_readers.py", "faults/test_doors.py", "faults/test_sites.py"),
 )
 """Files that take long: were one of them begun last, everything would wait for it."""
 
@@ -83,10 +84,9 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def router() -> Iterator[RouterProcess]:
+def router(sisock_router: RouterProcess) -> RouterProcess:
     """The router that most tests share: they leave no node and no session behind."""
-    with RouterProcess() as process:
-        yield process
+    return sisock_router
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ class Computer(sisock.LiveNode):
 
     name = "computer"
     fields = {
-        "load": {"description": "programs that run or wait, mean of a minute"},
+        "load": {"description": "programs that run or wait"},
     }
 
     def read(self):

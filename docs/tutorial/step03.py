@@ -10,7 +10,7 @@ class Computer(sisock.LiveNode):
     name = "computer"
     interval = 0.5
     fields = {
-        "load": {"description": "programs that run or wait, mean of a minute"},
+        "load": {"description": "programs that run or wait"},
         "free": {"description": "free space on the disk", "units": "GB"},
     }
 

@@ -11,8 +11,8 @@ class Computer(sisock.LiveNode):
     interval = 0.5
     fields = {
         "load": {
-            "description": "programs that run or wait, mean of a minute",
-            "limits": {"warning": [None, os.cpu_count()], "alarm": [None, 4 * os.cpu_count()]},
+            "description": "programs that run or wait",
+            "limits": {"warning": [None, 4], "alarm": [None, 16]},
             "precision": 2,
         },
         "free": {
@@ -29,7 +29,7 @@ class Computer(sisock.LiveNode):
         return {
             "load": load,
             "free": shutil.disk_usage("/").free / 1e9,
-            "busy": load > os.cpu_count(),
+            "busy": load > 4,
         }
 
 

@@ -11,8 +11,8 @@ class Computer(sisock.LiveNode):
     interval = 0.5
     fields = {
         "load": {
-            "description": "programs that run or wait, mean of a minute",
-            "limits": {"warning": [None, os.cpu_count()], "alarm": [None, 4 * os.cpu_count()]},
+            "description": "programs that run or wait",
+            "limits": {"warning": [None, 4], "alarm": [None, 16]},
             "precision": 2,
         },
         "free": {
@@ -36,7 +36,7 @@ class Computer(sisock.LiveNode):
 
     def read(self):
         load = os.getloadavg()[0]
-        values = {"load": load, "busy": load > os.cpu_count()}
+        values = {"load": load, "busy": load > 4}
         if self.readings % 10 == 0:
             values["free"] = self.read_disk()
         self.readings += 1

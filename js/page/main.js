@@ -10,7 +10,7 @@ import { say } from "./notice.js";
 import { unitOf } from "./panels/figure.js";
 import { Panels } from "./panels/panels.js";
 import { openSession } from "./session.js";
-import { Model, keysOf, rangeOf, splitByUnits } from "./state.js";
+import { Model, keysOf, rangeOf, splitByUnits, splitKey } from "./state.js";
 import { startTheme } from "./theme.js";
 import { Conductor } from "./time/conductor.js";
 import { timeText, zoneText } from "./time/text.js";
@@ -22,6 +22,7 @@ const REST_MILLISECONDS = 150;
 // Between two pictures of new samples, one of many fields takes longer; and between two arrangements while one moves.
 const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
 const ARRANGE_MILLISECONDS = 100;
+const NAMES_OF_TAB = 3;
 
 const model = new Model(location.search);
 let sisock, store, find, panels, conductor, values;
@@ -31,22 +32,35 @@ const units = (key) => unitOf(curves().get(key));
 const isFollowing = () => "span" in model.state.time;
 const keysInPanels = (state) => (state.view === "panels" ? keysOf(state) : []);
 
-async function work(joined) {
+async function work(joined, signIn) {
   sisock = joined;
-  store = new Store(sisock, draw, atMostEvery(pictureMilliseconds, draw));
-  find = new Find(model, sisock);
+  store = new Store(sisock, sisock.sites ? drawSplit : draw, atMostEvery(pictureMilliseconds, draw));
+  find = new Find(model, sisock, signIn);
   values = new Values($("values"), sisock, model, (key) => find.unitOf(key));
-  await sisock.onNodes(nodeChanged);
-  await Promise.all([find.begin(), load()]);
+  // Sites are listed as they are joined.
+  const listening = sisock.onNodes(nodeChanged);
+  if (!sisock.sites) await listening;
+  await Promise.all([sisock.sites ? find.draw() : find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
 }
 
-async function refresh() {
+async function refresh(site) {
+  if (site) {
+    values.refresh(site);
+    await Promise.all([find.begin(site), store.reload(`${site}/`)]);
+    return;
+  }
   await find.refresh();
   values.refresh();
   store.expire();
   await load();
+}
+
+/** Say what is wrong with a site where its data would be. */
+function lose(site, reason) {
+  for (const each of [store, values]) each.lose(`${site}/`, `the site '${site}' cannot be reached: ${reason}`);
+  find.draw();
 }
 
 function nodeChanged(node, isPresent) {
@@ -57,7 +71,15 @@ function nodeChanged(node, isPresent) {
   if (isPresent) load();
 }
 
+/** Name the tab, and a bookmark of it, by what is on the page. */
+function nameTab(state) {
+  const names = keysOf(state).map(splitKey).map(({ node, field }) => (field === "*" ? node : field));
+  const some = names.slice(0, NAMES_OF_TAB).join(", ") + (names.length > NAMES_OF_TAB ? " …" : "");
+  document.title = some ? `${some} · sisock` : "sisock";
+}
+
 function changed(state, previous) {
+  nameTab(state);
   conductor.update();
   if (store) {
     if (String(keysInPanels(state)) !== String(keysInPanels(previous))) load();
@@ -84,9 +106,18 @@ async function load() {
   const isNewest = await store.load(keysInPanels(model.state), viewOf());
   if (!isNewest) return;
   $("panels").ariaBusy = "false";
-  // Of a link the units are only known now.
+  splitPanels();
+}
+
+/** Split panels of too many units: of a link they are only known when fields are. */
+function splitPanels() {
   const split = splitByUnits(model.state.panels, units);
   if (split.length > model.state.panels.length) model.change({ panels: split, maximised: null }, { isStep: false });
+}
+
+function drawSplit() {
+  splitPanels();
+  draw();
 }
 
 /** Return how long the curves take to move by a pixel, within limits. */
@@ -110,10 +141,16 @@ panels = new Panels($("panels"), model, curves, () => {
   if (store) loadSoon();
 });
 model.listen(changed);
-$("export-open").addEventListener("click", () => new Export(sisock, model.state).open());
+nameTab(model.state);
+$("export-open").addEventListener("click", () => new Export(sisock, keysOf(model.state), rangeOf(model.state.time), model.state.zone).open());
 $("time").addEventListener("submit", (event) => event.preventDefault());
 showViews($("views"), model);
 new LayoutMenu($("layouts"), model);
 startTheme($("theme"));
 startDrawer();
-openSession(work, refresh, (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`);
+openSession({
+  work,
+  onJoined: refresh,
+  onAway: lose,
+  timeText: (t) => `${timeText(t, model.state.zone)} ${zoneText(model.state.zone, t)}`,
+});

@@ -10,6 +10,7 @@ const ANSWER_MILLISECONDS = 300;
 
 /** Keep the consumer's secret, and share it with the other tabs of this origin. */
 export class Secret {
+  #key;
   #tab;
   #computer;
   #now;
@@ -17,11 +18,12 @@ export class Secret {
   #callbacks = { found: () => {}, forgotten: () => {} };
 
   /**
-   * @param {object} [places] tab and computer, of the kind of sessionStorage and localStorage; channel, a BroadcastChannel;
-   *   now, which returns the present in UNIX seconds
+   * @param {object} [places] tab and computer, of the kind of sessionStorage and localStorage; `of`, which tells secrets of
+   *   several routers apart; channel, a BroadcastChannel; now, which returns the present in UNIX seconds
    */
-  constructor({ tab = sessionStorage, computer = localStorage, channel = new BroadcastChannel(CHANNEL), now = () => Date.now() / 1000 } = {}) {
+  constructor({ tab = sessionStorage, computer = localStorage, of = "", channel = new BroadcastChannel(CHANNEL + of), now = () => Date.now() / 1000 } = {}) {
     [this.#tab, this.#computer, this.#channel, this.#now] = [tab, computer, channel, now];
+    this.#key = KEY + of;
     channel.addEventListener("message", ({ data }) => this.#hear(data));
   }
 
@@ -40,7 +42,7 @@ export class Secret {
     const stored = this.#stored();
     // Who uses it keeps it.
     if (stored) this.keep(stored.secret, true);
-    const own = this.#tab.getItem(KEY);
+    const own = this.#tab.getItem(this.#key);
     if (own) return own;
     this.#channel.postMessage({ kind: "ask" });
     return new Promise((resolve) => {
@@ -55,14 +57,14 @@ export class Secret {
 
   /** Keep it for this tab, and on this computer as well if that is wanted. */
   keep(secret, isForComputer = false) {
-    this.#tab.setItem(KEY, secret);
-    if (isForComputer) this.#computer.setItem(KEY, JSON.stringify({ secret, until: this.#now() + KEEP_SECONDS }));
+    this.#tab.setItem(this.#key, secret);
+    if (isForComputer) this.#computer.setItem(this.#key, JSON.stringify({ secret, until: this.#now() + KEEP_SECONDS }));
   }
 
   /** Forget that of this tab, as it is wrong; another one on this computer may be right. */
   drop() {
-    if (this.#stored()?.secret === this.#tab.getItem(KEY)) this.#computer.removeItem(KEY);
-    this.#tab.removeItem(KEY);
+    if (this.#stored()?.secret === this.#tab.getItem(this.#key)) this.#computer.removeItem(this.#key);
+    this.#tab.removeItem(this.#key);
   }
 
   /** Forget it everywhere in this browser. */
@@ -72,12 +74,12 @@ export class Secret {
   }
 
   #remove() {
-    this.#tab.removeItem(KEY);
-    this.#computer.removeItem(KEY);
+    this.#tab.removeItem(this.#key);
+    this.#computer.removeItem(this.#key);
   }
 
   #hear(data) {
-    const own = this.#tab.getItem(KEY);
+    const own = this.#tab.getItem(this.#key);
     if (data?.kind === "ask" && own) this.#channel.postMessage({ kind: "tell", secret: own });
     else if (data?.kind === "tell" && !own) {
       this.keep(data.secret);
@@ -90,12 +92,12 @@ export class Secret {
 
   #stored() {
     try {
-      const stored = JSON.parse(this.#computer.getItem(KEY));
+      const stored = JSON.parse(this.#computer.getItem(this.#key));
       if (stored?.until > this.#now()) return stored;
     } catch {
       // Somebody else wrote it.
     }
-    this.#computer.removeItem(KEY);
+    this.#computer.removeItem(this.#key);
     return null;
   }
 }

@@ -3,18 +3,28 @@
 import { connect } from "../sisock.js";
 import { $, make, write } from "./dom.js";
 import { Secret, takeFromAddress } from "./secret.js";
+import { openSites } from "./sites.js";
 import { explain } from "./trouble.js";
 
-const secrets = new Secret();
 const page = new URL("/", location.href).href;
 
 /**
- * Join the router, with the secret of the address, of this browser or of who signs in.
- * @param {function(Sisock)} work called once with what is joined
- * @param {function()} onJoined called when it is joined again
- * @param {function(number): string} timeText writes a UNIX time
+ * Join the router, or the sites that it names; with the secret of the address, of this browser or of who signs in.
+ * @param {object} calls
+ * @param {function(Sisock|Sites, function(string)=)} calls.work called once with what is joined, or is being joined; and
+ *   with what asks for the secret of a site
+ * @param {function(string=)} calls.onJoined called when it is joined again, or with the site that is joined
+ * @param {function(string, string)} calls.onAway called with a site and why it is away
+ * @param {function(number): string} calls.timeText writes a UNIX time
  */
-export function openSession(work, onJoined, timeText) {
+export async function openSession(calls) {
+  const { sites, ...settings } = await findJson("settings");
+  if (sites) openSites({ ...settings, ...(await findJson("sites.json")) }, calls);
+  else openOne(settings, calls);
+}
+
+function openOne(settings, { work, onJoined, timeText }) {
+  const secrets = new Secret();
   let sisock = null;
   let lostAt = null;
 
@@ -25,7 +35,7 @@ export function openSession(work, onJoined, timeText) {
     if (!secret) return askForSecret();
     $("sign-in").hidden = true;
     try {
-      sisock = await connect({ secret, onState: show, ...(await findSettings()) });
+      sisock = await connect({ secret, onState: show, ...settings });
       // After a sleep the connection may be dead without anybody having noticed.
       addEventListener("online", () => sisock.check());
       document.addEventListener("visibilitychange", () => document.hidden || sisock.check());
@@ -115,8 +125,8 @@ function showTrouble(trouble) {
   write($("trouble-link"), link === null ? "" : `Open ${link}`);
 }
 
-/** Return what the router says of itself beside the page: its realm. One of 2018 says nothing. */
-async function findSettings() {
-  const answer = await fetch("settings", { cache: "no-store" }).catch(() => null);
+/** Return what the router says of itself beside the page: its realm, whether there are sites. One of 2018 says nothing. */
+async function findJson(name) {
+  const answer = await fetch(name, { cache: "no-store" }).catch(() => null);
   return answer?.ok ? answer.json() : {};
 }

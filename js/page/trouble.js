@@ -5,8 +5,9 @@ const CA = "the file tls/ca_cert.pem in the router's SISOCK_HOME";
 /**
  * Explain why there is no connection.
  * @param {object} trouble
- * @param {"away"|"silent"|"closed"|"realm"|"refused"|"hub"} trouble.kind away: it was there before; silent: nothing answers;
- *   closed: what serves the page takes no connection; realm, refused and hub as of SisockError
+ * @param {"away"|"silent"|"closed"|"site"|"realm"|"refused"|"hub"} trouble.kind away: it was there before; silent: nothing
+ *   answers; closed: what serves the page takes no connection; site: another router does not, `reason` is this page's
+ *   origin; realm, refused and hub as of SisockError
  * @param {string} [trouble.page] address of what should answer, https://host:port/
  * @param {string} [trouble.reason] what the router said
  * @returns {{ title: string, steps: string[], link: string|null }} steps to try, and an address that helps
@@ -26,6 +27,10 @@ export function explain({ kind, page = "", reason = "" }) {
   if (kind === "closed") {
     const proxy = "If there is a proxy in between, it has to pass on WebSockets, at the path /ws.";
     return { title: `${page} answers, but takes no connection`, steps: [proxy, certificate], link: page };
+  }
+  if (kind === "site") {
+    const steps = [`Does its router run? Does this browser trust its certificate? Does it take pages of ${reason}: its setting SISOCK_PAGE_ORIGINS?`];
+    return { title: `Nothing answers at ${page}`, steps, link: page };
   }
   if (kind === "realm") {
     const steps = ["The router was started with another realm, its setting WAMP_REALM. Reload the page: it asks for the realm."];

@@ -101,10 +101,10 @@ test("values of the legend have as many digits as their range needs", () => {
     const { factor } = scaledUnit(unit, Math.max(Math.abs(low), Math.abs(high)));
     return numberText(value, factor, precisionFor(low, high));
   };
-  assert.deepEqual([text(72.760912, 24, 100), text(100, 24, 100), text(23.7300123e9, 22.6e9, 24e9, "bytes")], ["72.8", "100.0", "23.730"]);
+  assert.deepEqual([text(72.760912, 24, 100), text(100, 24, 100), text(23.7300123e9, 22.6e9, 24e9, "bytes")], ["72.8", "100.0", "23.73"]);
   assert.equal(text(1420405751.123, 1420405748, 1420405754, "Hz"), "1.42040575112");
   assert.deepEqual([text(5, 5, 5), text(0.1 + 0.2, 0.3, 0.3), text(12.3456, 0, 12345)], ["5", "0.3", "12"]);
-  assert.deepEqual([text(-1e-9, -5, 5), text(3.14159e-9, 0, 6e-9)], ["0.00", "3.14e-9"]);
+  assert.deepEqual([text(-1e-9, -5, 5), text(3.14159e-9, 0, 6e-9)], ["0.0", "3.14e-9"]);
 });
 
 test("an axis has round ticks, as many as there is room for", () => {

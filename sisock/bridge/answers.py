@@ -109,7 +109,8 @@ def tile_answer(view: View, is_final: bool, accept: str, known: str) -> Answer:
 
     `accept` and `known` are the headers ``Accept`` and ``If-None-Match``.
     """
-    t, values = view.samples.t, view.samples.values
+    samples = view.samples
+    t, values = samples.t, samples.values
     forms = [JSON, BINARY] if view.field.type == "number" and values.dtype != object else [JSON]
     form = parse_accept_header(accept or "*/*", MIMEAccept).best_match(forms)
     if form is None:

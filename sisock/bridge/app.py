@@ -180,8 +180,15 @@ class Routes:
     def nodes(self) -> Response:
         """List all nodes, or those that the arguments ``node`` name, with their fields."""
         wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
-        known = self._run(self._bridge.fields, share, wanted.__contains__) if wanted else {}
-        nodes = self._run(self._bridge.nodes)
+        bridge = self._bridge
+
+        def is_site_wanted(site: str) -> bool:
+            return not wanted or any(name.startswith(f"{site}/") for name in wanted)
+
+        names = wanted.__contains__, is_site_wanted
+        known = self._run(bridge.fields, share, *names) if wanted else {}
+        nodes = self._run(bridge.list_nodes, is_site_wanted)
+        share.notices += nodes.unreachable.values()
         found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
         return _json_response(found, share.notices, **{"Cache-Control": OPEN})
 

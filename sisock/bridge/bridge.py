@@ -38,6 +38,9 @@ from sisock.errors import (
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
+DROP_AFTER = 1.0
+"""Seconds until the tiles of vanished nodes are dropped, of all at once: it takes time."""
+
 _POLL_INTERVAL = 0.05
 
 FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
@@ -69,6 +72,7 @@ class Bridge:
         self.reactor = every[0].reactor
         self._changes = {site.name: Changes(now) for site in every}
         self.tiles = TileCache(cache_bytes)
+        self._gone: set[str] = set()
         self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
         self.now = now
         self._timeout = node_timeout
@@ -84,7 +88,13 @@ class Bridge:
     def _node_changed(self, node: KnownNode, is_present: bool) -> None:
         self._changes[node.site].note(node, is_present)
         if not is_present:
-            self.tiles.drop(node.name)
+            if not self._gone:
+                self.reactor.callLater(DROP_AFTER, self._drop_tiles)
+            self._gone.add(node.name)
+
+    def _drop_tiles(self) -> None:
+        gone, self._gone = self._gone, set()
+        self.tiles.drop(gone)
 
     async def nodes(self) -> list[KnownNode]:
         """Return all nodes, sorted by name; raises RouterUnreachable or HubMissing.

@@ -37,8 +37,9 @@ THREADS = 32
 BACKLOG = 1024
 """Connections that may wait to be accepted: 32 dashboards of ten panels open 320 at once."""
 
-DRAIN_SECONDS = 8.0
-"""Time limit for what is under way when the bridge stops: Docker kills a program after 10 s."""
+DRAIN_SECONDS = 7.0
+"""Time limit for what is under way when the bridge stops. Leaving the router can take 2 s more, and
+Docker kills a program after 10 s."""
 
 NOTICE_SECONDS = 3.0
 """Seconds that a balancer has to notice that the bridge stops: until then requests are answered."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -264,13 +264,13 @@ class TileCache:
             end = min(start + BLOCK, final)
             self._put(series, w, [*range(start, end, TILE), end], samples)
 
-    def drop(self, node: str) -> None:
-        """Drop all tiles of a node."""
+    def drop(self, nodes: Container[str]) -> None:
+        """Drop all tiles of some nodes."""
         for (series, w), tiles in list(self._tiles.items()):
-            if series[0] == node:  # type: ignore[index]
+            if series[0] in nodes:  # type: ignore[index]
                 for index in list(tiles):
                     self._forget(series, w, index)
-        self.spacing = {key: value for key, value in self.spacing.items() if key[0] != node}
+        self.spacing = {key: value for key, value in self.spacing.items() if key[0] not in nodes}
 
     def _derive(self, series: Hashable, w: float, index: int) -> Tile | None:
         """Derive a tile from complete tiles with smaller buckets, if there are any."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import ssl
 import stat
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,11 +15,14 @@ from itertools import chain
 
 from cryptography import x509
 
+from sisock.cli.output import write_table
 from sisock.client.client import Client
-from sisock.connection.settings import Settings, find_secret
+from sisock.connection.settings import Settings, find_secret, load_settings
+from sisock.connection.sites import load_sites
 from sisock.connection.transport import certified_names, is_certificate_for
-from sisock.errors import SisockError, SiteWarning
+from sisock.errors import SettingsError, SisockError, SiteWarning
 from sisock.router.launch import SECRET_VARIABLES
+from sisock.wire.protocol import USER_SERVER
 
 TIMEOUT = 10
 """Seconds that a node may take."""
@@ -31,6 +36,7 @@ _RENEW_BEFORE = datetime.timedelta(days=30)
 _DEFAULTS = {
     "CROSSBAR_MAX_CONNECTIONS": "10000",
     "SISOCK_PROXIES": "none",
+    "SISOCK_PAGE_ORIGINS": "none",
     "SISOCK_LAYOUTS": "SISOCK_HOME/layouts",
     "SISOCK_RUN": "SISOCK_HOME",
     "SISOCK_SITES": "SISOCK_HOME/sites.toml",
@@ -45,9 +51,37 @@ _DEFAULTS = {
     "SISOCK_NODE_TIMEOUT": "10",
     "SISOCK_CACHE_MB": "256",
     "SISOCK_MAX_SAMPLES": "20000000",
-    "SISOCK_DRAIN_SECONDS": "8",
+    "SISOCK_DRAIN_SECONDS": "7",
 }
 """Settings that one program reads, and no client."""
+
+
+def show_settings(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the tables of settings and sites."""
+    write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
+    if sites := load_sites():
+        print()
+        write_table(sys.stdout, ("site", "address", "CA", "secret from"), site_rows(sites.values()))
+
+
+def run(args: argparse.Namespace, settings: Settings) -> None:
+    """Check everything for each user or site; SettingsError if anything is wrong."""
+    groups = [[site] for site in load_sites().values()] if args.router is None else []
+    found = [examine(group) for group in groups or [_users(args, settings)]]
+    if not all(found):
+        raise SettingsError("something is wrong: see the lines that begin with BAD")
+
+
+def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
+    """Return the settings of each user whose secret is known."""
+    every = [settings]
+    # What the environment says of user or secret is of one user.
+    said = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
+    if not (settings.socket or any("(WAMP_" in source for source in said)):
+        server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
+        # The order has the nodes asked as their consumers ask them, if that can be.
+        every = [each for each in (settings, server) if each.secret] or every
+    return every
 
 
 def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:

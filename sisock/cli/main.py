@@ -9,14 +9,15 @@ import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, NoReturn
 from warnings import catch_warnings
 
 import txaio
 
-from sisock.cli import programs
+from sisock.cli import completion, programs
 from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
-from sisock.errors import SettingsError, SisockError, SiteWarning
+from sisock.errors import SisockError, SiteWarning
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
@@ -37,22 +38,26 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="sisock", description="Serve time streams, and ask for them.")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, function: Callable[..., None], text: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, function: Callable[..., None] | str, text: str
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text, parents=[common])
         sub.set_defaults(function=function, is_program=False)
         return sub
 
     command("nodes", _nodes, "List the data nodes that are there.")
     fields = command("fields", _fields, "List the fields of a data node.")
-    fields.add_argument("node")
+    _add_node(fields)
     _add_get(command("get", _get, "Print samples of some fields of a data node."))
     latest = command("latest", _latest, "Print the last sample of each field of a data node.")
-    latest.add_argument("node")
-    latest.add_argument("fields", nargs="*", metavar="field", help="all fields if none is named")
+    _add_node(latest, "*", "all fields if none is named")
     watch = command("watch", _watch, "Print the samples of a data node as they come.")
-    watch.add_argument("node")
-    watch.add_argument("fields", nargs="*", metavar="field", help="all fields if none is named")
-    command("config", _config, "Show each setting and where it comes from; secrets are hidden.")
+    _add_node(watch, "*", "all fields if none is named")
+    command(
+        "config",
+        "sisock.cli.doctor:show_settings",
+        "Show each setting and where it comes from; secrets are hidden.",
+    )
     certs = command("certs", _certs, "Make what is missing of credentials and certificates.")
     certs.add_argument(
         "--name",
@@ -73,22 +78,53 @@ def make_parser() -> argparse.ArgumentParser:
     _add_programs(commands)
     record = command("record", programs.record, "Record fields of data nodes, and serve them.")
     sources = "what to record; both may have the wildcards * and ?"
-    record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
+    source: Any = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
+    source.completer = completion.nodes
     record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
     record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
-    serve = command("serve", _serve, "Run the data nodes of a file, each in its own process.")
+    serve = command(
+        "serve", "sisock.cli.serve:run", "Run the data nodes of a file, each in its own process."
+    )
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
     what = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
     serve.add_argument(
         "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (nodes.toml)"
     )
-    status = command("status", _status, "Show what runs: router, hub, bridge, and all data nodes.")
+    status = command(
+        "status",
+        "sisock.cli.status:show",
+        "Show what runs: router, hub, bridge, and all data nodes.",
+    )
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument(
         "file", type=Path, nargs="?", help=f"only how `sisock serve` runs the nodes of a {what}"
     )
-    command("doctor", _doctor, "Check router, credentials, hub and nodes, and say what to do.")
+    _add_new(
+        command("new", "sisock.cli.new:new", "Write a project for a data node into a new folder.")
+    )
+    shell = command("completion", completion.show, "Print code that has a shell complete sisock.")
+    shell.add_argument(
+        "shell",
+        choices=completion.SHELLS,
+        help='as `eval "$(sisock completion bash)"` in ~/.bashrc',
+    )
+    command(
+        "doctor",
+        "sisock.cli.doctor:run",
+        "Check router, credentials, hub and nodes, and say what to do.",
+    )
     return parser
+
+
+def _add_node(
+    sub: argparse.ArgumentParser, fields: str | None = None, text: str | None = None
+) -> None:
+    """Add the arguments of a node, and of its fields; shells complete both."""
+    node: Any = sub.add_argument("node")
+    node.completer = completion.nodes
+    if fields is not None:
+        field: Any = sub.add_argument("fields", nargs=fields, metavar="field", help=text)
+        field.completer = completion.fields
 
 
 def _add_programs(commands: Any) -> None:
@@ -107,12 +143,20 @@ def _add_programs(commands: Any) -> None:
         )
         sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
     sub.usage = "sisock node FILE [FLAG ...]"
-    sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
+    file: Any = sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
+    file.completer = completion.programs
+
+
+def _add_new(new: argparse.ArgumentParser) -> None:
+    from sisock.cli.new import RUNGS
+
+    new.add_argument("name", help="name of the node, its module and its folder")
+    rungs = "; ".join(f"{rung}: {text}" for rung, text in RUNGS.items())
+    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (live)")
 
 
 def _add_get(get: argparse.ArgumentParser) -> None:
-    get.add_argument("node")
-    get.add_argument("fields", nargs="+", metavar="field")
+    _add_node(get, "+")
     get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=f"{_TIMES} (-1h)")
     get.add_argument("--to", dest="end", default="now", metavar="TIME", help="likewise (now)")
     fewer = get.add_mutually_exclusive_group()
@@ -135,7 +179,10 @@ def _add_get(get: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; every failure is one sentence on stderr and status 1."""
-    parser, words = make_parser(), sys.argv[1:] if argv is None else argv
+    parser = make_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        completion.complete(parser)
+    words = sys.argv[1:] if argv is None else argv
     args, rest = parser.parse_known_args(_allow_negative_times(words))
     args.rest = rest
     if rest and not args.is_program:
@@ -145,7 +192,10 @@ def main(argv: list[str] | None = None) -> None:
         if args.log_level in ("debug", "trace"):
             txaio.use_twisted()
             txaio.start_logging(out=sys.stderr, level=args.log_level)
-        args.function(args, settings)
+        function = args.function
+        if isinstance(function, str):  # its imports take long
+            function = resolve_name(function)
+        function(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -241,18 +291,6 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
             print(live_row(headings, sample), flush=True)
 
 
-def _config(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.doctor import setting_rows, site_rows
-    from sisock.cli.output import write_table
-    from sisock.connection.sites import load_sites
-
-    write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
-    if sites := load_sites():
-        header = ("site", "address", "CA", "secret from")
-        print()
-        write_table(sys.stdout, header, site_rows(sites.values()))
-
-
 def _certs(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.connection.transport import certified_names
     from sisock.router import credentials
@@ -274,42 +312,3 @@ def _certs(args: argparse.Namespace, settings: Settings) -> None:
     print(f"clients on other computers need {home.ca_certificate} and a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")
     print(f"  others     {home.secret_file(USER_CONSUMER)}")
-
-
-def _doctor(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.doctor import examine
-    from sisock.connection.sites import load_sites
-
-    groups = [[site] for site in load_sites().values()] if args.router is None else []
-    found = [examine(group) for group in groups or [_users(args, settings)]]
-    if not all(found):
-        raise SettingsError("something is wrong: see the lines that begin with BAD")
-
-
-def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
-    """Return the settings of each user whose secret is known."""
-    every = [settings]
-    # What the environment says of user or secret is of one user.
-    said = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
-    if not (settings.socket or any("(WAMP_" in source for source in said)):
-        server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
-        # The order has the nodes asked as their consumers ask them, if that can be.
-        every = [each for each in (settings, server) if each.secret] or every
-    return every
-
-
-def _serve(args: argparse.Namespace, settings: Settings) -> None:
-    from twisted.internet.task import react
-
-    from sisock.cli.serve import Supervisor, check
-
-    if args.check:
-        check(args.file)
-        return
-    react(Supervisor(settings.home, args.file, programs.given_flags(args)).run)
-
-
-def _status(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.status import show
-
-    show(args, settings)

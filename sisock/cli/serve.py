@@ -7,6 +7,7 @@ folder, where the nodes run.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import re
@@ -25,10 +26,10 @@ from twisted.internet import defer, protocol, reactor, task, threads
 from twisted.internet.error import ProcessExitedAlready
 from twisted.python.failure import Failure
 
-from sisock.cli.programs import find_node
+from sisock.cli.programs import find_node, given_flags
 from sisock.connection.health import OK, VARIABLE, ask_figures, is_served, serve_health
 from sisock.connection.reconnect import fail
-from sisock.connection.settings import Home
+from sisock.connection.settings import Home, Settings
 from sisock.errors import SettingsError, SisockError
 from sisock.router.launch import prepare_socket
 from sisock.wire.protocol import check_node_name
@@ -53,6 +54,14 @@ _ENDING_WITH_US = (
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 """Become a program that Linux sends SIGTERM when its parent has been killed."""
+
+
+def run(args: argparse.Namespace, settings: Settings) -> None:
+    """Run the nodes of a file until a signal comes, or try them."""
+    if args.check:
+        check(args.file)
+    else:
+        task.react(Supervisor(settings.home, args.file, given_flags(args)).run)
 
 
 def load_nodes(path: Path) -> dict[str, list[str]]:

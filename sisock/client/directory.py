@@ -215,7 +215,8 @@ class Directory:
 
     def _added(self, entry: Any, *_: Any, **__: Any) -> None:
         # Without a generation of its own it begins a new one.
-        node = parse_node(entry, self._site, self.current if "generation" in entry else _nothing)
+        has_own = isinstance(entry, dict) and "generation" in entry
+        node = parse_node(entry, self._site, self.current if has_own else _nothing)
         if node is None or (node.name not in self._nodes and len(self._nodes) >= MAX_NODES):
             return
         if self._is_telling and node.name in self._nodes:

@@ -121,6 +121,12 @@ class Site:
         for each in waiting:
             each.callback(None)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the list of nodes may come within the first seconds after the start."""
+        is_new = self.reactor.seconds() < self._began_at + PATIENCE
+        return is_new and not self.directory.is_listed and self.connection.last_error is None
+
     def current(self) -> Session:
         """Return the session; raises RouterUnreachable if there is none."""
         with self.named():
@@ -176,11 +182,12 @@ class Site:
 
         Raises SiteUnreachable if there is no session; only soon after the start it waits for one.
         """
-        await self.session(max(self._began_at + PATIENCE - self.reactor.seconds(), 0))
+        patience = min(PATIENCE, self.timeout)
+        await self.session(max(self._began_at + patience - self.reactor.seconds(), 0))
         ask = self.directory.refresh if is_fresh else self.directory.nodes
         with self.named():
             try:
-                return await defer.ensureDeferred(ask()).addTimeout(PATIENCE, self.reactor)
+                return await defer.ensureDeferred(ask()).addTimeout(patience, self.reactor)
             except defer.TimeoutError:
                 if self.directory.is_listed:
                     return await self.directory.nodes()

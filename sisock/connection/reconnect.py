@@ -167,7 +167,8 @@ class RouterConnection:
         if session is self.session:
             self._session_lost()
         elif details.reason == _WRONG_REALM:
-            self._reject(f"has no realm {self.settings.realm!r}: check WAMP_REALM")
+            where = self.settings.setting("WAMP_REALM")
+            self._reject(f"has no realm {self.settings.realm!r}: check {where}")
         elif _WRONG_USER.fullmatch(str(details.reason)):
             source = self.settings.sources["WAMP_SECRET"]
             self._reject(

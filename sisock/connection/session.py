@@ -35,6 +35,7 @@ from sisock.wire.protocol import (
     ERROR_NO_SUCH_PROCEDURE,
     ERROR_NODE_FAILED,
     ERROR_NOT_AUTHORIZED,
+    as_line,
 )
 
 CALL_TIMEOUT = 30
@@ -43,6 +44,9 @@ CALL_TIMEOUT = 30
 MIN_DELAY = 1.0
 MAX_DELAY = 60.0
 """Seconds before a lost procedure is registered again; doubled if it is soon lost again."""
+
+MAX_ERROR = 2000
+"""Characters of a peer's error that are shown."""
 
 _CANCELED = "wamp.error.canceled"
 _LOST = "the connection to the router was lost"
@@ -241,7 +245,7 @@ async def repeat_once(call: Callable[[], Awaitable[Any]], may_repeat: Callable[[
 
 
 def _translate(error: ApplicationError, node: str | None) -> SisockError:
-    uri, text = error.error, " ".join(map(str, error.args))
+    uri, text = error.error, as_line(" ".join(map(str, error.args)), MAX_ERROR)
     if uri.startswith("wamp.close."):
         return RouterUnreachable(_LOST)
     if uri == ERROR_INVALID_ARGUMENT:

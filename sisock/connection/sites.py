@@ -69,7 +69,7 @@ def _parse_site(path: Path, name: str, entry: Any, environ: Mapping[str, str]) -
         known = None if secret is None else read_secret(secret)
     except SettingsError as error:
         raise SettingsError(f"{where}: {error}") from None
-    found = dict.fromkeys(("CROSSBAR_HOST", "CROSSBAR_TLS_PORT", "CROSSBAR_SOCKET"), str(path))
+    names = "CROSSBAR_HOST", "CROSSBAR_TLS_PORT", "CROSSBAR_SOCKET", "WAMP_REALM"
     return Settings(
         host=host,
         port=port,
@@ -79,7 +79,7 @@ def _parse_site(path: Path, name: str, entry: Any, environ: Mapping[str, str]) -
         realm=REALM,
         log_level=parse_level(environ.get("LOGLEVEL") or "info"),
         home=find_home(environ),
-        sources={**found, "WAMP_REALM": "default", "WAMP_SECRET": f"file {secret}"},
+        sources={**dict.fromkeys(names, str(path)), "WAMP_SECRET": f"file {secret}"},
         ca=_find_ca(where, path.parent / entry["ca"]) if "ca" in entry else None,
         secret_file=secret,
         site=name,

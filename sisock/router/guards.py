@@ -6,6 +6,7 @@ Crossbar has no settings for these things. If such a function is missing, the ro
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from autobahn.wamp import message, serializer
 from autobahn.wamp.exception import ProtocolError, SerializationError
 from autobahn.wamp.types import TransportDetails
+from autobahn.websocket.types import ConnectionDeny
 from crossbar.common.twisted import endpoint
 from crossbar.router.dealer import Dealer
 from crossbar.router.protocol import WampRawSocketServerProtocol, WampWebSocketServerProtocol
@@ -27,10 +29,14 @@ from sisock.connection.runtime import DemotedLogger
 from sisock.connection.transport import tune
 from sisock.errors import SettingsError
 from sisock.router.doors import LARGE, Doors, find_door, find_fault
+from sisock.router.page import ORIGINS_VARIABLE, may_connect, parse_origins
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT
 
 PROXIED = "anonymous-proxy"
 """Authentication method of sessions that come through a proxy."""
+
+ORIGINS = parse_origins(os.environ.get(ORIGINS_VARIABLE, ""))
+"""Origins of web pages that may connect, besides the router's own."""
 
 MAX_SIGNATURE = 4096
 """Largest number of characters of a signature; a ticket may be long."""
@@ -58,6 +64,15 @@ def connection_made(original: Any, self: Any) -> None:
     """Tune the socket: the first call of a connection takes 1 ms instead of 44 ms."""
     original(self)
     tune(self)
+
+
+@instead_of(WampWebSocketServerProtocol, "onConnect")
+def on_connect(original: Any, self: Any, request: Any) -> Any:
+    """Refuse connections from pages of other origins."""
+    if not may_connect(request.origin or "", request.headers.get("host", ""), ORIGINS):
+        reason = f"a page of {request.origin} may not connect: add it to {ORIGINS_VARIABLE}"
+        raise ConnectionDeny(ConnectionDeny.FORBIDDEN, reason)
+    return original(self, request)
 
 
 @instead_of(WampWebSocketServerProtocol, "send")

@@ -21,8 +21,10 @@ from typing import Any
 
 from sisock.connection.health import is_served
 from sisock.connection.settings import Home, find_secret, load_settings, parse_count
+from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError, SisockError
 from sisock.router.credentials import write
+from sisock.router.page import ORIGINS_VARIABLE, add_sites, list_sites, parse_origins
 from sisock.router.proxies import MAX_PROXIES, add_proxies
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
@@ -176,6 +178,11 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     folder = Path(environ.get("SISOCK_LAYOUTS") or home.path / "layouts").expanduser().absolute()
     layouts = {"classname": "sisock.router.layouts.Layouts", "extra": {"folder": str(folder)}}
     _add_path(configuration, "layouts", {"type": "resource", **layouts})
+    parse_origins(environ.get(ORIGINS_VARIABLE, ""))
+    sites = load_sites({**environ, "SISOCK_HOME": str(home.path)})
+    if listed := list_sites(sites, home.router_socket):
+        webs = _parts(configuration, "paths", "endpoint")
+        add_sites(webs, listed, home.router_directory.absolute() / "page")
     if path != DEFAULT_CONFIGURATION:
         _check(configuration)
     variables = dict(environ)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -11,6 +10,7 @@ from uuid import uuid4
 
 from sisock.errors import InvalidNodeName, NodeContractError
 from sisock.wire.protocol import (
+    as_line,
     as_text,
     check_field_name,
     check_node_name,
@@ -33,11 +33,6 @@ _OF_TIMELINE: dict[str, Callable[[list], Any]] = {
     "stale_after": itemgetter(0),
 }
 """Keys of a timeline, and how to choose if several fields give different values."""
-
-MAX_DESCRIPTION = 500
-"""Characters of a node's description that a consumer keeps."""
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
 """All keys that an author can give for a field."""
@@ -115,7 +110,7 @@ def parse_node(
         own = check_node_name(entry["name"])
     except (InvalidNodeName, LookupError, TypeError):
         return None
-    if _CONTROL.search(own):
+    if as_line(own) != own:
         return None
     name = f"{site}/{own}" if site else own
     before, generation = current(name), entry.get("generation")
@@ -126,7 +121,7 @@ def parse_node(
     replicas = entry.get("replicas")
     return KnownNode(
         name,
-        _CONTROL.sub(" ", description)[:MAX_DESCRIPTION] if isinstance(description, str) else "",
+        as_line(description) if isinstance(description, str) else "",
         frozenset(filter(is_text, features if isinstance(features, list | tuple) else ())),
         generation,
         replicas if isinstance(replicas, int) else None,

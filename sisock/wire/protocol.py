@@ -67,6 +67,7 @@ ERROR_PROCEDURE_EXISTS = "wamp.error.procedure_already_exists"
 ERROR_RUNTIME = "wamp.error.runtime_error"
 ERROR_PROCEDURE_DIFFERS = "wamp.error.procedure_exists_with_different_invocation_policy"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FORBIDDEN_IN_NAME = re.compile(r"[.#\s]|::")
 
 
@@ -96,6 +97,11 @@ def as_text(text: str) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return "?" + text[1:] if text.startswith("\0") else text
+
+
+def as_line(text: str, limit: int = 500) -> str:
+    """Return a peer's text as one line for people, with at most `limit` characters."""
+    return _CONTROL.sub(" ", text[:limit])
 
 
 def is_text(text: Any) -> bool:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sisock import Client
+from sisock.testing import free_port
 from tests import grid_oracle as oracle
+from tests import sites
 from tests.bridge.model import VALUES, Version
 from tests.bridge.tile_node import TILE, TileNode, tile_of, tile_path
 from tests.conftest import wait_for_nodes
@@ -80,7 +82,7 @@ def test_a_tile_as_bytes_has_the_same_samples(bridge, node, indices, field):
         path = node.path(field, 0, index)
         answer = bridge.ask(path, headers={"Accept": BINARY})
         assert (answer.status, answer.headers["Content-Type"]) == (200, BINARY)
-        t, values = np.frombuffer(answer.body, dtype="<f8").reshape(2, -1).tolist()
+        t, values = np.frombuffer(answer.body, "<f8").reshape(2, -1).tolist()
         expected = [(a, math.nan if v is None else v) for a, v in pairs(bridge.ask(path))]
         np.testing.assert_equal(list(zip(t, values, strict=True)), expected)
 
@@ -241,6 +243,22 @@ def test_the_list_of_nodes_has_what_tiles_need(bridge, node):
     )
     assert pairs(bridge.ask(tile))[-1][0] == field["last"]
     assert bridge.ask("/nodes?node=none").json == []
+
+
+def test_tiles_of_sites_have_the_site_in_their_name(router, start_bridge, node, indices, tmp_path):
+    dead = sites.entry("dead", router, free_port())
+    both = start_bridge(**sites.write(tmp_path, sites.entry("here", router), dead))
+    for arguments in ("", "?node=here%2Ftiled&node=dead%2Ftiled"):
+        answer = both.ask(f"/nodes{arguments}")
+        assert "here/tiled" in [entry["name"] for entry in answer.json]
+        assert "'dead' cannot be reached" in answer.headers["X-Sisock-Notice"]
+    (entry,) = both.ask("/nodes?node=here%2Ftiled").json
+    path = tile_path(entry["name"], entry["generation"], "number", 0, indices[3])
+    assert "here%2Ftiled" in path
+    assert pairs(both.ask(path)) == tile_of(node.version, "number", 0, indices[3])
+    for name, status in (("dead/tiled", 503), ("other/tiled", 404), ("tiled", 404)):
+        answer = both.ask(tile_path(name, entry["generation"], "number", 0, indices[3]))
+        assert (answer.status, answer.headers["Cache-Control"]) == (status, "no-store")
 
 
 def test_what_needs_a_login_is_kept_by_no_shared_cache(start_bridge, bridge, node, indices):

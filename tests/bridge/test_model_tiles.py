@@ -16,7 +16,7 @@ from tests.bridge.test_model import SEED, Trial
 from tests.bridge.tile_node import TILE, tile_of, tile_path
 from tests.conftest import wait_for_nodes
 
-SECONDS = 5
+SECONDS = 3
 
 
 @dataclass

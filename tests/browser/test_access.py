@@ -21,6 +21,7 @@ VIEWS = {
     "wrong": "?s=page_weather::typo&s=nowhere::x&last=600",
 }
 OPENERS = {
+    "help": lambda page: page.element("help").click(),
     "layouts": lambda page: page.element("layouts-open").click(),
     "export": lambda page: page.element("export-open").click(),
     "menu": lambda page: page.browser.find_element("css selector", ".panel-menu > button").click(),

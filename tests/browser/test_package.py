@@ -23,7 +23,7 @@ console.log(error.kind, error.message, performance.now() - began < 5000);
 process.exit();
 """
 TYPED = """
-import { connect, Sisock, SisockError } from "sisock";
+import { connect, Sisock, SisockError, Sites } from "sisock";
 const sisock: Sisock = await connect({ secret: "s", onState: (state) => console.log(state.state) });
 const series = await sisock.get("n", ["x"], -60, 0, { maxPoints: 100 });
 const t: Float64Array = series.x.t;
@@ -35,7 +35,10 @@ const stop = await sisock.watch("n", (item) => {
 });
 await stop();
 const kind: string = new SisockError("node", "gone").kind;
-console.log(t, units, low, kind);
+const sites: Sites = await connect({ sites: [{ name: "a", url: "wss://a/ws", secret: "s" }] });
+const why: string | null = sites.sites[0].reason;
+const texts = (await sites.get("a/n", ["x"], -60, 0)).x.values;
+console.log(t, units, low, kind, why, texts);
 // @ts-expect-error
 await sisock.get("n", "x", -60, 0);
 // @ts-expect-error

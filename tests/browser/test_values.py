@@ -204,3 +204,25 @@ def test_two_hundred_values_are_painted_twice_a_second_at_most(page, wall):
     page.wait(lambda: len(page.run("return paints")) > 12, "some paintings")
     paints = page.run("return paints")
     assert len(paints) - 1 <= 2.1 * (paints[-1] - paints[0]) / 1000 + 1
+
+
+def test_the_fields_of_a_whole_node_are_ticked_and_saved(page, wall):
+    page.open(f"?view=values&v={wall}::*&order=name")
+    page.wait(lambda: len(rows(page)) == len(FIXED) + len(MOVING) + 5, "all fields of the node")
+    cut = (
+        "return [...document.querySelectorAll('#values tr[data-key] .box')]"
+        ".filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent)"
+    )
+    assert page.run(cut) == []
+    page.element("values-save").click()
+    about = "return document.querySelector('#export').innerText"
+    page.wait(lambda: "200 fields" in page.run(about), "the fields to be saved")
+    page.run("document.querySelector('#export').close()")
+    page.search(f'"{wall}::hot"')
+    ticked = (
+        "return [...document.querySelectorAll('#nodes .field[aria-checked=true]')]"
+        ".filter((row) => row.dataset.key === arguments[0]).length"
+    )
+    page.wait(lambda: page.run(ticked, f"{wall}::hot"), "the tick")
+    page.tick(f"{wall}::hot")
+    page.wait(lambda: "hot" not in rows(page) and len(rows(page)) > 100, "the others")

@@ -43,9 +43,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def images(tree: Path) -> Iterator[str]:
     """The images, built from that tree; returns their tag."""
     project = Project(tree, NAME, NAME)
-    project.compose("build", "sisock-crossbar", "sisock-http", "credentials")
+    project.compose("build", "sisock-crossbar", "sisock-http", "credentials", "sisock-balancer")
     yield NAME
-    names = [f"sisock-{target}:{NAME}" for target in ("router", "bridge", "node")]
+    names = [f"sisock-{target}:{NAME}" for target in ("router", "bridge", "node", "balancer")]
     docker("rmi", "-f", *names, check=False)
 
 
@@ -63,11 +63,11 @@ def gateway(images: str) -> str:
 @pytest.fixture(scope="session")
 def project(
     tree: Path, images: str, gateway: str
-) -> Iterator[Callable[[str], tuple[Project, Outside]]]:
+) -> Iterator[Callable[..., tuple[Project, Outside]]]:
     """Make projects, each with ports of its own; all are removed in the end."""
     made: list[Project] = []
 
-    def make(suffix: str) -> tuple[Project, Outside]:
+    def make(suffix: str, **variables: str) -> tuple[Project, Outside]:
         http = free_port()
         new = Project(
             tree,
@@ -76,9 +76,11 @@ def project(
             SISOCK_BIND=gateway,
             SISOCK_NAMES=f"{gateway} router.example.org",
             SISOCK_HTTP_PORT=str(http),
+            SISOCK_BALANCER_PORT=str(free_port()),
             CROSSBAR_TLS_PORT=str(free_port()),
             GRAFANA_PORT=str(free_port()),
             GRAFANA_LATEST_PORT=str(free_port()),
+            **variables,
         )
         made.append(new)
         return new, Outside(f"{gateway}:{http}")

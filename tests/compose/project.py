@@ -16,7 +16,7 @@ from sisock.testing import wait_until
 TOP = Path(__file__).parent.parent.parent
 
 SERVICES = ("sisock-crossbar", "sisock-http", "weather", "sensors")
-"""All but the two Grafanas, whose images are not ours."""
+"""All without a profile, but for Grafana, whose image is not ours."""
 
 PATIENCE = 90.0
 """Seconds within which all must be right again; Docker itself waits longer after each restart."""

@@ -27,7 +27,10 @@ def test_grafana_shows_the_samples(demo: tuple[Project, Outside], service: str) 
     assert given["/etc/grafana/provisioning"] == TOP / "grafana/provisioning" / GRAFANAS[service]
     for source in _sources(given["/etc/grafana/provisioning"]):
         # The address that Grafana is told, asked from within its network.
-        script = f"import urllib.request as r; print(r.urlopen('{source['url']}/readyz').status)"
+        assert source["url"] == "http://${SISOCK_BRIDGE}:5000"
+        default = settings["environment"]["SISOCK_BRIDGE"].partition(":-")[2].rstrip("}")
+        address = f"http://{default}:5000/readyz"
+        script = f"import urllib.request as r; print(r.urlopen('{address}').status)"
         assert project.run_in("weather", "python", "-c", script).strip() == "200"
     home = Path(settings["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     local = given["/etc/grafana/dashboards"] / home.relative_to("/etc/grafana/dashboards")

@@ -1,8 +1,13 @@
-"""A connection that can be cut: forwards TCP connections to a port."""
+"""A connection that can be cut: forwards TCP connections to a port.
+
+As a program: ``python tests/faults/relay.py ADDRESS PORT HOST``, from there to the port of a host.
+"""
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import threading
 from contextlib import suppress
 
@@ -10,15 +15,25 @@ LINGER = b"\x01\x00\x00\x00\x00\x00\x00\x00"
 
 
 class Relay:
-    """Listens on `port` of this computer, for what is to be connected to the port `to`."""
+    """Listens on `port` of this computer, for what is to be connected to the port `to`.
 
-    def __init__(self, to: int) -> None:
-        self._to = to
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+    Both are of loopback; otherwise `at` and `to_host` are the addresses.
+    """
+
+    def __init__(
+        self, to: int, at: tuple[str, int] = ("127.0.0.1", 0), to_host: str = "127.0.0.1"
+    ) -> None:
+        self._to = to_host, to
+        self._address, self.port = at
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.open()
+
+    def open(self) -> None:
+        """Listen, at the same port as before."""
+        self._listener = socket.create_server((self._address, self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
         """Reset all connections; new ones are taken at once."""
@@ -35,14 +50,14 @@ class Relay:
         self._listener.close()
         self.cut()
 
-    def _accept(self) -> None:
+    def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                near, _ = self._listener.accept()
+                near, _ = listener.accept()
                 threading.Thread(target=self._serve, args=(near,), daemon=True).start()
 
     def _serve(self, near: socket.socket) -> None:
-        with near, suppress(OSError), socket.create_connection(("127.0.0.1", self._to)) as far:
+        with near, suppress(OSError), socket.create_connection(self._to) as far:
             with self._lock:
                 self._open |= {near, far}
             back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
@@ -60,3 +75,10 @@ class Relay:
         for each in (source, target):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+if __name__ == "__main__":
+    address, port, host = sys.argv[1:]
+    Relay(int(port), (address, int(port)), host)
+    print("listening", flush=True)
+    signal.pause()

@@ -142,7 +142,8 @@ def test_one_router_is_named_and_asked_as_ever(router, client):
 
 def test_a_site_that_comes_later_is_told_with_its_nodes(router, start, tmp_path):
     with unstarted_router() as late:
-        both = sites.write(tmp_path, sites.entry("north", router), sites.entry("late", late))
+        near = f'[north]\naddress = "unix:{router.home.router_socket}"\n'
+        both = sites.write(tmp_path, near, sites.entry("late", late))
         with joined(both) as client, client.watch_nodes() as events:
             assert set(listed(client).unreachable) == {"late"}
             late.start()
@@ -157,9 +158,9 @@ def test_a_site_that_comes_later_is_told_with_its_nodes(router, start, tmp_path)
 
 @pytest.fixture
 def sisock(variables, router, client):
-    def run(*words):
+    def run(*words, **more):
         command = ["-m", "sisock.cli", *map(str, words)]
-        return forkserver.run(command, {**router.environ(), **variables})
+        return forkserver.run(command, {**router.environ(), **variables, **more})
 
     return run
 
@@ -178,6 +179,14 @@ def test_the_command_lists_asks_and_watches_nodes_of_sites(sisock):
     failed = sisock("get", "dead/twin", "x")
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
     assert "the site 'dead' cannot be reached" in failed.stderr
+
+
+def test_names_of_sites_are_completed(sisock, tmp_path):
+    line, answer = "sisock get south/tw", tmp_path / "answer"
+    about = {"_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"}
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    sisock(**about, **asked)
+    assert answer.read_text().strip() == "south/twin"
 
 
 def test_the_command_asks_the_one_router_that_is_named(sisock, router):

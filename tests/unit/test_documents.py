@@ -38,6 +38,7 @@ def test_each_public_name_is_in_the_reference():
     text = page("python.md")
     missing = [n for n in sisock.__all__ if not re.search(rf"sisock\.{n}\b", text)]
     assert missing == []
+    assert "automodule:: sisock.testing\n   :members:" in text  # all of its __all__
 
 
 def test_each_symptom_names_what_doctor_checks():

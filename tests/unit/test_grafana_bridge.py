@@ -170,6 +170,7 @@ def test_what_was_kept_of_a_node_goes_with_it():
     assert times(world, "n", "x", 64, 128, 100)["x"] == [100.0, 101.0]
     assert world.bridge.tiles.nbytes > 0
     world.session.go("n")
+    world.clock.advance(1)
     assert world.bridge.tiles.nbytes == 0
     node.times["a"] = [100.0, 105.0]
     world.session.come("n", node)

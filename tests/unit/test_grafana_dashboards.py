@@ -274,11 +274,11 @@ def test_sources_are_the_bridge_by_grafanas_proxy(grafana):
     assert len(names) == len(set(names))
     assert [source["uid"] for source in sources if source.get("isDefault")] == ["sisock"]
     for source in sources:
-        assert source["url"] == "http://sisock-http:5000"
+        assert source["url"] == "http://${SISOCK_BRIDGE}:5000"
         assert source["access"] == "proxy"
         assert source["editable"] is False
         hosts = source.get("jsonData", {}).get("allowedHosts")
-        assert hosts == (["http://sisock-http:5000"] if "infinity" in source["type"] else None)
+        assert hosts == ([source["url"]] if "infinity" in source["type"] else None)
 
 
 @pytest.mark.parametrize("grafana", PROVISIONED)

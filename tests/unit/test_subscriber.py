@@ -1,20 +1,15 @@
 """A subscriber node connects again and again, and says how it goes."""
 
+from contextlib import ExitStack
+
 import pytest
-from twisted.internet import defer, task
+from twisted.internet import defer
 
 import sisock
 from sisock.errors import NodeContractError
-from sisock.node.service import NodeService
+from sisock.testing import Clock, run_on_clock
 
 NOW = 1_700_000_000.0
-
-
-class Reactor(task.Clock):
-    """A clock that is set by the test; what threads want to be called is called at once."""
-
-    def callFromThread(self, function, *args):
-        function(*args)
 
 
 class Log:
@@ -46,42 +41,32 @@ class Sent(sisock.SubscriberNode):
 
 @pytest.fixture
 def begun():
-    """Begin a node; returns it and the reactor."""
-    services = []
+    """Begin a node; returns it and its clock."""
+    with ExitStack() as stack:
 
-    def begin(**attributes):
-        node = type("Made", (Sent,), attributes)()
-        reactor = Reactor()
-        services.append(NodeService(node, reactor))
-        node.begin(services[-1])
-        return node, reactor
+        def begin(**attributes):
+            clock = Clock()
+            node = type("Made", (Sent,), attributes)()
+            return stack.enter_context(run_on_clock(node, clock)), clock
 
-    yield begin
-    for service in services:
-        service.stop()
-
-
-def passes(reactor, seconds):
-    """Let time pass in small steps."""
-    for _ in range(int(seconds * 10)):
-        reactor.advance(0.1)
+        yield begin
 
 
 def test_it_connects_again_ever_later_until_samples_come(begun):
-    node, reactor = begun()
+    node, clock = begun()
     pauses = []
     for _ in range(9):
         node.connections[-1].errback(ConnectionError("refused"))
-        count, began = len(node.connections), reactor.seconds()
+        count, began = len(node.connections), clock.seconds()
         while len(node.connections) == count:
-            reactor.advance(0.1)
-        pauses.append(reactor.seconds() - began)
+            clock.advance(0.1)
+        pauses.append(clock.seconds() - began)
     for i, pause in enumerate(pauses):
         most = min(2.0 ** (i + 1), 60.0)
         assert most / 2 <= pause <= most + 0.2
     node.hear("a", 1.5)
     node.connections[-1].callback(None)
-    passes(reactor, 1.2)
+    clock.pass_time(1.2)
     assert len(node.connections) == 11
     texts = [line for line in node.log.lines if "connection has ended" in line]
     assert "(ConnectionError: refused); connecting again" in texts[0]
@@ -109,24 +94,24 @@ def test_without_channels_each_is_a_field(begun):
 
 
 def test_one_line_a_minute_says_how_it_goes(begun):
-    node, reactor = begun()
+    node, clock = begun()
     node.hear("a", 1.5, NOW)
     node.hear("a", 2.5, NOW)
     node.hear("other", 1)
     node.connections[-1].callback(None)
     node.get_data(["x"], 1, 0)
-    passes(reactor, 60.1)
+    clock.pass_time(60.1)
     (line,) = [line for line in node.log.lines if "reconnects" in line]
     assert line == "1 samples of 2 fields, 2 dropped, 1 reconnects"
-    passes(reactor, 60)
+    clock.pass_time(60)
     assert node.log.lines[-1] == "0 samples of 2 fields, 0 dropped, 0 reconnects"
 
 
 def test_a_timeline_that_falls_silent_is_said_once(begun):
-    node, reactor = begun(stale_after=1e-6, channels={"a": "x"})
+    node, clock = begun(stale_after=1e-6, channels={"a": "x"})
     node.hear("a", 1.5, NOW)
     node.get_data(["x"], 1, 0)
-    passes(reactor, 5)
+    clock.pass_time(5)
     texts = [line for line in node.log.lines if "timeline 'x'" in line]
     assert texts == ["timeline 'x': nothing has come for 0 s"]
 

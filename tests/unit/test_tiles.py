@@ -114,7 +114,7 @@ def test_tiles_of_texts_and_of_booleans_are_joined():
         for _ in range(2):
             shown, _ = complete(cache, Samples(t, values), 3, 150, 1.0)
             same(shown, Samples(t[3:150], values[3:150]))
-        cache.drop("node")
+        cache.drop({"node"})
     assert cache.nbytes == 0
 
 

@@ -72,7 +72,7 @@ class Place:
             assert process.poll() is None or text in self.log.read_text(), self.log.read_text()
             return text in self.log.read_text()
 
-        wait_until(printed, 120, f"{text!r}")
+        wait_until(printed, 180, f"{text!r}")
 
     def end(self):
         for process in reversed(self.processes):

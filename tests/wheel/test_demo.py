@@ -42,7 +42,7 @@ def test_the_demo_runs_in_an_empty_folder(everything, place):
     def status():
         return json.loads(here.run("sisock", "status", "--json").stdout)
 
-    wait_until(lambda: len(status()["nodes"]) == 3, 60, "the third node")
+    wait_until(lambda: len(status()["nodes"]) == 3, 180, "the third node")
     done = here.run("sisock", "status")
     assert done.returncode == 0, done.stdout + done.stderr
     words = [line.split()[:2] for line in done.stdout.splitlines() if line]
@@ -57,14 +57,22 @@ def test_router_hub_and_bridge_run_by_their_commands(everything, place):
     here = place(everything)
     assert here.run("sisock", "certs").returncode == 0
     router = here.start("sisock", "router")
-    wait_until(lambda: "page.js" in page(here.port), 60, "the page")
+    wait_until(lambda: "page.js" in page(here.port), 180, "the page")
     hub = here.start("sisock", "hub")
-    assert hub.wait(60) == 1
+    assert hub.wait(120) == 1
     assert "another hub is on this router" in here.log.read_text()
     bridge = here.start("sisock", "bridge")
     here.wait_for("listening on http://", bridge)
     assert router.poll() is None
     assert "Traceback" not in here.log.read_text()
+
+
+def test_a_new_project_passes_its_tests_by_the_installed_plugin(everything, place):
+    everything.install("pytest")
+    here = place(everything)
+    assert here.run("sisock", "new", "thermometer").returncode == 0
+    done = here.run("python", "-m", "pytest", "-q", "thermometer")
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_all_modules_come_from_the_wheel(everything, place):

@@ -70,7 +70,7 @@ export class Store {
     const unwatched = [...this.#watches.keys()].filter((name) => !byNode.has(name));
     await Promise.all([
       ...unwatched.map((name) => this.#follow(name, false)),
-      ...[...byNode].map(([name, curves]) => this.#loadNode(name, curves, view, signal)),
+      ...[...byNode].map(([name, curves]) => this.#loadNode(name, curves, view, signal).then(() => signal.aborted || this.#onChange())),
     ]);
     this.#tiles.trim();
     if (!signal.aborted) this.#onChange();
@@ -80,6 +80,26 @@ export class Store {
   /** Ask again for what was not final when it came, as published samples may have been lost. */
   expire() {
     this.#tiles.expire("");
+  }
+
+  /** Load again what is shown of the nodes whose names begin so, as their site is back. */
+  async reload(prefix) {
+    if (this.#abort === null) return;
+    const { signal } = this.#abort;
+    this.#tiles.expire(prefix);
+    const byNode = groupBy(this.#of(prefix), ({ node }) => node);
+    await Promise.all([...byNode].map(([name, curves]) => this.#loadNode(name, curves, this.#view, signal)));
+    this.#onChange();
+  }
+
+  /** Grey what is shown of the nodes whose names begin so, while their site is away. */
+  lose(prefix, error) {
+    for (const curve of this.#of(prefix)) Object.assign(curve, { error, gone: true });
+    this.#onChange();
+  }
+
+  #of(prefix) {
+    return this.series.filter(({ node }) => node.startsWith(prefix));
   }
 
   /** Grey a node's curves while it is away. */
@@ -102,7 +122,7 @@ export class Store {
       if (signal.aborted) return;
       for (const curve of curves) {
         curve.error = error.message;
-        curve.gone = error.kind === "node";
+        curve.gone = error.kind === "node" || error.site !== undefined;
       }
       // One wrong name, or one field that fails, must not cost the others their data.
       if (["field", "node_failed", "reply"].includes(error.kind) && curves.length > 1) {

@@ -30,22 +30,26 @@ export class Find {
   #nodes;
   #tree;
   #isFirstVisit = location.search === "";
-  #isListed = false;
   #rowsFound = [];
 
   /**
    * @param {Model} model
-   * @param {Sisock} sisock
+   * @param {Sisock|Sites} sisock
+   * @param {function(string)} [signIn] asks for the secret of a site
    */
-  constructor(model, sisock) {
+  constructor(model, sisock, signIn) {
     [this.#model, this.#sisock] = [model, sisock];
     this.#nodes = new Nodes(sisock, () => this.draw(), (name) => this.#isWatched(name));
-    this.#tree = new Tree($("nodes"), (key, isTicked) => this.select(key, isTicked), (name) => this.#nodes.need(name));
+    this.#tree = new Tree($("nodes"), (key, isTicked) => this.select(key, isTicked), (name) => this.#nodes.need(name), signIn);
     $("search").addEventListener("input", () => this.#search());
     $("search").addEventListener("keydown", (event) => this.#pressInSearch(event));
-    $("search").addEventListener("focus", () => this.#nodes.needAll());
-    for (const [label, jump] of [["All data", () => this.#showAll()], ["Latest", () => this.#showLatest()]]) {
-      const made = make("button", { type: "button" }, label);
+    $("search").addEventListener("focus", () => this.#sites.forEach(({ name }) => this.#nodes.needAll(name)));
+    const jumps = [
+      ["All data", "Show all samples of the fields on the page", () => this.#showAll()],
+      ["Latest", "Show their newest samples", () => this.#showLatest()],
+    ];
+    for (const [label, title, jump] of jumps) {
+      const made = make("button", { type: "button", title }, label);
       made.addEventListener("click", jump);
       $("jumps").append(made);
     }
@@ -56,25 +60,25 @@ export class Find {
     this.#nodes.watch();
   }
 
-  /** List the nodes and what is on the page; and find something for a first visit. */
-  async begin() {
-    await this.refresh();
-    if (this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst();
-    await this.#nodes.needAll();
+  /** List the nodes, of a site if there are some, and what is on the page; and find something for a first visit. */
+  async begin(site = "") {
+    await this.refresh(site);
+    if (this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst(site);
+    await this.#nodes.needAll(site);
   }
 
   /** List the nodes again. */
-  async refresh() {
-    await this.#nodes.list();
-    this.#isListed = true;
+  async refresh(site = "") {
+    await this.#nodes.list(site);
     this.draw();
-    await Promise.all([...this.#namesShown()].map((name) => this.#nodes.need(name)));
+    const shown = this.#namesShown();
+    await Promise.all(this.#nodes.of(site).map(({ name }) => shown.has(name) && this.#nodes.need(name)));
   }
 
   /** Note that a node came, changed or went. */
   async change(node, isPresent) {
     this.#nodes.change(node, isPresent);
-    if (isPresent && this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst();
+    if (isPresent && this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst(this.#sisock.sites ? node.name.slice(0, node.name.indexOf("/")) : "");
     if (isPresent) await this.#nodes.need(node.name);
   }
 
@@ -92,7 +96,10 @@ export class Find {
   /** Put a field on the page or take it off, and lead to its samples if they are elsewhere. */
   select(key, isTicked) {
     const { state } = this.#model;
-    if (!isTicked) return this.#model.change(removeField(state, key));
+    if (!isTicked) {
+      const all = `${splitKey(key).node}::*`;
+      return this.#model.change(removeField({ ...state, values: state.values.flatMap((each) => (each === all ? this.#fieldsOf(each) : [each])) }, key));
+    }
     const change = addField(state, key, (each) => this.unitOf(each));
     const [now, bounds] = [Date.now() / 1000, this.#nodes.bounds(key)];
     if (state.view === "values" || !isOutside(bounds, rangeOf(state.time))) return this.#model.change(change);
@@ -104,13 +111,19 @@ export class Find {
     say(text, false, { label: "Go there", act: () => this.#model.change({ time }) });
   }
 
+  /** Return a key, or those of all known fields of a node if it is "node::*". */
+  #fieldsOf(key) {
+    const { node, field } = splitKey(key);
+    return field === "*" ? Object.keys(this.#nodes.get(node).fields ?? {}).map((name) => `${node}::${name}`) : [key];
+  }
+
   draw = onceAFrame(() => this.#drawNow());
 
   #drawNow() {
     const { state } = this.#model;
-    const keys = keysOf(state).filter((key) => !key.endsWith("::*"));
+    const keys = [...new Set(keysOf(state).flatMap((key) => this.#fieldsOf(key)))];
     const nodes = [...this.#nodes.all, ...this.#namesUnknown(keys).map((name) => this.#nodes.get(name))];
-    const rows = this.#tree.show(nodes, keys, $("search").value, state.zone);
+    const rows = this.#tree.show(nodes, keys, $("search").value, state.zone, this.#sisock.sites && this.#sites);
     $("search-count").hidden = !$("search").value.trim();
     this.#rowsFound = rows;
     for (const made of $("jumps").children) made.disabled = !keys.length;
@@ -141,6 +154,12 @@ export class Find {
     }
   }
 
+  /** The sites with what is wrong; of a single router one without a name. */
+  get #sites() {
+    const sites = this.#sisock.sites ?? [{ name: "", state: "joined" }];
+    return sites.map((site) => ({ ...site, isAway: site.state !== "joined", isAsked: !this.#nodes.isAnswered(site.name) }));
+  }
+
   #isWatched(name) {
     return this.#namesShown().has(name) || this.#tree.open.includes(name);
   }
@@ -158,12 +177,12 @@ export class Find {
     return !keysOf(this.#model.state).length && location.search === "";
   }
 
-  async #beginFirst() {
-    for (const { name } of this.#nodes.present.sort((a, b) => b.features.includes("live") - a.features.includes("live"))) {
+  async #beginFirst(site) {
+    for (const { name } of this.#nodes.of(site).sort((a, b) => b.features.includes("live") - a.features.includes("live"))) {
       await this.#nodes.need(name);
-      if (chooseFirst(this.#nodes.present, Date.now() / 1000)?.isMoving) break;
+      if (chooseFirst(this.#nodes.of(site), Date.now() / 1000)?.isMoving) break;
     }
-    const found = chooseFirst(this.#nodes.present, Date.now() / 1000);
+    const found = chooseFirst(this.#nodes.of(site), Date.now() / 1000);
     if (!found || !this.#isUntouched()) return;
     let state = this.#model.state;
     for (const key of found.keys) state = { ...state, ...addField(state, key, (each) => this.unitOf(each)) };
@@ -204,9 +223,9 @@ export class Find {
 
   /** Explain an empty page. */
   #drawEmpty(keys) {
-    const { error } = this.#nodes;
-    const isNoNode = this.#isListed && !error && !this.#nodes.present.length;
-    const isHubAway = error?.kind === "hub";
+    const isWell = this.#sites.every(({ name, isAway, isAsked }) => !isAway && !isAsked && !this.#nodes.error(name));
+    const isNoNode = isWell && !this.#nodes.present.length;
+    const isHubAway = this.#nodes.error()?.kind === "hub";
     $("welcome").hidden = !isHubAway && (!isNoNode || keys.length > 0);
     $("hint").hidden = isNoNode || isHubAway || keys.length > 0;
     // Without fields there is nothing beside it.

@@ -29,8 +29,9 @@ export class Nodes {
   #nodes = new Map();
   #asking = new Map();
   #isWatched;
-  #error = null;
-  #timer = null;
+  // Why the nodes of a site cannot be listed; null if they can.
+  #errors = new Map();
+  #timers = new Map();
 
   /**
    * @param {Sisock} sisock
@@ -52,9 +53,9 @@ export class Nodes {
     return this.all.filter(({ goneSince }) => goneSince === undefined);
   }
 
-  /** Return why the nodes cannot be listed, null if they can. */
-  get error() {
-    return this.#error;
+  /** Return why the nodes cannot be listed, or those of a site; null if they can. */
+  error(site = "") {
+    return this.#errors.get(site) ?? null;
   }
 
   /** Return how many nodes' fields are still being asked for. */
@@ -83,20 +84,31 @@ export class Nodes {
     return this.get(splitKey(key).node).features.includes("live");
   }
 
-  /** Read the list of nodes; if there is no hub, try again. */
-  async list() {
-    clearTimeout(this.#timer);
+  /** Read the list of nodes, of a site if there are some; if there is no hub, try again. */
+  async list(site = "") {
+    clearTimeout(this.#timers.get(site));
     try {
-      const listed = await this.#sisock.nodes();
+      const listed = await this.#sisock.nodes(...(site ? [site] : []));
       const present = new Set(listed.map(({ name }) => name));
       for (const node of listed) this.#put(node);
-      for (const name of this.#nodes.keys()) if (!present.has(name)) this.#leave(name);
-      this.#error = null;
+      for (const { name } of this.of(site)) if (!present.has(name)) this.#leave(name);
+      this.#errors.set(site, null);
     } catch (error) {
-      this.#error = error;
-      this.#timer = setTimeout(() => this.list(), HUB_SECONDS * 1000);
+      this.#errors.set(site, error);
+      // A site that is away is listed when it is back.
+      if (error.site === undefined) this.#timers.set(site, setTimeout(() => this.list(site), HUB_SECONDS * 1000));
     }
     this.#onChange();
+  }
+
+  /** Whether the nodes of a site have been listed, or could not be. */
+  isAnswered(site) {
+    return this.#errors.has(site);
+  }
+
+  /** Return the nodes of a site that are there; without a site all. */
+  of(site) {
+    return site ? this.present.filter(({ name }) => name.startsWith(`${site}/`)) : this.present;
   }
 
   /** Note that a node came, changed or went. */
@@ -115,9 +127,9 @@ export class Nodes {
     await this.#ask(name, () => this.#sisock.fields(name));
   }
 
-  /** Have the fields of all nodes asked for, of live ones first, a few at once. */
-  async needAll() {
-    const names = this.present
+  /** Have the fields of all nodes asked for, or of a site's, of live ones first, a few at once. */
+  async needAll(site = "") {
+    const names = this.of(site)
       .sort((a, b) => b.features.includes("live") - a.features.includes("live"))
       .map(({ name }) => name);
     const work = async () => {

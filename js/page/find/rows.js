@@ -5,7 +5,7 @@ import { matcher, textOf } from "./search.js";
 /**
  * @typedef {object} Row
  * @property {string} id the same for the same thing, also after a change
- * @property {"selected"|"node"|"timeline"|"field"|"note"} kind
+ * @property {"selected"|"site"|"sign-in"|"node"|"timeline"|"field"|"note"} kind
  * @property {number} level 1 at the top
  * @property {number} place among its siblings, from 1
  * @property {number} siblings how many there are
@@ -24,14 +24,31 @@ const indexes = new WeakMap();
  * @param {string[]} shown keys of the fields that are on the page
  * @param {string} query
  * @param {(id: string, byDefault: boolean) => boolean} isOpen
+ * @param {object[]|null} [sites] { name, state, isAway, isAsked, reason, since }, with their nodes below them; null if there are none
  * @returns {Row[]}
  */
-export function rowsOf(nodes, shown, query, isOpen) {
+export function rowsOf(nodes, shown, query, isOpen, sites = null) {
+  const rows = shown.length ? selectedRows(nodes, shown, isOpen, sites ?? []) : [];
+  if (!sites) return withPlaces([...rows, ...nodeRows(nodes, shown, query, isOpen)]);
+  for (const site of sites) {
+    const own = nodes.filter(({ name }) => name.startsWith(`${site.name}/`));
+    const below = nodeRows(own, shown, query, isOpen).map((row) => ({ ...row, level: row.level + 1, site }));
+    // What a search cannot look into says so.
+    if (query.trim() && !below.length && !site.isAway) continue;
+    const id = `site ${site.name}`;
+    const isSiteOpen = isOpen(id, true);
+    rows.push({ id, kind: "site", level: 1, site, isOpen: isSiteOpen, count: below.filter(({ kind }) => kind === "node").length });
+    if (isSiteOpen && ["secret", "refused"].includes(site.kind)) rows.push({ id: `sign-in ${site.name}`, kind: "sign-in", level: 2, site });
+    if (isSiteOpen) rows.push(...below);
+  }
+  return withPlaces(rows);
+}
+
+function nodeRows(nodes, shown, query, isOpen) {
   const isSearch = query.trim() !== "";
   const matches = matcher(query);
   const ticked = new Set(shown);
   const rows = [];
-  if (shown.length) rows.push(...selectedRows(nodes, shown, isOpen));
   for (const node of nodes) {
     const index = indexOf(node);
     const found = isSearch ? index.entries.filter((entry) => matches(entry.text)) : index.entries;
@@ -41,7 +58,7 @@ export function rowsOf(nodes, shown, query, isOpen) {
     rows.push({ id, kind: "node", level: 1, node, isOpen: isNodeOpen, count: index.entries.length, found: found.length, isSearch });
     if (isNodeOpen) rows.push(...childrenOf(node, index, found, ticked, isOpen, isSearch || found.length <= MANY));
   }
-  return withPlaces(rows);
+  return rows;
 }
 
 /** Return how many of the fields that are known match. */
@@ -49,7 +66,7 @@ export function countMatches(rows) {
   return rows.reduce((sum, row) => sum + (row.kind === "node" ? row.found : 0), 0);
 }
 
-function selectedRows(nodes, shown, isOpen) {
+function selectedRows(nodes, shown, isOpen, sites) {
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const isSectionOpen = isOpen(SELECTED, true);
   const head = { id: SELECTED, kind: "selected", level: 1, count: shown.length, isOpen: isSectionOpen };
@@ -60,7 +77,8 @@ function selectedRows(nodes, shown, isOpen) {
       const at = key.indexOf("::");
       const [name, field] = [key.slice(0, at), key.slice(at + 2)];
       const node = byName.get(name);
-      return { id: `${SELECTED} ${key}`, kind: "field", level: 2, key, field, node, name, about: node?.fields?.[field], isTicked: true, isWhole: true };
+      const site = sites.find((each) => name.startsWith(`${each.name}/`));
+      return { id: `${SELECTED} ${key}`, kind: "field", level: 2, key, field, node, name, site, about: node?.fields?.[field], isTicked: true, isWhole: true };
     }),
   ];
 }

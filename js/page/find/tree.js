@@ -22,21 +22,23 @@ export class Tree {
   #element;
   #onToggle;
   #onOpen;
+  #onSignIn;
   #list;
   #rows = [];
   #opened = new Map();
   #active = null;
   #numbers = new Map();
   #rem = 16;
-  #shown = { nodes: [], keys: [], query: "", zone: "utc" };
+  #shown = { nodes: [], keys: [], query: "", zone: "utc", sites: null };
 
   /**
    * @param {HTMLElement} element
    * @param {function(string, boolean)} onToggle called with a key and whether it is ticked
    * @param {function(string)} onOpen called with a node's name
+   * @param {function(string)} [onSignIn] called with the name of a site whose secret is needed
    */
-  constructor(element, onToggle, onOpen) {
-    [this.#element, this.#onToggle, this.#onOpen] = [element, onToggle, onOpen];
+  constructor(element, onToggle, onOpen, onSignIn) {
+    [this.#element, this.#onToggle, this.#onOpen, this.#onSignIn] = [element, onToggle, onOpen, onSignIn];
     this.#list = new List(element, (row) => heightOf(row) * this.#rem, (row) => this.#make(row));
     element.addEventListener("click", ({ target }) => this.#click(target.closest("[role=treeitem]")));
     element.addEventListener("keydown", (event) => this.#press(event));
@@ -54,14 +56,15 @@ export class Tree {
    * @param {string[]} keys of the fields that are on the page
    * @param {string} query
    * @param {"utc"|"local"} zone
+   * @param {object[]|null} [sites] as of `rowsOf`
    * @returns {import("./rows.js").Row[]}
    */
-  show(nodes, keys, query, zone) {
+  show(nodes, keys, query, zone, sites = null) {
     // Another search opens what it finds, whatever was closed before.
     if (query !== this.#shown.query) for (const id of this.#opened.keys()) if (id.startsWith("? ")) this.#opened.delete(id);
-    this.#shown = { nodes, keys, query, zone };
+    this.#shown = { nodes, keys, query, zone, sites };
     this.#rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-    this.#rows = rowsOf(nodes, keys, query, (id, byDefault) => this.#isOpen(id, byDefault));
+    this.#rows = rowsOf(nodes, keys, query, (id, byDefault) => this.#isOpen(id, byDefault), sites);
     if (!this.#rows.some(({ id }) => id === this.#active)) this.#setActive(null);
     this.#list.show(this.#rows, this.#active);
     return this.#rows;
@@ -75,7 +78,8 @@ export class Tree {
   }
 
   #isOpen(id, byDefault) {
-    if (id === SELECTED) return this.#opened.get(id) ?? this.#shown.keys.length <= FEW;
+    // Who searches wants to see what is found.
+    if (id === SELECTED) return this.#opened.get(id) ?? (!this.#shown.query.trim() && this.#shown.keys.length <= FEW);
     return this.#opened.get(this.#openKey(id)) ?? byDefault;
   }
 
@@ -90,8 +94,8 @@ export class Tree {
   }
 
   #again() {
-    const { nodes, keys, query, zone } = this.#shown;
-    this.show(nodes, keys, query, zone);
+    const { nodes, keys, query, zone, sites } = this.#shown;
+    this.show(nodes, keys, query, zone, sites);
   }
 
   #click(element) {
@@ -103,6 +107,7 @@ export class Tree {
 
   #act(row) {
     if (row.kind === "field") this.#onToggle(row.key, !row.isTicked);
+    else if (row.kind === "sign-in") this.#onSignIn(row.site.name);
     else if (row.kind !== "note") this.#setOpen(row, !row.isOpen);
   }
 
@@ -149,7 +154,8 @@ export class Tree {
     if (row.kind === "field") element.ariaChecked = row.isTicked;
     if (row.kind === "field") element.dataset.key = row.key;
     if (row.kind === "node") element.dataset.node = row.node.name;
-    if (row.node?.goneSince !== undefined) element.classList.add("gone");
+    if (row.kind === "site") element.dataset.site = row.site.name;
+    if (row.node?.goneSince !== undefined || row.site?.isAway) element.classList.add("gone");
     if (row.isBad) element.classList.add("error");
     element.classList.toggle("is-active", row.id === this.#active);
     element.append(...this.#parts(row));
@@ -166,6 +172,8 @@ export class Tree {
   #told(row) {
     const [twist, none] = [make("span", { className: "twist" }), make("span", {})];
     if (row.kind === "note") return [none, [name(row.text)]];
+    if (row.kind === "site") return [twist, [name(this.#marked(row.site.name)), count(row.site.isAway || row.site.isAsked ? "" : row.count)], where(this.#stateOf(row.site)), reasonOf(row.site)];
+    if (row.kind === "sign-in") return [none, [name(`Sign in to ${row.site.name}`)]];
     if (row.kind === "selected") return [twist, [name("On the page"), count(row.count)]];
     if (row.kind === "timeline") {
       const every = row.about.interval ? `every ${durationText(row.about.interval)}` : "";
@@ -174,26 +182,36 @@ export class Tree {
     return row.kind === "node" ? [twist, ...this.#nodeParts(row)] : [make("span", { className: "box" }), ...this.#fieldParts(row)];
   }
 
-  #nodeParts({ node, count: all, found, isSearch }) {
-    const number = node.fields ? (isSearch && found < all ? `${found} of ${all}` : all) : "";
-    return [[name(this.#marked(node.name), node.name), count(number)], where(this.#whereOf(node)), node.description];
+  /** Say how a site is, unless all is well. */
+  #stateOf({ state, since, isAsked }) {
+    if (state === "waiting") return since === null ? "not reachable" : `away since ${this.#moment(since)}`;
+    return { connecting: "connecting", refused: "not signed in", joined: isAsked ? "asking for its nodes" : "" }[state];
   }
 
-  #fieldParts({ about, field, name: ofNode, node, isWhole }) {
+  #moment(t) {
+    return momentText(t, this.#shown.zone, Date.now() / 1000);
+  }
+
+  #nodeParts({ node, count: all, found, isSearch, site }) {
+    const number = node.fields ? (isSearch && found < all ? `${found} of ${all}` : all) : "";
+    return [[name(this.#marked(site ? node.name.slice(site.name.length + 1) : node.name), node.name), count(number)], where(site?.isAway ? "" : this.#whereOf(node)), node.description];
+  }
+
+  #fieldParts({ about, field, name: ofNode, node, isWhole, site }) {
     const bounds = this.#textOf(boundsOf(about, node?.askedAt), node);
     const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
-    const lies = isWhole && node?.goneSince !== undefined ? "gone" : bounds;
+    const isGone = node?.goneSince !== undefined || site?.isAway;
+    const lies = isWhole && isGone ? (site?.isAway ? "site away" : "gone") : bounds;
     // What the node's row says already does not take the room of a name.
     const isSame = !isWhole && bounds !== "live" && bounds === this.#textOf(boundsOfNode(node), node);
     const line = [name(this.#marked(field), isSame ? `${field}: ${bounds}` : field), count(this.#marked(unit))];
-    return [line, where(lies, bounds === "live", isSame), isWhole ? ofNode : about?.description];
+    return [line, where(lies, lies === "live", isSame), isWhole ? ofNode : about?.description];
   }
 
   /** Say since when a node is gone, or where its samples lie. */
   #whereOf(node) {
-    const { zone } = this.#shown;
     if (node.goneSince === null) return "not there";
-    if (node.goneSince !== undefined) return `gone since ${momentText(node.goneSince, zone, Date.now() / 1000)}`;
+    if (node.goneSince !== undefined) return `gone since ${this.#moment(node.goneSince)}`;
     return this.#textOf(boundsOfNode(node), node);
   }
 
@@ -224,7 +242,7 @@ function count(text) {
 }
 
 function where(text, isLive = false, isSame = false) {
-  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}` }, text);
+  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}`, title: text }, text);
 }
 
 function boundsOfNode({ fields, askedAt }) {
@@ -233,8 +251,20 @@ function boundsOfNode({ fields, askedAt }) {
   return together.get(fields);
 }
 
+/** Return what is wrong with a site, but that it waits for who signs in. */
+function reasonOf({ kind, state, reason }) {
+  return kind === "secret" || state === "connecting" ? null : reason;
+}
+
+/** Return what stands below a row's line. */
+function belowOf({ kind, site, node, isWhole, name: ofNode, about }) {
+  if (kind === "site") return reasonOf(site);
+  if (kind === "node") return node.description;
+  return kind === "field" ? (isWhole ? ofNode : about?.description) : null;
+}
+
 /** Return the height of a row in rem. */
 function heightOf(row) {
-  const { length } = (row.kind === "node" ? row.node.description : row.kind === "field" ? (row.isWhole ? row.name : row.about?.description) : null) ?? "";
+  const { length } = belowOf(row) ?? "";
   return ROW + LINE * Math.min(Math.ceil(length / LETTERS), MAX_LINES);
 }

@@ -1,7 +1,6 @@
 // The dialog that saves all samples of the view as CSV or JSON: with their size, with progress, and to be cancelled.
 
 import { button, make, write } from "../dom.js";
-import { keysOf, rangeOf } from "../state.js";
 import { rangeText } from "../time/text.js";
 import { save } from "./files.js";
 import { CsvWriter, JsonWriter, isoText } from "./formats.js";
@@ -26,13 +25,12 @@ export class Export {
 
   /**
    * @param {Sisock} sisock
-   * @param {import("../state.js").State} state
+   * @param {string[]} keys of the fields
+   * @param {{ start: number, end: number }} range
+   * @param {"utc"|"local"} zone
    */
-  constructor(sisock, state) {
-    this.#sisock = sisock;
-    this.#keys = keysOf({ ...state, view: "panels" });
-    this.#range = rangeOf(state.time);
-    this.#zone = state.zone;
+  constructor(sisock, keys, range, zone) {
+    [this.#sisock, this.#keys, this.#range, this.#zone] = [sisock, keys, range, zone];
   }
 
   /** Open the dialog. */
@@ -69,7 +67,7 @@ export class Export {
   }
 
   async #ask() {
-    if (!this.#keys.length) return write(this.#about, "There is no field in the panels.");
+    if (!this.#keys.length) return write(this.#about, "There is no field whose samples could be saved.");
     try {
       this.#fields = await describe(this.#sisock, this.#keys);
       this.#save.disabled = false;

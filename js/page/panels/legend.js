@@ -106,7 +106,7 @@ class Row {
     const { low, high, mean } = statistics ?? {};
     const number = (each) => (isNumber && low <= high ? numberText(each, factor, precision(each), DIGITS) : "");
     // All of a row have the same digits, but whole numbers among whole numbers need none.
-    const precision = (each) => about.precision ?? ([low, high, each].every(Number.isInteger) ? 0 : precisionFor(low, high));
+    const precision = (each) => about.precision ?? (factor === 1 && [low, high, each].every(Number.isInteger) ? 0 : precisionFor(low, high));
     const meanText = curve.isWhole ? number(mean) : "";
     return {
       value: value === undefined ? "–" : valueText(value, { ...about, precision: precision(value) }, factor, DIGITS) || "–",

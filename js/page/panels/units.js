@@ -12,7 +12,7 @@ const DIGITS = 8;
 // From here on values are written with an exponent, at an axis earlier.
 const [MIN_PLAIN, MAX_PLAIN, MAX_AXIS, MAX_LABEL] = [1e-4, 1e12, 1e7, 9];
 // Values that a range is told apart into.
-const PARTS = 300;
+const PARTS = 100;
 
 /**
  * Return how values of a unit are written, if the largest of them is this.

@@ -1,7 +1,7 @@
 // In which order values stand, and in how many columns of which size.
 
 // In ems: the height of a row, the width of a column, and the space between columns.
-const [ROW, COLUMN, SPACE] = [1.9, 26, 1.5];
+const [ROW, COLUMN, SPACE] = [1.9, 28, 1.5];
 // Rows that a column's head takes.
 const HEAD = 1;
 const LEVELS = { alarm: 0, warning: 1, gone: 2, stale: 3, "": 4 };

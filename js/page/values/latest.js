@@ -60,15 +60,28 @@ export class Latest {
     await this.refresh();
   }
 
-  /** Ask for everything again, as a node or the connection was away. */
-  async refresh() {
-    const turn = (this.#turn += 1);
+  /** Ask for everything again, as a node or the connection was away; of the sites each by itself. */
+  async refresh(site = "") {
+    if (!site) this.#turn += 1;
+    const turn = this.#turn;
     const names = [...new Set(this.#chosen.map((key) => splitKey(key).node))];
+    const siteOf = (name) => (this.#sisock.sites ? name.slice(0, name.indexOf("/")) : "");
+    const sites = site ? [site] : new Set(names.length ? names.map(siteOf) : [""]);
+    await Promise.all([...sites].map((each) => this.#refreshAll(names.filter((name) => siteOf(name) === each), turn)));
+  }
+
+  async #refreshAll(names, turn) {
     await Promise.all(names.map((name) => this.#describe(name)));
     if (turn !== this.#turn) return;
     this.#store.expire();
     await Promise.all([this.#load(), ...names.map((name) => this.#ask(name))]);
     this.#onChange();
+  }
+
+  /** Mark the values of a site while it is away. */
+  lose(prefix, error) {
+    for (const key of this.#chosen) if (key.startsWith(prefix)) this.#errors.set(splitKey(key).node, error);
+    this.#store.lose(prefix, error);
   }
 
   /** Mark a node's values while it is away. */
@@ -103,7 +116,7 @@ export class Latest {
     const seconds = staleSeconds(about);
     const isStale = t !== null && seconds !== null && this.#now() - t > seconds;
     const level = curve.gone ? "gone" : isStale ? "stale" : (judgement.level ?? "");
-    const error = t === null ? (this.#errors.get(key) ?? this.#errors.get(node) ?? null) : null;
+    const error = t === null ? (this.#errors.get(key) ?? this.#errors.get(node) ?? curve.error) : null;
     return { key, about, curve, value, t, level, judgement, error };
   }
 

@@ -106,8 +106,8 @@ function signOf({ level, judgement }) {
 }
 
 /** Say what a row's sign means; also for who doesn't see it. */
-function wordsOf({ level, judgement: { side, limit }, about }) {
-  if (level === "gone") return "the node is gone";
+function wordsOf({ level, judgement: { side, limit }, about, curve }) {
+  if (level === "gone") return curve.error ?? "the node is gone";
   if (level === "stale") return "stale";
   if (!level) return "";
   return `${level}: ${side === "high" ? "above" : "below"} ${valueText(limit, about, 1, DIGITS)} ${about?.units ?? ""}`.trim();

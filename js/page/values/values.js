@@ -2,8 +2,9 @@
 
 import { atMostEvery, make, write } from "../dom.js";
 import { addField, keysOf, splitKey } from "../state.js";
+import { Export } from "../layouts/export.js";
 import { ORDERS, columnsWithin, fill, inOrder } from "./arrangement.js";
-import { Latest } from "./latest.js";
+import { HOUR, Latest } from "./latest.js";
 import { RowView, SPARK_WIDTH } from "./row.js";
 
 const PAINT_MILLISECONDS = 500;
@@ -57,10 +58,15 @@ export class Values {
     this.#changed(model.state, { values: [] });
   }
 
-  /** Ask again for everything, as a node or the connection came back. */
-  refresh() {
+  /** Ask again for everything, or for what is of a site, as a node or the connection came back. */
+  refresh(site) {
     this.#offer();
-    if (this.#isShown) this.#latest.refresh();
+    if (this.#isShown) this.#latest.refresh(site);
+  }
+
+  /** Mark the values of a site while it is away. */
+  lose(prefix, error) {
+    this.#latest.lose(prefix, error);
   }
 
   /** Offer the nodes that are there, of which all fields can be chosen. */
@@ -95,6 +101,11 @@ export class Values {
     this.#orders.addEventListener("change", () => this.#model.change({ order: this.#orders.value }));
     const large = make("button", { type: "button", id: "values-full" }, "Full screen");
     large.addEventListener("click", () => this.#element.requestFullscreen());
+    const save = make("button", { type: "button", id: "values-save", title: "Save the samples of the last hour" }, "Save …");
+    save.addEventListener("click", () => {
+      const end = Date.now() / 1000;
+      new Export(this.#sisock, this.#latest.rows.map(({ key }) => key), { start: end - HOUR, end }, this.#model.state.zone).open();
+    });
     const bar = make(
       "div",
       { className: "bar" },
@@ -102,6 +113,7 @@ export class Values {
       this.#chips,
       make("label", {}, make("span", {}, "Add "), this.#nodes),
       make("label", {}, make("span", {}, "Sort "), this.#orders),
+      save,
       large,
     );
     this.#element.replaceChildren(bar, this.#fault, this.#empty, this.#columns);

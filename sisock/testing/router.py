@@ -1,4 +1,4 @@
-"""Help tests, also those of node authors: check one node, and run a real router in a folder."""
+"""Run a real router for tests, and nodes on it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import defer, threads
+
+from sisock.client.client import Client
 from sisock.connection.health import is_served
+from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import reactor_thread
 from sisock.connection.settings import Home, Settings, load_settings
-from sisock.node.check import check_node as check_node
+from sisock.node.api import DataNodeServer
+from sisock.node.service import NodeService
 from sisock.router.credentials import make_certificates, make_credentials
 from sisock.router.launch import DEFAULT_CONFIGURATION, SECRET_VARIABLES, crossbar_command, prepare
-from sisock.wire.protocol import USER_CONSUMER
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 
 def free_port() -> int:
@@ -73,7 +79,8 @@ class RouterProcess:
 
     def environ(self, user: str = USER_CONSUMER, use_socket: bool = False) -> dict[str, str]:
         """Return the variables with which a program finds this router."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("WAMP_", "CROSSBAR_"))}
+        others = ("WAMP_", "CROSSBAR_", "SISOCK_SITES")
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         return {
             **kept,
             "SISOCK_HOME": str(self.home.path),
@@ -133,3 +140,38 @@ class RouterProcess:
             self.stop()
         finally:
             shutil.rmtree(self.home.path, ignore_errors=True)
+
+
+@contextmanager
+def serve_node(
+    router: RouterProcess, node: DataNodeServer, seconds: float = 30
+) -> Iterator[Client]:
+    """Serve a node on a router for as long as the block lasts; gives a client of the router.
+
+    The node runs in this process, and cannot be used afterwards. Raises SisockError if an attribute
+    or method of the node is wrong, and TimeoutError if it is not in the hub's list after `seconds`.
+    """
+    reactor = reactor_thread()
+    service = NodeService(node, reactor)
+    service.open()
+    settings = router.settings(USER_SERVER)
+    connection = RouterConnection(settings, service.joined, service.left, reactor)
+    running: list[defer.Deferred] = []
+
+    def begin() -> None:
+        running.append(defer.ensureDeferred(connection.run()))
+
+    def is_listed() -> bool:
+        return node.name in {each.name for each in client.nodes()}
+
+    async def end() -> None:
+        await connection.stop()
+        service.stop()
+
+    threads.blockingCallFromThread(reactor, begin)
+    try:
+        with Client(router.settings()) as client:
+            wait_until(is_listed, seconds, f"the node {node.name!r} in the hub's list")
+            yield client
+    finally:
+        threads.blockingCallFromThread(reactor, lambda: defer.ensureDeferred(end()))

@@ -1,0 +1,240 @@
+// Several routers as one: each site has a connection, time limits and a state of its own.
+
+import { Connection, within } from "./connection.js";
+import { SisockError } from "./errors.js";
+
+// For what all sites are asked; who does not answer by then is left out.
+const PATIENCE = 5;
+const NAME = /^[\w-]+$/;
+const WAITING = "there is no connection yet";
+const AWAY = ["unreachable", "refused", "realm"];
+
+/** One site: its connection, and what is wrong with it. */
+class Site {
+  name = "";
+  url = undefined;
+  state = "connecting";
+  reason = WAITING;
+  // Of what refuses: "secret" if none was given, "refused", or "realm".
+  kind = null;
+  /** Why its nodes cannot be listed, though it is joined. */
+  fault = null;
+  // UNIX time since when it is away.
+  since = null;
+
+  /** @param {import("./shapes.js").SiteOptions & object} options */
+  constructor({ name, ...options }, make, onState) {
+    [this.name, this.url] = [name, options.url];
+    this.joined = new Promise((resolve) => (this.isJoined = resolve));
+    this.answered = new Promise((resolve) => (this.hasAnswered = resolve));
+    this.connection = new Connection({
+      ...options,
+      onState: (state) => {
+        const { reason = null, kind = null } = /** @type {any} */ (state);
+        if (state.state === "joined") this.isJoined();
+        if (this.state === "joined") this.since = Date.now() / 1000;
+        Object.assign(this, { state: state.state, reason, kind, fault: null });
+        this.hasAnswered();
+        onState({ ...state, site: name });
+      },
+    });
+    this.sisock = make(this.connection);
+    if (options.secret) this.connection.join().catch(() => {});
+    else Object.assign(this, { state: "refused", kind: "secret", reason: "its secret is needed" }).hasAnswered();
+  }
+
+  /** Try again with another secret, after a refusal. */
+  signIn(secret) {
+    Object.assign(this, { state: "connecting", kind: null, reason: WAITING });
+    this.connection.signIn(secret);
+  }
+
+  /** Ask it something, unless it is away; errors name the site. */
+  async ask(question) {
+    if (this.state !== "joined") throw this.#away(this.reason);
+    try {
+      return await question(this.sisock);
+    } catch (error) {
+      if (!(error instanceof SisockError)) throw error;
+      throw AWAY.includes(error.kind) ? this.#away(error.message) : new SisockError(error.kind, `${this.name}: ${error.message}`);
+    }
+  }
+
+  /** Return its nodes by their full names. */
+  async nodes() {
+    try {
+      const nodes = await this.ask((sisock) => sisock.nodes());
+      this.fault = null;
+      return nodes.map((node) => this.full(node));
+    } catch (error) {
+      this.fault = error.message;
+      throw error;
+    }
+  }
+
+  full(node) {
+    return { ...node, name: `${this.name}/${node.name}` };
+  }
+
+  #away(reason) {
+    const error = new SisockError("unreachable", `the site '${this.name}' cannot be reached: ${reason}`);
+    error.site = this.name;
+    return error;
+  }
+}
+
+/** Find data nodes and their samples at several sites; a node's name is `site/node`. Made by `connect`. */
+export class Sites {
+  #sites = new Map();
+
+  /**
+   * @param {import("./shapes.js").SitesOptions} options
+   * @param {function(Connection): any} make returns a Sisock on a connection
+   */
+  constructor({ sites, onState = () => {}, ...options }, make) {
+    for (const each of sites) {
+      const { name } = each;
+      if (!NAME.test(name)) throw new SisockError("argument", `the site's name ${name} may hold letters, digits, - and _ alone`);
+      if (this.#sites.has(name)) throw new SisockError("argument", `there are two sites with the name ${name}`);
+      this.#sites.set(name, new Site({ ...options, ...each }, make, onState));
+    }
+  }
+
+  /**
+   * The sites and how they are: of those that are away nothing is listed.
+   * @returns {import("./shapes.js").SiteState[]}
+   */
+  get sites() {
+    return [...this.#sites.values()].map(({ name, url, state, kind, reason, fault, since }) => ({ name, url, state, kind, reason: reason ?? fault, since }));
+  }
+
+  /** Resolve when each site has answered or failed, or after 5 s. */
+  async settle() {
+    const answers = [...this.#sites.values()].map(({ answered }) => answered);
+    await within(Promise.all(answers), "each site", PATIENCE).catch(() => {});
+  }
+
+  /** Join a site that refused, with another secret. */
+  signIn(site, secret) {
+    this.#site(site).signIn(secret);
+  }
+
+  /** End all connections for good. */
+  close() {
+    for (const { sisock } of this.#sites.values()) sisock.close();
+  }
+
+  /** See at once whether there still are connections, and renew those that are not. */
+  async check() {
+    await Promise.all([...this.#sites.values()].map(({ sisock }) => sisock.check()));
+  }
+
+  /**
+   * Return the data nodes that are there, by name: of a site, or of all that answer within 5 s; `sites` says what is
+   * wrong with the others.
+   * @param {string} [site]
+   * @returns {Promise<import("./shapes.js").DataNode[]>}
+   */
+  async nodes(site) {
+    if (site !== undefined) return this.#site(site).nodes();
+    const all = [...this.#sites.values()].map((each) => within(each.nodes(), each.name, PATIENCE).catch(() => []));
+    return (await Promise.all(all)).flat();
+  }
+
+  /**
+   * As of Sisock, for `site/node`; so are all that follow.
+   * @param {string} name of the node
+   * @param {number|null} [start]
+   * @param {number} [end]
+   * @returns {Promise<Object<string, import("./shapes.js").Field>>}
+   */
+  async fields(name, start, end) {
+    const { site, node } = this.#split(name);
+    return site.ask((sisock) => sisock.fields(node, start, end));
+  }
+
+  /**
+   * @param {string} name of the node
+   * @param {string[]} names of fields
+   * @returns {Promise<{ node: import("./shapes.js").DataNode, fields: Object<string, import("./shapes.js").Field> }>}
+   */
+  async find(name, names) {
+    const { site, node } = this.#split(name);
+    const found = await site.ask((sisock) => sisock.find(node, names));
+    return { ...found, node: site.full(found.node) };
+  }
+
+  /**
+   * @param {string} name of the node
+   * @param {string[]} names of fields
+   * @param {number} start
+   * @param {number} end
+   * @param {import("./shapes.js").GetOptions} [options]
+   * @returns {Promise<Object<string, import("./shapes.js").Series>>}
+   */
+  async get(name, names, start, end, options) {
+    const { site, node } = this.#split(name);
+    return site.ask((sisock) => sisock.get(node, names, start, end, options));
+  }
+
+  /**
+   * @param {string} name of the node
+   * @param {string[]|null} [names] of fields, or all
+   * @param {number} [end] the samples are before it
+   * @returns {Promise<Object<string, import("./shapes.js").Latest>>}
+   */
+  async latest(name, names, end) {
+    const { site, node } = this.#split(name);
+    return site.ask((sisock) => sisock.latest(node, names, end));
+  }
+
+  /**
+   * @param {string} name of the node
+   * @param {(item: import("./shapes.js").Sample|import("./shapes.js").Gap) => void} callback
+   * @param {import("./shapes.js").FollowOptions} [options]
+   * @returns {Promise<() => Promise<void>>} ends it
+   */
+  async watch(name, callback, options) {
+    const { site, node } = this.#split(name);
+    return site.sisock.watch(node, callback, options);
+  }
+
+  /**
+   * @param {string} name of the node
+   * @param {(item: import("./shapes.js").Batch|import("./shapes.js").Gap) => void} callback
+   * @param {import("./shapes.js").FollowOptions} [options]
+   * @returns {Promise<() => Promise<void>>} ends it
+   */
+  async follow(name, callback, options) {
+    const { site, node } = this.#split(name);
+    return site.sisock.follow(node, callback, options);
+  }
+
+  /**
+   * Call back when a node comes, goes or changes. Nodes that are there when their site is joined for the first time are
+   * not told one by one: `onState` tells of the site.
+   * @param {(node: import("./shapes.js").DataNode, isPresent: boolean) => void} callback
+   * @returns {Promise<() => Promise<void>>} ends it
+   */
+  async onNodes(callback) {
+    let isOn = true;
+    for (const site of this.#sites.values()) {
+      site.joined.then(() => site.sisock.onNodes((node, isPresent) => isOn && callback(site.full(node), isPresent)));
+    }
+    return async () => {
+      isOn = false;
+    };
+  }
+
+  #site(name) {
+    const site = this.#sites.get(name);
+    if (!site) throw new SisockError("node", `there is no site '${name}'`);
+    return site;
+  }
+
+  #split(name) {
+    const at = name.indexOf("/");
+    if (at < 0) throw new SisockError("node", `${name} names no site: with several sites a node is site/node`);
+    return { site: this.#site(name.slice(0, at)), node: name.slice(at + 1) };
+  }
+}
