@@ -1,4 +1,4 @@
-# make demo · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-sites · test-odd · test-compose · bench · bench-peers · bench-scale · docs · trials · lint · clean; everything is installed into .venv.
+# make demo · demo-cost · wheel · test · test-wheel · test-page · pictures · test-faults · test-sources · test-minimum · test-proxies · test-sites · test-odd · test-compose · bench · bench-peers · bench-scale · docs · trials · lint · clean; everything is installed into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,10 +12,14 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-sites test-odd test-compose bench bench-peers bench-scale docs trials lint clean
+.PHONY: demo demo-cost wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-sites test-odd test-compose bench bench-peers bench-scale docs trials lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
+
+# Its time and size in a new clone.
+demo-cost:
+	@tests/demo-cost
 
 # An sdist, and a wheel made of it. Both have the page, so that they start router and demo anywhere.
 wheel: $(TESTABLE) $(PAGE)

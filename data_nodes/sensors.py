@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
+import sys
 from collections.abc import Container
 from contextlib import suppress
 from typing import Any
 
-import psutil
-
 import sisock
+
+try:
+    import psutil
+except ModuleNotFoundError:
+    sys.exit("psutil is missing: pip install 'sisock[sensors]'")
 
 CPU = {
     "cpu_percent": ("load of all cores", "percent"),

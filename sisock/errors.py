@@ -18,6 +18,10 @@ class SisockError(Exception):
         # KeyError would show the repr of its argument, in quotes.
         return str(self.args[0]) if self.args else self.__class__.__doc__ or ""
 
+    def _render_traceback_(self) -> list[str]:
+        """Show one sentence in a notebook, not how it came about."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class RouterUnreachable(SisockError, ConnectionError):
     """The router does not answer: is it running, and are host and port right?"""

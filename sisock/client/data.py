@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sisock.client import display
 from sisock.errors import NodeContractError
 from sisock.wire import grid
 from sisock.wire.arrays import check_length, last_present
@@ -83,6 +84,18 @@ class Data(dict[str, Series]):
     def __repr__(self) -> str:
         return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self.items())}>"
 
+    def _repr_html_(self) -> str:
+        """Show plot and table in a notebook."""
+        return display.to_html(self)
+
+    def plot(self) -> Any:
+        """Draw all series with matplotlib, and return an array of axes, one for each unit.
+
+        Times are UTC. A curve is interrupted where no sample is for five usual spacings. Raises
+        SisockError if matplotlib is missing.
+        """
+        return display.plot(self)
+
     def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Data:
         """Keep the extremes of each bucket, or else at most so many samples of each series."""
         kept = {}
@@ -103,7 +116,8 @@ class Data(dict[str, Series]):
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame: a column for each field, the times (UTC) as index.
 
-        Fields of different timelines are joined at their union; what is missing is NaN.
+        Fields of different timelines are joined at their union; what is missing is NaN. Its
+        ``attrs["units"]`` has the units by field.
         """
         import pandas as pd
 
@@ -113,10 +127,22 @@ class Data(dict[str, Series]):
         }
         lines = [series.t for series in self.values()]
         if all(np.array_equal(t, lines[0]) for t in lines):
-            return pd.DataFrame(columns)
+            return self._with_units(pd.DataFrame(columns))
         # Equal times within a timeline cannot be joined: keep the last of them.
         unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
-        return pd.concat(unique, axis=1, sort=False).sort_index()
+        return self._with_units(pd.concat(unique, axis=1, sort=False).sort_index())
+
+    def _with_units(self, frame: Any) -> Any:
+        frame.attrs["units"] = {name: series.units for name, series in self.items()}
+        return frame
+
+    def to_xarray(self) -> Any:
+        """Return an xarray Dataset: a variable for each field, with its units and description.
+
+        The coordinate is ``time``; series with other times have ``time_2`` and so on. Raises
+        SisockError if xarray is missing.
+        """
+        return display.to_xarray(self)
 
 
 class Assembly:

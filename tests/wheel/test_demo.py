@@ -67,6 +67,14 @@ def test_router_hub_and_bridge_run_by_their_commands(everything, place):
     assert "Traceback" not in here.log.read_text()
 
 
+def test_a_new_project_passes_its_tests_by_the_installed_plugin(everything, place):
+    everything.install("pytest")
+    here = place(everything)
+    assert here.run("sisock", "new", "thermometer").returncode == 0
+    done = here.run("python", "-m", "pytest", "-q", "thermometer")
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_all_modules_come_from_the_wheel(everything, place):
     script = (
         "import sisock, sisock_nodes, sisock_programs as p;"

@@ -34,8 +34,9 @@ def test_what_an_extra_would_bring_is_one_sentence(library, place):
         ("router", "pip install 'sisock[router]'"),
         ("demo", "pip install 'sisock[demo]'"),
         ("bridge", "pip install 'sisock[grafana]'"),
+        ("node sensors", "pip install 'sisock[sensors]'"),
     ):
-        done = here.run("sisock", command)
+        done = here.run("sisock", *command.split())
         assert done.returncode == 1
         assert missing in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -242,7 +242,7 @@ function count(text) {
 }
 
 function where(text, isLive = false, isSame = false) {
-  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}` }, text);
+  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}`, title: text }, text);
 }
 
 function boundsOfNode({ fields, askedAt }) {

@@ -76,7 +76,7 @@ export class Panels {
   draw(frame) {
     const { panels, maximised } = this.#model.state;
     this.#arrange(panels.length);
-    write(this.#add, maximised === null ? "+ panel" : `all ${panels.length} panels`);
+    write(this.#add, maximised === null ? "+ panel" : `show all ${panels.length} panels`);
     this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill: 0, width: this.#width };
     const curves = this.#curves();
     this.#panels.forEach((panel, i) => {

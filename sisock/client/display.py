@@ -1,0 +1,119 @@
+"""Show fetched samples: as curves, as a table for notebooks, and as an xarray Dataset."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from sisock.errors import SisockError
+from sisock.wire import grid
+from sisock.wire.times import format_time
+
+GAP = 5.0
+"""Usual spacings without a sample after which a curve is interrupted."""
+
+MAX_DRAWN = 20_000
+"""Samples of a series that are drawn; of more, smallest and largest of each bucket."""
+
+
+def _require(module: str) -> None:
+    if find_spec(module) is None:
+        raise SisockError(f"{module} is missing: pip install 'sisock[notebooks]'")
+
+
+def plot(data: Mapping[str, Any]) -> Any:
+    """Draw all series with matplotlib: a panel for each unit, its curves interrupted at gaps."""
+    _require("matplotlib")
+    from matplotlib import pyplot
+
+    panels: dict[tuple[str, str | None], list[str]] = {}
+    for name, series in data.items():
+        panels.setdefault((series.field.type, series.units), []).append(name)
+    size = (9, 1 + 2 * max(len(panels), 1))
+    figure, rows = pyplot.subplots(max(len(panels), 1), sharex=True, squeeze=False, figsize=size)
+    for axes, ((kind, units), names) in zip(rows[:, 0], panels.items(), strict=False):
+        for name in names:
+            t, values = _curve(data[name])
+            style = "default" if kind == "number" else "steps-post"
+            axes.plot(t, values, label=name, linewidth=1, drawstyle=style)
+        axes.set_ylabel(units or "")
+        axes.legend(loc="upper left")
+    rows[-1, 0].set_xlabel("time (UTC)")
+    figure.autofmt_xdate()
+    return rows[:, 0]
+
+
+def _curve(series: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return times and values to draw, with a missing value where samples are missing."""
+    t, values = series.t, series.values
+    if series.field.type == "string":
+        there = np.array([value is not None for value in values], bool)
+        return _as_datetime(t[there]), values[there]
+    bucket = series.bucket
+    values = np.array([np.nan if value is None else value for value in values], float)
+    if len(t) > MAX_DRAWN:
+        kept, bucket = grid.decimate_by(t, values, None, MAX_DRAWN)
+        t, values = t[kept], values[kept]
+    spacing = np.diff(t)
+    if len(spacing) > 1:
+        usual = max(float(np.median(spacing)), bucket or 0.0)
+        (gaps,) = np.nonzero(spacing > GAP * usual)
+        t, values = np.insert(t, gaps + 1, t[gaps]), np.insert(values, gaps + 1, np.nan)
+    return _as_datetime(t), values
+
+
+def _as_datetime(t: np.ndarray) -> np.ndarray:
+    return (t * 1e6).round().astype("datetime64[us]")
+
+
+def to_html(data: Mapping[str, Any]) -> str:
+    """Return a table of the series, below a plot of them if matplotlib is installed."""
+    heads = ("field", "units", "samples", "from", "to", "last")
+    rows = ["".join(f"<th>{head}</th>" for head in heads)]
+    for name, series in data.items():
+        ends = ("", "", "")
+        if len(series):
+            last = str(series.values[-1])
+            ends = format_time(series.t[0]), format_time(series.t[-1]), last
+        cells = (name, series.units or "", f"{len(series):,}", *ends)
+        rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+    table = "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+    return (
+        _picture(data) if find_spec("matplotlib") and any(map(len, data.values())) else ""
+    ) + table
+
+
+def _picture(data: Mapping[str, Any]) -> str:
+    from matplotlib import pyplot
+
+    figure, written = plot(data)[0].figure, io.BytesIO()
+    figure.savefig(written, format="png", bbox_inches="tight")
+    pyplot.close(figure)
+    encoded = base64.b64encode(written.getvalue()).decode()
+    return f'<img alt="{html.escape(", ".join(data))}" src="data:image/png;base64,{encoded}">'
+
+
+def to_xarray(data: Mapping[str, Any]) -> Any:
+    """Return an xarray Dataset; series with the same times share a coordinate."""
+    _require("xarray")
+    import xarray
+
+    lines: list[np.ndarray] = []
+    variables, coordinates = {}, {}
+    for name, series in data.items():
+        known = [i for i, t in enumerate(lines) if np.array_equal(t, series.t)]
+        number = known[0] if known else len(lines)
+        if not known:
+            lines.append(series.t)
+        axis = "time" if number == 0 else f"time_{number + 1}"
+        coordinates[axis] = _as_datetime(series.t).astype("datetime64[ns]")
+        about = {"units": series.units, "description": series.field.description}
+        kept = {key: text for key, text in about.items() if text}
+        variables[name] = (axis, series.values, kept)
+    return xarray.Dataset(variables, coordinates)

@@ -1,0 +1,75 @@
+"""What a notebook shows of fetched samples."""
+
+import matplotlib
+import numpy as np
+import pytest
+
+from sisock.client.data import Data, Series
+from sisock.wire.fields import Field
+
+matplotlib.use("agg")
+T = 1_767_225_600.0
+
+
+def series(name, values, units=None, kind="number", t=None, bucket=None):
+    field = Field(name, f"the {name}", "line", kind, units, 1.0)
+    t = T + np.arange(len(values)) if t is None else T + np.asarray(t, float)
+    dtype = float if kind == "number" else object
+    return Series(field, t, np.array(values, dtype), bucket=bucket)
+
+
+@pytest.fixture
+def drawn():
+    """Draw data, and return the axes."""
+    yield lambda **fields: Data(fields).plot()
+    matplotlib.pyplot.close("all")
+
+
+def test_fields_of_a_unit_share_a_panel(drawn):
+    a, b, c = series("a", [1, 2], "K"), series("b", [3, 4], "K"), series("c", [5, 6], "Pa")
+    axes = drawn(a=a, b=b, c=c)
+    assert [(each.get_ylabel(), len(each.lines)) for each in axes] == [("K", 2), ("Pa", 1)]
+    assert axes[0].lines[0].get_xdata()[1] == np.datetime64("2026-01-01T00:00:01")
+
+
+def test_a_curve_is_interrupted_where_samples_are_missing(drawn):
+    (axes,) = drawn(a=series("a", [1, 2, 3, 4, 5], t=[0, 1, 2, 60, 61]))
+    values = axes.lines[0].get_ydata()
+    assert np.isnan(values[3]) and values[[0, 1, 2, 4, 5]].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_decimated_samples_are_one_curve(drawn):
+    (axes,) = drawn(a=series("a", [1, 2, 3, 4], t=[0, 0.1, 60, 60.1], bucket=32.0))
+    assert not np.isnan(axes.lines[0].get_ydata()).any()
+
+
+def test_states_and_texts_are_steps_and_missing_ones_left_out(drawn):
+    door = series("door", [True, None, False], kind="bool")
+    mode = series("mode", ["a", None, "b"], kind="string")
+    axes = drawn(door=door, mode=mode)
+    assert [line.get_drawstyle() for each in axes for line in each.lines] == ["steps-post"] * 2
+    assert np.isnan(axes[0].lines[0].get_ydata()[1])
+    assert len(axes[1].lines[0].get_xdata()) == 2
+
+
+def test_of_many_samples_the_extremes_are_drawn(drawn):
+    values = np.zeros(1_000_000)
+    values[123_456] = 7
+    (axes,) = drawn(a=series("a", values))
+    assert len(axes.lines[0].get_ydata()) <= 20_000
+    assert axes.lines[0].get_ydata().max() == 7
+
+
+def test_nothing_at_all_can_be_shown(drawn):
+    assert len(drawn()) == 1
+    assert len(drawn(a=series("a", []))) == 1
+
+
+def test_units_and_times_are_kept_for_pandas_and_xarray():
+    a, b = series("a", [1, 2], "K"), series("b", [3, 4, 5], "Pa")
+    data = Data({"a": a, "b": b, "c": series("c", [6, 7], "K")})
+    assert data.to_pandas().attrs["units"] == {"a": "K", "b": "Pa", "c": "K"}
+    made = data.to_xarray()
+    assert [made[name].dims for name in "abc"] == [("time",), ("time_2",), ("time",)]
+    assert made["b"].attrs == {"units": "Pa", "description": "the b"}
+    assert made["time"].values[1] == np.datetime64("2026-01-01T00:00:01")
