@@ -34,7 +34,6 @@ from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
 from sisock.bridge.targets import Pair, parse_tile
 from sisock.bridge.tiles import View
-from sisock.wire.json_rows import dumps
 
 LONG_ANSWER = 50_000
 """Samples; a longer answer is written in a thread."""
@@ -121,7 +120,12 @@ class Panels:
             return Answer([b'{"status":"ok"}'])
 
         async def readyz(request: Request) -> Answer:
-            return Answer([dumps({"status": "ready", "nodes": len(await self._bridge.nodes())})])
+            sites = self._bridge.sites.values()
+            # Except soon after the start, a slow site does not hold the others up.
+            is_any_listed = any(site.directory.is_listed for site in sites)
+            if not is_any_listed or any(site.is_starting for site in sites):
+                await self._bridge.nodes()  # raises the reason
+            return Answer([b'{"status":"ready"}'])
 
         gets = {"/series": answer, TILES: self.tile, "/healthz": healthz, "/readyz": readyz}
         found: dict[tuple[str, str], Handler] = {("POST", "/query"): answer}

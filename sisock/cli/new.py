@@ -56,11 +56,9 @@ def make_project(name: str, rung: str, settings: Settings) -> dict[str, str]:
         "cls": "".join(word.capitalize() for word in name.split("_")),
         "dependency": "sisock" if is_code else "sisock[tables]",
         "modules": f'"{name}"' if is_code else "",
-        "copied": f"{name}.py" if is_code else "data",
+        "copied": f"{name}.py /site/" if is_code else "data /site/data/",
         "image": image if is_code else image.replace("-t", "--build-arg PACKAGES=pyarrow -t"),
-        "check": f"python {name}.py --check     # reads it once, without a router"
-        if is_code
-        else "sisock serve --check nodes.toml  # reads the files, without a router",
+        "check": f"python {name}.py --check" if is_code else "sisock serve --check nodes.toml",
         "edit": f"What it serves is in `{name}.py`."
         if is_code
         else "Put your files into `data`, or name another folder in `nodes.toml`.",

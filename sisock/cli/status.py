@@ -115,7 +115,7 @@ def _bridge(environ: Mapping[str, str]) -> Part:
     host = "127.0.0.1" if bind in (None, "", "0.0.0.0", "::") else bind
     url, connection = f"http://{host}:{port}", HTTPConnection(host, port, timeout=TIMEOUT)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/readyz")
         answer = connection.getresponse()
         said = json.loads(answer.read())
     except ConnectionRefusedError:

@@ -121,6 +121,12 @@ class Site:
         for each in waiting:
             each.callback(None)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether the list of nodes may come within the first seconds after the start."""
+        is_new = self.reactor.seconds() < self._began_at + PATIENCE
+        return is_new and not self.directory.is_listed and self.connection.last_error is None
+
     def current(self) -> Session:
         """Return the session; raises RouterUnreachable if there is none."""
         with self.named():
@@ -248,5 +254,5 @@ class Sites(dict[str, Site]):
 
         await gather(list_one(site) for name, site in self.items() if is_wanted(name))
         found.sort(key=lambda node: node.name)
-        found.unreachable = unreachable
+        found.unreachable = {name: unreachable[name] for name in self if name in unreachable}
         return found

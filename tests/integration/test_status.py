@@ -44,7 +44,7 @@ def test_status_shows_each_part_and_the_age_of_each_node(sisock, client, start, 
     wait_for_nodes(client, "status_weather")
     last = lambda: client.fields("status_weather")["apex_temperature"].last  # noqa: E731
     wait_until(last, 30, "the last sample's time")
-    bridge.wait_for("listening on")
+    bridge.wait_for("joined the router")
     done = sisock("status")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
