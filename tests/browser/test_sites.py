@@ -165,7 +165,9 @@ def test_fields_of_sites_share_panels_searches_and_files(sites, two, sized):
     sites.wait(lambda: sites.nodes() == ["here/weather", "there/weather"], "what is found")
     assert "not reachable" in rows(sites)["gone"]
     sites.search("")
-    sites.tick(keys[2])
+    row, click = f'#nodes [data-key="{keys[2]}"]', "document.querySelector(arguments[0]).click()"
+    sites.wait(lambda: sites.browser.find_elements("css selector", row), "the tree")
+    sites.run(click, row)
     sites.wait(lambda: keys[2] not in sites.counts(), "that without the lost one")
     lines = sites.save_samples("csv").read_text().splitlines()
     assert all(key in lines[0] for key in keys[:2])
