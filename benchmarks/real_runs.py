@@ -15,7 +15,7 @@ from tests.conftest import wait_for_nodes
 FIELDS, HERTZ = 20, 1.0
 """Neither is what the costs were measured with."""
 
-SIZES = ((20, 5, 20, 0), (50, 20, 25, 0), (100, 20, 50, 0), (100, 20, 50, 2))
+SIZES = ((20, 5, 20, 0), (50, 20, 10, 0), (100, 20, 20, 0), (100, 20, 20, 2))
 """Nodes, watchers, nodes that each of them watches, and proxies."""
 
 SETTLE, SECONDS = 4, 12

@@ -27,14 +27,14 @@ PROXIES = 0, 1, 2
 SESSIONS = 100
 ADDS, CALLS = 200, 200
 LIST_SECONDS, LIST_CALLS = 20, 5
-NODES, HERTZ, WATCHERS = 40, 2.5, 10
+NODES, HERTZ, WATCHERS = 40, 1.0, 10
 FEW, MANY = 1, 100
 """Fields of an event: the difference is the cost of a field."""
 
-PUBLISHED, SENT = 150, 1500
+PUBLISHED, SENT = 80, 800
 """Messages of a measurement."""
 
-TIMES = 4
+TIMES = 3
 """Of what is measured several times the cheapest counts: a busy machine only adds."""
 
 PATIENCE = 300

@@ -179,6 +179,15 @@ def test_the_legend_hides_and_isolates_and_back_undoes(page, instrument):
     page.wait(lambda: "hidden-field" not in page.legend(hidden[0])[0], "all again, by keys")
 
 
+def test_a_link_beside_the_samples_leads_to_them(page, instrument):
+    page.open(f"?p=page_instrument::stage&from={START - 90_000}&to={START - 80_000}")
+    go = ".legend .go:not([hidden])"
+    page.wait(lambda: boxes(page, go), "the offer")
+    page.browser.find_element("css selector", go).click()
+    page.wait(lambda: page.counts()["page_instrument::stage"] > 100, "the samples")
+    assert not boxes(page, go)
+
+
 def test_the_mean_is_shown_only_where_each_sample_is_there(page, instrument):
     open_panels(page, "humidity")
     assert f"30.0 {DASH} 50.0" in legend(page, "humidity")
@@ -279,3 +288,12 @@ def test_nothing_is_wider_than_the_window(page, instrument, sized, width):
     content = "const { scrollWidth, clientWidth } = document.getElementById('content');"
     assert page.run(f"{content} return scrollWidth - clientWidth") <= 0
     assert page.run("return document.documentElement.scrollWidth") <= width
+    # The time bar is one row, of which a narrow page opens the rest.
+    (bar,) = boxes(page, "#time")
+    assert bar["height"] < 60
+    (more,) = boxes(page, "#time .more") or [None]
+    assert (more is None) == (width == 1200)
+    if more:
+        page.browser.find_element("css selector", "#time .more").click()
+        assert all(page.element(name).is_displayed() for name in ("from", "closer", "export-open"))
+        assert page.run("return document.documentElement.scrollWidth") <= width

@@ -3,8 +3,10 @@
 import stat
 import time
 
+import psutil
 import pytest
 
+from benchmarks.counts import cpu_seconds
 from sisock.client.client import Client
 from sisock.connection.settings import load_settings
 from sisock.errors import AuthenticationRejected, SettingsError
@@ -71,6 +73,19 @@ def test_brackets_stop_no_proxy(proxied):
             began = time.monotonic()
             connect_websocket(proxied).close()
             assert time.monotonic() - began < 1, name
+
+
+def test_a_proxy_does_not_draw_its_key_at_each_login(proxied):
+    def seconds(kind):
+        workers = psutil.Process(proxied.pid).children()
+        return sum(cpu_seconds(each.pid) for each in workers if kind in each.cmdline()[0])
+
+    # Crossbar draws a QR code of its key each time: 20 times of what the router has to do.
+    before = {kind: seconds(kind) for kind in ("Router", "Proxy")}
+    for _ in range(20):
+        Client(proxied.settings()).close()
+    router, proxies = (seconds(kind) - began for kind, began in before.items())
+    assert proxies < 8 * router
 
 
 def test_garbage_before_login_leaves_one_line_in_the_log(proxied):
