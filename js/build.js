@@ -1,11 +1,20 @@
 // Bundles the page into dist/, the only folder that the router serves.
 
-import { copyFile, mkdir, rm } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
 import { EXTERNAL, bundleClient } from "./bundle.js";
+
+// wampy's object of all its errors keeps them in the bundle, though nobody reads it.
+const leaveErrorsOut = {
+  name: "leave errors out",
+  setup: (bundle) =>
+    bundle.onLoad({ filter: /wampy\.js$/ }, async ({ path }) => ({
+      contents: (await readFile(path, "utf8")).replace("__export(errors", "/* @__PURE__ */ $&"),
+    })),
+};
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -24,6 +33,7 @@ await build({
   sourcemap: true,
   legalComments: "linked",
   external: EXTERNAL,
+  plugins: [leaveErrorsOut],
 });
 // For pages of others.
 await bundleClient(here("sisock.js"), here("dist/sisock.js"));

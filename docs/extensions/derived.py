@@ -6,6 +6,8 @@ import importlib
 import inspect
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -19,17 +21,27 @@ from sisock.cli.main import make_parser
 _LIMIT = re.compile(r"^(MAX|MIN|WINDOW)_|_(LIMIT|TIMEOUT|ALLOWANCE|BYTES)$|^KEEP_ALIVE$")
 """Names of constants that a user meets."""
 
+PROGRAMS = {"demo": [], "router": [], "hub": [], "bridge": [], "node": ["sensors"]}
+"""Commands that pass flags on, with arguments by which they show typical ones."""
+
 
 def commands():
     """Return a section for each command of ``sisock``, with its ``--help``."""
-    os.environ["COLUMNS"] = "96"
+    os.environ["COLUMNS"] = "88"
     (subparsers,) = (
         action
         for action in make_parser()._actions
         if isinstance(action, argparse._SubParsersAction)
     )
     for name, parser in subparsers.choices.items():
-        yield from (f"## sisock {name}", "", "```text", parser.format_help().strip(), "```", "")
+        text = _help_of_program(name) if name in PROGRAMS else parser.format_help()
+        yield from (f"## sisock {name}", "", "```text", text.strip(), "```", "")
+
+
+def _help_of_program(name):
+    """Return what a program says for which the command only passes its flags on."""
+    command = [sys.executable, "-m", "sisock.cli", name, *PROGRAMS[name], "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def error_classes():

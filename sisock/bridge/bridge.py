@@ -21,7 +21,7 @@ from sisock.bridge.metrics import (
 )
 from sisock.bridge.targets import SPECIAL, Pair, Pattern, expand, split_literally
 from sisock.bridge.tiles import Samples, TileCache, View
-from sisock.client.changes import Changes, NodeChange
+from sisock.client.changes import BACK_WITHIN, Changes, NodeChange
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
 from sisock.client.site import NodeList, Site, Sites
@@ -251,9 +251,11 @@ class Bridge:
 
     async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
         """Wait briefly for nodes that just vanished: they may return in a new generation."""
-        every = self._changes.values()
+        every, end = self._changes.values(), self.reactor.seconds() + BACK_WITHIN
         while any(is_wanted(name) for changes in every for name in changes.just_vanished()):
             self.sites.check()
+            if self.reactor.seconds() > end:
+                return  # nodes that come and go all the time hold nobody up
             await task.deferLater(self.reactor, _POLL_INTERVAL)
 
     async def _run_all(

@@ -254,5 +254,5 @@ class Sites(dict[str, Site]):
 
         await gather(list_one(site) for name, site in self.items() if is_wanted(name))
         found.sort(key=lambda node: node.name)
-        found.unreachable = unreachable
+        found.unreachable = {name: unreachable[name] for name in self if name in unreachable}
         return found

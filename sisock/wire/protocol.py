@@ -99,7 +99,7 @@ def as_text(text: str) -> str:
     return "?" + text[1:] if text.startswith("\0") else text
 
 
-def as_line(text: str, limit: int = 500) -> str:
+def as_line(text: str, limit: int = MAX_DESCRIPTION) -> str:
     """Return a peer's text as one line for people, with at most `limit` characters."""
     return _CONTROL.sub(" ", text[:limit])
 

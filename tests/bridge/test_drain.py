@@ -31,7 +31,8 @@ def waiting(router, start, tmp_path):
 @pytest.fixture
 def stopping(router, tmp_path):
     """A bridge to be stopped, which has a minute for that."""
-    bridge = RunningBridge(router, tmp_path, SISOCK_DRAIN_SECONDS="60")
+    given = {"SISOCK_DRAIN_SECONDS": "60", "SISOCK_NODE_TIMEOUT": "60"}
+    bridge = RunningBridge(router, tmp_path, **given)
     bridge.wait_until_healthy()
     yield bridge
     bridge.program.end()

@@ -165,7 +165,9 @@ def test_fields_of_sites_share_panels_searches_and_files(sites, two, sized):
     sites.wait(lambda: sites.nodes() == ["here/weather", "there/weather"], "what is found")
     assert "not reachable" in rows(sites)["gone"]
     sites.search("")
-    sites.tick(keys[2])
+    row, click = f'#nodes [data-key="{keys[2]}"]', "document.querySelector(arguments[0]).click()"
+    sites.wait(lambda: sites.browser.find_elements("css selector", row), "the tree")
+    sites.run(click, row)
     sites.wait(lambda: keys[2] not in sites.counts(), "that without the lost one")
     lines = sites.save_samples("csv").read_text().splitlines()
     assert all(key in lines[0] for key in keys[:2])
@@ -178,6 +180,23 @@ def test_fields_of_sites_share_panels_searches_and_files(sites, two, sized):
     sites.wait(lambda: f"{GONE}: nothing" in sites.run(values), "why there is nothing of a site")
     sites.wait(lambda: " y" in sites.run(values), "the values of the other")
     sites.picture("sites-values")
+
+
+def test_a_site_that_does_not_answer_delays_no_other(sites, two):
+    own, other = keys = [f"{site}/weather::apex_temperature" for site in ("here", "there")]
+    open_signed_in(sites, two, f"?p={';'.join(keys)}&from=1500000000&to=1500086400")
+    sites.wait(lambda: shown(sites) == set(keys), "samples of both sites")
+    two.relay.hold()
+    sites.press("-")
+
+    def lead():
+        counts = sites.counts()
+        return counts[own] - counts[other]
+
+    sites.wait(lambda: lead() > 0, "more samples of the site that answers")
+    two.relay.close()
+    two.relay.open()
+    sites.wait(lambda: lead() == 0, "those of the other")
 
 
 def test_a_site_that_is_lost_says_so_and_comes_back(sites, two, sized):

@@ -164,6 +164,21 @@ def test_a_node_that_is_back_at_once_has_neither_gone_nor_come():
     assert [each.is_present for each in world.bridge.changes] == [False, True]
 
 
+def test_nodes_that_come_and_go_hold_no_wildcard_up():
+    node = Node({"x": "a"}, {"a": [100.0]})
+    world = World(a=node, b=node, c=node)
+
+    def swap(here, gone):
+        if gone in world.session.nodes:
+            world.session.go(gone)
+        if here not in world.session.nodes:
+            world.session.come(here, node)
+        world.clock.callLater(0.3, swap, gone, here)
+
+    swap("b", "c")
+    assert ("a", "x") in meaning(world, "*::x")["*::x"]
+
+
 def test_what_was_kept_of_a_node_goes_with_it():
     node = Node({"x": "a"}, {"a": [100.0, 101.0]}, final_to=1e9)
     world = World(n=node)

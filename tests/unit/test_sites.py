@@ -1,10 +1,9 @@
 import pytest
 
-from sisock.connection.settings import load_settings
+from sisock.connection.settings import Home, load_settings
 from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError
 from sisock.router.credentials import make_certificates
-from sisock.testing import Home
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,7 @@
 import { make } from "../dom.js";
 import { drawChart, guttersOf, heightBeside } from "../panels/chart.js";
 import { coloursNow } from "../panels/inks.js";
-import { fitting } from "../panels/lanes.js";
-import { valueIn } from "../panels/legend.js";
-import { valueText } from "../panels/units.js";
+import { valueIn, writerOf } from "../panels/legend.js";
 import { timeText, zoneText } from "../time/text.js";
 import { save } from "./files.js";
 import { SvgContext } from "./svg.js";
@@ -36,7 +34,9 @@ export function drawPicture(ctx, frame, colours, title) {
   text(ctx, colours.get("soft"), font(), where, size.width - MARGIN, TITLE / 2, "right");
   const room = size.width - 2 * MARGIN - ctx.measureText(where).width - 2 * GAP;
   ctx.font = `600 ${FONT + 3}px system-ui, sans-serif`;
-  text(ctx, colours.get("ink"), ctx.font, fitting(ctx, title, room), MARGIN, TITLE / 2);
+  let shown = title;
+  for (let { length } = title; length > 1 && ctx.measureText(shown).width > room; length -= 1) shown = `${title.slice(0, length - 2)}…`;
+  text(ctx, colours.get("ink"), ctx.font, shown, MARGIN, TITLE / 2);
   drawLegend(ctx, frame, colours);
   const chart = { ...frame, ...size, scale: 1, height: size.height - size.above };
   drawChart(ctx, { ...chart, gutters: guttersOf(chart).map((each) => Math.max(each, MARGIN)) }, colours, size.above, 1);
@@ -98,7 +98,7 @@ function drawLegend(ctx, frame, colours) {
     ctx.fillStyle = colours.get(field.colour);
     ctx.fillRect(MARGIN, y - SWATCH / 2, SWATCH, SWATCH);
     const value = field.curve.about ? valueIn(field.curve, { range: frame.range, cursor: null }) : undefined;
-    const last = value === undefined ? "" : `${valueText(value, field.curve.about, field.factor, 6)} ${field.text}`.trim();
+    const last = value === undefined ? "" : `${writerOf(field)(value)} ${field.text}`.trim();
     text(ctx, colours.get("ink"), font(), last ? `${field.name}, last ${last}` : field.name, MARGIN + SWATCH + 8, y);
   });
 }

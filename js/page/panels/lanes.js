@@ -132,14 +132,10 @@ function fillBand(ctx, a, b, { top, height }, colour, alpha) {
 function writeInBand(ctx, text, a, b, { top, height }, colours, ratio) {
   const room = b - a - 2 * TEXT_MARGIN * ratio;
   if (room < MIN_TEXT * ratio) return;
-  ctx.fillStyle = colours.get("ink");
-  ctx.fillText(fitting(ctx, text, room), a + TEXT_MARGIN * ratio, top + height / 2);
-}
-
-/** Return a text, or its beginning if it has no room, as reckoned by a usual letter. */
-export function fitting(ctx, text, room) {
   const most = Math.floor(room / ctx.measureText("n").width);
-  return text.length > most ? `${text.slice(0, Math.max(most - 1, 1))}…` : text;
+  const shown = text.length > most ? `${text.slice(0, Math.max(most - 1, 1))}…` : text;
+  ctx.fillStyle = colours.get("ink");
+  ctx.fillText(shown, a + TEXT_MARGIN * ratio, top + height / 2);
 }
 
 /** Return the colour of a value: labelled ones by the order of the labels, others as they are seen. */

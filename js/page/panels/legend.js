@@ -6,7 +6,7 @@ import { boundsOf, isOutside, timeToGo } from "../find/bounds.js";
 import { durationText, timeText } from "../time/text.js";
 import { kindOf } from "./lanes.js";
 import { judge } from "./limits.js";
-import { numberText, precisionFor, valueText } from "./units.js";
+import { precisionFor, valueText } from "./units.js";
 
 const COLUMNS = ["value", "unit", "min", "mean", "max"];
 const DIGITS = 6;
@@ -104,18 +104,26 @@ class Row {
     if (!about) return { value: "", unit: "", min: "", mean: "", max: "" };
     const isNumber = kindOf(about) === "number";
     const { low, high, mean } = statistics ?? {};
-    const number = (each) => (isNumber && low <= high ? numberText(each, factor, precision(each), DIGITS) : "");
-    // All of a row have the same digits, but whole numbers among whole numbers need none.
-    const precision = (each) => about.precision ?? (factor === 1 && [low, high, each].every(Number.isInteger) ? 0 : precisionFor(low, high));
+    const textOf = writerOf({ curve, statistics, factor });
+    const number = (each) => (isNumber && low <= high ? textOf(each) : "");
     const meanText = curve.isWhole ? number(mean) : "";
     return {
-      value: value === undefined ? "–" : valueText(value, { ...about, precision: precision(value) }, factor, DIGITS) || "–",
+      value: value === undefined ? "–" : textOf(value) || "–",
       unit: isNumber ? text : (about.units ?? ""),
       min: number(low),
       mean: meanText || (number(mean) && "–"),
       max: number(high),
     };
   }
+}
+
+/** Return what writes values of a field: with the digits that its node names, else with as many as its range needs. */
+export function writerOf({ curve: { about }, statistics, factor }) {
+  const { low, high } = statistics ?? {};
+  // All have the same digits, but whole numbers among whole numbers need none.
+  const isWhole = (value) => factor === 1 && [low, high, value].every(Number.isInteger);
+  const precision = (value) => about.precision ?? (isWhole(value) ? 0 : precisionFor(low, high));
+  return (value) => valueText(value, { ...about, precision: precision(value) }, factor, DIGITS);
 }
 
 /** Return the value at the cursor, or the last one that is not after the range; undefined where there is none. */
