@@ -100,6 +100,11 @@ class Site:
         return np.minimum(self.pages, self.pages * self.watched / self.sites * self.popularity)
 
     @property
+    def watched_at_all(self) -> np.ndarray:
+        """The share of time in which each node has a watcher."""
+        return np.minimum(1, self.subscribers)
+
+    @property
     def events(self) -> float:
         """Events of a node per second; faster samples are coalesced."""
         return min(self.hertz, EVENTS_PER_SECOND)
@@ -117,6 +122,7 @@ class Site:
     def rates(self) -> dict[str, float]:
         """Return what happens at the router in a second, named as the costs are."""
         publish = self.nodes * self.events
+        dispatch = self.events * float(self.watched_at_all.sum())
         event = self.events * float(self.subscribers.sum())
         fetched = event if self.is_told_only else 0.0
         looks = self.pages * self.panels / self.sites / self.zoom
@@ -124,6 +130,8 @@ class Site:
         return {
             "publish": publish,
             "publish field": publish * (self.values - 1),
+            "dispatch": dispatch,
+            "dispatch field": dispatch * (self.values - 1),
             "event": event,
             "event field": event * (self.values - 1),
             "add": self.nodes * ADDS_PER_SECOND,
@@ -260,8 +268,12 @@ def event_delay(site: Site, costs: Costs, column: int = 0) -> float:
     readings = np.arange(0, SIMULATED, 1 / site.events)
     phases = random.uniform(0, 1 / site.events, site.nodes)
     fields, watchers = site.values - 1, site.subscribers
-    takes = cost["publish"] + cost["publish field"] * fields
-    takes = takes + watchers * (cost["event"] + cost["event field"] * fields)
+    each_takes = {
+        name: cost[name] + cost[f"{name} field"] * fields
+        for name in ("publish", "dispatch", "event")
+    }
+    takes = each_takes["publish"] + each_takes["dispatch"] * site.watched_at_all
+    takes = takes + each_takes["event"] * watchers
     arrivals, services = [np.add.outer(phases, readings).ravel()], [np.repeat(takes, len(readings))]
     # A call is two messages, and the work of an idle session is its pings.
     for name, number in (("add", 1), ("call", 2), ("session", PINGS_PER_SECOND)):

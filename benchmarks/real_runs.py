@@ -18,7 +18,10 @@ FIELDS, HERTZ = 20, 1.0
 SIZES = ((20, 5, 20, 0), (50, 20, 10, 0), (100, 20, 20, 0), (100, 20, 20, 2))
 """Nodes, watchers, nodes that each of them watches, and proxies."""
 
-SETTLE, SECONDS = 4, 12
+SETTLE, SECONDS = 4, 4
+TIMES = 4
+"""The quietest of so many runs counts, as with the costs: a busy machine only adds."""
+
 FACTOR = 1.5
 """By which the router's CPU time may differ from what is predicted."""
 
@@ -49,9 +52,12 @@ def run(site: Site) -> Work:
         with stack.client() as client:
             wait_for_nodes(client, *map(node_name, range(site.nodes)), seconds=PATIENCE)
         time.sleep(SETTLE)
-        with stack.counted() as work:
-            time.sleep(SECONDS)
-    return work
+        found = []
+        for _ in range(TIMES):
+            with stack.counted() as work:
+                time.sleep(SECONDS)
+            found.append(work)
+    return min(found, key=lambda work: work.cpu[0] / work.seconds)
 
 
 def header() -> list[str]:

@@ -54,7 +54,7 @@ class Figure:
 
 def measured(name: str, what: str, value: float, unit: str, target: str = "") -> Figure:
     """Make the row of one measured number."""
-    return Figure(name, what, f"{_short(value)} {unit}".strip(), value, target)
+    return Figure(name, what, f"{short(value)} {unit}".strip(), value, target)
 
 
 def compared(
@@ -73,7 +73,7 @@ def compared(
     is_speed = target.startswith(">")
     value = ratio(others, ours) if is_speed else ratio(ours, others)
     kind = "the speed" if is_speed else "the time"
-    shown = f"{milliseconds(ours)}, {_short(value)} x {kind} of {other}: {milliseconds(others)}"
+    shown = f"{milliseconds(ours)}, {short(value)} x {kind} of {other}: {milliseconds(others)}"
     return Figure(name, what, shown, value, target)
 
 
@@ -84,10 +84,11 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> float:
 
 def milliseconds(seconds: Sequence[float]) -> str:
     """Return the median, for people."""
-    return f"{_short(statistics.median(seconds) * 1e3)} ms"
+    return f"{short(statistics.median(seconds) * 1e3)} ms"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Return a number of three digits, or a whole one if it is larger."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -17,7 +17,7 @@ from benchmarks.costs import write_costs
 from benchmarks.counts import CountedStack, Work
 from benchmarks.load import node_name
 from benchmarks.nodes import FAST_SAMPLES, START
-from benchmarks.report import Figure
+from benchmarks.report import Figure, short
 from benchmarks.stack import CONSUMER
 from sisock.connection.transport import PING_INTERVAL
 from sisock.testing import wait_until
@@ -31,8 +31,8 @@ NODES, HERTZ, WATCHERS = 40, 1.0, 10
 FEW, MANY = 1, 100
 """Fields of an event: the difference is the cost of a field."""
 
-PUBLISHED, SENT = 80, 800
-"""Messages of a measurement."""
+PUBLISHED = 80
+"""Events of a measurement."""
 
 TIMES = 3
 """Of what is measured several times the cheapest counts: a busy machine only adds."""
@@ -47,7 +47,9 @@ WHAT = {
     "call": "a small call: 10 samples",
     "publish": "an event of 1 field that is published",
     "publish field": "each further field of it",
-    "event": "an event of 1 field to one watcher",
+    "dispatch": "an event of 1 field that is watched at all",
+    "dispatch field": "each further field of it",
+    "event": "an event of 1 field to each watcher",
     "event field": "each further field of it",
     "json": "a sample in lists, to a consumer that uses JSON",
     "megabyte": "a megabyte of samples as bytes",
@@ -68,7 +70,7 @@ class RouterCosts:
             self._measure_adds()
             self._measure_samples()
             few, many = (self._measure_events(fields) for fields in (FEW, MANY))
-        for name in ("publish", "event"):
+        for name in ("publish", "dispatch", "event"):
             self.costs[name] = few[name]
             self.costs[f"{name} field"] = ((many[name] - few[name]) / (MANY - FEW)).clip(min=0)
 
@@ -130,20 +132,23 @@ class RouterCosts:
             wait_for_nodes(client, *map(node_name, range(NODES)), seconds=PATIENCE)
         publish = partial(self._wait, "received publish", PUBLISHED)
         found = [self._beside(self._while(publish, nodes), NODES) for _ in range(TIMES)]
-        cost = cheapest(found, lambda work: work.messages["received publish"])
-        watchers = self._start("watchers", WATCHERS, NODES, NODES)
+        cost = cheapest(found, received)
+        one, all_of_them = (self._measure_watched(cost, count) for count in (1, WATCHERS))
+        event = ((all_of_them - one) / (WATCHERS - 1)).clip(min=0)
+        nodes.end()
+        return {"publish": cost, "dispatch": (one - event).clip(min=0), "event": event}
+
+    def _measure_watched(self, cost: Cost, count: int) -> Cost:
+        """Measure what so many watchers add to the cost of an event."""
+        watchers = self._start("watchers", count, NODES, NODES)
         watchers.wait_for("ready", PATIENCE)
-        found = []
+        send, found = partial(self._wait, "received publish", PUBLISHED), []
         for _ in range(TIMES):
-            send = partial(self._wait, "sent event", SENT)
-            work = self._beside(self._while(send), NODES + WATCHERS)
-            work.cpu -= cost * work.messages["received publish"]
+            work = self._beside(self._while(send), NODES + count)
+            work.cpu -= cost * received(work)
             found.append(work)
-        watchers.end(), nodes.end()
-        return {
-            "publish": cost,
-            "event": cheapest(found, lambda work: work.messages["sent event"]),
-        }
+        watchers.end()
+        return cheapest(found, received)
 
     def _wait(self, kind: str, count: int) -> None:
         """Wait for so many more messages."""
@@ -163,6 +168,11 @@ class RouterCosts:
         return work
 
 
+def received(work: Work) -> float:
+    """Return the number of events that were published."""
+    return work.messages["received publish"]
+
+
 def cheapest(
     found: Iterable[Work], count: Callable[[Work], float], less: Cost | float = 0.0
 ) -> Cost:
@@ -177,9 +187,9 @@ def figures(_rounds: int) -> Iterator[Figure]:
     write_costs("router", {str(n): listed(costs) for n, costs in zip(PROXIES, found, strict=True)})
     for name, what in WHAT.items():
         alone, *proxied = (costs[name] * 1e6 for costs in found)
-        texts = [f"{cost[0]:.3g} + {cost[1]:.3g} µs" for cost in proxied]
-        shown = f"{alone[0]:.3g} µs; {texts[0]}; {texts[1]}"
-        yield Figure("router", what, shown, proxied[-1][0] / alone[0])
+        texts = [f"{short(cost[0])} + {short(cost[1])} µs" for cost in proxied]
+        shown = f"{short(alone[0])} µs; {texts[0]}; {texts[1]}"
+        yield Figure("router", what, shown, proxied[-1][0])
 
 
 def listed(costs: dict[str, Cost]) -> dict[str, list[float]]:

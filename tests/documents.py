@@ -49,10 +49,10 @@ def steps(text: str) -> list[tuple[str, str, str]]:
     """Return the shell blocks that a comment says to run: how, with what argument, and the code.
 
     ``<!-- run -->`` stands above a block that must succeed, ``<!-- run: TEXT -->`` above one that
-    must also print a text, after some time at most; ``<!-- start: NODE -->`` above a program that
-    goes on and makes a node appear.
+    must also print a text, after some time at most; with ``try`` it may fail, too.
+    ``<!-- start: NODE -->`` stands above a program that goes on and makes a node appear.
     """
     found = re.findall(
-        r"^<!-- (run|start)(?:: (.*?))? -->\n```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE
+        r"^<!-- (run|try|start)(?:: (.*?))? -->\n```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE
     )
     return [(how, argument, code) for how, argument, code in found]

@@ -25,7 +25,7 @@ export function explain({ kind, page = "", reason = "" }) {
     return { title: `Nothing answers at ${page}`, steps: [start, certificate], link: page };
   }
   if (kind === "closed") {
-    const proxy = "If there is a proxy in between, it has to pass on WebSockets, at the path /ws.";
+    const proxy = "If there is a proxy in between, it has to pass on WebSockets, at the path /ws, and the header Host.";
     return { title: `${page} answers, but takes no connection`, steps: [proxy, certificate], link: page };
   }
   if (kind === "site") {

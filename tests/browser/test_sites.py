@@ -182,6 +182,23 @@ def test_fields_of_sites_share_panels_searches_and_files(sites, two, sized):
     sites.picture("sites-values")
 
 
+def test_a_site_that_does_not_answer_delays_no_other(sites, two):
+    own, other = keys = [f"{site}/weather::apex_temperature" for site in ("here", "there")]
+    open_signed_in(sites, two, f"?p={';'.join(keys)}&from=1500000000&to=1500086400")
+    sites.wait(lambda: shown(sites) == set(keys), "samples of both sites")
+    two.relay.hold()
+    sites.press("-")
+
+    def lead():
+        counts = sites.counts()
+        return counts[own] - counts[other]
+
+    sites.wait(lambda: lead() > 0, "more samples of the site that answers")
+    two.relay.close()
+    two.relay.open()
+    sites.wait(lambda: lead() == 0, "those of the other")
+
+
 def test_a_site_that_is_lost_says_so_and_comes_back(sites, two, sized):
     sized(360, 720, "light")
     own, other = keys = [f"{site}/sensors::cpu_percent" for site in ("here", "there")]

@@ -25,15 +25,21 @@ class Relay:
     ) -> None:
         self._to = to_host, to
         self._address, self.port = at
+        self._flows = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self.open()
 
     def open(self) -> None:
         """Listen, at the same port as before."""
+        self._flows.set()
         self._listener = socket.create_server((self._address, self.port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def hold(self) -> None:
+        """Pass nothing on, until it is closed."""
+        self._flows.clear()
 
     def cut(self) -> None:
         """Reset all connections; new ones are taken at once."""
@@ -48,6 +54,7 @@ class Relay:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._flows.set()
         self.cut()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -67,10 +74,10 @@ class Relay:
             with self._lock:
                 self._open -= {near, far}
 
-    @staticmethod
-    def _pump(source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                self._flows.wait()
                 target.sendall(data)
         for each in (source, target):
             with suppress(OSError):

@@ -1,23 +1,21 @@
 """Requests that are answered in the reactor: short answers, long ones, and clients that leave."""
 
-from twisted.internet import address, defer, error, task
+from twisted.internet import address, defer, error
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from sisock.bridge.answers import Answer
 from sisock.bridge.http import STALLED_AFTER
 from sisock.bridge.server import Access, Front
+from sisock.testing import Clock
 
 PART = 1 << 20
 
 REQUEST = b"POST /query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class AtOnce(task.Clock):
+class AtOnce(Clock):
     """A reactor and a thread pool that do everything at once, and a clock."""
-
-    def callFromThread(self, function, *args):
-        function(*args)
 
     def callInThreadWithCallback(self, on_result, function, *args):
         try:

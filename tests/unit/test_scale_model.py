@@ -8,7 +8,9 @@ import pytest
 from benchmarks.model import FULL, Site, event_delay, full_at, loads, messages, queue, scaled
 from benchmarks.router_costs import WHAT
 
-EACH = {name: [1e-4, 2e-4, 3e-4] for name in WHAT} | {"event field": [1e-6] * 3}
+EACH = {name: [1e-4, 2e-4, 3e-4] for name in WHAT} | {
+    f"{name} field": [1e-6] * 3 for name in ("dispatch", "event")
+}
 COSTS = {
     "router": {"0": EACH, "1": EACH, "2": EACH},
     "bridge panel": 2e-3,
