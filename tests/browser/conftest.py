@@ -25,6 +25,9 @@ FLAGS = (
 )
 
 
+# Chromium gives up loading a page when another test adds a network interface to this computer.
+NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+
 # As many frames as the page waits before it asks, and more.
 REST = """
 const done = arguments[0];
@@ -44,6 +47,7 @@ class Page:
     def __init__(self, browser: webdriver.Chrome, router: RouterProcess) -> None:
         self.browser = browser
         self.router = router
+        self._errors: list[str] = []
 
     @property
     def secret(self) -> str:
@@ -53,9 +57,16 @@ class Page:
     def open(self, query: str = "", secret: str | None = None, fresh: bool = True) -> None:
         """Open the page, by the link that carries the secret unless another is given."""
         link = f"#secret={self.secret if secret is None else secret}" if secret != "" else ""
+        before = self.errors()
         if fresh:
             self.browser.get("about:blank")
         self.browser.get(f"https://localhost:{self.router.port}/{query}{link}")
+        errors = self.errors()
+        self._errors = before
+        if any(NETWORK_CHANGED in error for error in errors):
+            self.open(query, secret)
+        else:
+            self._errors += errors
 
     def element(self, name: str) -> Any:
         """The element of this id."""
@@ -171,8 +182,9 @@ class Page:
         return path
 
     def errors(self) -> list[str]:
-        """What the browser's console complained of."""
-        return [
+        """What the browser's console complained of since the last call."""
+        known, self._errors = self._errors, []
+        return known + [
             entry["message"]
             for entry in self.browser.get_log("browser")
             if entry["level"] == "SEVERE" and "WebSocket" not in entry["message"]
