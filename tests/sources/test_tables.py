@@ -302,11 +302,12 @@ def test_rows_appended_while_reading_are_read_once_and_in_order(folder):
         with open(path, "a", buffering=1) as file:
             # In pieces that end anywhere.
             for start in range(0, len(text), 4999):
-                has_read.acquire(timeout=20)
+                has_read.wait(20)
+                has_read.clear()
                 file.write(text[start : start + 4999])
                 file.flush()
 
-    has_read = threading.Semaphore(0)
+    has_read = threading.Event()
     writer = threading.Thread(target=write)
     node = Watched(folder)
     counts = []
@@ -316,7 +317,7 @@ def test_rows_appended_while_reading_are_read_once_and_in_order(folder):
         assert values == [*range(len(values))]
         assert t == [T + i for i in range(len(t))]
         counts.append(len(t))
-        has_read.release()
+        has_read.set()
     writer.join()
     assert node.samples("a.n")[1] == [*range(20_000)]
     assert counts == sorted(counts) and len(set(counts)) > 5
