@@ -7,7 +7,7 @@ A load of 1 is a whole core, 1 Gbit/s, or all the connections allowed. A part wi
 full at 0.7: above it, delays grow fast.
 
 ``--check`` compares the model with real runs of few nodes and watchers, and fails if the router's
-CPU time is not as predicted, within a factor of 1.5.
+CPU time is not as predicted, within a factor of two.
 """
 
 from __future__ import annotations
