@@ -72,13 +72,17 @@ class SteadySession(ApplicationSession):
     def __init__(self, config: types.ComponentConfig | None = None) -> None:
         super().__init__(config)
         self._held: dict[str, _Held] = {}
+        self._has_left = False
 
     def onMessage(self, msg: Any) -> None:
         """Handle a message; catch errors, for which autobahn would end the session.
 
         Autobahn raises for late answers, and for keywords that equal its own argument names.
         """
+        if self._session_id is None and self._has_left:
+            return  # behind a proxy of the router, an answer may follow the farewell
         if self._session_id is None or isinstance(msg, message.Goodbye):
+            self._has_left = isinstance(msg, message.Goodbye)
             super().onMessage(msg)
             return
         try:
