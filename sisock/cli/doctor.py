@@ -9,7 +9,6 @@ import ssl
 import stat
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -20,7 +19,7 @@ from sisock.client.client import Client
 from sisock.connection.settings import Settings, find_secret, load_settings
 from sisock.connection.sites import load_sites
 from sisock.connection.transport import certified_names, is_certificate_for
-from sisock.errors import SettingsError, SisockError, SiteWarning
+from sisock.errors import SettingsError, SisockError
 from sisock.router.launch import SECRET_VARIABLES
 from sisock.wire.protocol import USER_SERVER
 
@@ -186,8 +185,7 @@ def _router(
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     began = time.perf_counter()
     try:
-        with warnings.catch_warnings(action="ignore", category=SiteWarning):
-            nodes = client.nodes()
+        nodes = client.nodes()
     except SisockError as error:
         yield False, f"hub: {error}"
         return

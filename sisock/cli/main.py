@@ -195,7 +195,9 @@ def main(argv: list[str] | None = None) -> None:
         function = args.function
         if isinstance(function, str):  # its imports take long
             function = resolve_name(function)
-        function(args, settings)
+        # The commands themselves say which sites are left out.
+        with catch_warnings(action="ignore", category=SiteWarning):
+            function(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -239,7 +241,7 @@ def _join(args: argparse.Namespace, settings: Settings) -> Any:
 def _nodes(args: argparse.Namespace, settings: Settings) -> None:
     from sisock.cli.output import write_table
 
-    with _join(args, settings) as client, catch_warnings(action="ignore", category=SiteWarning):
+    with _join(args, settings) as client:
         nodes = client.nodes()
     rows = [
         (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes

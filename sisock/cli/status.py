@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
@@ -19,7 +18,7 @@ from sisock.client.client import Client
 from sisock.client.site import load_routers
 from sisock.connection.health import OK, ask_figures, is_served
 from sisock.connection.settings import Settings, parse_port
-from sisock.errors import SettingsError, SisockError, SiteWarning
+from sisock.errors import SettingsError, SisockError
 from sisock.wire.fields import KnownNode
 
 TIMEOUT = 5.0
@@ -80,8 +79,7 @@ def _router(settings: Settings) -> tuple[list[Part], list[Part]]:
         with Client(settings, timeout=TIMEOUT) as client:
             joined = _part(router, True, f"{settings.address}, joined as {settings.user!r}")
             try:
-                with warnings.catch_warnings(action="ignore", category=SiteWarning):
-                    known = client.nodes()
+                known = client.nodes()
             except SisockError as error:
                 return [joined, _part(hub, False, str(error))], []
             for why in known.unreachable.values():
