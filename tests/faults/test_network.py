@@ -5,7 +5,6 @@ import signal
 import pytest
 
 from sisock.client.client import Client
-from sisock.router.credentials import make_certificates
 from tests.faults.helpers import (
     BIG,
     LISTED,
@@ -14,9 +13,7 @@ from tests.faults.helpers import (
     promised_event,
     promised_list,
     promised_presence,
-    unstarted_router,
 )
-from tests.faults.network import namespace
 from tests.nodes import ROWS, START, Big
 
 FIELDS = ("f8", "f4", "i4", "b1")
@@ -29,17 +26,8 @@ SLOW_BYTES = int(os.environ.get("SISOCK_TEST_SLOW_BYTES", "5000000"))
 
 
 @pytest.fixture
-def far():
-    with namespace() as made:
-        yield made
-
-
-@pytest.fixture
-def router(far):
-    """A router that programs in the namespace can reach and believe."""
-    with unstarted_router() as made:
-        make_certificates(made.home, names=[far.near])
-        yield made.start()
+def router(far_router):
+    return far_router
 
 
 @pytest.mark.parametrize("end", ["far", "near"])

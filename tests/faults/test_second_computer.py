@@ -4,44 +4,28 @@ import pytest
 
 from sisock.cli.main import main
 from sisock.client.client import Client
-from sisock.router.credentials import make_certificates
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
-from tests.faults.helpers import unstarted_router
-from tests.faults.network import namespace
 
 
 @pytest.fixture
-def far():
-    with namespace() as made:
-        yield made
-
-
-@pytest.fixture
-def router(far):
-    with unstarted_router() as made:
-        make_certificates(made.home, names=[far.near])
-        yield made.start()
-
-
-@pytest.fixture
-def exported(router, monkeypatch, tmp_path):
+def exported(far_router, monkeypatch, tmp_path):
     """A folder with what was exported for a node."""
-    monkeypatch.setenv("SISOCK_HOME", str(router.home.path))
+    monkeypatch.setenv("SISOCK_HOME", str(far_router.home.path))
     main(["certs", "--export", f"server={tmp_path / 'sisock-home'}"])
     return tmp_path / "sisock-home"
 
 
-def test_a_node_on_another_computer_is_served_and_doctor_content(router, far, exported, start):
+def test_a_node_on_another_computer_is_served_and_doctor_content(far_router, far, exported, start):
     environ = {
         **{"SISOCK_HOME": str(exported), "CROSSBAR_HOST": far.near},
         "HOME": str(exported.parent),
     }
-    node = start(router, *far.inside(str(TOP / "docs/tutorial/step01.py")), **environ)
-    with Client(router.settings()) as client:
+    node = start(far_router, *far.inside(str(TOP / "docs/tutorial/step01.py")), **environ)
+    with Client(far_router.settings()) as client:
         wait_for_nodes(client, "computer")
         wait_until(lambda: len(client.get("computer", "load")["load"]), 30, "its samples")
-    doctor = start(router, *far.inside("-m", "sisock.cli", "doctor"), **environ)
+    doctor = start(far_router, *far.inside("-m", "sisock.cli", "doctor"), **environ)
     assert doctor.wait(60) == 0, doctor.output
     assert "router: joined" in doctor.output and "hub: 1 data nodes" in doctor.output
     assert "BAD" not in doctor.output
