@@ -25,8 +25,7 @@ from sisock.wire.reply import Decimated, Reply, just_after
 SEARCH_EVERY, RETRY_EVERY = 10.0, 1.0
 """Seconds between two searches for fields, and after a failed one."""
 
-MAX_SEARCH_SHARE = 0.05
-"""The largest part of its time that a node spends on searching for fields."""
+MAX_SEARCH_SHARE = 0.05  # the largest part of its time that a node spends on searching for fields
 
 
 class Series(Protocol):

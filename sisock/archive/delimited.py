@@ -38,8 +38,7 @@ _PARTS = re.compile(
 )
 """Parts of a path that tell the files of a table apart: dates, times, numbers of four digits."""
 
-MAX_HEADER = 3
-"""Header rows: names, units, and how the values were measured."""
+MAX_HEADER = 3  # header rows: names, units, and how the values were measured
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 

@@ -26,8 +26,7 @@ HEAD = 1 << 16
 TAIL = 1 << 12
 """Bytes at the start and end of the parsed part of a file, whose hashes identify it."""
 
-STORE_EVERY = 1 << 16
-"""Parsed samples after which they are stored."""
+STORE_EVERY = 1 << 16  # parsed samples after which they are stored
 
 MAX_TEXTS = 10_000
 """Different texts of a field; they are stored as numbers, further ones as missing."""

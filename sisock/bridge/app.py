@@ -38,17 +38,10 @@ from sisock.wire.fields import Field, KnownNode
 from sisock.wire.json_rows import dumps
 from sisock.wire.protocol import Interval
 
-GAP_INTERVALS = 5
-"""A gap is longer than this many of the field's intervals."""
-
-PRESENCE = "nodes."
-"""Prefix of the recorder's fields that tell when a node was registered."""
-
-MAX_NAME = 200
-"""Characters of an annotation's name; each of its events repeats it."""
-
-TILES = "/tiles/"
-"""The route of all paths that begin with it."""
+GAP_INTERVALS = 5  # a gap is longer than this many of the field's intervals
+PRESENCE = "nodes."  # prefix of the recorder's fields that tell when a node was registered
+MAX_NAME = 200  # characters of an annotation's name; each of its events repeats it
+TILES = "/tiles/"  # the route of all paths that begin with it
 
 ROUTES = {
     "/": ("GET", "root"),

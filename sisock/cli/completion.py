@@ -12,8 +12,7 @@ from sisock.errors import SisockError, SiteWarning
 
 SHELLS = ("bash", "zsh", "fish")
 
-TIMEOUT = 2.0
-"""Seconds that router and node may take: the user waits with a finger on the key."""
+TIMEOUT = 2.0  # seconds that router and node may take: the user waits with a finger on the key
 
 
 def show(args: argparse.Namespace, settings: Settings) -> None:

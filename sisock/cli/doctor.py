@@ -23,11 +23,9 @@ from sisock.errors import SettingsError, SisockError
 from sisock.router.launch import SECRET_VARIABLES
 from sisock.wire.protocol import USER_SERVER
 
-TIMEOUT = 10
-"""Seconds that a node may take."""
+TIMEOUT = 10  # seconds that a node may take
 
-_Check = tuple[bool, str]
-"""Whether a part is as it should be, and a sentence."""
+_Check = tuple[bool, str]  # whether a part is as it should be, and a sentence
 
 _RENEW_BEFORE = datetime.timedelta(days=30)
 """Time before its end in which a certificate should be renewed."""

@@ -37,17 +37,13 @@ from sisock.wire.protocol import check_node_name
 MIN_DELAY, MAX_DELAY = 1.0, 60.0
 """Seconds before a node is started again; the more, the more often it has ended at once."""
 
-STEADY = 60.0
-"""Seconds after which a node's end is not counted with those before."""
-
-STARTUP = 20.0
-"""Seconds in which a node need not answer yet."""
+STEADY = 60.0  # seconds after which a node's end is not counted with those before
+STARTUP = 20.0  # seconds in which a node need not answer yet
 
 POLL, POLLS = 2.0, 30
 """Seconds between two looks at a node, and looks over which samples per second are counted."""
 
-MAX_LINE = 1 << 16
-"""Bytes of a line that are kept while its end is waited for."""
+MAX_LINE = 1 << 16  # bytes of a line that are kept while its end is waited for
 
 _ENDING_WITH_US = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 15);"

@@ -9,11 +9,8 @@ from itertools import takewhile
 
 from sisock.wire.fields import KnownNode
 
-MAX_CHANGES = 1000
-"""Most recent changes of a site's list of nodes that are kept for annotations."""
-
-BACK_WITHIN = 1.0
-"""Seconds; a node that re-registers this soon has only announced a new generation."""
+MAX_CHANGES = 1000  # most recent changes of a site's list of nodes that are kept for annotations
+BACK_WITHIN = 1.0  # seconds; a node that re-registers this soon has only announced a new generation
 
 
 @dataclass(frozen=True)

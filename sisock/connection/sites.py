@@ -22,8 +22,7 @@ from sisock.connection.settings import (
 from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
 
-HTTPS_PORT = 443
-"""The port of an address without one, as browsers have it."""
+HTTPS_PORT = 443  # the port of an address without one, as browsers have it
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOST = re.compile(r"[\w.:-]+")

@@ -12,11 +12,8 @@ import numpy as np
 from sisock.sources.http import JsonServer
 from sisock.sources.placed import place
 
-ROWS = 20_000
-"""Rows per chunk of an answer."""
-
-STATEMENTS = 100
-"""Largest number of statements of a request."""
+ROWS = 20_000  # rows per chunk of an answer
+STATEMENTS = 100  # largest number of statements of a request
 
 LATEST = 2.0**33
 """Seconds; the latest time that the server can represent (the year 2242), and largest bucket."""

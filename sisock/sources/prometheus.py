@@ -18,14 +18,9 @@ from sisock.wire.arrays import Samples, join
 
 Labels = Mapping[str, str]
 
-ROWS = 100_000
-"""Approximate number of samples to read at once."""
-
-STEPS = 10_000
-"""Buckets per request; the server's limit is 11,000."""
-
-LATEST = 2.0**33
-"""Seconds; the largest bucket that the server's nanoseconds can represent."""
+ROWS = 100_000  # approximate number of samples to read at once
+STEPS = 10_000  # buckets per request; the server's limit is 11,000
+LATEST = 2.0**33  # seconds; the largest bucket that the server's nanoseconds can represent
 
 SHIFT, AHEAD = 3_600_000, 3_600_000
 """Milliseconds by which `_whole_buckets` shifts requests to the past, and by which samples may be
@@ -38,8 +33,7 @@ EARLIEST, BLOCK = 946_684_800_000, 32 * 86_400_000
 """Milliseconds: the year 2000, before which no samples are searched; and the longest interval for
 which VictoriaMetrics tells exactly which series have samples."""
 
-MAX_CALLS = 1000
-"""Largest number of calls to find the first samples of new series."""
+MAX_CALLS = 1000  # largest number of calls to find the first samples of new series
 
 
 class Api:

@@ -19,8 +19,7 @@ _EXACT = 2.0**52
 _FEW_BUCKETS = 16
 """Samples per bucket from which on searching for edges is faster than comparing all samples."""
 
-_LARGE = 1500
-"""Samples per bucket from which on a loop over buckets is faster than one numpy call."""
+_LARGE = 1500  # samples per bucket from which on a loop over buckets is faster than one numpy call
 
 
 def bucket_of(t: Any, w: float) -> Any:
