@@ -19,7 +19,7 @@ from sisock.store.background import WorkLog
 from sisock.store.series import NOTHING
 from sisock.wire.arrays import Samples, as_samples, join
 from sisock.wire.grid import bucket_size_for, bucket_start
-from sisock.wire.protocol import Interval, check_interval
+from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, Reply, just_after
 
 SEARCH_EVERY, RETRY_EVERY = 10.0, 1.0
@@ -131,27 +131,24 @@ class DatabaseNode(ArchiveNode):
                 line.finalized_until = min(until, line.finalized_until or math.inf)
         return reply
 
-    def get_decimated(
+    def _read_decimated(
         self,
-        field: list[str],
-        start: float,
-        end: float,
-        bucket: float | None = None,
-        max_points: int | None = None,
-    ) -> dict[str, Decimated]:
+        name: str,
+        entry: Mapping[str, Any],
+        due: float,
+        interval: Interval,
+        bucket: float | None,
+        max_points: int | None,
+    ) -> Decimated:
         """Have the database decimate if it can; otherwise decimate here."""
-        interval = check_interval(start, end)
         until = time.time() - self.lateness if self.lateness else math.inf
-        found = {}
-        for name, entry in self._entries_of(field, interval).items():
-            t, values, w, is_placed = self._decimate(name, interval, bucket, max_points)
-            known = [entry["last"]] if entry.get("last") is not None else []
-            if len(t):
-                # Of a sample with a made-up time only the bucket is known.
-                known.append(bucket_start(t[-1], w) if is_placed and w else float(t[-1]))
-            final_to = min(just_after(max(known, default=None)), until)
-            found[name] = Decimated(t, values, w, final_to, is_placed)
-        return found
+        t, values, w, is_placed = self._decimate(name, interval, bucket, max_points)
+        known = [entry["last"]] if entry.get("last") is not None else []
+        if len(t):
+            # Of a sample with a made-up time only the bucket is known.
+            known.append(bucket_start(t[-1], w) if is_placed and w else float(t[-1]))
+        final_to = min(just_after(max(known, default=None)), until)
+        return Decimated(t, values, w, final_to, is_placed)
 
     def _decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None

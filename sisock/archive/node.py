@@ -177,6 +177,7 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
+        """Decimate without the cache, until the time `due`."""
         began, overviews = time.monotonic(), self._overviews
         begin = max(interval.start, entry.get("first") or -math.inf)
         end = min(interval.end, entry.get("last") or math.inf)

@@ -180,7 +180,7 @@ class Routes:
 
         names = wanted.__contains__, is_site_wanted
         known = self._run(bridge.fields, share, *names) if wanted else {}
-        nodes = self._run(bridge.list_nodes, is_site_wanted)
+        nodes = self._run(bridge.nodes, is_site_wanted)
         share.notices += nodes.unreachable.values()
         found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
         return _json_response(found, share.notices, **{"Cache-Control": OPEN})

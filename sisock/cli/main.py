@@ -7,7 +7,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -15,7 +14,7 @@ from warnings import catch_warnings
 
 import txaio
 
-from sisock.cli import completion, programs
+from sisock.cli import ask, programs
 from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
 from sisock.errors import SisockError, SiteWarning
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
@@ -45,13 +44,13 @@ def make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function, is_program=False)
         return sub
 
-    command("nodes", _nodes, "List the data nodes that are there.")
-    fields = command("fields", _fields, "List the fields of a data node.")
+    command("nodes", ask.nodes, "List the data nodes that are there.")
+    fields = command("fields", ask.fields, "List the fields of a data node.")
     _add_node(fields)
-    _add_get(command("get", _get, "Print samples of some fields of a data node."))
-    latest = command("latest", _latest, "Print the last sample of each field of a data node.")
+    _add_get(command("get", ask.get, "Print samples of some fields of a data node."))
+    latest = command("latest", ask.latest, "Print the last sample of each field of a data node.")
     _add_node(latest, "*", "all fields if none is named")
-    watch = command("watch", _watch, "Print the samples of a data node as they come.")
+    watch = command("watch", ask.watch, "Print the samples of a data node as they come.")
     _add_node(watch, "*", "all fields if none is named")
     command(
         "config",
@@ -79,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     record = command("record", programs.record, "Record fields of data nodes, and serve them.")
     sources = "what to record; both may have the wildcards * and ?"
     source: Any = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
-    source.completer = completion.nodes
+    source.completer = ask.complete_nodes
     record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
     record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
     serve = command(
@@ -102,10 +101,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_new(
         command("new", "sisock.cli.new:new", "Write a project for a data node into a new folder.")
     )
-    shell = command("completion", completion.show, "Print code that has a shell complete sisock.")
+    shell = command("completion", _completion, "Print code that has a shell complete sisock.")
     shell.add_argument(
         "shell",
-        choices=completion.SHELLS,
+        choices=("bash", "zsh", "fish"),
         help='as `eval "$(sisock completion bash)"` in ~/.bashrc',
     )
     command(
@@ -121,10 +120,10 @@ def _add_node(
 ) -> None:
     """Add the arguments of a node, and of its fields; shells complete both."""
     node: Any = sub.add_argument("node")
-    node.completer = completion.nodes
+    node.completer = ask.complete_nodes
     if fields is not None:
         field: Any = sub.add_argument("fields", nargs=fields, metavar="field", help=text)
-        field.completer = completion.fields
+        field.completer = ask.complete_fields
 
 
 def _add_programs(commands: Any) -> None:
@@ -144,7 +143,7 @@ def _add_programs(commands: Any) -> None:
         sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
     sub.usage = "sisock node FILE [FLAG ...]"
     file: Any = sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
-    file.completer = completion.programs
+    file.completer = programs.complete
 
 
 def _add_new(new: argparse.ArgumentParser) -> None:
@@ -181,7 +180,9 @@ def main(argv: list[str] | None = None) -> None:
     """Run one command; every failure is one sentence on stderr and status 1."""
     parser = make_parser()
     if "_ARGCOMPLETE" in os.environ:
-        completion.complete(parser)
+        from argcomplete import autocomplete
+
+        autocomplete(parser, always_complete_options="long")
     words = sys.argv[1:] if argv is None else argv
     args, rest = parser.parse_known_args(_allow_negative_times(words))
     args.rest = rest
@@ -231,66 +232,10 @@ def _fail(error: Exception, log_level: str | None) -> NoReturn:
     raise SystemExit(1)
 
 
-def _join(args: argparse.Namespace, settings: Settings) -> Any:
-    """Return a client of the router that the flag names, or else of all sites."""
-    from sisock.client.client import Client
+def _completion(args: argparse.Namespace, settings: Settings) -> None:
+    from argcomplete import shellcode
 
-    return Client(None if args.router is None else settings)
-
-
-def _nodes(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_table
-
-    with _join(args, settings) as client:
-        nodes = client.nodes()
-    rows = [
-        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
-    ]
-    write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
-    for why in nodes.unreachable.values():
-        print(why, file=sys.stderr)
-    if not rows and not nodes.unreachable:
-        print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
-
-
-def _fields(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_fields
-
-    with _join(args, settings) as client:
-        fields = client.fields(args.node)
-    write_fields(sys.stdout, fields.values())
-
-
-def _get(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import WRITERS, progress_line
-    from sisock.wire.times import parse_duration
-
-    stride = None if args.min_stride is None else parse_duration(args.min_stride)
-    what = (args.node, args.fields, args.start, args.end, stride)
-    with _join(args, settings) as client, progress_line(sys.stderr) as show:
-        data = client.get(*what, max_points=args.max_points, on_progress=show)
-    with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
-        WRITERS[args.form](out, data)
-
-
-def _latest(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import latest_row, write_table
-
-    with _join(args, settings) as client:
-        data = client.latest(args.node, args.fields or None)
-    rows = [latest_row(name, series) for name, series in data.items()]
-    write_table(sys.stdout, ("field", "value", "units", "time"), rows)
-
-
-def _watch(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import live_header, live_headings, live_row
-
-    with _join(args, settings) as client, client.watch(args.node, args.fields or None) as stream:
-        known = client.fields(args.node)
-        headings = live_headings(known[name] for name in args.fields or known)
-        print(live_header(headings), flush=True)
-        for sample in stream:
-            print(live_row(headings, sample), flush=True)
+    print(shellcode(["sisock"], shell=args.shell))
 
 
 def _certs(args: argparse.Namespace, settings: Settings) -> None:

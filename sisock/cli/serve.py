@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +28,7 @@ from twisted.python.failure import Failure
 from sisock.cli.programs import find_node, given_flags
 from sisock.connection.health import OK, VARIABLE, ask_figures, is_served, serve_health
 from sisock.connection.reconnect import fail
-from sisock.connection.settings import Home, Settings
+from sisock.connection.settings import Home, Settings, read_toml
 from sisock.errors import SettingsError, SisockError
 from sisock.router.launch import prepare_socket
 from sisock.wire.protocol import check_node_name
@@ -62,13 +61,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 
 def load_nodes(path: Path) -> dict[str, list[str]]:
     """Read each node's name and command; SettingsError names line or key of what is wrong."""
-    try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # it names line and column
-        raise SettingsError(f"{path}: {error}") from None
-    if not sections:
+    if not (sections := read_toml(path)):
         raise SettingsError(f"{path} names no node: each is a section, as [weather]")
     commands = {}
     for name, section in sections.items():

@@ -129,11 +129,14 @@ class Site:
 
     def current(self) -> Session:
         """Return the session; raises RouterUnreachable if there is none."""
-        with self.named():
-            if self.connection.session is None:
-                why = self.connection.last_error or "the router has not answered yet"
-                raise RouterUnreachable(f"{why}; trying again by itself")
-            return self.connection.session
+        if self.connection.session is None:
+            raise self.lost()
+        return self.connection.session
+
+    def lost(self) -> Exception:
+        """Return an error that says why there is no session."""
+        why = self.connection.last_error or "the router has not answered yet"
+        return self.with_name(RouterUnreachable(f"{why}; trying again by itself"))
 
     async def session(self, timeout: float | None = None) -> Session:
         """Return the session, or wait for the next one.
@@ -166,16 +169,20 @@ class Site:
             if attempt in self._waiting:
                 self._waiting.remove(attempt)
 
+    def with_name(self, error: Exception) -> Exception:
+        """Return an error, with the site's name if it is one of its router or hub."""
+        is_own = isinstance(error, RouterUnreachable | HubMissing | AuthenticationRejected)
+        if not (self.name and is_own) or isinstance(error, SiteUnreachable):
+            return error
+        return SiteUnreachable(f"the site {self.name!r} cannot be reached: {error}")
+
     @contextmanager
     def named(self) -> Iterator[None]:
         """Name the site in the errors of its router and hub."""
         try:
             yield
-        except (RouterUnreachable, HubMissing, AuthenticationRejected) as error:
-            if not self.name or isinstance(error, SiteUnreachable):
-                raise
-            text = f"the site {self.name!r} cannot be reached: {error}"
-            raise SiteUnreachable(text) from None
+        except SisockError as error:
+            raise self.with_name(error) from None
 
     async def nodes(self, is_fresh: bool) -> list[KnownNode]:
         """Return the nodes soon, asked for now with `is_fresh`, or as known if the hub is slow.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from sisock.sources.http import JsonServer
-from sisock.sources.placed import place
 from sisock.store.series import NOTHING
 from sisock.wire import grid
 from sisock.wire.arrays import Samples, join
@@ -162,7 +161,7 @@ class PrometheusSeries:
         if infinite := [t for t, pair in found.items() if math.inf in map(abs, filter(None, pair))]:
             ends = round(min(infinite) * 1000), round((max(infinite) + w) * 1000)
             found |= self._read_buckets(max(first, ends[0]), min(last, ends[1]), w)
-        return place(found, w, start, end)
+        return grid.place(found, w, start, end)
 
     def _clip(self, start: float, end: float) -> tuple[int, int]:
         """Return the milliseconds of an interval in which there may be samples."""

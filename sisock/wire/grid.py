@@ -6,7 +6,7 @@ A bucket is ``[i w, (i + 1) w)``, where `w` is a power of two and ``i = floor(t 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -138,6 +138,27 @@ def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
         return kept
     low, high = kept[0] > 0, kept[-1] < count - 1
     return np.concatenate([np.arange(low), kept, np.arange(count - high, count)])
+
+
+def place(
+    extremes: Mapping[float, tuple[Any, Any]], w: float, start: float, end: float
+) -> tuple[list[float], list[Any]]:
+    """Return extremes of buckets as times and values, where nobody knows their own times.
+
+    `extremes` has smallest and largest value by the start of the bucket, None and None if all are
+    missing. Minimum and maximum are at the bucket's start and middle, but inside of the interval.
+    """
+    t: list[float] = []
+    values: list[Any] = []
+    last = math.nextafter(end, -math.inf)
+    for bucket in sorted(extremes):
+        low, high = extremes[bucket]
+        t.append(max(bucket, start))
+        values.append(low)
+        if high != low:
+            t.append(min(max(bucket + w / 2, start), last))
+            values.append(high)
+    return t, values
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray | None:
