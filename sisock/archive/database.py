@@ -13,7 +13,7 @@ import numpy as np
 from twisted.internet import task, threads
 
 from sisock.archive.node import ArchiveNode
-from sisock.archive.overview import decimate_windows
+from sisock.archive.pyramids import decimate_windows
 from sisock.connection.runtime import RepeatedWarning, make_pool, stop_pool
 from sisock.store.background import WorkLog
 from sisock.store.series import NOTHING

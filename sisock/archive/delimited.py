@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sisock.archive.tables import (
+from sisock.archive.table_files import (
     HEAD_ROWS,
     UNREADABLE,
     Chunk,

@@ -49,7 +49,7 @@ class _NotNumbers(Exception):
     """The values are not numbers and cannot be stored."""
 
 
-class Overviews:
+class Pyramids:
     """Build the pyramids of an archive's fields, and answer from complete ones.
 
     `source` is the `ArchiveNode`; `read` is its method, checked and cut to the interval.
