@@ -7,14 +7,14 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from twisted.internet import task, threads
 
 from sisock.archive.node import ArchiveNode
 from sisock.archive.pyramids import decimate_windows
-from sisock.connection.runtime import RepeatedWarning, make_pool, stop_pool
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import WorkLog
 from sisock.store.series import NOTHING
 from sisock.wire.arrays import Samples, as_samples, join
@@ -71,7 +71,6 @@ class DatabaseNode(ArchiveNode):
         self._lock, self._due = threading.Lock(), -math.inf
         self._series: Mapping[str, tuple[Series, dict[str, Any]]] = {}
         self._warn = RepeatedWarning(self.log)
-        self._searching = task.LoopingCall(self._search_when_idle)
 
     @abstractmethod
     def find_fields(self) -> Mapping[str, tuple[Series, dict[str, Any]]]:
@@ -79,20 +78,9 @@ class DatabaseNode(ArchiveNode):
 
     def begin(self, service: Any) -> None:
         """Begin to search for fields regularly."""
-        if not self.searches_when_idle:
-            return
-        self._reactor = self._searching.clock = service.reactor
-        self._pool = make_pool(f"{self.name}-search", 1)
-        self._searching.start(SEARCH_EVERY)
-
-    def end(self) -> None:
-        """Stop searching."""
-        if self._searching.running:
-            self._searching.stop()
-            stop_pool(self._pool)
-
-    def _search_when_idle(self) -> Any:
-        return threads.deferToThreadPool(self._reactor, self._pool, self.list_fields, 0, 0)
+        if self.searches_when_idle:
+            search = partial(service.requests.in_thread, self.list_fields, 0, 0)
+            service.repeat(SEARCH_EVERY, search)
 
     def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
         """List the fields, as found at most some seconds ago."""
