@@ -96,7 +96,7 @@ class TextFile(TableFile):
             header = _from_names(comments, self._names) or comments[-1:]
             # Without delimiters, any comment may have as many words.
             header = header if self._delimiter else header[:1]
-        names, units = (header + [[], []])[:2]
+        names, units = [*header, [], []][:2]
         headers = [*names, *[""] * width][:width]
         if not header:
             headers = [f"column {number + 1}" for number in range(width)]
