@@ -8,26 +8,32 @@ from contextlib import nullcontext
 from typing import Any
 from warnings import catch_warnings
 
+from sisock.cli.output import (
+    WRITERS,
+    latest_row,
+    live_header,
+    live_headings,
+    live_row,
+    progress_line,
+    write_fields,
+    write_table,
+)
+from sisock.client.client import Client
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import SisockError, SiteWarning
-
-# A shell that completes a flag waits for this module: each function imports what takes long.
+from sisock.wire.times import parse_duration
 
 COMPLETION_TIMEOUT = 2.0  # seconds that router and node may take: the user's finger is on the key
 
 
-def _join(args: argparse.Namespace, **options: Any) -> Any:
+def _join(args: argparse.Namespace, **options: Any) -> Client:
     """Return a client of the router that the flag names, or else of all sites."""
-    from sisock.client.client import Client
-
     flags = {"router": args.router, "log_level": args.log_level}
     return Client(None if args.router is None else load_settings(**flags), **options)
 
 
 def nodes(args: argparse.Namespace, settings: Settings) -> None:
     """Print the data nodes that are there, and the sites that are left out."""
-    from sisock.cli.output import write_table
-
     with _join(args) as client:
         nodes = client.nodes()
     rows = [
@@ -42,8 +48,6 @@ def nodes(args: argparse.Namespace, settings: Settings) -> None:
 
 def fields(args: argparse.Namespace, settings: Settings) -> None:
     """Print the fields of a node."""
-    from sisock.cli.output import write_fields
-
     with _join(args) as client:
         fields = client.fields(args.node)
     write_fields(sys.stdout, fields.values())
@@ -51,9 +55,6 @@ def fields(args: argparse.Namespace, settings: Settings) -> None:
 
 def get(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples, or write them to a file."""
-    from sisock.cli.output import WRITERS, progress_line
-    from sisock.wire.times import parse_duration
-
     stride = None if args.min_stride is None else parse_duration(args.min_stride)
     what = (args.node, args.fields, args.start, args.end, stride)
     with _join(args) as client, progress_line(sys.stderr) as show:
@@ -64,8 +65,6 @@ def get(args: argparse.Namespace, settings: Settings) -> None:
 
 def latest(args: argparse.Namespace, settings: Settings) -> None:
     """Print the last sample of each field."""
-    from sisock.cli.output import latest_row, write_table
-
     with _join(args) as client:
         data = client.latest(args.node, args.fields or None)
     rows = [latest_row(name, series) for name, series in data.items()]
@@ -74,8 +73,6 @@ def latest(args: argparse.Namespace, settings: Settings) -> None:
 
 def watch(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples as they come."""
-    from sisock.cli.output import live_header, live_headings, live_row
-
     with _join(args) as client, client.watch(args.node, args.fields or None) as stream:
         known = client.fields(args.node)
         headings = live_headings(known[name] for name in args.fields or known)

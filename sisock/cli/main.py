@@ -1,4 +1,4 @@
-"""The command ``sisock``: look at nodes, fields and samples, and at the installation itself."""
+"""The command ``sisock``: its commands with their flags, and how each failure is told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -14,12 +13,40 @@ from warnings import catch_warnings
 
 import txaio
 
-from sisock.cli import ask, programs
-from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
+from sisock.cli.new import RUNGS
+from sisock.connection.settings import Settings, add_common_flags, load_settings
 from sisock.errors import SisockError, SiteWarning
-from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
+
+_COMMANDS = {
+    "nodes": ("ask:nodes", "List the data nodes that are there."),
+    "fields": ("ask:fields", "List the fields of a data node."),
+    "get": ("ask:get", "Print samples of some fields of a data node."),
+    "latest": ("ask:latest", "Print the last sample of each field of a data node."),
+    "watch": ("ask:watch", "Print the samples of a data node as they come."),
+    "config": (
+        "doctor:show_settings",
+        "Show each setting and where it comes from; secrets are hidden.",
+    ),
+    "certs": ("doctor:make_certs", "Make what is missing of credentials and certificates."),
+    "demo": ("programs:demo", "Run everything here: router, hub, example nodes, bridge, page."),
+    "router": ("programs:router", "Run the router, with the hub and the page."),
+    "hub": ("programs:hub", "Run a hub outside of the router."),
+    "bridge": ("programs:bridge", "Run the HTTP bridge for Grafana."),
+    "node": ("programs:node", "Run a data node: a file, or one of sisock's own by its name."),
+    "record": ("programs:record", "Record fields of data nodes, and serve them."),
+    "serve": ("serve:run", "Run the data nodes of a file, each in its own process."),
+    "status": ("status:show", "Show what runs: router, hub, bridge, and all data nodes."),
+    "new": ("new:new", "Write a project for a data node into a new folder."),
+    "completion": ("main:show_completion", "Print code that has a shell complete sisock."),
+    "doctor": ("doctor:run", "Check router, credentials, hub and nodes, and say what to do."),
+}
+"""Each command's function in this package, imported when it is called, and what it does."""
+
+_PROGRAMS = ("demo", "router", "hub", "bridge", "node")
+"""Commands that get the rest of the command line."""
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
+_FILE = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,144 +63,112 @@ def make_parser() -> argparse.ArgumentParser:
     add_common_flags(common)
     parser = _Parser(prog="sisock", description="Serve time streams, and ask for them.")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, function: Callable[..., None] | str, text: str
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, parents=[common])
-        sub.set_defaults(function=function, is_program=False)
-        return sub
-
-    command("nodes", ask.nodes, "List the data nodes that are there.")
-    fields = command("fields", ask.fields, "List the fields of a data node.")
-    _add_node(fields)
-    _add_get(command("get", ask.get, "Print samples of some fields of a data node."))
-    latest = command("latest", ask.latest, "Print the last sample of each field of a data node.")
-    _add_node(latest, "*", "all fields if none is named")
-    watch = command("watch", ask.watch, "Print the samples of a data node as they come.")
-    _add_node(watch, "*", "all fields if none is named")
-    command(
-        "config",
-        "sisock.cli.doctor:show_settings",
-        "Show each setting and where it comes from; secrets are hidden.",
-    )
-    certs = command("certs", _certs, "Make what is missing of credentials and certificates.")
-    certs.add_argument(
-        "--name",
-        action="append",
-        default=[],
-        help="a further name or address of this computer;"
-        " SISOCK_NAMES may hold some, with spaces between them",
-    )
-    certs.add_argument("--renew", action="store_true", help="make a new certificate of the router")
-    certs.add_argument(
-        "--export",
-        action="append",
-        default=[],
-        metavar="RECIPIENT=FOLDER",
-        help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
-        " recipients: router, server (data nodes), consumer",
-    )
-    _add_programs(commands)
-    record = command("record", programs.record, "Record fields of data nodes, and serve them.")
-    sources = "what to record; both may have the wildcards * and ?"
-    source: Any = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
-    source.completer = ask.complete_nodes
-    record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
-    record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
-    serve = command(
-        "serve", "sisock.cli.serve:run", "Run the data nodes of a file, each in its own process."
-    )
-    serve.add_argument("--check", action="store_true", help="try all nodes without a router")
-    what = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
-    serve.add_argument(
-        "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (nodes.toml)"
-    )
-    status = command(
-        "status",
-        "sisock.cli.status:show",
-        "Show what runs: router, hub, bridge, and all data nodes.",
-    )
-    status.add_argument("--json", action="store_true", help="print JSON")
-    status.add_argument(
-        "file", type=Path, nargs="?", help=f"only how `sisock serve` runs the nodes of a {what}"
-    )
-    _add_new(
-        command("new", "sisock.cli.new:new", "Write a project for a data node into a new folder.")
-    )
-    shell = command("completion", _completion, "Print code that has a shell complete sisock.")
-    shell.add_argument(
-        "shell",
-        choices=("bash", "zsh", "fish"),
-        help='as `eval "$(sisock completion bash)"` in ~/.bashrc',
-    )
-    command(
-        "doctor",
-        "sisock.cli.doctor:run",
-        "Check router, credentials, hub and nodes, and say what to do.",
-    )
+    add_arguments = {
+        "fields": _add_node,
+        "get": _add_get,
+        "latest": _add_fields,
+        "watch": _add_fields,
+        "certs": _add_certs,
+        "node": _add_file,
+        "record": _add_record,
+        "serve": _add_serve,
+        "status": _add_status,
+        "new": _add_new,
+        "completion": _add_shell,
+    }
+    for name, (function, text) in _COMMANDS.items():
+        about: dict[str, Any] = {"description": text, "parents": [common]}
+        if name in _PROGRAMS:
+            about = {"usage": f"sisock {name} [FLAG ...]", "add_help": False}
+            about["description"] = f"{text} With --help it lists its flags."
+        sub = commands.add_parser(name, help=text, **about)
+        sub.set_defaults(function=f"sisock.cli.{function}", router=None, log_level=None)
+        if name in add_arguments:
+            add_arguments[name](sub)
     return parser
 
 
-def _add_node(
-    sub: argparse.ArgumentParser, fields: str | None = None, text: str | None = None
-) -> None:
-    """Add the arguments of a node, and of its fields; shells complete both."""
-    node: Any = sub.add_argument("node")
-    node.completer = ask.complete_nodes
-    if fields is not None:
-        field: Any = sub.add_argument("fields", nargs=fields, metavar="field", help=text)
-        field.completer = ask.complete_fields
+def _completer(name: str) -> Any:
+    """Return a function of this package that completes names, and is imported when it is called."""
+    return lambda **about: resolve_name(f"sisock.cli.{name}")(**about)
 
 
-def _add_programs(commands: Any) -> None:
-    """Add the programs, which get the rest of the command line."""
-    for function, text in (
-        (programs.demo, "Run everything here: router, hub, example nodes, bridge, page."),
-        (programs.router, "Run the router, with the hub and the page."),
-        (programs.hub, "Run a hub outside of the router."),
-        (programs.bridge, "Run the HTTP bridge for Grafana."),
-        (programs.node, "Run a data node: a file, or one of sisock's own by its name."),
-    ):
-        name = function.__name__
-        usage, more = f"sisock {name} [FLAG ...]", "With --help it lists its flags."
-        sub = commands.add_parser(
-            name, help=text, usage=usage, description=f"{text} {more}", add_help=False
-        )
-        sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
-    sub.usage = "sisock node FILE [FLAG ...]"
-    file: Any = sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
-    file.completer = programs.complete
+def _add_node(sub: Any) -> None:
+    sub.add_argument("node").completer = _completer("ask:complete_nodes")
 
 
-def _add_new(new: argparse.ArgumentParser) -> None:
-    from sisock.cli.new import RUNGS
-
-    new.add_argument("name", help="name of the node, its module and its folder")
-    rungs = "; ".join(f"{rung}: {text}" for rung, text in RUNGS.items())
-    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (live)")
+def _add_fields(sub: Any, count: str = "*", text: Any = "all fields if none is named") -> None:
+    _add_node(sub)
+    field = sub.add_argument("fields", nargs=count, metavar="field", help=text)
+    field.completer = _completer("ask:complete_fields")
 
 
-def _add_get(get: argparse.ArgumentParser) -> None:
-    _add_node(get, "+")
+def _add_get(get: Any) -> None:
+    _add_fields(get, "+", None)
     get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=f"{_TIMES} (-1h)")
     get.add_argument("--to", dest="end", default="now", metavar="TIME", help="likewise (now)")
     fewer = get.add_mutually_exclusive_group()
-    fewer.add_argument(
-        "--min-stride", metavar="DURATION", help='least spacing of samples: "30s", "5min", "1h"'
+    stride = 'least spacing of samples: "30s", "5min", "1h"'
+    fewer.add_argument("--min-stride", metavar="DURATION", help=stride)
+    points = (
+        "at most N samples of each field, chosen to keep the extremes: each keeps its own times,"
+        " and a row where a field has no sample is empty"
     )
-    fewer.add_argument(
-        "--max-points",
-        type=int,
-        metavar="N",
-        help="at most N samples of each field, chosen to keep the extremes: each keeps its own"
-        " times, and a row where a field has no sample is empty",
-    )
+    fewer.add_argument("--max-points", type=int, metavar="N", help=points)
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
     get.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
     get.set_defaults(form="table")
+
+
+def _add_certs(certs: Any) -> None:
+    names = "a further name or address of this computer; SISOCK_NAMES may hold some, with spaces"
+    certs.add_argument("--name", action="append", default=[], help=f"{names} between them")
+    certs.add_argument("--renew", action="store_true", help="make a new certificate of the router")
+    export = (
+        "copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
+        " recipients: router, server (data nodes), consumer"
+    )
+    form = "RECIPIENT=FOLDER"
+    certs.add_argument("--export", action="append", default=[], metavar=form, help=export)
+
+
+def _add_file(file: Any) -> None:
+    file.usage = "sisock node FILE [FLAG ...]"
+    program = file.add_argument("file", nargs="?", help=argparse.SUPPRESS)
+    program.completer = _completer("programs:complete")
+
+
+def _add_record(record: Any) -> None:
+    sources = "what to record; both may have the wildcards * and ?"
+    source = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
+    source.completer = _completer("ask:complete_nodes")
+    record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
+    record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
+
+
+def _add_serve(serve: Any) -> None:
+    serve.add_argument("--check", action="store_true", help="try all nodes without a router")
+    text = f"{_FILE} (nodes.toml)"
+    serve.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=text)
+
+
+def _add_status(status: Any) -> None:
+    status.add_argument("--json", action="store_true", help="print JSON")
+    text = f"only how `sisock serve` runs the nodes of a {_FILE}"
+    status.add_argument("file", type=Path, nargs="?", help=text)
+
+
+def _add_new(new: Any) -> None:
+    new.add_argument("name", help="name of the node, its module and its folder")
+    rungs = "; ".join(f"{rung}: {text}" for rung, text in RUNGS.items())
+    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (live)")
+
+
+def _add_shell(shell: Any) -> None:
+    text = 'as `eval "$(sisock completion bash)"` in ~/.bashrc'
+    shell.add_argument("shell", choices=("bash", "zsh", "fish"), help=text)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -186,19 +181,16 @@ def main(argv: list[str] | None = None) -> None:
     words = sys.argv[1:] if argv is None else argv
     args, rest = parser.parse_known_args(_allow_negative_times(words))
     args.rest = rest
-    if rest and not args.is_program:
+    if rest and args.command not in _PROGRAMS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         settings = load_settings(router=args.router, log_level=args.log_level)
         if args.log_level in ("debug", "trace"):
             txaio.use_twisted()
             txaio.start_logging(out=sys.stderr, level=args.log_level)
-        function = args.function
-        if isinstance(function, str):  # its imports take long
-            function = resolve_name(function)
         # The commands themselves say which sites are left out.
         with catch_warnings(action="ignore", category=SiteWarning):
-            function(args, settings)
+            resolve_name(args.function)(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -208,6 +200,13 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(0) from None
     except Exception as error:
         _fail(error, args.log_level)
+
+
+def show_completion(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the shell code that has a shell complete the command."""
+    from argcomplete import shellcode
+
+    print(shellcode(["sisock"], shell=args.shell))
 
 
 def _allow_negative_times(argv: list[str]) -> list[str]:
@@ -230,32 +229,3 @@ def _fail(error: Exception, log_level: str | None) -> NoReturn:
         text = f"{type(error).__name__}: {error}; --log-level debug shows where"
     print(f"sisock: {text}", file=sys.stderr)
     raise SystemExit(1)
-
-
-def _completion(args: argparse.Namespace, settings: Settings) -> None:
-    from argcomplete import shellcode
-
-    print(shellcode(["sisock"], shell=args.shell))
-
-
-def _certs(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.connection.transport import certified_names
-    from sisock.router import credentials
-
-    home = find_home()
-    for path in credentials.make_credentials(home):
-        print(f"made {path}")
-    names = [*args.name, *os.environ.get("SISOCK_NAMES", "").split()]
-    if credentials.make_certificates(home, names, args.renew):
-        print(f"made {home.server_certificate}: restart the router")
-    for text in args.export:
-        recipient, _, folder = text.partition("=")
-        credentials.export(home, recipient, Path(folder))
-        print(f"copied what {recipient} needs to {folder}")
-    certificate = credentials.load_certificate(home.server_certificate)
-    certified = " ".join(sorted(certified_names(certificate)))
-    print(f"{home.server_certificate} is for: {certified}")
-    print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
-    print(f"clients on other computers need {home.ca_certificate} and a secret:")
-    print(f"  data nodes {home.secret_file(USER_SERVER)}")
-    print(f"  others     {home.secret_file(USER_CONSUMER)}")
