@@ -16,6 +16,7 @@ import numpy as np
 
 from sisock.archive.timestamps import DAYS, guess_style, numbers, seconds
 from sisock.errors import SisockError
+from sisock.wire.times import counted
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -119,7 +120,8 @@ class TableFile:
             warn(f"{self.path} cannot be read to its end: {error}")
         if bad.total():
             rows, count = bad["rows"], bad["values"]
-            warn(f"{self.path}: {rows} malformed rows are skipped, {count} values are missing")
+            skipped, missing = counted(rows, "malformed row"), counted(count, "value")
+            warn(f"{self.path}: skipped {skipped}, and cannot read {missing}")
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
         """Return headers, units (if known) and first rows of the columns."""

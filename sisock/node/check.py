@@ -17,7 +17,7 @@ from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
-from sisock.wire.times import format_time
+from sisock.wire.times import counted, format_time
 
 TIMEOUT = 30.0  # seconds that a node may take to answer: consumers wait no longer
 FAR = 1e20  # a time after all samples, also if these are in nanoseconds
@@ -81,8 +81,7 @@ class _Check:
         except NodeContractError as fault:
             self.faults.append(fault)
             return
-        count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-        self.lines.append(f"node {self._node.name}: {count}")
+        self.lines.append(f"node {self._node.name}: {counted(len(fields), 'field')}")
         for name, about in fields.items():
             try:
                 await self._check_field(name, about)
@@ -110,7 +109,7 @@ class _Check:
             has = "strings" if True in is_text else "no strings"
             raise self._fault(name, f"its type is {about['type']!r}, but its values are {has}")
         self.lines.append(
-            f"{label}: {len(t)} samples on timeline {about['timeline']},"
+            f"{label}: {counted(len(t), 'sample')} on timeline {about['timeline']},"
             f" {format_time(t[0])} to {format_time(t[-1])}, {_extremes(values)}"
         )
         if t[-1] > time.time() + 1:
