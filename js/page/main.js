@@ -138,7 +138,7 @@ const draw = onceAFrame(() => {
 conductor = new Conductor($("time"), $("zone"), model, say);
 panels = new Panels($("panels"), model, curves, () => {
   draw();
-  if (store) loadSoon();
+  if (store && store.points !== panels.points) loadSoon();
 });
 model.listen(changed);
 nameTab(model.state);

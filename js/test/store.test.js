@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { SisockError } from "../errors.js";
 import { bucketSizeOf, requestsFor } from "../page/data/plan.js";
 import { TILE_BUCKETS, Tiles } from "../page/data/tiles.js";
 import { T0, assertWhole, setUp } from "./fake.js";
@@ -111,6 +112,83 @@ test("what is there is drawn at once, also while the rest is fetched", async () 
   answer();
   await loading;
   assertWhole(sisock, store, 40_000, 60_000, 64);
+});
+
+/** Hold the answers of a node back; returns what lets them go. */
+function hold(sisock) {
+  let answer;
+  sisock.delay = new Promise((resolve) => (answer = resolve));
+  return answer;
+}
+
+const rest = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+test("what is under way is not asked for again", async () => {
+  const { sisock, store, load } = setUp();
+  const answer = hold(sisock);
+  const first = load(30_000, 50_000);
+  await rest();
+  const second = load(40_000, 60_000);
+  await rest();
+  const third = store.load(["n::x", "n::y"], { start: T0 + 40_000, end: T0 + 60_000, points: 1000, isLive: false });
+  await rest();
+  answer();
+  assert.deepEqual(await Promise.all([first, second, third]).then(([, , isNewest]) => isNewest), true);
+  const [of30, of50, ofOther] = sisock.calls;
+  assert.deepEqual(sisock.calls.map(({ names }) => names), [["x"], ["x"], ["y"]]);
+  assert.deepEqual([of50.start, ofOther.end], [of30.end, of50.end]);
+  assertWhole(sisock, store, 40_000, 60_000, 64);
+  assert.equal(store.series[1].t.length, store.series[0].t.length);
+});
+
+test("a request for what is not shown any more is given up", async () => {
+  const { sisock, load } = setUp();
+  const answer = hold(sisock);
+  const first = load(0, 20_000);
+  await rest();
+  const second = load(60_000, 80_000);
+  await rest();
+  answer();
+  await Promise.all([first, second]);
+  assert.deepEqual(sisock.calls.map(({ signal }) => signal.aborted), [true, false]);
+});
+
+test("the newest samples are not asked for again before their answer, unless some may be lost", async () => {
+  const { sisock, clock, store, load } = setUp({ until: T0 + 700 });
+  clock.now = T0 + 700;
+  const answer = hold(sisock);
+  const loads = [load(0, 900)];
+  await rest();
+  clock.now = T0 + 705;
+  loads.push(load(0, 900));
+  await rest();
+  assert.equal(sisock.calls.length, 1);
+  store.expire();
+  loads.push(load(0, 900));
+  await rest();
+  answer();
+  await Promise.all(loads);
+  assert.ok(sisock.calls.length > 1);
+});
+
+test("a field that fails and is taken away costs the others nothing", async () => {
+  const { sisock, store } = setUp();
+  const view = { start: T0, end: T0 + 20_000, points: 1000, isLive: false };
+  const answer = hold(sisock);
+  const get = sisock.get.bind(sisock);
+  sisock.get = async (name, names, ...more) => {
+    const data = await get(name, names, ...more);
+    if (names.includes("bad")) throw new SisockError("node_failed", "it failed");
+    return data;
+  };
+  const first = store.load(["n::x", "n::bad"], view);
+  await rest();
+  const second = store.load(["n::x"], view);
+  await rest();
+  answer();
+  await Promise.all([first, second]);
+  assert.equal(store.series[0].error, null);
+  assertWhole(sisock, store, 0, 20_000, 64);
 });
 
 test("published samples follow the fetched ones, each once", async () => {

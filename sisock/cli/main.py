@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
         completion.complete(parser)
     words = sys.argv[1:] if argv is None else argv
     parser.check_command(words)
-    args, rest = parser.parse_known_args(_allow_negative_times(words))
+    args, rest = parser.parse_known_args(allow_negative_times(words))
     args.rest = rest
     if rest and not args.is_program:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -236,7 +236,7 @@ def main(argv: list[str] | None = None) -> None:
         _fail(error, args.log_level)
 
 
-def _allow_negative_times(argv: list[str]) -> list[str]:
+def allow_negative_times(argv: list[str]) -> list[str]:
     """Join ``--from -1h`` to ``--from=-1h``: argparse takes what begins with a dash for a flag."""
     joined: list[str] = []
     for word in argv:

@@ -75,8 +75,8 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
     )
     (head, number, text) = check_node(Live())
     assert head == "node live: 2 fields"
-    assert number.startswith("x [K]: 1 sample on timeline live, ") and number.endswith("4.0 to 4.0")
-    assert text.startswith("state: 1 sample ") and text.endswith("on to on")
+    assert re.fullmatch(r"x \[K\]: 1 sample on timeline live, 20[^ ]+Z, 4\.0", number)
+    assert text.startswith("state: 1 sample on") and text.endswith("Z, on")
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_a_reading_that_never_comes_back_is_a_fault():
     [
         (made(Archive, samples=([], [])), "it has no samples"),
         (made(Archive, samples=([100, 200], [1, 2])), "the year 1970: are they UNIX seconds?"),
-        (made(Live, answer={"x": 1}), "all of them missing"),
-        (made(Archive, samples=([1e9], [math.nan])), "all of them missing"),
+        (made(Live, answer={"x": 1}), "Z, missing"),
+        (made(Archive, samples=([1e9], [math.nan])), "Z, missing"),
         (made(Archive, samples=([1e9], [1]), trouble="a file is damaged"), "a file is damaged"),
     ],
 )

@@ -10,7 +10,7 @@ import yaml
 import sisock
 from sisock.bridge.app import ROUTES
 from sisock.cli.examples import EXAMPLES
-from sisock.cli.main import make_parser
+from sisock.cli.main import allow_negative_times, make_parser
 from sisock.wire import fields, protocol
 from tests.conftest import TOP
 from tests.documents import anchors, blocks, links, page, pages
@@ -112,7 +112,7 @@ def test_each_command_has_examples_that_are_understood():
     for command, lines in EXAMPLES.items():
         for line in lines:
             words = shlex.split(re.search(r"sisock ([^|)]*)", line)[1], comments=True)
-            assert parser.parse_args(words).command == command
+            assert parser.parse_args(allow_negative_times(words)).command == command
 
 
 def test_each_document_that_a_text_of_ours_names_is_there():

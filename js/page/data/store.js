@@ -1,6 +1,7 @@
 // The samples that the page shows: fetched for the view, then added to as they are published.
 
 import { Curve } from "./curve.js";
+import { Pending } from "./pending.js";
 import { bucketSizeOf, isSpread, requestsFor } from "./plan.js";
 import { Tiles } from "./tiles.js";
 
@@ -19,6 +20,7 @@ export class Store {
   #now;
   #curves = new Map();
   #tiles = new Tiles();
+  #pending = new Pending();
   #watches = new Map();
   #abort = null;
   #view = null;
@@ -39,6 +41,11 @@ export class Store {
   /** Return the curves, in the order in which they were chosen. */
   get series() {
     return [...this.#curves.values()];
+  }
+
+  /** How many samples of each curve there was room for in the last view, if any. */
+  get points() {
+    return this.#view?.points;
   }
 
   /**
@@ -66,6 +73,7 @@ export class Store {
     const kept = this.#curves;
     this.#curves = new Map(keys.map((key) => [key, kept.get(key) ?? new Curve(key)]));
     this.show(view);
+    this.#pending.keep(this.series.filter(({ tiled }) => tiled !== null).map((curve) => this.#wanted(curve)));
     const byNode = groupBy(this.series, ({ node }) => node);
     const unwatched = [...this.#watches.keys()].filter((name) => !byNode.has(name));
     await Promise.all([
@@ -79,14 +87,14 @@ export class Store {
 
   /** Ask again for what was not final when it came, as published samples may have been lost. */
   expire() {
-    this.#tiles.expire("");
+    this.#expire("");
   }
 
   /** Load again what is shown of the nodes whose names begin so, as their site is back. */
   async reload(prefix) {
     if (this.#abort === null) return;
     const { signal } = this.#abort;
-    this.#tiles.expire(prefix);
+    this.#expire(prefix);
     const byNode = groupBy(this.#of(prefix), ({ node }) => node);
     await Promise.all([...byNode].map(([name, curves]) => this.#loadNode(name, curves, this.#view, signal)));
     this.#onChange();
@@ -98,13 +106,17 @@ export class Store {
     this.#onChange();
   }
 
+  #expire(prefix) {
+    for (const each of [this.#tiles, this.#pending]) each.expire(prefix);
+  }
+
   #of(prefix) {
     return this.series.filter(({ node }) => node.startsWith(prefix));
   }
 
   /** Grey a node's curves while it is away. */
   mark(name, isGone) {
-    this.#tiles.expire(`${name}\n`);
+    this.#expire(`${name}\n`);
     for (const curve of this.series) if (curve.node === name) curve.gone = isGone;
     this.#onChange();
   }
@@ -141,17 +153,21 @@ export class Store {
       }
       Object.assign(curve, { isRegular: true, finalizedUntil: null });
       // If it was shown before, samples were published since.
-      this.#tiles.expire(`${tiled}\n`);
+      this.#expire(`${tiled}\n`);
     }
     Object.assign(curve, { about, tiled, gone: false });
   }
 
   async #loadTiles(node, curves, signal) {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const requests = requestsFor(curves.map((curve) => this.#wanted(curve)));
-      if (!requests.length) break;
-      await Promise.all(requests.map((request) => this.#fetch(node, request, signal)));
+      const now = this.#now();
+      const wanted = curves.map((curve) => this.#wanted(curve));
+      for (const request of requestsFor(wanted.map((each) => this.#pending.without(each, now)))) {
+        this.#pending.add(request, now, (own) => this.#fetch(node, own));
+      }
+      const isNew = await this.#pending.wait(wanted);
       if (signal.aborted) return;
+      if (!isNew) break;
     }
     for (const curve of curves) this.#arrange(curve);
   }
@@ -163,8 +179,8 @@ export class Store {
     return { curve, w, ranges: this.#tiles.missing(curve.tiled, w, this.#view, this.#now()) };
   }
 
-  async #fetch(node, { curves, w, range }, signal) {
-    const asked = this.#now();
+  async #fetch(node, request) {
+    const { curves, w, range, signal } = request;
     const [start, end] = [Math.max(range[0] * w, EARLIEST), range[1] * w];
     const data = await this.#sisock.get(node.name, namesOf(curves), start, end, { bucket: w, signal });
     const now = await this.#sisock.find(node.name, []);
@@ -175,7 +191,7 @@ export class Store {
       curve.isRegular &&= isSpread(series, w, curve.about.interval);
       // What was final stays so, also where a reply knows less of it.
       curve.finalizedUntil = Math.max(curve.finalizedUntil ?? -Infinity, series.finalTo ?? -Infinity);
-      this.#tiles.put(curve.tiled, w, range, series, asked);
+      this.#tiles.put(curve.tiled, w, range, series, request.asked);
     }
   }
 
@@ -209,7 +225,7 @@ export class Store {
   async #follow(name, isWanted) {
     const stop = this.#watches.get(name);
     if (isWanted && !stop) {
-      this.#tiles.expire(`${name}\n`);
+      this.#expire(`${name}\n`);
       const fields = () => namesOf(this.series.filter(({ node }) => node === name));
       const options = { fields, maxPoints: () => this.#view.points };
       this.#watches.set(name, this.#sisock.follow(name, (item) => this.#add(name, item), options));

@@ -7,7 +7,7 @@ export const TILE_BUCKETS = 64;
 // A tile has at most two samples a bucket: some 60 MB.
 const MAX_TILES = 30_000;
 // Buckets that are not yet final are asked for again after so many seconds.
-const OPEN_SECONDS = 10;
+export const OPEN_SECONDS = 10;
 const DERIVE_LEVELS = 3;
 const COARSER_LEVELS = 8;
 
