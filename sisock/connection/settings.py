@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
 
+DEFAULT_PORT = 8080
 LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
 
 
@@ -218,7 +219,7 @@ def load_settings(
     sources["WAMP_SECRET"] = secret.source
     return Settings(
         host=look_up("CROSSBAR_HOST", "localhost"),
-        port=parse_port(look_up("CROSSBAR_TLS_PORT", "8080")),
+        port=parse_port(look_up("CROSSBAR_TLS_PORT", str(DEFAULT_PORT))),
         socket=look_up("CROSSBAR_SOCKET", "") or None,
         user=user,
         secret=secret.value,
