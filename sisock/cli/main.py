@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -14,7 +16,7 @@ from warnings import catch_warnings
 import txaio
 
 from sisock.cli.new import RUNGS
-from sisock.connection.settings import Settings, add_common_flags, load_settings
+from sisock.connection.settings import Parser, Settings, add_common_flags, load_settings
 from sisock.errors import SisockError, SiteWarning
 
 _COMMANDS = {
@@ -22,7 +24,7 @@ _COMMANDS = {
     "fields": ("ask:fields", "List the fields of a data node."),
     "get": ("ask:get", "Print samples of some fields of a data node."),
     "latest": ("ask:latest", "Print the last sample of each field of a data node."),
-    "watch": ("ask:watch", "Print the samples of a data node as they come."),
+    "watch": ("ask:watch", "Print the samples of a data node as they come, until Ctrl-C."),
     "config": (
         "doctor:show_settings",
         "Show each setting and where it comes from; secrets are hidden.",
@@ -33,8 +35,8 @@ _COMMANDS = {
     "hub": ("programs:hub", "Run a hub outside of the router."),
     "bridge": ("programs:bridge", "Run the HTTP bridge for Grafana."),
     "node": ("programs:node", "Run a data node: a file, or one of sisock's own by its name."),
-    "record": ("programs:record", "Record fields of data nodes, and serve them."),
-    "serve": ("serve:run", "Run the data nodes of a file, each in its own process."),
+    "record": ("programs:record", "Record fields of data nodes, and serve what is recorded."),
+    "serve": ("serve:run", "Run the data nodes of a TOML file, each in its own process."),
     "status": ("status:show", "Show what runs: router, hub, bridge, and all data nodes."),
     "new": ("new:new", "Write a project for a data node into a new folder."),
     "completion": ("main:show_completion", "Print code that has a shell complete sisock."),
@@ -42,27 +44,76 @@ _COMMANDS = {
 }
 """Each command's function in this package, imported when it is called, and what it does."""
 
-_PROGRAMS = ("demo", "router", "hub", "bridge", "node")
+PROGRAMS = ("demo", "router", "hub", "bridge", "node")
 """Commands that get the rest of the command line."""
 
+EXAMPLES = {
+    "nodes": ["sisock nodes", "sisock nodes --router router.example.org"],
+    "fields": ["sisock fields sensors"],
+    "get": [
+        "sisock get sensors cpu_percent load_1min --from -10min",
+        "sisock get apex_archive apex_pressure --from 2017-07-14 --to 2017-07-15 --csv",
+    ],
+    "latest": ["sisock latest sensors", "sisock latest sensors cpu_percent"],
+    "watch": ["sisock watch sensors cpu_percent"],
+    "config": ["sisock config"],
+    "certs": [
+        "sisock certs --name router.example.org",
+        "sisock certs --export server=sisock-home",
+    ],
+    "record": [
+        "sisock record sensors 'apex_archive::apex_*'",
+        "sisock record '*' --keep 30d",
+    ],
+    "serve": ["sisock serve --check nodes.toml", "sisock serve nodes.toml"],
+    "status": ["sisock status", "sisock status nodes.toml"],
+    "new": ["sisock new thermometer", "sisock new weather --rung files"],
+    "completion": [
+        'eval "$(sisock completion bash)"    # in ~/.bashrc',
+        'eval "$(sisock completion zsh)"     # in ~/.zshrc, after compinit',
+        "sisock completion fish | source     # in ~/.config/fish/config.fish",
+    ],
+    "doctor": ["sisock doctor", "sisock doctor --router router.example.org"],
+}
+"""With which the help of each command ends."""
+
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
-_FILE = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
+_FIELD = "its name, as `sisock fields` lists it"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Say what is wrong in one sentence and end with status 1, as every failure does."""
+class _Version(argparse.Action):
+    """Print the version, and end."""
 
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
-        raise SystemExit(1)
+    def __call__(self, *_: Any) -> NoReturn:
+        from importlib.metadata import version  # only here, as it takes long
+
+        print(f"sisock {version('sisock')}")
+        raise SystemExit(0)
 
 
-def make_parser() -> argparse.ArgumentParser:
+class _Parser(Parser):
+    """Suggest the command that was meant."""
+
+    commands: Collection[str] = ()
+
+    def check_command(self, words: list[str]) -> None:
+        """End if there is no such command, and name the one that may be meant."""
+        if words and not words[0].startswith("-") and words[0] not in self.commands:
+            meant = get_close_matches(words[0], self.commands, 1)
+            advice = f", did you mean {meant[0]!r}?" if meant else ""
+            self.error(f"there is no command {words[0]!r}{advice}")
+
+
+def make_parser() -> _Parser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
-    parser = _Parser(prog="sisock", description="Serve time streams, and ask for them.")
+    about = "Serve time streams, and ask for them."
+    more = "To try everything: `sisock demo`. `sisock COMMAND --help` has examples."
+    parser = _Parser(prog="sisock", description=about, epilog=more)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.commands = commands.choices
     add_arguments = {
         "fields": _add_node,
         "get": _add_get,
@@ -77,11 +128,14 @@ def make_parser() -> argparse.ArgumentParser:
         "completion": _add_shell,
     }
     for name, (function, text) in _COMMANDS.items():
-        about: dict[str, Any] = {"description": text, "parents": [common]}
-        if name in _PROGRAMS:
-            about = {"usage": f"sisock {name} [FLAG ...]", "add_help": False}
-            about["description"] = f"{text} With --help it lists its flags."
-        sub = commands.add_parser(name, help=text, **about)
+        how: dict[str, Any] = {"description": text, "parents": [common]}
+        if name in PROGRAMS:
+            how = {"usage": f"sisock {name} [FLAG ...]", "add_help": False}
+            how["description"] = f"{text} With --help it lists its flags."
+        else:
+            how["epilog"] = "\n  ".join(["examples:", *EXAMPLES[name]])
+            how["formatter_class"] = argparse.RawDescriptionHelpFormatter
+        sub = commands.add_parser(name, help=text, **how)
         sub.set_defaults(function=f"sisock.cli.{function}", router=None, log_level=None)
         if name in add_arguments:
             add_arguments[name](sub)
@@ -94,19 +148,21 @@ def _completer(name: str) -> Any:
 
 
 def _add_node(sub: Any) -> None:
-    sub.add_argument("node").completer = _completer("ask:complete_nodes")
+    node = sub.add_argument("node", help="its name, as `sisock nodes` lists it")
+    node.completer = _completer("ask:complete_nodes")
 
 
-def _add_fields(sub: Any, count: str = "*", text: Any = "all fields if none is named") -> None:
+def _add_fields(sub: Any, count: str = "*", default: str = " (default: all fields)") -> None:
     _add_node(sub)
-    field = sub.add_argument("fields", nargs=count, metavar="field", help=text)
+    field = sub.add_argument("fields", nargs=count, metavar="field", help=_FIELD + default)
     field.completer = _completer("ask:complete_fields")
 
 
 def _add_get(get: Any) -> None:
-    _add_fields(get, "+", None)
-    get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=f"{_TIMES} (-1h)")
-    get.add_argument("--to", dest="end", default="now", metavar="TIME", help="likewise (now)")
+    _add_fields(get, "+", "")
+    start, end = f"{_TIMES} (default: -1h)", "likewise (default: now)"
+    get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=start)
+    get.add_argument("--to", dest="end", default="now", metavar="TIME", help=end)
     fewer = get.add_mutually_exclusive_group()
     stride = 'least spacing of samples: "30s", "5min", "1h"'
     fewer.add_argument("--min-stride", metavar="DURATION", help=stride)
@@ -144,31 +200,33 @@ def _add_record(record: Any) -> None:
     sources = "what to record; both may have the wildcards * and ?"
     source = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
     source.completer = _completer("ask:complete_nodes")
-    record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
-    record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
+    keep = 'how long samples are kept: "30d", "1y" (default: 1y)'
+    record.add_argument("--keep", default="1y", metavar="DURATION", help=keep)
+    name = "the recorder's own name (default: recorder)"
+    record.add_argument("--name", default="recorder", help=name)
 
 
 def _add_serve(serve: Any) -> None:
     serve.add_argument("--check", action="store_true", help="try all nodes without a router")
-    text = f"{_FILE} (nodes.toml)"
+    text = "written as docs/how-to/serving-nodes.md says (default: nodes.toml)"
     serve.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=text)
 
 
 def _add_status(status: Any) -> None:
     status.add_argument("--json", action="store_true", help="print JSON")
-    text = f"only how `sisock serve` runs the nodes of a {_FILE}"
+    text = "show only the nodes that `sisock serve FILE` runs"
     status.add_argument("file", type=Path, nargs="?", help=text)
 
 
 def _add_new(new: Any) -> None:
     new.add_argument("name", help="name of the node, its module and its folder")
     rungs = "; ".join(f"{rung}: {text}" for rung, text in RUNGS.items())
-    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (live)")
+    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (default: live)")
 
 
 def _add_shell(shell: Any) -> None:
-    text = 'as `eval "$(sisock completion bash)"` in ~/.bashrc'
-    shell.add_argument("shell", choices=("bash", "zsh", "fish"), help=text)
+    shells = ("bash", "zsh", "fish")
+    shell.add_argument("shell", choices=shells, help="the one that you use")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -179,9 +237,10 @@ def main(argv: list[str] | None = None) -> None:
 
         autocomplete(parser, always_complete_options="long")
     words = sys.argv[1:] if argv is None else argv
-    args, rest = parser.parse_known_args(_allow_negative_times(words))
+    parser.check_command(words)
+    args, rest = parser.parse_known_args(allow_negative_times(words))
     args.rest = rest
-    if rest and args.command not in _PROGRAMS:
+    if rest and args.command not in PROGRAMS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         settings = load_settings(router=args.router, log_level=args.log_level)
@@ -190,7 +249,7 @@ def main(argv: list[str] | None = None) -> None:
             txaio.start_logging(out=sys.stderr, level=args.log_level)
         # The commands themselves say which sites are left out.
         with catch_warnings(action="ignore", category=SiteWarning):
-            resolve_name(args.function)(args, settings)
+            resolve_name(args.function)(args, settings)  # its imports may take long
         sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -209,7 +268,7 @@ def show_completion(args: argparse.Namespace, settings: Settings) -> None:
     print(shellcode(["sisock"], shell=args.shell))
 
 
-def _allow_negative_times(argv: list[str]) -> list[str]:
+def allow_negative_times(argv: list[str]) -> list[str]:
     """Join ``--from -1h`` to ``--from=-1h``: argparse takes what begins with a dash for a flag."""
     joined: list[str] = []
     for word in argv:

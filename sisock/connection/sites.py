@@ -39,7 +39,8 @@ def load_sites(environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
     if path is None:
         return {}
     if not (sites := read_toml(path)):
-        raise SettingsError(f"{path} names no site: remove it, or add one, see docs/scale.md")
+        advice = "remove it, or add one, see docs/explanation/scale.md"
+        raise SettingsError(f"{path} names no site: {advice}")
     return {name: _parse_site(path, name, entry, environ) for name, entry in sites.items()}
 
 
