@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+from sisock.connection.settings import Parser
 from sisock.errors import AuthenticationRejected, SettingsError, SisockError
 
 # Each stage imports what it needs itself: that which stays for ever is to be small.
@@ -29,9 +30,9 @@ STARTUP = 60
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
     about = "Run router, hub, page, bridge and two example nodes here, until Ctrl-C."
-    parser = argparse.ArgumentParser(prog="sisock demo", description=about)
-    parser.add_argument("--run", action="store_true", help="the part that runs the programs")
-    parser.add_argument("--wait", action="store_true", help="the part that prints ready:")
+    parser = Parser(prog="sisock demo", description=about)
+    for stage in ("--run", "--wait"):  # what it starts itself
+        parser.add_argument(stage, action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
         (_announce if args.wait else _run if args.run else _start)()

@@ -25,6 +25,7 @@ from sisock.archive.timestamps import (
     seconds,
 )
 from sisock.errors import SisockError
+from sisock.wire.times import counted
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -130,7 +131,8 @@ class TableFile:
             warn(f"{self.path} cannot be read to its end: {error}")
         if bad.total():
             rows, count = bad["rows"], bad["values"]
-            warn(f"{self.path}: {rows} malformed rows are skipped, {count} values are missing")
+            skipped, missing = counted(rows, "malformed row"), counted(count, "value")
+            warn(f"{self.path}: skipped {skipped}, and cannot read {missing}")
 
     def _find_times(self, times: Times, headers: Sequence[str], head: Any) -> float:
         """Find the columns of times and their style; return the first time."""

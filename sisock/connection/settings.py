@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
@@ -155,6 +156,15 @@ def parse_level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise SettingsError(f"LOGLEVEL must be one of {', '.join(LOG_LEVELS)}, not {text!r}")
     return text.lower()
+
+
+class Parser(argparse.ArgumentParser):
+    """Say what is wrong in one sentence and end with status 1, as every failure does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence, and end."""
+        print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(1)
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:

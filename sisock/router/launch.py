@@ -8,7 +8,6 @@ one of 2018, which has literal secrets, the hub in a container and no ids.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import errno
 import json
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sisock.connection.health import is_served
-from sisock.connection.settings import Home, find_secret, load_settings, parse_count
+from sisock.connection.settings import Home, Parser, find_secret, load_settings, parse_count
 from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError, SisockError
 from sisock.router.credentials import write
@@ -271,9 +270,12 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
 def main(argv: list[str] | None = None) -> None:
     """Become the router."""
     about = "Run the router, with the hub and the page."
-    parser = argparse.ArgumentParser(prog="sisock router", description=about)
+    parser = Parser(prog="sisock router", description=about)
+    config = (
+        "the router's configuration, if sisock's own does not fit: see docs/reference/router.md"
+    )
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIGURATION, help="the router's configuration"
+        "--config", type=Path, default=DEFAULT_CONFIGURATION, metavar="FILE", help=config
     )
     args = parser.parse_args(argv)
     try:
