@@ -72,7 +72,7 @@ def test_the_first_click_of_a_mouse_opens_a_node(opened, wide):
     selector = f"#nodes .row[data-node={wide}] .name"
     element = opened.browser.find_element("css selector", selector)
     was_open = opened.run(f"{ROW} return row.ariaExpanded", wide)
-    # The tree is drawn again while the button is down: when it gets the focus, and whenever data come.
+    # The tree is drawn again while the button is down, as it gets the focus.
     ActionChains(opened.browser).click_and_hold(element).perform()
     opened.rest()
     ActionChains(opened.browser).release().perform()
