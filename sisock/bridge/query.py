@@ -225,11 +225,16 @@ class Views:
     async def _run(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
         """Wait until other panels have added their fields, then fetch all of them.
 
-        A single panel waits for nobody; of a dashboard's panels all but the first share a call.
+        A call waits as long as each turn of the reactor adds fields: a single panel's goes at once,
+        and a dashboard's panels share one.
         """
         try:
-            is_first = len(self._calls) == 1 and not self._calls[buckets]
-            await task.deferLater(self._bridge.reactor, 0 if is_first else COMBINE_WITHIN)
+            if len(self._calls) > 1 or self._calls[buckets]:
+                await task.deferLater(self._bridge.reactor, COMBINE_WITHIN)
+            count = -1
+            while len(call.fields) > count:
+                count = len(call.fields)
+                await task.deferLater(self._bridge.reactor, 0)
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:
