@@ -1,4 +1,4 @@
-"""The Grafana bridge: answers the JSON plugins' HTTP requests from the data nodes.
+"""The Grafana bridge: answer HTTP requests of Grafana's plugins with samples of data nodes.
 
 Panels are answered in the reactor, the other routes by Flask in threads
 (`sisock/bridge/panels.py`, `sisock/bridge/app.py`).
@@ -42,7 +42,8 @@ def _positive(name: str, default: float) -> float:
 
 def main() -> None:
     """Run the bridge until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    about = "Run the HTTP bridge: answer Grafana's queries with samples of the data nodes."
+    parser = argparse.ArgumentParser(prog="sisock bridge", description=about)
     add_common_flags(parser)
     args = parser.parse_args()
     try:

@@ -28,10 +28,11 @@ STARTUP = 60
 
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
-    about = "Run router, hub, page, bridge and two example nodes here, until Ctrl-C."
+    about = "Run router, hub, page, bridge and two example nodes until Ctrl-C."
     parser = argparse.ArgumentParser(prog="sisock demo", description=about)
-    parser.add_argument("--run", action="store_true", help="the part that runs the programs")
-    parser.add_argument("--wait", action="store_true", help="the part that prints ready:")
+    # The demo calls itself with these: to run the programs, and to print the line "ready:".
+    parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--wait", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
         (_announce if args.wait else _run if args.run else _start)()

@@ -35,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
-    parser = _Parser(prog="sisock", description="Serve time streams, and ask for them.")
+    parser = _Parser(prog="sisock", description="Serve and read an observatory's time series.")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(
@@ -45,73 +45,77 @@ def make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function, is_program=False)
         return sub
 
-    command("nodes", _nodes, "List the data nodes that are there.")
+    command("nodes", _nodes, "List the available data nodes.")
     fields = command("fields", _fields, "List the fields of a data node.")
     _add_node(fields)
     _add_get(command("get", _get, "Print samples of some fields of a data node."))
     latest = command("latest", _latest, "Print the last sample of each field of a data node.")
     _add_node(latest, "*", "all fields if none is named")
-    watch = command("watch", _watch, "Print the samples of a data node as they come.")
+    watch = command("watch", _watch, "Print new samples of a data node until Ctrl-C.")
     _add_node(watch, "*", "all fields if none is named")
     command(
         "config",
         "sisock.cli.doctor:show_settings",
         "Show each setting and where it comes from; secrets are hidden.",
     )
-    certs = command("certs", _certs, "Make what is missing of credentials and certificates.")
+    certs = command("certs", _certs, "Make missing secrets and certificates, and show them.")
     certs.add_argument(
         "--name",
         action="append",
         default=[],
-        help="a further name or address of this computer;"
-        " SISOCK_NAMES may hold some, with spaces between them",
+        help="another name or address of this computer, for the router's certificate;"
+        " SISOCK_NAMES may contain several, separated by spaces",
     )
-    certs.add_argument("--renew", action="store_true", help="make a new certificate of the router")
+    certs.add_argument("--renew", action="store_true", help="replace the router's certificate")
     certs.add_argument(
         "--export",
         action="append",
         default=[],
         metavar="RECIPIENT=FOLDER",
-        help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
+        help="copy only the files that a recipient needs into a folder, its future SISOCK_HOME;"
         " recipients: router, server (data nodes), consumer",
     )
     _add_programs(commands)
-    record = command("record", programs.record, "Record fields of data nodes, and serve them.")
-    sources = "what to record; both may have the wildcards * and ?"
+    record = command(
+        "record", programs.record, "Store samples of other data nodes, and serve them."
+    )
+    sources = "node or field to record; both may contain the wildcards * and ?"
     source: Any = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
     source.completer = completion.nodes
-    record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
-    record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
+    record.add_argument("--keep", default="1y", help='how long to keep: "30d", "1y" (default: 1y)')
+    record.add_argument(
+        "--name", default="recorder", help="the recorder's own name (default: recorder)"
+    )
     serve = command(
         "serve", "sisock.cli.serve:run", "Run the data nodes of a file, each in its own process."
     )
-    serve.add_argument("--check", action="store_true", help="try all nodes without a router")
-    what = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
+    serve.add_argument("--check", action="store_true", help="test all nodes without a router")
+    what = "a TOML file with a section for each node"
     serve.add_argument(
-        "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (nodes.toml)"
+        "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (default: nodes.toml)"
     )
     status = command(
         "status",
         "sisock.cli.status:show",
-        "Show what runs: router, hub, bridge, and all data nodes.",
+        "Show the state of router, hub, bridge and all data nodes.",
     )
     status.add_argument("--json", action="store_true", help="print JSON")
     status.add_argument(
-        "file", type=Path, nargs="?", help=f"only how `sisock serve` runs the nodes of a {what}"
+        "file", type=Path, nargs="?", help=f"show only the nodes that `sisock serve` runs: {what}"
     )
     _add_new(
         command("new", "sisock.cli.new:new", "Write a project for a data node into a new folder.")
     )
-    shell = command("completion", completion.show, "Print code that has a shell complete sisock.")
+    shell = command("completion", completion.show, "Print code for completion in a shell.")
     shell.add_argument(
         "shell",
         choices=completion.SHELLS,
-        help='as `eval "$(sisock completion bash)"` in ~/.bashrc',
+        help='the shell; for bash, put `eval "$(sisock completion bash)"` into ~/.bashrc',
     )
     command(
         "doctor",
         "sisock.cli.doctor:run",
-        "Check router, credentials, hub and nodes, and say what to do.",
+        "Check secrets, certificate, router, hub and nodes, and explain what is wrong.",
     )
     return parser
 
@@ -130,11 +134,11 @@ def _add_node(
 def _add_programs(commands: Any) -> None:
     """Add the programs, which get the rest of the command line."""
     for function, text in (
-        (programs.demo, "Run everything here: router, hub, example nodes, bridge, page."),
+        (programs.demo, "Run router, hub, page, bridge and two example nodes."),
         (programs.router, "Run the router, with the hub and the page."),
-        (programs.hub, "Run a hub outside of the router."),
+        (programs.hub, "Run a hub outside the router."),
         (programs.bridge, "Run the HTTP bridge for Grafana."),
-        (programs.node, "Run a data node: a file, or one of sisock's own by its name."),
+        (programs.node, "Run a data node: your own file, or a ready-made one by its name."),
     ):
         name = function.__name__
         usage, more = f"sisock {name} [FLAG ...]", "With --help it lists its flags."
@@ -148,27 +152,33 @@ def _add_programs(commands: Any) -> None:
 
 
 def _add_new(new: argparse.ArgumentParser) -> None:
-    from sisock.cli.new import RUNGS
+    from sisock.cli.new import KINDS
 
     new.add_argument("name", help="name of the node, its module and its folder")
-    rungs = "; ".join(f"{rung}: {text}" for rung, text in RUNGS.items())
-    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (live)")
+    kinds = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
+    new.add_argument("--kind", choices=KINDS, default="live", help=f"{kinds} (default: live)")
 
 
 def _add_get(get: argparse.ArgumentParser) -> None:
     _add_node(get, "+")
-    get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=f"{_TIMES} (-1h)")
-    get.add_argument("--to", dest="end", default="now", metavar="TIME", help="likewise (now)")
+    get.add_argument(
+        "--from",
+        dest="start",
+        default="-1h",
+        metavar="TIME",
+        help=f"start: {_TIMES} (default: -1h)",
+    )
+    get.add_argument("--to", dest="end", default="now", metavar="TIME", help="end (default: now)")
     fewer = get.add_mutually_exclusive_group()
     fewer.add_argument(
-        "--min-stride", metavar="DURATION", help='least spacing of samples: "30s", "5min", "1h"'
+        "--min-stride", metavar="DURATION", help='minimum sample spacing: "30s", "5min", "1h"'
     )
     fewer.add_argument(
         "--max-points",
         type=int,
         metavar="N",
-        help="at most N samples of each field, chosen to keep the extremes: each keeps its own"
-        " times, and a row where a field has no sample is empty",
+        help="decimate to at most N samples per field, which keep minima and maxima at their own"
+        " times; a cell is empty where a field has no sample",
     )
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
@@ -250,7 +260,9 @@ def _nodes(args: argparse.Namespace, settings: Settings) -> None:
     for why in nodes.unreachable.values():
         print(why, file=sys.stderr)
     if not rows and not nodes.unreachable:
-        print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
+        print(
+            "no data node is available: start one, such as `sisock node sensors`", file=sys.stderr
+        )
 
 
 def _fields(args: argparse.Namespace, settings: Settings) -> None:

@@ -263,7 +263,10 @@ def main(argv: list[str] | None = None) -> None:
     about = "Run the router, with the hub and the page."
     parser = argparse.ArgumentParser(prog="sisock router", description=about)
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIGURATION, help="the router's configuration"
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIGURATION,
+        help="configuration of Crossbar (default: sisock's own)",
     )
     args = parser.parse_args(argv)
     try:
@@ -274,6 +277,7 @@ def main(argv: list[str] | None = None) -> None:
         check_free(home, settings.port)
     except (SisockError, OSError) as error:
         sys.exit(str(error))
+    print(f"starting the router at port {settings.port}, with {args.config}", flush=True)
     # Of a hub.py in the folder where this was started Crossbar would take that one.
     os.chdir(home.router_directory)
     os.execve(command[0], command, variables)
