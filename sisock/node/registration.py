@@ -152,7 +152,7 @@ class Registration:
                 await self._unregister()  # no call may come to one that is not in the list
             raise NodeNameTaken(
                 f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
-                " a session of this node that ended and is not yet noticed"
+                " an earlier run of this node that the router has not yet dropped"
             )
         self._was_added = True
         self._warn.reset()
