@@ -7,7 +7,6 @@ The rules are in `sisock/router/registry.py`; this file only connects them.
 
 from __future__ import annotations
 
-import argparse
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -158,10 +157,9 @@ def main() -> None:
     """Run the hub as a program of its own."""
     from sisock.connection.reconnect import RouterConnection, run_program, settings_from_flags
     from sisock.connection.session import Session
-    from sisock.connection.settings import add_common_flags
+    from sisock.connection.settings import Parser, add_common_flags
 
-    about = "Run a hub outside the router, for a router whose configuration has none."
-    parser = argparse.ArgumentParser(prog="sisock hub", description=about)
+    parser = Parser(prog="sisock hub", description=__doc__.partition("\n\n")[0])
     add_common_flags(parser)
 
     async def begin(session: Session) -> None:

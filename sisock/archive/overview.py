@@ -22,6 +22,7 @@ from sisock.wire import grid
 from sisock.wire.arrays import Samples, join
 from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, just_after
+from sisock.wire.times import counted
 
 FEW = 250_000
 MANY = 1_000_000
@@ -154,7 +155,8 @@ class Overviews:
     def _tell(self) -> Steps:
         """Log how many pyramids are complete, once the jobs started before are done."""
         if ready := len(self._complete):
-            self._source.log.info("the pyramids of {ready} fields are ready", ready=ready)
+            fields = counted(ready, "field")
+            self._source.log.info("the pyramids of {fields} are ready", fields=fields)
         yield None
 
     def _make_ready(self, name: str, generation: int) -> Steps:
@@ -204,7 +206,7 @@ class Overviews:
                 identity["until"] = float(t[-1])
                 dtype = identity.get("dtype", values.dtype)
                 series.append(t[:stop], values[:stop].astype(dtype, copy=False), **identity)
-            progress.tell(f"{len(series)} samples")
+            progress.tell(counted(len(series), "sample"))
             self._reached[name] = identity["until"]
             yield None
         if len(held[0]):
@@ -275,7 +277,7 @@ def decimate_windows(
             count += len(part[0])
             kept, bucket = _merge(kept, part, bucket, max_points)
             del part
-        progress.tell(f"{count} samples")
+        progress.tell(counted(count, "sample"))
     progress.end(count)
     return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))
 

@@ -12,6 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from sisock.wire.times import counted
+
 MAX_LINE = 1 << 12
 """Bytes; a longer line is malformed."""
 
@@ -90,7 +92,8 @@ def read_pairs(
             yield t, values, offset
     if malformed:
         first = _count_lines(path, before_first) + index + 1
-        warn(f"{path}: {malformed} malformed lines are skipped, the first is line {first}")
+        skipped = counted(malformed, "malformed line")
+        warn(f"{path}: {skipped} skipped, the first is line {first}")
 
 
 def whole_lines(

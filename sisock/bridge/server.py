@@ -30,6 +30,7 @@ from sisock.bridge.http import Connection, Request
 from sisock.connection.runtime import make_logger, make_pool
 from sisock.connection.settings import find_secret, parse_port
 from sisock.errors import SettingsError
+from sisock.wire.times import counted
 
 THREADS = 32
 """Flask requests and long answers that are handled at once; most of them wait for a node."""
@@ -292,7 +293,8 @@ class Front(Factory):
         if self._port is not None:
             await self._port.stopListening()
         if unfinished := self._busy():
-            log.warn("{n} requests were not finished in {s:g} s", n=unfinished, s=seconds)
+            requests = counted(unfinished, "request")
+            log.warn("not finished in {s:g} s: {requests}", s=seconds, requests=requests)
         for connection in self.connections:
             connection.close()
         await self._wait_until(lambda: not self.connections, now + seconds)

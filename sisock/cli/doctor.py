@@ -22,6 +22,7 @@ from sisock.connection.transport import certified_names, is_certificate_for
 from sisock.errors import SettingsError, SisockError
 from sisock.router.launch import SECRET_VARIABLES
 from sisock.wire.protocol import USER_SERVER
+from sisock.wire.times import counted
 
 TIMEOUT = 10
 """Seconds that a node may take."""
@@ -193,7 +194,8 @@ def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     for why in nodes.unreachable.values():
         yield False, f"hub: {why}"
         return
-    yield True, f"hub: {len(nodes)} data nodes, {1e3 * (time.perf_counter() - began):.0f} ms"
+    milliseconds = (time.perf_counter() - began) * 1e3
+    yield True, f"hub: {counted(len(nodes), 'data node')}, {milliseconds:.0f} ms"
     for node in nodes:
         try:
             yield True, f"node {node.name}: {_ask(client, node.name)}"
@@ -207,4 +209,5 @@ def _ask(client: Client, node: str) -> str:
     first = next(iter(fields), None)
     samples = 0 if first is None else len(client.get(node, first)[first])
     milliseconds = (time.perf_counter() - began) * 1e3
-    return f"{len(fields)} fields, {samples} samples in the last hour, {milliseconds:.0f} ms"
+    found = f"{counted(len(fields), 'field')}, {counted(samples, 'sample')} in the last hour"
+    return f"{found}, {milliseconds:.0f} ms"

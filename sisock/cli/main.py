@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Collection
 from contextlib import nullcontext
+from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -15,50 +16,79 @@ from warnings import catch_warnings
 
 import txaio
 
-from sisock.cli import completion, programs
-from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
+from sisock.cli import completion
+from sisock.cli.examples import EXAMPLES
+from sisock.cli.new import KINDS
+from sisock.connection.settings import Parser, Settings, add_common_flags, load_settings
 from sisock.errors import SisockError, SiteWarning
-from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
 
-
-class _Parser(argparse.ArgumentParser):
-    """Say what is wrong in one sentence and end with status 1, as every failure does."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
-        raise SystemExit(1)
+_ALL = "its name, as `sisock fields` lists it (default: all fields)"
 
 
-def make_parser() -> argparse.ArgumentParser:
+class _Version(argparse.Action):
+    """Print the version, and end."""
+
+    def __call__(self, *_: Any) -> NoReturn:
+        from importlib.metadata import version  # only here, as it takes long
+
+        print(f"sisock {version('sisock')}")
+        raise SystemExit(0)
+
+
+class _Parser(Parser):
+    """Suggest the command that was meant."""
+
+    commands: Collection[str] = ()
+
+    def check_command(self, words: list[str]) -> None:
+        """End if there is no such command, and name the one that may be meant."""
+        if words and not words[0].startswith("-") and words[0] not in self.commands:
+            meant = get_close_matches(words[0], self.commands, 1)
+            advice = f", did you mean {meant[0]!r}?" if meant else ""
+            self.error(f"there is no command {words[0]!r}{advice}")
+
+
+def make_parser() -> _Parser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
-    parser = _Parser(prog="sisock", description="Serve and read an observatory's time series.")
+    parser = _Parser(
+        prog="sisock",
+        description="Serve and read an observatory's time series.",
+        epilog="To try everything: `sisock demo`. `sisock COMMAND --help` has examples.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.commands = commands.choices
 
-    def command(
-        name: str, function: Callable[..., None] | str, text: str
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, parents=[common])
+    def command(name: str, function: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog="\n  ".join(["examples:", *EXAMPLES[name]]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common],
+        )
         sub.set_defaults(function=function, is_program=False)
         return sub
 
-    command("nodes", _nodes, "List the available data nodes.")
-    fields = command("fields", _fields, "List the fields of a data node.")
+    command("nodes", "main:nodes", "List the available data nodes.")
+    fields = command("fields", "main:fields", "List the fields of a data node.")
     _add_node(fields)
-    _add_get(command("get", _get, "Print samples of some fields of a data node."))
-    latest = command("latest", _latest, "Print the last sample of each field of a data node.")
-    _add_node(latest, "*", "all fields if none is named")
-    watch = command("watch", _watch, "Print new samples of a data node until Ctrl-C.")
-    _add_node(watch, "*", "all fields if none is named")
+    _add_get(command("get", "main:get", "Print samples of some fields of a data node."))
+    latest = command("latest", "main:latest", "Print the last sample of each field of a data node.")
+    _add_node(latest, "*", _ALL)
+    watch = command("watch", "main:watch", "Print new samples of a data node until Ctrl-C.")
+    _add_node(watch, "*", _ALL)
     command(
         "config",
-        "sisock.cli.doctor:show_settings",
+        "doctor:show_settings",
         "Show each setting and where it comes from; secrets are hidden.",
     )
-    certs = command("certs", _certs, "Make missing secrets and certificates, and show them.")
+    certs = command("certs", "certs:make", "Make missing secrets and certificates, and show them.")
     certs.add_argument(
         "--name",
         action="append",
@@ -77,44 +107,35 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_programs(commands)
     record = command(
-        "record", programs.record, "Store samples of other data nodes, and serve them."
+        "record", "programs:record", "Store samples of other data nodes, and serve them."
     )
     sources = "node or field to record; both may contain the wildcards * and ?"
     source: Any = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
     source.completer = completion.nodes
-    record.add_argument("--keep", default="1y", help='how long to keep: "30d", "1y" (default: 1y)')
-    record.add_argument(
-        "--name", default="recorder", help="the recorder's own name (default: recorder)"
-    )
+    keep = 'how long to keep samples: "30d", "1y" (default: 1y)'
+    record.add_argument("--keep", default="1y", metavar="DURATION", help=keep)
+    name = "the recorder's own name (default: recorder)"
+    record.add_argument("--name", default="recorder", help=name)
     serve = command(
-        "serve", "sisock.cli.serve:run", "Run the data nodes of a file, each in its own process."
+        "serve", "serve:run", "Run the data nodes of a TOML file, each in its own process."
     )
     serve.add_argument("--check", action="store_true", help="test all nodes without a router")
-    what = "a TOML file with a section for each node"
-    serve.add_argument(
-        "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (default: nodes.toml)"
-    )
+    what = "a section for each node: its program and its flags (default: nodes.toml)"
+    serve.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=what)
     status = command(
         "status",
-        "sisock.cli.status:show",
+        "status:show",
         "Show the state of router, hub, bridge and all data nodes.",
     )
     status.add_argument("--json", action="store_true", help="print JSON")
-    status.add_argument(
-        "file", type=Path, nargs="?", help=f"show only the nodes that `sisock serve` runs: {what}"
-    )
-    _add_new(
-        command("new", "sisock.cli.new:new", "Write a project for a data node into a new folder.")
-    )
-    shell = command("completion", completion.show, "Print code for completion in a shell.")
-    shell.add_argument(
-        "shell",
-        choices=completion.SHELLS,
-        help='the shell; for bash, put `eval "$(sisock completion bash)"` into ~/.bashrc',
-    )
+    only = "show only the nodes that `sisock serve FILE` runs"
+    status.add_argument("file", type=Path, nargs="?", help=only)
+    _add_new(command("new", "new:new", "Write a project for a data node into a new folder."))
+    shell = command("completion", "completion:show", "Print code for completion in a shell.")
+    shell.add_argument("shell", choices=completion.SHELLS, help="the shell that you use")
     command(
         "doctor",
-        "sisock.cli.doctor:run",
+        "doctor:run",
         "Check secrets, certificate, router, hub and nodes, and explain what is wrong.",
     )
     return parser
@@ -124,7 +145,7 @@ def _add_node(
     sub: argparse.ArgumentParser, fields: str | None = None, text: str | None = None
 ) -> None:
     """Add the arguments of a node, and of its fields; shells complete both."""
-    node: Any = sub.add_argument("node")
+    node: Any = sub.add_argument("node", help="its name, as `sisock nodes` lists it")
     node.completer = completion.nodes
     if fields is not None:
         field: Any = sub.add_argument("fields", nargs=fields, metavar="field", help=text)
@@ -133,34 +154,31 @@ def _add_node(
 
 def _add_programs(commands: Any) -> None:
     """Add the programs, which get the rest of the command line."""
-    for function, text in (
-        (programs.demo, "Run router, hub, page, bridge and two example nodes."),
-        (programs.router, "Run the router, with the hub and the page."),
-        (programs.hub, "Run a hub outside the router."),
-        (programs.bridge, "Run the HTTP bridge for Grafana."),
-        (programs.node, "Run a data node: your own file, or a ready-made one by its name."),
+    for name, text in (
+        ("demo", "Run router, hub, page, bridge and two example nodes."),
+        ("router", "Run the router, with the hub and the page."),
+        ("hub", "Run a hub outside the router."),
+        ("bridge", "Run the HTTP bridge for Grafana."),
+        ("node", "Run a data node: your own file, or a ready-made one by its name."),
     ):
-        name = function.__name__
         usage, more = f"sisock {name} [FLAG ...]", "With --help it lists its flags."
         sub = commands.add_parser(
             name, help=text, usage=usage, description=f"{text} {more}", add_help=False
         )
-        sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
+        sub.set_defaults(function=f"programs:{name}", is_program=True, router=None, log_level=None)
     sub.usage = "sisock node FILE [FLAG ...]"
     file: Any = sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
     file.completer = completion.programs
 
 
 def _add_new(new: argparse.ArgumentParser) -> None:
-    from sisock.cli.new import KINDS
-
     new.add_argument("name", help="name of the node, its module and its folder")
     kinds = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
     new.add_argument("--kind", choices=KINDS, default="live", help=f"{kinds} (default: live)")
 
 
 def _add_get(get: argparse.ArgumentParser) -> None:
-    _add_node(get, "+")
+    _add_node(get, "+", "its name, as `sisock fields` lists it")
     get.add_argument(
         "--from",
         dest="start",
@@ -193,7 +211,8 @@ def main(argv: list[str] | None = None) -> None:
     if "_ARGCOMPLETE" in os.environ:
         completion.complete(parser)
     words = sys.argv[1:] if argv is None else argv
-    args, rest = parser.parse_known_args(_allow_negative_times(words))
+    parser.check_command(words)
+    args, rest = parser.parse_known_args(allow_negative_times(words))
     args.rest = rest
     if rest and not args.is_program:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -202,9 +221,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.log_level in ("debug", "trace"):
             txaio.use_twisted()
             txaio.start_logging(out=sys.stderr, level=args.log_level)
-        function = args.function
-        if isinstance(function, str):  # its imports take long
-            function = resolve_name(function)
+        function = resolve_name(f"sisock.cli.{args.function}")  # whose imports may take long
         # The commands themselves say which sites are left out.
         with catch_warnings(action="ignore", category=SiteWarning):
             function(args, settings)
@@ -219,7 +236,7 @@ def main(argv: list[str] | None = None) -> None:
         _fail(error, args.log_level)
 
 
-def _allow_negative_times(argv: list[str]) -> list[str]:
+def allow_negative_times(argv: list[str]) -> list[str]:
     """Join ``--from -1h`` to ``--from=-1h``: argparse takes what begins with a dash for a flag."""
     joined: list[str] = []
     for word in argv:
@@ -248,32 +265,35 @@ def _join(args: argparse.Namespace, settings: Settings) -> Any:
     return Client(None if args.router is None else settings)
 
 
-def _nodes(args: argparse.Namespace, settings: Settings) -> None:
+def nodes(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the data nodes that are there."""
     from sisock.cli.output import write_table
 
     with _join(args, settings) as client:
-        nodes = client.nodes()
+        known = client.nodes()
     rows = [
-        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
+        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in known
     ]
     write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
-    for why in nodes.unreachable.values():
+    for why in known.unreachable.values():
         print(why, file=sys.stderr)
-    if not rows and not nodes.unreachable:
+    if not rows and not known.unreachable:
         print(
             "no data node is available: start one, such as `sisock node sensors`", file=sys.stderr
         )
 
 
-def _fields(args: argparse.Namespace, settings: Settings) -> None:
+def fields(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the fields of a data node."""
     from sisock.cli.output import write_fields
 
     with _join(args, settings) as client:
-        fields = client.fields(args.node)
-    write_fields(sys.stdout, fields.values())
+        known = client.fields(args.node)
+    write_fields(sys.stdout, known.values())
 
 
-def _get(args: argparse.Namespace, settings: Settings) -> None:
+def get(args: argparse.Namespace, settings: Settings) -> None:
+    """Print samples, or write them to a file."""
     from sisock.cli.output import WRITERS, progress_line
     from sisock.wire.times import parse_duration
 
@@ -285,7 +305,8 @@ def _get(args: argparse.Namespace, settings: Settings) -> None:
         WRITERS[args.form](out, data)
 
 
-def _latest(args: argparse.Namespace, settings: Settings) -> None:
+def latest(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the last sample of each field."""
     from sisock.cli.output import latest_row, write_table
 
     with _join(args, settings) as client:
@@ -294,7 +315,8 @@ def _latest(args: argparse.Namespace, settings: Settings) -> None:
     write_table(sys.stdout, ("field", "value", "units", "time"), rows)
 
 
-def _watch(args: argparse.Namespace, settings: Settings) -> None:
+def watch(args: argparse.Namespace, settings: Settings) -> None:
+    """Print samples as they come."""
     from sisock.cli.output import live_header, live_headings, live_row
 
     with _join(args, settings) as client, client.watch(args.node, args.fields or None) as stream:
@@ -303,26 +325,3 @@ def _watch(args: argparse.Namespace, settings: Settings) -> None:
         print(live_header(headings), flush=True)
         for sample in stream:
             print(live_row(headings, sample), flush=True)
-
-
-def _certs(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.connection.transport import certified_names
-    from sisock.router import credentials
-
-    home = find_home()
-    for path in credentials.make_credentials(home):
-        print(f"made {path}")
-    names = [*args.name, *os.environ.get("SISOCK_NAMES", "").split()]
-    if credentials.make_certificates(home, names, args.renew):
-        print(f"made {home.server_certificate}: restart the router")
-    for text in args.export:
-        recipient, _, folder = text.partition("=")
-        credentials.export(home, recipient, Path(folder))
-        print(f"copied what {recipient} needs to {folder}")
-    certificate = credentials.load_certificate(home.server_certificate)
-    certified = " ".join(sorted(certified_names(certificate)))
-    print(f"{home.server_certificate} is for: {certified}")
-    print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
-    print(f"clients on other computers need {home.ca_certificate} and a secret:")
-    print(f"  data nodes {home.secret_file(USER_SERVER)}")
-    print(f"  others     {home.secret_file(USER_CONSUMER)}")

@@ -20,6 +20,7 @@ from sisock.connection.health import OK, ask_figures, is_served
 from sisock.connection.settings import Settings, parse_port
 from sisock.errors import SettingsError, SisockError
 from sisock.wire.fields import KnownNode
+from sisock.wire.times import counted
 
 TIMEOUT = 5.0
 """Seconds within which each part has to answer."""
@@ -86,7 +87,7 @@ def _router(settings: Settings) -> tuple[list[Part], list[Part]]:
                 return [joined, _part(hub, False, why)], []
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 nodes = list(pool.map(lambda each: _node(client, each), known))
-            return [joined, _part(hub, True, f"{len(known)} data nodes")], nodes
+            return [joined, _part(hub, True, counted(len(known), "data node"))], nodes
     except SisockError as error:
         return [_part(router, False, str(error))], []
 
@@ -147,7 +148,7 @@ def _write(parts: list[Part], nodes: list[Part]) -> None:
     write_table(sys.stdout, header, [_row(node, words) for node in nodes[:MAX_ROWS]])
     if rest := nodes[MAX_ROWS:]:
         bad = sum(not node["is_well"] for node in rest)
-        print(f"and {len(rest)} more nodes, {bad} of them with a problem: see --json")
+        print(f"and {counted(len(rest), 'more node')}, {bad} of them with a problem: see --json")
 
 
 def _row(node: Part, words: Mapping[bool | None, str]) -> tuple[str, ...]:

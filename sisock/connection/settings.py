@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
 
+DEFAULT_PORT = 8080
 LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
 
 
@@ -156,6 +158,15 @@ def parse_level(text: str) -> str:
     return text.lower()
 
 
+class Parser(argparse.ArgumentParser):
+    """Say what is wrong in one sentence and end with status 1, as every failure does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence, and end."""
+        print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(1)
+
+
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of all programs and commands."""
     parser.add_argument(
@@ -208,7 +219,7 @@ def load_settings(
     sources["WAMP_SECRET"] = secret.source
     return Settings(
         host=look_up("CROSSBAR_HOST", "localhost"),
-        port=parse_port(look_up("CROSSBAR_TLS_PORT", "8080")),
+        port=parse_port(look_up("CROSSBAR_TLS_PORT", str(DEFAULT_PORT))),
         socket=look_up("CROSSBAR_SOCKET", "") or None,
         user=user,
         secret=secret.value,

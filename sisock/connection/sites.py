@@ -48,7 +48,9 @@ def load_sites(environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
     except ValueError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
     if not sites:
-        raise SettingsError(f"{path} names no site: remove it, or add one, see docs/scale.md")
+        raise SettingsError(
+            f"{path} names no site: remove it, or add one, see docs/explanation/scale.md"
+        )
     return {name: _parse_site(path, name, entry, environ) for name, entry in sites.items()}
 
 

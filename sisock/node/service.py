@@ -99,7 +99,7 @@ class NodeService:
 
     def _describe(self) -> str:
         node = self.node
-        text = node.description or (inspect.getdoc(type(node)) or "").partition("\n")[0]
+        text = node.description or inspect.cleandoc(type(node).__doc__ or "").partition("\n")[0]
         return text if node.trouble is None else f"{text} [{node.trouble[:MAX_TROUBLE]}]"
 
     def left(self) -> None:

@@ -14,6 +14,7 @@ from sisock.connection.runtime import is_asynchronous
 from sisock.node.live import LiveNode, wait_for
 from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract
+from sisock.wire.times import counted
 
 MIN_DELAY, MAX_DELAY = 1.0, 60.0  # seconds until it connects again, doubled without samples
 
@@ -132,11 +133,11 @@ class SubscriberNode(LiveNode):
         samples, dropped, reconnects = (a - b for a, b in zip(now, self._told, strict=True))
         self._told = now
         self.log.info(
-            "{samples} samples of {fields} fields, {dropped} dropped, {reconnects} reconnects",
-            samples=samples,
-            fields=len(self._intake.kinds),
+            "{samples} of {fields}, {dropped} dropped, {reconnects}",
+            samples=counted(samples, "sample"),
+            fields=counted(len(self._intake.kinds), "field"),
             dropped=dropped,
-            reconnects=reconnects,
+            reconnects=counted(reconnects, "reconnect"),
         )
 
 

@@ -8,8 +8,8 @@ one of 2018, which has literal secrets, the hub in a container and no ids.
 
 from __future__ import annotations
 
-import argparse
 import copy
+import errno
 import json
 import os
 import socket
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sisock.connection.health import is_served
-from sisock.connection.settings import Home, find_secret, load_settings, parse_count
+from sisock.connection.settings import Home, Parser, find_secret, load_settings, parse_count
 from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError, SisockError
 from sisock.router.credentials import write
@@ -224,26 +224,35 @@ def prepare_socket(path: Path) -> None:
     path.parent.chmod(0o700)
 
 
-def check_port(port: int, setting: str, address: str = "") -> None:
-    """Raise a `SettingsError` that says what to do, if another program listens on a port."""
+def check_free(home: Home, *ports: tuple[str, int, str]) -> None:
+    """Check that no other program has the router's socket or a port: (setting, port, address).
+
+    Raises a `SettingsError` that names all ports that are taken, and says what to do.
+    """
+    if is_served(str(home.router_socket)):
+        raise SettingsError(
+            f"a router runs already in {home.path}: end it, or set another SISOCK_HOME"
+        )
+    taken = [(setting, port) for setting, port, address in ports if not _is_free(port, address)]
+    if taken:
+        listed = " and ".join(str(port) for _, port in taken)
+        others = " ".join(f"{setting}={port + 1}" for setting, port in taken)
+        raise SettingsError(
+            f"other programs use the port{'s' * (len(taken) > 1)} {listed}: end them, or choose"
+            f" others: export {others} here and, for nodes and commands, in each other terminal"
+        )
+
+
+def _is_free(port: int, address: str) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError as error:
-            raise SettingsError(
-                f"the port {port} cannot be used ({error.strerror}): end the program that has it,"
-                f" or choose another one, as {setting}={port + 1}"
-            ) from None
-
-
-def check_free(home: Home, port: int) -> None:
-    """Raise a `SettingsError` that says what to do, if the router's port or socket is taken."""
-    check_port(port, "CROSSBAR_TLS_PORT")
-    if is_served(str(home.router_socket)):
-        raise SettingsError(
-            f"a router runs already in {home.path}: end it, or set another SISOCK_HOME"
-        )
+            if error.errno != errno.EADDRINUSE:
+                raise SettingsError(f"the port {port} cannot be used: {error.strerror}") from None
+            return False
+    return True
 
 
 def crossbar_command(home: Home, log_level: str) -> list[str]:
@@ -261,12 +270,10 @@ def crossbar_command(home: Home, log_level: str) -> list[str]:
 def main(argv: list[str] | None = None) -> None:
     """Become the router."""
     about = "Run the router, with the hub and the page."
-    parser = argparse.ArgumentParser(prog="sisock router", description=about)
+    parser = Parser(prog="sisock router", description=about)
+    config = "a configuration of Crossbar (default: sisock's own)"
     parser.add_argument(
-        "--config",
-        type=Path,
-        default=DEFAULT_CONFIGURATION,
-        help="configuration of Crossbar (default: sisock's own)",
+        "--config", type=Path, default=DEFAULT_CONFIGURATION, metavar="FILE", help=config
     )
     args = parser.parse_args(argv)
     try:
@@ -274,7 +281,7 @@ def main(argv: list[str] | None = None) -> None:
         home, has_level = settings.home, settings.sources["LOGLEVEL"] != "default"
         command = crossbar_command(home, settings.log_level if has_level else "warn")
         variables = prepare(home, args.config, settings.port, os.environ)
-        check_free(home, settings.port)
+        check_free(home, ("CROSSBAR_TLS_PORT", settings.port, ""))
     except (SisockError, OSError) as error:
         sys.exit(str(error))
     print(f"starting the router at port {settings.port}, with {args.config}", flush=True)

@@ -126,4 +126,10 @@ def main() -> None:
         del sys.modules[WORKER]  # or runpy warns of it
         runpy.run_module(WORKER, run_name="__main__")
     else:
-        sys.exit(run_crossbar("crossbar", sys.argv[1:], reactor, Personality))
+        try:
+            sys.exit(run_crossbar("crossbar", sys.argv[1:], reactor, Personality))
+        except SystemExit:
+            # Crossbar calls it an error, with status 1, that a signal stopped the reactor.
+            if getattr(reactor, "_exitSignal", None) is None:
+                raise
+            sys.exit(0)

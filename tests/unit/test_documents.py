@@ -9,12 +9,16 @@ import yaml
 
 import sisock
 from sisock.bridge.app import ROUTES
-from sisock.cli.main import make_parser
+from sisock.cli.examples import EXAMPLES
+from sisock.cli.main import allow_negative_times, make_parser
 from sisock.wire import fields, protocol
 from tests.conftest import TOP
 from tests.documents import anchors, blocks, links, page, pages
 
 SECTIONS = ("tutorial", "how-to", "how-to/sources", "reference", "explanation")
+
+PASSING = {"node", "router", "hub", "bridge", "demo"}
+"""Commands that pass their flags on to a program."""
 
 
 def test_links_lead_somewhere():
@@ -93,13 +97,33 @@ def test_each_ready_made_node_is_in_the_list():
 
 
 def test_each_command_in_a_shell_block_is_understood():
-    parser, passing = make_parser(), {"node", "router", "hub", "bridge", "demo"}
+    parser = make_parser()
     for path in pages():
         for code in blocks(path.read_text(), "sh"):
             for line in re.findall(r"^(?:\S+/)?sisock (\w.*)$", code.replace("\\\n", ""), re.M):
                 words = shlex.split(line, comments=True)
                 _, rest = parser.parse_known_args(words)
-                assert words[0] in passing or not rest, f"{path}: {line}"
+                assert words[0] in PASSING or not rest, f"{path}: {line}"
+
+
+def test_each_command_has_examples_that_are_understood():
+    parser = make_parser()
+    assert set(parser.commands) - PASSING == set(EXAMPLES)
+    for command, lines in EXAMPLES.items():
+        for line in lines:
+            words = shlex.split(re.search(r"sisock ([^|)]*)", line)[1], comments=True)
+            assert parser.parse_args(allow_negative_times(words)).command == command
+
+
+def test_each_document_that_a_text_of_ours_names_is_there():
+    files = [
+        *TOP.glob("sisock/**/*.py"),
+        *TOP.glob("data_nodes/*.py"),
+        *TOP.glob("js/page/**/*.js"),
+    ]
+    named = {name for path in files for name in re.findall(r"docs/[\w/-]+\.md", path.read_text())}
+    assert len(named) > 5
+    assert [name for name in named if not (TOP / name).exists()] == []
 
 
 def test_each_key_of_a_field_is_in_the_reference():
