@@ -179,13 +179,8 @@ def _add_new(new: argparse.ArgumentParser) -> None:
 
 def _add_get(get: argparse.ArgumentParser) -> None:
     _add_node(get, "+", "its name, as `sisock fields` lists it")
-    get.add_argument(
-        "--from",
-        dest="start",
-        default="-1h",
-        metavar="TIME",
-        help=f"start: {_TIMES} (default: -1h)",
-    )
+    begin = f"start: {_TIMES} (default: -1h)"
+    get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=begin)
     get.add_argument("--to", dest="end", default="now", metavar="TIME", help="end (default: now)")
     fewer = get.add_mutually_exclusive_group()
     fewer.add_argument(
@@ -278,9 +273,7 @@ def nodes(args: argparse.Namespace, settings: Settings) -> None:
     for why in known.unreachable.values():
         print(why, file=sys.stderr)
     if not rows and not known.unreachable:
-        print(
-            "no data node is available: start one, such as `sisock node sensors`", file=sys.stderr
-        )
+        print("no data node is available: start one with `sisock node sensors`", file=sys.stderr)
 
 
 def fields(args: argparse.Namespace, settings: Settings) -> None:
