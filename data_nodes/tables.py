@@ -11,7 +11,7 @@ from typing import Any
 import sisock
 from sisock.archive.delimited import COLUMNAR, TEXT, find_tables, table_of, try_to_open
 from sisock.archive.ingest import SETTLED, stamp_of
-from sisock.archive.tables import TableFile, Times, use_little_memory
+from sisock.archive.table_files import TableFile, Times, use_little_memory
 from sisock.sources.options import Described, add_path, require
 
 

@@ -23,8 +23,7 @@ from sisock.errors import AuthenticationRejected, SettingsError, SisockError
 
 # Each stage imports what it needs itself: that which stays for ever is to be small.
 
-STARTUP = 60
-"""Seconds after which the demo gives up."""
+STARTUP = 60  # seconds after which the demo gives up
 
 
 def main(argv: list[str] | None = None) -> None:

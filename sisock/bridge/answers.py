@@ -35,11 +35,8 @@ _MAX_NOTICE = 1000
 _MAX_PART = 300
 """Characters of one notice, so that there is room for others."""
 
-RETRY_AFTER = "5"
-"""Seconds after which a client should retry when the bridge is overloaded."""
-
-PART_BYTES = 1 << 18
-"""Minimum bytes of each part of an answer."""
+RETRY_AFTER = "5"  # seconds after which a client should retry when the bridge is overloaded
+PART_BYTES = 1 << 18  # minimum bytes of each part of an answer
 
 SERIES_END = b"]}"
 

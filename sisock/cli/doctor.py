@@ -1,4 +1,4 @@
-"""Look at an installation: the table of its settings, and what is wrong with each part of it."""
+"""Look after an installation: show its settings, make its credentials, say what is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 
 from cryptography import x509
 
@@ -20,15 +21,14 @@ from sisock.connection.settings import Settings, find_secret, load_settings
 from sisock.connection.sites import load_sites
 from sisock.connection.transport import certified_names, is_certificate_for
 from sisock.errors import SettingsError, SisockError
+from sisock.router import credentials
 from sisock.router.launch import SECRET_VARIABLES
-from sisock.wire.protocol import USER_SERVER
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 from sisock.wire.times import counted
 
-TIMEOUT = 10
-"""Seconds that a node may take."""
+TIMEOUT = 10  # seconds that a node may take
 
-_Check = tuple[bool, str]
-"""Whether a part is as it should be, and a sentence."""
+_Check = tuple[bool, str]  # whether a part is as it should be, and a sentence
 
 _RENEW_BEFORE = datetime.timedelta(days=30)
 """Time before its end in which a certificate should be renewed."""
@@ -62,6 +62,27 @@ def show_settings(args: argparse.Namespace, settings: Settings) -> None:
     if sites := load_sites():
         print()
         write_table(sys.stdout, ("site", "address", "CA", "secret from"), site_rows(sites.values()))
+
+
+def make_certs(args: argparse.Namespace, settings: Settings) -> None:
+    """Make what is missing of credentials and certificates, and print what the files are."""
+    home = settings.home
+    for path in credentials.make_credentials(home):
+        print(f"made {path}")
+    names = [*args.name, *os.environ.get("SISOCK_NAMES", "").split()]
+    if credentials.make_certificates(home, names, args.renew):
+        print(f"made {home.server_certificate}: restart the router")
+    for text in args.export:
+        recipient, _, folder = text.partition("=")
+        credentials.export(home, recipient, Path(folder))
+        print(f"copied what {recipient} needs to {folder}")
+    certificate = credentials.load_certificate(home.server_certificate)
+    certified = " ".join(sorted(certified_names(certificate)))
+    print(f"{home.server_certificate} is for: {certified}")
+    print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
+    print(f"clients on other computers need {home.ca_certificate} and a secret:")
+    print(f"  data nodes {home.secret_file(USER_SERVER)}")
+    print(f"  others     {home.secret_file(USER_CONSUMER)}")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:

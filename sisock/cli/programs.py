@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sisock.connection.settings import Settings
 from sisock.errors import SettingsError
@@ -19,6 +19,13 @@ NODES = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), 
 def node_names() -> list[str]:
     """Return the names of sisock's own nodes."""
     return sorted(path.stem for path in NODES.glob("[a-z]*.py"))
+
+
+def complete(prefix: str, **_: Any) -> list[str]:
+    """Return sisock's own nodes, and the files that begin so, for a shell."""
+    from argcomplete.completers import FilesCompleter
+
+    return [*node_names(), *FilesCompleter(("py",))(prefix)]
 
 
 def find_node(program: str, folder: Path) -> Path:

@@ -22,14 +22,9 @@ from sisock.errors import SettingsError, SisockError
 from sisock.wire.fields import KnownNode
 from sisock.wire.times import counted
 
-TIMEOUT = 5.0
-"""Seconds within which each part has to answer."""
-
-AT_ONCE = 16
-"""Nodes that are asked at the same time."""
-
-MAX_ROWS = 40
-"""Nodes that are shown: a screen. Those with a problem come first."""
+TIMEOUT = 5.0  # seconds within which each part has to answer
+AT_ONCE = 16  # nodes that are asked at the same time
+MAX_ROWS = 40  # nodes that are shown: a screen. Those with a problem come first.
 
 Part = dict[str, Any]
 """``part``, ``is_well`` (None: it need not run), ``text``; of a node also ``fields``, ``last``."""

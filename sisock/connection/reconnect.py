@@ -133,7 +133,8 @@ class RouterConnection:
                 ended.callback(None)
 
         session = Session(self.settings, self.reactor, self._joined, self._left)
-        factory = transport.make_factory(self.settings, session, lost)
+        url = "ws://localhost/ws" if self.settings.socket else self.settings.address
+        factory = transport.make_factory(url, session, lost)
         self._connecting = endpoint.connect(factory).addErrback(lost)
         await ended
         if self.session is not None:

@@ -17,11 +17,8 @@ from txaio import tx, use_twisted
 use_twisted()
 make_logger = tx.make_logger
 
-REPEAT_AFTER = 60.0
-"""Seconds after which the same warning is logged again."""
-
-MAX_TEXTS = 100
-"""Largest number of different warnings that are remembered."""
+REPEAT_AFTER = 60.0  # seconds after which the same warning is logged again
+MAX_TEXTS = 100  # largest number of different warnings that are remembered
 
 _STARTING = threading.Lock()
 

@@ -132,13 +132,12 @@ class ClientProtocol(WampWebSocketClientProtocol):
         self.factory.on_lost(reason)
 
 
-def make_factory(settings: Settings, session: Any, on_lost: Any) -> WampWebSocketClientFactory:
+def make_factory(url: str, session: Any, on_lost: Any) -> WampWebSocketClientFactory:
     """Make the factory for a session's connection; `on_lost` gets the Failure when it ends."""
     leave_log_texts_plain()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     factory = WampWebSocketClientFactory(
         lambda: session,
-        url="ws://localhost/ws" if settings.socket else f"wss://{host}/ws",
+        url=url,
         # New serializers for each session, as they keep statistics.
         serializers=[TolerantSerializer(), MsgPackSerializer(), JsonSerializer()],
     )

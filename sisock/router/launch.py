@@ -36,8 +36,7 @@ DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 
 SECRET_VARIABLES = {"WAMP_SERVER_SECRET": USER_SERVER, "WAMP_CONSUMER_SECRET": USER_CONSUMER}
 
-MAX_SOCKET_PATH = 100
-"""Bytes of a Unix socket's path that every system takes."""
+MAX_SOCKET_PATH = 100  # bytes of a Unix socket's path that every system takes
 
 
 def load_configuration(

@@ -1,7 +1,7 @@
 """Keep the router's process well and small, whatever its clients send or fail to read.
 
 `sisock.router.launch` starts Crossbar by this module. Modules that Crossbar imports and no router
-uses are replaced by placeholders, and parts of Crossbar as `sisock.router.guards` says.
+uses are replaced by placeholders, and parts of Crossbar as `sisock.router.patches` says.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ from crossbar.worker.transport import create_router_transport
 from twisted.internet import reactor
 
 from sisock.connection.transport import leave_log_texts_plain
-from sisock.router import guards  # noqa: F401  replaces parts of what was imported
+from sisock.router import patches  # noqa: F401  replaces parts of what was imported
 
 WORKER = "crossbar.worker.main"
 

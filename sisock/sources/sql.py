@@ -18,11 +18,8 @@ with suppress(ImportError):  # only the node of databases needs them
 with suppress(ImportError):
     import duckdb
 
-ROWS = 50_000
-"""Rows that are fetched at once."""
-
-LATEST = 253_370_764_800.0
-"""UNIX time of the year 9999, after which databases know no time."""
+ROWS = 50_000  # rows that are fetched at once
+LATEST = 253_370_764_800.0  # UNIX time of the year 9999, after which databases know no time
 
 
 Given: TypeAlias = Callable[[float, float], tuple[Any, ...]]

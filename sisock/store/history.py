@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import resource
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sisock.errors import SettingsError
+from sisock.store.files import file_name, lock_folder
 from sisock.store.memory import Memory
-from sisock.store.timelines import StoredTimeline, file_name
+from sisock.store.timelines import StoredTimeline
 from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0  # seconds between two syncs: a power failure costs no more
@@ -102,8 +102,7 @@ class History(Memory):
         boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._locked = lock_folder(folder)
             state, is_sound = self._read_state(), self._load()
         except BlockingIOError:
             advice = "end it, or give this node another --name"

@@ -11,8 +11,7 @@ from sisock.wire import arrays
 from sisock.wire.protocol import CHUNK_BYTES, Interval
 from sisock.wire.reply import Reply
 
-_CANDIDATES = 4096
-"""Number of times per timeline that are considered for the end of a window."""
+_CANDIDATES = 4096  # number of times per timeline that are considered for the end of a window
 
 
 def first_window(reply: Reply, size: int) -> tuple[Reply, float | None]:

@@ -14,7 +14,6 @@ from sisock.errors import NodeContractError
 from sisock.wire import arrays, grid
 from sisock.wire.fields import listed_fields
 from sisock.wire.protocol import NEVER_FINAL, Interval, check_number
-from sisock.wire.stride import stride_indices
 
 _OVERHEAD_BYTES = 80
 """What a field or a timeline takes on the wire besides its name and its arrays, at most."""
@@ -90,7 +89,7 @@ class Reply:
 
     def stride(self, min_stride: float, after: Mapping[str, float]) -> Reply:
         """Keep samples at least `min_stride` seconds apart, per timeline, counted from `after`."""
-        return self.take(lambda name, t: stride_indices(t, min_stride, after.get(name)))
+        return self.take(lambda name, t: grid.stride_indices(t, min_stride, after.get(name)))
 
     def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Reply:
         """Keep what buckets of one size keep, or at most `max_points` samples of each field."""

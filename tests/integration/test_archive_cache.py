@@ -59,7 +59,7 @@ def has_parsed(program):
     return re.findall(r"parsing .*?: done", program.output)
 
 
-def test_an_overview_keeps_the_peak_and_windows_give_all(client, weather):
+def test_a_decimated_archive_keeps_the_peak_and_windows_give_all(client, weather):
     weather("peak")
     picture = client.get("peak", "a", *DAYS, max_points=1000)["a"]
     assert len(picture.t) <= 1000
