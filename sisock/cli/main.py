@@ -179,8 +179,8 @@ def _add_get(get: Any) -> None:
 
 
 def _add_certs(certs: Any) -> None:
-    names = "another name or address of this computer, for the router's certificate; SISOCK_NAMES may hold some, with spaces"
-    certs.add_argument("--name", action="append", default=[], help=f"{names} between them")
+    name = "another name or address of this computer; SISOCK_NAMES may contain several"
+    certs.add_argument("--name", action="append", default=[], help=name)
     certs.add_argument("--renew", action="store_true", help="replace the router's certificate")
     export = (
         "copy only the files that a recipient needs into a folder, its future SISOCK_HOME;"
