@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     groups = [[site] for site in load_sites().values()] if args.router is None else []
     found = [examine(group) for group in groups or [_users(args, settings)]]
     if not all(found):
-        raise SettingsError("something is wrong: see the lines that begin with BAD")
+        raise SettingsError("something is wrong: begin with the first line that says BAD")
 
 
 def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
@@ -144,16 +144,17 @@ def examine(every: Sequence[Settings]) -> bool:
     if first.site is not None:
         print(f"the site {first.site!r}, of {first.setting('CROSSBAR_HOST')}:", flush=True)
     checks = [*map(_credentials, every), _tls(first), _router(first, _hub_and_nodes)]
-    is_well = True
+    found: dict[str, bool] = {}
     for is_good, text in chain(*checks, *map(_router, others)):
-        print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
-        is_well = is_well and is_good
-    return is_well
+        if text not in found:  # all users meet the same router
+            print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
+        found[text] = is_good
+    return all(found.values())
 
 
 def _credentials(settings: Settings) -> Iterator[_Check]:
     if settings.socket:
-        yield True, f"credentials: none are needed on the socket {settings.socket}"
+        yield True, f"credentials: the socket {settings.socket} needs none"
         return
     path = settings.secret_file
     if settings.secret is None:
@@ -190,8 +191,8 @@ def _tls(settings: Settings) -> Iterator[_Check]:
     if not certified_names(certificate):
         yield (
             True,
-            f"TLS: not checked is the host: {where} names none (no subject alternative names), so"
-            " each certificate of its CA is accepted; `sisock certs --renew` on the router's"
+            f"TLS: the host is not checked: {where} names none (no subject alternative names), so"
+            " every certificate of its CA is accepted; `sisock certs --renew` on the router's"
             " computer makes one with names",
         )
 

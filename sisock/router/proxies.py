@@ -10,6 +10,7 @@ from typing import Any
 from sisock.errors import SettingsError
 
 MAX_PROXIES = 64
+"""Largest value of SISOCK_PROXIES."""
 
 CONNECTION = "router"
 """Name of a proxy's connection to the router."""
