@@ -75,7 +75,9 @@ def make_certs(args: argparse.Namespace, settings: Settings) -> None:
     for text in args.export:
         recipient, _, folder = text.partition("=")
         credentials.export(home, recipient, Path(folder))
-        print(f"copied what {recipient} needs to {folder}")
+        print(f"copied what {recipient} needs to {folder}: copy this folder to the other computer")
+    if args.export:
+        return
     certificate = credentials.load_certificate(home.server_certificate)
     certified = " ".join(sorted(certified_names(certificate)))
     print(f"{home.server_certificate} is for: {certified}")
@@ -156,8 +158,9 @@ def _credentials(settings: Settings) -> Iterator[_Check]:
         return
     path = settings.secret_file
     if settings.secret is None:
-        advice = f"`sisock certs` makes it on the router's computer; copy it to {path}"
-        yield False, f"credentials: no secret for {settings.user!r}: {advice}"
+        advice = f"set SISOCK_HOME to the folder that has it, or copy it to {path}"
+        made = "`sisock certs` makes it on the router's computer"
+        yield False, f"credentials: no secret for {settings.user!r}: {advice}; {made}"
         return
     yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
     if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -176,7 +179,9 @@ def _tls(settings: Settings) -> Iterator[_Check]:
         return  # to join the router fails too, and says why
     where = f"the certificate of {host}:{port}"
     if not is_certificate_for(certificate, settings):
-        advice = f"add the name on the router's computer: `sisock certs --name {host}`"
+        advice = (
+            f"add the name on the router's computer: `sisock certs --name {host}`, then restart it"
+        )
         yield False, f"TLS: {where} is not for this host: {advice}"
         return
     ends = certificate.not_valid_after_utc
