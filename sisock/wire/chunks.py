@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sisock.wire import arrays
-from sisock.wire.protocol import CHUNK_BYTES, Interval
+from sisock.wire.protocol import Interval
 from sisock.wire.reply import Reply
 
 _CANDIDATES = 4096  # number of times per timeline that are considered for the end of a window
@@ -26,7 +26,7 @@ def first_window(reply: Reply, size: int) -> tuple[Reply, float | None]:
     return (reply, None) if cut is None else (reply.clip(Interval(-math.inf, cut)), cut)
 
 
-def chunks(reply: Reply, size: int = CHUNK_BYTES) -> Iterator[Reply]:
+def chunks(reply: Reply, size: int) -> Iterator[Reply]:
     """Yield chunks of at most `size` bytes of arrays, in time order; at least one."""
     longest = max((len(line.t) for line in reply.timelines.values()), default=1)
     count = min(reply.arrays_size() // size + 1, longest)
