@@ -184,15 +184,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
         add_sites(webs, listed, home.router_directory.absolute() / "page")
     if path != DEFAULT_CONFIGURATION:
         _check(configuration)
-    variables = dict(environ)
-    text = json.dumps(configuration)
-    for variable, user in SECRET_VARIABLES.items():
-        if f"${{{variable}}}" not in text:
-            continue  # a configuration of one's own may hold its secrets
-        variables[variable] = find_secret(variable, environ, home.secret_file(user)).value
-        if variables[variable] is None:
-            advice = f"set {variable}, or make one with `sisock certs`"
-            raise SettingsError(f"there is no secret for the user {user!r}: {advice}")
+    variables = {**environ, **_find_secrets(configuration, home, environ)}
     prepare_socket(home.router_socket.absolute())
     if proxies := environ.get("SISOCK_PROXIES"):
         what = f"a number of processes, from 1 to {MAX_PROXIES}"
@@ -202,6 +194,26 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     # Nobody else reads it: with proxies, or those of 2018, there are secrets in it.
     text = json.dumps(configuration, indent=4) + "\n"
     write(home.router_directory / "config.json", text.encode())
+    _link_certificates(configuration, home)
+    return variables
+
+
+def _find_secrets(
+    configuration: dict[str, Any], home: Home, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the secrets by variable; a configuration of one's own may hold them itself."""
+    text, found = json.dumps(configuration), {}
+    for variable, user in SECRET_VARIABLES.items():
+        if f"${{{variable}}}" in text:
+            found[variable] = find_secret(variable, environ, home.secret_file(user)).value
+            if found[variable] is None:
+                advice = f"set {variable}, or make one with `sisock certs`"
+                raise SettingsError(f"there is no secret for the user {user!r}: {advice}")
+    return found
+
+
+def _link_certificates(configuration: dict[str, Any], home: Home) -> None:
+    """Link the certificates into the router's folder; SettingsError if one is missing."""
     for file in (home.server_certificate, home.server_key, home.ca_certificate):
         link = home.router_directory / file.name
         link.unlink(missing_ok=True)
@@ -210,7 +222,6 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
         if not (home.router_directory / part[key]).is_file():
             missing = home.server_certificate.parent / part[key]
             raise SettingsError(f"{missing} is missing: make it with `sisock certs`")
-    return variables
 
 
 def prepare_socket(path: Path) -> None:
