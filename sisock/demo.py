@@ -28,7 +28,7 @@ STARTUP = 60  # seconds after which the demo gives up
 
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
-    about = "Run router, hub, page, bridge and two example nodes here, until Ctrl-C."
+    about = "Run router, hub, page, bridge and two example nodes until Ctrl-C."
     parser = Parser(prog="sisock demo", description=about)
     for stage in ("--run", "--wait"):  # what it starts itself
         parser.add_argument(stage, action="store_true", help=argparse.SUPPRESS)

@@ -23,6 +23,7 @@ PROGRAMS = _ABOVE if (_ABOVE / ".crossbar").is_dir() else _ABOVE / "sisock_progr
 DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 
 MAX_PROXIES = 64
+"""Largest value of SISOCK_PROXIES."""
 
 CONNECTION = "router"
 """Name of a proxy's connection to the router."""

@@ -155,9 +155,7 @@ def main(argv: list[str] | None = None) -> None:
     """Become the router."""
     about = "Run the router, with the hub and the page."
     parser = Parser(prog="sisock router", description=about)
-    config = (
-        "the router's configuration, if sisock's own does not fit: see docs/reference/router.md"
-    )
+    config = "a configuration of Crossbar (default: sisock's own)"
     parser.add_argument(
         "--config", type=Path, default=DEFAULT_CONFIGURATION, metavar="FILE", help=config
     )
@@ -170,6 +168,7 @@ def main(argv: list[str] | None = None) -> None:
         check_free(home, ("CROSSBAR_TLS_PORT", settings.port, ""))
     except (SisockError, OSError) as error:
         sys.exit(str(error))
+    print(f"starting the router at port {settings.port}, with {args.config}", flush=True)
     # Of a hub.py in the folder where this was started Crossbar would take that one.
     os.chdir(home.router_directory)
     os.execve(command[0], command, variables)

@@ -137,7 +137,7 @@ def test_each_document_that_a_text_of_ours_names_is_there():
         *TOP.glob("js/page/**/*.js"),
     ]
     named = {name for path in files for name in re.findall(r"docs/[\w/-]+\.md", path.read_text())}
-    assert len(named) > 5
+    assert len(named) >= 3
     assert [name for name in named if not (TOP / name).exists()] == []
 
 
