@@ -17,7 +17,7 @@ from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
-from sisock.wire.times import format_time
+from sisock.wire.times import counted, format_time
 
 TIMEOUT = 30.0  # seconds that a node may take to answer: consumers wait no longer
 FAR = 1e20  # a time after all samples, also if these are in nanoseconds
@@ -81,8 +81,7 @@ class _Check:
         except NodeContractError as fault:
             self.faults.append(fault)
             return
-        count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-        self.lines.append(f"node {self._node.name}: {count}")
+        self.lines.append(f"node {self._node.name}: {counted(len(fields), 'field')}")
         for name, about in fields.items():
             try:
                 await self._check_field(name, about)
@@ -109,11 +108,10 @@ class _Check:
         if is_text - {about["type"] == "string"}:
             has = "strings" if True in is_text else "no strings"
             raise self._fault(name, f"its type is {about['type']!r}, but its values are {has}")
-        count, times = f"{len(t)} samples", f"{format_time(t[0])} to {format_time(t[-1])}"
-        if len(t) == 1:
-            count, times = "1 sample", format_time(t[0])
         where = f"on timeline {about['timeline']}"
-        self.lines.append(f"{label}: {count} {where}, {times}, {_extremes(values)}")
+        times = format_time(t[0]) + (f" to {format_time(t[-1])}" if len(t) > 1 else "")
+        samples = counted(len(t), "sample")
+        self.lines.append(f"{label}: {samples} {where}, {times}, {_extremes(values)}")
         if t[-1] > time.time() + 1:
             self.lines.append(
                 f"{label}: doubtful: its last sample is in the future: is the clock right?"

@@ -20,15 +20,12 @@ with suppress(ImportError):  # only the node of databases needs them
 with suppress(ImportError):
     import duckdb
 
-ROWS = 50_000
-"""Rows that are fetched at once."""
+ROWS = 50_000  # rows that are fetched at once
+LATEST = 253_370_764_800.0  # UNIX time of the year 9999, after which databases know no time
 
 PARTS, MIN_ROWS, MAX_COST = 8, 100, 3.0
 """PostgreSQL is asked for parts of buckets if one is expected to have at least so many rows, and
 all together to cost at most so many times of what all rows at once do."""
-
-LATEST = 253_370_764_800.0
-"""UNIX time of the year 9999, after which databases know no time."""
 
 
 Given: TypeAlias = Callable[[float, float], tuple[Any, ...]]

@@ -67,6 +67,18 @@ def press(page, *keys):
     ActionChains(page.browser).send_keys(*keys).perform()
 
 
+def test_the_first_click_of_a_mouse_opens_a_node(opened, wide):
+    opened.run("document.activeElement.blur()")
+    selector = f"#nodes .row[data-node={wide}] .name"
+    element = opened.browser.find_element("css selector", selector)
+    was_open = opened.run(f"{ROW} return row.ariaExpanded", wide)
+    # The tree is drawn again while the button is down, as it gets the focus.
+    ActionChains(opened.browser).click_and_hold(element).perform()
+    opened.rest()
+    ActionChains(opened.browser).release().perform()
+    opened.wait(lambda: opened.run(f"{ROW} return row.ariaExpanded", wide) != was_open, "the node")
+
+
 def test_each_field_shows_where_its_samples_lie(page, weather, sensors, serve):
     serve("tests/browser/nodes.py", "mixed", name="page_mixed")
     page.open("?last=3600")

@@ -96,7 +96,7 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
             "subscribe raised OSError: no server",
         ),
         (made(Archive, samples=[1, 2, 3]), "read must return the pair"),
-        (made(Archive, samples=([1, 2], [1])), "1 values for 2 times"),
+        (made(Archive, samples=([1, 2], [1])), "1 value for 2 times"),
         (made(Archive, samples=([1e9], ["text"])), "'number', but its values are strings"),
         (made(Archive, samples=([1.5e12], [1])), "times lie in the year 49503: milliseconds?"),
         (made(Archive, samples=([1.5e18], [1])), ": nanoseconds?"),

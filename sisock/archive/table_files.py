@@ -25,6 +25,7 @@ from sisock.archive.timestamps import (
     seconds,
 )
 from sisock.errors import SisockError
+from sisock.wire.times import counted
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -130,7 +131,8 @@ class TableFile:
             warn(f"{self.path} cannot be read to its end: {error}")
         if bad.total():
             rows, count = bad["rows"], bad["values"]
-            warn(f"{self.path}: {rows} malformed rows are skipped, {count} values are missing")
+            skipped, missing = counted(rows, "malformed row"), counted(count, "value")
+            warn(f"{self.path}: skipped {skipped}, and cannot read {missing}")
 
     def _find_times(self, times: Times, headers: Sequence[str], head: Any) -> float:
         """Find the columns of times and their style; return the first time."""
@@ -229,10 +231,14 @@ def _candidates(
     """Yield numbers of columns that may be the times, likeliest first."""
     lower = [name.lower() for name in names]
     if columns:
+        places = []
         for name in columns:
-            if name not in names and name not in headers:
+            among = next((each for each in (names, headers) if name in each), lower)
+            same = name.lower() if among is lower else name
+            if same not in among:
                 raise SisockError(f"no column {name!r}; there are {', '.join(map(repr, names))}")
-        yield [str((names if name in names else headers).index(name)) for name in columns]
+            places.append(str(among.index(same)))
+        yield places
         return
     for joined in JOINED_NAMES:
         if set(joined) <= set(lower):
