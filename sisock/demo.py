@@ -45,8 +45,9 @@ def _start() -> None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
     from sisock.bridge.server import load_web_settings
     from sisock.connection.settings import load_settings
+    from sisock.router.configuration import PROGRAMS
     from sisock.router.credentials import make_certificates, make_credentials
-    from sisock.router.launch import PROGRAMS, check_free
+    from sisock.router.launch import check_free
 
     settings, web = load_settings(), load_web_settings()
     home = settings.home

@@ -213,12 +213,9 @@ def _router(
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     began = time.perf_counter()
     try:
-        nodes = client.nodes()
+        nodes = client.nodes().check()
     except SisockError as error:
         yield False, f"hub: {error}"
-        return
-    for why in nodes.unreachable.values():
-        yield False, f"hub: {why}"
         return
     milliseconds = (time.perf_counter() - began) * 1e3
     yield True, f"hub: {counted(len(nodes), 'data node')}, {milliseconds:.0f} ms"

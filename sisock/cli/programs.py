@@ -88,7 +88,7 @@ def given_flags(args: argparse.Namespace) -> list[str]:
 
 
 def _program(name: str) -> str:
-    from sisock.router.launch import PROGRAMS
+    from sisock.router.configuration import PROGRAMS
 
     return str(PROGRAMS / name)
 

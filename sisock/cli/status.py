@@ -75,11 +75,9 @@ def _router(settings: Settings) -> tuple[list[Part], list[Part]]:
         with Client(settings, timeout=TIMEOUT) as client:
             joined = _part(router, True, f"{settings.address}, joined as {settings.user!r}")
             try:
-                known = client.nodes()
+                known = client.nodes().check()
             except SisockError as error:
                 return [joined, _part(hub, False, str(error))], []
-            for why in known.unreachable.values():
-                return [joined, _part(hub, False, why)], []
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 nodes = list(pool.map(lambda each: _node(client, each), known))
             return [joined, _part(hub, True, counted(len(known), "data node"))], nodes

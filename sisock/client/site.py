@@ -78,6 +78,12 @@ class NodeList(list[KnownNode]):
 
     unreachable: Mapping[str, str] = {}
 
+    def check(self) -> NodeList:
+        """Return the list; raises SiteUnreachable if it lacks the nodes of a site."""
+        if self.unreachable:
+            raise SiteUnreachable("; ".join(self.unreachable.values()))
+        return self
+
 
 def load_routers(router: str | None = None, log_level: str | None = None) -> list[Settings]:
     """Return the settings of each site, or of the one router if there are no sites.

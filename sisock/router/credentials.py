@@ -91,8 +91,8 @@ def export(home: Home, recipient: str, folder: Path) -> None:
     }.get(recipient)
     if wanted is None or not folder.name:
         raise SettingsError(
-            f"--export wants router=FOLDER, server=FOLDER or consumer=FOLDER, not"
-            f" {recipient!r} for {str(folder)!r}"
+            "--export wants router=FOLDER, server=FOLDER or consumer=FOLDER, not"
+            f" {recipient}={folder if folder.name else ''}"
         )
     for path, mode in {**wanted, home.ca_certificate: PUBLIC}.items():
         if not path.exists():
