@@ -29,6 +29,14 @@ def test_links_lead_somewhere():
     assert broken == []
 
 
+def test_the_documents_link_to_no_page_that_is_not_built_with_them():
+    docs = TOP / "docs"
+    for path in docs.glob("**/*.md"):
+        targets = [(path.parent / file).resolve() for file, _ in links(path.read_text())]
+        pages_outside = [t for t in targets if t.suffix == ".md" and not t.is_relative_to(docs)]
+        assert pages_outside == [], path
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_page_is_in_the_list_of_its_section(section):
     folder = TOP / "docs" / section
