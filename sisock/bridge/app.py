@@ -31,7 +31,7 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.targets import SEPARATOR, parse_target, parse_words
 from sisock.bridge.tiles import View
-from sisock.client.changes import NodeChange
+from sisock.client.site import NodeChange
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
 from sisock.wire.fields import Field, KnownNode

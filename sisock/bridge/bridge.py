@@ -21,10 +21,9 @@ from sisock.bridge.metrics import (
 )
 from sisock.bridge.targets import SPECIAL, Pair, Pattern, expand, split_literally
 from sisock.bridge.tiles import Samples, TileCache, View
-from sisock.client.changes import BACK_WITHIN, Changes, NodeChange
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
-from sisock.client.site import NodeList, Site, Sites
+from sisock.client.site import BACK_WITHIN, Changes, NodeChange, NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import translated
 from sisock.connection.settings import Settings
