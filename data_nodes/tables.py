@@ -11,7 +11,7 @@ from typing import Any
 import sisock
 from sisock.archive.delimited import COLUMNAR, TEXT, find_tables, table_of, try_to_open
 from sisock.archive.ingest import SETTLED, stamp_of
-from sisock.archive.tables import TableFile, Times, use_little_memory
+from sisock.archive.table_files import TableFile, Times, use_little_memory
 from sisock.sources.options import Described, add_path, require
 
 
@@ -40,6 +40,7 @@ class Tables(sisock.TableArchive):
         if path is None:
             raise sisock.SisockError("name a file or a folder, see --help")
         self._path, self._described = Path(path), Described(config)
+        self.description = self.description or f"Tables in {path}"
         self._times = Times(tuple(time.split(",")) if time else (), time_format, zone)
         self.version = repr((3, self._times))
         self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sisock.archive.tables import (
+from sisock.archive.table_files import (
     HEAD_ROWS,
     TIME_NAMES,
     UNREADABLE,
@@ -40,8 +40,7 @@ _PARTS = re.compile(
 )
 """Parts of a path that tell the files of a table apart: dates, times, numbers of four digits."""
 
-MAX_HEADER = 3
-"""Header rows: names, units, and how the values were measured."""
+MAX_HEADER = 3  # header rows: names, units, and how the values were measured
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 

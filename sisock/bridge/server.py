@@ -48,8 +48,7 @@ NOTICE_SECONDS = 3.0
 WATCHED_WITHIN = 10.0
 """Seconds; a balancer watches the bridge if ``/readyz`` was 200 twice within the last ones."""
 
-HEALTHZ, READYZ = "/healthz", "/readyz"
-"""Paths that need no login, and are answered until the end."""
+HEALTHZ, READYZ = "/healthz", "/readyz"  # paths that need no login, and are answered until the end
 
 _ACCESS_HEADERS = b"host", b"origin", b"authorization"
 
@@ -58,11 +57,8 @@ Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Answer]]
 
 log = make_logger()
 
-HOSTS = frozenset({"sisock-http"})
-"""Host names of the bridge in docker-compose.yml."""
-
-ORIGINS = frozenset({"grafana", "grafana-latest"})
-"""Host names of Grafana in docker-compose.yml."""
+HOSTS = frozenset({"sisock-http"})  # host names of the bridge in docker-compose.yml
+ORIGINS = frozenset({"grafana", "grafana-latest"})  # host names of Grafana in docker-compose.yml
 
 CORS = {"Access-Control-Expose-Headers": NOTICE}
 

@@ -17,8 +17,7 @@ from sisock.errors import SisockError
 from sisock.wire import grid
 from sisock.wire.times import format_time
 
-GAP = 5.0
-"""Usual spacings without a sample after which a curve is interrupted."""
+GAP = 5.0  # usual spacings without a sample after which a curve is interrupted
 
 DELAY = 1.0
 """Seconds before a progress bar is shown."""

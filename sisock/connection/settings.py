@@ -9,6 +9,7 @@ import argparse
 import math
 import os
 import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,8 +85,8 @@ class Settings:
         """Raise a `SettingsError` if a secret is needed but missing."""
         if self.secret is None and not self.socket:
             raise SettingsError(
-                f"there is no secret for the user {self.user!r}: set WAMP_SECRET or"
-                f" WAMP_SECRET_FILE, or put it into {self.secret_file}"
+                f"there is no secret for the user {self.user!r} in {self.secret_file}: make it with"
+                " `sisock certs`, or set SISOCK_HOME to the folder that has it, or WAMP_SECRET_FILE"
             )
 
 
@@ -102,6 +103,16 @@ def read_secret(path: Path) -> str:
     if not secret:
         raise SettingsError(f"the file {path} should hold a secret but is empty")
     return secret
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of TOML; SettingsError names the file, and the line of an error."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: it is not TOML: {error}") from None
 
 
 def find_secret(

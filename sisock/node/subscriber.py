@@ -67,25 +67,19 @@ class SubscriberNode(LiveNode):
         self._told = 0, 0, 0
         self._is_stale: set[str] = set()
         self._running = defer.succeed(None)
-        self._watching = task.LoopingCall(self._tell_of_stale)
-        self._summing = task.LoopingCall(self._sum_up)
         super().prepare()
 
     def begin(self, service: Any) -> None:
         """Subscribe, and again whenever the connection has ended."""
         super().begin(service)
         self._running = defer.ensureDeferred(self._stay_subscribed(service.reactor))
-        for loop, every in ((self._watching, 1.0), (self._summing, SUMMARY_EVERY)):
-            loop.clock = service.reactor
-            loop.start(every, now=False)
+        service.repeat(1.0, self._tell_of_stale, now=False)
+        service.repeat(SUMMARY_EVERY, self._sum_up, now=False)
 
     def end(self) -> None:
         """End the connection; later samples are refused."""
         super().end()
         self._running.cancel()
-        for loop in (self._watching, self._summing):
-            if loop.running:
-                loop.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Subscribe until a sample comes, or for some seconds; raises as `subscribe`."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sisock import ArchiveNode
-from sisock.archive.overview import MANY
+from sisock.archive.pyramids import MANY
 from sisock.errors import NodeContractError, NodeFailed
 from sisock.testing import wait_until
 from sisock.wire import grid

@@ -5,10 +5,10 @@ from pathlib import Path
 import sisock
 from tests.conftest import TOP
 
-MAX_LINES = 22_163
-MAX_MODULES = 118
+MAX_LINES = 22_103
+MAX_MODULES = 112
 MAX_MODULES_OF_A_PACKAGE = 12
-MAX_LINES_OF_A_MODULE = 340
+MAX_LINES_OF_A_MODULE = 335
 MAX_LINES_OF_A_SOURCE = 120
 
 LIBRARY = Path(sisock.__file__).parent

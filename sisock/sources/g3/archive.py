@@ -21,8 +21,7 @@ from sisock.wire.reply import Decimated
 LOOK_EVERY, SHARE = 1.0, 20
 """Seconds between two looks at the folder, or so many times as long as one takes."""
 
-WAIT = 10.0
-"""Seconds from the start that those who ask wait until all is indexed."""
+WAIT = 10.0  # seconds from the start that those who ask wait until all is indexed
 
 
 class Archive:

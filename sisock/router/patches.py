@@ -28,7 +28,7 @@ from twisted.web import http, server
 from sisock.connection.runtime import DemotedLogger
 from sisock.connection.transport import tune
 from sisock.errors import SettingsError
-from sisock.router.doors import LARGE, Doors, find_door, find_fault
+from sisock.router.limits import LARGE, Doors, find_door, find_fault
 from sisock.router.page import ORIGINS_VARIABLE, may_connect, parse_origins
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT
 
@@ -227,7 +227,7 @@ def is_path(path: bytes) -> bool:
 
 @instead_of(endpoint, "MaxConnectionsFactory")
 def make_doors(original: Any, *args: Any) -> Doors:
-    """Count and guard connections, see `sisock.router.doors`."""
+    """Count and guard connections, see `sisock.router.limits`."""
     return Doors(*args)
 
 

@@ -35,26 +35,22 @@ MAX_SPAN = 32 * 86400.0
 PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
 """Places in such a window, and seconds at each, that are read first to estimate the density."""
 
-GAP_FACTOR = 8
-"""A window after an empty one may be this many times longer: gaps may last years."""
-
-EARLIEST = -1e12
-"""UNIX time before all samples."""
+GAP_FACTOR = 8  # a window after an empty one may be this many times longer: gaps may last years
+EARLIEST = -1e12  # UNIX time before all samples
 
 EXTEND_OVER = 10_000
 EXTEND_EVERY = 60.0
 """Samples that each request reads before the pyramid is extended by them, and seconds between two
 extensions of one field, or two tries to build it."""
 
-RELEASE_EVERY = 1.0
-"""Seconds between two releases of the mapped memory that requests have read."""
+RELEASE_EVERY = 1.0  # seconds between two releases of the mapped memory that requests have read
 
 
 class _NotNumbers(Exception):
     """The values are not numbers and cannot be stored."""
 
 
-class Overviews:
+class Pyramids:
     """Build the pyramids of an archive's fields, and answer from complete ones.
 
     `source` is the `ArchiveNode`; `read` is its method, checked and cut to the interval.
