@@ -56,7 +56,7 @@ _DEFAULTS = {
 """Settings that one program reads, and no client."""
 
 
-def show_settings(args: argparse.Namespace, settings: Settings) -> None:
+def show(args: argparse.Namespace, settings: Settings) -> None:
     """Print the tables of settings and sites."""
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
     if sites := load_sites():
