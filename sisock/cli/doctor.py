@@ -56,7 +56,7 @@ _DEFAULTS = {
 """Settings that one program reads, and no client."""
 
 
-def show_settings(args: argparse.Namespace, settings: Settings) -> None:
+def show(args: argparse.Namespace, settings: Settings) -> None:
     """Print the tables of settings and sites."""
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
     if sites := load_sites():
@@ -82,7 +82,8 @@ def make_certs(args: argparse.Namespace, settings: Settings) -> None:
     certified = " ".join(sorted(certified_names(certificate)))
     print(f"{home.server_certificate} is for: {certified}")
     print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
-    print(f"clients on other computers need {home.ca_certificate} and a secret:")
+    ca = f"{home.ca_certificate} and " if home.ca_certificate.exists() else ""
+    print(f"clients on other computers need {ca}a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")
     print(f"  others     {home.secret_file(USER_CONSUMER)}")
 

@@ -25,10 +25,7 @@ _COMMANDS = {
     "get": ("ask:get", "Print samples of some fields of a data node."),
     "latest": ("ask:latest", "Print the last sample of each field of a data node."),
     "watch": ("ask:watch", "Print new samples of a data node until Ctrl-C."),
-    "config": (
-        "doctor:show_settings",
-        "Show each setting and where it comes from; secrets are hidden.",
-    ),
+    "config": ("doctor:show", "Show each setting and where it comes from; secrets are hidden."),
     "certs": ("doctor:make_certs", "Make missing secrets and certificates, and show them."),
     "demo": ("programs:demo", "Run router, hub, page, bridge and two example nodes."),
     "router": ("programs:router", "Run the router, with the hub and the page."),

@@ -46,7 +46,8 @@ def make_project(name: str, kind: str, settings: Settings) -> dict[str, str]:
     """Return the files of a project, path to text; SettingsError if the name cannot be used."""
     check_node_name(name)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name == "data" or iskeyword(name):
-        raise SettingsError(f"{name!r} must be small letters, digits and _, and no word of Python")
+        rule = "must be lower-case letters, digits and _, and no keyword of Python"
+        raise SettingsError(f"{name!r} {rule}")
     if find_spec(name) is not None and not Path(name).exists():
         raise SettingsError(f"Python has a module {name!r} already: choose another name")
     is_code = kind != "files"

@@ -254,7 +254,7 @@ class Site:
         for name in known if names is None else names:
             if name not in known:
                 raise UnknownField(
-                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
+                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists its fields"
                 )
         return found, known if names is None else {name: known[name] for name in names}
 

@@ -115,7 +115,7 @@ def check_free(home: Home, *ports: tuple[str, int, str]) -> None:
     """
     if is_served(str(home.router_socket)):
         raise SettingsError(
-            f"a router runs already in {home.path}: end it, or set another SISOCK_HOME"
+            f"a router is already running in {home.path}: end it, or set another SISOCK_HOME"
         )
     taken = [(setting, port) for setting, port, address in ports if not _is_free(port, address)]
     if taken:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sisock.cli.new import RUNGS
+from sisock.cli.new import KINDS
 from sisock.testing import wait_until
 from tests.compose.project import PATIENCE, Outside, Project, docker
 
@@ -19,25 +19,25 @@ pytestmark = pytest.mark.timeout(1800)
 
 @pytest.fixture(scope="session")
 def written(images: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder of a new project of a rung, on the images of these tests."""
+    """Return the folder of a new project of a kind, on the images of these tests."""
     folder = tmp_path_factory.mktemp("projects")
 
-    def write(rung: str) -> Path:
-        command = [sys.executable, "-m", "sisock.cli", "new", f"my_{rung}", "--rung", rung]
+    def write(kind: str) -> Path:
+        command = [sys.executable, "-m", "sisock.cli", "new", f"my_{kind}", "--kind", kind]
         subprocess.run(command, cwd=folder, check=True, timeout=60)
-        file = folder / f"my_{rung}" / "Dockerfile"
+        file = folder / f"my_{kind}" / "Dockerfile"
         file.write_text(file.read_text().replace("FROM sisock-node", f"FROM sisock-node:{images}"))
         return file.parent
 
     return write
 
 
-@pytest.mark.parametrize("rung", [rung for rung in RUNGS if rung != "live"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "live"])
 def test_the_compose_section_of_a_project_is_valid(
-    written: Callable[[str], Path], images: str, rung: str
+    written: Callable[[str], Path], images: str, kind: str
 ) -> None:
-    far = Project(written(rung), f"{images}-{rung}", images, "compose.yml", CROSSBAR_HOST="a")
-    assert f"my_{rung}" in far.compose("config", "--services").split()
+    far = Project(written(kind), f"{images}-{kind}", images, "compose.yml", CROSSBAR_HOST="a")
+    assert f"my_{kind}" in far.compose("config", "--services").split()
 
 
 def test_a_project_runs_as_a_container_as_it_was_written(

@@ -66,8 +66,8 @@ def test_the_compose_section_is_as_those_of_the_repository(projects):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("My-Node", "small letters"),
-        ("import", "no word of Python"),
+        ("My-Node", "lower-case letters"),
+        ("import", "no keyword of Python"),
         ("numpy", "Python has a module 'numpy' already"),
         ("my_live", "exists already: nothing is overwritten"),
         ("../x", "'../x'"),
