@@ -174,7 +174,7 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     wait_for_absence(client, "served_ticker", "served_sensors")
     done = sisock("status", file)
     assert done.returncode == 1
-    assert "does not run" in done.stderr
+    assert "is not running" in done.stderr
 
 
 def test_a_second_signal_kills_a_node_that_does_not_end(serve, file):
