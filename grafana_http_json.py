@@ -1,4 +1,4 @@
-"""The Grafana bridge: answers the JSON plugins' HTTP requests from the data nodes.
+"""The Grafana bridge: answer HTTP requests of Grafana's plugins with samples of data nodes.
 
 Panels are answered in the reactor, the other routes by Flask in threads
 (`sisock/bridge/panels.py`, `sisock/bridge/app.py`).
@@ -6,7 +6,6 @@ Panels are answered in the reactor, the other routes by Flask in threads
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from sisock.bridge.app import ROUTES, make_app
@@ -17,7 +16,7 @@ from sisock.bridge.server import DRAIN_SECONDS, Front, load_web_settings
 from sisock.client.site import load_routers
 from sisock.connection.reconnect import fail, run_program
 from sisock.connection.runtime import make_logger
-from sisock.connection.settings import add_common_flags, parse_count
+from sisock.connection.settings import Parser, add_common_flags, parse_count
 from sisock.errors import SettingsError, SisockError
 
 NODE_TIMEOUT = 10.0
@@ -42,7 +41,7 @@ def _positive(name: str, default: float) -> float:
 
 def main() -> None:
     """Run the bridge until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(prog="sisock bridge", description=__doc__.partition("\n\n")[0])
     add_common_flags(parser)
     args = parser.parse_args()
     try:

@@ -1,13 +1,12 @@
-"""The hub: knows which data nodes are there, and tells consumers when one comes or goes.
+"""The hub: keep the list of available data nodes, and tell consumers when it changes.
 
 The router loads it into its own process as ``hub.hub`` (`.crossbar/config.json`), where it needs
-no password. Run by itself, ``python hub.py``, it joins like any other program, as user `server`.
+no password. As a separate program, ``sisock hub``, it joins the router as user `server`.
 The rules are in `sisock/router/registry.py`; this file only connects them.
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -158,9 +157,9 @@ def main() -> None:
     """Run the hub as a program of its own."""
     from sisock.connection.reconnect import RouterConnection, run_program, settings_from_flags
     from sisock.connection.session import Session
-    from sisock.connection.settings import add_common_flags
+    from sisock.connection.settings import Parser, add_common_flags
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(prog="sisock hub", description=__doc__.partition("\n\n")[0])
     add_common_flags(parser)
 
     async def begin(session: Session) -> None:

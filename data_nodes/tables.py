@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import sisock
-from sisock.archive.delimited import find_tables, table_of, try_to_open
+from sisock.archive.delimited import COLUMNAR, TEXT, find_tables, table_of, try_to_open
 from sisock.archive.ingest import SETTLED, stamp_of
-from sisock.archive.tables import TableFile, Times, use_little_memory
+from sisock.archive.table_files import TableFile, Times, use_little_memory
 from sisock.sources.options import Described, add_path, require
 
 
@@ -40,8 +40,9 @@ class Tables(sisock.TableArchive):
         if path is None:
             raise sisock.SisockError("name a file or a folder, see --help")
         self._path, self._described = Path(path), Described(config)
+        self.description = self.description or f"Tables in {path}"
         self._times = Times(tuple(time.split(",")) if time else (), time_format, zone)
-        self.version = repr((2, self._times))
+        self.version = repr((3, self._times))
         self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}
         self._types: dict[str, dict[str, str]] = {}
         self._last: dict[str, Path] = {}
@@ -70,7 +71,7 @@ class Tables(sisock.TableArchive):
             elif seen[path][1] is not None:
                 self.left_out[path] = seen[path][1]
         if not tables and not self.left_out:
-            self.left_out[self._path] = "no file that is a table, or no rows yet"
+            self.left_out[self._path] = f"no file of {', '.join((*TEXT, *COLUMNAR))} has rows yet"
         self._seen = seen
         return {
             name: [file.path for file in sorted(files, key=lambda file: (file.first, file.path))]

@@ -18,20 +18,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
+from sisock.connection.settings import Parser
 from sisock.errors import AuthenticationRejected, SettingsError, SisockError
 
 # Each stage imports what it needs itself: that which stays for ever is to be small.
 
-STARTUP = 60
-"""Seconds after which the demo gives up."""
+STARTUP = 60  # seconds after which the demo gives up
 
 
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
-    about = "Run router, hub, page, bridge and two example nodes here, until Ctrl-C."
-    parser = argparse.ArgumentParser(prog="sisock demo", description=about)
-    parser.add_argument("--run", action="store_true", help="the part that runs the programs")
-    parser.add_argument("--wait", action="store_true", help="the part that prints ready:")
+    about = "Run router, hub, page, bridge and two example nodes until Ctrl-C."
+    parser = Parser(prog="sisock demo", description=about)
+    for stage in ("--run", "--wait"):  # what it starts itself
+        parser.add_argument(stage, action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
         (_announce if args.wait else _run if args.run else _start)()
@@ -45,13 +45,17 @@ def _start() -> None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
     from sisock.bridge.server import load_web_settings
     from sisock.connection.settings import load_settings
+    from sisock.router.configuration import PROGRAMS
     from sisock.router.credentials import make_certificates, make_credentials
-    from sisock.router.launch import PROGRAMS, check_free, check_port
+    from sisock.router.launch import check_free
 
     settings, web = load_settings(), load_web_settings()
     home = settings.home
-    check_free(home, settings.port)
-    check_port(web.port, "PORT", web.bind)
+    router_port, bridge_port = (
+        ("CROSSBAR_TLS_PORT", settings.port, ""),
+        ("PORT", web.port, web.bind),
+    )
+    check_free(home, router_port, bridge_port)
     make_credentials(home)
     make_certificates(home)
     # One that a killed router left would have the programs start before this router listens.
@@ -106,7 +110,7 @@ def _run() -> None:
 def _announce() -> None:
     """Print the line that begins with ``ready:`` once a query has been answered."""
     from sisock.client.client import Client
-    from sisock.connection.settings import load_settings
+    from sisock.connection.settings import DEFAULT_PORT, load_settings
     from sisock.wire.protocol import USER_CONSUMER
 
     # Ctrl-C comes here too, and needs no traceback.
@@ -126,11 +130,12 @@ def _announce() -> None:
     command = Path(sys.executable).with_name("sisock")
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
+    port = "" if settings.port == DEFAULT_PORT else f"CROSSBAR_TLS_PORT={settings.port} "
     grafana = f"http://127.0.0.1:{os.environ.get('BRIDGE_PORT', 5000)}"
     # What stands behind the # stays in the browser and reaches no server's log.
     secret = quote(settings.secret or "", safe="")
     page = f"https://{settings.host}:{settings.port}/#secret={secret}"
-    print(f"ready: {page}  for Grafana: {grafana}  try: {command} nodes", flush=True)
+    print(f"ready: {page}  for Grafana: {grafana}  try: {port}{command} nodes", flush=True)
 
 
 if __name__ == "__main__":

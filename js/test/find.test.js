@@ -280,8 +280,19 @@ test("a first visit shows what moves, of different units", async () => {
   await nodes.needAll();
   const { keys, time, isMoving } = chooseFirst(nodes.present, NOW);
   assert.deepEqual(keys, ["live::u", "live::w"]);
-  assert.deepEqual(time, { span: 600, offset: 0 });
+  assert.deepEqual(time, { span: 300, offset: 0 });
   assert.ok(isMoving);
+});
+
+test("the first view of a curve that has just begun is short", async () => {
+  const { nodes, sisock } = await listed();
+  for (const [age, span] of [[20, 60], [200, 300], [9000, 600]]) {
+    for (const each of Object.values(sisock.fieldsOf.live)) each.first = NOW - age;
+    await nodes.needAll();
+    nodes.change(sisock.listed[1], true);
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.equal(chooseFirst(nodes.present, NOW).time.span, span);
+  }
 });
 
 test("where nothing moves a first visit shows the newest samples", async () => {

@@ -202,6 +202,6 @@ test("panels are moved, removed and changed, and a field is isolated and shown w
 test("the latest value is that of a sample that has one", () => {
   const [t, values] = [new Growing([1, 2, 3]), new Growing([5, 6, null])];
   const at = (end, cursor = null) => valueIn({ t, values, longest: 1 }, { range: { start: 0, end }, cursor });
-  assert.deepEqual([at(10), at(1), at(0.5)], [6, 5, undefined]);
+  assert.deepEqual([at(10), at(2), at(1)], [6, 5, undefined]);
   assert.deepEqual([at(10, 2.5), at(10, 3)], [6, undefined]);
 });

@@ -7,26 +7,25 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from twisted.internet import task, threads
 
 from sisock.archive.node import ArchiveNode
-from sisock.archive.overview import decimate_windows
-from sisock.connection.runtime import RepeatedWarning, make_pool, stop_pool
+from sisock.archive.pyramids import decimate_windows
+from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import WorkLog
 from sisock.store.series import NOTHING
 from sisock.wire.arrays import Samples, as_samples, join
 from sisock.wire.grid import bucket_size_for, bucket_start
-from sisock.wire.protocol import Interval, check_interval
+from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, Reply, just_after
 
 SEARCH_EVERY, RETRY_EVERY = 10.0, 1.0
 """Seconds between two searches for fields, and after a failed one."""
 
-MAX_SEARCH_SHARE = 0.05
-"""The largest part of its time that a node spends on searching for fields."""
+MAX_SEARCH_SHARE = 0.05  # the largest part of its time that a node spends on searching for fields
 
 
 class Series(Protocol):
@@ -72,7 +71,6 @@ class DatabaseNode(ArchiveNode):
         self._lock, self._due = threading.Lock(), -math.inf
         self._series: Mapping[str, tuple[Series, dict[str, Any]]] = {}
         self._warn = RepeatedWarning(self.log)
-        self._searching = task.LoopingCall(self._search_when_idle)
 
     @abstractmethod
     def find_fields(self) -> Mapping[str, tuple[Series, dict[str, Any]]]:
@@ -80,20 +78,9 @@ class DatabaseNode(ArchiveNode):
 
     def begin(self, service: Any) -> None:
         """Begin to search for fields regularly."""
-        if not self.searches_when_idle:
-            return
-        self._reactor = self._searching.clock = service.reactor
-        self._pool = make_pool(f"{self.name}-search", 1)
-        self._searching.start(SEARCH_EVERY)
-
-    def end(self) -> None:
-        """Stop searching."""
-        if self._searching.running:
-            self._searching.stop()
-            stop_pool(self._pool)
-
-    def _search_when_idle(self) -> Any:
-        return threads.deferToThreadPool(self._reactor, self._pool, self.list_fields, 0, 0)
+        if self.searches_when_idle:
+            search = partial(service.requests.in_thread, self.list_fields, 0, 0)
+            service.repeat(SEARCH_EVERY, search)
 
     def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
         """List the fields, as found at most some seconds ago."""
@@ -132,27 +119,24 @@ class DatabaseNode(ArchiveNode):
                 line.finalized_until = min(until, line.finalized_until or math.inf)
         return reply
 
-    def get_decimated(
+    def _read_decimated(
         self,
-        field: list[str],
-        start: float,
-        end: float,
-        bucket: float | None = None,
-        max_points: int | None = None,
-    ) -> dict[str, Decimated]:
+        name: str,
+        entry: Mapping[str, Any],
+        due: float,
+        interval: Interval,
+        bucket: float | None,
+        max_points: int | None,
+    ) -> Decimated:
         """Have the database decimate if it can; otherwise decimate here."""
-        interval = check_interval(start, end)
         until = time.time() - self.lateness if self.lateness else math.inf
-        found = {}
-        for name, entry in self._entries_of(field, interval).items():
-            t, values, w, is_placed = self._decimate(name, interval, bucket, max_points)
-            known = [entry["last"]] if entry.get("last") is not None else []
-            if len(t):
-                # Of a sample with a made-up time only the bucket is known.
-                known.append(bucket_start(t[-1], w) if is_placed and w else float(t[-1]))
-            final_to = min(just_after(max(known, default=None)), until)
-            found[name] = Decimated(t, values, w, final_to, is_placed)
-        return found
+        t, values, w, is_placed = self._decimate(name, interval, bucket, max_points)
+        known = [entry["last"]] if entry.get("last") is not None else []
+        if len(t):
+            # Of a sample with a made-up time only the bucket is known.
+            known.append(bucket_start(t[-1], w) if is_placed and w else float(t[-1]))
+        final_to = min(just_after(max(known, default=None)), until)
+        return Decimated(t, values, w, final_to, is_placed)
 
     def _decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None

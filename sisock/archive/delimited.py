@@ -6,19 +6,21 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sisock.archive.tables import (
+from sisock.archive.table_files import (
     HEAD_ROWS,
+    TIME_NAMES,
     UNREADABLE,
     Chunk,
     ColumnarFile,
     NoRows,
     TableFile,
     Times,
+    split_units,
 )
 from sisock.archive.text import open_text, whole_lines
 from sisock.archive.timestamps import count_numbers
@@ -38,16 +40,30 @@ _PARTS = re.compile(
 )
 """Parts of a path that tell the files of a table apart: dates, times, numbers of four digits."""
 
-MAX_HEADER = 3
-"""Header rows: names, units, and how the values were measured."""
+MAX_HEADER = 3  # header rows: names, units, and how the values were measured
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
-NULLS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "n/a", "-", "--", "---"]
+NULLS = [
+    "",
+    "nan",
+    "NaN",
+    "NAN",
+    "null",
+    "NULL",
+    "None",
+    "NA",
+    "N/A",
+    "#N/A",
+    "n/a",
+    "-",
+    "--",
+    "---",
+]
 
 _CELL = re.compile(r"[^\s\[(]+(?:\s*[\[(][^\])]*[\])])?")
 _NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
-_DATE = re.compile(r"\d{4}[-/]\d\d|\d\d?[./:]\d\d|\d{8}T")
+_DATE = re.compile(r"\d{4}[-/]\d\d|\d\d?([./:]\d\d|[- ][A-Z][a-z]{2}[- ]\d)|\d{8}T")
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 
 
@@ -56,37 +72,42 @@ class TextFile(TableFile):
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
         with ExitStack() as stack:
-            text = _decode(open_text(self.path, 0, stack).read(HEAD_BYTES)).lstrip("\ufeff")
+            beginning = open_text(self.path, 0, stack).read(HEAD_BYTES)
+        _check_text(beginning)
+        text = _decode(beginning).lstrip("\ufeff")
         lines = [line for line in text.splitlines() if line.strip()]
         # The last line may be cut off.
         lines = lines[: -1 if len(lines) > 2 and text[-1] != "\n" else None]
-        rows = [line for line in lines if not line.startswith("#")]
+        rows = [line for line in lines if not line.startswith("#") and line.count('"') % 2 == 0]
         if not rows:
             raise NoRows
-        self._delimiter = self._find_delimiter(rows[0])
-        cells = [self._split(row) for row in rows[:HEAD_ROWS]]
-        header, self._heads = _split_header(cells)
-        data = cells[self._heads :]
+        self._delimiter = self._find_delimiter(rows[: 2 * HEAD_ROWS])
+        cells = [self._split(row) for row in rows[: 2 * HEAD_ROWS]]
+        # Of two widths that are as frequent, that of the later rows.
+        (width, _), *_ = Counter(map(len, reversed(cells))).most_common(1)
+        header, self._heads = _split_header(cells, width)
+        data = cells[self._heads :][:HEAD_ROWS]
         if not data:
             raise NoRows
-        (width, _), *_ = Counter(map(len, data)).most_common(1)
-        comments = [self._split(line.lstrip("# ")) for line in lines if line.startswith("#")]
-        # Names may be in a comment: the last one that names the times, or else the last one.
-        named = [row for row in comments if len(row) == width]
-        named.sort(key=lambda row: any(cell.lower() in self._names for cell in row))
-        named = header[:1] or named
-        headers = [*named[-1], *[""] * width][:width] if named else []
-        headers = headers or [f"column {number + 1}" for number in range(width)]
+        if not header:
+            comments = [self._split(line.lstrip("# ")) for line in lines if line.startswith("#")]
+            comments = [row for row in comments if len(row) == width]
+            header = _from_names(comments, self._names) or comments[-1:]
+            # Without delimiters, any comment may have as many words.
+            header = header if self._delimiter else header[:1]
+        names, units = [*header, [], []][:2]
+        headers = [*names, *[""] * width][:width]
+        if not header:
+            headers = [f"column {number + 1}" for number in range(width)]
         columns = list(zip(*(row for row in data if len(row) == width), strict=True))
         self._decimal = "."
         if self._delimiter != "," and any(map(_COMMA.fullmatch, sum(columns, ()))):
             self._decimal = ","
         arrays = [self._points(pa.array(column, pa.string())) for column in columns]
         self._width = width
-        units = [cell or None for cell in header[1]] if len(header) > 1 else []
         return (
             headers,
-            [*units, *[None] * width][:width],
+            [*(split_units(cell)[1] or cell or None for cell in units), *[None] * width][:width],
             pa.table(arrays, [str(n) for n in range(width)]),
         )
 
@@ -98,7 +119,7 @@ class TextFile(TableFile):
                 rows = self._rows(text, bad)
                 while skips and rows:
                     skips -= 1
-                    rows = rows.partition(b"\n")[2]
+                    rows = rows.lstrip().partition(b"\n")[2]
                 table = self._parse(rows, bad)
                 yield table, None if is_packed else end
             if is_packed:
@@ -170,11 +191,16 @@ class TextFile(TableFile):
             return "bool"
         return "number" if 2 * count_numbers(texts) >= len(texts) else "string"
 
-    def _find_delimiter(self, row: str) -> str:
-        """Return the delimiter of the cells, empty for white space."""
+    def _find_delimiter(self, rows: list[str]) -> str:
+        """Return the delimiter that gives most rows as many cells; empty for white space."""
         if self.path.name.lower().removesuffix(".gz").endswith(".tsv"):
             return "\t"
-        return next((delimiter for delimiter in "\t;,|" if delimiter in row), "")
+        agreeing = {"": len(rows) // 2}
+        for delimiter in "\t;,|":
+            widths = Counter(len(next(csv.reader([row], delimiter=delimiter))) for row in rows)
+            del widths[1]
+            agreeing[delimiter] = max(widths.values(), default=0)
+        return max(agreeing, key=lambda delimiter: agreeing[delimiter])
 
     def _split(self, line: str) -> list[str]:
         if self._delimiter:
@@ -192,17 +218,35 @@ def _decode(text: bytes) -> str:
         return text.decode("latin-1")
 
 
-def _split_header(cells: list[list[str]]) -> tuple[list[list[str]], int]:
+def _check_text(beginning: bytes) -> None:
+    """Raise SisockError, which says what to do, for what is no text with lines."""
+    if b"\0" in beginning[:64]:
+        raise SisockError("it is not text, or in UTF-16, or a workbook: save it as CSV in UTF-8")
+    if b"\n" not in beginning and beginning.count(b"\r") > 1:
+        raise SisockError("its lines end in CR alone: convert it, as tr '\\r' '\\n' does")
+
+
+def _split_header(cells: list[list[str]], width: int) -> tuple[list[list[str]], int]:
     """Return the header rows (names, then possibly units), and the number of rows before the data.
 
-    Loggers by Campbell Scientific write one more row before these, which is not returned.
+    Text above them is not returned, nor the first row of Excel (``sep=;``) or Campbell loggers.
     """
-    begin = int(cells[0][:1] == ["TOA5"])
-    has_values = [any(map(_is_value, row)) for row in cells[begin : begin + MAX_HEADER + 1]]
-    if True in has_values:
-        end = begin + has_values.index(True)
-        return cells[begin:end], end
-    return cells[begin : begin + 1], begin + 1
+    begin = int("".join(cells[0][:1]).startswith(("sep=", "TOA5")))
+    values = (len(row) == width and any(map(_is_value, row)) for row in cells[begin:])
+    end = begin + next((number for number, is_value in enumerate(values) if is_value), 1)
+    header = end
+    length = len(cells[end - 1])
+    while header > max(begin, end - MAX_HEADER) and len(cells[header - 1]) == length:
+        header -= 1
+    rows = cells[header:end] if length >= min(width, 2) else []
+    return _from_names(rows, TIME_NAMES) or rows, end
+
+
+def _from_names(rows: list[list[str]], known: Sequence[str]) -> list[list[str]]:
+    """Return the rows from that one on which has the likeliest name of times; none without."""
+    names = [[split_units(cell)[0].lower() for cell in row] for row in rows]
+    found = (rows[names.index(row) :] for name in known for row in names if name in row)
+    return next(found, [])
 
 
 def _is_value(cell: str) -> bool:
@@ -227,7 +271,9 @@ def try_to_open(path: Path, times: Times) -> TableFile | str | None:
         return (ColumnarFile if path.suffix.lower() in COLUMNAR else TextFile)(path, times)
     except NoRows:
         return None
-    except (SisockError, *UNREADABLE) as error:
+    except SisockError as error:
+        return str(error)
+    except UNREADABLE as error:
         return f"{type(error).__name__}: {error}"
 
 

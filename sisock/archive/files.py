@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from twisted.internet import task
 
 from sisock.archive.node import ArchiveNode
 from sisock.archive.table import ArchiveTable, due_pyramids
@@ -50,7 +49,6 @@ class TableArchive(ArchiveNode):
     """Files that `list_tables` leaves out, and why; shown after the node's description."""
 
     _files: ArchiveFiles | None = None
-    _scanning: task.LoopingCall | None = None
 
     @abstractmethod
     def list_tables(self) -> Mapping[str, Sequence[Path]]:
@@ -84,14 +82,7 @@ class TableArchive(ArchiveNode):
 
     def begin(self, service: Any) -> None:
         """Begin to scan for new and changed files, which are parsed also without requests."""
-        self._scanning = task.LoopingCall(self._archive_files().scan_if_due)
-        self._scanning.clock = service.reactor
-        self._scanning.start(IDLE_SCAN_EVERY)
-
-    def end(self) -> None:
-        """Stop scanning."""
-        if self._scanning is not None and self._scanning.running:
-            self._scanning.stop()
+        service.repeat(IDLE_SCAN_EVERY, self._archive_files().scan_if_due)
 
     def _entries_of(self, names: Iterable[str], interval: Interval) -> Mapping[str, Any]:
         return self._archive_files().entries(names)
@@ -291,9 +282,13 @@ class ArchiveFiles:
 
     def _report(self, left_out: dict[Path, str]) -> None:
         """Log once which files are left out, and set `trouble` while they are."""
+        new: dict[str, list[Path]] = {}
         for path, why in left_out.items():
             if self._left_out.get(path) != why:
-                self._warn(f"{path} is left out: {why}")
+                new.setdefault(why, []).append(path)
+        for why, paths in new.items():
+            more = f" and {len(paths) - 1} more files are" if len(paths) > 1 else " is"
+            self._warn(f"{paths[0]}{more} left out: {why}")
         self._left_out, self._source.trouble = left_out, None
         if left_out:
             path, why = next(iter(left_out.items()))

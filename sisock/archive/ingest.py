@@ -15,10 +15,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.archive.column import Column
 from sisock.store.background import Steps, WorkLog
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import NOTHING, ascends
+from sisock.store.series import NOTHING, Series, ascends
 from sisock.wire.arrays import Samples, check_length, join, normalise
 from sisock.wire.protocol import contract
 
@@ -26,8 +25,7 @@ HEAD = 1 << 16
 TAIL = 1 << 12
 """Bytes at the start and end of the parsed part of a file, whose hashes identify it."""
 
-STORE_EVERY = 1 << 16
-"""Parsed samples after which they are stored."""
+STORE_EVERY = 1 << 16  # parsed samples after which they are stored
 
 MAX_TEXTS = 10_000
 """Different texts of a field; they are stored as numbers, further ones as missing."""
@@ -46,6 +44,43 @@ _Place: TypeAlias = tuple[int, int, Mapping[str, int]]
 
 _Batch: TypeAlias = tuple[np.ndarray, dict[str, np.ndarray], int, int | None]
 """Times, values by field, number of the file, and the byte after, if parsing can begin there."""
+
+
+class _Column:
+    """Compare the parsed samples of a field, from `position` on, with the stored ones."""
+
+    def __init__(self, series: Series, position: int) -> None:
+        self.series, self.position = series, position
+        self._stored = series.snapshot()
+        self._last = self._stored.time(position - 1) if position else -np.inf
+        self._new: list[Samples] = []
+
+    @property
+    def is_all_parsed(self) -> bool:
+        """Whether all stored samples were parsed again."""
+        return self.position >= len(self._stored)
+
+    def follows(self, t: np.ndarray) -> bool:
+        """Return whether these times ascend and follow the previous ones."""
+        return not len(t) or bool(t[0] >= self._last and ascends(t))
+
+    def take(self, t: np.ndarray, numbers: np.ndarray) -> bool:
+        """Add parsed samples; return whether they equal or extend the stored ones."""
+        known = max(0, min(len(self._stored) - self.position, len(t)))
+        stored_t, stored = self._stored.samples(self.position, self.position + known)
+        is_float = numbers.dtype.kind == "f"
+        self._last = t[-1] if len(t) else self._last
+        self.position += len(t)
+        self._new.append((t[known:], numbers[known:]))
+        return np.array_equal(stored_t, t[:known]) and np.array_equal(
+            stored, numbers[:known], equal_nan=is_float
+        )
+
+    def store(self, identity: Mapping[str, Any]) -> None:
+        """Append the new samples to the stored ones."""
+        new = [samples for samples in self._new if len(samples[0])]
+        self.series.append(*(join(new) if new else NOTHING), **identity)
+        self._new = []
 
 
 @dataclass
@@ -147,7 +182,7 @@ class Ingest:
         """
         number, offset, counts = place
         batches = self._batches(number, offset)
-        columns = {name: Column(p.base, counts.get(name, 0)) for name, p in self.pyramids.items()}
+        columns = {name: _Column(p.base, counts.get(name, 0)) for name, p in self.pyramids.items()}
         unstored = 0
         for t, values, number, end in (
             batches if self.is_sorted or any(counts.values()) else self._sort(batches)
@@ -238,7 +273,7 @@ class Ingest:
         self._texts.clear()
         return False
 
-    def _store(self, columns: Mapping[str, Column], place: _Place, is_complete: bool) -> None:
+    def _store(self, columns: Mapping[str, _Column], place: _Place, is_complete: bool) -> None:
         number, offset, counts = place
         # No fingerprint if another file has replaced this one: it has to be parsed again.
         is_same = stamp_of(self._paths[number])[2] == self._stamps[number][2]

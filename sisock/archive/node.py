@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.archive.overview import Overviews, decimate_windows, windows
+from sisock.archive.pyramids import Pyramids, decimate_windows, windows
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
 from sisock.wire.arrays import Samples, as_samples, last_present
@@ -34,7 +34,7 @@ class ArchiveNode(DataNodeServer):
     pyramid: bool = True
     answer_within: float = 20.0
 
-    _overviews: Overviews | None = None
+    _pyramids: Pyramids | None = None
     _turn: AbstractContextManager[Any] = nullcontext()
 
     @abstractmethod
@@ -67,13 +67,21 @@ class ArchiveNode(DataNodeServer):
         """
         return None
 
+    def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
+        """Raise NodeFailed, which says how far that is, if a field is still being prepared.
+
+        It is called while an answer takes longer than `answer_within`; `entry` is as listed.
+        """
+        if self._pyramids is not None:
+            self._pyramids.check_prepared(field, entry)
+
     def get_fields(self, start: float, end: float) -> Any:
         """Answer from `list_fields`."""
         interval = check_interval(start, end)
         listed = self.list_fields(interval.start, interval.end)
         check_entries(listed, self.name)
-        if self._overviews is not None:
-            known = {name: self._overviews.span(name) for name in listed}
+        if self._pyramids is not None:
+            known = {name: self._pyramids.span(name) for name in listed}
             listed = {name: {**known[name], **entry} for name, entry in listed.items()}
         return describe(listed)
 
@@ -142,16 +150,16 @@ class ArchiveNode(DataNodeServer):
         self._turn = threading.Lock()
         if not self.pyramid:
             return
-        self._overviews = Overviews(self, self._read_interval)
-        self._overviews.build()
+        self._pyramids = Pyramids(self, self._read_interval)
+        self._pyramids.build()
 
     def samples_changed(self) -> None:
         """Announce that samples which were final have changed; see `DataNodeServer`."""
-        if self._overviews is not None:
-            self._overviews.forget()
+        if self._pyramids is not None:
+            self._pyramids.forget()
         super().samples_changed()
-        if self._overviews is not None:
-            self._overviews.build()
+        if self._pyramids is not None:
+            self._pyramids.build()
 
     def _entries_of(
         self, names: Iterable[str], interval: Interval
@@ -164,9 +172,9 @@ class ArchiveNode(DataNodeServer):
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> Decimated | None:
         """Answer from the cache; return None if it is not ready."""
-        if self._overviews is None:
+        if self._pyramids is None:
             return None
-        return self._overviews.decimate(name, interval, bucket, max_points)
+        return self._pyramids.decimate(name, interval, bucket, max_points)
 
     def _read_decimated(
         self,
@@ -177,7 +185,8 @@ class ArchiveNode(DataNodeServer):
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated:
-        began, overviews = time.monotonic(), self._overviews
+        """Decimate without the cache, until the time `due`."""
+        began = time.monotonic()
         begin = max(interval.start, entry.get("first") or -math.inf)
         end = min(interval.end, entry.get("last") or math.inf)
 
@@ -186,8 +195,8 @@ class ArchiveNode(DataNodeServer):
             expected = spent / done if 0 < done < 1 else spent
             # Before a tenth of the time is over, nobody knows how long it takes.
             is_slow = began + expected >= due and 10 * spent >= due - began
-            if is_slow and overviews is not None:
-                overviews.check_prepared(name, entry)
+            if is_slow:
+                self.check_prepared(name, entry)
             return self._read_interval(name, low, high)
 
         parts = windows(read, begin, interval.end, entry.get("interval"))

@@ -12,17 +12,15 @@ from typing import IO, Any
 
 import numpy as np
 
-MAX_LINE = 1 << 12
-"""Bytes; a longer line is malformed."""
+from sisock.wire.times import counted
+
+MAX_LINE = 1 << 12  # bytes; a longer line is malformed
 
 CHUNK_BYTES = 1 << 20
 """Bytes of a file that are read at once; an unusual line has all of them parsed line by line."""
 
-_SHORT = 1 << 10
-"""Bytes; shorter text is parsed faster line by line."""
-
-_PLAIN = b"0123456789+-.eE \t\n"
-"""Characters of lines that numpy parses exactly like `float`."""
+_SHORT = 1 << 10  # bytes; shorter text is parsed faster line by line
+_PLAIN = b"0123456789+-.eE \t\n"  # characters of lines that numpy parses exactly like `float`
 
 
 def parse_pairs(text: bytes) -> tuple[np.ndarray, np.ndarray, list[int]]:
@@ -90,7 +88,8 @@ def read_pairs(
             yield t, values, offset
     if malformed:
         first = _count_lines(path, before_first) + index + 1
-        warn(f"{path}: {malformed} malformed lines are skipped, the first is line {first}")
+        skipped = counted(malformed, "malformed line")
+        warn(f"{path}: {skipped} skipped, the first is line {first}")
 
 
 def whole_lines(

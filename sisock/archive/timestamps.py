@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,14 +14,33 @@ with suppress(ImportError):  # the extra ``tables``
     import pyarrow.compute as pc
 
 SCALES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-DAYS = {"mjd": 40587.0, "jd": 2440587.5}
+DAYS = {"mjd": 40587.0, "jd": 2440587.5, "excel": 25569.0}
 """Styles of numbers: units of UNIX time, and counts of days with the number of 1970-01-01."""
 
+_CLOCKS = (" %H:%M:%S", " %H:%M:%S.%f", " %H:%M:%S,%f", " %H:%M", "")
+_DATES = ("%d.%m.%y", "%d.%m.%Y", "%Y/%m/%d", "%d-%b-%Y", "%d %b %Y", "%Y-%j", "%Y %j", "%Y %m %d")
 FORMATS = (
-    *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M"),
-    *("%Y-%m-%d %H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%d %H%M%S"),
+    *(date + clock for date in _DATES for clock in _CLOCKS),
+    *("%Y-%m-%d %H:%M:%S %z", "%Y%m%dT%H%M%S", "%Y%m%d %H%M%S", "%Y%m%d %H:%M:%S", "%Y %j.%f"),
+    *("%Y:%j:%H:%M:%S", "%Y:%j:%H:%M:%S.%f", "%Y %m %d %H %M", "%Y %m %d %H %M %S"),
+    "%Y %m %d %H %M %S.%f",
 )
 """Unambiguous formats of texts that are tried in addition to ISO 8601."""
+
+AMBIGUOUS = tuple(
+    date + clock
+    for date in ("%d/%m/%y", "%m/%d/%y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
+    for clock in (*_CLOCKS, " %I:%M:%S %p", " %I:%M %p")
+)
+"""Formats that are never guessed, as day and month may be exchanged."""
+
+MIN_GUESSED = 1e8
+"""Smallest number (1973 in seconds) that is taken for UNIX time without being told."""
+
+YEAR_1900 = -2_208_988_800.0
+
+_DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Formats of whole numbers, by their length; as UNIX times they would be far from now."""
 
 _LIMITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
 """Numbers above each limit have this unit: as seconds they would be thousands of years away."""
@@ -54,13 +73,18 @@ def seconds(times: Any, style: str | None, zone: str = "UTC") -> np.ndarray:
 def guess_style(texts: Sequence[str]) -> str | None:
     """Return the style of most of the texts; None for numbers, and if no style fits."""
     if 2 * count_numbers(texts) > len(texts):
-        return None
-    for style in ("iso", *FORMATS):
-        with suppress(pa.ArrowInvalid):
-            t = seconds(pa.array(texts, pa.string()), style)
-            if 2 * np.isfinite(t).sum() > len(texts):
-                return style
-    return None
+        lengths = {len(text) for text in texts if text and re.fullmatch(r"(19|20)\d+", text)}
+        return _DIGITS.get(lengths.pop()) if len(lengths) == 1 else None
+    return next(find_styles(texts, ("iso", *FORMATS)), None)
+
+
+def find_styles(texts: Sequence[str], styles: Iterable[str]) -> Iterator[str]:
+    """Yield those of the styles that fit most of the texts."""
+    array = pa.array(texts, pa.string())
+    for style in styles:
+        # A year of two digits is read as one before 1900.
+        if 2 * (seconds(array, style) > YEAR_1900).sum() > len(texts):
+            yield style
 
 
 def count_numbers(texts: Sequence[str]) -> int:
@@ -109,8 +133,11 @@ def _from_ticks(times: Any, zone: str) -> np.ndarray:
 
 
 def _from_iso(texts: Any) -> Any:
-    has_zone = any(_ENDS_WITH_ZONE.search(text) for text in texts[:1].to_pylist() if text)
+    first = next(filter(None, texts[:1].to_pylist()), "")
     texts = pc.replace_substring(texts, ",", ".")
+    if first.endswith((" UTC", " GMT")):
+        first, texts = f"{first[:-4]}Z", pc.replace_substring_regex(texts, " (UTC|GMT)$", "Z")
+    has_zone = _ENDS_WITH_ZONE.search(first) is not None
     return texts.cast(pa.timestamp("ns", "UTC" if has_zone else None))
 
 
@@ -118,12 +145,13 @@ def _from_format(texts: Any, style: str, zone: str) -> np.ndarray:
     fraction = np.zeros(len(texts))
     for sign in (".", ","):
         if style.endswith(f"{sign}%f"):
-            # pyarrow does not support fractions of seconds.
+            # pyarrow does not support fractions of seconds or days.
             style = style.removesuffix(f"{sign}%f")
+            unit = 86400.0 if style.endswith("%j") else 1.0
             pattern = rf"^(?P<whole>.*)\{sign}(?P<part>\d+)$"
             groups = pc.extract_regex(texts, pattern)
             digits = pc.binary_join_element_wise("0.", pc.struct_field(groups, "part"), "")
-            fraction = numbers(digits)
+            fraction = numbers(digits) * unit
             texts = pc.struct_field(groups, "whole")
     times = pc.strptime(texts, format=style, unit="s", error_is_null=True)
     return _from_ticks(times, "UTC" if "%z" in style else zone) + fraction

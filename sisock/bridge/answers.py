@@ -35,11 +35,8 @@ _MAX_NOTICE = 1000
 _MAX_PART = 300
 """Characters of one notice, so that there is room for others."""
 
-RETRY_AFTER = "5"
-"""Seconds after which a client should retry when the bridge is overloaded."""
-
-PART_BYTES = 1 << 18
-"""Minimum bytes of each part of an answer."""
+RETRY_AFTER = "5"  # seconds after which a client should retry when the bridge is overloaded
+PART_BYTES = 1 << 18  # minimum bytes of each part of an answer
 
 SERIES_END = b"]}"
 
@@ -239,7 +236,7 @@ def long_rows(found: Iterable[tuple[str, View]]) -> Iterator[bytes]:
     return body_of([part] for part in rows())
 
 
-def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None = None) -> bytes:
+def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None) -> bytes:
     """Return annotations as a table, the form that simPod's plugin expects from ``/query``."""
     names = ("time", "timeEnd", "title", "text", "tags")
     kinds = ["time" if name.startswith("time") else "string" for name in names]

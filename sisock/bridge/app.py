@@ -31,24 +31,17 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.targets import SEPARATOR, parse_target, parse_words
 from sisock.bridge.tiles import View
-from sisock.client.changes import NodeChange
+from sisock.client.site import NodeChange
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.json_rows import dumps
 from sisock.wire.protocol import Interval
 
-GAP_INTERVALS = 5
-"""A gap is longer than this many of the field's intervals."""
-
-PRESENCE = "nodes."
-"""Prefix of the recorder's fields that tell when a node was registered."""
-
-MAX_NAME = 200
-"""Characters of an annotation's name; each of its events repeats it."""
-
-TILES = "/tiles/"
-"""The route of all paths that begin with it."""
+GAP_INTERVALS = 5  # a gap is longer than this many of the field's intervals
+PRESENCE = "nodes."  # prefix of the recorder's fields that tell when a node was registered
+MAX_NAME = 200  # characters of an annotation's name; each of its events repeats it
+TILES = "/tiles/"  # the route of all paths that begin with it
 
 ROUTES = {
     "/": ("GET", "root"),
@@ -187,7 +180,7 @@ class Routes:
 
         names = wanted.__contains__, is_site_wanted
         known = self._run(bridge.fields, share, *names) if wanted else {}
-        nodes = self._run(bridge.list_nodes, is_site_wanted)
+        nodes = self._run(bridge.nodes, is_site_wanted)
         share.notices += nodes.unreachable.values()
         found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
         return _json_response(found, share.notices, **{"Cache-Control": OPEN})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -21,12 +20,10 @@ from sisock.bridge.metrics import (
 )
 from sisock.bridge.targets import SPECIAL, Pair, Pattern, expand, split_literally
 from sisock.bridge.tiles import Samples, TileCache, View
-from sisock.client.changes import BACK_WITHIN, Changes, NodeChange
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
-from sisock.client.site import NodeList, Site, Sites
+from sisock.client.site import BACK_WITHIN, Changes, NodeChange, NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
-from sisock.connection.session import translated
 from sisock.connection.settings import Settings
 from sisock.errors import (
     NodeTimeout,
@@ -46,8 +43,7 @@ _POLL_INTERVAL = 0.05
 FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
 """Fetches some fields of a node; returns the results by field name."""
 
-_OF_ANSWER = TooManySamples, Overloaded, defer.CancelledError
-_FATAL = RouterUnreachable, *_OF_ANSWER
+_FATAL = RouterUnreachable, TooManySamples, Overloaded, defer.CancelledError
 """Errors that fail the whole request; others, and a site's, cost a node's series and a notice."""
 
 
@@ -96,20 +92,15 @@ class Bridge:
         gone, self._gone = self._gone, set()
         self.tiles.drop(gone)
 
-    async def nodes(self) -> list[KnownNode]:
-        """Return all nodes, sorted by name; raises RouterUnreachable or HubMissing.
+    async def nodes(self, is_wanted: Callable[[str], bool] = lambda site: True) -> NodeList:
+        """Return the nodes of the wanted sites, by name; raises RouterUnreachable or HubMissing.
 
         The nodes of sites that cannot be reached are left out, unless that are all.
         """
-        return await self.list_nodes(lambda site: True)
-
-    async def list_nodes(self, is_wanted: Callable[[str], bool]) -> NodeList:
-        """Return the nodes of the wanted sites; raises as `nodes`."""
         self.sites.check()
         found = await self.sites.nodes(is_fresh=False, is_wanted=is_wanted)
-        if found.unreachable and found.unreachable.keys() == set(filter(is_wanted, self.sites)):
-            raise SiteUnreachable("; ".join(found.unreachable.values()))
-        return found
+        is_nothing_left = found.unreachable.keys() == set(filter(is_wanted, self.sites))
+        return found.check() if is_nothing_left else found
 
     def current(self, node: KnownNode) -> KnownNode | None:
         """Return a node as it is registered now, perhaps in another generation, or None."""
@@ -131,7 +122,7 @@ class Bridge:
         So does a site of those wanted that cannot be reached.
         """
         await self._wait_for_vanished(is_wanted)
-        listed = await self.list_nodes(is_site_wanted)
+        listed = await self.nodes(is_site_wanted)
         share.notices += listed.unreachable.values()
         wanted = [node for node in listed if is_wanted(node.name)]
         jobs = {node.name: self.sites[node.site].directory.fields(node) for node in wanted}
@@ -190,9 +181,7 @@ class Bridge:
     ) -> Data:
         """Fetch samples from a node; `options` are those of `sisock.client.fetch.fetch`."""
         options["timeout"] = self._timeout
-        with translated(node.name):
-            session = self.sites[node.site].current()
-            return await fetch(session, node, fields, interval, **options)
+        return await fetch(self.sites[node.site].current(), node, fields, interval, **options)
 
     async def ask_nodes(
         self, share: Share, pairs: Iterable[Pair], interval: Interval, fetch_fields: FetchFields
@@ -290,13 +279,9 @@ class Bridge:
 
     def _cause(self, name: str, error: Exception) -> Exception:
         """Return what made a node fail: a lost session ends calls with various errors."""
-        try:
-            with nullcontext() if isinstance(error, _OF_ANSWER) else self.sites.of(name).named():
-                if not isinstance(error, _FATAL):
-                    self.sites.of(name).current()
-                raise error
-        except Exception as cause:
-            return cause
+        site = self.sites.of(name)
+        is_lost = site.connection.session is None and not isinstance(error, _FATAL)
+        return site.lost() if is_lost else site.with_name(error)
 
     def _explain(self, name: str, error: Exception) -> str:
         """Return the notice of a node that failed; an unexpected error is logged, too."""

@@ -35,11 +35,8 @@ from sisock.bridge.streams import Stream, open_streams
 from sisock.bridge.targets import Pair, parse_tile
 from sisock.bridge.tiles import View
 
-LONG_ANSWER = 50_000
-"""Samples; a longer answer is written in a thread."""
-
-ROW_BYTES = 40
-"""Additional memory of a sample in a table or in long rows, while these are made."""
+LONG_ANSWER = 50_000  # samples; a longer answer is written in a thread
+ROW_BYTES = 40  # additional memory of a sample in a table or in long rows, while these are made
 
 
 @dataclass

@@ -30,6 +30,7 @@ from sisock.bridge.http import Connection, Request
 from sisock.connection.runtime import make_logger, make_pool
 from sisock.connection.settings import find_secret, parse_port
 from sisock.errors import SettingsError
+from sisock.wire.times import counted
 
 THREADS = 32
 """Flask requests and long answers that are handled at once; most of them wait for a node."""
@@ -47,8 +48,7 @@ NOTICE_SECONDS = 3.0
 WATCHED_WITHIN = 10.0
 """Seconds; a balancer watches the bridge if ``/readyz`` was 200 twice within the last ones."""
 
-HEALTHZ, READYZ = "/healthz", "/readyz"
-"""Paths that need no login, and are answered until the end."""
+HEALTHZ, READYZ = "/healthz", "/readyz"  # paths that need no login, and are answered until the end
 
 _ACCESS_HEADERS = b"host", b"origin", b"authorization"
 
@@ -57,11 +57,8 @@ Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Answer]]
 
 log = make_logger()
 
-HOSTS = frozenset({"sisock-http"})
-"""Host names of the bridge in docker-compose.yml."""
-
-ORIGINS = frozenset({"grafana", "grafana-latest"})
-"""Host names of Grafana in docker-compose.yml."""
+HOSTS = frozenset({"sisock-http"})  # host names of the bridge in docker-compose.yml
+ORIGINS = frozenset({"grafana", "grafana-latest"})  # host names of Grafana in docker-compose.yml
 
 CORS = {"Access-Control-Expose-Headers": NOTICE}
 
@@ -292,7 +289,8 @@ class Front(Factory):
         if self._port is not None:
             await self._port.stopListening()
         if unfinished := self._busy():
-            log.warn("{n} requests were not finished in {s:g} s", n=unfinished, s=seconds)
+            requests = counted(unfinished, "request")
+            log.warn("not finished in {s:g} s: {requests}", s=seconds, requests=requests)
         for connection in self.connections:
             connection.close()
         await self._wait_until(lambda: not self.connections, now + seconds)

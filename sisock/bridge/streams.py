@@ -19,21 +19,15 @@ from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
-LONG = 50_000
-"""Samples; a field is long if its interval lets expect more."""
-
-ROW_BYTES = 27
-"""Approximate memory of a sample as JSON."""
+LONG = 50_000  # samples; a field is long if its interval lets expect more
+ROW_BYTES = 27  # approximate memory of a sample as JSON
 
 MAX_SHARED = 54_000_000
 """Bytes of JSON of one call for all fields, which buffers all but the field being written; if more
 are expected, each long field gets a call of its own."""
 
-BUFFER = 3 << 20
-"""Bytes of a long field that may wait for the client before the node is paused."""
-
-LONG_BYTES = 2 * BUFFER
-"""Memory of a long field under way: in the buffer, and on the wire."""
+BUFFER = 3 << 20  # bytes of a long field that may wait for the client before the node is paused
+LONG_BYTES = 2 * BUFFER  # memory of a long field under way: in the buffer, and on the wire
 
 
 class Stream:

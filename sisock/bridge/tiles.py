@@ -18,20 +18,11 @@ from sisock.bridge.metrics import size_of
 from sisock.wire import arrays, grid, json_rows
 from sisock.wire.fields import Field
 
-TILE = 64
-"""Buckets of a tile."""
-
-BLOCK = 8 * TILE
-"""Largest number of buckets of a block; a view seldom has more."""
-
-MIN_CACHE = 4096
-"""Bytes; the cache is off if it has less memory than a few tiles take."""
-
-DERIVE_LEVELS = 3
-"""A tile can be derived from tiles that are up to this many powers of two finer."""
-
-MAX_POINTS = 32_768
-"""Largest number of samples of a view: no screen is wider."""
+TILE = 64  # buckets of a tile
+BLOCK = 8 * TILE  # largest number of buckets of a block; a view seldom has more
+MIN_CACHE = 4096  # bytes; the cache is off if it has less memory than a few tiles take
+DERIVE_LEVELS = 3  # a tile can be derived from tiles that are up to this many powers of two finer
+MAX_POINTS = 32_768  # largest number of samples of a view: no screen is wider
 
 _OVERHEAD, _ROW_BYTES = 700, 36
 """Approximate memory of a tile besides its arrays, and of the JSON of a sample."""

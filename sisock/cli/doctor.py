@@ -1,4 +1,4 @@
-"""Look at an installation: the table of its settings, and what is wrong with each part of it."""
+"""Look after an installation: show its settings, make its credentials, say what is wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 
 from cryptography import x509
 
@@ -20,14 +21,14 @@ from sisock.connection.settings import Settings, find_secret, load_settings
 from sisock.connection.sites import load_sites
 from sisock.connection.transport import certified_names, is_certificate_for
 from sisock.errors import SettingsError, SisockError
+from sisock.router import credentials
 from sisock.router.launch import SECRET_VARIABLES
-from sisock.wire.protocol import USER_SERVER
+from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
+from sisock.wire.times import counted
 
-TIMEOUT = 10
-"""Seconds that a node may take."""
+TIMEOUT = 10  # seconds that a node may take
 
-_Check = tuple[bool, str]
-"""Whether a part is as it should be, and a sentence."""
+_Check = tuple[bool, str]  # whether a part is as it should be, and a sentence
 
 _RENEW_BEFORE = datetime.timedelta(days=30)
 """Time before its end in which a certificate should be renewed."""
@@ -55,7 +56,7 @@ _DEFAULTS = {
 """Settings that one program reads, and no client."""
 
 
-def show_settings(args: argparse.Namespace, settings: Settings) -> None:
+def show(args: argparse.Namespace, settings: Settings) -> None:
     """Print the tables of settings and sites."""
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
     if sites := load_sites():
@@ -63,12 +64,36 @@ def show_settings(args: argparse.Namespace, settings: Settings) -> None:
         write_table(sys.stdout, ("site", "address", "CA", "secret from"), site_rows(sites.values()))
 
 
+def make_certs(args: argparse.Namespace, settings: Settings) -> None:
+    """Make what is missing of credentials and certificates, and print what the files are."""
+    home = settings.home
+    for path in credentials.make_credentials(home):
+        print(f"made {path}")
+    names = [*args.name, *os.environ.get("SISOCK_NAMES", "").split()]
+    if credentials.make_certificates(home, names, args.renew):
+        print(f"made {home.server_certificate}: restart the router")
+    for text in args.export:
+        recipient, _, folder = text.partition("=")
+        credentials.export(home, recipient, Path(folder))
+        print(f"copied what {recipient} needs to {folder}: copy this folder to the other computer")
+    if args.export:
+        return
+    certificate = credentials.load_certificate(home.server_certificate)
+    certified = " ".join(sorted(certified_names(certificate)))
+    print(f"{home.server_certificate} is for: {certified}")
+    print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
+    ca = f"{home.ca_certificate} and " if home.ca_certificate.exists() else ""
+    print(f"clients on other computers need {ca}a secret:")
+    print(f"  data nodes {home.secret_file(USER_SERVER)}")
+    print(f"  others     {home.secret_file(USER_CONSUMER)}")
+
+
 def run(args: argparse.Namespace, settings: Settings) -> None:
     """Check everything for each user or site; SettingsError if anything is wrong."""
     groups = [[site] for site in load_sites().values()] if args.router is None else []
     found = [examine(group) for group in groups or [_users(args, settings)]]
     if not all(found):
-        raise SettingsError("something is wrong: see the lines that begin with BAD")
+        raise SettingsError("something is wrong: begin with the first line that says BAD")
 
 
 def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
@@ -120,21 +145,23 @@ def examine(every: Sequence[Settings]) -> bool:
     if first.site is not None:
         print(f"the site {first.site!r}, of {first.setting('CROSSBAR_HOST')}:", flush=True)
     checks = [*map(_credentials, every), _tls(first), _router(first, _hub_and_nodes)]
-    is_well = True
+    found: dict[str, bool] = {}
     for is_good, text in chain(*checks, *map(_router, others)):
-        print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
-        is_well = is_well and is_good
-    return is_well
+        if text not in found:  # all users meet the same router
+            print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
+        found[text] = is_good
+    return all(found.values())
 
 
 def _credentials(settings: Settings) -> Iterator[_Check]:
     if settings.socket:
-        yield True, f"credentials: none are needed on the socket {settings.socket}"
+        yield True, f"credentials: the socket {settings.socket} needs none"
         return
     path = settings.secret_file
     if settings.secret is None:
-        advice = f"`sisock certs` makes it on the router's computer; copy it to {path}"
-        yield False, f"credentials: no secret for {settings.user!r}: {advice}"
+        advice = f"set SISOCK_HOME to the folder that has it, or copy it to {path}"
+        made = "`sisock certs` makes it on the router's computer"
+        yield False, f"credentials: no secret for {settings.user!r}: {advice}; {made}"
         return
     yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
     if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -153,7 +180,9 @@ def _tls(settings: Settings) -> Iterator[_Check]:
         return  # to join the router fails too, and says why
     where = f"the certificate of {host}:{port}"
     if not is_certificate_for(certificate, settings):
-        advice = f"add the name on the router's computer: `sisock certs --name {host}`"
+        advice = (
+            f"add the name on the router's computer: `sisock certs --name {host}`, then restart it"
+        )
         yield False, f"TLS: {where} is not for this host: {advice}"
         return
     ends = certificate.not_valid_after_utc
@@ -163,8 +192,8 @@ def _tls(settings: Settings) -> Iterator[_Check]:
     if not certified_names(certificate):
         yield (
             True,
-            f"TLS: not checked is the host: {where} names none (no subject alternative names), so"
-            " each certificate of its CA is accepted; `sisock certs --renew` on the router's"
+            f"TLS: the host is not checked: {where} names none (no subject alternative names), so"
+            " every certificate of its CA is accepted; `sisock certs --renew` on the router's"
             " computer makes one with names",
         )
 
@@ -185,14 +214,12 @@ def _router(
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     began = time.perf_counter()
     try:
-        nodes = client.nodes()
+        nodes = client.nodes().check()
     except SisockError as error:
         yield False, f"hub: {error}"
         return
-    for why in nodes.unreachable.values():
-        yield False, f"hub: {why}"
-        return
-    yield True, f"hub: {len(nodes)} data nodes, {1e3 * (time.perf_counter() - began):.0f} ms"
+    milliseconds = (time.perf_counter() - began) * 1e3
+    yield True, f"hub: {counted(len(nodes), 'data node')}, {milliseconds:.0f} ms"
     for node in nodes:
         try:
             yield True, f"node {node.name}: {_ask(client, node.name)}"
@@ -206,4 +233,5 @@ def _ask(client: Client, node: str) -> str:
     first = next(iter(fields), None)
     samples = 0 if first is None else len(client.get(node, first)[first])
     milliseconds = (time.perf_counter() - began) * 1e3
-    return f"{len(fields)} fields, {samples} samples in the last hour, {milliseconds:.0f} ms"
+    found = f"{counted(len(fields), 'field')}, {counted(samples, 'sample')} in the last hour"
+    return f"{found}, {milliseconds:.0f} ms"

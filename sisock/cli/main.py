@@ -1,4 +1,4 @@
-"""The command ``sisock``: look at nodes, fields and samples, and at the installation itself."""
+"""The command ``sisock``: its commands with their flags, and how each failure is told."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -15,161 +15,159 @@ from warnings import catch_warnings
 
 import txaio
 
-from sisock.cli import completion, programs
-from sisock.connection.settings import Settings, add_common_flags, find_home, load_settings
+from sisock.cli.new import KINDS
+from sisock.connection.settings import Parser, Settings, add_common_flags, load_settings
 from sisock.errors import SisockError, SiteWarning
-from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
+
+_COMMANDS = {
+    "nodes": ("ask:nodes", "List the available data nodes."),
+    "fields": ("ask:fields", "List the fields of a data node."),
+    "get": ("ask:get", "Print samples of some fields of a data node."),
+    "latest": ("ask:latest", "Print the last sample of each field of a data node."),
+    "watch": ("ask:watch", "Print new samples of a data node until Ctrl-C."),
+    "config": ("doctor:show", "Show each setting and where it comes from; secrets are hidden."),
+    "certs": ("doctor:make_certs", "Make missing secrets and certificates, and show them."),
+    "demo": ("programs:demo", "Run router, hub, page, bridge and two example nodes."),
+    "router": ("programs:router", "Run the router, with the hub and the page."),
+    "hub": ("programs:hub", "Run a hub outside the router."),
+    "bridge": ("programs:bridge", "Run the HTTP bridge for Grafana."),
+    "node": ("programs:node", "Run a data node: your own file, or a ready-made one."),
+    "record": ("programs:record", "Store samples of other data nodes, and serve them."),
+    "serve": ("serve:run", "Run the data nodes of a TOML file, each in its own process."),
+    "status": ("status:show", "Show the state of router, hub, bridge and all data nodes."),
+    "new": ("new:new", "Write a project for a data node into a new folder."),
+    "completion": ("main:show_completion", "Print code for completion in a shell."),
+    "doctor": ("doctor:run", "Check secrets, router, hub and nodes, and explain problems."),
+}
+"""Each command's function in this package, imported when it is called, and what it does."""
+
+PROGRAMS = ("demo", "router", "hub", "bridge", "node")
+"""Commands that get the rest of the command line."""
+
+EXAMPLES = {
+    "nodes": ["sisock nodes", "sisock nodes --router router.example.org"],
+    "fields": ["sisock fields sensors"],
+    "get": [
+        "sisock get sensors cpu_percent load_1min --from -10min",
+        "sisock get apex_archive apex_pressure --from 2017-07-14 --to 2017-07-15 --csv",
+    ],
+    "latest": ["sisock latest sensors", "sisock latest sensors cpu_percent"],
+    "watch": ["sisock watch sensors cpu_percent"],
+    "config": ["sisock config"],
+    "certs": [
+        "sisock certs --name router.example.org",
+        "sisock certs --export server=sisock-home",
+    ],
+    "record": [
+        "sisock record sensors 'apex_archive::apex_*'",
+        "sisock record '*' --keep 30d",
+    ],
+    "serve": ["sisock serve --check nodes.toml", "sisock serve nodes.toml"],
+    "status": ["sisock status", "sisock status nodes.toml"],
+    "new": ["sisock new thermometer", "sisock new weather --kind files"],
+    "completion": [
+        'eval "$(sisock completion bash)"    # in ~/.bashrc',
+        'eval "$(sisock completion zsh)"     # in ~/.zshrc, after compinit',
+        "sisock completion fish | source     # in ~/.config/fish/config.fish",
+    ],
+    "doctor": ["sisock doctor", "sisock doctor --router router.example.org"],
+}
+"""With which the help of each command ends."""
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
+_FIELD = "its name, as `sisock fields` lists it"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Say what is wrong in one sentence and end with status 1, as every failure does."""
+class _Version(argparse.Action):
+    """Print the version, and end."""
 
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
-        raise SystemExit(1)
+    def __call__(self, *_: Any) -> NoReturn:
+        from importlib.metadata import version  # only here, as it takes long
+
+        print(f"sisock {version('sisock')}")
+        raise SystemExit(0)
 
 
-def make_parser() -> argparse.ArgumentParser:
+class _Parser(Parser):
+    """Suggest the command that was meant."""
+
+    commands: Collection[str] = ()
+
+    def check_command(self, words: list[str]) -> None:
+        """End if there is no such command, and name the one that may be meant."""
+        if words and not words[0].startswith("-") and words[0] not in self.commands:
+            meant = get_close_matches(words[0], self.commands, 1)
+            advice = f", did you mean {meant[0]!r}?" if meant else ""
+            self.error(f"there is no command {words[0]!r}{advice}")
+
+
+def make_parser() -> _Parser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
-    parser = _Parser(prog="sisock", description="Serve time streams, and ask for them.")
+    about = "Serve and read an observatory's time series."
+    more = "To try everything: `sisock demo`. `sisock COMMAND --help` has examples."
+    parser = _Parser(prog="sisock", description=about, epilog=more)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(
-        name: str, function: Callable[..., None] | str, text: str
-    ) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, parents=[common])
-        sub.set_defaults(function=function, is_program=False)
-        return sub
-
-    command("nodes", _nodes, "List the data nodes that are there.")
-    fields = command("fields", _fields, "List the fields of a data node.")
-    _add_node(fields)
-    _add_get(command("get", _get, "Print samples of some fields of a data node."))
-    latest = command("latest", _latest, "Print the last sample of each field of a data node.")
-    _add_node(latest, "*", "all fields if none is named")
-    watch = command("watch", _watch, "Print the samples of a data node as they come.")
-    _add_node(watch, "*", "all fields if none is named")
-    command(
-        "config",
-        "sisock.cli.doctor:show_settings",
-        "Show each setting and where it comes from; secrets are hidden.",
-    )
-    certs = command("certs", _certs, "Make what is missing of credentials and certificates.")
-    certs.add_argument(
-        "--name",
-        action="append",
-        default=[],
-        help="a further name or address of this computer;"
-        " SISOCK_NAMES may hold some, with spaces between them",
-    )
-    certs.add_argument("--renew", action="store_true", help="make a new certificate of the router")
-    certs.add_argument(
-        "--export",
-        action="append",
-        default=[],
-        metavar="RECIPIENT=FOLDER",
-        help="copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
-        " recipients: router, server (data nodes), consumer",
-    )
-    _add_programs(commands)
-    record = command("record", programs.record, "Record fields of data nodes, and serve them.")
-    sources = "what to record; both may have the wildcards * and ?"
-    source: Any = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
-    source.completer = completion.nodes
-    record.add_argument("--keep", default="1y", help='for how long: "30d", "1y" (1y)')
-    record.add_argument("--name", default="recorder", help="the recorder's own name (recorder)")
-    serve = command(
-        "serve", "sisock.cli.serve:run", "Run the data nodes of a file, each in its own process."
-    )
-    serve.add_argument("--check", action="store_true", help="try all nodes without a router")
-    what = "TOML file of the nodes, see docs/how-to/serving-nodes.md"
-    serve.add_argument(
-        "file", type=Path, nargs="?", default="nodes.toml", help=f"{what} (nodes.toml)"
-    )
-    status = command(
-        "status",
-        "sisock.cli.status:show",
-        "Show what runs: router, hub, bridge, and all data nodes.",
-    )
-    status.add_argument("--json", action="store_true", help="print JSON")
-    status.add_argument(
-        "file", type=Path, nargs="?", help=f"only how `sisock serve` runs the nodes of a {what}"
-    )
-    _add_new(
-        command("new", "sisock.cli.new:new", "Write a project for a data node into a new folder.")
-    )
-    shell = command("completion", completion.show, "Print code that has a shell complete sisock.")
-    shell.add_argument(
-        "shell",
-        choices=completion.SHELLS,
-        help='as `eval "$(sisock completion bash)"` in ~/.bashrc',
-    )
-    command(
-        "doctor",
-        "sisock.cli.doctor:run",
-        "Check router, credentials, hub and nodes, and say what to do.",
-    )
+    parser.commands = commands.choices
+    add_arguments = {
+        "fields": _add_node,
+        "get": _add_get,
+        "latest": _add_fields,
+        "watch": _add_fields,
+        "certs": _add_certs,
+        "node": _add_file,
+        "record": _add_record,
+        "serve": _add_serve,
+        "status": _add_status,
+        "new": _add_new,
+        "completion": _add_shell,
+    }
+    for name, (function, text) in _COMMANDS.items():
+        how: dict[str, Any] = {"description": text, "parents": [common]}
+        if name in PROGRAMS:
+            how = {"usage": f"sisock {name} [FLAG ...]", "add_help": False}
+            how["description"] = f"{text} With --help it lists its flags."
+        else:
+            how["epilog"] = "\n  ".join(["examples:", *EXAMPLES[name]])
+            how["formatter_class"] = argparse.RawDescriptionHelpFormatter
+        sub = commands.add_parser(name, help=text, **how)
+        sub.set_defaults(function=f"sisock.cli.{function}", router=None, log_level=None)
+        if name in add_arguments:
+            add_arguments[name](sub)
     return parser
 
 
-def _add_node(
-    sub: argparse.ArgumentParser, fields: str | None = None, text: str | None = None
-) -> None:
-    """Add the arguments of a node, and of its fields; shells complete both."""
-    node: Any = sub.add_argument("node")
-    node.completer = completion.nodes
-    if fields is not None:
-        field: Any = sub.add_argument("fields", nargs=fields, metavar="field", help=text)
-        field.completer = completion.fields
+def _completer(name: str) -> Any:
+    """Return a function of this package that completes names, and is imported when it is called."""
+    return lambda **about: resolve_name(f"sisock.cli.{name}")(**about)
 
 
-def _add_programs(commands: Any) -> None:
-    """Add the programs, which get the rest of the command line."""
-    for function, text in (
-        (programs.demo, "Run everything here: router, hub, example nodes, bridge, page."),
-        (programs.router, "Run the router, with the hub and the page."),
-        (programs.hub, "Run a hub outside of the router."),
-        (programs.bridge, "Run the HTTP bridge for Grafana."),
-        (programs.node, "Run a data node: a file, or one of sisock's own by its name."),
-    ):
-        name = function.__name__
-        usage, more = f"sisock {name} [FLAG ...]", "With --help it lists its flags."
-        sub = commands.add_parser(
-            name, help=text, usage=usage, description=f"{text} {more}", add_help=False
-        )
-        sub.set_defaults(function=function, is_program=True, router=None, log_level=None)
-    sub.usage = "sisock node FILE [FLAG ...]"
-    file: Any = sub.add_argument("file", nargs="?", help=argparse.SUPPRESS)
-    file.completer = completion.programs
+def _add_node(sub: Any) -> None:
+    node = sub.add_argument("node", help="its name, as `sisock nodes` lists it")
+    node.completer = _completer("ask:complete_nodes")
 
 
-def _add_new(new: argparse.ArgumentParser) -> None:
-    from sisock.cli.new import RUNGS
-
-    new.add_argument("name", help="name of the node, its module and its folder")
-    rungs = "; ".join(f"{rung}: {text}" for rung, text in RUNGS.items())
-    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (live)")
+def _add_fields(sub: Any, count: str = "*", default: str = " (default: all fields)") -> None:
+    _add_node(sub)
+    field = sub.add_argument("fields", nargs=count, metavar="field", help=_FIELD + default)
+    field.completer = _completer("ask:complete_fields")
 
 
-def _add_get(get: argparse.ArgumentParser) -> None:
-    _add_node(get, "+")
-    get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=f"{_TIMES} (-1h)")
-    get.add_argument("--to", dest="end", default="now", metavar="TIME", help="likewise (now)")
+def _add_get(get: Any) -> None:
+    _add_fields(get, "+", "")
+    start, end = f"start: {_TIMES} (default: -1h)", "end (default: now)"
+    get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=start)
+    get.add_argument("--to", dest="end", default="now", metavar="TIME", help=end)
     fewer = get.add_mutually_exclusive_group()
-    fewer.add_argument(
-        "--min-stride", metavar="DURATION", help='least spacing of samples: "30s", "5min", "1h"'
+    stride = 'minimum sample spacing: "30s", "5min", "1h"'
+    fewer.add_argument("--min-stride", metavar="DURATION", help=stride)
+    points = (
+        "decimate to at most N samples per field, which keep minima and maxima at their own times;"
+        " a cell is empty where a field has no sample"
     )
-    fewer.add_argument(
-        "--max-points",
-        type=int,
-        metavar="N",
-        help="at most N samples of each field, chosen to keep the extremes: each keeps its own"
-        " times, and a row where a field has no sample is empty",
-    )
+    fewer.add_argument("--max-points", type=int, metavar="N", help=points)
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
@@ -177,27 +175,78 @@ def _add_get(get: argparse.ArgumentParser) -> None:
     get.set_defaults(form="table")
 
 
+def _add_certs(certs: Any) -> None:
+    name = "another name or address of this computer; SISOCK_NAMES may contain several"
+    certs.add_argument("--name", action="append", default=[], help=name)
+    certs.add_argument("--renew", action="store_true", help="replace the router's certificate")
+    export = (
+        "copy only the files that a recipient needs into a folder, its future SISOCK_HOME;"
+        " recipients: router, server (data nodes), consumer"
+    )
+    form = "RECIPIENT=FOLDER"
+    certs.add_argument("--export", action="append", default=[], metavar=form, help=export)
+
+
+def _add_file(file: Any) -> None:
+    file.usage = "sisock node FILE [FLAG ...]"
+    program = file.add_argument("file", nargs="?", help=argparse.SUPPRESS)
+    program.completer = _completer("programs:complete")
+
+
+def _add_record(record: Any) -> None:
+    sources = "node or field to record; both may contain the wildcards * and ?"
+    source = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
+    source.completer = _completer("ask:complete_nodes")
+    keep = 'how long to keep samples: "30d", "1y" (default: 1y)'
+    record.add_argument("--keep", default="1y", metavar="DURATION", help=keep)
+    name = "the recorder's own name (default: recorder)"
+    record.add_argument("--name", default="recorder", help=name)
+
+
+def _add_serve(serve: Any) -> None:
+    serve.add_argument("--check", action="store_true", help="test all nodes without a router")
+    text = "a section for each node: its program and its flags (default: nodes.toml)"
+    serve.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=text)
+
+
+def _add_status(status: Any) -> None:
+    status.add_argument("--json", action="store_true", help="print JSON")
+    text = "show only the nodes that `sisock serve FILE` runs"
+    status.add_argument("file", type=Path, nargs="?", help=text)
+
+
+def _add_new(new: Any) -> None:
+    new.add_argument("name", help="name of the node, its module and its folder")
+    kinds = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
+    new.add_argument("--kind", choices=KINDS, default="live", help=f"{kinds} (default: live)")
+
+
+def _add_shell(shell: Any) -> None:
+    shells = ("bash", "zsh", "fish")
+    shell.add_argument("shell", choices=shells, help="the shell that you use")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run one command; every failure is one sentence on stderr and status 1."""
     parser = make_parser()
     if "_ARGCOMPLETE" in os.environ:
-        completion.complete(parser)
+        from argcomplete import autocomplete
+
+        autocomplete(parser, always_complete_options="long")
     words = sys.argv[1:] if argv is None else argv
-    args, rest = parser.parse_known_args(_allow_negative_times(words))
+    parser.check_command(words)
+    args, rest = parser.parse_known_args(allow_negative_times(words))
     args.rest = rest
-    if rest and not args.is_program:
+    if rest and args.command not in PROGRAMS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         settings = load_settings(router=args.router, log_level=args.log_level)
         if args.log_level in ("debug", "trace"):
             txaio.use_twisted()
             txaio.start_logging(out=sys.stderr, level=args.log_level)
-        function = args.function
-        if isinstance(function, str):  # its imports take long
-            function = resolve_name(function)
         # The commands themselves say which sites are left out.
         with catch_warnings(action="ignore", category=SiteWarning):
-            function(args, settings)
+            resolve_name(args.function)(args, settings)  # its imports may take long
         sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -209,7 +258,14 @@ def main(argv: list[str] | None = None) -> None:
         _fail(error, args.log_level)
 
 
-def _allow_negative_times(argv: list[str]) -> list[str]:
+def show_completion(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the shell code that has a shell complete the command."""
+    from argcomplete import shellcode
+
+    print(shellcode(["sisock"], shell=args.shell))
+
+
+def allow_negative_times(argv: list[str]) -> list[str]:
     """Join ``--from -1h`` to ``--from=-1h``: argparse takes what begins with a dash for a flag."""
     joined: list[str] = []
     for word in argv:
@@ -229,88 +285,3 @@ def _fail(error: Exception, log_level: str | None) -> NoReturn:
         text = f"{type(error).__name__}: {error}; --log-level debug shows where"
     print(f"sisock: {text}", file=sys.stderr)
     raise SystemExit(1)
-
-
-def _join(args: argparse.Namespace, settings: Settings) -> Any:
-    """Return a client of the router that the flag names, or else of all sites."""
-    from sisock.client.client import Client
-
-    return Client(None if args.router is None else settings)
-
-
-def _nodes(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_table
-
-    with _join(args, settings) as client:
-        nodes = client.nodes()
-    rows = [
-        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
-    ]
-    write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
-    for why in nodes.unreachable.values():
-        print(why, file=sys.stderr)
-    if not rows and not nodes.unreachable:
-        print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
-
-
-def _fields(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import write_fields
-
-    with _join(args, settings) as client:
-        fields = client.fields(args.node)
-    write_fields(sys.stdout, fields.values())
-
-
-def _get(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import WRITERS, progress_line
-    from sisock.wire.times import parse_duration
-
-    stride = None if args.min_stride is None else parse_duration(args.min_stride)
-    what = (args.node, args.fields, args.start, args.end, stride)
-    with _join(args, settings) as client, progress_line(sys.stderr) as show:
-        data = client.get(*what, max_points=args.max_points, on_progress=show)
-    with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
-        WRITERS[args.form](out, data)
-
-
-def _latest(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import latest_row, write_table
-
-    with _join(args, settings) as client:
-        data = client.latest(args.node, args.fields or None)
-    rows = [latest_row(name, series) for name, series in data.items()]
-    write_table(sys.stdout, ("field", "value", "units", "time"), rows)
-
-
-def _watch(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.cli.output import live_header, live_headings, live_row
-
-    with _join(args, settings) as client, client.watch(args.node, args.fields or None) as stream:
-        known = client.fields(args.node)
-        headings = live_headings(known[name] for name in args.fields or known)
-        print(live_header(headings), flush=True)
-        for sample in stream:
-            print(live_row(headings, sample), flush=True)
-
-
-def _certs(args: argparse.Namespace, settings: Settings) -> None:
-    from sisock.connection.transport import certified_names
-    from sisock.router import credentials
-
-    home = find_home()
-    for path in credentials.make_credentials(home):
-        print(f"made {path}")
-    names = [*args.name, *os.environ.get("SISOCK_NAMES", "").split()]
-    if credentials.make_certificates(home, names, args.renew):
-        print(f"made {home.server_certificate}: restart the router")
-    for text in args.export:
-        recipient, _, folder = text.partition("=")
-        credentials.export(home, recipient, Path(folder))
-        print(f"copied what {recipient} needs to {folder}")
-    certificate = credentials.load_certificate(home.server_certificate)
-    certified = " ".join(sorted(certified_names(certificate)))
-    print(f"{home.server_certificate} is for: {certified}")
-    print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
-    print(f"clients on other computers need {home.ca_certificate} and a secret:")
-    print(f"  data nodes {home.secret_file(USER_SERVER)}")
-    print(f"  others     {home.secret_file(USER_CONSUMER)}")

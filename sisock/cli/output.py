@@ -26,8 +26,7 @@ _SAMPLED_ROWS = 1000
 _EARLIEST, _LATEST = -62135596800, 253402300799
 """UNIX times of the years that a date of ISO has, 1 to 9999."""
 
-_RUN = 1 << 16
-"""Rows of CSV that are made at once."""
+_RUN = 1 << 16  # rows of CSV that are made at once
 
 _SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
 """Columns of `sisock fields` for what not every node says."""

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +28,7 @@ from twisted.python.failure import Failure
 from sisock.cli.programs import find_node, given_flags
 from sisock.connection.health import OK, VARIABLE, ask_figures, is_served, serve_health
 from sisock.connection.reconnect import fail
-from sisock.connection.settings import Home, Settings
+from sisock.connection.settings import Home, Settings, read_toml
 from sisock.errors import SettingsError, SisockError
 from sisock.router.launch import prepare_socket
 from sisock.wire.protocol import check_node_name
@@ -37,17 +36,13 @@ from sisock.wire.protocol import check_node_name
 MIN_DELAY, MAX_DELAY = 1.0, 60.0
 """Seconds before a node is started again; the more, the more often it has ended at once."""
 
-STEADY = 60.0
-"""Seconds after which a node's end is not counted with those before."""
-
-STARTUP = 20.0
-"""Seconds in which a node need not answer yet."""
+STEADY = 60.0  # seconds after which a node's end is not counted with those before
+STARTUP = 20.0  # seconds in which a node need not answer yet
 
 POLL, POLLS = 2.0, 30
 """Seconds between two looks at a node, and looks over which samples per second are counted."""
 
-MAX_LINE = 1 << 16
-"""Bytes of a line that are kept while its end is waited for."""
+MAX_LINE = 1 << 16  # bytes of a line that are kept while its end is waited for
 
 _ENDING_WITH_US = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 15);"
@@ -66,13 +61,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 
 def load_nodes(path: Path) -> dict[str, list[str]]:
     """Read each node's name and command; SettingsError names line or key of what is wrong."""
-    try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # it names line and column
-        raise SettingsError(f"{path}: {error}") from None
-    if not sections:
+    if not (sections := read_toml(path)):
         raise SettingsError(f"{path} names no node: each is a section, as [weather]")
     commands = {}
     for name, section in sections.items():

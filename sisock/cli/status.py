@@ -20,15 +20,11 @@ from sisock.connection.health import OK, ask_figures, is_served
 from sisock.connection.settings import Settings, parse_port
 from sisock.errors import SettingsError, SisockError
 from sisock.wire.fields import KnownNode
+from sisock.wire.times import counted
 
-TIMEOUT = 5.0
-"""Seconds within which each part has to answer."""
-
-AT_ONCE = 16
-"""Nodes that are asked at the same time."""
-
-MAX_ROWS = 40
-"""Nodes that are shown: a screen. Those with a problem come first."""
+TIMEOUT = 5.0  # seconds within which each part has to answer
+AT_ONCE = 16  # nodes that are asked at the same time
+MAX_ROWS = 40  # nodes that are shown: a screen. Those with a problem come first.
 
 Part = dict[str, Any]
 """``part``, ``is_well`` (None: it need not run), ``text``; of a node also ``fields``, ``last``."""
@@ -46,19 +42,19 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
     else:
         _write(parts, nodes)
     if bad := [part["part"] for part in (*parts, *nodes) if part["is_well"] is False]:
-        raise SisockError(f"not well: {', '.join(bad)}")
+        raise SisockError(f"problems with: {', '.join(bad)}")
 
 
 def _show_nodes_of_file(args: argparse.Namespace, settings: Settings) -> None:
     said, nodes = ask_figures(str(status_socket(settings.home, args.file)))
     if not nodes:
-        raise SettingsError(f"`sisock serve {args.file}` does not run: {said}")
+        raise SettingsError(f"`sisock serve {args.file}` is not running: {said}")
     if args.json:
         print(json.dumps(nodes, indent=4))
     else:
         write_node_states(sys.stdout, nodes)
     if bad := [name for name, status in nodes.items() if not status["is_well"]]:
-        raise SisockError(f"not well: {', '.join(bad)}")
+        raise SisockError(f"problems with: {', '.join(bad)}")
 
 
 def examine(settings: Settings, routers: Iterable[Settings]) -> tuple[list[Part], list[Part]]:
@@ -79,14 +75,12 @@ def _router(settings: Settings) -> tuple[list[Part], list[Part]]:
         with Client(settings, timeout=TIMEOUT) as client:
             joined = _part(router, True, f"{settings.address}, joined as {settings.user!r}")
             try:
-                known = client.nodes()
+                known = client.nodes().check()
             except SisockError as error:
                 return [joined, _part(hub, False, str(error))], []
-            for why in known.unreachable.values():
-                return [joined, _part(hub, False, why)], []
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 nodes = list(pool.map(lambda each: _node(client, each), known))
-            return [joined, _part(hub, True, f"{len(known)} data nodes")], nodes
+            return [joined, _part(hub, True, counted(len(known), "data node"))], nodes
     except SisockError as error:
         return [_part(router, False, str(error))], []
 
@@ -117,7 +111,7 @@ def _bridge(environ: Mapping[str, str]) -> Part:
         answer = connection.getresponse()
         said = json.loads(answer.read())
     except ConnectionRefusedError:
-        return _part("bridge", None, f"none at {url}; PORT names another port")
+        return _part("bridge", None, f"none at {url}; set PORT if it has another port")
     except (OSError, HTTPException, ValueError) as error:
         return _part("bridge", False, f"{url} does not answer as a bridge does: {error}")
     finally:
@@ -138,7 +132,7 @@ def _supervisors(settings: Settings) -> Iterator[Part]:
 def _write(parts: list[Part], nodes: list[Part]) -> None:
     words = {True: "ok", False: "BAD", None: "-"}
     rows = [(part["part"], words[part["is_well"]], part["text"]) for part in parts]
-    write_table(sys.stdout, ("part", "state", "about"), rows)
+    write_table(sys.stdout, ("part", "state", "details"), rows)
     if not nodes:
         return
     nodes = sorted(nodes, key=lambda node: (node["is_well"], node["part"]))
@@ -147,7 +141,7 @@ def _write(parts: list[Part], nodes: list[Part]) -> None:
     write_table(sys.stdout, header, [_row(node, words) for node in nodes[:MAX_ROWS]])
     if rest := nodes[MAX_ROWS:]:
         bad = sum(not node["is_well"] for node in rest)
-        print(f"and {len(rest)} more nodes, {bad} of them with a problem: see --json")
+        print(f"and {counted(len(rest), 'more node')}, {bad} of them with a problem: see --json")
 
 
 def _row(node: Part, words: Mapping[bool | None, str]) -> tuple[str, ...]:

@@ -15,8 +15,7 @@ from sisock.errors import SisockError
 from sisock.wire import grid
 from sisock.wire.times import format_time
 
-GAP = 5.0
-"""Usual spacings without a sample after which a curve is interrupted."""
+GAP = 5.0  # usual spacings without a sample after which a curve is interrupted
 
 MAX_DRAWN = 20_000
 """Samples of a series that are drawn; of more, smallest and largest of each bucket."""

@@ -230,14 +230,15 @@ def read_event(
     if any(t >= LATEST for t in [*lasts.values(), *(t[-1] for t in own.values())]):
         raise NodeContractError(node, None, f"live times must be UNIX seconds before {LATEST:g}")
     with contract(node):
-        for name in reply.data:
+        for name in reply.data.keys() - timeline_of.keys():
             check_field_name(name)
         if not all(map(is_text, lines)):
             raise ValueError("the names of its timelines must be strings that can travel")
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in own}
+    only = next(iter(own)) if len(own) == 1 else None
     for name, column in reply.data.items():
         if len(column):
-            line = next(iter(own)) if len(own) == 1 else {**timeline_of, **reply.follows}.get(name)
+            line = reply.follows.get(name, timeline_of.get(name)) if only is None else only
             if line not in own or len(column) != len(own[line]):
                 raise NodeContractError(node, name, "its live values are not those of a timeline")
             if wanted is None or name in wanted:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from twisted.internet import defer
@@ -28,6 +30,9 @@ from sisock.wire.fields import Field, KnownNode
 
 PATIENCE = 5.0  # seconds that a list of all sites' nodes waits for one of them
 
+MAX_CHANGES = 1000  # most recent changes of a site's list of nodes that are kept for annotations
+BACK_WITHIN = 1.0  # seconds; a node that re-registers this soon has only announced a new generation
+
 
 @dataclass(frozen=True)
 class NodeEvent:
@@ -37,10 +42,47 @@ class NodeEvent:
     present: bool
 
 
+@dataclass(frozen=True)
+class NodeChange:
+    """Record that a node appeared or vanished, at a UNIX time."""
+
+    t: float
+    node: str
+    is_present: bool
+
+
+class Changes(deque[NodeChange]):
+    """Keep the most recent changes of a site; `now` returns the UNIX time."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(maxlen=MAX_CHANGES)
+        self._now = now
+
+    def note(self, node: KnownNode, is_present: bool) -> None:
+        """Note that a node appeared or vanished, unless it only has a new generation."""
+        vanished = self.just_vanished().get(node.name)
+        if is_present and vanished is not None:
+            self.remove(vanished)
+        else:
+            self.append(NodeChange(self._now(), node.name, is_present))
+
+    def just_vanished(self) -> dict[str, NodeChange]:
+        """Return the nodes that vanished within `BACK_WITHIN`: they may just be re-registering."""
+        since = self._now() - BACK_WITHIN
+        recent = takewhile(lambda change: change.t >= since, reversed(self))
+        return {change.node: change for change in recent if not change.is_present}
+
+
 class NodeList(list[KnownNode]):
     """Data nodes by name; `unreachable` says which sites are left out, and why."""
 
     unreachable: Mapping[str, str] = {}
+
+    def check(self) -> NodeList:
+        """Return the list; raises SiteUnreachable if it lacks the nodes of a site."""
+        if self.unreachable:
+            raise SiteUnreachable("; ".join(self.unreachable.values()))
+        return self
 
 
 def load_routers(router: str | None = None, log_level: str | None = None) -> list[Settings]:
@@ -129,11 +171,14 @@ class Site:
 
     def current(self) -> Session:
         """Return the session; raises RouterUnreachable if there is none."""
-        with self.named():
-            if self.connection.session is None:
-                why = self.connection.last_error or "the router has not answered yet"
-                raise RouterUnreachable(f"{why}; trying again by itself")
-            return self.connection.session
+        if self.connection.session is None:
+            raise self.lost()
+        return self.connection.session
+
+    def lost(self) -> Exception:
+        """Return an error that says why there is no session."""
+        why = self.connection.last_error or "the router has not answered yet"
+        return self.with_name(RouterUnreachable(f"{why}; trying again by itself"))
 
     async def session(self, timeout: float | None = None) -> Session:
         """Return the session, or wait for the next one.
@@ -166,16 +211,20 @@ class Site:
             if attempt in self._waiting:
                 self._waiting.remove(attempt)
 
+    def with_name(self, error: Exception) -> Exception:
+        """Return an error, with the site's name if it is one of its router or hub."""
+        is_own = isinstance(error, RouterUnreachable | HubMissing | AuthenticationRejected)
+        if not (self.name and is_own) or isinstance(error, SiteUnreachable):
+            return error
+        return SiteUnreachable(f"the site {self.name!r} cannot be reached: {error}")
+
     @contextmanager
     def named(self) -> Iterator[None]:
         """Name the site in the errors of its router and hub."""
         try:
             yield
-        except (RouterUnreachable, HubMissing, AuthenticationRejected) as error:
-            if not self.name or isinstance(error, SiteUnreachable):
-                raise
-            text = f"the site {self.name!r} cannot be reached: {error}"
-            raise SiteUnreachable(text) from None
+        except SisockError as error:
+            raise self.with_name(error) from None
 
     async def nodes(self, is_fresh: bool) -> list[KnownNode]:
         """Return the nodes soon, asked for now with `is_fresh`, or as known if the hub is slow.
@@ -205,7 +254,7 @@ class Site:
         for name in known if names is None else names:
             if name not in known:
                 raise UnknownField(
-                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
+                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists its fields"
                 )
         return found, known if names is None else {name: known[name] for name in names}
 

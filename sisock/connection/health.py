@@ -24,8 +24,7 @@ OK = "ok"
 TIMEOUT = 5.0
 """Seconds within which a healthy program answers."""
 
-Check = Callable[[], "str | Awaitable[str]"]
-"""Returns `OK`, or a sentence that says what is wrong."""
+Check = Callable[[], "str | Awaitable[str]"]  # returns `OK`, or a sentence that says what is wrong
 
 
 async def serve_health(

@@ -133,7 +133,8 @@ class RouterConnection:
                 ended.callback(None)
 
         session = Session(self.settings, self.reactor, self._joined, self._left)
-        factory = transport.make_factory(self.settings, session, lost)
+        url = "ws://localhost/ws" if self.settings.socket else self.settings.address
+        factory = transport.make_factory(url, session, lost)
         self._connecting = endpoint.connect(factory).addErrback(lost)
         await ended
         if self.session is not None:
@@ -199,6 +200,15 @@ def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
         fail(error)
 
 
+async def _until_signal(finish: Coroutine[Any, Any, None], reactor: Any) -> None:
+    """Await a coroutine, which another signal cancels."""
+    finishing = defer.ensureDeferred(finish)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
+    with suppress(defer.CancelledError):
+        await finishing
+
+
 def run_program(
     connections: RouterConnection | Sequence[RouterConnection],
     started: Callable[[], Any] = lambda: None,
@@ -234,11 +244,7 @@ def run_program(
 
     async def stop() -> None:
         if finish is not None:
-            finishing = defer.ensureDeferred(finish())
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
-            with suppress(defer.CancelledError):
-                await finishing
+            await _until_signal(finish(), reactor)
         await gather(connection.stop() for connection in every)
 
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))

@@ -45,8 +45,7 @@ MIN_DELAY = 1.0
 MAX_DELAY = 60.0
 """Seconds before a lost procedure is registered again; doubled if it is soon lost again."""
 
-MAX_ERROR = 2000
-"""Characters of a peer's error that are shown."""
+MAX_ERROR = 2000  # characters of a peer's error that are shown
 
 _CANCELED = "wamp.error.canceled"
 _LOST = "the connection to the router was lost"

@@ -8,14 +8,17 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
 
+DEFAULT_PORT = 8080
 LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
 
 
@@ -82,8 +85,8 @@ class Settings:
         """Raise a `SettingsError` if a secret is needed but missing."""
         if self.secret is None and not self.socket:
             raise SettingsError(
-                f"there is no secret for the user {self.user!r}: set WAMP_SECRET or"
-                f" WAMP_SECRET_FILE, or put it into {self.secret_file}"
+                f"there is no secret for the user {self.user!r} in {self.secret_file}: make it with"
+                " `sisock certs`, or set SISOCK_HOME to the folder that has it, or WAMP_SECRET_FILE"
             )
 
 
@@ -100,6 +103,16 @@ def read_secret(path: Path) -> str:
     if not secret:
         raise SettingsError(f"the file {path} should hold a secret but is empty")
     return secret
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of TOML; SettingsError names the file, and the line of an error."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: it is not TOML: {error}") from None
 
 
 def find_secret(
@@ -156,6 +169,15 @@ def parse_level(text: str) -> str:
     return text.lower()
 
 
+class Parser(argparse.ArgumentParser):
+    """Say what is wrong in one sentence and end with status 1, as every failure does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence, and end."""
+        print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(1)
+
+
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of all programs and commands."""
     parser.add_argument(
@@ -208,7 +230,7 @@ def load_settings(
     sources["WAMP_SECRET"] = secret.source
     return Settings(
         host=look_up("CROSSBAR_HOST", "localhost"),
-        port=parse_port(look_up("CROSSBAR_TLS_PORT", "8080")),
+        port=parse_port(look_up("CROSSBAR_TLS_PORT", str(DEFAULT_PORT))),
         socket=look_up("CROSSBAR_SOCKET", "") or None,
         user=user,
         secret=secret.value,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from sisock.connection.settings import (
     find_sites,
     parse_level,
     read_secret,
+    read_toml,
 )
 from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
 
-HTTPS_PORT = 443
-"""The port of an address without one, as browsers have it."""
+HTTPS_PORT = 443  # the port of an address without one, as browsers have it
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOST = re.compile(r"[\w.:-]+")
@@ -39,16 +38,9 @@ def load_sites(environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
     path = find_sites(environ)
     if path is None:
         return {}
-    try:
-        sites = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(
-            f"the file of the sites {path} cannot be read: {error.strerror}"
-        ) from None
-    except ValueError as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from None
-    if not sites:
-        raise SettingsError(f"{path} names no site: remove it, or add one, see docs/scale.md")
+    if not (sites := read_toml(path)):
+        advice = "remove it, or add one, see docs/explanation/scale.md"
+        raise SettingsError(f"{path} names no site: {advice}")
     return {name: _parse_site(path, name, entry, environ) for name, entry in sites.items()}
 
 

@@ -132,13 +132,12 @@ class ClientProtocol(WampWebSocketClientProtocol):
         self.factory.on_lost(reason)
 
 
-def make_factory(settings: Settings, session: Any, on_lost: Any) -> WampWebSocketClientFactory:
+def make_factory(url: str, session: Any, on_lost: Any) -> WampWebSocketClientFactory:
     """Make the factory for a session's connection; `on_lost` gets the Failure when it ends."""
     leave_log_texts_plain()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     factory = WampWebSocketClientFactory(
         lambda: session,
-        url="ws://localhost/ws" if settings.socket else f"wss://{host}/ws",
+        url=url,
         # New serializers for each session, as they keep statistics.
         serializers=[TolerantSerializer(), MsgPackSerializer(), JsonSerializer()],
     )
@@ -263,7 +262,7 @@ def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
         names = dict.fromkeys(map(settings.setting, ("CROSSBAR_HOST", "CROSSBAR_TLS_PORT")))
         why = f"no answer: check {', '.join(names)} and the network"
     elif isinstance(cause, VerificationError):
-        advice = f"add the name on its computer, `sisock certs --name {settings.host}`"
+        advice = f"on its computer run `sisock certs --name {settings.host}` and restart it"
         why = f"its certificate is not for {settings.host}: {advice}"
     elif isinstance(cause, SSL.Error):
         advice = f"put its CA's into {settings.ca}"

@@ -151,7 +151,10 @@ class DataNodeServer:
         return None
 
     def begin(self, service: Any) -> None:
-        """Start background work. Called in the reactor, once the node holds its name."""
+        """Start background work. Called in the reactor, once the node holds its name.
+
+        ``service.repeat(seconds, function)`` calls a function regularly until the node ends.
+        """
 
     def end(self) -> None:
         """End background work."""

@@ -17,7 +17,7 @@ from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
-from sisock.wire.times import format_time
+from sisock.wire.times import counted, format_time
 
 TIMEOUT = 30.0  # seconds that a node may take to answer: consumers wait no longer
 FAR = 1e20  # a time after all samples, also if these are in nanoseconds
@@ -81,8 +81,7 @@ class _Check:
         except NodeContractError as fault:
             self.faults.append(fault)
             return
-        count = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
-        self.lines.append(f"node {self._node.name}: {count}")
+        self.lines.append(f"node {self._node.name}: {counted(len(fields), 'field')}")
         for name, about in fields.items():
             try:
                 await self._check_field(name, about)
@@ -109,10 +108,10 @@ class _Check:
         if is_text - {about["type"] == "string"}:
             has = "strings" if True in is_text else "no strings"
             raise self._fault(name, f"its type is {about['type']!r}, but its values are {has}")
-        self.lines.append(
-            f"{label}: {len(t)} samples on timeline {about['timeline']},"
-            f" {format_time(t[0])} to {format_time(t[-1])}, {_extremes(values)}"
-        )
+        where = f"on timeline {about['timeline']}"
+        times = format_time(t[0]) + (f" to {format_time(t[-1])}" if len(t) > 1 else "")
+        samples = counted(len(t), "sample")
+        self.lines.append(f"{label}: {samples} {where}, {times}, {_extremes(values)}")
         if t[-1] > time.time() + 1:
             self.lines.append(
                 f"{label}: doubtful: its last sample is in the future: is the clock right?"
@@ -160,7 +159,9 @@ def _extremes(values: np.ndarray) -> str:
     is_object = values.dtype == object
     array = values[values != None if is_object else np.isfinite(values)]  # noqa: E711 - item by item
     if not len(array):
-        return "all of them missing"
+        return "missing" if len(values) == 1 else "all of them missing"
+    if len(array) == 1:
+        return str(array[0])
     return f"{min(array)} to {max(array)}" if is_object else f"{array.min()} to {array.max()}"
 
 

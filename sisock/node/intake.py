@@ -15,7 +15,7 @@ import numpy as np
 from sisock.store.columns import Column, Rows, as_number, encode, join, take, type_of
 from sisock.wire.arrays import normalise
 from sisock.wire.protocol import EARLIEST, LATEST, check_field_name, is_text
-from sisock.wire.times import format_time
+from sisock.wire.times import counted, format_time
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool, np.bool_),
@@ -277,7 +277,8 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
             faults.append(f"an array for {name!r}: {error}")
             continue
         if len(given) != len(times):
-            raise ValueError(f"the field {name!r} has {len(given)} values for {len(times)} times")
+            counts = f"{counted(len(given), 'value')} for {counted(len(times), 'time')}"
+            raise ValueError(f"the field {name!r} has {counts}")
         copies[name] = None if column is None else column.copy()
     return times.astype("<f8"), copies
 

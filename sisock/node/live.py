@@ -128,7 +128,6 @@ class LiveNode(DataNodeServer):
         self._has_ended = threading.Event()
         self._warn = RepeatedWarning(self.log)
         self._pool = make_pool(f"{self.name}-read", 1)
-        self._loop = task.LoopingCall(self._read_and_warn)
 
     def open(self) -> str | None:
         """Open the samples that are kept on disk; new ones must be later."""
@@ -148,13 +147,10 @@ class LiveNode(DataNodeServer):
         name = f"sisock-{self.name}-live"
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
         if self.interval is not None:
-            self._loop.clock = service.reactor
-            self._loop.start(self.interval)
+            service.repeat(self.interval, self._read_and_warn)
 
     def end(self) -> None:
         """Stop reading and publishing; samples that are held are kept."""
-        if self._loop.running:
-            self._loop.stop()
         stop_pool(self._pool)
         self._has_ended.set()
         self._intake.is_closed = True
@@ -173,15 +169,15 @@ class LiveNode(DataNodeServer):
         return {line.name: now - line.came_at for line in lines}
 
     async def _read_and_warn(self) -> None:
-        """Take a sample; never raises, as that would end the loop."""
-        limit = self.read_limit
+        """Take a sample; log what goes wrong, also that it takes too long."""
+        limit, reactor = self.read_limit, self.service.reactor
         late = task.LoopingCall(
             self._warn, f"read has not returned for {limit:g} s: its sample is lost"
         )
-        late.clock = self._loop.clock
+        late.clock = reactor
         late.start(limit, now=False)
         try:
-            for fault in await self.take_sample(self._loop.clock):
+            for fault in await self.take_sample(reactor):
                 self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")

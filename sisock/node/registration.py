@@ -109,9 +109,8 @@ class Registration:
         if self.is_added:
             if self._hub_is_of_part_1:  # another one says by itself that the node has gone and come
                 await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
-            self.is_added = await self._add()
-            if not self.is_added and self._is_same is not None:
-                await self._unregister()  # the other replicas still serve what was before
+            await self._add_or_unregister()
+            if not self.holds_name:
                 self._hear_hub()
 
     def publish(self, reply: dict[str, Any]) -> None:
@@ -146,13 +145,12 @@ class Registration:
             self._on_name()
         if self.is_added and not hub_is_new and await self._is_still_added():
             return
-        was_added, self.is_added = self.is_added, await self._add()
+        was_added = self.is_added
+        await self._add_or_unregister()
         if not self.is_added:
-            if self._is_same is not None:
-                await self._unregister()  # no call may come to one that is not in the list
             raise NodeNameTaken(
                 f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
-                " a session of this node that ended and is not yet noticed"
+                " an earlier run of this node that the router has not yet dropped"
             )
         self._was_added = True
         self._warn.reset()
@@ -188,8 +186,8 @@ class Registration:
             await self._unregister()
             if error.error in (ERROR_PROCEDURE_EXISTS, ERROR_PROCEDURE_DIFFERS):
                 raise NodeNameTaken(
-                    f"another session serves as {self._name!r}; trying again, as it may be one"
-                    " of this node that ended and is not yet noticed"
+                    f"another program serves as {self._name!r}; trying again, as it may be an"
+                    " earlier run of this node that the router has not yet dropped"
                 ) from None
             raise
 
@@ -200,6 +198,12 @@ class Registration:
         # A hub of Part 1 may refuse a node that it has already.
         listed = await self._ask_hub("consumer.get_data_node")
         return any(entry.get("name") == self._name for entry in listed)
+
+    async def _add_or_unregister(self) -> None:
+        """Add the node; no call may come to a replica that is not in the list."""
+        self.is_added = await self._add()
+        if not self.is_added and self._is_same is not None:
+            await self._unregister()
 
     async def _add(self) -> bool:
         announced = dict(self._announced)

@@ -16,11 +16,8 @@ from sisock.wire.protocol import EARLIEST, node_uri
 
 FIELDS_AT_ONCE = 50
 
-POINTS = 1000
-"""Samples of each field that are compared, about: the extremes of buckets."""
-
-TIMEOUT = 60
-"""Seconds for one answer of the present replicas."""
+POINTS = 1000  # samples of each field that are compared, about: the extremes of buckets
+TIMEOUT = 60  # seconds for one answer of the present replicas
 
 REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeError, ValueError
 """What `serves_the_same` raises if a replica fails to answer, or its answer is malformed."""

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from sisock.connection.reconnect import RouterConnection, fail, run_program, settings_from_flags
-from sisock.connection.settings import add_common_flags
+from sisock.connection.settings import Parser, add_common_flags
 from sisock.errors import SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.check import examine
@@ -52,7 +52,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
 
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
     cls = node if isinstance(node, type) else type(node)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # in the file of `sisock serve` a part of --name must not pass for it
@@ -65,12 +65,12 @@ def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) 
     parser.add_argument(
         "--replica",
         action="store_true",
-        help="share the name with other processes that serve the same files, see scale.md",
+        help="share the name with other processes that serve the same samples (archives only)",
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="ask the node itself for fields and samples, say what is wrong, and end",
+        help="test the node without a router: print its fields and samples and what is wrong",
     )
     args = parser.parse_args(argv)
     return args, {name: getattr(args, name) for name in own}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from autobahn.wamp.exception import TransportLost
-from twisted.internet import defer, threads
+from twisted.internet import defer, task, threads
 from twisted.python.threadable import isInIOThread
 
 from sisock.connection.reconnect import RouterConnection
@@ -37,6 +38,7 @@ class NodeService:
         self._generation = secrets.token_hex(8)
         self._registration: Registration | None = None
         self._has_begun = False
+        self._loops: list[task.LoopingCall] = []
         node.service = self
 
     def open(self) -> None:
@@ -50,8 +52,27 @@ class NodeService:
             self._has_begun = True
             self.node.begin(self)
 
+    def repeat(self, seconds: float, function: Callable[[], Any], now: bool = True) -> None:
+        """Call a function in the reactor every so many seconds, until the node ends.
+
+        It may be a coroutine function, and is not called again before it is done. Errors are
+        logged.
+        """
+
+        def call() -> defer.Deferred:
+            return defer.maybeDeferred(function).addErrback(
+                lambda failure: self.requests.warn(f"{failure.type.__name__}: {failure.value}")
+            )
+
+        loop = task.LoopingCall(call)
+        loop.clock = self.reactor
+        loop.start(seconds, now)
+        self._loops.append(loop)
+
     def stop(self) -> None:
         """End the node's threads and background work; call it in the reactor."""
+        while self._loops:
+            self._loops.pop().stop()
         self.requests.stop()
         self.node.end()
 
@@ -99,7 +120,7 @@ class NodeService:
 
     def _describe(self) -> str:
         node = self.node
-        text = node.description or (inspect.getdoc(type(node)) or "").partition("\n")[0]
+        text = node.description or inspect.cleandoc(type(node).__doc__ or "").partition("\n")[0]
         return text if node.trouble is None else f"{text} [{node.trouble[:MAX_TROUBLE]}]"
 
     def left(self) -> None:

@@ -14,6 +14,7 @@ from sisock.connection.runtime import is_asynchronous
 from sisock.node.live import LiveNode, wait_for
 from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract
+from sisock.wire.times import counted
 
 MIN_DELAY, MAX_DELAY = 1.0, 60.0  # seconds until it connects again, doubled without samples
 
@@ -66,25 +67,19 @@ class SubscriberNode(LiveNode):
         self._told = 0, 0, 0
         self._is_stale: set[str] = set()
         self._running = defer.succeed(None)
-        self._watching = task.LoopingCall(self._tell_of_stale)
-        self._summing = task.LoopingCall(self._sum_up)
         super().prepare()
 
     def begin(self, service: Any) -> None:
         """Subscribe, and again whenever the connection has ended."""
         super().begin(service)
         self._running = defer.ensureDeferred(self._stay_subscribed(service.reactor))
-        for loop, every in ((self._watching, 1.0), (self._summing, SUMMARY_EVERY)):
-            loop.clock = service.reactor
-            loop.start(every, now=False)
+        service.repeat(1.0, self._tell_of_stale, now=False)
+        service.repeat(SUMMARY_EVERY, self._sum_up, now=False)
 
     def end(self) -> None:
         """End the connection; later samples are refused."""
         super().end()
         self._running.cancel()
-        for loop in (self._watching, self._summing):
-            if loop.running:
-                loop.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Subscribe until a sample comes, or for some seconds; raises as `subscribe`."""
@@ -132,11 +127,11 @@ class SubscriberNode(LiveNode):
         samples, dropped, reconnects = (a - b for a, b in zip(now, self._told, strict=True))
         self._told = now
         self.log.info(
-            "{samples} samples of {fields} fields, {dropped} dropped, {reconnects} reconnects",
-            samples=samples,
-            fields=len(self._intake.kinds),
+            "{samples} of {fields}, {dropped} dropped, {reconnects}",
+            samples=counted(samples, "sample"),
+            fields=counted(len(self._intake.kinds), "field"),
             dropped=dropped,
-            reconnects=reconnects,
+            reconnects=counted(reconnects, "reconnect"),
         )
 
 

@@ -1,7 +1,7 @@
 """Keep the router's process well and small, whatever its clients send or fail to read.
 
 `sisock.router.launch` starts Crossbar by this module. Modules that Crossbar imports and no router
-uses are replaced by placeholders, and parts of Crossbar as `sisock.router.guards` says.
+uses are replaced by placeholders, and parts of Crossbar as `sisock.router.patches` says.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
-import resource
 import runpy
 import sys
 from importlib.util import find_spec
@@ -85,8 +84,9 @@ from crossbar.node.main import main as run_crossbar
 from crossbar.worker.transport import create_router_transport
 from twisted.internet import reactor
 
+from sisock.connection.runtime import allow_open_files
 from sisock.connection.transport import leave_log_texts_plain
-from sisock.router import guards  # noqa: F401  replaces parts of what was imported
+from sisock.router import patches  # noqa: F401  replaces parts of what was imported
 
 WORKER = "crossbar.worker.main"
 
@@ -110,8 +110,7 @@ class Personality(personality.Personality):
     ) -> Any:
         """Prepare the process before it listens; also in a proxy worker."""
         sys.setrecursionlimit(1000)  # Python's own, whatever has been imported, see `Placeholder`
-        _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        allow_open_files()
         leave_log_texts_plain()
         # To look through what stays for garbage takes 0.2 s each time, with all waiting.
         gc.collect()
@@ -126,4 +125,10 @@ def main() -> None:
         del sys.modules[WORKER]  # or runpy warns of it
         runpy.run_module(WORKER, run_name="__main__")
     else:
-        sys.exit(run_crossbar("crossbar", sys.argv[1:], reactor, Personality))
+        try:
+            sys.exit(run_crossbar("crossbar", sys.argv[1:], reactor, Personality))
+        except SystemExit:
+            # Crossbar calls it an error, with status 1, that a signal stopped the reactor.
+            if getattr(reactor, "_exitSignal", None) is None:
+                raise
+            sys.exit(0)

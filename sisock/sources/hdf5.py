@@ -16,8 +16,7 @@ import numpy as np
 with suppress(ImportError):  # only the node of such files needs it
     import h5py
 
-LOCKED_FOR = 3.0
-"""Seconds for which a file that its writer has locked is tried again."""
+LOCKED_FOR = 3.0  # seconds for which a file that its writer has locked is tried again
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 MAX_COLUMNS = 64

@@ -18,8 +18,7 @@ from sisock.errors import SisockError
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 60.0
 """Seconds to wait for a connection, and for more of an answer."""
 
-MAX_LINE = 1 << 28
-"""Largest size of a line of an answer, in bytes."""
+MAX_LINE = 1 << 28  # largest size of a line of an answer, in bytes
 
 
 class JsonServer:

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from sisock.sources.http import JsonServer
-from sisock.sources.placed import place
+from sisock.wire import grid
 
-ROWS = 20_000
-"""Rows per chunk of an answer."""
-
-STATEMENTS = 100
-"""Largest number of statements of a request."""
+ROWS = 20_000  # rows per chunk of an answer
+STATEMENTS = 100  # largest number of statements of a request
 
 LATEST = 2.0**33
 """Seconds; the latest time that the server can represent (the year 2242), and largest bucket."""
@@ -124,7 +121,7 @@ class InfluxSeries:
                 value = bool(number) if self.type == "bool" else value
                 found[number][(nanoseconds + EARLY) / 10**9] = value
         low, high = {**found[1], **found[0]}, {**found[0], **found[1]}
-        return place({t: (low[t], high[t]) for t in low}, w, start, end)
+        return grid.place({t: (low[t], high[t]) for t in low}, w, start, end)
 
     def _select(self, start: float, end: float) -> str:
         return f"SELECT {self._field} {self._source(start, end)}"

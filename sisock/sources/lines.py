@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from sisock.errors import SisockError
+from sisock.wire.times import counted
 
 ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 MAX_LINE = 4096
@@ -100,7 +101,7 @@ class LineParser:
             return {} if match is None else {n: t for n, t in match.groupdict().items() if t}
         texts = self._separator.split(line.strip())
         if len(texts) != len(self._names):
-            raise ValueError(f"it has {len(texts)} values instead of {len(self._names)}")
+            raise ValueError(f"it has {counted(len(texts), 'value')} instead of {len(self._names)}")
         return {name: text for name, text in zip(self._names, texts, strict=True) if name != "-"}
 
 

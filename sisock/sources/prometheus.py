@@ -11,21 +11,15 @@ from typing import Any
 import numpy as np
 
 from sisock.sources.http import JsonServer
-from sisock.sources.placed import place
 from sisock.store.series import NOTHING
 from sisock.wire import grid
 from sisock.wire.arrays import Samples, join
 
 Labels = Mapping[str, str]
 
-ROWS = 100_000
-"""Approximate number of samples to read at once."""
-
-STEPS = 10_000
-"""Buckets per request; the server's limit is 11,000."""
-
-LATEST = 2.0**33
-"""Seconds; the largest bucket that the server's nanoseconds can represent."""
+ROWS = 100_000  # approximate number of samples to read at once
+STEPS = 10_000  # buckets per request; the server's limit is 11,000
+LATEST = 2.0**33  # seconds; the largest bucket that the server's nanoseconds can represent
 
 SHIFT, AHEAD = 3_600_000, 3_600_000
 """Milliseconds by which `_whole_buckets` shifts requests to the past, and by which samples may be
@@ -38,8 +32,7 @@ EARLIEST, BLOCK = 946_684_800_000, 32 * 86_400_000
 """Milliseconds: the year 2000, before which no samples are searched; and the longest interval for
 which VictoriaMetrics tells exactly which series have samples."""
 
-MAX_CALLS = 1000
-"""Largest number of calls to find the first samples of new series."""
+MAX_CALLS = 1000  # largest number of calls to find the first samples of new series
 
 
 class Api:
@@ -168,7 +161,7 @@ class PrometheusSeries:
         if infinite := [t for t, pair in found.items() if math.inf in map(abs, filter(None, pair))]:
             ends = round(min(infinite) * 1000), round((max(infinite) + w) * 1000)
             found |= self._read_buckets(max(first, ends[0]), min(last, ends[1]), w)
-        return place(found, w, start, end)
+        return grid.place(found, w, start, end)
 
     def _clip(self, start: float, end: float) -> tuple[int, int]:
         """Return the milliseconds of an interval in which there may be samples."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from autobahn.twisted.websocket import WampWebSocketClientFactory
 from autobahn.wamp import types
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
 from autobahn.websocket.util import parse_url
 from twisted.internet import defer, endpoints
 from twisted.python.failure import Failure
 
 from sisock.connection.session import SteadySession
-from sisock.connection.transport import CONNECT_TIMEOUT, ClientProtocol, TolerantSerializer
+from sisock.connection.transport import CONNECT_TIMEOUT, make_factory
 from sisock.errors import SisockError
 
 
@@ -49,14 +47,7 @@ class Listener(SteadySession):
     async def listen(self, reactor: Any, url: str) -> None:
         """Connect, and wait until the connection ends; raises ConnectionError with the reason."""
         host, port = parse_address(url)
-        factory = WampWebSocketClientFactory(
-            lambda: self,
-            url=url,
-            serializers=[TolerantSerializer(), MsgPackSerializer(), JsonSerializer()],
-        )
-        factory.protocol, factory.noisy, factory.on_lost = ClientProtocol, False, self._end
-        limits = {"maxMessagePayloadSize": 0, "maxFramePayloadSize": 0}
-        factory.setProtocolOptions(**limits, openHandshakeTimeout=CONNECT_TIMEOUT)
+        factory = make_factory(url, self, self._end)
         endpoint = endpoints.HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT)
         try:
             connecting = endpoint.connect(factory)

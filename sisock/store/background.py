@@ -13,6 +13,7 @@ from sisock.errors import NodeFailed
 from sisock.store.catalogue import Store
 from sisock.store.files import CannotStore
 from sisock.store.series import NOTHING, Damaged, TypeDiffers
+from sisock.wire.times import counted
 
 TIMEOUT = 1.0  # seconds that every request waits for a job
 MAX_WAIT = 60.0  # seconds that the first `MAX_WAITING` of them wait after that
@@ -154,5 +155,5 @@ class WorkLog:
         """Log that the work is done; at level debug if it was short."""
         seconds = time.monotonic() - self._began
         write = self._log.info if seconds > LONG_WORK else self._log.debug
-        text = f"done, {samples} samples in {seconds:.1f} s"
+        text = f"done, {counted(samples, 'sample')} in {seconds:.1f} s"
         write("{what}: {text}", what=self._what, text=text)

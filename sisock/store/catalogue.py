@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import marshal
 import os
@@ -14,16 +13,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 import numpy as np
 
-from sisock.store.files import Files
+from sisock.store.files import Files, file_name, lock_folder
 from sisock.store.pyramid import Pyramid
 from sisock.store.series import Damaged, Record, Series
 
 FORMAT = 2  # version of the files; those of another version are removed
-_MAX_NAME = 200  # characters of a folder's name; file systems allow 255 bytes
 
 _DATABASE = "catalogue.sqlite"
 _SET_UP = f"""
@@ -37,7 +34,7 @@ PRAGMA user_version={FORMAT};
 def cache_folder(node: str) -> Path:
     """Make and return the folder in which a node may keep what can be made again."""
     base = Path(os.environ.get("SISOCK_CACHE") or "~/.cache/sisock").expanduser()
-    folder = base / quote(node, safe="")[:_MAX_NAME]
+    folder = base / file_name(node)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -226,9 +223,8 @@ class Store:
         folder = cache_folder(self._node)
         if self._locked is not None:
             self._locked.close()
-        self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
         try:
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._locked = lock_folder(folder)
         except BlockingIOError:
             raise OSError(f"{folder} is in use by another process") from None
         return folder

@@ -1,18 +1,42 @@
-"""Byte arrays that only grow: large ones in the files of a folder, the others in memory."""
+"""Byte arrays that only grow, in files or in memory; names and locks of their folders."""
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import threading
+import zlib
 from collections import OrderedDict
 from pathlib import Path
+from typing import IO
+from urllib.parse import quote
 
 import numpy as np
 
+MAX_NAME = 150  # characters of a folder's name; file systems allow 255 bytes
 MAX_MAPS = 128  # files that are mapped at once; each map holds a file descriptor
 _SMALL = 1 << 12  # bytes up to which an array is in the catalogue: a file costs more than parsing
 _MAP_FROM = 1 << 15  # bytes from which a file is mapped; a smaller one is read
+
+
+def file_name(name: str) -> str:
+    """Return a file name for a timeline or node, a different one for each."""
+    quoted = quote(name, safe="")
+    if len(quoted) > MAX_NAME:
+        quoted = f"{quoted[:MAX_NAME]}-{zlib.crc32(name.encode()):08x}"
+    return quoted
+
+
+def lock_folder(folder: Path) -> IO[bytes]:
+    """Lock a folder until the returned file is closed; BlockingIOError if another process has."""
+    locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
+    try:
+        fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        locked.close()
+        raise
+    return locked
 
 
 class CannotStore(OSError):

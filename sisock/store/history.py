@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
-import resource
 import secrets
 import threading
 import time
@@ -14,9 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sisock.connection.runtime import allow_open_files
 from sisock.errors import SettingsError
+from sisock.store.files import file_name, lock_folder
 from sisock.store.memory import Memory
-from sisock.store.timelines import StoredTimeline, file_name
+from sisock.store.timelines import StoredTimeline
 from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0  # seconds between two syncs: a power failure costs no more
@@ -94,16 +94,12 @@ class History(Memory):
         self._tidying = threading.Lock()
         self._timelines: dict[str, StoredTimeline] = {}
         self._stopping = threading.Event()
-        # A timeline has a file open; thousands of them are more than the usual limit.
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        allow_open_files()  # each timeline has one
         # After another start of the computer, the last second may be lost.
         boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
-            fcntl.flock(self._locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._locked = lock_folder(folder)
             state, is_sound = self._read_state(), self._load()
         except BlockingIOError:
             advice = "end it, or give this node another --name"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-import zlib
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 
@@ -24,7 +22,6 @@ _MAX_WAIT = 10.0  # seconds that `append` waits if there are more of them
 _MERGED = 16  # files of one rank that become one of the next rank
 _MAX_MERGED = 1 << 21  # samples of a file, at most
 _NUMBER = "[0-9]" * 8  # of a journal, in the names of files
-MAX_NAME = 150  # characters of a folder's name; file systems allow 255 bytes
 
 
 class _Recent(Table):
@@ -65,14 +62,6 @@ class _Recent(Table):
         """Remove the journal: the samples are elsewhere."""
         self.journal.close()
         self.journal.path.unlink(missing_ok=True)
-
-
-def file_name(name: str) -> str:
-    """Return a file name for a timeline or node, a different one for each."""
-    quoted = quote(name, safe="")
-    if len(quoted) > MAX_NAME:
-        quoted = f"{quoted[:MAX_NAME]}-{zlib.crc32(name.encode()):08x}"
-    return quoted
 
 
 class StoredTimeline(MemoryTimeline):

@@ -16,8 +16,7 @@ from sisock.errors import RouterUnreachable
 from sisock.testing.router import RouterProcess
 from sisock.wire.protocol import uri
 
-TIMEOUT = 20
-"""Seconds that the router or a node may take for one answer."""
+TIMEOUT = 20  # seconds that the router or a node may take for one answer
 
 _SERIALIZERS = {"json": JsonSerializer, "cbor": CBORSerializer, "msgpack": MsgPackSerializer}
 

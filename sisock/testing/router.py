@@ -25,8 +25,9 @@ from sisock.connection.runtime import reactor_thread
 from sisock.connection.settings import Home, Settings, load_settings
 from sisock.node.api import DataNodeServer
 from sisock.node.service import NodeService
+from sisock.router.configuration import DEFAULT_CONFIGURATION
 from sisock.router.credentials import make_certificates, make_credentials
-from sisock.router.launch import DEFAULT_CONFIGURATION, SECRET_VARIABLES, crossbar_command, prepare
+from sisock.router.launch import SECRET_VARIABLES, crossbar_command, prepare
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 

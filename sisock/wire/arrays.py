@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from sisock.wire.protocol import as_text
+from sisock.wire.times import counted
 
 Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Times and values of one field, both of shape (n,)."""
@@ -65,6 +66,8 @@ def normalise(values: Any) -> np.ndarray:
 
 def _from_items(values: Sequence[Any]) -> np.ndarray:
     kinds = set(map(type, values))
+    if kinds == {float}:  # most live samples: this is four times as fast
+        return np.array(values, dtype="<f8")
     if any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):
         return normalise(np.asarray(values))
     if any(issubclass(kind, np.generic) for kind in kinds):
@@ -111,7 +114,7 @@ def as_samples(t: Any, values: Any) -> Samples:
 def check_length(t: np.ndarray, values: np.ndarray) -> None:
     """Raise ValueError if there are not as many values as times."""
     if len(values) != len(t):
-        raise ValueError(f"it has {len(values)} values for {len(t)} times")
+        raise ValueError(f"it has {counted(len(values), 'value')} for {counted(len(t), 'time')}")
 
 
 def as_times(values: Any, label: str) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""Decimate samples on the one time grid of PROTOCOL.md; numpy only. Its twin is `js/grid.js`.
+"""Decimate samples, by the buckets of PROTOCOL.md's grid or by a least spacing; numpy only.
 
+The twin of the first is `js/grid.js`.
 A bucket is ``[i w, (i + 1) w)``, where `w` is a power of two and ``i = floor(t / w)``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,11 +17,9 @@ from sisock.wire.arrays import Span
 from sisock.wire.protocol import MIN_EXPONENT
 
 _EXACT = 2.0**52
-_FEW_BUCKETS = 16
-"""Samples per bucket from which on searching for edges is faster than comparing all samples."""
-
-_LARGE = 1500
-"""Samples per bucket from which on a loop over buckets is faster than one numpy call."""
+_FEW_BUCKETS = 16  # samples per bucket from which searching for edges beats comparing all samples
+_LARGE = 1500  # samples per bucket from which a loop over buckets beats one numpy call
+_WALK_BELOW = 1 / 16  # fraction of kept samples below which single searches beat one for all
 
 
 def bucket_of(t: Any, w: float) -> Any:
@@ -139,6 +138,69 @@ def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
         return kept
     low, high = kept[0] > 0, kept[-1] < count - 1
     return np.concatenate([np.arange(low), kept, np.arange(count - high, count)])
+
+
+def place(
+    extremes: Mapping[float, tuple[Any, Any]], w: float, start: float, end: float
+) -> tuple[list[float], list[Any]]:
+    """Return extremes of buckets as times and values, where nobody knows their own times.
+
+    `extremes` has smallest and largest value by the start of the bucket, None and None if all are
+    missing. Minimum and maximum are at the bucket's start and middle, but inside of the interval.
+    """
+    t: list[float] = []
+    values: list[Any] = []
+    last = math.nextafter(end, -math.inf)
+    for bucket in sorted(extremes):
+        low, high = extremes[bucket]
+        t.append(max(bucket, start))
+        values.append(low)
+        if high != low:
+            t.append(min(max(bucket + w / 2, start), last))
+            values.append(high)
+    return t, values
+
+
+def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None) -> np.ndarray:
+    """Choose the first sample, and from each chosen one the next that is far enough away.
+
+    Returns ascending indices. The spacing counts from `after`, the time of a sample kept before
+    these, if it is given; a `min_stride` of zero keeps everything.
+    """
+    first = 0 if after is None else _next_index(t, after, min_stride, 0)
+    if min_stride <= 0 or first >= len(t) or (np.diff(t[first:]) >= min_stride).all():
+        return np.arange(first, len(t))
+    kept = [first]
+    if t[-1] - t[first] < _WALK_BELOW * len(t) * min_stride:
+        while (index := _next_index(t, t[kept[-1]], min_stride, kept[-1] + 1)) < len(t):
+            kept.append(index)
+    else:
+        following = _all_next_indices(t, min_stride).tolist()
+        while (index := following[kept[-1]]) < len(t):
+            kept.append(index)
+    return np.array(kept, dtype=np.intp)
+
+
+def _next_index(t: np.ndarray, last: float, min_stride: float, low: int) -> int:
+    """Return the first index from `low` on that is at least `min_stride` after `last`."""
+    index = low + int(np.searchsorted(t[low:], last + min_stride))
+    # last + min_stride is rounded: correct for samples on the wrong side of it.
+    while index > low and t[index - 1] - last >= min_stride:
+        index -= 1
+    while index < len(t) and t[index] - last < min_stride:
+        index += 1
+    return index
+
+
+def _all_next_indices(t: np.ndarray, min_stride: float) -> np.ndarray:
+    """Return for every sample the index of the first one at least `min_stride` later."""
+    own = np.arange(len(t))
+    index = np.searchsorted(t, t + min_stride)
+    while (back := (index > own + 1) & (t[index - 1] - t >= min_stride)).any():
+        index -= back
+    while (near := (index < len(t)) & (t[np.minimum(index, len(t) - 1)] - t < min_stride)).any():
+        index += near
+    return index
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray | None:

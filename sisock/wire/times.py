@@ -1,4 +1,4 @@
-"""Read times, durations and sizes as people write them, and write UNIX times as ISO times."""
+"""Read times, durations and sizes as people write them; write UNIX times and counts for them."""
 
 from __future__ import annotations
 
@@ -95,3 +95,8 @@ def format_time(t: float) -> str:
     except (OverflowError, ValueError, OSError):
         return repr(t)
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun: "1 field", "2 fields"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

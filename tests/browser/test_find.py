@@ -67,6 +67,18 @@ def press(page, *keys):
     ActionChains(page.browser).send_keys(*keys).perform()
 
 
+def test_the_first_click_of_a_mouse_opens_a_node(opened, wide):
+    opened.run("document.activeElement.blur()")
+    selector = f"#nodes .row[data-node={wide}] .name"
+    element = opened.browser.find_element("css selector", selector)
+    was_open = opened.run(f"{ROW} return row.ariaExpanded", wide)
+    # The tree is drawn again while the button is down, as it gets the focus.
+    ActionChains(opened.browser).click_and_hold(element).perform()
+    opened.rest()
+    ActionChains(opened.browser).release().perform()
+    opened.wait(lambda: opened.run(f"{ROW} return row.ariaExpanded", wide) != was_open, "the node")
+
+
 def test_each_field_shows_where_its_samples_lie(page, weather, sensors, serve):
     serve("tests/browser/nodes.py", "mixed", name="page_mixed")
     page.open("?last=3600")
@@ -103,6 +115,16 @@ def test_a_field_outside_of_the_range_offers_to_go_there(page, wide, sensors):
     assert page.text("message") == ""
     page.browser.back()
     page.wait(lambda: range_shown(page)[2] == 600, "the range before")
+
+
+def test_an_offer_to_go_there_ends_with_another_range(page, wide, sensors):
+    page.open(f"?p={sensors}::cpu_percent&last=600")
+    page.wait(lambda: page.counts().get(f"{sensors}::cpu_percent", 0) > 0, "live samples")
+    page.tick(CHANNEL)
+    page.wait(lambda: "no samples in this range" in page.text("message"), "the notice")
+    page.browser.find_element("xpath", "//button[.='All data']").click()
+    page.wait(lambda: page.counts().get(CHANNEL, 0) > 0, "its samples")
+    assert page.text("message") == ""
 
 
 def test_all_data_and_latest_are_a_click_away(page, wide):

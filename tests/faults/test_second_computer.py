@@ -27,6 +27,6 @@ def test_a_node_on_another_computer_is_served_and_doctor_content(far_router, far
         wait_until(lambda: len(client.get("computer", "load")["load"]), 30, "its samples")
     doctor = start(far_router, *far.inside("-m", "sisock.cli", "doctor"), **environ)
     assert doctor.wait(60) == 0, doctor.output
-    assert "router: joined" in doctor.output and "hub: 1 data nodes" in doctor.output
+    assert "router: joined" in doctor.output and "hub: 1 data node," in doctor.output
     assert "BAD" not in doctor.output
     assert node.process.poll() is None

@@ -9,7 +9,7 @@ from twisted.internet import defer, threads
 
 from sisock.client.client import AsyncClient, Client
 from sisock.connection.runtime import reactor_thread
-from sisock.router.launch import DEFAULT_CONFIGURATION, load_configuration
+from sisock.router.configuration import DEFAULT_CONFIGURATION, load_configuration
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import node_uri, uri
 from tests.integration.peers import Member

@@ -59,7 +59,7 @@ def has_parsed(program):
     return re.findall(r"parsing .*?: done", program.output)
 
 
-def test_an_overview_keeps_the_peak_and_windows_give_all(client, weather):
+def test_a_decimated_archive_keeps_the_peak_and_windows_give_all(client, weather):
     weather("peak")
     picture = client.get("peak", "a", *DAYS, max_points=1000)["a"]
     assert len(picture.t) <= 1000
@@ -116,7 +116,7 @@ def test_a_second_node_leaves_the_cache_until_the_first_has_ended(client, weathe
     first = weather("twin")
     client.get("twin", "a", *DAYS, max_points=10)
     second = weather("twin")
-    second.wait_for("another session serves as 'twin'")
+    second.wait_for("another program serves as 'twin'")
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
     second.wait_for("is in the hub's list")

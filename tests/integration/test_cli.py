@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -198,7 +199,8 @@ def test_doctor_says_what_to_do(sisock, variables, advice):
         (["nodes"], {"WAMP_REALM": "other"}, "WAMP_REALM"),
         (["nodes"], {"CROSSBAR_TLS_PORT": "x"}, "CROSSBAR_TLS_PORT"),
         (["nodes", "--router", "/no/socket"], {}, "unset CROSSBAR_SOCKET"),
-        (["frobnicate"], {}, "invalid choice"),
+        (["frobnicate"], {}, "there is no command 'frobnicate'; see `sisock --help`"),
+        (["note"], {}, "there is no command 'note', did you mean 'node'?"),
         (["get"], {}, "required"),
     ],
 )
@@ -208,6 +210,19 @@ def test_every_failure_is_one_sentence_and_status_1(sisock, weather, words, vari
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_the_version_is_that_of_the_package(sisock):
+    done = sisock("--version")
+    assert (done.returncode, done.stdout) == (0, f"sisock {version('sisock')}\n")
+
+
+@pytest.mark.parametrize("program", ["hub", "bridge", "router", "demo", "node weather"])
+def test_a_program_that_is_misspoken_to_is_one_sentence_too(sisock, program):
+    done = sisock(*program.split(), "--frobnicate")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert "unrecognized arguments: --frobnicate; see `" in line
 
 
 def test_a_traceback_is_shown_at_debug_only(sisock):

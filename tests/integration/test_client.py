@@ -8,8 +8,8 @@ import pytest
 from sisock import Client
 from sisock.errors import RouterUnreachable
 from sisock.testing import wait_until
+from sisock.wire.grid import stride_indices
 from sisock.wire.protocol import USER_CONSUMER
-from sisock.wire.stride import stride_indices
 from tests.conftest import TOP, Program, wait_for_absence, wait_for_nodes
 from tests.integration.peers import Member
 from tests.nodes import ROWS, START, Big

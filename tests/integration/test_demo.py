@@ -21,13 +21,14 @@ PREFIX = re.compile(r"\d\d:\d\d:\d\d (system|router|weather|sensors|bridge) +\| 
 class Demo:
     """``make demo`` in a home folder of its own."""
 
-    def __init__(self, folder, port):
+    def __init__(self, folder, port, **variables):
         self.port = port
         self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("WAMP_", "CROSSBAR_"))},
             "SISOCK_HOME": str(folder / "home"),
             "CROSSBAR_TLS_PORT": str(port),
             "PORT": str(free_port()),
+            **variables,
         }
         self.log = folder / "demo.log"
         with open(self.log, "wb") as log:
@@ -74,10 +75,10 @@ def alive(process):
 def start_demo():
     demos = []
 
-    def start(port=None, folder=None):
+    def start(port=None, folder=None, **variables):
         # A Unix socket's path has to be short, so not in tmp_path.
         folder = folder or Path(tempfile.mkdtemp(prefix="sisock-demo-"))
-        demos.append(Demo(folder, port or free_port()))
+        demos.append(Demo(folder, port or free_port(), **variables))
         return demos[-1]
 
     yield start
@@ -105,6 +106,7 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
     send(demo.process.pid, by)
     demo.process.wait(10)
     wait_until(lambda: not demo.survivors(), 10, "the end of all programs")
+    assert "router stopped (rc=0)" in demo.output
     assert len(demo.children) >= 6
     server, consumer = (
         Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
@@ -123,6 +125,8 @@ def test_the_log_names_programs_and_complains_of_none_that_starts(start_demo):
     lines = [line for line in demo.output.splitlines() if not line.startswith("make")]
     others = [line for line in lines if not PREFIX.match(line)]
     assert [line[:7] for line in others] == ["ready: "]
+    # The port is not the usual one, so the command needs it.
+    assert f"try: CROSSBAR_TLS_PORT={demo.port} " in others[0]
     assert "cannot be reached" not in demo.output
 
 
@@ -146,14 +150,15 @@ def test_the_link_encodes_a_secret_with_reserved_characters(start_demo):
     assert parse_qs(urlsplit(line.split()[1]).fragment) == {"secret": [secret]}
 
 
-def test_a_port_that_is_taken_is_one_clear_line(start_demo):
-    with socket.create_server(("", 0)) as taken:
-        port = taken.getsockname()[1]
-        demo = start_demo(port)
+def test_ports_that_are_taken_are_named_in_one_clear_line(start_demo):
+    with socket.create_server(("", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, grafana = one.getsockname()[1], other.getsockname()[1]
+        demo = start_demo(port, PORT=str(grafana))
         assert demo.process.wait(60) != 0
     lines = [line for line in demo.output.splitlines() if not line.startswith("make")]
     assert len(lines) == 1, demo.output
-    assert f"the port {port} cannot be used" in lines[0]
+    assert f"other programs use the ports {port} and {grafana}" in lines[0]
+    assert f"export CROSSBAR_TLS_PORT={port + 1} PORT={grafana + 1} " in lines[0]
 
 
 def test_a_second_demo_in_the_same_home_says_that_one_runs(start_demo):
@@ -161,7 +166,7 @@ def test_a_second_demo_in_the_same_home_says_that_one_runs(start_demo):
     first.wait_until_ready()
     second = start_demo(folder=first.log.parent)
     assert second.process.wait(30) != 0
-    assert "a router runs already in" in second.output
+    assert "a router is already running in" in second.output
     assert "apex_archive" in ask(first, "nodes").stdout
 
 

@@ -184,3 +184,15 @@ def test_a_camera_with_two_rates(client, documented):
         "mode": "string",
     }
     assert about["brightness"].interval == 0.01
+
+
+def test_a_node_without_a_docstring_has_no_description(router, client, start, tmp_path):
+    program = tmp_path / "plain.py"
+    program.write_text(
+        "import sisock\n\n\nclass Plain(sisock.LiveNode):\n    name = 'plain'\n"
+        "    fields = {'x': {}}\n\n    def read(self):\n        return {'x': 1}\n\n\n"
+        "sisock.run(Plain)\n"
+    )
+    start(router, program)
+    wait_for_nodes(client, "plain")
+    assert next(node for node in client.nodes() if node.name == "plain").description == ""

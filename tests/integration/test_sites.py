@@ -199,7 +199,7 @@ def test_doctor_examines_each_site_and_config_shows_them(sisock, variables):
     done = sisock("doctor")
     assert done.returncode == 1
     text = done.stdout
-    for good in ("node north/twin: 1 fields", "node south/north/twin: 1 fields"):
+    for good in ("node north/twin: 1 field,", "node south/north/twin: 1 field,"):
         assert f"ok   {good}" in text
     for name in ("dead", "refused", "untrusted"):
         about = text.partition(f"the site {name!r}, of {variables['SISOCK_SITES']}:")[2]

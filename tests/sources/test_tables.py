@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import os
+import re
 import shutil
 import sys
 import threading
@@ -91,6 +92,15 @@ FORMS = {
     "units.csv": "time,a,b\n,K,\n1767225600,1.5,2\n1767225610,-30,4\n",
     "campbell.dat": '"TOA5","CR1000","1234"\n"TIMESTAMP","a","b"\n"TS","K",""\n"","Avg","Smp"\n'
     '"2026-01-01 00:00:00",1.5,2\n"2026-01-01 00:00:10",-30,4\n',
+    "brackets.csv": "time,a,b\n(s),(K),\n1767225600,1.5,2\n1767225610,-30,4\n",
+    "remarks.csv": "#time;a;b\n#UTC;K;\n1767225600;1.5;2\n1767225610;-30;4\n",
+    "excel.csv": "\ufeffsep=;\r\nZeit;a [K];b\r\n01.01.26 00:00:00;1,5;2\r\n"
+    "01.01.26 00:00:10;-30,0;4\r\n",
+    "above.csv": "Site: A\nLogger, by us\n\ntime,a [K],b\n1767225600,1.5,2\n1767225610,-30,4\n",
+    "clock.csv": "Datum;Uhrzeit;a [K];b\n01.01.2026;00:00:00;1,5;2\n01.01.2026;00:00:10;-30,0;4\n",
+    "later.csv": "b,obs_time,a [K]\n2,2026-01-01 00:00:00 UTC,1.5\n4,2026-01-01 00:00:10 UTC,-30\n",
+    "parts.csv": "year,month,day,hour,minute,second,a [K],b\n2026,1,1,0,0,0,1.5,2\n"
+    "2026,1,1,0,0,10,-30,4\n",
     "more.csv": "time,a [K],b\n1767225600,1.5,2,\n1767225610,-30,4,\n",
 }
 
@@ -122,13 +132,36 @@ def test_numbers_without_a_header_have_numbered_columns(folder):
         (("01/01/26 00:00:00.0", "01/01/26 12:00:00.0"), {"time_format": "%m/%d/%y %H:%M:%S.%f"}),
         (("2026-01-01 01:00:00", "2026-01-01 13:00:00"), {"zone": "Europe/Berlin"}),
         (("2026/01/01 00:00", "2026/01/01 12:00"), {}),
+        (("2026/01/01 00:00:00.0", "2026/01/01 12:00:00.0"), {}),
         (("20260101T000000", "20260101T120000"), {}),
+        (("20260101000000", "20260101120000"), {}),
+        (("2026 1.0", "2026 1.5"), {}),
+        (("2026:001:00:00:00", "2026:001:12:00:00"), {}),
+        (("01-Jan-2026 00:00", "01-Jan-2026 12:00"), {}),
+        (("46023", "46023.5"), {"time_format": "excel"}),
     ],
 )
 def test_times_may_be_in_any_format(folder, texts, flags):
     (folder / "a.csv").write_text("x,when,y\n" + "".join(f"1,{text},2\n" for text in texts))
     node = Watched(folder / "a.csv", time="when", **flags)
     assert node.samples("y") == ([T, T + 43200], [2, 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"time,x\n01/02/2026 00:00,1\n", "'%d/%m/%Y %H:%M' or '%m/%d/%Y %H:%M'"),
+        (b"time,x\n61041.5,1\n", "too small for UNIX time; say --time-format, as mjd"),
+        (b"a,b\nx,1\n", "no times in 'a': 'x' is of no known form.*--time: 'a', 'b'"),
+        ("time\tx\n01.01.2026\t1\n".encode("utf-16"), "save it as CSV in UTF-8"),
+        (b"time,x\r2026-01-01,1\r2026-01-02,2\r", "its lines end in CR alone"),
+    ],
+)
+def test_what_cannot_be_read_says_what_to_do(folder, content, said):
+    (folder / "a.csv").write_bytes(content)
+    node = Watched(folder)
+    assert node.list_fields(1, 0) == {}
+    assert re.search(said, node.trouble), node.trouble
 
 
 def test_a_column_of_days_is_known_by_its_name(folder):
@@ -139,7 +172,7 @@ def test_a_column_of_days_is_known_by_its_name(folder):
 def test_a_folder_without_tables_is_said_until_one_comes(folder):
     node = Watched(folder)
     assert node.list_fields(1, 0) == {}
-    assert "no file that is a table, or no rows yet" in node.trouble
+    assert "no file of .csv, .tsv" in node.trouble and "has rows yet" in node.trouble
 
 
 def test_malformed_rows_cost_only_themselves(folder):
@@ -376,6 +409,13 @@ def test_a_folder_that_is_not_there_is_said_until_it_comes(tmp_path):
     assert "weather.n" in wait_until(comes, 10, "the folder")
     assert len(node.samples("weather.n")[0]) == 10
     assert node.trouble is None
+
+
+def test_the_column_of_times_is_found_in_any_letters(folder):
+    (folder / "log.csv").write_text("When,x\n2026-01-01 00:00:00,1\n")
+    node = Watched(folder, time="when")
+    assert len(node.samples("log.x")[0]) == 1
+    assert node.description == f"Tables in {folder}"
 
 
 def test_files_of_another_shape_are_left_out_and_said(folder):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sisock import ArchiveNode
-from sisock.archive.overview import MANY
+from sisock.archive.pyramids import MANY
 from sisock.errors import NodeContractError, NodeFailed
 from sisock.testing import wait_until
 from sisock.wire import grid
@@ -54,7 +54,7 @@ def test_a_missing_sample_is_not_final_while_its_file_may_still_grow():
     ("answer", "message"),
     [
         (None, "the pair"),
-        (([1, 2], [1]), "1 values for 2 times"),
+        (([1, 2], [1]), "1 value for 2 times"),
         (([2, 1], [1, 2]), "goes back"),
         (([1], ["a", 1]), "values"),
     ],

@@ -216,7 +216,7 @@ def test_a_field_that_is_asked_for_is_parsed_before_the_others(folder):
     ("chunk", "message"),
     [
         (None, "t, values, offset"),
-        (([1.0], [1.0, 2.0], 1), "2 values for 1 times"),
+        (([1.0], [1.0, 2.0], 1), "2 values for 1 time"),
         (([np.nan], [1.0], 1), "not finite"),
         (([1.0], ["a"], 1), "must return numbers"),
     ],

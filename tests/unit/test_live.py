@@ -228,7 +228,7 @@ def test_the_newest_samples_are_kept_and_no_others(depth, sizes, by_time):
         ({"x": 1}, math.nan, None, "must be finite"),
         ({"x": [1, 2]}, [NOW, math.inf], None, "must be finite"),
         ({"x": [1, 2]}, ["a", "b"], None, "finite UNIX seconds"),
-        ({"x": [1, 2]}, [NOW], None, "2 values for 1 times"),
+        ({"x": [1, 2]}, [NOW], None, "2 values for 1 time"),
         ({"word": "a"}, None, "pushed", "'word' is one of timeline 'other'"),
         ({5: 1}, None, None, "5 cannot be the name of a field"),
         ({"": 1}, None, None, "'' cannot be the name of a field: it must be a string that is not"),

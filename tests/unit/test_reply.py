@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from sisock.client.data import Assembly
 from sisock.errors import NodeContractError
 from sisock.node.validation import check_decimated, check_reply
-from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import Field
 from sisock.wire.protocol import NEVER_FINAL, Interval
-from sisock.wire.reply import Decimated, decode
+from sisock.wire.reply import Decimated, chunks, decode, first_window
 
 ALWAYS = Interval(-math.inf, math.inf)
 
@@ -98,7 +97,7 @@ def test_infinities_are_nan_in_binary():
     [
         (None, "must return a dict"),
         ({"data": {}}, "must return a dict"),
-        (raw({"x": [1]}, [1, 2]), "1 values for 2 times"),
+        (raw({"x": [1]}, [1, 2]), "1 value for 2 times"),
         (raw({"x": [1, 2]}, [2, 1]), r"t\[1\] goes back"),
         (raw({"x": [1, 2]}, [1.0, None]), "finite"),
         (raw({"x": [1]}, ["monday"]), "UNIX seconds"),
@@ -153,7 +152,7 @@ def test_what_a_node_decimated_itself_is_checked_too():
     [
         ([], "a dict of Decimated"),
         ({"x": ([1], [1])}, "a dict of Decimated"),
-        ({"x": Decimated([1, 2], [1], None, 3.0)}, "1 values for 2 times"),
+        ({"x": Decimated([1, 2], [1], None, 3.0)}, "1 value for 2 times"),
         ({"x": Decimated([2, 1], [1, 2], None, 3.0)}, "goes back"),
         ({"x": Decimated([1], [1j], None, 3.0)}, "complex"),
         ({"x": Decimated([1], [1], None, None)}, "final_to"),

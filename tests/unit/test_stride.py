@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisock.wire.stride import stride_indices
+from sisock.wire.grid import stride_indices
 
 spacings = st.lists(
     st.one_of(

@@ -5,10 +5,10 @@ from pathlib import Path
 import sisock
 from tests.conftest import TOP
 
-MAX_LINES = 21_600
-MAX_MODULES = 116
+MAX_LINES = 21_840
+MAX_MODULES = 111
 MAX_MODULES_OF_A_PACKAGE = 12
-MAX_LINES_OF_A_MODULE = 340
+MAX_LINES_OF_A_MODULE = 335
 MAX_LINES_OF_A_SOURCE = 120
 
 LIBRARY = Path(sisock.__file__).parent

@@ -101,8 +101,8 @@ def test_one_line_a_minute_says_how_it_goes(begun):
     node.connections[-1].callback(None)
     node.get_data(["x"], 1, 0)
     clock.pass_time(60.1)
-    (line,) = [line for line in node.log.lines if "reconnects" in line]
-    assert line == "1 samples of 2 fields, 2 dropped, 1 reconnects"
+    (line,) = [line for line in node.log.lines if "fields" in line]
+    assert line == "1 sample of 2 fields, 2 dropped, 1 reconnect"
     clock.pass_time(60)
     assert node.log.lines[-1] == "0 samples of 2 fields, 0 dropped, 0 reconnects"
 

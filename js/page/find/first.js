@@ -5,7 +5,9 @@ import { boundsOf, timeToGo } from "./bounds.js";
 const MOST = 3;
 // A spacing that somebody sees moving.
 const MOVING_SECONDS = 60;
-const SPAN = 600;
+// Spans of the first view: so that a curve that has just begun is more than a strip.
+const SPANS = [60, 300, 600];
+const SPAN = SPANS.at(-1);
 
 /**
  * Choose fields for a first visit.
@@ -21,8 +23,10 @@ export function chooseFirst(nodes, now) {
   );
   const moving = known.filter(({ bounds, isLive, about }) => isLive && bounds?.isNow && (about.interval ?? 0) <= MOVING_SECONDS);
   if (moving.length) {
-    const keys = unlike(moving.filter(({ name }) => name === moving[0].name));
-    return { keys, time: { span: SPAN, offset: 0 }, isMoving: true };
+    const chosen = unlike(moving.filter(({ name }) => name === moving[0].name));
+    const age = now - Math.min(...chosen.map(({ bounds }) => bounds.first ?? 0));
+    const span = SPANS.find((each) => age <= each) ?? SPAN;
+    return { keys: chosen.map(({ key }) => key), time: { span, offset: 0 }, isMoving: true };
   }
   const [newest] = known.filter(({ bounds }) => bounds).sort((a, b) => endOf(b.bounds, now) - endOf(a.bounds, now));
   if (newest) return { keys: [newest.key], time: timeToGo(newest.bounds, now), isMoving: false };
@@ -33,7 +37,7 @@ export function chooseFirst(nodes, now) {
 function unlike(found) {
   const units = new Set();
   const some = found.filter(({ about }) => !units.has(about.units) && units.add(about.units));
-  return some.slice(0, MOST).map(({ key }) => key);
+  return some.slice(0, MOST);
 }
 
 function endOf({ last, isNow }, now) {

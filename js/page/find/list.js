@@ -38,6 +38,7 @@ export class List {
   #rows = [];
   #places = placesOf([]);
   #drawn = new Map();
+  #before = new Map();
   #kept = null;
 
   /**
@@ -54,7 +55,7 @@ export class List {
   }
 
   /**
-   * Show these rows, all made anew.
+   * Show these rows. Elements that would be the same stay: one that is replaced while a button is down hears no click.
    * @param {object[]} rows each with an `id`
    * @param {string|null} kept id of a row that is drawn also when it is out of sight
    */
@@ -63,9 +64,9 @@ export class List {
     this.#kept = kept;
     this.#places = placesOf(rows.map(this.#heightOf));
     this.#content.style.height = `${this.#places.at(-1)}px`;
-    this.#drawn.clear();
-    this.#content.replaceChildren();
+    [this.#before, this.#drawn] = [this.#drawn, new Map()];
     this.#draw();
+    this.#before.clear();
   }
 
   /** Scroll until a row is in sight. */
@@ -93,25 +94,20 @@ export class List {
     for (let i = from; i < to; i += 1) wanted.set(this.#rows[i].id, i);
     const kept = this.#rows.findIndex(({ id }) => id === this.#kept);
     if (kept >= 0) wanted.set(this.#kept, kept);
-    for (const [id, element] of this.#drawn) {
-      if (wanted.has(id)) continue;
-      element.remove();
-      this.#drawn.delete(id);
-    }
-    let next = this.#content.firstElementChild;
-    for (const [id, index] of [...wanted].sort(([, a], [, b]) => a - b)) {
-      const element = this.#drawn.get(id) ?? this.#place(index);
-      // In the order of the list, as a screen reader reads on.
-      if (element === next) next = next.nextElementSibling;
-      else this.#content.insertBefore(element, next);
-    }
+    // In the order of the list, as a screen reader reads on.
+    const places = [...wanted].sort(([, a], [, b]) => a - b);
+    this.#drawn = new Map(places.map(([id, index]) => [id, this.#drawn.get(id) ?? this.#place(index)]));
+    const elements = [...this.#drawn.values()];
+    const { children } = this.#content;
+    for (const child of [...children].filter((each) => !elements.includes(each))) child.remove();
+    elements.forEach((element, i) => children[i] === element || this.#content.insertBefore(element, children[i] ?? null));
   }
 
   #place(index) {
     const element = this.#make(this.#rows[index]);
     element.style.top = `${this.#places[index]}px`;
     element.style.height = `${this.#places[index + 1] - this.#places[index]}px`;
-    this.#drawn.set(this.#rows[index].id, element);
-    return element;
+    const before = this.#before.get(this.#rows[index].id);
+    return before?.isEqualNode(element) ? before : element;
   }
 }

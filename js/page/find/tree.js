@@ -135,6 +135,8 @@ export class Tree {
 
   #setActive(id) {
     this.#active = id;
+    this.#element.querySelector(".is-active")?.classList.remove("is-active");
+    document.getElementById(this.#numberOf(id))?.classList.add("is-active");
     if (id === null) this.#element.removeAttribute("aria-activedescendant");
     else this.#element.setAttribute("aria-activedescendant", this.#numberOf(id));
   }

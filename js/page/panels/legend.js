@@ -1,6 +1,6 @@
 // The legend of a panel: of each field the value at the cursor or the latest one, and what is in the view.
 
-import { firstAfter } from "../../arrays.js";
+import { firstAfter, firstFrom } from "../../arrays.js";
 import { isMissing, lastWithValue } from "../data/curve.js";
 import { breakable, make, write } from "../dom.js";
 import { boundsOf, isOutside, timeToGo } from "../find/bounds.js";
@@ -127,11 +127,11 @@ export function writerOf({ curve: { about }, statistics, factor }) {
   return (value) => valueText(value, { ...about, precision: precision(value) }, factor, DIGITS);
 }
 
-/** Return the value at the cursor, or the last one that is not after the range; undefined where there is none. */
+/** Return the value at the cursor, or the last one of the range or before it; undefined where there is none. */
 export function valueIn({ t, values, longest }, { range, cursor }) {
-  const time = cursor ?? range.end;
-  let index = firstAfter(t.array, time) - 1;
-  if (index < 0 || (cursor !== null && time - t.array[index] > longest)) return undefined;
+  // The range ends before its end.
+  let index = (cursor === null ? firstFrom(t.array, range.end) : firstAfter(t.array, cursor)) - 1;
+  if (index < 0 || (cursor !== null && cursor - t.array[index] > longest)) return undefined;
   if (cursor === null) index = lastWithValue(values.array, index);
   const value = values.array[index];
   return isMissing(value) ? undefined : value;

@@ -19,14 +19,9 @@ with suppress(ImportError):  # only the node of such files needs it
     import so3g
     from spt3g import core
 
-STATUS, DATA = 1, 2
-"""Kinds of housekeeping frames: which feeds there are, and samples of one."""
-
-HOUSEKEEPING = ord("H")
-"""Type of a frame."""
-
-TICKS = 1e8
-"""Ticks of a G3Time in a second."""
+STATUS, DATA = 1, 2  # kinds of housekeeping frames: which feeds there are, and samples of one
+HOUSEKEEPING = ord("H")  # type of a frame
+TICKS = 1e8  # ticks of a G3Time in a second
 
 
 def read_frames(path: Path | str, offset: int = 0) -> Iterator[tuple[int, int, Any]]:

@@ -28,7 +28,7 @@ from twisted.web import http, server
 from sisock.connection.runtime import DemotedLogger
 from sisock.connection.transport import tune
 from sisock.errors import SettingsError
-from sisock.router.doors import LARGE, Doors, find_door, find_fault
+from sisock.router.limits import LARGE, Doors, find_door, find_fault
 from sisock.router.page import ORIGINS_VARIABLE, may_connect, parse_origins
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT
 
@@ -63,6 +63,7 @@ def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable
 def connection_made(original: Any, self: Any) -> None:
     """Tune the socket: the first call of a connection takes 1 ms instead of 44 ms."""
     original(self)
+    self.log = DemotedLogger("warn")  # autobahn warns of each late answer to a ping
     tune(self)
 
 
@@ -104,6 +105,15 @@ def fail_connection(original: Any, self: Any, code: int = 1001, reason: str = "g
         door.tell(reason)
         door.refuse(reason)
     original(self, code, reason)
+
+
+@instead_of(WampWebSocketServerProtocol, "onAutoPingTimeout")
+def on_ping_timeout(original: Any, self: Any) -> None:
+    """Log one line for a client that answers no ping; autobahn closes it silently."""
+    door = find_door(self.transport)
+    if door is not None:
+        door.tell(f"it answered no ping within {self.autoPingTimeout:g} s")
+    original(self)
 
 
 @instead_of(WampWebSocketServerProtocol, "failHandshake")
@@ -217,7 +227,7 @@ def is_path(path: bytes) -> bool:
 
 @instead_of(endpoint, "MaxConnectionsFactory")
 def make_doors(original: Any, *args: Any) -> Doors:
-    """Count and guard connections, see `sisock.router.doors`."""
+    """Count and guard connections, see `sisock.router.limits`."""
     return Doors(*args)
 
 

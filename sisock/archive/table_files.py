@@ -14,8 +14,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from sisock.archive.timestamps import DAYS, guess_style, numbers, seconds
+from sisock.archive.timestamps import (
+    AMBIGUOUS,
+    DAYS,
+    MIN_GUESSED,
+    count_numbers,
+    find_styles,
+    guess_style,
+    numbers,
+    seconds,
+)
 from sisock.errors import SisockError
+from sisock.wire.times import counted
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -23,14 +33,25 @@ with suppress(ImportError):  # the extra ``tables``
     from pyarrow import parquet
 
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "utc", "mjd", "jd", "t")
-"""Names by which the column of times is guessed, likeliest first; otherwise it is the first one."""
+"""Names by which the column of times is guessed, likeliest first."""
 
-HEAD_ROWS, BATCH_ROWS, BUFFER = 40, 1 << 16, 1 << 16
+JOINED_NAMES = (
+    ("date", "time"),
+    ("year", "month", "day", "hour", "minute", "second"),
+    ("year", "month", "day", "hour", "minute"),
+    ("year", "month", "day"),
+    ("year", "doy"),
+)
+"""Names of columns that together are the times."""
+
+HEAD_ROWS, BATCH_ROWS, BUFFER, MAX_NAMED = 40, 1 << 16, 1 << 16, 12
 
 UNREADABLE = (OSError, EOFError, ValueError, NotImplementedError, zlib.error)
 """Exceptions for damaged or incomplete files, including those of pyarrow."""
 
 _UNITS = re.compile(r"(.*?)\s*[\[(]([^\[\]()]*)[\])]\s*")
+_TIME_WORD = re.compile(r"(^|[^a-z])(date|time|timestamp|datetime|utc)([^a-z]|$)")
+_CLOCK = re.compile(r"\d\d?:\d\d\b.*")
 
 Chunk = tuple[Any, int | None]
 """A pyarrow table with columns "0", "1" and so on, and the byte at which to continue, if any."""
@@ -70,20 +91,11 @@ class TableFile:
         self.types: dict[str, str | None] = {}
         self.units: dict[str, str | None] = {}
         self._column: dict[str, str] = {}
-        self._zone, self._names = times.zone, {*TIME_NAMES, *times.columns}
+        self._zone, self._names = times.zone, (*map(str.lower, times.columns), *TIME_NAMES)
         headers, units, head = self._read_head()
         if not head.num_rows:
             raise NoRows
-        self._time = _find_times(times.columns, headers)
-        name = split_units(headers[int(self._time[0])])[0].lower()
-        self._style = times.style or (name if name in DAYS else None)
-        if self._style is None and pa.types.is_string(self._times_of(head).type):
-            self._style = guess_style(self._times_of(head).to_pylist())
-        t = self._seconds(head)
-        if not np.isfinite(t).any():
-            first = self._times_of(head)[:3].to_pylist()
-            raise SisockError(f"the first rows have no times: {first}; see --time, --time-format")
-        self.first = float(t[np.isfinite(t)][0])
+        self.first = self._find_times(times, headers, head)
         for column, header, unit in zip(head.column_names, headers, units, strict=True):
             kind = self._type_of(head[column].combine_chunks())
             name, unit_in_header = split_units(header)
@@ -119,7 +131,26 @@ class TableFile:
             warn(f"{self.path} cannot be read to its end: {error}")
         if bad.total():
             rows, count = bad["rows"], bad["values"]
-            warn(f"{self.path}: {rows} malformed rows are skipped, {count} values are missing")
+            skipped, missing = counted(rows, "malformed row"), counted(count, "value")
+            warn(f"{self.path}: skipped {skipped}, and cannot read {missing}")
+
+    def _find_times(self, times: Times, headers: Sequence[str], head: Any) -> float:
+        """Find the columns of times and their style; return the first time."""
+        names = [split_units(header)[0] for header in headers]
+        trouble = []
+        for self._time in _candidates(times.columns, names, headers, head):
+            name, found = names[int(self._time[0])].lower(), self._times_of(head)
+            self._style = times.style or (name if name in DAYS else None)
+            if self._style is None and pa.types.is_string(found.type):
+                self._style = guess_style(found.to_pylist())
+            t = self._seconds(head)
+            t = t[np.isfinite(t)]
+            is_number = self._style is None and not pa.types.is_temporal(found.type)
+            if len(t) and not (is_number and np.abs(t).max() < MIN_GUESSED):
+                return float(t[0])
+            called = " and ".join(repr(names[int(number)]) for number in self._time)
+            trouble.append(f"no times in {called}: {_explained(found, times.style, names)}")
+        raise SisockError(trouble[0])
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
         """Return headers, units (if known) and first rows of the columns."""
@@ -143,7 +174,9 @@ class TableFile:
 
     def _times_of(self, table: Any) -> Any:
         first, *others = (table[name].combine_chunks() for name in self._time)
-        return pc.binary_join_element_wise(first, *others, " ") if others else first
+        if not others:
+            return first
+        return pc.binary_join_element_wise(*(c.cast(pa.string()) for c in (first, *others)), " ")
 
     def _seconds(self, table: Any) -> np.ndarray:
         return seconds(self._times_of(table), self._style, self._zone)
@@ -192,18 +225,46 @@ def split_units(header: str) -> tuple[str, str | None]:
     return (match[1], match[2] or None) if match else (header.strip(), None)
 
 
-def _find_times(columns: Sequence[str], headers: Sequence[str]) -> list[str]:
-    """Return the numbers of the columns with the times."""
-    names = [split_units(header)[0] for header in headers]
+def _candidates(
+    columns: Sequence[str], names: Sequence[str], headers: Sequence[str], head: Any
+) -> Iterator[list[str]]:
+    """Yield numbers of columns that may be the times, likeliest first."""
     lower = [name.lower() for name in names]
     if columns:
+        places = []
         for name in columns:
-            if name not in names and name not in headers:
+            among = next((each for each in (names, headers) if name in each), lower)
+            same = name.lower() if among is lower else name
+            if same not in among:
                 raise SisockError(f"no column {name!r}; there are {', '.join(map(repr, names))}")
-        return [str((names if name in names else headers).index(name)) for name in columns]
-    if {"date", "time"} <= set(lower):
-        return [str(lower.index("date")), str(lower.index("time"))]
-    return [str(next((lower.index(name) for name in TIME_NAMES if name in lower), 0))]
+            places.append(str(among.index(same)))
+        yield places
+        return
+    for joined in JOINED_NAMES:
+        if set(joined) <= set(lower):
+            yield [str(lower.index(name)) for name in joined]
+    found = [lower.index(name) for name in TIME_NAMES if name in lower]
+    found += [number for number, name in enumerate(lower) if _TIME_WORD.search(name)]
+    for number in dict.fromkeys([*found, 0]):
+        few = [head[i].slice(0, 1).to_pylist()[0] for i in range(number, head.num_columns)[:2]]
+        date, clock = map(str, [*few, ""][:2])
+        has_clock = ":" not in date and _CLOCK.fullmatch(clock.strip())
+        yield [str(number), str(number + 1)] if has_clock else [str(number)]
+
+
+def _explained(found: Any, style: str | None, names: Sequence[str]) -> str:
+    """Return the first value of a column that has no times, and what to do."""
+    some = found.slice(0, HEAD_ROWS).to_pylist()
+    said, others = f"{some[0]!r}", ", ".join(map(repr, names[:MAX_NAMED]))
+    if style is not None:
+        return f"{said} is not of the --time-format {style!r}"
+    if not pa.types.is_string(found.type) or 2 * count_numbers(some) > len(some):
+        why, forms = "is too small for UNIX time", "mjd, jd, excel or s"
+    elif fitting := " or ".join(map(repr, find_styles(some, AMBIGUOUS))):
+        return f"{said} may have day or month first; say --time-format {fitting}"
+    else:
+        why, forms = "is of no known form", "'%H:%M:%S %d.%m.%Y'"
+    return f"{said} {why}; say --time-format, as {forms}, or another column with --time: {others}"
 
 
 def _numbered(table: Any) -> Any:

@@ -22,6 +22,7 @@ from sisock.wire import grid
 from sisock.wire.arrays import Samples, join
 from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, just_after
+from sisock.wire.times import counted
 
 FEW = 250_000
 MANY = 1_000_000
@@ -34,26 +35,22 @@ MAX_SPAN = 32 * 86400.0
 PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
 """Places in such a window, and seconds at each, that are read first to estimate the density."""
 
-GAP_FACTOR = 8
-"""A window after an empty one may be this many times longer: gaps may last years."""
-
-EARLIEST = -1e12
-"""UNIX time before all samples."""
+GAP_FACTOR = 8  # a window after an empty one may be this many times longer: gaps may last years
+EARLIEST = -1e12  # UNIX time before all samples
 
 EXTEND_OVER = 10_000
 EXTEND_EVERY = 60.0
 """Samples that each request reads before the pyramid is extended by them, and seconds between two
 extensions of one field, or two tries to build it."""
 
-RELEASE_EVERY = 1.0
-"""Seconds between two releases of the mapped memory that requests have read."""
+RELEASE_EVERY = 1.0  # seconds between two releases of the mapped memory that requests have read
 
 
 class _NotNumbers(Exception):
     """The values are not numbers and cannot be stored."""
 
 
-class Overviews:
+class Pyramids:
     """Build the pyramids of an archive's fields, and answer from complete ones.
 
     `source` is the `ArchiveNode`; `read` is its method, checked and cut to the interval.
@@ -154,7 +151,8 @@ class Overviews:
     def _tell(self) -> Steps:
         """Log how many pyramids are complete, once the jobs started before are done."""
         if ready := len(self._complete):
-            self._source.log.info("the pyramids of {ready} fields are ready", ready=ready)
+            fields = counted(ready, "field")
+            self._source.log.info("the pyramids of {fields} are ready", fields=fields)
         yield None
 
     def _make_ready(self, name: str, generation: int) -> Steps:
@@ -204,7 +202,7 @@ class Overviews:
                 identity["until"] = float(t[-1])
                 dtype = identity.get("dtype", values.dtype)
                 series.append(t[:stop], values[:stop].astype(dtype, copy=False), **identity)
-            progress.tell(f"{len(series)} samples")
+            progress.tell(counted(len(series), "sample"))
             self._reached[name] = identity["until"]
             yield None
         if len(held[0]):
@@ -275,7 +273,7 @@ def decimate_windows(
             count += len(part[0])
             kept, bucket = _merge(kept, part, bucket, max_points)
             del part
-        progress.tell(f"{count} samples")
+        progress.tell(counted(count, "sample"))
     progress.end(count)
     return Decimated(*kept, bucket, just_after(float(kept[0][-1]) if len(kept[0]) else None))
 

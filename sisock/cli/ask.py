@@ -1,0 +1,102 @@
+"""Ask data nodes: the commands nodes, fields, get, latest and watch, and completing their names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import nullcontext
+from typing import Any
+from warnings import catch_warnings
+
+from sisock.cli.output import (
+    WRITERS,
+    latest_row,
+    live_header,
+    live_headings,
+    live_row,
+    progress_line,
+    write_fields,
+    write_table,
+)
+from sisock.client.client import Client
+from sisock.connection.settings import Settings, load_settings
+from sisock.errors import SisockError, SiteWarning
+from sisock.wire.times import parse_duration
+
+COMPLETION_TIMEOUT = 2.0  # seconds that router and node may take: the user's finger is on the key
+
+
+def _join(args: argparse.Namespace, **options: Any) -> Client:
+    """Return a client of the router that the flag names, or else of all sites."""
+    flags = {"router": args.router, "log_level": args.log_level}
+    return Client(None if args.router is None else load_settings(**flags), **options)
+
+
+def nodes(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the data nodes that are there, and the sites that are left out."""
+    with _join(args) as client:
+        nodes = client.nodes()
+    rows = [
+        (n.name, str(n.replicas or 1), n.description, " ".join(sorted(n.features))) for n in nodes
+    ]
+    write_table(sys.stdout, ("node", "replicas", "description", "features"), rows)
+    for why in nodes.unreachable.values():
+        print(why, file=sys.stderr)
+    if not rows and not nodes.unreachable:
+        print("no data node is available: start one with `sisock node sensors`", file=sys.stderr)
+
+
+def fields(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the fields of a node."""
+    with _join(args) as client:
+        fields = client.fields(args.node)
+    write_fields(sys.stdout, fields.values())
+
+
+def get(args: argparse.Namespace, settings: Settings) -> None:
+    """Print samples, or write them to a file."""
+    stride = None if args.min_stride is None else parse_duration(args.min_stride)
+    what = (args.node, args.fields, args.start, args.end, stride)
+    with _join(args) as client, progress_line(sys.stderr) as show:
+        data = client.get(*what, max_points=args.max_points, on_progress=show)
+    with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
+        WRITERS[args.form](out, data)
+
+
+def latest(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the last sample of each field."""
+    with _join(args) as client:
+        data = client.latest(args.node, args.fields or None)
+    rows = [latest_row(name, series) for name, series in data.items()]
+    write_table(sys.stdout, ("field", "value", "units", "time"), rows)
+
+
+def watch(args: argparse.Namespace, settings: Settings) -> None:
+    """Print samples as they come."""
+    with _join(args) as client, client.watch(args.node, args.fields or None) as stream:
+        known = client.fields(args.node)
+        headings = live_headings(known[name] for name in args.fields or known)
+        print(live_header(headings), flush=True)
+        for sample in stream:
+            print(live_row(headings, sample), flush=True)
+
+
+def complete_nodes(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Return the names of the nodes that are there; none if the router does not answer."""
+    try:
+        with (
+            _join(parsed_args, timeout=COMPLETION_TIMEOUT) as client,
+            catch_warnings(action="ignore", category=SiteWarning),
+        ):
+            return [node.name for node in client.nodes()]
+    except SisockError:
+        return []
+
+
+def complete_fields(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Return the names of the fields of the node that is named before."""
+    try:
+        with _join(parsed_args, timeout=COMPLETION_TIMEOUT) as client:
+            return list(client.fields(parsed_args.node))
+    except SisockError:
+        return []
