@@ -1,4 +1,4 @@
-"""The Grafana bridge: answers the JSON plugins' HTTP requests from the data nodes.
+"""The Grafana bridge: answer HTTP requests of Grafana's plugins with samples of data nodes.
 
 Panels are answered in the reactor, the other routes by Flask in threads
 (`sisock/bridge/panels.py`, `sisock/bridge/app.py`).

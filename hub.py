@@ -1,7 +1,7 @@
-"""The hub: knows which data nodes are there, and tells consumers when one comes or goes.
+"""The hub: keep the list of available data nodes, and tell consumers when it changes.
 
 The router loads it into its own process as ``hub.hub`` (`.crossbar/config.json`), where it needs
-no password. Run by itself, ``python hub.py``, it joins like any other program, as user `server`.
+no password. As a separate program, ``sisock hub``, it joins the router as user `server`.
 The rules are in `sisock/router/registry.py`; this file only connects them.
 """
 

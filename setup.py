@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 FOLDERS = {
+    "sisock.cli.templates": "sisock/cli/templates",
     "sisock_nodes": "data_nodes",
     "sisock_programs": ".",
     "sisock_programs.example_data": "example_data",
@@ -22,7 +23,7 @@ setup(
     package_dir=HERE,
     package_data={
         "sisock": ["py.typed"],
-        "sisock.cli": ["templates/*"],
+        "sisock.cli.templates": ["*"],
         "sisock_programs": ["Procfile", ".crossbar/config.json"],
         "sisock_programs.example_data": ["*.dat"],
         "sisock_programs.example_data.layouts": ["*.json"],

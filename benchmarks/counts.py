@@ -24,7 +24,7 @@ from twisted.internet import defer
 
 from benchmarks.stack import Stack
 from sisock.connection.health import OK, ask_figures, serve_health
-from sisock.router.launch import DEFAULT_CONFIGURATION
+from sisock.router.configuration import DEFAULT_CONFIGURATION
 from sisock.testing import RouterProcess, wait_until
 
 ROOT = Path(__file__).parent.parent

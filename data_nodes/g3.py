@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ class G3(sisock.ArchiveNode):
     def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
         """Read the frames of an interval."""
         return self._archive.read(field, start, end)
+
+    def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
+        """Raise NodeFailed, which says how far that is, if a field is still being prepared."""
+        self._archive.check_prepared(field)
 
     def get_decimated(
         self,

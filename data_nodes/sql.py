@@ -9,9 +9,9 @@ from typing import Any
 
 import sisock
 from sisock.archive.database import DatabaseNode, Series
-from sisock.sources.column import Column, kind_of_time, type_of_value
 from sisock.sources.options import Described
 from sisock.sources.sql import open_database, quote
+from sisock.sources.sql_column import Column, kind_of_time, type_of_value
 
 SAMPLE_ROWS = 100
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}

@@ -40,6 +40,7 @@ class Tables(sisock.TableArchive):
         if path is None:
             raise sisock.SisockError("name a file or a folder, see --help")
         self._path, self._described = Path(path), Described(config)
+        self.description = self.description or f"Tables in {path}"
         self._times = Times(tuple(time.split(",")) if time else (), time_format, zone)
         self.version = repr((3, self._times))
         self._seen: dict[Path, tuple[list[int], TableFile | str | None]] = {}

@@ -1,6 +1,6 @@
 // Makes what `npm pack` packs: the client as one file, types out of its JSDoc, README, and the licences of all in it.
 
-import { copyFile, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 import ts from "typescript";
@@ -16,7 +16,7 @@ if (process.argv.includes("--clean")) {
 } else {
   writeTypes();
   await bundleClient(here("sisock.js"), here("packed/sisock.js"));
-  await copyFile(here("../docs/how-to/javascript.md"), here("README.md"));
+  await writeFile(here("README.md"), readmeOf(await readFile(here("../docs/how-to/javascript.md"), "utf8")));
   const texts = await Promise.all(BUNDLED.map(licenceOf));
   await writeFile(here("LICENSE"), [await readFile(here("../LICENSE"), "utf8"), ...texts].join("\n"));
 }
@@ -38,6 +38,12 @@ function writeTypes() {
   if (!faults.length) return;
   console.error(ts.formatDiagnostics(faults, { getCanonicalFileName: (name) => name, getCurrentDirectory: () => here("."), getNewLine: () => "\n" }));
   process.exit(1);
+}
+
+/** Return a page of the documents as it is read on its own: a link to another one names its file. */
+function readmeOf(page) {
+  const text = page.replaceAll(/\[[^\]]*\]\(\.\.\/([^)#]+)[^)]*\)/g, "`docs/$1`");
+  return `${text}\nFiles in \`docs/\` and \`js/\` are those of sisock's repository.\n`;
 }
 
 /** Return the licence of a package that is in the one-file build. */

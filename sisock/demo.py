@@ -28,7 +28,7 @@ STARTUP = 60  # seconds after which the demo gives up
 
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
-    about = "Run router, hub, page, bridge and two example nodes here, until Ctrl-C."
+    about = "Run router, hub, page, bridge and two example nodes until Ctrl-C."
     parser = Parser(prog="sisock demo", description=about)
     for stage in ("--run", "--wait"):  # what it starts itself
         parser.add_argument(stage, action="store_true", help=argparse.SUPPRESS)
@@ -45,8 +45,9 @@ def _start() -> None:
             raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
     from sisock.bridge.server import load_web_settings
     from sisock.connection.settings import load_settings
+    from sisock.router.configuration import PROGRAMS
     from sisock.router.credentials import make_certificates, make_credentials
-    from sisock.router.launch import PROGRAMS, check_free
+    from sisock.router.launch import check_free
 
     settings, web = load_settings(), load_web_settings()
     home = settings.home

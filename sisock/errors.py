@@ -12,7 +12,7 @@ NOT_A_SERVER = (
 
 
 class SisockError(Exception):
-    """Anything that sisock itself reports."""
+    """The parent of all errors of sisock."""
 
     def __str__(self) -> str:
         # KeyError would show the repr of its argument, in quotes.
@@ -28,11 +28,11 @@ class RouterUnreachable(SisockError, ConnectionError):
 
 
 class SiteUnreachable(RouterUnreachable):
-    """One of several sites does not answer, for the reason that is told; the others may."""
+    """One of several sites cannot be reached; the message gives the reason."""
 
 
 class SiteWarning(UserWarning):
-    """A list lacks the nodes of a site, for the reason that is told."""
+    """A list lacks the nodes of a site; the message gives the reason."""
 
 
 class AuthenticationRejected(SisockError, PermissionError):
@@ -44,7 +44,7 @@ class SettingsError(SisockError, ValueError):
 
 
 class HubMissing(SisockError, ConnectionError):
-    """The router is there but no hub: start it with the router's configuration or `hub.py`."""
+    """No hub is on the router: start `sisock hub`, or use sisock's configuration of the router."""
 
 
 class NodeNameTaken(SisockError, ValueError):
@@ -56,15 +56,15 @@ class InvalidNodeName(SisockError, ValueError):
 
 
 class UnknownNode(SisockError, KeyError):
-    """No data node of this name is known to the hub: see which are with `sisock nodes`."""
+    """The hub knows no data node of this name: list them with `sisock nodes`."""
 
 
 class UnknownField(SisockError, KeyError):
-    """The data node has no such field: see which it has with `sisock fields`."""
+    """The data node has no such field: list its fields with `sisock fields`."""
 
 
 class UnknownGeneration(SisockError, KeyError):
-    """The data node has another generation by now, or no tiles."""
+    """The data node has a new generation by now, or no tiles."""
 
 
 class InvalidArgument(SisockError, ValueError):
@@ -84,7 +84,7 @@ class NodeTimeout(SisockError, TimeoutError):
 
 
 class ReplyTooLarge(SisockError, ValueError):
-    """The reply is over the node's allowance: ask for less time, or for a larger spacing."""
+    """The reply exceeds the node's limit: ask for less time, or for a larger spacing."""
 
 
 class NodeContractError(SisockError, ValueError):

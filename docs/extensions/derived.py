@@ -85,7 +85,8 @@ def _documented(source):
     for statement in ast.parse(source).body:
         if isinstance(statement, ast.Assign):
             found = [node.id for node in ast.walk(statement.targets[0]) if hasattr(node, "id")]
-            names += filter(_LIMIT.search, found)
+            limits = [name for name in found if _LIMIT.search(name) and name[0] != "_"]
+            names = [*names, *limits] if limits else []
         elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             if names:
                 yield names, statement.value.value

@@ -1,4 +1,7 @@
-"""Show a step of a tutorial with the lines marked that are new: ``{step} step02.py``."""
+"""Show a step of a tutorial with the lines marked that are new: ``{step} step02.py``.
+
+The page holds the step's code, for who reads it as Markdown; it must be that of the file.
+"""
 
 import difflib
 from pathlib import Path
@@ -11,6 +14,7 @@ class Step(SphinxDirective):
     """Show the program in the page's folder, compared with the step before it."""
 
     required_arguments = 1
+    has_content = True
 
     def run(self):
         """Return the program's code, and a link to its file."""
@@ -19,6 +23,8 @@ class Step(SphinxDirective):
         for each in filter(Path.exists, (path, before)):
             self.env.note_dependency(str(each))
         text = path.read_text()
+        if [*self.content] != text.splitlines():
+            raise self.error(f"the page's code differs from {path.name}: copy it from there")
         code = nodes.literal_block(text, text, language="python", caption=path.name)
         # A step that is a file of its own has nothing in common with the one before it.
         if before.exists() and "sisock.run(" in text:

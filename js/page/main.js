@@ -6,7 +6,7 @@ import { startDrawer } from "./drawer.js";
 import { Find } from "./find/find.js";
 import { Export } from "./layouts/export.js";
 import { LayoutMenu } from "./layouts/menu.js";
-import { say } from "./notice.js";
+import { say, withdrawOffer } from "./notice.js";
 import { unitOf } from "./panels/figure.js";
 import { Panels } from "./panels/panels.js";
 import { openSession } from "./session.js";
@@ -79,6 +79,7 @@ function nameTab(state) {
 }
 
 function changed(state, previous) {
+  if (state.time !== previous.time) withdrawOffer();
   nameTab(state);
   conductor.update();
   if (store) {

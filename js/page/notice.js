@@ -5,6 +5,11 @@ import { $ } from "./dom.js";
 const SHOWN_SECONDS = 12;
 let timer = null;
 
+/** End a notice that offers something, as it may be done. */
+export function withdrawOffer() {
+  if (!$("message-action").hidden) say("");
+}
+
 /**
  * Say something to the user; an empty text ends the notice.
  * @param {string} text

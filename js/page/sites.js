@@ -45,7 +45,7 @@ export function openSites({ sites, realm }, { work, onJoined, onAway, timeText }
     const joined = states.filter(({ state }) => state === "joined").length;
     const isAll = joined === states.length;
     $("connection").dataset.state = isAll ? "joined" : states.every(({ state }) => ["joined", "connecting"].includes(state)) ? "new" : "waiting";
-    write($("connection"), `${isAll ? "" : `${joined} of `}${states.length} sites connected`);
+    write($("connection"), `${isAll ? "" : `${joined} of `}${states.length} site${states.length === 1 ? "" : "s"} connected`);
     list.replaceChildren(...states.map(itemOf));
   }
 

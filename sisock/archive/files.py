@@ -282,9 +282,13 @@ class ArchiveFiles:
 
     def _report(self, left_out: dict[Path, str]) -> None:
         """Log once which files are left out, and set `trouble` while they are."""
+        new: dict[str, list[Path]] = {}
         for path, why in left_out.items():
             if self._left_out.get(path) != why:
-                self._warn(f"{path} is left out: {why}")
+                new.setdefault(why, []).append(path)
+        for why, paths in new.items():
+            more = f" and {len(paths) - 1} more files are" if len(paths) > 1 else " is"
+            self._warn(f"{paths[0]}{more} left out: {why}")
         self._left_out, self._source.trouble = left_out, None
         if left_out:
             path, why = next(iter(left_out.items()))

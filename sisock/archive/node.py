@@ -67,6 +67,14 @@ class ArchiveNode(DataNodeServer):
         """
         return None
 
+    def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
+        """Raise NodeFailed, which says how far that is, if a field is still being prepared.
+
+        It is called while an answer takes longer than `answer_within`; `entry` is as listed.
+        """
+        if self._pyramids is not None:
+            self._pyramids.check_prepared(field, entry)
+
     def get_fields(self, start: float, end: float) -> Any:
         """Answer from `list_fields`."""
         interval = check_interval(start, end)
@@ -178,7 +186,7 @@ class ArchiveNode(DataNodeServer):
         max_points: int | None,
     ) -> Decimated:
         """Decimate without the cache, until the time `due`."""
-        began, pyramids = time.monotonic(), self._pyramids
+        began = time.monotonic()
         begin = max(interval.start, entry.get("first") or -math.inf)
         end = min(interval.end, entry.get("last") or math.inf)
 
@@ -187,8 +195,8 @@ class ArchiveNode(DataNodeServer):
             expected = spent / done if 0 < done < 1 else spent
             # Before a tenth of the time is over, nobody knows how long it takes.
             is_slow = began + expected >= due and 10 * spent >= due - began
-            if is_slow and pyramids is not None:
-                pyramids.check_prepared(name, entry)
+            if is_slow:
+                self.check_prepared(name, entry)
             return self._read_interval(name, low, high)
 
         parts = windows(read, begin, interval.end, entry.get("interval"))

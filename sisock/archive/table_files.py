@@ -231,10 +231,14 @@ def _candidates(
     """Yield numbers of columns that may be the times, likeliest first."""
     lower = [name.lower() for name in names]
     if columns:
+        places = []
         for name in columns:
-            if name not in names and name not in headers:
+            among = next((each for each in (names, headers) if name in each), lower)
+            same = name.lower() if among is lower else name
+            if same not in among:
                 raise SisockError(f"no column {name!r}; there are {', '.join(map(repr, names))}")
-        yield [str((names if name in names else headers).index(name)) for name in columns]
+            places.append(str(among.index(same)))
+        yield places
         return
     for joined in JOINED_NAMES:
         if set(joined) <= set(lower):

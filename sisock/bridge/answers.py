@@ -236,7 +236,7 @@ def long_rows(found: Iterable[tuple[str, View]]) -> Iterator[bytes]:
     return body_of([part] for part in rows())
 
 
-def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None = None) -> bytes:
+def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None) -> bytes:
     """Return annotations as a table, the form that simPod's plugin expects from ``/query``."""
     names = ("time", "timeEnd", "title", "text", "tags")
     kinds = ["time" if name.startswith("time") else "string" for name in names]

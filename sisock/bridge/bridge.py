@@ -99,9 +99,8 @@ class Bridge:
         """
         self.sites.check()
         found = await self.sites.nodes(is_fresh=False, is_wanted=is_wanted)
-        if found.unreachable and found.unreachable.keys() == set(filter(is_wanted, self.sites)):
-            raise SiteUnreachable("; ".join(found.unreachable.values()))
-        return found
+        is_nothing_left = found.unreachable.keys() == set(filter(is_wanted, self.sites))
+        return found.check() if is_nothing_left else found
 
     def current(self, node: KnownNode) -> KnownNode | None:
         """Return a node as it is registered now, perhaps in another generation, or None."""

@@ -43,7 +43,7 @@ def nodes(args: argparse.Namespace, settings: Settings) -> None:
     for why in nodes.unreachable.values():
         print(why, file=sys.stderr)
     if not rows and not nodes.unreachable:
-        print("no data node is there yet: start one, as `sisock node sensors`", file=sys.stderr)
+        print("no data node is available: start one with `sisock node sensors`", file=sys.stderr)
 
 
 def fields(args: argparse.Namespace, settings: Settings) -> None:

@@ -56,7 +56,7 @@ _DEFAULTS = {
 """Settings that one program reads, and no client."""
 
 
-def show_settings(args: argparse.Namespace, settings: Settings) -> None:
+def show(args: argparse.Namespace, settings: Settings) -> None:
     """Print the tables of settings and sites."""
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
     if sites := load_sites():
@@ -75,12 +75,15 @@ def make_certs(args: argparse.Namespace, settings: Settings) -> None:
     for text in args.export:
         recipient, _, folder = text.partition("=")
         credentials.export(home, recipient, Path(folder))
-        print(f"copied what {recipient} needs to {folder}")
+        print(f"copied what {recipient} needs to {folder}: copy this folder to the other computer")
+    if args.export:
+        return
     certificate = credentials.load_certificate(home.server_certificate)
     certified = " ".join(sorted(certified_names(certificate)))
     print(f"{home.server_certificate} is for: {certified}")
     print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
-    print(f"clients on other computers need {home.ca_certificate} and a secret:")
+    ca = f"{home.ca_certificate} and " if home.ca_certificate.exists() else ""
+    print(f"clients on other computers need {ca}a secret:")
     print(f"  data nodes {home.secret_file(USER_SERVER)}")
     print(f"  others     {home.secret_file(USER_CONSUMER)}")
 
@@ -90,7 +93,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     groups = [[site] for site in load_sites().values()] if args.router is None else []
     found = [examine(group) for group in groups or [_users(args, settings)]]
     if not all(found):
-        raise SettingsError("something is wrong: see the lines that begin with BAD")
+        raise SettingsError("something is wrong: begin with the first line that says BAD")
 
 
 def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
@@ -142,21 +145,23 @@ def examine(every: Sequence[Settings]) -> bool:
     if first.site is not None:
         print(f"the site {first.site!r}, of {first.setting('CROSSBAR_HOST')}:", flush=True)
     checks = [*map(_credentials, every), _tls(first), _router(first, _hub_and_nodes)]
-    is_well = True
+    found: dict[str, bool] = {}
     for is_good, text in chain(*checks, *map(_router, others)):
-        print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
-        is_well = is_well and is_good
-    return is_well
+        if text not in found:  # all users meet the same router
+            print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
+        found[text] = is_good
+    return all(found.values())
 
 
 def _credentials(settings: Settings) -> Iterator[_Check]:
     if settings.socket:
-        yield True, f"credentials: none are needed on the socket {settings.socket}"
+        yield True, f"credentials: the socket {settings.socket} needs none"
         return
     path = settings.secret_file
     if settings.secret is None:
-        advice = f"`sisock certs` makes it on the router's computer; copy it to {path}"
-        yield False, f"credentials: no secret for {settings.user!r}: {advice}"
+        advice = f"set SISOCK_HOME to the folder that has it, or copy it to {path}"
+        made = "`sisock certs` makes it on the router's computer"
+        yield False, f"credentials: no secret for {settings.user!r}: {advice}; {made}"
         return
     yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
     if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -175,7 +180,9 @@ def _tls(settings: Settings) -> Iterator[_Check]:
         return  # to join the router fails too, and says why
     where = f"the certificate of {host}:{port}"
     if not is_certificate_for(certificate, settings):
-        advice = f"add the name on the router's computer: `sisock certs --name {host}`"
+        advice = (
+            f"add the name on the router's computer: `sisock certs --name {host}`, then restart it"
+        )
         yield False, f"TLS: {where} is not for this host: {advice}"
         return
     ends = certificate.not_valid_after_utc
@@ -185,8 +192,8 @@ def _tls(settings: Settings) -> Iterator[_Check]:
     if not certified_names(certificate):
         yield (
             True,
-            f"TLS: not checked is the host: {where} names none (no subject alternative names), so"
-            " each certificate of its CA is accepted; `sisock certs --renew` on the router's"
+            f"TLS: the host is not checked: {where} names none (no subject alternative names), so"
+            " every certificate of its CA is accepted; `sisock certs --renew` on the router's"
             " computer makes one with names",
         )
 
@@ -207,12 +214,9 @@ def _router(
 def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     began = time.perf_counter()
     try:
-        nodes = client.nodes()
+        nodes = client.nodes().check()
     except SisockError as error:
         yield False, f"hub: {error}"
-        return
-    for why in nodes.unreachable.values():
-        yield False, f"hub: {why}"
         return
     milliseconds = (time.perf_counter() - began) * 1e3
     yield True, f"hub: {counted(len(nodes), 'data node')}, {milliseconds:.0f} ms"

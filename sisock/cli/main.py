@@ -15,32 +15,29 @@ from warnings import catch_warnings
 
 import txaio
 
-from sisock.cli.new import RUNGS
+from sisock.cli.new import KINDS
 from sisock.connection.settings import Parser, Settings, add_common_flags, load_settings
 from sisock.errors import SisockError, SiteWarning
 
 _COMMANDS = {
-    "nodes": ("ask:nodes", "List the data nodes that are there."),
+    "nodes": ("ask:nodes", "List the available data nodes."),
     "fields": ("ask:fields", "List the fields of a data node."),
     "get": ("ask:get", "Print samples of some fields of a data node."),
     "latest": ("ask:latest", "Print the last sample of each field of a data node."),
-    "watch": ("ask:watch", "Print the samples of a data node as they come, until Ctrl-C."),
-    "config": (
-        "doctor:show_settings",
-        "Show each setting and where it comes from; secrets are hidden.",
-    ),
-    "certs": ("doctor:make_certs", "Make what is missing of credentials and certificates."),
-    "demo": ("programs:demo", "Run everything here: router, hub, example nodes, bridge, page."),
+    "watch": ("ask:watch", "Print new samples of a data node until Ctrl-C."),
+    "config": ("doctor:show", "Show each setting and where it comes from; secrets are hidden."),
+    "certs": ("doctor:make_certs", "Make missing secrets and certificates, and show them."),
+    "demo": ("programs:demo", "Run router, hub, page, bridge and two example nodes."),
     "router": ("programs:router", "Run the router, with the hub and the page."),
-    "hub": ("programs:hub", "Run a hub outside of the router."),
+    "hub": ("programs:hub", "Run a hub outside the router."),
     "bridge": ("programs:bridge", "Run the HTTP bridge for Grafana."),
-    "node": ("programs:node", "Run a data node: a file, or one of sisock's own by its name."),
-    "record": ("programs:record", "Record fields of data nodes, and serve what is recorded."),
+    "node": ("programs:node", "Run a data node: your own file, or a ready-made one."),
+    "record": ("programs:record", "Store samples of other data nodes, and serve them."),
     "serve": ("serve:run", "Run the data nodes of a TOML file, each in its own process."),
-    "status": ("status:show", "Show what runs: router, hub, bridge, and all data nodes."),
+    "status": ("status:show", "Show the state of router, hub, bridge and all data nodes."),
     "new": ("new:new", "Write a project for a data node into a new folder."),
-    "completion": ("main:show_completion", "Print code that has a shell complete sisock."),
-    "doctor": ("doctor:run", "Check router, credentials, hub and nodes, and say what to do."),
+    "completion": ("main:show_completion", "Print code for completion in a shell."),
+    "doctor": ("doctor:run", "Check secrets, router, hub and nodes, and explain problems."),
 }
 """Each command's function in this package, imported when it is called, and what it does."""
 
@@ -67,7 +64,7 @@ EXAMPLES = {
     ],
     "serve": ["sisock serve --check nodes.toml", "sisock serve nodes.toml"],
     "status": ["sisock status", "sisock status nodes.toml"],
-    "new": ["sisock new thermometer", "sisock new weather --rung files"],
+    "new": ["sisock new thermometer", "sisock new weather --kind files"],
     "completion": [
         'eval "$(sisock completion bash)"    # in ~/.bashrc',
         'eval "$(sisock completion zsh)"     # in ~/.zshrc, after compinit',
@@ -108,7 +105,7 @@ def make_parser() -> _Parser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
-    about = "Serve time streams, and ask for them."
+    about = "Serve and read an observatory's time series."
     more = "To try everything: `sisock demo`. `sisock COMMAND --help` has examples."
     parser = _Parser(prog="sisock", description=about, epilog=more)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
@@ -160,15 +157,15 @@ def _add_fields(sub: Any, count: str = "*", default: str = " (default: all field
 
 def _add_get(get: Any) -> None:
     _add_fields(get, "+", "")
-    start, end = f"{_TIMES} (default: -1h)", "likewise (default: now)"
+    start, end = f"start: {_TIMES} (default: -1h)", "end (default: now)"
     get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=start)
     get.add_argument("--to", dest="end", default="now", metavar="TIME", help=end)
     fewer = get.add_mutually_exclusive_group()
-    stride = 'least spacing of samples: "30s", "5min", "1h"'
+    stride = 'minimum sample spacing: "30s", "5min", "1h"'
     fewer.add_argument("--min-stride", metavar="DURATION", help=stride)
     points = (
-        "at most N samples of each field, chosen to keep the extremes: each keeps its own times,"
-        " and a row where a field has no sample is empty"
+        "decimate to at most N samples per field, which keep minima and maxima at their own times;"
+        " a cell is empty where a field has no sample"
     )
     fewer.add_argument("--max-points", type=int, metavar="N", help=points)
     form = get.add_mutually_exclusive_group()
@@ -179,11 +176,11 @@ def _add_get(get: Any) -> None:
 
 
 def _add_certs(certs: Any) -> None:
-    names = "a further name or address of this computer; SISOCK_NAMES may hold some, with spaces"
-    certs.add_argument("--name", action="append", default=[], help=f"{names} between them")
-    certs.add_argument("--renew", action="store_true", help="make a new certificate of the router")
+    name = "another name or address of this computer; SISOCK_NAMES may contain several"
+    certs.add_argument("--name", action="append", default=[], help=name)
+    certs.add_argument("--renew", action="store_true", help="replace the router's certificate")
     export = (
-        "copy what a recipient needs, and no more, to a folder that will be its SISOCK_HOME;"
+        "copy only the files that a recipient needs into a folder, its future SISOCK_HOME;"
         " recipients: router, server (data nodes), consumer"
     )
     form = "RECIPIENT=FOLDER"
@@ -197,18 +194,18 @@ def _add_file(file: Any) -> None:
 
 
 def _add_record(record: Any) -> None:
-    sources = "what to record; both may have the wildcards * and ?"
+    sources = "node or field to record; both may contain the wildcards * and ?"
     source = record.add_argument("sources", nargs="+", metavar="node[::field]", help=sources)
     source.completer = _completer("ask:complete_nodes")
-    keep = 'how long samples are kept: "30d", "1y" (default: 1y)'
+    keep = 'how long to keep samples: "30d", "1y" (default: 1y)'
     record.add_argument("--keep", default="1y", metavar="DURATION", help=keep)
     name = "the recorder's own name (default: recorder)"
     record.add_argument("--name", default="recorder", help=name)
 
 
 def _add_serve(serve: Any) -> None:
-    serve.add_argument("--check", action="store_true", help="try all nodes without a router")
-    text = "written as docs/how-to/serving-nodes.md says (default: nodes.toml)"
+    serve.add_argument("--check", action="store_true", help="test all nodes without a router")
+    text = "a section for each node: its program and its flags (default: nodes.toml)"
     serve.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=text)
 
 
@@ -220,13 +217,13 @@ def _add_status(status: Any) -> None:
 
 def _add_new(new: Any) -> None:
     new.add_argument("name", help="name of the node, its module and its folder")
-    rungs = "; ".join(f"{rung}: {text}" for rung, text in RUNGS.items())
-    new.add_argument("--rung", choices=RUNGS, default="live", help=f"{rungs} (default: live)")
+    kinds = "; ".join(f"{kind}: {text}" for kind, text in KINDS.items())
+    new.add_argument("--kind", choices=KINDS, default="live", help=f"{kinds} (default: live)")
 
 
 def _add_shell(shell: Any) -> None:
     shells = ("bash", "zsh", "fish")
-    shell.add_argument("shell", choices=shells, help="the one that you use")
+    shell.add_argument("shell", choices=shells, help="the shell that you use")
 
 
 def main(argv: list[str] | None = None) -> None:

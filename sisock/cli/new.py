@@ -15,14 +15,14 @@ from sisock.connection.settings import Settings
 from sisock.errors import SettingsError
 from sisock.wire.protocol import check_node_name
 
-RUNGS = {
+KINDS = {
     "files": "tables in files, without code",
     "live": "an instrument that is polled",
     "subscriber": "an instrument that sends by itself",
     "archive": "samples that exist already, in a database or an archive",
     "server": "anything else, by the original API",
 }
-"""What a project can begin with, from the simplest on."""
+"""Kinds of node that a project can begin with: name → what it is for, the simplest first."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -30,7 +30,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 def new(args: argparse.Namespace, settings: Settings) -> None:
     """Write the project into a new folder, and say how to go on."""
     folder = Path(args.name)
-    for name, text in make_project(args.name, args.rung, settings).items():
+    for name, text in make_project(args.name, args.kind, settings).items():
         path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,14 +42,15 @@ def new(args: argparse.Namespace, settings: Settings) -> None:
     print(f"next: cd {folder}; sisock serve --check nodes.toml")
 
 
-def make_project(name: str, rung: str, settings: Settings) -> dict[str, str]:
+def make_project(name: str, kind: str, settings: Settings) -> dict[str, str]:
     """Return the files of a project, path to text; SettingsError if the name cannot be used."""
     check_node_name(name)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name == "data" or iskeyword(name):
-        raise SettingsError(f"{name!r} must be small letters, digits and _, and no word of Python")
+        rule = "must be lower-case letters, digits and _, and no keyword of Python"
+        raise SettingsError(f"{name!r} {rule}")
     if find_spec(name) is not None and not Path(name).exists():
         raise SettingsError(f"Python has a module {name!r} already: choose another name")
-    is_code = rung != "files"
+    is_code = kind != "files"
     image = "docker build --target node -t sisock-node ."
     words = {
         "name": name,
@@ -71,8 +72,8 @@ def make_project(name: str, rung: str, settings: Settings) -> dict[str, str]:
         "README.md": "README.md",
         "pyproject.toml": "project.toml",
         "nodes.toml": "nodes.toml" if is_code else "files.toml",
-        **({f"{name}.py": f"{rung}.py.txt"} if is_code else {"data/example.csv": "files.csv"}),
-        f"test_{name}.py": f"{rung}.test.txt",
+        **({f"{name}.py": f"{kind}.py.txt"} if is_code else {"data/example.csv": "files.csv"}),
+        f"test_{name}.py": f"{kind}.test.txt",
         f"{name}.service": "unit.service",
         "Dockerfile": "Dockerfile",
         "compose.yml": "compose.yml",

@@ -36,7 +36,7 @@ def find_node(program: str, folder: Path) -> Path:
     file = folder / program if program.endswith(".py") else NODES / f"{program}.py"
     if not file.is_file():
         known = ", ".join(node_names())
-        raise SettingsError(f"there is no {file}; sisock's own nodes are {known}")
+        raise SettingsError(f"there is no {file}; the ready-made nodes are {known}")
     return file
 
 
@@ -68,9 +68,9 @@ def demo(args: argparse.Namespace, settings: Settings) -> None:
 def node(args: argparse.Namespace, settings: Settings) -> None:
     """Become a data node; its flags are passed on."""
     if args.file is None:
-        print("usage: sisock node FILE [FLAG ...]\n\nRun a data node: a .py file, or one of")
+        print("usage: sisock node FILE [FLAG ...]\n\nRun a data node: your own .py file, or one of")
         print("\n".join(f"  {name}" for name in node_names()))
-        print("`sisock node FILE --help` lists the flags of one.")
+        print("`sisock node FILE --help` lists its flags.")
         return
     _become(str(find_node(args.file, Path())), *args.rest)
 
@@ -88,7 +88,7 @@ def given_flags(args: argparse.Namespace) -> list[str]:
 
 
 def _program(name: str) -> str:
-    from sisock.router.launch import PROGRAMS
+    from sisock.router.configuration import PROGRAMS
 
     return str(PROGRAMS / name)
 

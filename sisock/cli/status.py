@@ -42,19 +42,19 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
     else:
         _write(parts, nodes)
     if bad := [part["part"] for part in (*parts, *nodes) if part["is_well"] is False]:
-        raise SisockError(f"not well: {', '.join(bad)}")
+        raise SisockError(f"problems with: {', '.join(bad)}")
 
 
 def _show_nodes_of_file(args: argparse.Namespace, settings: Settings) -> None:
     said, nodes = ask_figures(str(status_socket(settings.home, args.file)))
     if not nodes:
-        raise SettingsError(f"`sisock serve {args.file}` does not run: {said}")
+        raise SettingsError(f"`sisock serve {args.file}` is not running: {said}")
     if args.json:
         print(json.dumps(nodes, indent=4))
     else:
         write_node_states(sys.stdout, nodes)
     if bad := [name for name, status in nodes.items() if not status["is_well"]]:
-        raise SisockError(f"not well: {', '.join(bad)}")
+        raise SisockError(f"problems with: {', '.join(bad)}")
 
 
 def examine(settings: Settings, routers: Iterable[Settings]) -> tuple[list[Part], list[Part]]:
@@ -75,11 +75,9 @@ def _router(settings: Settings) -> tuple[list[Part], list[Part]]:
         with Client(settings, timeout=TIMEOUT) as client:
             joined = _part(router, True, f"{settings.address}, joined as {settings.user!r}")
             try:
-                known = client.nodes()
+                known = client.nodes().check()
             except SisockError as error:
                 return [joined, _part(hub, False, str(error))], []
-            for why in known.unreachable.values():
-                return [joined, _part(hub, False, why)], []
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 nodes = list(pool.map(lambda each: _node(client, each), known))
             return [joined, _part(hub, True, counted(len(known), "data node"))], nodes
@@ -113,7 +111,7 @@ def _bridge(environ: Mapping[str, str]) -> Part:
         answer = connection.getresponse()
         said = json.loads(answer.read())
     except ConnectionRefusedError:
-        return _part("bridge", None, f"none at {url}; PORT names another port")
+        return _part("bridge", None, f"none at {url}; set PORT if it has another port")
     except (OSError, HTTPException, ValueError) as error:
         return _part("bridge", False, f"{url} does not answer as a bridge does: {error}")
     finally:
@@ -134,7 +132,7 @@ def _supervisors(settings: Settings) -> Iterator[Part]:
 def _write(parts: list[Part], nodes: list[Part]) -> None:
     words = {True: "ok", False: "BAD", None: "-"}
     rows = [(part["part"], words[part["is_well"]], part["text"]) for part in parts]
-    write_table(sys.stdout, ("part", "state", "about"), rows)
+    write_table(sys.stdout, ("part", "state", "details"), rows)
     if not nodes:
         return
     nodes = sorted(nodes, key=lambda node: (node["is_well"], node["part"]))

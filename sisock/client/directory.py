@@ -167,7 +167,7 @@ class Directory:
         if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(
-            f"there is no data node {name!r}: `sisock nodes` lists those that are there"
+            f"there is no data node {name!r}: `sisock nodes` lists the available ones"
         )
 
     def uri(self, name: str, verb: str) -> str:

@@ -78,6 +78,12 @@ class NodeList(list[KnownNode]):
 
     unreachable: Mapping[str, str] = {}
 
+    def check(self) -> NodeList:
+        """Return the list; raises SiteUnreachable if it lacks the nodes of a site."""
+        if self.unreachable:
+            raise SiteUnreachable("; ".join(self.unreachable.values()))
+        return self
+
 
 def load_routers(router: str | None = None, log_level: str | None = None) -> list[Settings]:
     """Return the settings of each site, or of the one router if there are no sites.
@@ -248,7 +254,7 @@ class Site:
         for name in known if names is None else names:
             if name not in known:
                 raise UnknownField(
-                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists those it has"
+                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists its fields"
                 )
         return found, known if names is None else {name: known[name] for name in names}
 

@@ -200,6 +200,15 @@ def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
         fail(error)
 
 
+async def _until_signal(finish: Coroutine[Any, Any, None], reactor: Any) -> None:
+    """Await a coroutine, which another signal cancels."""
+    finishing = defer.ensureDeferred(finish)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
+    with suppress(defer.CancelledError):
+        await finishing
+
+
 def run_program(
     connections: RouterConnection | Sequence[RouterConnection],
     started: Callable[[], Any] = lambda: None,
@@ -235,11 +244,7 @@ def run_program(
 
     async def stop() -> None:
         if finish is not None:
-            finishing = defer.ensureDeferred(finish())
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
-            with suppress(defer.CancelledError):
-                await finishing
+            await _until_signal(finish(), reactor)
         await gather(connection.stop() for connection in every)
 
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))

@@ -6,9 +6,11 @@ import atexit
 import functools
 import inspect
 import math
+import resource
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.python.threadpool import ThreadPool
@@ -69,6 +71,13 @@ def is_asynchronous(method: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(
         inspect.unwrap(method)
     )
+
+
+def allow_open_files() -> None:
+    """Allow this process as many open files as it may have; the usual limit is about a thousand."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def make_pool(name: str, size: int) -> ThreadPool:

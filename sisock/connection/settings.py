@@ -85,8 +85,8 @@ class Settings:
         """Raise a `SettingsError` if a secret is needed but missing."""
         if self.secret is None and not self.socket:
             raise SettingsError(
-                f"there is no secret for the user {self.user!r}: set WAMP_SECRET or"
-                f" WAMP_SECRET_FILE, or put it into {self.secret_file}"
+                f"there is no secret for the user {self.user!r} in {self.secret_file}: make it with"
+                " `sisock certs`, or set SISOCK_HOME to the folder that has it, or WAMP_SECRET_FILE"
             )
 
 

@@ -262,7 +262,7 @@ def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
         names = dict.fromkeys(map(settings.setting, ("CROSSBAR_HOST", "CROSSBAR_TLS_PORT")))
         why = f"no answer: check {', '.join(names)} and the network"
     elif isinstance(cause, VerificationError):
-        advice = f"add the name on its computer, `sisock certs --name {settings.host}`"
+        advice = f"on its computer run `sisock certs --name {settings.host}` and restart it"
         why = f"its certificate is not for {settings.host}: {advice}"
     elif isinstance(cause, SSL.Error):
         advice = f"put its CA's into {settings.ca}"

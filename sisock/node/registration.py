@@ -150,7 +150,7 @@ class Registration:
         if not self.is_added:
             raise NodeNameTaken(
                 f"the name {self._name!r} is taken in the hub's list; trying again, as it may be"
-                " a session of this node that ended and is not yet noticed"
+                " an earlier run of this node that the router has not yet dropped"
             )
         self._was_added = True
         self._warn.reset()
@@ -186,8 +186,8 @@ class Registration:
             await self._unregister()
             if error.error in (ERROR_PROCEDURE_EXISTS, ERROR_PROCEDURE_DIFFERS):
                 raise NodeNameTaken(
-                    f"another session serves as {self._name!r}; trying again, as it may be one"
-                    " of this node that ended and is not yet noticed"
+                    f"another program serves as {self._name!r}; trying again, as it may be an"
+                    " earlier run of this node that the router has not yet dropped"
                 ) from None
             raise
 

@@ -19,10 +19,9 @@ from sisock.node.api import DataNodeServer
 from sisock.node.validation import check_decimated, check_reply, needs_timelines
 from sisock.wire import protocol
 from sisock.wire.arrays import Samples
-from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import check_fields
 from sisock.wire.protocol import Interval, widening
-from sisock.wire.reply import Reply
+from sisock.wire.reply import Reply, chunks, first_window
 from sisock.wire.request import DataRequest, parse_get_data, parse_get_fields
 
 THREADS = 8  # blocking methods that run at once; the reactor's own threads are for name look-ups

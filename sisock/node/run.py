@@ -65,13 +65,12 @@ def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) 
     parser.add_argument(
         "--replica",
         action="store_true",
-        help="share the name with other processes that serve the same files: see"
-        " docs/explanation/scale.md",
+        help="share the name with other processes that serve the same samples (archives only)",
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="ask the node itself for fields and samples, say what is wrong, and end",
+        help="test the node without a router: print its fields and samples and what is wrong",
     )
     args = parser.parse_args(argv)
     return args, {name: getattr(args, name) for name in own}

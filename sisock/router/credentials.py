@@ -52,9 +52,8 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
     wanted = {str(_general_name(name).value) for name in names}
     if (present := _present_certificate(home)) is not None:
         present_names = certified_names(present)
-        is_ours = (
-            home.ca_key.exists() and present.issuer == load_certificate(home.ca_certificate).subject
-        )
+        has_ca = home.ca_key.exists() and home.ca_certificate.exists()
+        is_ours = has_ca and present.issuer == load_certificate(home.ca_certificate).subject
         if not renew and (present_names >= wanted or not is_ours):
             return False
         wanted |= present_names
@@ -79,8 +78,7 @@ def export(home: Home, recipient: str, folder: Path) -> None:
     """Copy what one recipient needs, and no more, to a folder that will be its home.
 
     Recipients are ``router``, ``server`` (data nodes and a hub of its own) and ``consumer``. The
-    key of the CA never leaves `home`. SettingsError says that there is no such recipient, or
-    nothing to copy.
+    key of the CA never leaves `home`. SettingsError says that there is no such recipient.
     """
     server, consumer = home.secret_file(USER_SERVER), home.secret_file(USER_CONSUMER)
     router = {server: PRIVATE, consumer: PRIVATE, home.server_key: PRIVATE}
@@ -91,12 +89,12 @@ def export(home: Home, recipient: str, folder: Path) -> None:
     }.get(recipient)
     if wanted is None or not folder.name:
         raise SettingsError(
-            f"--export wants router=FOLDER, server=FOLDER or consumer=FOLDER, not"
-            f" {recipient!r} for {str(folder)!r}"
+            "--export wants router=FOLDER, server=FOLDER or consumer=FOLDER, not"
+            f" {recipient}={folder if folder.name else ''}"
         )
-    for path, mode in {**wanted, home.ca_certificate: PUBLIC}.items():
-        if not path.exists():
-            raise SettingsError(f"{path} is missing: a CA of your own needs no export of it")
+    if home.ca_certificate.exists():  # not for a certificate of a public CA
+        wanted[home.ca_certificate] = PUBLIC
+    for path, mode in wanted.items():
         write(folder / path.relative_to(home.path), path.read_bytes(), mode)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
-import resource
 import runpy
 import sys
 from importlib.util import find_spec
@@ -85,6 +84,7 @@ from crossbar.node.main import main as run_crossbar
 from crossbar.worker.transport import create_router_transport
 from twisted.internet import reactor
 
+from sisock.connection.runtime import allow_open_files
 from sisock.connection.transport import leave_log_texts_plain
 from sisock.router import patches  # noqa: F401  replaces parts of what was imported
 
@@ -110,8 +110,7 @@ class Personality(personality.Personality):
     ) -> Any:
         """Prepare the process before it listens; also in a proxy worker."""
         sys.setrecursionlimit(1000)  # Python's own, whatever has been imported, see `Placeholder`
-        _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        allow_open_files()
         leave_log_texts_plain()
         # To look through what stays for garbage takes 0.2 s each time, with all waiting.
         gc.collect()

@@ -8,6 +8,8 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +22,10 @@ with suppress(ImportError):
 
 ROWS = 50_000  # rows that are fetched at once
 LATEST = 253_370_764_800.0  # UNIX time of the year 9999, after which databases know no time
+
+PARTS, MIN_ROWS, MAX_COST = 8, 100, 3.0
+"""PostgreSQL is asked for parts of buckets if one is expected to have at least so many rows, and
+all together to cost at most so many times of what all rows at once do."""
 
 
 Given: TypeAlias = Callable[[float, float], tuple[Any, ...]]
@@ -85,18 +91,19 @@ class Database:
             found |= {i: rest for i, *rest in rows}
         yield from ((t, None, None, t, t) for t, low, _ in found.values() if low is None)
         # As constants, so that the database knows how few there are.
-        known = [(i, low, high) for i, (_, low, high) in found.items() if low is not None]
+        known = [(i, value) for i, (_, *both) in found.items() for value in {*both} - {None}]
         if not known:
             return
-        constants = ", ".join(f"({', '.join(map(number, row))})" for row in known)
+        constants = ", ".join(f"({n}, {number(i)}, {number(x)})" for n, (i, x) in enumerate(known))
         query = (
-            f"with {samples}, g (i, low, high) as (values {constants}) select g.i,"
-            f" min(case when {v} = low then t end), min(case when {v} = high then t end)"
+            f"with {samples}, g (n, i, x) as (values {constants}) select g.n, min(t)"
             # Crossed, as SQLite would go through all rows for each bucket.
-            f" from s cross join g where {bucket} = g.i and ({v} = low or {v} = high) group by g.i"
+            f" from s cross join g where {bucket} = g.i and {v} = g.x group by g.n"
         )
-        for rows in self.rows(query, values):
-            yield from ((*found[i], at_low, at_high) for i, at_low, at_high in rows)
+        at = {known[n]: t for rows in self.rows(query, values) for n, t in rows}
+        for i, (t, low, high) in found.items():
+            if low is not None:
+                yield t, low, high, at[i, low], at[i, high]
 
     def columns(self, query: str, count: int) -> tuple[list[str], list[Any]]:
         """Return the names of a query's columns, and some of its rows."""
@@ -221,12 +228,18 @@ class PostgreSQL(Database):
         self, query: str, values: tuple[Any, ...] = (), is_long: bool = False
     ) -> Iterator[list[Any]]:
         """Write values as psycopg does."""
-        return super().rows(query.replace("%", "%%").replace("?", "%s"), values, is_long)
+        return super().rows(_for_psycopg(query), values, is_long)
 
     def extremes(
         self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
     ) -> Iterator[Extremes]:
-        """Ask once, for values with their times: arrays are compared item by item."""
+        """Ask for large buckets part by part, if an index finds these; otherwise for all at once.
+
+        At once, values are asked for with their times: arrays are compared item by item.
+        """
+        if self._finds_parts(samples, given, w, interval):
+            yield from self._walk(samples, given, v, w, interval)
+            return
         pairs = [
             f"{extreme}(case when v is not null then array[cast({v} as double precision), {t}] end)"
             for extreme, t in (("min", "t"), ("max", "-t"))
@@ -235,6 +248,44 @@ class PostgreSQL(Database):
         for rows in self.rows(query, (*given(*interval), w)):
             for t, low, high in rows:
                 yield (t, low[0], high[0], low[1], -high[1]) if low else (t, None, None, t, t)
+
+    def _finds_parts(
+        self, samples: str, given: Given, w: float, interval: tuple[float, float]
+    ) -> bool:
+        """Return whether the database expects to read parts of buckets fast enough."""
+        middle = sum(interval) / 2
+        parts = interval, (middle, middle + w / PARTS)
+        query = f"explain (format json) with {samples} select t from s"
+        explained = [list(self.rows(query, given(*part))) for part in parts]
+        whole, one = (rows[0][0][0][0]["Plan"] for rows in explained)
+        cost = one["Total Cost"] * PARTS * (interval[1] - interval[0]) / w
+        return one["Plan Rows"] >= MIN_ROWS and cost <= MAX_COST * whole["Total Cost"]
+
+    def _walk(
+        self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
+    ) -> Iterator[Extremes]:
+        """Ask for one part of a bucket after the other; then for the times, where extremes are."""
+        what = _for_psycopg(f"with {samples} select min(t), min({v}), max({v}) from s")
+        where = _for_psycopg(f"with {samples} select min(t) from s where {v} = ?")
+        first, last = (math.floor(t / w) for t in interval)
+        edges = np.clip(w / PARTS * np.arange(first * PARTS, (last + 1) * PARTS + 1), *interval)
+        parts = [given(*part) for part in pairwise(edges.tolist())]
+        with self.cursor() as cursor:
+            found = [*zip(_answers(cursor, what, parts), parts, strict=True)]
+            buckets: list[tuple[Any, ...]] = []
+            places: list[tuple[Any, ...]] = []
+            for i in range(0, len(found), PARTS):
+                filled = [(*row, part) for row, part in found[i : i + PARTS] if row[0] is not None]
+                known = [part for part in filled if part[1] is not None]
+                if known:
+                    low, high = min(known, key=itemgetter(1)), max(known, key=itemgetter(2))
+                    buckets.append((filled[0][0], low[1], high[2]))
+                    places += (*low[3], low[1]), (*high[3], high[2])
+                elif filled:
+                    yield filled[0][0], None, None, filled[0][0], filled[0][0]
+            times = [t for (t,) in _answers(cursor, where, places)]
+            for bucket, at_low, at_high in zip(buckets, times[::2], times[1::2], strict=True):
+                yield *bucket, at_low, at_high
 
     def boundary(self, t: float, kind: str) -> Any:
         """Return also a time."""
@@ -251,6 +302,22 @@ def open_database(url: str) -> Database:
     if path and scheme in ("sqlite", "duckdb"):
         return SQLite(path) if scheme == "sqlite" else DuckDB(path)
     raise ValueError(f"{url!r} is none of sqlite:PATH, duckdb:PATH and postgresql://HOST/NAME")
+
+
+def _answers(cursor: Any, query: str, values: list[tuple[Any, ...]]) -> list[Any]:
+    """Return the only row of a query for each of many values, all of which are sent at once."""
+    if not values:
+        return []
+    cursor.executemany(query, values, returning=True)
+    rows = [cursor.fetchone()]
+    while cursor.nextset():
+        rows.append(cursor.fetchone())
+    return rows
+
+
+def _for_psycopg(query: str) -> str:
+    """Return a query with its values as psycopg writes them."""
+    return query.replace("%", "%%").replace("?", "%s")
 
 
 def number(value: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import resource
 import secrets
 import threading
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sisock.connection.runtime import allow_open_files
 from sisock.errors import SettingsError
 from sisock.store.files import file_name, lock_folder
 from sisock.store.memory import Memory
@@ -94,10 +94,7 @@ class History(Memory):
         self._tidying = threading.Lock()
         self._timelines: dict[str, StoredTimeline] = {}
         self._stopping = threading.Event()
-        # A timeline has a file open; thousands of them are more than the usual limit.
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        allow_open_files()  # each timeline has one
         # After another start of the computer, the last second may be lost.
         boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -25,15 +26,18 @@ from sisock.connection.runtime import reactor_thread
 from sisock.connection.settings import Home, Settings, load_settings
 from sisock.node.api import DataNodeServer
 from sisock.node.service import NodeService
+from sisock.router.configuration import DEFAULT_CONFIGURATION
 from sisock.router.credentials import make_certificates, make_credentials
-from sisock.router.launch import DEFAULT_CONFIGURATION, SECRET_VARIABLES, crossbar_command, prepare
+from sisock.router.launch import SECRET_VARIABLES, crossbar_command, prepare
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Return a TCP port of loopback that nobody uses, and that no outgoing connection is given."""
+    while True:
+        port = secrets.choice(range(15_000, 32_768))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.02) -> Any:

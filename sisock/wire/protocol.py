@@ -157,10 +157,10 @@ def check_number(name: str, value: Any) -> float:
     return float(value)
 
 
-def check_interval(start: Any, end: Any, now: float | None = None) -> Interval:
+def check_interval(start: Any, end: Any) -> Interval:
     """Return the UNIX times of the two sisock times of a request, or raise InvalidArgument."""
     start, end = check_number("start", start), check_number("end", end)
-    now = time.time() if now is None else now
+    now = time.time()
     interval = Interval(sisock_to_unix_time(start, now), sisock_to_unix_time(end, now))
     if interval.start > interval.end:
         raise InvalidArgument(f"start ({start}) is after end ({end})")

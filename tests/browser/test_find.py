@@ -117,6 +117,16 @@ def test_a_field_outside_of_the_range_offers_to_go_there(page, wide, sensors):
     page.wait(lambda: range_shown(page)[2] == 600, "the range before")
 
 
+def test_an_offer_to_go_there_ends_with_another_range(page, wide, sensors):
+    page.open(f"?p={sensors}::cpu_percent&last=600")
+    page.wait(lambda: page.counts().get(f"{sensors}::cpu_percent", 0) > 0, "live samples")
+    page.tick(CHANNEL)
+    page.wait(lambda: "no samples in this range" in page.text("message"), "the notice")
+    page.browser.find_element("xpath", "//button[.='All data']").click()
+    page.wait(lambda: page.counts().get(CHANNEL, 0) > 0, "its samples")
+    assert page.text("message") == ""
+
+
 def test_all_data_and_latest_are_a_click_away(page, wide):
     page.open(f"?s={CHANNEL}&last=3600")
     page.wait(lambda: CHANNEL in page.counts(), "the field")

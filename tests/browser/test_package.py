@@ -11,7 +11,7 @@ import pytest
 
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
-from tests.documents import blocks, page
+from tests.documents import blocks, links, page
 
 MODULES = TOP / "js" / "node_modules"
 PATH = f"{os.environ['PATH']}:{TOP / '.venv/bin'}"
@@ -105,6 +105,13 @@ def test_the_package_needs_no_other_and_holds_the_licences(project):
     licence = (package / "LICENSE").read_text()
     assert "wampy" in licence
     assert "Permission is hereby granted" in licence
+
+
+def test_its_readme_leads_nowhere_that_is_not_there(project):
+    readme = (project / "node_modules" / "sisock" / "README.md").read_text()
+    assert links(readme) == []
+    named = re.findall(r"`((?:docs|js)/[\w/.-]+)`", readme)
+    assert named and all((TOP / name).exists() for name in named), named
 
 
 def test_without_a_websocket_it_says_so_at_once(project):

@@ -166,7 +166,7 @@ def test_programs_wait_for_a_certificate_with_the_routers_name(start):
     with RouterProcess(hub=False) as router:
         node, hub = (start(router, *command, CROSSBAR_HOST=address) for command in (WEATHER, HUB))
         for program in (node, hub):
-            program.wait_for(f"its certificate is not for {address}: add the name")
+            program.wait_for(f"its certificate is not for {address}: on its computer run")
             program.wait_for("trying again")
         router.stop()
         make_certificates(router.home, names=[address])

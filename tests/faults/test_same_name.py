@@ -20,7 +20,7 @@ def test_the_second_node_of_a_name_waits_until_the_first_has_ended(router, start
     first = start(router, *TICKER, "--name", name)
     wait_for_nodes(client, name)
     second = start(router, *WEATHER, "--name", name)
-    second.wait_for(f"another session serves as '{name}'; trying again")
+    second.wait_for(f"another program serves as '{name}'; trying again")
 
     # The first, the only live one, is not disturbed.
     assert listed(client).count(name) == 1
@@ -40,11 +40,11 @@ def test_the_second_node_of_a_name_reads_only_once_it_holds_it(router, start, cl
     first = start(router, *spoken)
     first.wait_for("read the instrument")
     second = start(router, *spoken)
-    second.wait_for("another session serves as 'spoken'; trying again")
+    second.wait_for("another program serves as 'spoken'; trying again")
     first.signal(signal.SIGKILL)
     second.wait_for("read the instrument", seconds=PROMISE)
     before, _, _ = second.output.partition("read the instrument")
-    assert "another session serves" in before
+    assert "another program serves" in before
     wait_for_nodes(client, "spoken")
 
 

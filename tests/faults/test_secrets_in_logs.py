@@ -4,7 +4,7 @@ import signal
 import pytest
 
 from sisock.client.client import Client
-from sisock.router.launch import DEFAULT_CONFIGURATION
+from sisock.router.configuration import DEFAULT_CONFIGURATION
 from tests.faults.helpers import (
     LISTED,
     TICKER,

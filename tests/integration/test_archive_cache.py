@@ -116,7 +116,7 @@ def test_a_second_node_leaves_the_cache_until_the_first_has_ended(client, weathe
     first = weather("twin")
     client.get("twin", "a", *DAYS, max_points=10)
     second = weather("twin")
-    second.wait_for("another session serves as 'twin'")
+    second.wait_for("another program serves as 'twin'")
     first.signal(signal.SIGTERM)
     assert first.wait() == 0
     second.wait_for("is in the hub's list")

@@ -1,6 +1,9 @@
 """Shells complete commands, nodes and fields."""
 
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,10 +51,33 @@ def test_nodes_and_fields_are_completed(completions, router):
         assert completions("sisock get completed_node fi") == ["first_field"]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_code_is_printed_for_each_shell(shell, router):
-    done = forkserver.run(["-m", "sisock.cli", "completion", shell], router.environ())
-    assert "sisock" in done.stdout
-    if shell == "bash":
-        checked = subprocess.run(["bash", "-n"], input=done.stdout, text=True, capture_output=True)
-        assert checked.returncode == 0, checked.stderr
+BASH = """
+eval "$(sisock completion bash)"
+COMP_LINE="sisock node weat" COMP_POINT=16 COMP_TYPE=9 COMP_KEY=9
+COMP_WORDS=(sisock node weat) COMP_CWORD=2
+$(complete -p sisock | grep -o '_[a-z_]*argcomplete') sisock weat node
+echo "${COMPREPLY[*]}"
+"""
+
+# A shell in a terminal of its own, in which the tab key is pressed.
+ZSH = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'autoload -Uz compinit; compinit -u -D; eval "$(sisock completion zsh)"; echo re""ady'
+zpty -r shell said '*ready*'
+zpty -w -n shell $'sisock node weat\t'
+zpty -r shell said '*weather*'
+zpty -d shell
+print weather
+"""
+
+FISH = 'sisock completion fish | source; complete -C "sisock node weat"'
+
+
+@pytest.mark.parametrize(("shell", "code"), [("bash", BASH), ("zsh", ZSH), ("fish", FISH)])
+def test_each_shell_completes_by_the_code_for_it(shell, code, tmp_path):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {"PATH": path, "HOME": str(tmp_path), "TERM": "dumb"}
+    command = [shell, *(["--no-config"] if shell == "fish" else []), "-c", code]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "weather", done.stderr

@@ -166,7 +166,7 @@ def test_a_second_demo_in_the_same_home_says_that_one_runs(start_demo):
     first.wait_until_ready()
     second = start_demo(folder=first.log.parent)
     assert second.process.wait(30) != 0
-    assert "a router runs already in" in second.output
+    assert "a router is already running in" in second.output
     assert "apex_archive" in ask(first, "nodes").stdout
 
 

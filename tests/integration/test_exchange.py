@@ -242,7 +242,7 @@ def test_our_node_takes_the_name_of_a_bare_one_only_when_that_has_gone(
     bare_node = start_bare(start, lone, "bare_node", "--name=one")
     bare_node.wait_for("added True")
     ours = start(lone, "tests/nodes.py", "odd", "--name=one")
-    ours.wait_for("another session serves as 'one'")
+    ours.wait_for("another program serves as 'one'")
     assert "ramp" in lone_client.fields("one")
     bare_node.end()
     wait_until(

@@ -48,7 +48,7 @@ def test_a_node_without_a_place_in_the_list_is_not_well(router, client, start, p
     start(router, "data_nodes/sensors.py", "--name", "same_name")
     wait_for_nodes(client, "same_name")
     second = start(router, "data_nodes/sensors.py", "--name", "same_name", SISOCK_HEALTH=path)
-    second.wait_for("another session serves")
+    second.wait_for("another program serves")
     assert "not in the hub's list" in ask(path)
 
 

@@ -6,11 +6,11 @@ import sys
 import pytest
 import yaml
 
-from sisock.cli.new import RUNGS
+from sisock.cli.new import KINDS
 from tests import forkserver
 from tests.conftest import TOP
 
-OF_CODE = [rung for rung in RUNGS if rung != "files"]
+OF_CODE = [kind for kind in KINDS if kind != "files"]
 
 
 def sisock(folder, *words):
@@ -20,17 +20,17 @@ def sisock(folder, *words):
 
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory):
-    """A folder with a project of each rung, named as it."""
+    """A folder with a project of each kind, named as it."""
     # With what systemd and TOML could misread.
     folder = tmp_path_factory.mktemp("my projects 100%")
-    for rung in RUNGS:
-        done = sisock(folder, "new", f"my_{rung}", "--rung", rung)
+    for kind in KINDS:
+        done = sisock(folder, "new", f"my_{kind}", "--kind", kind)
         assert done.returncode == 0, done.stderr
     return folder
 
 
 def test_the_tests_of_a_project_pass(projects):
-    folders = [str(projects / f"my_{rung}") for rung in OF_CODE]
+    folders = [str(projects / f"my_{kind}") for kind in OF_CODE]
     plugins = ["-p", "sisock.pytest_plugin", "-p", "no:randomly", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", "-q", *plugins, *folders]
     done = subprocess.run(command, cwd=projects, capture_output=True, text=True, timeout=110)
@@ -39,19 +39,19 @@ def test_the_tests_of_a_project_pass(projects):
 
 
 def test_the_unit_of_a_project_is_what_systemd_expects(projects):
-    units = [str(projects / f"my_{rung}" / f"my_{rung}.service") for rung in RUNGS]
+    units = [str(projects / f"my_{kind}" / f"my_{kind}.service") for kind in KINDS]
     command = ["systemd-analyze", "verify", "--man=no", *units]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     ours = [line for line in done.stderr.splitlines() if "my_" in line]
     assert (done.returncode, ours) == (0, []), done.stderr
 
 
-@pytest.mark.parametrize("rung", OF_CODE)
-def test_the_toml_of_a_project_names_its_node(projects, rung):
-    folder = projects / f"my_{rung}"
-    done = forkserver.run(["-m", "sisock.cli", "node", str(folder / f"my_{rung}.py"), "--help"], {})
+@pytest.mark.parametrize("kind", OF_CODE)
+def test_the_toml_of_a_project_names_its_node(projects, kind):
+    folder = projects / f"my_{kind}"
+    done = forkserver.run(["-m", "sisock.cli", "node", str(folder / f"my_{kind}.py"), "--help"], {})
     assert done.returncode == 0, done.stderr
-    assert f'[my_{rung}]\nprogram = "my_{rung}.py"' in (folder / "nodes.toml").read_text()
+    assert f'[my_{kind}]\nprogram = "my_{kind}.py"' in (folder / "nodes.toml").read_text()
 
 
 def test_the_compose_section_is_as_those_of_the_repository(projects):
@@ -66,8 +66,8 @@ def test_the_compose_section_is_as_those_of_the_repository(projects):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("My-Node", "small letters"),
-        ("import", "no word of Python"),
+        ("My-Node", "lower-case letters"),
+        ("import", "no keyword of Python"),
         ("numpy", "Python has a module 'numpy' already"),
         ("my_live", "exists already: nothing is overwritten"),
         ("../x", "'../x'"),

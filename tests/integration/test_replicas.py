@@ -64,7 +64,7 @@ def test_a_name_is_not_shared_with_one_that_is_no_replica(client, replica, files
     refused.wait_for("trying again")
     assert replicas_of(client, "replicas_alone") is None
     replica("replicas_first", files, "--replica").wait_for(LISTED)
-    replica("replicas_first", files).wait_for("another session serves as")
+    replica("replicas_first", files).wait_for("another program serves as")
     assert replicas_of(client, "replicas_first") == 1
 
 

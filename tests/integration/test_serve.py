@@ -146,7 +146,7 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     assert "served_never: status 1: the instrument" in ask(str(file.with_name("health")))
     done = sisock("status", file)
     assert done.returncode == 1
-    assert "not well: served_never" in done.stderr
+    assert "problems with: served_never" in done.stderr
     assert json.loads(sisock("status", file, "--json").stdout).keys() == every.keys()
     assert re.search(r"served_ticker +running .* MB +\d+\.\d\d +\d.* s ago", done.stdout), (
         done.stdout
@@ -174,7 +174,7 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     wait_for_absence(client, "served_ticker", "served_sensors")
     done = sisock("status", file)
     assert done.returncode == 1
-    assert "does not run" in done.stderr
+    assert "is not running" in done.stderr
 
 
 def test_a_second_signal_kills_a_node_that_does_not_end(serve, file):
@@ -246,7 +246,7 @@ def test_check_tries_all_nodes_without_a_router(sisock, file):
         ('program = "sensors"', "[program]: it must be a section"),
         ("[a]\nport = 1", "[a]: it must be a section with a key program"),
         ("[a]\nprogram = 1", "[a]: it must be a section with a key program"),
-        ('[a]\nprogram = "nothing"', "sisock's own nodes are "),
+        ('[a]\nprogram = "nothing"', "the ready-made nodes are "),
         ('[a]\nprogram = "../x.py"', "[a]: there is no "),
         ('["a b"]\nprogram = "sensors"', "[a b]: "),
         ('[a.b]\nprogram = "sensors"', "[a]: it must be a section"),

@@ -61,7 +61,7 @@ def test_a_stale_node_is_named_and_status_fails(sisock, client, start, router, t
     wait_until(lambda: client.fields("rare")["x"].last, 20, "a sample")
     done = sisock("status", "--json")
     assert done.returncode == 1
-    assert "not well: rare" in done.stderr
+    assert "problems with: rare" in done.stderr
     (rare,) = (node for node in json.loads(done.stdout)["nodes"] if node["part"] == "rare")
     assert rare["text"] == "stale: x"
     parts = {part["part"]: part["is_well"] for part in json.loads(done.stdout)["parts"]}
@@ -73,7 +73,7 @@ def test_node_says_which_there_are(sisock):
     assert "--directory" in sisock("node", "weather", "--help").stdout
     failed = sisock("node", "none.py")
     assert failed.returncode == 1
-    assert "there is no none.py; sisock's own nodes are epics," in failed.stderr
+    assert "there is no none.py; the ready-made nodes are epics," in failed.stderr
 
 
 @pytest.mark.parametrize("program", ["router", "hub", "bridge", "demo"])

@@ -3,10 +3,12 @@
 import os
 import shlex
 import sys
+import threading
 
 import numpy as np
 import pytest
 
+from sisock.errors import NodeFailed
 from sisock.testing import wait_until
 from sisock.wire import grid
 from tests.conftest import TOP, wait_for_nodes
@@ -159,6 +161,45 @@ def test_files_that_go_or_come_late_change_what_is_served(tmp_path, asked):
     wait_until(lambda: decimated(asking) == expected([1, 2, 3]), 20, "the first file gone")
     paths[2].unlink()
     wait_until(lambda: decimated(asking) == expected([1, 3]), 20, "another one gone")
+    assert node.trouble is None
+
+
+class Held(G3):
+    """Does not wait for long plots; after a change it waits before it prepares them again."""
+
+    answer_within = 0.0
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.is_held, self.may_go_on = threading.Event(), threading.Event()
+
+    def samples_changed(self):
+        self.is_held.set()
+        self.may_go_on.wait(60)
+
+
+def test_plots_of_long_times_say_how_much_is_prepared(tmp_path, asked):
+    writer = Writer(tmp_path)
+    for begin in range(4):
+        write_frames(writer, 1, begin, spacing=2160.0)
+        writer.rotate()
+    late = sorted(tmp_path.rglob("*.g3"))[1]
+    content = late.read_bytes()
+    late.unlink()
+    node, asking = asked(Held(tmp_path))
+
+    def plot():
+        try:
+            return asking.samples(["fridge.temps.stage"], 1, 0, max_points=16)
+        except NodeFailed as error:
+            return str(error)
+
+    wait_until(lambda: "prepared" not in plot(), 20, "the plot")
+    late.write_bytes(content)
+    wait_until(node.is_held.is_set, 20, "the late file")
+    assert plot() == "'fridge.temps.stage' is still being prepared, 0%: ask again later"
+    node.may_go_on.set()
+    wait_until(lambda: "prepared" not in plot(), 20, "the plot of all files")
     assert node.trouble is None
 
 

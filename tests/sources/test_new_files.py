@@ -1,11 +1,11 @@
-"""`sisock new --rung files`: a project without code serves its files."""
+"""`sisock new --kind files`: a project without code serves its files."""
 
 import subprocess
 import sys
 
 
 def test_the_test_of_a_project_of_files_passes(tmp_path):
-    new = [sys.executable, "-m", "sisock.cli", "new", "my_files", "--rung", "files"]
+    new = [sys.executable, "-m", "sisock.cli", "new", "my_files", "--kind", "files"]
     subprocess.run(new, cwd=tmp_path, check=True, timeout=60)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my_files"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)

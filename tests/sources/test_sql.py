@@ -10,11 +10,13 @@ import tempfile
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import psycopg
 import pytest
 
 import sisock
 from sisock.testing import free_port, wait_until
+from sisock.wire import grid
 from tests.conftest import TOP, wait_for_nodes
 from tests.sources.conftest import check
 from tests.sources.processes import Server, documented_flags, example, own_flags
@@ -179,6 +181,20 @@ def test_timestamps_with_zones_and_booleans_of_postgresql(postgres, asked):
     assert asking.fields()["b"]["type"] == "bool"
     assert asking.samples(["n"], 1, 0)["n"] == [(t, n) for t, _, n, _ in rows()]
     check(lambda: make(postgres.url, table="public.zoned"), examples=60)
+
+
+def test_large_buckets_are_decimated_exactly(store):
+    numbers = [(i, None if i // 700 % 5 == 1 else i * 7919 % 1009 - 9) for i in range(30_000)]
+    url = store("create table large (t double precision, x double precision)",
+                f"insert into large values {values((BEGAN + i, x) for i, x in numbers)}",
+                "create index moment on large (t)", "analyze")  # fmt: skip
+    t = BEGAN + np.arange(len(numbers))
+    x = np.array([np.nan if x is None else x for _, x in numbers])
+    for points in (8, 30, 250):
+        found = make(url, table="large").get_decimated(["x"], 1, 0, max_points=points)["x"]
+        which, w = grid.decimate_by(t, x, None, points)
+        assert (found.bucket, found.t.tolist()) == (w, t[which].tolist())
+        np.testing.assert_array_equal(found.values, x[which])
 
 
 def test_a_query_is_served_over_the_wire_while_rows_are_added(router, client, start, tmp_path):

@@ -411,6 +411,13 @@ def test_a_folder_that_is_not_there_is_said_until_it_comes(tmp_path):
     assert node.trouble is None
 
 
+def test_the_column_of_times_is_found_in_any_letters(folder):
+    (folder / "log.csv").write_text("When,x\n2026-01-01 00:00:00,1\n")
+    node = Watched(folder, time="when")
+    assert len(node.samples("log.x")[0]) == 1
+    assert node.description == f"Tables in {folder}"
+
+
 def test_files_of_another_shape_are_left_out_and_said(folder):
     day(folder, 0, 10)
     (folder / "broken.parquet").write_bytes(b"PAR1 half of it")

@@ -132,6 +132,20 @@ def test_a_certificate_of_another_ca_is_left_alone(home, tmp_path):
     assert home.server_key.read_bytes() == before
 
 
+def test_a_certificate_of_a_public_ca_needs_no_ca_here(home, tmp_path, capsys, monkeypatch):
+    other = Home(tmp_path / "other")
+    make_certificates(other)
+    for path in (home.server_certificate, home.server_key):
+        path.write_bytes((other.path / path.relative_to(home.path)).read_bytes())
+    home.ca_certificate.unlink()
+    monkeypatch.setenv("SISOCK_HOME", str(home.path))
+    main(["certs", "--export", f"server={tmp_path / 'node'}"])
+    assert "ca_cert.pem" not in capsys.readouterr().out
+    exported = [path.name for path in (tmp_path / "node").rglob("*") if path.is_file()]
+    assert exported == ["server"]
+    assert not home.ca_certificate.exists()
+
+
 def test_a_key_without_its_certificate_gets_a_new_pair(home, tmp_path):
     """As a renewal that was interrupted between the two leaves them."""
     other = Home(tmp_path / "other")

@@ -7,7 +7,8 @@ import pytest
 
 from sisock.connection.settings import load_settings
 from sisock.errors import SettingsError
-from sisock.router.launch import DEFAULT_CONFIGURATION, prepare
+from sisock.router.configuration import DEFAULT_CONFIGURATION
+from sisock.router.launch import prepare
 from sisock.router.page import list_sites, may_connect, parse_origins
 from sisock.testing import RouterProcess
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from sisock.client.data import Assembly
 from sisock.errors import NodeContractError
 from sisock.node.validation import check_decimated, check_reply
-from sisock.wire.chunks import chunks, first_window
 from sisock.wire.fields import Field
 from sisock.wire.protocol import NEVER_FINAL, Interval
-from sisock.wire.reply import Decimated, decode
+from sisock.wire.reply import Decimated, chunks, decode, first_window
 
 ALWAYS = Interval(-math.inf, math.inf)
 

@@ -57,4 +57,4 @@ def test_status_says_that_nothing_runs(library, place):
     done = place(library).run("sisock", "status")
     assert done.returncode == 1
     assert "no secret" in done.stdout
-    assert done.stderr == "sisock: not well: router\n"
+    assert done.stderr == "sisock: problems with: router\n"

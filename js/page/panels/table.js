@@ -47,7 +47,7 @@ export function showTable(element, series, { start, end }, zone) {
     return row;
   });
   const shown = Math.min(all.length, MAX_ROWS);
-  const caption = `${shown} of the ${all.length} times drawn, newest first (a saved file holds every sample); values in italics may still change`;
+  const caption = `${shown} of the ${all.length} time${all.length === 1 ? "" : "s"} drawn, newest first (a saved file holds every sample); values in italics may still change`;
   element.replaceChildren(
     make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
   );

@@ -9,6 +9,7 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 from sisock.connection.runtime import RepeatedWarning
+from sisock.errors import NodeFailed
 from sisock.sources.g3.frames import short_name
 from sisock.sources.g3.index import Block, open_index
 from sisock.sources.g3.levels import Levels, read_field
@@ -74,6 +75,12 @@ class Archive:
             return None
         return self._levels.decimate(blocks, field, interval, bucket, max_points)
 
+    def check_prepared(self, name: str) -> None:
+        """Raise NodeFailed, which says how far that is, if plots of a field are being prepared."""
+        share = self._levels.share(self._blocks[name], _field_of(name))
+        if share is not None:
+            raise NodeFailed(f"{name!r} is still being prepared, {share:.0%}: ask again later")
+
     def _work(self) -> None:
         while not self._is_over.is_set():
             began = time.monotonic()
@@ -104,10 +111,17 @@ class Archive:
         if changes.is_other:
             self._levels.forget(changes.blocks.values())
             self._node.samples_changed()
-        self._node.trouble = "; ".join(changes.wrong[:3]) or None
-        if changes.wrong:
-            self._warn(self._node.trouble)
-        self._levels.extend()
+        self._node.trouble = wrong = "; ".join(changes.wrong[:3]) or None
+        if wrong:
+            self._warn(wrong)
+        preparing = WorkLog(self._node.log, "preparing plots of long times")
+
+        def tell_prepared(how_far: str) -> None:
+            preparing.tell(how_far)
+            self._node.trouble = wrong or f"plots of long times are being prepared: {how_far}"
+
+        self._levels.extend(tell_prepared)
+        self._node.trouble = wrong
 
     def _list(self) -> None:
         """List the fields that are known now, the latest of their blocks last."""

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from sisock.sources.g3.frames import blocks_of, in_order, read_frames, times_of, values_of
+from sisock.sources.g3.frames import (
+    blocks_of,
+    in_order,
+    read_frames,
+    short_name,
+    times_of,
+    values_of,
+)
 from sisock.sources.g3.index import Block, Index
 from sisock.store.background import Steps, until_stored
 from sisock.store.catalogue import Store
@@ -107,13 +114,13 @@ class Levels:
             for field in block.fields:
                 self._store.make(_key(block, field))
 
-    def extend(self) -> None:
-        """Decimate all whole buckets that are behind those that are kept."""
+    def extend(self, tell: Callable[[str], None]) -> None:
+        """Decimate all whole buckets that are behind those that are kept; `tell` of long work."""
         feeds: dict[str, list[Block]] = {}
         for block in list(self._index.blocks.values()):
             feeds.setdefault(block.feed, []).append(block)
         for blocks in feeds.values():
-            for _ in until_stored(self._store, partial(self._extend, blocks)):
+            for _ in until_stored(self._store, partial(self._extend, blocks, tell)):
                 pass
             self._store.release()
 
@@ -124,7 +131,15 @@ class Levels:
             return self._store.make(_key(block, field))
         return pyramid
 
-    def _extend(self, blocks: list[Block]) -> Steps:
+    def share(self, blocks: list[Block], field: str) -> float | None:
+        """Return the part of a field that is prepared; None if it is all, or can never be."""
+        for block in blocks:
+            until = self._open(block, field).base.record.identity.get("until", -math.inf)
+            if block.fields[field] != "string" and block.last - until > BEHIND:
+                return max(0.0, until - block.first) / (block.last - block.first)
+        return None
+
+    def _extend(self, blocks: list[Block], tell: Callable[[str], None]) -> Steps:
         """Do so for the blocks of a feed, as each frame has them all."""
         behind: dict[str, _Fields] = {}
         start, end = math.inf, -math.inf
@@ -135,6 +150,7 @@ class Levels:
             if block.count and begin < bucket_start(block.last, SIZE):
                 behind[block.name] = fields
                 start, end = min(start, max(begin, block.first)), max(end, block.last)
+        first = start
         while start <= end:
             here = [fields.block for fields in behind.values()]
             for frame in read_blocks(self._index, here, start, start + SPAN):
@@ -143,6 +159,9 @@ class Levels:
                         behind[name].keep(self._index.generation)
                         yield None
             start += SPAN
+            if BEHIND < start - first < end - first:
+                done = (start - first) / (end - first)
+                tell(f"{done:.0%} of {short_name(blocks[0].feed)}")
         for fields in behind.values():
             fields.keep(self._index.generation)
             for pyramid in fields.pyramids.values():

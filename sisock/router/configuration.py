@@ -1,0 +1,225 @@
+"""Fit a configuration of Crossbar to the installation: ports, paths, realm, hub and proxies.
+
+It may be one of 2018, which has literal secrets, the hub in a container and no ids.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sisock.errors import SettingsError
+from sisock.wire.protocol import USER_SERVER
+
+_ABOVE = Path(__file__).parent.parent.parent
+PROGRAMS = _ABOVE if (_ABOVE / ".crossbar").is_dir() else _ABOVE / "sisock_programs"
+"""The repository, or what a wheel installs of it; our `hub.py` is there."""
+
+DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
+
+MAX_PROXIES = 64
+"""Largest value of SISOCK_PROXIES."""
+
+CONNECTION = "router"
+"""Name of a proxy's connection to the router."""
+
+_VARIABLE = re.compile(r"\$\{(.+)\}")
+
+
+def load_configuration(
+    path: Path, port: int, realm: str | None = None, connections: int | None = None
+) -> dict[str, Any]:
+    """Read the router's configuration, and make its paths absolute.
+
+    The port is that of the transport with TLS, the realm one instead of the configuration's only
+    one, and each transport gets the limit of connections. SettingsError says that the file cannot
+    be read, or has no place for the realm or the hub.
+    """
+    try:
+        configuration = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"the router's configuration {path} cannot be read: {error}") from None
+    realms = [part["name"] for part in find_parts(configuration, "name", "roles")]
+    if not realms:
+        raise SettingsError(f"{path} is not a router's configuration: no realm is in it")
+    if realm and realm not in realms:
+        if len(realms) > 1:
+            theirs = f"the realms of {path} are {', '.join(realms)}"
+            raise SettingsError(f"WAMP_REALM is {realm!r}, but {theirs}")
+        for keys in (("name", "roles"), ("realm",)):
+            _replace(find_parts(configuration, *keys), keys[0], realms[0], realm)
+    tls = list(find_parts(configuration, "port", "tls"))  # a hub in a container connects to it
+    old = next((part["port"] for part in tls if "key" in part["tls"]), None)
+    _replace(tls, "port", old, port)
+    _make_absolute(configuration, path.absolute().parent)
+    _place_components(configuration, path)
+    for worker in find_parts(configuration, "realms", "transports"):
+        for transport in worker["transports"] if connections else ():
+            transport["max_connections"] = connections
+    for_the_page = {"type": "json", "value": {"realm": realm or realms[0]}}
+    add_path(configuration, "settings", for_the_page)
+    return configuration
+
+
+def add_path(configuration: dict[str, Any], path: str, service: dict[str, Any]) -> None:
+    """Serve something beside the page, unless the configuration has a path of this name."""
+    for web in find_parts(configuration, "paths", "endpoint"):
+        web["paths"].setdefault(path, service)
+
+
+def find_parts(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
+    """Find the objects with these keys, however deep."""
+    if isinstance(value, dict):
+        if all(key in value for key in keys):
+            yield value
+        value = list(value.values())
+    for each in value if isinstance(value, list) else ():
+        yield from find_parts(each, *keys)
+
+
+def tls_files(configuration: Any) -> list[tuple[dict[str, Any], str]]:
+    """Find where keys and certificates of transports are named: an object, and its key."""
+    keys = ("key", "certificate")
+    return [(part, key) for part in find_parts(configuration, *keys) for key in keys]
+
+
+def _replace(parts: Iterable[dict[str, Any]], key: str, old: Any, new: Any) -> None:
+    for part in parts:
+        if part[key] == old:
+            part[key] = new
+
+
+def _make_absolute(configuration: dict[str, Any], base: Path) -> None:
+    for part in find_parts(configuration, "pythonpath"):
+        part["pythonpath"] = [str((base / each).resolve()) for each in part["pythonpath"]]
+    for part in find_parts(configuration, "type", "directory"):
+        directory = (base / part["directory"]).resolve()
+        directory.mkdir(parents=True, exist_ok=True)
+        part["directory"] = str(directory)
+    # In 2018 they lay beside the configuration; otherwise they are links in Crossbar's folder.
+    for part, key in tls_files(configuration):
+        if (base / part[key]).exists():
+            part[key] = str(base / part[key])
+    for part in find_parts(configuration, "ca_certificates"):
+        beside = [base / name for name in part["ca_certificates"] if (base / name).exists()]
+        part["ca_certificates"] = [str(path) for path in beside] or ["ca_cert.pem"]
+
+
+def _place_components(configuration: dict[str, Any], path: Path) -> None:
+    """See that every component is there, and take our hub into the router's process.
+
+    There it needs no password; in 2018 it was in a container. Another hub, beside the
+    configuration, stays where it is.
+    """
+    for worker in list(find_parts(configuration, "components")):
+        folders = [Path(each) for each in worker.get("options", {}).get("pythonpath", [])]
+        for component in [each for each in worker["components"] if "classname" in each]:
+            module = component["classname"].rpartition(".")[0]
+            found = next((f for f in folders if (f / f"{module}.py").is_file()), None)
+            if module == "hub" and found in (None, PROGRAMS):
+                if worker.get("type") == "container":
+                    worker["components"].remove(component)
+                    _embed_hub(configuration, component["realm"], path)
+            elif found is None and find_spec(module.partition(".")[0]) is None:
+                where = f"of its pythonpath: {', '.join(map(str, folders)) or 'none'}"
+                what = f"the component {component['classname']!r} of {path}"
+                raise SettingsError(f"{what} is in none of the folders {where}")
+    workers = configuration["workers"]
+    configuration["workers"] = [each for each in workers if each.get("components", True)]
+
+
+def _embed_hub(configuration: dict[str, Any], realm: str, path: Path) -> None:
+    hub = {"type": "class", "classname": "hub.hub", "realm": realm, "role": USER_SERVER}
+    for worker in find_parts(configuration, "realms"):
+        parts = [part for part in worker["realms"] if part["name"] == realm]
+        if any(role["name"] == USER_SERVER for part in parts for role in part["roles"]):
+            options = worker.setdefault("options", {})
+            options["pythonpath"] = [str(PROGRAMS), *options.get("pythonpath", [])]
+            worker.setdefault("components", []).append(hub)
+            return
+    raise SettingsError(f"{path} has no realm {realm!r} with a role {USER_SERVER!r} for the hub")
+
+
+def check(configuration: dict[str, Any]) -> None:
+    """Raise a `SettingsError` if Crossbar would refuse: with a traceback, and with secrets."""
+    # Imported here, as it takes a second.
+    from crossbar.common.checkconfig import InvalidConfigException
+    from crossbar.personality import Personality
+
+    try:
+        Personality.check_config(Personality, copy.deepcopy(configuration))
+    except InvalidConfigException as error:
+        sentence = str(error).partition("\n")[0]
+        raise SettingsError(f"Crossbar refuses the configuration: {sentence}") from None
+
+
+def add_proxies(
+    configuration: dict[str, Any], count: int, socket: Path, variables: Mapping[str, str | None]
+) -> None:
+    """Replace the router's TLS ports by `count` proxies, which pass everything on to `socket`.
+
+    The proxies share the ports, and the kernel distributes connections. Crossbar substitutes no
+    variables for proxies (``${NAME}`` itself would be the secret), so this function does; the
+    configuration then has secrets, and its file must be private. Raises SettingsError if the
+    configuration does not fit, or a variable is missing.
+    """
+    routers = [worker for worker in configuration["workers"] if worker.get("type") == "router"]
+    fronts = [transport for worker in routers for transport in _with_tls(worker)]
+    if len(routers) != 1 or not fronts:
+        raise SettingsError("SISOCK_PROXIES needs a configuration with one router that has TLS")
+    router = routers[0]
+    router["transports"] = [t for t in router["transports"] if t not in fronts]
+    # The router trusts the identities that it gets through this socket.
+    router["transports"].append(
+        {
+            "type": "websocket",
+            "id": "for_proxies",
+            "endpoint": {"type": "unix", "path": str(socket)},
+            "serializers": ["cbor"],
+            "options": {"max_message_size": 0},  # the proxies have checked the size
+            "auth": {"anonymous-proxy": {"type": "static"}},
+        }
+    )
+    backend = {
+        "type": "websocket",
+        "url": "ws://localhost/ws",
+        "endpoint": {"type": "unix", "path": str(socket)},
+        "serializers": ["cbor"],
+    }
+    roles = {realm["name"]: [role["name"] for role in realm["roles"]] for realm in router["realms"]}
+    fronts = _substitute(fronts, variables)
+    for front in fronts:
+        front["endpoint"]["shared"] = True
+    place = configuration["workers"].index(router) + 1  # before workers that connect to them
+    configuration["workers"][place:place] = [
+        {
+            "type": "proxy",
+            "id": f"proxy{number}",
+            "connections": {CONNECTION: {"transport": backend}},
+            "routes": {realm: dict.fromkeys(names, CONNECTION) for realm, names in roles.items()},
+            "transports": fronts,
+        }
+        for number in range(1, count + 1)
+    ]
+
+
+def _with_tls(worker: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [t for t in worker["transports"] if "tls" in t.get("endpoint", {})]
+
+
+def _substitute(value: Any, variables: Mapping[str, str | None]) -> Any:
+    """Return a copy with ``${NAME}`` replaced by the values of variables."""
+    if isinstance(value, dict):
+        return {key: _substitute(item, variables) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_substitute(item, variables) for item in value]
+    if not isinstance(value, str) or not (match := _VARIABLE.fullmatch(value)):
+        return value
+    if not (text := variables.get(match[1])):
+        raise SettingsError(f"the router's configuration needs the variable {match[1]}: set it")
+    return text
