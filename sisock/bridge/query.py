@@ -25,18 +25,13 @@ from sisock.wire.protocol import (
     Interval,
 )
 
-MAX_UNDECIMATED = 50_000
-"""Samples of a field to request from a node without buckets; of more it sends only some."""
-
-COMBINE_WITHIN = 1e-3
-"""Seconds that a call waits for more fields of the same buckets, if others are under way."""
+MAX_UNDECIMATED = 50_000  # samples of a field to request from a node without buckets
+COMBINE_WITHIN = 1e-3  # seconds that a call waits for more fields, if others are under way
 
 Fields: TypeAlias = Mapping[str, Field]
-Sizes: TypeAlias = Mapping[str, float]
-"""Bucket sizes by field."""
+Sizes: TypeAlias = Mapping[str, float]  # bucket sizes by field
 
-_AFTER_1970 = 1e-300
-"""The earliest UNIX time: in requests, zero means now and negative times are relative."""
+_AFTER_1970 = 1e-300  # the earliest UNIX time: zero means now and negative times are relative
 
 
 def fine_bucket_size(spacing: float) -> float:
