@@ -34,7 +34,7 @@ class Watcher:
     """One client that notes how late each sample comes and which numbers it has."""
 
     def __init__(self, reactor, nodes: range) -> None:
-        self.client = sisock.AsyncClient(reactor=reactor)
+        self.client = sisock.TwistedClient(reactor=reactor)
         self.late = array("d")
         self.seen = {node_name(number): array("d") for number in nodes}
         self.counting = False

@@ -60,7 +60,7 @@ class Recorder(sisock.LiveNode):
         for source in [*sources, *record]:
             node, _, field = source.partition("::")
             self._patterns.setdefault(node, set()).add(field or "*")
-        self._client: sisock.AsyncClient | None = None
+        self._client: sisock.TwistedClient | None = None
         self._following: dict[str, Any] = {}
         self._since: dict[str, float] = {}
         self._present: dict[str, bool] = {}
@@ -155,7 +155,7 @@ class Recorder(sisock.LiveNode):
         settings, reactor = self._session.settings, self._session.reactor
         while True:
             try:
-                self._client = sisock.AsyncClient(
+                self._client = sisock.TwistedClient(
                     None if find_sites() else settings, reactor=reactor
                 )
                 await self._client.connect()
@@ -168,7 +168,7 @@ class Recorder(sisock.LiveNode):
             self._following.clear()
             await task.deferLater(reactor, RETRY)
 
-    async def _begin_all(self, client: sisock.AsyncClient) -> None:
+    async def _begin_all(self, client: sisock.TwistedClient) -> None:
         named = [pattern for pattern in self._patterns if not set("*?[") & set(pattern)]
         for node in named:
             await self._follow(node)

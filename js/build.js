@@ -7,13 +7,24 @@ import { build } from "esbuild";
 
 import { EXTERNAL, bundleClient } from "./bundle.js";
 
-// wampy's object of all its errors keeps them in the bundle, though nobody reads it.
-const leaveErrorsOut = {
-  name: "leave errors out",
+// The page asks and listens: what wampy has for who publishes or registers only makes it larger.
+const UNUSED = ["publish", "register", "unregister", "progressiveCall", "_onPublishedMessage", "_onRegisteredMessage", "_onUnregisteredMessage", "_onInvocationMessage"];
+
+function slim(text) {
+  // An object of all its errors keeps them in the bundle, though nobody reads it.
+  return UNUSED.reduce((left, name) => without(left, name), text.replace("__export(errors", "/* @__PURE__ */ $&"));
+}
+
+function without(text, name) {
+  const left = text.replace(new RegExp(`\\n  (async )?${name}\\([^]*?\\n  }(?=\\n)`), "");
+  if (left === text) throw new Error(`wampy has no method ${name} any more: correct UNUSED in build.js`);
+  return left;
+}
+
+const slimWampy = {
+  name: "slim wampy",
   setup: (bundle) =>
-    bundle.onLoad({ filter: /wampy\.js$/ }, async ({ path }) => ({
-      contents: (await readFile(path, "utf8")).replace("__export(errors", "/* @__PURE__ */ $&"),
-    })),
+    bundle.onLoad({ filter: /wampy\.js$/ }, async ({ path }) => ({ contents: slim(await readFile(path, "utf8")) })),
 };
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -33,7 +44,7 @@ await build({
   sourcemap: true,
   legalComments: "linked",
   external: EXTERNAL,
-  plugins: [leaveErrorsOut],
+  plugins: [slimWampy],
 });
 // For pages of others.
 await bundleClient(here("sisock.js"), here("dist/sisock.js"));

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sisock.client.client import AsyncClient as AsyncClient
     from sisock.client.client import Client as Client
     from sisock.client.merge import Gap as Gap
+    from sisock.client.twisted_client import TwistedClient as TwistedClient
     from sisock.connection.runtime import RepeatedWarning as RepeatedWarning
     from sisock.errors import SisockError as SisockError
     from sisock.node.api import DataNodeServer as DataNodeServer
@@ -48,6 +49,7 @@ _HOMES = {
     "SisockError": "sisock.errors",
     "SubscriberNode": "sisock.node.subscriber",
     "TableArchive": "sisock.archive.files",
+    "TwistedClient": "sisock.client.twisted_client",
     "base": "sisock.base",
     "data_node_server": "sisock.base",
     "describe": "sisock.wire.fields",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -43,6 +44,22 @@ class Counted(Big):
 
     def read(self, field, start, end):
         print(f"read {field}", flush=True)
+        return super().read(field, start, end)
+
+
+class SlowDisk(Big):
+    """Takes 0.6 s for each of its windows, and stops while there is a file of the name in STUCK.
+
+    A field has 32 MB: windows of 1, 4 and twice 16 MiB. The first two never stop.
+    """
+
+    name = "slow_disk"
+    pyramid = False
+
+    def read(self, field, start, end):
+        time.sleep(0.6)
+        while start > START + 1000 and os.path.exists(os.environ.get("STUCK", "")):
+            time.sleep(0.05)
         return super().read(field, start, end)
 
 
@@ -224,6 +241,7 @@ KINDS = {
     "ending": Ending,
     "too_much": TooMuch,
     "odd": Odd,
+    "slow_disk": SlowDisk,
     "coroutine": Coroutine,
     "ticker": Ticker,
     "numbered": Numbered,

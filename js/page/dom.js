@@ -52,6 +52,11 @@ export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Return a name in parts, between which a line may end. */
+export function breakable(name) {
+  return name.split(/(?<=::|[/_.-])/).flatMap((part) => [part, make("wbr")]);
+}
+
 /** Return a function that acts once at the next frame, however often it is called before. */
 export function onceAFrame(action) {
   let isWaiting = false;

@@ -63,7 +63,7 @@ function openOne(settings, { work, onJoined, timeText }) {
       const since = sisock ? `router away since ${timeText(lostAt)}` : "no connection";
       write($("connection"), `${since}; trying again in ${Math.ceil(seconds)} s`);
       if (!sisock) showSilence();
-      else write($("account-text"), explain({ kind: "away" }).steps.join(" "));
+      else showAway();
     } else {
       write($("connection"), reason.split(":")[0]);
       if (kind === "realm") showTrouble(explain({ kind, page, reason }));
@@ -102,7 +102,14 @@ function openOne(settings, { work, onJoined, timeText }) {
     forgotten: () => location.reload(),
   });
 
+  function showAway() {
+    const { steps, link } = explain({ kind: "away", page });
+    write($("account-text"), steps.join(" "));
+    showLink($("account-link"), link);
+  }
+
   function showAccount() {
+    showLink($("account-link"), null);
     const until = secrets.keptUntil;
     const kept = until === null ? "until the last tab of this page is closed" : `on this computer until ${timeText(until)}`;
     write($("account-text"), `Connected to ${location.host} as the user simonsobs. The secret is kept ${kept}.`);
@@ -120,9 +127,14 @@ function showTrouble(trouble) {
   const { title, steps, link } = trouble;
   write($("trouble-title"), title);
   $("trouble-steps").replaceChildren(...steps.map((step) => make("li", {}, step)));
-  $("trouble-link").hidden = link === null;
-  if (link !== null) $("trouble-link").href = link;
-  write($("trouble-link"), link === null ? "" : `Open ${link}`);
+  showLink($("trouble-link"), link);
+}
+
+/** Show a link to an address, or none. */
+function showLink(element, address) {
+  element.hidden = address === null;
+  if (address !== null) element.href = address;
+  write(element, address === null ? "" : `Open ${address}`);
 }
 
 /** Return what the router says of itself beside the page: its realm, whether there are sites. One of 2018 says nothing. */

@@ -17,8 +17,9 @@ export function explain({ kind, page = "", reason = "" }) {
     `If this browser does not trust the router's certificate, it says nothing here. Open ${page} in a tab of its own: ` +
     `accept the certificate there, or add the router's authority, ${CA}, to those of the browser.`;
   if (kind === "away") {
-    const steps = ["What is on the screen stays. What was missed meanwhile is fetched when the router is back."];
-    return { title: "The router is away", steps, link: null };
+    const stays = "What is on the screen stays. What was missed meanwhile is fetched when the router is back.";
+    const other = "If it runs, its certificate may be another one, which this browser does not trust yet: open its address in a tab, and accept it there.";
+    return { title: "The router is away", steps: [stays, other], link: page };
   }
   if (kind === "silent") {
     const start = "Does the router run? On its computer, sisock doctor says what is wrong.";

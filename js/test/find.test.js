@@ -223,6 +223,24 @@ test("fields are asked for once, of live nodes first", async () => {
   assert.ok(nodes.isLive("live::w") && !nodes.isLive("archive::x"));
 });
 
+test("a node that may be reading is asked again, later and later, until it is not likely any more", async () => {
+  const sisock = new FakeSisock();
+  sisock.fieldsOf.archive = { x: about() };
+  let now = NOW;
+  const nodes = new Nodes(sisock, () => {}, () => false, () => now);
+  await nodes.list();
+  await nodes.needAll();
+  const asked = [];
+  for (const start = now; now < start + 300; now += 1) {
+    const before = sisock.asked.length;
+    nodes.askAgain();
+    await new Promise((resolve) => setTimeout(resolve));
+    if (sisock.asked.length > before) asked.push(now - start);
+  }
+  assert.equal(asked.length, 4);
+  assert.ok(!isReading(nodes.get("archive")));
+});
+
 test("a node that went keeps its fields and says since when; one that changed is asked again", async () => {
   const { nodes, sisock } = await listed();
   await nodes.needAll();

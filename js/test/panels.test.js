@@ -7,6 +7,7 @@ import { Growing } from "../page/data/growing.js";
 import { axisRange, roomFor, statisticsOf, tickScale, valueTicks } from "../page/panels/axes.js";
 import { figureOf } from "../page/panels/figure.js";
 import { runsOf } from "../page/panels/lanes.js";
+import { valueIn } from "../page/panels/legend.js";
 import { judge, limitsOf } from "../page/panels/limits.js";
 import { trace } from "../page/panels/lines.js";
 import { changeField, changePanel, isolateField, movePanel, removePanel } from "../page/panels/place.js";
@@ -196,4 +197,11 @@ test("panels are moved, removed and changed, and a field is isolated and shown w
   const alone = isolateField(state, 0, "n::b");
   assert.deepEqual(alone.panels[0].fields.map(({ isHidden = false }) => isHidden), [true, false]);
   assert.deepEqual(isolateField(alone, 0, "n::b").panels[0].fields.map(({ isHidden = false }) => isHidden), [false, false]);
+});
+
+test("the latest value is that of a sample that has one", () => {
+  const [t, values] = [new Growing([1, 2, 3]), new Growing([5, 6, null])];
+  const at = (end, cursor = null) => valueIn({ t, values, longest: 1 }, { range: { start: 0, end }, cursor });
+  assert.deepEqual([at(10), at(2), at(1)], [6, 5, undefined]);
+  assert.deepEqual([at(10, 2.5), at(10, 3)], [6, undefined]);
 });

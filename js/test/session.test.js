@@ -122,6 +122,7 @@ test("each trouble says what to do about it", () => {
     assert.equal(link, page);
     assert.match(steps.join(), /accept the certificate.*tls\/ca_cert.pem/);
   }
+  assert.equal(explain({ kind: "away", page }).link, page);
   assert.equal(explain({ kind: "realm", reason: `${reason}: see` }).title, "The router has no realm other");
   assert.doesNotMatch(JSON.stringify(explain({ kind: "refused", reason: "refused (wamp.error.not_authorized)" })), /wamp/);
 });

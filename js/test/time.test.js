@@ -63,6 +63,7 @@ test("ranges and lengths of time are written briefly", () => {
   assert.equal(rangeText(at("2017-06-14"), at("2017-07-28")), "14 Jun – 28 Jul 2017");
   assert.equal(rangeText(at("2016-06-14"), at("2017-07-28")), "14 Jun 2016 – 28 Jul 2017");
   assert.equal(rangeText(at("2017-07-14 12:00"), at("2017-07-14 13:00")), "2017-07-14 12:00 – 13:00");
+  assert.equal(rangeText(at("2017-07-14 12:00"), at("2017-07-14 13:00"), "utc", true), "14 Jul 2017");
   assert.equal(rangeText(at("2017-07-14 23:59"), at("2017-07-15 00:01")), "2017-07-14 23:59:00 – 2017-07-15 00:01:00");
   assert.deepEqual([59, 90, 5400, 86400, 730 * 86400].map(durationText), ["59 s", "1.5 min", "1.5 h", "1 d", "2 y"]);
 });

@@ -1,116 +1,98 @@
-"""Find data nodes and ask them, in scripts and notebooks: `Client`, and its `Stream`."""
+"""Find data nodes and ask them, in scripts and notebooks (`Client`) or asyncio (`AsyncClient`)."""
 
 from __future__ import annotations
 
+import asyncio
 import queue
-import time
 import warnings
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial, wraps
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from twisted.internet import defer, threads
+from twisted.internet import defer
+from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 
-from sisock.client.async_client import AsyncClient as AsyncClient
-from sisock.client.merge import Batch, Gap, LiveSample
+from sisock.client.data import Progress
+from sisock.client.display import notebook_bar
+from sisock.client.merge import Gap, LiveSample
 from sisock.client.site import NodeEvent, NodeList
+from sisock.client.streams import AsyncStream, Feed, Stream, Watching
+from sisock.client.twisted_client import TwistedClient
 from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT
 from sisock.connection.settings import Settings
 from sisock.errors import SisockError, SiteWarning
 
-MAX_QUEUED = 500  # batches that wait in a stream; while it is full, samples stay at the node
-MAX_BATCH = 1000  # samples of a batch
-
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 
-class Stream(Generic[_T]):
-    """An iterator that waits for the next item. Close it, or use ``with``."""
+def _progress(method: Any, options: dict[str, Any]) -> Callable[[Progress], None] | None:
+    """Return what shows how far `get` is, to be called by those who wait; None for other calls."""
+    if method is not TwistedClient.get:
+        return None
+    return options.pop("on_progress", None) or notebook_bar()
 
-    def __init__(self, reactor: Any) -> None:
-        self.stops: list[Callable[[], Any]] = []
-        self._reactor = reactor
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._cut: deque[Any] = deque()
-        self._room: defer.Deferred | None = None
 
-    def put(self, item: Any) -> defer.Deferred | None:
-        """Add an item or a batch of samples; if many wait, return a Deferred that fires later."""
-        if isinstance(item, Batch):
-            for first in range(0, len(item), MAX_BATCH):
-                self._queue.put(item.take(slice(first, first + MAX_BATCH)))
-        else:
-            self._queue.put(item)
-        if self._room is None or self._room.called:
-            self._room = defer.Deferred()  # set first, as another thread takes items
-            if self._queue.qsize() <= MAX_QUEUED:
-                self._room = None
-        return self._room
+def _result(told: Any) -> Any:
+    """Return what a call told, or raise its error; warn of each site that a list leaves out."""
+    if isinstance(told, Failure):
+        told.raiseException()
+    for why in told.unreachable.values() if isinstance(told, NodeList) else ():
+        warnings.warn(why, SiteWarning, stacklevel=4)
+    return told
 
-    def _make_room(self) -> None:
-        room, self._room = self._room, None
-        if room is not None and not room.called:
-            room.callback(None)
 
-    def __iter__(self) -> Iterator[_T]:
-        return self
+class _ThreadClient:
+    """A `TwistedClient` in the reactor's own thread, for callers in other threads."""
 
-    def __next__(self) -> _T:
-        return self.next()
+    def __init__(self, settings: Settings | None = None, timeout: float = CALL_TIMEOUT) -> None:
+        self._reactor = reactor_thread()
+        if isInIOThread():
+            raise SisockError("in the reactor's own thread use sisock.TwistedClient")
+        self._client = TwistedClient(settings, timeout, self._reactor)
+        self._reactor.callFromThread(self._client.start)
 
-    def next(self, timeout: float | None = None) -> _T:
-        """Wait for the next item; raises TimeoutError if none comes for `timeout` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            with suppress(IndexError):
-                return self._cut.popleft()
-            if self._room is not None and self._queue.qsize() < MAX_QUEUED / 2:
-                self._reactor.callFromThread(self._make_room)
-            try:
-                item = self._queue.get(timeout=end and max(end - time.monotonic(), 0))
-            except queue.Empty:
-                raise TimeoutError(f"nothing came for {timeout:g} s") from None
-            if isinstance(item, BaseException):
-                self._queue.put(item)  # the next call raises the same
-                raise item
-            self._cut.extend(item.samples() if isinstance(item, Batch) else [item])
+    def _start(
+        self, begin: Callable[..., Coroutine], tell: Callable[[Any], Any], show: Any = None
+    ) -> Callable[[], None]:
+        """Run a coroutine in the reactor's thread; return what cancels it.
 
-    def close(self) -> None:
-        """End the iteration."""
-        for stop in self.stops:
-            stop()
-        self._queue.put(StopIteration())
+        There it tells its result or Failure, and before that its `Progress` if `show` wants that.
+        """
+        # Made here, so that wrong arguments raise in the caller's own code.
+        work = begin() if show is None else begin(on_progress=tell)
+        begun: list[defer.Deferred] = []
 
-    def __enter__(self) -> Stream[_T]:
-        return self
+        def run() -> None:
+            begun.append(defer.ensureDeferred(work).addBoth(tell))
 
-    def __exit__(self, *_: Any) -> None:
-        self.close()
+        self._reactor.callFromThread(run)
+        return lambda: self._reactor.callFromThread(lambda: begun[0].cancel())
 
 
 def _waiting(
-    method: Callable[Concatenate[AsyncClient, _P], Awaitable[_T]],
+    method: Callable[Concatenate[TwistedClient, _P], Coroutine[Any, Any, _T]],
 ) -> Callable[Concatenate[Client, _P], _T]:
-    """Return a method of `Client` that waits for one of its `AsyncClient`."""
+    """Return a method of `Client` that waits for one of its `TwistedClient`."""
 
     @wraps(method)
     def wait(self: Client, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return self._wait(lambda: method(self._client, *args, **kwargs))
+        show = _progress(method, kwargs)
+        return self._wait(partial(method, self._client, *args, **kwargs), show)
 
     return wait
 
 
-class Client:
+class Client(_ThreadClient):
     """Find data nodes through the hub and ask them.
 
     Works in scripts, notebooks and threads, also where an asyncio loop runs already: the
-    connection lives in a thread of its own and reconnects by itself. In Twisted's own thread use
-    `sisock.AsyncClient`, which has the same parameters and errors.
+    connection lives in a thread of its own and reconnects by itself. `sisock.AsyncClient` is the
+    same for asyncio. In Twisted's own thread use `sisock.TwistedClient`.
 
     Examples
     --------
@@ -120,31 +102,32 @@ class Client:
     """
 
     def __init__(self, settings: Settings | None = None, timeout: float = CALL_TIMEOUT) -> None:
-        self._reactor = reactor_thread()
-        if isInIOThread():
-            raise SisockError("in the reactor's own thread use sisock.AsyncClient")
-        self._client = AsyncClient(settings, timeout, self._reactor)
+        super().__init__(settings, timeout)
         self._wait(self._client.connect)
 
-    def _wait(self, start: Callable[[], Awaitable[_T]]) -> _T:
-        return threads.blockingCallFromThread(self._reactor, lambda: defer.ensureDeferred(start()))
+    def _wait(
+        self,
+        begin: Callable[..., Coroutine[Any, Any, _T]],
+        show: Any = None,
+        timeout: float | None = None,
+    ) -> _T:
+        told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        cancel = self._start(begin, told.put, show)
+        try:
+            while isinstance(item := told.get(timeout=timeout), Progress):
+                show(item)
+        except BaseException:
+            cancel()
+            raise
+        return _result(item)
 
-    close = _waiting(AsyncClient.close)
-    fields = _waiting(AsyncClient.fields)
-    get = _waiting(AsyncClient.get)
-    latest = _waiting(AsyncClient.latest)
+    close = _waiting(TwistedClient.close)
+    fields = _waiting(TwistedClient.fields)
+    get = _waiting(TwistedClient.get)
+    latest = _waiting(TwistedClient.latest)
+    nodes = _waiting(TwistedClient.nodes)
 
-    def nodes(self) -> NodeList:
-        """Ask the hub for its list of data nodes, see `AsyncClient.nodes`.
-
-        Each site that is left out is a `SiteWarning`.
-        """
-        found = self._wait(self._client.nodes)
-        for why in found.unreachable.values():
-            warnings.warn(why, SiteWarning, stacklevel=2)
-        return found
-
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -153,21 +136,97 @@ class Client:
     def watch(
         self, node: str, fields: str | Iterable[str] | None = None
     ) -> Stream[LiveSample | Gap]:
-        """Iterate over the new samples of a node as they come, see `AsyncClient.watch`.
+        """Iterate over the new samples of a node as they come, see `TwistedClient.watch`.
 
         If you are slow, samples stay at the node for as long as it keeps them.
         """
-        stream: Stream = Stream(self._reactor)
-        return self._begin(stream, self._client.follow(node, stream.put, fields))
+        return self._stream(lambda put: self._client.follow(node, put, fields))
 
     def watch_nodes(self) -> Stream[NodeEvent]:
         """Iterate over the nodes that come and go."""
-        stream: Stream = Stream(self._reactor)
-        return self._begin(stream, self._client.watch_nodes(stream.put))
+        return self._stream(self._client.watch_nodes)
 
-    def _begin(self, stream: Stream, watching: Awaitable[Callable[[], None]]) -> Stream:
-        async def begin() -> list[Callable[[], None]]:
-            return [await watching, self._client.on_end(stream.put)]
-
-        stream.stops = [partial(self._reactor.callFromThread, stop) for stop in self._wait(begin)]
+    def _stream(self, watch: Watching) -> Stream:
+        feed = Feed(self._client, watch)
+        stream: Stream = Stream(self._reactor, feed, self._wait)
+        self._wait(feed.begun)
         return stream
+
+
+def _awaiting(
+    method: Callable[Concatenate[TwistedClient, _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate[AsyncClient, _P], Coroutine[Any, Any, _T]]:
+    """Return a method of `AsyncClient` that awaits one of its `TwistedClient`."""
+
+    @wraps(method)
+    async def wait(self: AsyncClient, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        show = _progress(method, kwargs)
+        return await self._wait(partial(method, self._client, *args, **kwargs), show)
+
+    wait.__qualname__ = f"AsyncClient.{method.__name__}"  # told when the await was forgotten
+    return wait
+
+
+class AsyncClient(_ThreadClient):
+    """Find data nodes through the hub and ask them, in asyncio.
+
+    Has the methods of `Client`, to be awaited; `watch` and `watch_nodes` are for ``async for``.
+    ``async with`` waits until the router is joined; without it the first call does. A call that is
+    cancelled ends at the node, too. One client serves all tasks, also those of other loops.
+
+    Examples
+    --------
+    >>> async with sisock.AsyncClient() as client:  # doctest: +SKIP
+    ...     data = await client.get("sensors", "cpu_percent", start="-10min")
+    ...     async for sample in client.watch("sensors"):
+    ...         print(sample.t, sample.values)
+    """
+
+    async def _wait(self, begin: Callable[..., Coroutine[Any, Any, _T]], show: Any = None) -> _T:
+        loop, told, is_told = asyncio.get_running_loop(), deque[Any](), asyncio.Event()
+
+        def tell(item: Any) -> None:
+            told.append(item)
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(is_told.set)
+
+        async def hear() -> Any:
+            while not told:
+                is_told.clear()
+                await is_told.wait()
+            return told.popleft()
+
+        cancel = self._start(begin, tell, show)
+        try:
+            while isinstance(item := await hear(), Progress):
+                show(item)
+        except BaseException:
+            cancel()
+            raise
+        return _result(item)
+
+    close = _awaiting(TwistedClient.close)
+    fields = _awaiting(TwistedClient.fields)
+    get = _awaiting(TwistedClient.get)
+    latest = _awaiting(TwistedClient.latest)
+    nodes = _awaiting(TwistedClient.nodes)
+
+    async def __aenter__(self) -> Self:
+        await self._wait(self._client.connect)
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+    def watch(
+        self, node: str, fields: str | Iterable[str] | None = None
+    ) -> AsyncStream[LiveSample | Gap]:
+        """Iterate over the new samples of a node as they come, see `Client.watch`."""
+        return self._stream(lambda put: self._client.follow(node, put, fields))
+
+    def watch_nodes(self) -> AsyncStream[NodeEvent]:
+        """Iterate over the nodes that come and go."""
+        return self._stream(self._client.watch_nodes)
+
+    def _stream(self, watch: Watching) -> AsyncStream:
+        return AsyncStream(self._reactor, Feed(self._client, watch), self._wait)

@@ -1,11 +1,13 @@
-"""Show fetched samples: as curves, as a table for notebooks, and as an xarray Dataset."""
+"""Show fetched samples as curves, a table for notebooks or a Dataset, and how far they are."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,6 +18,9 @@ from sisock.wire import grid
 from sisock.wire.times import format_time
 
 GAP = 5.0  # usual spacings without a sample after which a curve is interrupted
+
+DELAY = 1.0
+"""Seconds before a progress bar is shown."""
 
 MAX_DRAWN = 20_000
 """Samples of a series that are drawn; of more, smallest and largest of each bucket."""
@@ -116,3 +121,33 @@ def to_xarray(data: Mapping[str, Any]) -> Any:
         kept = {key: text for key, text in about.items() if text}
         variables[name] = (axis, series.values, kept)
     return xarray.Dataset(variables, coordinates)
+
+
+def notebook_bar() -> Callable[[Any], None] | None:
+    """Return what shows a `Progress` below a notebook's cell; None where there is no notebook."""
+    python = sys.modules.get("IPython")
+    shell = python.get_ipython() if python else None
+    return _Bar() if hasattr(shell, "kernel") else None
+
+
+class _Bar:
+    """Show a bar for what takes over a second, and remove it at the end."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._shown: Any = None
+
+    def __call__(self, progress: Any) -> None:
+        from IPython.display import display
+        from tqdm import tqdm
+
+        passed = time.monotonic() - self._began
+        fraction, text = progress.fraction, ""
+        if fraction < 1:
+            total = progress.samples / fraction if fraction else None
+            style = {"unit": " samples", "unit_scale": True, "ncols": 80}
+            text = tqdm.format_meter(progress.samples, total, passed, **style)
+        if self._shown is not None:
+            self._shown.update({"text/plain": text}, raw=True)
+        elif text and passed > DELAY:
+            self._shown = display({"text/plain": text}, raw=True, display_id=True)

@@ -299,7 +299,9 @@ class _Request:
         if self._first is None and times:
             self._first = max(self.interval.start, min(times))
         first = self._first or self.interval.start
-        total = max(self.interval.end - first, 1e-9)
+        # It may end long after the last one.
+        last = max(field.last or math.inf for field in self.fields.values())
+        total = max(min(self.interval.end, last) - first, 1e-9)
         done = total if is_last else min(max(max(times, default=first) - first, 0), total)
         progress = Progress(self._samples, done, total)
         if self.on_progress is not None:

@@ -75,9 +75,7 @@ class Api:
         for series in self.ask("query", query=query, time=_seconds(end - 1))["result"]:
             pairs = series.get("values", ())
             t = np.array([t for t, _ in pairs], "<f8")
-            inside = t.searchsorted(
-                start / 1000
-            )  # leave out a sample at the start of a closed range
+            inside = t.searchsorted(start / 1000)  # without the start of a closed range
             values = np.array([float(value) for _, value in pairs], "<f8")
             yield series["metric"], (t[inside:], values[inside:])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -32,9 +33,11 @@ from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody uses."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Return a TCP port of loopback that nobody uses, and that no outgoing connection is given."""
+    while True:
+        port = secrets.choice(range(15_000, 32_768))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.02) -> Any:

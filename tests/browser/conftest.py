@@ -126,7 +126,7 @@ class Page:
         """Open a panel's menu, and click on what begins like this."""
         shown = ".panel:not([hidden]) .panel-menu"
         menu = self.browser.find_elements("css selector", shown)[panel]
-        menu.find_element("css selector", "button").click()
+        menu.find_element("css selector", "button:not(.large)").click()
         menu.find_element("xpath", f".//button[starts-with(., '{item}')]").click()
 
     def nodes(self) -> list[str]:

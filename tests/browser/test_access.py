@@ -24,7 +24,7 @@ OPENERS = {
     "help": lambda page: page.element("help").click(),
     "layouts": lambda page: page.element("layouts-open").click(),
     "export": lambda page: page.element("export-open").click(),
-    "menu": lambda page: page.browser.find_element("css selector", ".panel-menu > button").click(),
+    "menu": lambda page: page.run("document.querySelector('.panel-menu > :not(.large)').click()"),
     "settings": lambda page: page.choose("Settings"),
     "picture": lambda page: page.choose("Save as a picture"),
 }

@@ -33,3 +33,16 @@ def test_further_units_get_a_chart_of_their_own(page, weather):
     page.wait(lambda: len(page.run(lefts)) == 2, "two panels")
     page.wait(lambda: len({tuple(each) for each in page.run(lefts)}) == 1, "them to be aligned")
     page.picture("units")
+
+
+def test_columns_of_all_legends_are_above_each_other(page, weather):
+    page.browser.set_window_size(1400, 900)
+    fields = [f"{TEMPERATURE},apex_no_such_field_of_a_name_that_needs_two_lines", "apex_pressure"]
+    page.open(f"?p={fields[0]}&p={weather}::{fields[1]}&{WEEKS}")
+    page.wait(lambda: page.counts().get(TEMPERATURE) == 332, "the samples")
+    page.wait(lambda: "has no field" in page.text("panels"), "what is wrong")
+    edges = (
+        "return ['value', 'min', 'max'].map((name) => new Set([...document.querySelectorAll("
+        "`.legend td.${name}`)].map((cell) => cell.getBoundingClientRect().right)).size)"
+    )
+    page.wait(lambda: page.run(edges) == [1, 1, 1], "the columns to be aligned")

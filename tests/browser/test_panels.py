@@ -208,7 +208,7 @@ def test_panels_are_added_moved_resized_maximised_and_removed(page, instrument):
     page.wait(lambda: boxes(page, ".chart")[0]["height"] == before + 60, "a higher panel")
     handle.send_keys(Keys.ARROW_UP)
     page.wait(lambda: boxes(page, ".chart")[0]["height"] == before + 40, "a lower one, by key")
-    page.choose("Maximise", 1)
+    page.browser.find_elements("css selector", ".large")[1].click()
     page.wait(lambda: len(boxes(page, ".panel")) == 1, "one panel alone")
     assert boxes(page, ".chart")[0]["height"] > 400
     page.picture("maximised")
@@ -218,7 +218,7 @@ def test_panels_are_added_moved_resized_maximised_and_removed(page, instrument):
     page.wait(lambda: len(boxes(page, ".panel")) == 1, "one to be left")
     page.browser.find_element("css selector", ".add-panel").click()
     possible = "return [...document.querySelectorAll('.menu:popover-open :enabled')].length"
-    page.browser.find_elements("css selector", ".panel-menu > button")[1].click()
+    page.browser.find_elements("css selector", ".panel-menu > button:not(.large)")[1].click()
     # Of an empty panel there is no picture, and nothing to set.
     assert page.run(possible) == len(["maximise", "up", "remove"])
     ActionChains(page.browser).send_keys(Keys.ESCAPE).perform()

@@ -141,6 +141,9 @@ def test_a_lost_router_is_told_once_and_with_the_time(browser, own_router, start
     )
     page.wait(lambda: page.run("return tries") >= 3, "further tries")
     assert page.counts() == before
+    # What looks the same is a certificate that the browser does not trust.
+    link = page.run("return document.getElementById('account-link').href")
+    assert link == f"https://localhost:{own_router.port}/"
     own_router.start()
     page.wait_until_connected()
     said = page.run("return told")

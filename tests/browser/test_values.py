@@ -1,10 +1,12 @@
 """The latest values: as a table on a desk, and on the wall of a control room."""
 
+import base64
 import time
 
 import pytest
 
 from tests.browser.conftest import Page
+from tests.browser.panels import boxes
 from tests.browser.wall import FIXED, MOVING
 from tests.nodes import START
 
@@ -214,6 +216,10 @@ def test_the_fields_of_a_whole_node_are_ticked_and_saved(page, wall):
         ".filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent)"
     )
     assert page.run(cut) == []
+    tops = [box["top"] for box in boxes(page, "#values .bar > *")]
+    assert max(tops) - min(tops) < 20, "more than one row"
+    pdf = page.browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
+    assert base64.b64decode(pdf).count(b"/Type /Page\n") == 4, "an empty sheet"
     page.element("values-save").click()
     about = "return document.querySelector('#export').innerText"
     page.wait(lambda: "200 fields" in page.run(about), "the fields to be saved")

@@ -11,7 +11,8 @@ from typing import Any
 
 import psutil
 
-from sisock.client.client import Client, Stream
+from sisock.client.client import Client
+from sisock.client.streams import Stream
 from sisock.errors import HubMissing, RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
 

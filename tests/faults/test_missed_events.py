@@ -6,7 +6,7 @@ import signal
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client.client import AsyncClient, Client
+from sisock import Client, TwistedClient
 from sisock.connection.runtime import reactor_thread
 from sisock.errors import RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
@@ -91,7 +91,7 @@ def test_a_subscription_that_failed_is_not_made_later(own_router, start):
         )
 
     start(own_router, *TICKER).wait_for(LISTED, 60)
-    client = AsyncClient(own_router.settings(), timeout=1, reactor=reactor)
+    client = TwistedClient(own_router.settings(), timeout=1, reactor=reactor)
     do(client.connect)
     assert [node.name for node in do(client.nodes)] == ["ticker"]
     os.killpg(own_router.pid, signal.SIGSTOP)

@@ -7,7 +7,7 @@ import json
 import pytest
 from twisted.internet import defer, threads
 
-from sisock.client.client import AsyncClient, Client
+from sisock import Client, TwistedClient
 from sisock.connection.runtime import reactor_thread
 from sisock.router.configuration import DEFAULT_CONFIGURATION, load_configuration
 from sisock.testing import RouterProcess, wait_until
@@ -77,7 +77,7 @@ def test_ten_thousand_watches_leave_nothing_behind(telling):
             reactor, lambda: defer.ensureDeferred(function(*args))
         )
 
-    client = AsyncClient(router.settings(), reactor=reactor)
+    client = TwistedClient(router.settings(), reactor=reactor)
     do(client.connect)
     do(watch, client, AT_ONCE)
     before = objects()

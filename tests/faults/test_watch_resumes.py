@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from twisted.internet import defer, threads
 
-from sisock.client.client import AsyncClient, Client
+from sisock import Client, TwistedClient
 from sisock.client.merge import Gap
 from sisock.connection.runtime import reactor_thread
 from sisock.testing import wait_until
@@ -30,7 +30,7 @@ def test_no_sample_is_missed_while_the_router_is_killed(own_router, start):
             reactor, lambda: defer.ensureDeferred(function(*args))
         )
 
-    asynchronous = AsyncClient(own_router.settings(), reactor=reactor)
+    asynchronous = TwistedClient(own_router.settings(), reactor=reactor)
     do(asynchronous.connect)
     do(asynchronous.watch, "numbered", heard.append)
     with Client(own_router.settings()) as client, client.watch("numbered", "n") as stream:

@@ -15,42 +15,21 @@ import pytest
 
 from sisock.cli.output import progress_line
 from sisock.client.data import Progress
-from tests.conftest import TOP, wait_for_nodes
+from tests.conftest import wait_for_nodes
 from tests.nodes import ROWS, START
 
 ALL = ["--from", START, "--to", START + ROWS / 1000]
 # Less than the samples' spacing, so all come; but the node reads anew for each of the windows.
 EACH_WINDOW_READ = ["--min-stride", "0.0005"]
-SLOW_NODE = f"""
-import os, sys, time
-sys.path.insert(0, {str(TOP)!r})
-import sisock
-from tests.nodes import START, Big
-
-class SlowDisk(Big):
-    pyramid = False
-
-    def read(self, field, start, end):
-        time.sleep(0.6)
-        while start > START + 1000 and os.path.exists(os.environ["STUCK"]):
-            time.sleep(0.05)
-        return super().read(field, start, end)
-
-sisock.run(SlowDisk)
-"""
 
 
 @pytest.fixture
 def slow_disk(router, client, start, tmp_path):
-    """Two million samples, 32 MB a field: windows of 1, 4 and twice 16 MiB, each 0.6 s or more.
-
-    The last does not come as long as there is a file ``stuck``.
-    """
-    program = tmp_path / "slow_disk.py"
-    program.write_text(SLOW_NODE)
-    start(router, program, "--name", "cli_slow_disk", STUCK=str(tmp_path / "stuck"))
-    wait_for_nodes(client, "cli_slow_disk")
-    return "cli_slow_disk"
+    """A node that is stuck before the third window as long as there is a file ``stuck``."""
+    name = "cli_slow_disk"
+    start(router, "tests/nodes.py", "slow_disk", "--name", name, STUCK=str(tmp_path / "stuck"))
+    wait_for_nodes(client, name)
+    return name
 
 
 class Terminal:

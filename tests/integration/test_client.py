@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from sisock import Client
+from sisock import AsyncClient, Client
 from sisock.errors import RouterUnreachable
 from sisock.testing import wait_until
 from sisock.wire.grid import stride_indices
@@ -85,6 +85,28 @@ def test_an_error_in_on_progress_ends_the_request_and_nothing_else(client, big):
     with pytest.raises(KeyError, match="mine"):
         client.get(big, "f8", 1, 0, on_progress=fail)
     assert len(client.get(big, "f8", START, START + 1)["f8"]) == 1000
+
+
+def test_progress_is_told_to_the_one_who_waits(router, client, big):
+    told = []
+
+    def tell(progress):
+        told.append((threading.current_thread(), progress.fraction))
+
+    def fail(progress):
+        raise KeyError("mine")
+
+    async def ask():
+        async with AsyncClient(router.settings()) as waiting:
+            await waiting.get(big, "f8", 1, 0, on_progress=tell)
+            with pytest.raises(KeyError, match="mine"):
+                await waiting.get(big, "f8", 1, 0, on_progress=fail)
+
+    client.get(big, "f8", 1, 0, on_progress=tell)
+    count = len(told)
+    asyncio.run(ask())
+    assert {thread for thread, _ in told} == {threading.current_thread()}
+    assert told[count - 1][1] == told[-1][1] == 1 and len(told) > count + 1
 
 
 def test_the_interval_is_half_open(client, big):

@@ -7,12 +7,8 @@ import sys
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from traitlets.config import Config
 
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
@@ -107,46 +103,6 @@ def test_the_commands_of_a_guide_work(path, shell, client):
         else:
             run = partial(shell, code, may_fail=how == "try")
             wait_until(lambda r=run, a=argument: a in r(), 30, f"{argument!r} of {code}")
-
-
-@pytest.fixture
-def notebook(router, start, client, monkeypatch, tmp_path):
-    """Run cells as Jupyter does, next to a node; returns result and output of each."""
-    start(router, TOP / "data_nodes" / "sensors.py")
-    wait_for_nodes(client, "sensors")
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    for name, value in {**router.environ(), "MPLBACKEND": "agg"}.items():
-        monkeypatch.setenv(name, value)
-    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
-    shell.run_line_magic("colors", "nocolor")
-
-    def run(code):
-        with capture_output() as captured:
-            done = shell.run_cell(code, store_history=False)
-        shown, _ = shell.display_formatter.format(done.result)
-        said = captured.stdout + captured.stderr
-        return SimpleNamespace(success=done.success, said=said, html=shown.get("text/html", ""))
-
-    yield run
-    run("client.close()")
-
-
-def test_the_cells_of_the_guide_work_in_a_notebook(notebook, client):
-    wait_until(lambda: len(client.latest("sensors", "cpu_percent")["cpu_percent"]), 30, "a sample")
-    cells = [notebook(code) for code in blocks(page("notebooks.md"), "python")]
-    said = "".join(cell.said for cell in cells)
-    assert all(cell.success for cell in cells), said
-    assert "<td>cpu_percent</td><td>percent</td>" in cells[0].html
-    assert "data:image/png;base64," in cells[0].html
-    assert "no_such_field" in said and "xarray.Dataset" in said
-
-
-def test_an_error_in_a_notebook_is_one_sentence(notebook):
-    notebook("import sisock; client = sisock.Client()")
-    cell = notebook("client.get('sensors', 'no_such_field')")
-    assert not cell.success
-    assert "UnknownField: " in cell.said
-    assert len(cell.said.strip().splitlines()) == 1, cell.said
 
 
 def test_the_services_are_what_systemd_wants(tmp_path):

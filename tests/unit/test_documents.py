@@ -16,7 +16,7 @@ from sisock.wire import fields, protocol
 from tests.conftest import TOP
 from tests.documents import anchors, blocks, links, page, pages
 
-SECTIONS = ("tutorial", "how-to", "how-to/sources", "reference", "explanation")
+SECTIONS = ("tutorial", "how-to", "how-to/sources", "reference", "explanation", "decisions")
 
 
 def test_links_lead_somewhere():

@@ -1,6 +1,7 @@
 """How samples are asked of nodes of every kind, with a node of the test's own."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,17 @@ def result(fetching):
     if hasattr(outcome[0], "raiseException"):
         outcome[0].raiseException()
     return outcome[0]
+
+
+def test_progress_is_of_the_samples_that_the_node_has():
+    session, told = Session(), []
+    has = replace(field(), last=501.0)
+    fetching = begin(session, fields={"x": has}, on_progress=told.append)
+    session.calls[0].on_progress(chunk([1], next=201.0, end=1001.0))
+    session.calls[1].answer(chunk([501]))
+    session.calls[0].answer(chunk([251]))
+    result(fetching)
+    assert [each.fraction for each in told] == [0.5, 1]
 
 
 def test_two_windows_are_under_way_and_grow_while_they_are_fast():

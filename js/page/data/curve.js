@@ -89,7 +89,8 @@ export class Curve {
     const from = firstAfter(t, this.last);
     if (from === t.length) return;
     const [times, added] = from ? [t.slice(from), values.slice(from)] : [t, values];
-    this.newest = lastWithValue(times, added) ?? this.newest;
+    const index = lastWithValue(added);
+    if (index >= 0) this.newest = { t: times[index], value: added[index] };
     for (const { t: own, values: ownValues } of [this.#tail, this]) {
       own.append(times);
       ownValues.append(added);
@@ -150,10 +151,15 @@ export class Curve {
   }
 }
 
-function lastWithValue(t, values) {
-  let i = t.length - 1;
-  while (i >= 0 && (values[i] === null || Number.isNaN(values[i]))) i -= 1;
-  return i >= 0 ? { t: t[i], value: values[i] } : null;
+/** Whether a sample has no value. */
+export function isMissing(value) {
+  return value === null || Number.isNaN(value);
+}
+
+/** Return the index of the last sample with a value that is not after another one; -1 if there is none. */
+export function lastWithValue(values, index = values.length - 1) {
+  while (index >= 0 && isMissing(values[index])) index -= 1;
+  return index;
 }
 
 function newest(t) {

@@ -38,14 +38,15 @@ export function boundsOf(about, askedAt) {
  * @param {boolean} isLive whether the node sends new samples by itself
  * @param {"utc"|"local"} zone
  * @param {number} now
+ * @param {boolean} [isShort] as of `rangeText`
  */
-export function boundsText(bounds, isLive, zone, now) {
+export function boundsText(bounds, isLive, zone, now, isShort = false) {
   if (!bounds) return "";
   const { first, last, isNow } = bounds;
   if (isNow && isLive) return "live";
   if (last === null) return `since ${momentText(first, zone, now)}`;
   if (isNow) return first === null ? "until now" : `${momentText(first, zone, now)} – now`;
-  return first === null ? `until ${momentText(last, zone, now)}` : rangeText(first, last, zone);
+  return first === null ? `until ${momentText(last, zone, now)}` : rangeText(first, last, zone, isShort);
 }
 
 /** Write a time as its date, or as that of the day if that is today. */

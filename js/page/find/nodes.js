@@ -138,15 +138,19 @@ export class Nodes {
     await Promise.all(Array.from({ length: TOGETHER }, work));
   }
 
-  /** Keep where the samples of watched nodes lie up to date. */
+  /** Keep where samples lie up to date. */
   watch() {
-    setInterval(() => {
-      const isDue = ({ name, fields, askedAt, wait }) => fields && this.#now() - askedAt > wait && this.#isWatched(name);
-      for (const { name, features } of this.present.filter(isDue)) {
-        // What a live node says is asked for by the directory, as its fields may change.
-        this.#ask(name, () => (features.includes("live") ? this.#sisock.fields(name) : this.#sisock.fields(name, 1, 0)));
-      }
-    }, SOON_SECONDS * 1000);
+    setInterval(() => this.askAgain(), SOON_SECONDS * 1000);
+  }
+
+  /** Ask those nodes again that are watched, or may be reading an archive, if it is time. */
+  askAgain() {
+    const isDue = ({ fields, askedAt, wait }) => fields && this.#now() - askedAt > wait;
+    for (const node of this.present.filter(isDue)) {
+      const { name, features } = node;
+      // What a live node says is asked for by the directory, as its fields may change.
+      if (this.#isWatched(name) || isReading(node)) this.#ask(name, () => (features.includes("live") ? this.#sisock.fields(name) : this.#sisock.fields(name, 1, 0)));
+    }
   }
 
   async #ask(name, ask) {

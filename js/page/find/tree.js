@@ -196,7 +196,7 @@ export class Tree {
 
   #nodeParts({ node, count: all, found, isSearch, site }) {
     const number = node.fields ? (isSearch && found < all ? `${found} of ${all}` : all) : "";
-    return [[name(this.#marked(site ? node.name.slice(site.name.length + 1) : node.name), node.name), count(number)], where(site?.isAway ? "" : this.#whereOf(node)), node.description];
+    return [[name(this.#marked(site ? node.name.slice(site.name.length + 1) : node.name), node.name), count(number)], site?.isAway ? where("") : where(this.#whereOf(node, true), false, false, this.#whereOf(node)), node.description];
   }
 
   #fieldParts({ about, field, name: ofNode, node, isWhole, site }) {
@@ -211,15 +211,15 @@ export class Tree {
   }
 
   /** Say since when a node is gone, or where its samples lie. */
-  #whereOf(node) {
+  #whereOf(node, isShort) {
     if (node.goneSince === null) return "not there";
     if (node.goneSince !== undefined) return `gone since ${this.#moment(node.goneSince)}`;
-    return this.#textOf(boundsOfNode(node), node);
+    return this.#textOf(boundsOfNode(node), node, isShort);
   }
 
-  #textOf(bounds, node) {
+  #textOf(bounds, node, isShort) {
     if (!bounds && node && isReading(node)) return "reading …";
-    return boundsText(bounds, node?.features.includes("live"), this.#shown.zone, Date.now() / 1000);
+    return boundsText(bounds, node?.features.includes("live"), this.#shown.zone, Date.now() / 1000, isShort);
   }
 
   /** Return a text with what is searched for in it marked. */
@@ -243,8 +243,8 @@ function count(text) {
   return make("span", { className: "count" }, text);
 }
 
-function where(text, isLive = false, isSame = false) {
-  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}`, title: text }, text);
+function where(text, isLive = false, isSame = false, title = text) {
+  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}`, title }, text);
 }
 
 function boundsOfNode({ fields, askedAt }) {

@@ -81,7 +81,7 @@ export class Export {
   #tell() {
     if (!this.#fields) return;
     const { samples, bytes, isWhole } = estimate(this.#fields, this.#range, this.#format);
-    const size = `about ${count(samples, "sample")}, ${sizeText(bytes)}`;
+    const size = `about ${count(Number(samples.toPrecision(3)), "sample")}, ${sizeText(bytes)}`;
     const unknown = samples ? `more than ${size.slice(6)}: some nodes do not say` : "how many samples, the nodes do not say";
     write(this.#about, isWhole ? size : unknown);
   }

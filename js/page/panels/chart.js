@@ -32,8 +32,7 @@ export function guttersOf(frame) {
 
 /** Draw a chart on a canvas of the page. */
 export function paint(canvas, frame, colours) {
-  const { width, height } = frame;
-  const ratio = devicePixelRatio;
+  const { width, height, ratio } = frame;
   const [wide, high] = [width, height].map((each) => Math.round(each * ratio));
   // A canvas whose size is set is made anew, even if it is the one that it has.
   if (canvas.width !== wide || canvas.height !== high) {

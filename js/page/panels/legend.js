@@ -1,7 +1,8 @@
 // The legend of a panel: of each field the value at the cursor or the latest one, and what is in the view.
 
-import { firstAfter } from "../../arrays.js";
-import { make, write } from "../dom.js";
+import { firstAfter, firstFrom } from "../../arrays.js";
+import { isMissing, lastWithValue } from "../data/curve.js";
+import { breakable, make, write } from "../dom.js";
 import { boundsOf, isOutside, timeToGo } from "../find/bounds.js";
 import { durationText, timeText } from "../time/text.js";
 import { kindOf } from "./lanes.js";
@@ -91,7 +92,7 @@ class Row {
     write(this.#note, note);
     this.#go.hidden = !isElsewhere;
     this.#note.title = gaps.map((gap) => spanText(gap, frame.zone)).join("\n");
-    write(this.#toggle, name);
+    if (this.#toggle.textContent !== name) this.#toggle.replaceChildren(...breakable(name));
     this.#toggle.ariaPressed = String(!shown.isHidden);
     this.#swatch.style.background = colour;
     this.#swatch.ariaLabel = this.#swatch.title = `Colour and label of ${name}`;
@@ -126,13 +127,14 @@ export function writerOf({ curve: { about }, statistics, factor }) {
   return (value) => valueText(value, { ...about, precision: precision(value) }, factor, DIGITS);
 }
 
-/** Return the value at the cursor, or the last one that is not after the range; undefined where there is none. */
+/** Return the value at the cursor, or the last one of the range or before it; undefined where there is none. */
 export function valueIn({ t, values, longest }, { range, cursor }) {
-  const time = cursor ?? range.end;
-  const index = firstAfter(t.array, time) - 1;
-  if (index < 0 || (cursor !== null && time - t.array[index] > longest)) return undefined;
+  // The range ends before its end.
+  let index = (cursor === null ? firstFrom(t.array, range.end) : firstAfter(t.array, cursor)) - 1;
+  if (index < 0 || (cursor !== null && cursor - t.array[index] > longest)) return undefined;
+  if (cursor === null) index = lastWithValue(values.array, index);
   const value = values.array[index];
-  return value === null || Number.isNaN(value) ? undefined : value;
+  return isMissing(value) ? undefined : value;
 }
 
 function noteOf(curve, error, staleSeconds, gaps, zone) {

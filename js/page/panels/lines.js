@@ -2,8 +2,9 @@
 
 import { firstFrom } from "../../arrays.js";
 
-// From so many samples a pixel on, each column of pixels is drawn as its smallest and its largest.
-const DENSE = 2;
+// From so many samples a pixel on, each column of pixels is drawn as its smallest and its largest. A line through fewer
+// is no slower, and has no steps.
+const DENSE = 4;
 const [THIN, THICK] = [1, 1.75];
 // Thin lines are drawn much faster, and many samples a pixel are no line to see anyway.
 const THIN_FROM = 1.2;

@@ -15,7 +15,7 @@ const BODY_FONT = 14;
 const POINTS_PER_COLUMN = 2;
 const MIN_WIDTH = 100;
 // Of a sheet of A4 without its margins, a little narrower than a letter's.
-const PAPER_WIDTH = 690;
+const [PAPER_WIDTH, PAPER_RATIO] = [690, 3];
 const BELOW = 64;
 
 /** Show the panels of the state. */
@@ -77,7 +77,7 @@ export class Panels {
     const { panels, maximised } = this.#model.state;
     this.#arrange(panels.length);
     write(this.#add, maximised === null ? "+ panel" : `show all ${panels.length} panels`);
-    this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill: 0, width: this.#width };
+    this.#frame = { ...frame, cursor: this.#cursor, scale: this.#scale, fill: 0, width: this.#width, ratio: this.#isPaper ? PAPER_RATIO : devicePixelRatio };
     const curves = this.#curves();
     this.#panels.forEach((panel, i) => {
       panel.element.hidden = maximised !== null && i !== maximised;

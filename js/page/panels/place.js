@@ -1,6 +1,6 @@
 // Where panels are: added, removed, moved, resized and maximised.
 
-import { make, menuButton } from "../dom.js";
+import { button, make, menuButton } from "../dom.js";
 
 export const MIN_HEIGHT = 60;
 const KEY_STEP = 20;
@@ -57,11 +57,15 @@ export function placeMenu(model, indexOf, onSettings, onPicture, isDrawn) {
   const move = (by) => () => model.change(movePanel(model.state, indexOf(), indexOf() + by));
   const canMove = (by) => () => model.state.maximised === null && indexOf() + by in model.state.panels;
   const always = () => true;
+  const maximise = () => model.change({ maximised: model.state.maximised === null ? indexOf() : null });
+  const large = button("⤢", "maximise the panel, or show all", maximise);
+  large.className = "large";
   return make(
     "div",
     { className: "panel-menu" },
+    large,
     ...menuButton("menu of the panel", [
-      ["Maximise", () => model.change({ maximised: indexOf() }), () => model.state.maximised === null && model.state.panels.length > 1],
+      ["Maximise", maximise, () => model.state.maximised === null && model.state.panels.length > 1],
       ["Move up", move(-1), canMove(-1)],
       ["Move down", move(1), canMove(1)],
       ["Settings …", onSettings, isDrawn],

@@ -33,10 +33,11 @@ export function zoneText(zone, t) {
  * Write a range as briefly as it is clear: 14–28 Jul 2017, or 2017-07-14 12:00 – 13:00.
  * @param {number} start
  * @param {number} end in UNIX seconds
+ * @param {boolean} [isShort] whether days are enough, however short it is
  */
-export function rangeText(start, end, zone = "utc") {
+export function rangeText(start, end, zone = "utc", isShort = false) {
   const [from, to] = [isoOf(start, zone), isoOf(end, zone)];
-  if (end - start < DAY) {
+  if (end - start < DAY && !isShort) {
     const digits = end - start < 10 * MINUTE ? 19 : 16;
     const later = to.slice(0, 10) === from.slice(0, 10) ? to.slice(11, digits) : to.slice(0, digits);
     return `${from.slice(0, digits)} – ${later}`.replaceAll("T", " ");

@@ -1,8 +1,9 @@
 // The view of the latest values: a table of the chosen fields, which fills a wall if asked to.
 
-import { atMostEvery, make, write } from "../dom.js";
+import { atMostEvery, button, make, write } from "../dom.js";
 import { addField, keysOf, splitKey } from "../state.js";
 import { Export } from "../layouts/export.js";
+import { timeText, zoneText } from "../time/text.js";
 import { ORDERS, columnsWithin, fill, inOrder } from "./arrangement.js";
 import { HOUR, Latest } from "./latest.js";
 import { RowView, SPARK_WIDTH } from "./row.js";
@@ -28,11 +29,13 @@ export class Values {
   #orderedAt = -Infinity;
   #order = [];
   #summary = make("p", { role: "status", className: "summary" });
+  // When it was printed.
+  #asOf = make("span", { className: "on-paper" });
   #fault = make("p", { className: "error" });
   #empty = make("p", { className: "empty" });
   #chips = make("ul", { className: "chips", ariaLabel: "Whole nodes" });
-  #nodes = make("select", {});
-  #orders = make("select", {}, ...Object.entries(ORDERS).map(([value, text]) => make("option", { value }, text)));
+  #nodes = make("select", { id: "values-add", ariaLabel: "Add all fields of a node" });
+  #orders = make("select", { ariaLabel: "Order" }, ...Object.entries(ORDERS).map(([value, text]) => make("option", { value }, text)));
   #columns = make("div", { className: "columns" });
 
   /**
@@ -73,7 +76,7 @@ export class Values {
   async #offer() {
     const nodes = await this.#sisock.nodes().catch(() => []);
     const options = nodes.map(({ name }) => make("option", { value: `${name}::*` }, name));
-    this.#nodes.replaceChildren(make("option", { value: "" }, "a whole node …"), ...options);
+    this.#nodes.replaceChildren(make("option", { value: "" }, "add a node …"), ...options);
   }
 
   #nodeChanged(name, isPresent) {
@@ -99,23 +102,14 @@ export class Values {
       this.#nodes.value = "";
     });
     this.#orders.addEventListener("change", () => this.#model.change({ order: this.#orders.value }));
-    const large = make("button", { type: "button", id: "values-full" }, "Full screen");
-    large.addEventListener("click", () => this.#element.requestFullscreen());
+    const large = button("⤢", "Full screen", () => this.#element.requestFullscreen());
+    large.id = "values-full";
     const save = make("button", { type: "button", id: "values-save", title: "Save the samples of the last hour" }, "Save …");
     save.addEventListener("click", () => {
       const end = Date.now() / 1000;
       new Export(this.#sisock, this.#latest.rows.map(({ key }) => key), { start: end - HOUR, end }, this.#model.state.zone).open();
     });
-    const bar = make(
-      "div",
-      { className: "bar" },
-      this.#summary,
-      this.#chips,
-      make("label", {}, make("span", {}, "Add "), this.#nodes),
-      make("label", {}, make("span", {}, "Sort "), this.#orders),
-      save,
-      large,
-    );
+    const bar = make("div", { className: "bar" }, this.#summary, this.#asOf, this.#chips, this.#nodes, this.#orders, save, large);
     this.#element.replaceChildren(bar, this.#fault, this.#empty, this.#columns);
     this.#offer();
   }
@@ -137,7 +131,7 @@ export class Values {
       const { node } = splitKey(key);
       const remove = make("button", { type: "button", title: `show ${node} no more`, ariaLabel: `show ${node} no more` }, "✕");
       remove.addEventListener("click", () => this.#model.change({ values: this.#model.state.values.filter((each) => each !== key) }));
-      return make("li", {}, `${node}: all fields `, remove);
+      return make("li", {}, `all of ${node} `, remove);
     });
     this.#chips.replaceChildren(...chips);
     this.#columns.classList.toggle("is-one-node", values.length === 1 && chips.length === 1);
@@ -146,11 +140,13 @@ export class Values {
   #paint() {
     if (!this.#isShown) return;
     const now = Date.now() / 1000;
+    const { zone } = this.#model.state;
     const { rows, faults } = this.#latest;
     this.#arrange(rows);
     for (const row of rows) this.#rows.get(row.key).write(row, now);
     write(this.#fault, faults.join("; "));
     write(this.#summary, summaryOf(rows));
+    write(this.#asOf, `${timeText(now, zone)} ${zoneText(zone, now)}`);
     this.#showEmpty(rows.length === 0 && !faults.length);
   }
 

@@ -1,4 +1,4 @@
-"""Find data nodes and ask them, in Twisted's reactor: `AsyncClient`."""
+"""Find data nodes and ask them, in Twisted's reactor: `TwistedClient`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from sisock.wire.protocol import check_strategy
 from sisock.wire.times import Time, to_interval
 
 
-class AsyncClient:
+class TwistedClient:
     """Find data nodes through the hub and ask them; reconnect by itself.
 
     Its methods are coroutines for Twisted's reactor (``twisted.internet.defer.ensureDeferred``
-    makes Deferreds of them). `sisock.Client` is the same for scripts and notebooks.
+    makes Deferreds of them). `sisock.Client` is the same for scripts and notebooks, and
+    `sisock.AsyncClient` for asyncio.
 
     Without `settings`, those of the environment are used; if these are of several sites, all nodes
     are named ``site/node``, and a question to a site costs the others nothing. A call is given up
@@ -69,15 +70,19 @@ class AsyncClient:
             begin,
         )
 
+    def start(self) -> None:
+        """Begin to join the router; calls wait until it is joined, or raise why it could not be."""
+        if not self._is_running:
+            self._is_running = True
+            for site in self._sites.values():
+                site.start(self._end)
+
     async def connect(self) -> Self:
         """Join the router; raises RouterUnreachable or AuthenticationRejected if that fails.
 
         Of several sites it waits for the first, and raises if none can be joined.
         """
-        if not self._is_running:
-            self._is_running = True
-            for site in self._sites.values():
-                site.start(self._end)
+        self.start()
         joining = [defer.ensureDeferred(site.session()) for site in self._sites.values()]
         joined = await defer.DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
         if isinstance(joined, list):
@@ -103,7 +108,7 @@ class AsyncClient:
         """Ask the hub for its list of data nodes, by name; raises HubMissing if none answers.
 
         Of several sites, those that cannot be reached are left out: `NodeList.unreachable` says
-        why.
+        why, and a `SiteWarning` for each, except by `TwistedClient`.
         """
         return await self._sites.nodes()
 
@@ -147,7 +152,8 @@ class AsyncClient:
         max_points : int, optional
             Samples of each field, at most: the extremes of buckets, and both ends. At least 8.
         on_progress : callable, optional
-            Called with a `Progress` after each window of a long reply, in the reactor's thread.
+            Called with a `Progress` after each window of a long reply, where the reply is waited
+            for. In a notebook a progress bar is shown instead, except by `TwistedClient`.
 
         Raises
         ------
