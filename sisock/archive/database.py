@@ -101,6 +101,19 @@ class DatabaseNode(ArchiveNode):
         parts = [as_samples(*part) for part in self._series[field][0].read(start, end)]
         return join(parts or [NOTHING])
 
+    def _read_part(
+        self, name: str, entry: Mapping[str, Any], interval: Interval, most: float
+    ) -> tuple[Samples, float]:
+        parts, count = [NOTHING], 0
+        for part in self._series[name][0].read(interval.start, interval.end):
+            parts.append(as_samples(*part))
+            count += len(parts[-1][0])
+            t = parts[-1][0]
+            if count > most and len(t) and t[-1] > interval.start:
+                # Of the last instant there may be more samples.
+                return join(parts), float(t[-1])
+        return join(parts), interval.end
+
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Reply:

@@ -90,6 +90,12 @@ class TableArchive(ArchiveNode):
     def _read_checked(self, name: str, start: float, end: float) -> Samples:
         return self.read(name, start, end)
 
+    def _read_part(
+        self, name: str, entry: Mapping[str, Any], interval: Interval, most: float
+    ) -> tuple[Samples, float]:
+        # All of it, as views of the cache take no memory.
+        return self.read(name, interval.start, interval.end), interval.end
+
     def _prepared(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> Decimated | None:

@@ -21,6 +21,8 @@ from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, check_interval, contract, widening
 from sisock.wire.reply import Decimated, Reply, just_after
 
+MAX_READ = 4_000_000  # samples that are read at once to send them all; the rest with later windows
+
 
 class ArchiveNode(DataNodeServer):
     """A data node that reads one field at a time.
@@ -46,6 +48,9 @@ class ArchiveNode(DataNodeServer):
         (mean spacing in seconds); ``first`` and ``last`` (UNIX times; the cache begins with
         ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
         docs/how-to/live-nodes.md.
+
+        With ``first`` and ``interval``, all samples of a long interval are read a few million at a
+        time, as they are sent; otherwise at once.
 
         A field with samples from `start` to `end`, in UNIX seconds, must be listed; others may be.
         """
@@ -88,21 +93,27 @@ class ArchiveNode(DataNodeServer):
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Answer from `read`, one field after the other.
+        """Answer from `read`, one field after the other; of a long interval only its beginning.
 
         All samples are final, except times for which only some fields of a timeline have samples.
         """
-        interval = check_interval(start, end)
-        found: dict[str, tuple[str, Samples]] = {}
-        times: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+        interval, found = check_interval(start, end), {}
+        # With a spacing, few of the samples are sent.
+        most, until = math.inf if min_stride else MAX_READ / max(len(field), 1), interval.end
         for name, entry in self._entries_of(field, interval).items():
-            samples = self._read_checked(name, interval.start, interval.end)
-            line = entry.get("timeline") or name
-            found[name] = line, samples
-            times[line].append(samples[0])
+            part = Interval(interval.start, until)
+            samples, until = self._read_part(name, entry, part, most)
+            found[name] = entry.get("timeline") or name, samples
+        times: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+        for name, (line, (t, values)) in found.items():
+            if until < interval.end:
+                t, values = t[: t.searchsorted(until)], values[: t.searchsorted(until)]
+                found[name] = line, (t, values)
+            times[line].append(t)
         reply = Reply.merged(found, field)
         for line, shared in reply.timelines.items():
             shared.finalized_until = _final_until(times[line])
+        reply.until = until if until < interval.end else None
         return reply
 
     def get_decimated(
@@ -202,6 +213,18 @@ class ArchiveNode(DataNodeServer):
         parts = windows(read, begin, interval.end, entry.get("interval"))
         progress = WorkLog(self.log, f"reading {name!r} to decimate it")
         return decimate_windows(parts, bucket, max_points, progress, self._turn)
+
+    def _read_part(
+        self, name: str, entry: Mapping[str, Any], interval: Interval, most: float
+    ) -> tuple[Samples, float]:
+        """Read an interval, or its beginning with about `most` samples; return also its end."""
+        start, end = interval.start, interval.end
+        first, spacing = entry.get("first"), entry.get("interval")
+        if first is not None and spacing and most < math.inf:
+            end = min(end, max(start, first) + most * spacing)
+        if end >= min(interval.end, entry.get("last") or math.inf):
+            end = interval.end
+        return self._read_checked(name, start, end), end
 
     def _read_interval(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read_checked(name, start, end)

@@ -115,7 +115,8 @@ class RequestHandler:
     async def look_up(self, fields: list[str], start: float, end: float) -> Reply | Literal[False]:
         """Return the checked samples of the node, as for a request; False if they are too many."""
         request = parse_get_data((fields, start, end), {})
-        return await self._work(self._node.get_data, self._ask(request))
+        reply = await self._work(self._node.get_data, self._ask(request))
+        return False if reply is False or reply.until is not None else reply
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> defer.Deferred:
         """Run a function in one of the node's threads.
@@ -202,7 +203,7 @@ class RequestHandler:
         if is_progressive:
             return _window(reply, request)
         allowance = protocol.MESSAGE_ALLOWANCE if request.is_binary else self._node.allowance
-        fits = reply.fits(allowance, request.is_binary)
+        fits = reply.until is None and reply.fits(allowance, request.is_binary)
         if not fits:
             names = ", ".join(request.field)
             self.warn(f"a reply of {names} is over the allowance: False is returned")
@@ -233,11 +234,12 @@ def _window(reply: Reply, request: DataRequest) -> tuple[list[Any], Reply | None
     window, following, rest = reply, None, None
     if not (request.is_decimated or request.latest):
         window, following = first_window(reply, request.window // factor)
+        following = reply.until if following is None else following
     cut = chunks(window, protocol.CHUNK_BYTES // factor)
     wires = [chunk.to_wire(request.is_binary) for chunk in cut]
     if following is not None:
         wires[0] |= {"next": following, "end": request.interval.end}
-        if not request.min_stride:
+        if not request.min_stride and following != reply.until:
             rest = reply.clip(Interval(following, request.interval.end))
     return wires, rest
 

@@ -62,9 +62,8 @@ class Catalogue:
         for key in {row[0] for row in rows} - used:
             self._forget(key)
         self._next_key = max(used, default=0) + 1
-        self.files.keep_only(
-            {name for each in self.pyramids.values() for name in each.file_names()}
-        )
+        kept = {name for each in self.pyramids.values() for name in each.file_names()}
+        self.files.keep_only(kept)
 
     def make(self, field: str) -> Pyramid:
         """Return a new, empty field; whoever reads the old one can go on."""

@@ -215,9 +215,7 @@ class StoredTimeline(MemoryTimeline):
         segments = [part for part in self.parts if isinstance(part, Segment)]
         for run in (segments[i : i + _MERGED] for i in range(len(segments) - _MERGED + 1)):
             # Samples between two files may be in a journal that is loaded at the next start.
-            is_whole = all(
-                one.last_journal + 1 == other.first_journal for one, other in pairwise(run)
-            )
+            is_whole = all(a.last_journal + 1 == b.first_journal for a, b in pairwise(run))
             if is_whole and len({each.rank for each in run}) == 1:
                 fits = [
                     each

@@ -58,7 +58,8 @@ class Reply:
 
     Values in `data` are of shape (n,) like the times of the timeline that the field `follows`, or
     empty. A decoded reply has of `follows` only what it says itself. `bucket`, `final_to` and
-    `placed` are those of a decimated reply in PROTOCOL.md; in any other `bucket` is None.
+    `placed` are those of a decimated reply in PROTOCOL.md; in any other `bucket` is None. A node
+    that does not read a long interval to its end gives the time `until` which it did.
     """
 
     data: dict[str, np.ndarray] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Reply:
     bucket: dict[str, float | None] | None = None
     final_to: dict[str, float] = field(default_factory=dict)
     placed: list[str] = field(default_factory=list)
+    until: float | None = None
 
     def take(self, choose: Callable[[str, np.ndarray], slice | np.ndarray]) -> Reply:
         """Keep what `choose` does of each timeline, given name and times; drop empty timelines."""

@@ -1,5 +1,6 @@
 """Several routers at once: nodes are site/node, and a site that is away costs others nothing."""
 
+import asyncio
 import socket
 import time
 import warnings
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from sisock import Client
+from sisock import AsyncClient, Client
 from sisock.errors import (
     RouterUnreachable,
     SiteUnreachable,
@@ -15,7 +16,7 @@ from sisock.errors import (
     UnknownField,
     UnknownNode,
 )
-from sisock.testing import wait_until
+from sisock.testing import free_port, wait_until
 from tests import forkserver, sites
 from tests.conftest import Program
 from tests.faults.helpers import unstarted_router
@@ -103,6 +104,20 @@ def test_the_list_says_which_sites_it_lacks_and_why(client):
     for name, why in sites.UNREACHABLE.items():
         assert f"the site {name!r} cannot be reached" in nodes.unreachable[name]
         assert why in nodes.unreachable[name]
+
+
+def test_in_asyncio_the_list_says_it_too(router, two, monkeypatch, tmp_path):
+    gone = sites.entry("gone", router, free_port())
+    for name, value in sites.write(tmp_path, *two, gone).items():
+        monkeypatch.setenv(name, value)
+
+    async def ask():
+        async with AsyncClient() as asking:
+            return await asking.nodes()
+
+    with pytest.warns(SiteWarning, match="the site 'gone' cannot be reached") as warned:
+        assert set(asyncio.run(ask()).unreachable) == {"gone"}
+    assert warned[0].filename == __file__
 
 
 def test_a_site_that_says_nothing_is_waited_for_once(router, two, client, tmp_path):
