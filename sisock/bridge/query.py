@@ -25,18 +25,13 @@ from sisock.wire.protocol import (
     Interval,
 )
 
-MAX_UNDECIMATED = 50_000
-"""Samples of a field to request from a node without buckets; of more it sends only some."""
-
-COMBINE_WITHIN = 1e-3
-"""Seconds that a call waits for more fields of the same buckets, if others are under way."""
+MAX_UNDECIMATED = 50_000  # samples of a field to request from a node without buckets
+COMBINE_WITHIN = 1e-3  # seconds that a call waits for more fields, if others are under way
 
 Fields: TypeAlias = Mapping[str, Field]
-Sizes: TypeAlias = Mapping[str, float]
-"""Bucket sizes by field."""
+Sizes: TypeAlias = Mapping[str, float]  # bucket sizes by field
 
-_AFTER_1970 = 1e-300
-"""The earliest UNIX time: in requests, zero means now and negative times are relative."""
+_AFTER_1970 = 1e-300  # the earliest UNIX time: zero means now and negative times are relative
 
 
 def fine_bucket_size(spacing: float) -> float:
@@ -225,11 +220,16 @@ class Views:
     async def _run(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
         """Wait until other panels have added their fields, then fetch all of them.
 
-        A single panel waits for nobody; of a dashboard's panels all but the first share a call.
+        A call waits as long as each turn of the reactor adds fields: a single panel's goes at once,
+        and a dashboard's panels share one.
         """
         try:
-            is_first = len(self._calls) == 1 and not self._calls[buckets]
-            await task.deferLater(self._bridge.reactor, 0 if is_first else COMBINE_WITHIN)
+            if len(self._calls) > 1 or self._calls[buckets]:
+                await task.deferLater(self._bridge.reactor, COMBINE_WITHIN)
+            count = -1
+            while len(call.fields) > count:
+                count = len(call.fields)
+                await task.deferLater(self._bridge.reactor, 0)
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:

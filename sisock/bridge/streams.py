@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import defer
 
 from sisock.bridge.bridge import Bridge
-from sisock.bridge.metrics import Share
+from sisock.bridge.metrics import Share, size_of
 from sisock.bridge.targets import Pair
 from sisock.connection.session import gather
 from sisock.errors import SisockError
@@ -20,21 +20,21 @@ from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
 LONG = 50_000  # samples; a field is long if its interval lets expect more
-ROW_BYTES = 27  # approximate memory of a sample as JSON
+SAMPLE_BYTES = 16  # memory of a sample
 
-MAX_SHARED = 54_000_000
-"""Bytes of JSON of one call for all fields, which buffers all but the field being written; if more
-are expected, each long field gets a call of its own."""
+MAX_SHARED = 32_000_000
+"""Bytes of one call, which buffers all fields but the one being written; if more are expected, each
+long field gets a call of its own."""
 
-BUFFER = 3 << 20  # bytes of a long field that may wait for the client before the node is paused
+BUFFER = 2 << 20  # bytes of a long field that may wait for the client before the node is paused
 LONG_BYTES = 2 * BUFFER  # memory of a long field under way: in the buffer, and on the wire
 
 
 class Stream:
-    """Write the samples of one call as JSON while they arrive, `expected` bytes of it.
+    """Keep the samples of one call, `expected` bytes, and write them as JSON when they are read.
 
-    If `expected` is None the stream is paced: it has one field, pauses the node while the client
-    does not read, and can be read only once.
+    Meanwhile others arrive. If `expected` is None the stream is paced: it has one field, pauses the
+    node while the client does not read, and can be read only once.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Stream:
         self.fields = fields
         self._share, self._node = share, node
         self._is_paced = expected is None
-        self._rows: dict[str, list[bytes]] = {name: [] for name in fields}
+        self._runs: dict[str, list[tuple[Any, Any]]] = {name: [] for name in fields}
         self._follows = {name: field.timeline for name, field in fields.items()}
         self._error: Any = None
         self._is_over = False
@@ -77,12 +77,12 @@ class Stream:
 
     async def read(self, name: str) -> AsyncIterator[bytes]:
         """Yield rows of a field as they arrive; raises the error that the call ends with."""
-        rows, index = self._rows[name], 0
-        while index < len(rows) or self._error is not None or not self._is_over:
-            if index < len(rows):
-                yield rows[index]
+        runs, index = self._runs[name], 0
+        while index < len(runs) or self._error is not None or not self._is_over:
+            if index < len(runs):
+                yield b"".join(json_rows.pairs(*runs[index]))
                 if self._is_paced:
-                    self._waiting -= len(rows.pop(index))
+                    self._waiting -= size_of(*runs.pop(index))
                 else:
                     index += 1
             elif self._error is not None:
@@ -99,16 +99,16 @@ class Stream:
 
     def _take(self, chunk: Reply) -> defer.Deferred | None:
         if "progressive" not in self._node.features:
-            return None  # `_end` writes the aligned fields
+            return None  # `_end` keeps the aligned fields
         self._follows |= chunk.follows
         for name, values in chunk.data.items():
             line = chunk.timelines.get(self._follows.get(name, ""))
             if name in self.fields and line is not None and len(values):
                 with contract(self._node.name, name):
                     check_length(line.t, values)
-                self._write(name, line.t, values)
+                self._keep(name, line.t, values)
         if not self._is_spaced:
-            # Free the arrays; with `min_stride` they are needed to go on.
+            # They are kept here; only with `min_stride` the call needs them to go on.
             chunk.data.clear()
             chunk.timelines.clear()
         if self._is_paced and self._waiting > BUFFER and self._room is None:
@@ -116,15 +116,15 @@ class Stream:
         self._wake()
         return self._room
 
-    def _write(self, name: str, t: Any, values: Any) -> None:
+    def _keep(self, name: str, t: Any, values: Any) -> None:
         low, high = t.searchsorted([self._interval.start, self._interval.end])
         if low == high:
             return
         self._share.count += int(high - low) * self._repeats[self._node.name, name]
         self._share.check_size(self._share.count)
-        rows = b"".join(json_rows.pairs(values[low:high], t[low:high]))
-        self._rows[name].append(rows)
-        self._waiting += len(rows)
+        run = values[low:high], t[low:high]
+        self._runs[name].append(run)
+        self._waiting += size_of(*run)
         if self._waiting > self._counted:
             self._share.add(self._waiting - self._counted)
             self._counted = self._waiting
@@ -136,7 +136,7 @@ class Stream:
         elif "progressive" not in self._node.features:
             try:
                 for name, column in result.items():
-                    self._write(name, column.t, column.values)
+                    self._keep(name, column.t, column.values)
             except SisockError as error:
                 self._error = error
         self._wake()
@@ -166,7 +166,7 @@ async def open_streams(
             seconds = interval.end - interval.start
             counts = {n: seconds / field.interval for n, field in fields.items() if field.interval}
             long = {name: count for name, count in counts.items() if count > LONG}
-        nbytes = int(ROW_BYTES * sum(long.values()))
+        nbytes = int(SAMPLE_BYTES * sum(long.values()))
         if nbytes <= MAX_SHARED or any(repeats[node.name, name] > 1 for name in fields):
             of_node = [Stream(share, node, fields, nbytes)]
         else:

@@ -114,6 +114,17 @@ def test_who_asks_alone_waits_for_no_others(world):
     assert world.node.fields == [["x", "y"]]
 
 
+def test_panels_that_arrive_in_one_turn_after_another_share_a_call(world):
+    def arrive(name, *others):
+        world.ask(name=name)
+        if others:
+            world.clock.callLater(0, arrive, *others)
+
+    arrive("x", "y", "z")
+    world.clock.advance(0.0)
+    assert world.node.fields == [["x", "y", "z"]]
+
+
 @pytest.mark.parametrize("different", [{"end": 190_000}, {"points": 9}])
 def test_other_buckets_are_asked_for_by_another_call(world, different):
     world.ask()
