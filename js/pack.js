@@ -40,9 +40,10 @@ function writeTypes() {
   process.exit(1);
 }
 
-/** Return a page of the documents as it is read on its own: a link to another one names its file. */
+/** Return a how-to guide as it is read on its own: a link to another page names its file. */
 function readmeOf(page) {
-  const text = page.replaceAll(/\[[^\]]*\]\(\.\.\/([^)#]+)[^)]*\)/g, "`docs/$1`");
+  const fileOf = (path) => new URL(path, "file:///docs/how-to/").pathname.slice(1);
+  const text = page.replaceAll(/\[([^\]]*)\]\((?!https?:)([^)#]+)[^)]*\)/g, (_, named, path) => `${named} (\`${fileOf(path)}\`)`);
   return `${text}\nFiles in \`docs/\` and \`js/\` are those of sisock's repository.\n`;
 }
 

@@ -315,6 +315,11 @@ test("a node that is away leaves its curve, greyed, with the reason", async () =
   const [curve] = store.series;
   assert.deepEqual([curve.gone, curve.error], [true, "the data node n is not there"]);
   assert.ok(curve.t.length > 0);
+  sisock.find = async () => {
+    throw new SisockError("unreachable", "the router is not there");
+  };
+  await load(0, 20_000);
+  assert.deepEqual([curve.gone, curve.error], [true, "the router is not there"]);
 });
 
 test("tiles that were longest not used go first", () => {

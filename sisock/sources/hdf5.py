@@ -54,6 +54,10 @@ def open_file(path: Path, wait: float = 0.0) -> h5py.File:
         except BlockingIOError:
             if time.monotonic() > end:
                 raise OSError("it is locked by its writer") from None
+        except (OSError, RuntimeError) as error:
+            if re.search("signature not found|superblock", str(error)):
+                raise OSError("it is no HDF5 file, or not written yet") from None
+            raise
         time.sleep(0.05)
 
 

@@ -134,7 +134,9 @@ export class Store {
       if (signal.aborted) return;
       for (const curve of curves) {
         curve.error = error.message;
-        curve.gone = error.kind === "node" || error.site !== undefined;
+        // While the router is away nobody knows: a node that was gone may be still.
+        if (error.kind !== "unreachable") curve.gone = error.kind === "node";
+        curve.gone ||= error.site !== undefined;
       }
       // One wrong name, or one field that fails, must not cost the others their data.
       if (["field", "node_failed", "reply"].includes(error.kind) && curves.length > 1) {
