@@ -88,6 +88,10 @@ class Data(dict[str, Series]):
         """Show plot and table in a notebook."""
         return display.to_html(self)
 
+    def __or__(self, other: Mapping[str, Series]) -> Data:  # type: ignore[override]
+        """Unite series, such as those of two nodes, to plot or convert them together."""
+        return Data({**self, **other})
+
     def plot(self) -> Any:
         """Draw all series with matplotlib, and return an array of axes, one for each unit.
 

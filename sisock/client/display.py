@@ -34,22 +34,25 @@ def _require(module: str) -> None:
 def plot(data: Mapping[str, Any]) -> Any:
     """Draw all series with matplotlib: a panel for each unit, its curves interrupted at gaps."""
     _require("matplotlib")
-    from matplotlib import pyplot
+    from matplotlib import dates, pyplot
 
     panels: dict[tuple[str, str | None], list[str]] = {}
     for name, series in data.items():
         panels.setdefault((series.field.type, series.units), []).append(name)
     size = (9, 1 + 2 * max(len(panels), 1))
-    figure, rows = pyplot.subplots(max(len(panels), 1), sharex=True, squeeze=False, figsize=size)
+    _, rows = pyplot.subplots(max(len(panels), 1), sharex=True, squeeze=False, figsize=size)
     for axes, ((kind, units), names) in zip(rows[:, 0], panels.items(), strict=False):
         for name in names:
             t, values = _curve(data[name])
             style = "default" if kind == "number" else "steps-post"
-            axes.plot(t, values, label=name, linewidth=1, drawstyle=style)
+            marker = "." if len(t) == 1 else None
+            axes.plot(t, values, label=name, linewidth=1, drawstyle=style, marker=marker)
         axes.set_ylabel(units or "")
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
+    locator = dates.AutoDateLocator()
+    rows[-1, 0].xaxis.set_major_locator(locator)
+    rows[-1, 0].xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     rows[-1, 0].set_xlabel("time (UTC)")
-    figure.autofmt_xdate()
     return rows[:, 0]
 
 
@@ -81,9 +84,9 @@ def to_html(data: Mapping[str, Any]) -> str:
     heads = ("field", "units", "samples", "from", "to", "last")
     rows = ["".join(f"<th>{head}</th>" for head in heads)]
     for name, series in data.items():
-        ends = ("", "", "")
+        ends = ("", "", "") if series.field.last is None else ("none here", *_lies(series.field))
         if len(series):
-            last = str(series.values[-1])
+            last = _short(series.values[-1])
             ends = format_time(series.t[0]), format_time(series.t[-1]), last
         cells = (name, series.units or "", f"{len(series):,}", *ends)
         rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
@@ -91,6 +94,18 @@ def to_html(data: Mapping[str, Any]) -> str:
     return (
         _picture(data) if find_spec("matplotlib") and any(map(len, data.values())) else ""
     ) + table
+
+
+def _short(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return np.format_float_positional(value, precision=6, fractional=False, trim="-")
+
+
+def _lies(field: Any) -> tuple[str, str]:
+    """Say where the samples of a field lie."""
+    first = "" if field.first is None else f"there are from {format_time(field.first)}"
+    return first, f"to {format_time(field.last)}"
 
 
 def _picture(data: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from sisock.connection.settings import Settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import check_strategy
-from sisock.wire.times import Time, to_interval
+from sisock.wire.times import Time, parse_duration, to_interval
 
 
 class TwistedClient:
@@ -129,10 +129,10 @@ class TwistedClient:
     async def get(
         self,
         node: str,
-        fields: str | Iterable[str],
+        fields: str | Iterable[str] | None = None,
         start: Time = "-1h",
         end: Time = "now",
-        min_stride: float | None = None,
+        min_stride: float | str | None = None,
         *,
         bucket: float | None = None,
         max_points: int | None = None,
@@ -142,10 +142,12 @@ class TwistedClient:
 
         Parameters
         ----------
+        fields : str or iterable of str, optional
+            All fields of the node if None.
         start, end : float, str or datetime
             Half-open interval, see `sisock.wire.times.to_sisock_time`.
-        min_stride : float, optional
-            Seconds between successive samples, at least.
+        min_stride : float or str, optional
+            Seconds between successive samples, at least; or a duration such as ``"5min"``.
         bucket : float, optional
             Seconds, a power of two: of each bucket of this size only the smallest and the largest
             value are kept. At most 16,384 buckets.
@@ -160,13 +162,14 @@ class TwistedClient:
         UnknownNode, UnknownField, InvalidArgument, NodeFailed, ReplyTooLarge
             See `sisock.errors`; NodeTimeout if nothing comes for `timeout` seconds.
         """
-        names = [fields] if isinstance(fields, str) else list(dict.fromkeys(fields))
+        names = [fields] if isinstance(fields, str) else fields
+        names = None if names is None else list(dict.fromkeys(names))
         interval = to_interval(start, end)
-        stride = None if min_stride is None else float(min_stride)
-        min_stride, bucket, max_points = check_strategy(
-            stride, bucket, max_points, interval, len(names)
+        stride = parse_duration(min_stride) if isinstance(min_stride, str) else min_stride
+        stride, bucket, max_points = check_strategy(
+            stride, bucket, max_points, interval, 1 if names is None else len(names)
         )
-        fewer = {"min_stride": min_stride, "bucket": bucket, "max_points": max_points}
+        fewer = {"min_stride": stride, "bucket": bucket, "max_points": max_points}
         how: dict[str, Any] = {**fewer, "timeout": self.timeout, "on_progress": on_progress}
         with self._asking(node) as site:
             found, wanted = await site.wanted(node, names)

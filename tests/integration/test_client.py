@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sisock import AsyncClient, Client
-from sisock.errors import RouterUnreachable
+from sisock.errors import InvalidArgument, RouterUnreachable
 from sisock.testing import wait_until
 from sisock.wire.grid import stride_indices
 from sisock.wire.protocol import USER_CONSUMER
@@ -59,6 +59,14 @@ def test_min_stride_is_exact_over_many_windows(client, big, stride):
     at_once = Big.t[:1_500_000][stride_indices(Big.t[:1_500_000], stride)]
     np.testing.assert_array_equal(t, at_once)
     assert (np.diff(t) >= stride).all()
+
+
+def test_without_fields_all_are_there_and_a_stride_may_be_text(client, big):
+    data = client.get(big, start=START, end=START + 30, min_stride="5s")
+    assert list(data) == list(client.fields(big))
+    assert data["f4"].t.tolist() == [START + 5 * n for n in range(6)]
+    with pytest.raises(InvalidArgument, match="is not a duration"):
+        client.get(big, "f4", min_stride="soon")
 
 
 def test_a_reply_in_many_windows_asks_the_nodes_own_code_once(router, client, start):

@@ -11,7 +11,11 @@ from tests.conftest import TOP
 from tests.documents import blocks, page
 from tests.integration.peers import serving
 
-NODES = {"sensors": ["data_nodes/sensors.py"], "slow_disk": ["tests/nodes.py", "slow_disk"]}
+NODES = {
+    "sensors": ["data_nodes/sensors.py"],
+    "apex_archive": ["data_nodes/weather.py", "--directory", str(TOP / "example_data")],
+    "slow_disk": ["tests/nodes.py", "slow_disk"],
+}
 
 # As a kernel is told of another router, or of another secret.
 ELSEWHERE = """

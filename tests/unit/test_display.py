@@ -1,8 +1,11 @@
 """What a notebook shows of fetched samples."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from sisock.client.data import Data, Series
 from sisock.wire.fields import Field
@@ -41,6 +44,24 @@ def test_a_curve_is_interrupted_where_samples_are_missing(drawn):
 def test_decimated_samples_are_one_curve(drawn):
     (axes,) = drawn(a=series("a", [1, 2, 3, 4], t=[0, 0.1, 60, 60.1], bucket=32.0))
     assert not np.isnan(axes.lines[0].get_ydata()).any()
+
+
+def test_a_single_sample_is_a_point(drawn):
+    (axes,) = drawn(a=series("a", [1]))
+    assert axes.lines[0].get_marker() == "."
+
+
+def test_united_data_are_drawn_together(drawn):
+    first, second = Data(a=series("a", [1, 2], "K")), Data(b=series("b", [3, 4], "K"))
+    (axes,) = (first | second).plot()
+    assert len(axes.lines) == 2
+
+
+def test_a_table_without_samples_says_where_there_are_some():
+    none = series("a", [])
+    data = Data(a=replace(none, field=replace(none.field, first=T, last=T + 60)))
+    shown = DisplayFormatter().format(data)[0]["text/html"]
+    assert "none here" in shown and "2026-01-01T00:00:00Z" in shown and "00:01:00Z" in shown
 
 
 def test_states_and_texts_are_steps_and_missing_ones_left_out(drawn):
