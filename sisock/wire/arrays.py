@@ -1,7 +1,7 @@
 """Convert the values of a field: from what node authors return to arrays, and to and from the wire.
 
-Internally, values are a numpy array of one of `WIRE_DTYPES`, with NaN for a missing number; or of
-objects: strings, or integers and booleans of which some are missing, which are None.
+Internally, values are a numpy array: one of `WIRE_DTYPES`, with NaN for a missing number; or, for
+strings and for integers or booleans with missing values, an object array with None for these.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Samples: TypeAlias = tuple[np.ndarray, np.ndarray]
 """Times and values of one field, both of shape (n,)."""
 
 Span: TypeAlias = tuple[int, float, float]
-"""A number of samples, the first and the last time."""
+"""The number of samples, and the times of the first and the last one."""
 
 WIRE_DTYPES = frozenset(
     {"<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1"}
@@ -31,17 +31,17 @@ WIRE_DTYPES = frozenset(
 
 _CBOR_NUMBER_BYTES = 9
 _OBJECT_BYTES = 72
-"""Memory of an object: a short string, and its reference."""
+"""Estimated memory of a short string and the reference to it."""
 
 _BLOCK = 1 << 18
-"""Times that are checked at once, as masks for mapped files of gigabytes would be too large."""
+"""Number of times checked at once: for mapped files of gigabytes, one mask would be too large."""
 
 
 def normalise(values: Any) -> np.ndarray:
-    """Convert the values that a node's author returns to their internal form.
+    """Convert values returned by a node author to the internal form.
 
-    `values` are numbers, booleans or strings, of shape (n,), with None, NaN or a mask for missing
-    ones; raises ValueError for anything else.
+    `values`, shape (n,), are numbers, booleans or strings; None, NaN or a mask marks missing ones.
+    Raises ValueError for anything else.
     """
     if isinstance(values, np.ma.MaskedArray):
         if np.ma.is_masked(values) and values.dtype.kind != "f":
@@ -66,7 +66,7 @@ def normalise(values: Any) -> np.ndarray:
 
 def _from_items(values: Sequence[Any]) -> np.ndarray:
     kinds = set(map(type, values))
-    if kinds == {float}:  # most live samples: this is four times as fast
+    if kinds == {float}:  # the usual case for live samples: four times as fast
         return np.array(values, dtype="<f8")
     if any(issubclass(kind, np.datetime64 | np.timedelta64) for kind in kinds):
         return normalise(np.asarray(values))
@@ -86,7 +86,7 @@ def _from_items(values: Sequence[Any]) -> np.ndarray:
         return _objects([v if v is None else v.decode("utf-8", "replace") for v in values])
     if has_missing and not kinds:
         return _objects(values)
-    # Only different numbers may be mixed: Decimal, Fraction or bool with floats.
+    # Only types of numbers may be mixed, such as Decimal, Fraction or bool with float.
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
     if kinds & {str, bytes}:
         raise ValueError(f"strings and other types are mixed in the values ({names})")
@@ -142,18 +142,18 @@ def as_times(values: Any, label: str) -> np.ndarray:
 def merge_timeline(
     samples_of: Mapping[str, Samples],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Bring the times and values, of shape (n,), of each field to the union of the times.
+    """Merge the times of several fields, and align the values of each field with the merged times.
 
-    Returns every time at which a field has a sample, shape (m,), and of each field values of this
-    shape, missing where the field has no sample; a field without any stays empty.
+    Times and values of each field have shape (n,). Returns all times, shape (m,), and the values of
+    each field, shape (m,), missing where it has no sample. A field without samples stays empty.
     """
     filled = {name: samples for name, samples in samples_of.items() if len(samples[0])}
     merged = {name: values for name, (_, values) in samples_of.items()}
     times = [t for t, _ in filled.values()]
     if all(t is times[0] or np.array_equal(t, times[0]) for t in times[1:]):
         return (times[0] if times else np.empty(0)), merged
-    # As complex numbers that count equal times up, so that none of these is lost: numpy sorts
-    # complex numbers by their real part first.
+    # Number equal times of a field in the imaginary part, so that `unique` keeps all of them;
+    # numpy sorts complex numbers by their real part first.
     keys = {
         name: t + 1j * (np.arange(len(t)) - np.searchsorted(t, t))
         for name, (t, _) in filled.items()
@@ -169,8 +169,8 @@ def merge_timeline(
 
 
 def join(parts: Sequence[Samples]) -> Samples:
-    """Join samples of a field that follow each other, whatever the types of their values."""
-    # Empty arrays have no type of their own.
+    """Join consecutive samples of a field; the types of the values may differ."""
+    # Leave out empty parts: their dtype says nothing about the field.
     filled = [part for part in parts if len(part[0])] or parts[:1]
     if len(filled) == 1:
         return filled[0]
@@ -188,7 +188,7 @@ def to_list(values: np.ndarray | Sequence[Any]) -> list[Any]:
 
 
 def to_binary(values: np.ndarray) -> dict[str, Any] | list[Any]:
-    """Return the array's own bytes with their type, or a list where PROTOCOL.md wants one."""
+    """Return a dict with dtype and raw bytes, or a list for objects (PROTOCOL.md, binary)."""
     if values.dtype == object:
         return to_list(values)
     if values.dtype.kind == "f" and (infinite := np.isinf(values)).any():
@@ -198,9 +198,9 @@ def to_binary(values: np.ndarray) -> dict[str, Any] | list[Any]:
 
 
 def from_wire(encoded: Any) -> np.ndarray:
-    """Decode one array of a reply, of shape (n,); ValueError if it is neither list nor typed bytes.
+    """Decode one array of a reply, shape (n,); raises ValueError if it is invalid.
 
-    Bytes become a read-only view. Missing samples are NaN among numbers, otherwise None.
+    Bytes become a read-only view. Missing numbers are NaN, other missing values None.
     """
     if isinstance(encoded, dict):
         dtype = encoded.get("dtype")
@@ -208,7 +208,7 @@ def from_wire(encoded: Any) -> np.ndarray:
             raise ValueError(f"an array of type {dtype!r} is not in the protocol")
         return np.frombuffer(encoded["values"], dtype=dtype)
     if not isinstance(encoded, list | tuple):
-        raise ValueError(f"an array came as {type(encoded).__name__}")
+        raise ValueError(f"an array must be a list or bytes, not {type(encoded).__name__}")
     values = _from_items(encoded)
     if values.dtype == object and set(map(type, values)) == {int, type(None)}:
         return values.astype("<f8")
@@ -225,12 +225,12 @@ def has_value(values: np.ndarray) -> np.ndarray:
 
 
 def span_of(t: np.ndarray) -> Span | None:
-    """Return the span of samples with these times, None if there are none."""
+    """Return the span of samples with these times, or None without samples."""
     return (len(t), float(t[0]), float(t[-1])) if len(t) else None
 
 
 def last_present(values: np.ndarray) -> np.ndarray:
-    """Return the index of the last value that is not missing, shape (1,), or (0,) without one."""
+    """Return the index of the last present value, shape (1,); shape (0,) if all are missing."""
     return np.flatnonzero(has_value(values))[-1:]
 
 
@@ -242,9 +242,9 @@ def binary_size(values: np.ndarray) -> int:
 
 
 def held_by(values: np.ndarray) -> tuple[int, int]:
-    """Return the id of the buffer that the values keep in memory, and its bytes.
+    """Return the id and the size in bytes of the buffer that the values keep in memory.
 
-    A view keeps its whole base array. A mapped file takes no memory.
+    A view keeps its whole base array in memory; a mapped file takes none.
     """
     while isinstance(values.base, np.ndarray):
         values = values.base
@@ -255,15 +255,15 @@ def held_by(values: np.ndarray) -> tuple[int, int]:
 
 
 def cbor_size(values: np.ndarray) -> int:
-    """Return the bytes that the values take as a list in CBOR, where that may be more than JSON.
+    """Return a size in bytes of the values as a list in CBOR, exact where CBOR may exceed JSON.
 
-    A float of few digits takes nine bytes, against four in JSON.
+    A float with few digits takes nine bytes in CBOR but only four in JSON.
     """
     return len(values) * (_CBOR_NUMBER_BYTES if values.dtype.kind == "f" else 1)
 
 
 def json_size(values: np.ndarray) -> int:
-    """Return the bytes that the values take as a list in JSON, at most."""
+    """Return an upper bound of the bytes that the values take as a list in JSON."""
     if values.dtype == object:
         return len(orjson.dumps(to_list(values)))
     longer = 0

@@ -32,7 +32,7 @@ _OF_TIMELINE: dict[str, Callable[[list], Any]] = {
     "last": max,
     "stale_after": itemgetter(0),
 }
-"""Keys of a timeline, and how to choose if several fields give different values."""
+"""Keys of a timeline, and how to choose one value if its fields give different ones."""
 
 ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
 """All keys that an author can give for a field."""
@@ -40,7 +40,7 @@ ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
 
 @dataclass(frozen=True)
 class Field:
-    """Describe one field of a data node, as in ``get_fields`` of PROTOCOL.md.
+    """Describe one field of a data node, as ``get_fields`` of PROTOCOL.md does.
 
     Fields of one timeline are sampled at the same instants, every `interval` seconds on average
     (None: aperiodic).
@@ -67,18 +67,18 @@ class KnownNode:
     Attributes
     ----------
     name : str
-        Its name; with several sites that is ``site/node``.
+        The node's name; with several sites, ``site/node``.
     features : frozenset of str
-        What it can do beyond Part 1 of the protocol.
+        Optional parts of the protocol that the node supports.
     generation : str
-        What a consumer caches is valid in one generation; if the node announces none, the consumer
-        makes one up.
+        Identifies the node's data: a cached reply is valid for one generation only. If the node
+        announces none, the consumer makes one up.
     replicas : int or None
         Number of sessions that serve under this name, if the node has replicas.
     entry : mapping
-        The entry of the hub's list.
+        The node's entry in the hub's list.
     site : str
-        The name of its site, or empty.
+        The name of the node's site, or empty.
     """
 
     name: str
@@ -91,20 +91,21 @@ class KnownNode:
 
     @property
     def own_name(self) -> str:
-        """Its name within its site."""
+        """The node's name within its site."""
         return self.name.removeprefix(f"{self.site}/") if self.site else self.name
 
     def uri(self, verb: str) -> str:
-        """Return the URI of one of its procedures, see `node_uri`."""
+        """Return the URI of one of the node's procedures, see `node_uri`."""
         return node_uri(self.own_name, verb)
 
 
 def parse_node(
     entry: Any, site: str, current: Callable[[str], KnownNode | None]
 ) -> KnownNode | None:
-    """Return the node of an entry of the hub's list, or None if it cannot be one.
+    """Parse an entry of the hub's list; return None if it does not describe a node.
 
-    Without a generation in the entry it keeps that of the `current` one, or gets a new one.
+    `current` finds the node that was known by a name. An entry without a generation gets the one
+    that the current node had, or a new one.
     """
     try:
         own = check_node_name(entry["name"])
@@ -144,10 +145,10 @@ def check_entries(entries: Any, node: str) -> None:
 
 
 def describe(entries: Mapping[str, Mapping[str, Any]]) -> list:
-    """Return the answer to ``get_fields`` from entries by field, with any of `ENTRY_KEYS`.
+    """Build the answer to ``get_fields`` from one entry per field, with any of `ENTRY_KEYS`.
 
-    ``timeline`` is by default the field's own name; ``interval``, ``first``, ``last`` and
-    ``stale_after`` belong to the timeline, in seconds.
+    ``timeline`` defaults to the name of the field. ``interval``, ``first``, ``last`` and
+    ``stale_after``, in seconds, become properties of the timeline.
     """
     fields: dict[str, dict[str, Any]] = {}
     timelines: dict[str, dict[str, Any]] = {}
@@ -169,9 +170,9 @@ def describe(entries: Mapping[str, Mapping[str, Any]]) -> list:
 
 
 def check_fields(raw: Any, node: str) -> list[dict[str, dict[str, Any]]]:
-    """Check the result of ``get_fields``, and return it as ``[field, timeline]`` to be sent.
+    """Check the result of ``get_fields``, and return it as ``[field, timeline]`` for the wire.
 
-    Raises NodeContractError with node, field and rule.
+    Raises NodeContractError, which names the node, the field and the broken rule.
     """
     is_pair = isinstance(raw, list | tuple) and len(raw) == 2
     if not is_pair or not all(isinstance(part, Mapping) for part in raw):
@@ -216,7 +217,7 @@ def _check_extra(key: str, value: Any) -> Any:
         return {name: _check_limit(name, ends) for name, ends in value.items()}
     if key == "labels":
         if not all(type(number) in (str, int) and is_text(text) for number, text in value.items()):
-            raise ValueError("labels must be a dict, value (as a text) to text")
+            raise ValueError("labels must be a dict that maps values to texts")
         return {str(number): text for number, text in value.items()}
     if type(value) is not int or value < 0:
         raise ValueError(f"{key} must be a number of digits")

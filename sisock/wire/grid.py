@@ -1,6 +1,6 @@
-"""Decimate samples, by the buckets of PROTOCOL.md's grid or by a least spacing; numpy only.
+"""Decimate samples, by the buckets of PROTOCOL.md's grid or by a minimum spacing; numpy only.
 
-The twin of the first is `js/grid.js`.
+`js/grid.js` implements the same grid for the page.
 A bucket is ``[i w, (i + 1) w)``, where `w` is a power of two and ``i = floor(t / w)``.
 """
 
@@ -17,24 +17,24 @@ from sisock.wire.arrays import Span
 from sisock.wire.protocol import MIN_EXPONENT
 
 _EXACT = 2.0**52
-_FEW_BUCKETS = 16  # samples per bucket from which searching for edges beats comparing all samples
-_LARGE = 1500  # samples per bucket from which a loop over buckets beats one numpy call
-_WALK_BELOW = 1 / 16  # fraction of kept samples below which single searches beat one for all
+_FEW_BUCKETS = 16  # with more samples per bucket, searching for edges beats comparing all samples
+_LARGE = 1500  # with more samples per bucket, a loop over buckets beats one numpy call
+_WALK_BELOW = 1 / 16  # if a smaller fraction is kept, one search per kept sample is faster
 
 
 def bucket_of(t: Any, w: float) -> Any:
-    """Return the number of the bucket of a time, or of an array of times, as float64."""
+    """Return the bucket number of a time, or of each time in an array, as float64."""
     return np.floor(np.asarray(t, dtype="<f8") / w)
 
 
 def bucket_start(t: float, w: float) -> float:
-    """Return the time at which the bucket of a time begins."""
+    """Return the start of the bucket that contains a time."""
     return float(np.floor(t / w)) * w
 
 
 def bucket_size_for(first: float, last: float, max_points: int) -> float:
-    """Return the smallest `w` with at most `max_points`: two per bucket, and both ends."""
-    # Sizes beyond the grid's range occur only for times that are not in seconds.
+    """Return the smallest bucket size with at most `max_points`: two per bucket, and both ends."""
+    # Sizes beyond the grid's range occur only if the times are not in seconds.
     buckets = max_points // 2 - 1
     at_least = (last / 2 - first / 2) / buckets
     least_exponent = math.frexp(at_least)[1] - 1 if at_least else MIN_EXPONENT
@@ -46,7 +46,7 @@ def bucket_size_for(first: float, last: float, max_points: int) -> float:
 
 
 def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
-    """Return the bucket size that keeps at most `max_points` samples; None if all are kept."""
+    """Return the bucket size that keeps at most `max_points` samples; None keeps all."""
     if len(t) <= max_points:
         return None
     return bucket_size_for(float(t[0]), float(t[-1]), max_points)
@@ -55,10 +55,10 @@ def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
 def plan_reading(
     start: float, end: float, spans: Sequence[Span], bucket: float | None, max_points: int | None
 ) -> tuple[float | None, list[tuple[float, float, float]]]:
-    """Choose the bucket size (None to keep all samples), and the intervals to read for it.
+    """Choose the bucket size (None to keep all samples), and the intervals to read.
 
-    `spans` describes the samples from `start` to `end`, in order. Each interval has a bucket size:
-    it may be read from samples that are decimated to buckets up to this size.
+    `spans` describes the samples from `start` to `end`, in order. Each returned interval is
+    ``(start, end, w)``: it may be read from samples already decimated to buckets of at most `w`.
     """
     if max_points is None or sum(count for count, _, _ in spans) <= max_points:
         return bucket, [(start, end, bucket or 0.0)]
@@ -70,9 +70,9 @@ def plan_reading(
 
 
 def edges(t: np.ndarray, w: float | None) -> np.ndarray:
-    """Return the indices at which the m buckets that have samples start, and ``len(t)``.
+    """Return the index of the first sample of each of m non-empty buckets, and ``len(t)``.
 
-    The times ascend; the result has shape (m + 1,). Without a size each sample is a bucket.
+    The times ascend; the result has shape (m + 1,). If `w` is None, each sample is a bucket.
     """
     if w is None or not len(t):
         return np.arange(len(t) + 1)
@@ -81,7 +81,7 @@ def edges(t: np.ndarray, w: float | None) -> np.ndarray:
         starts = np.zeros(int(last - first) + 2, dtype=np.intp)
         starts[1:-1] = t.searchsorted(np.arange(first + 1, last + 1) * w)
         starts[-1] = len(t)
-        is_new = np.append(True, starts[1:] > starts[:-1])  # an empty bucket starts with the next
+        is_new = np.append(True, starts[1:] > starts[:-1])  # drop the starts of empty buckets
         return starts[is_new]
     buckets = np.floor(t / w)
     is_new = np.ones(len(t) + 1, dtype=bool)
@@ -90,9 +90,9 @@ def edges(t: np.ndarray, w: float | None) -> np.ndarray:
 
 
 def keep(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Choose the samples that each bucket keeps, at most two: ascending indices, each once.
+    """Return the ascending, unique indices of the samples that each bucket keeps, at most two.
 
-    `starts` is what `edges` returned.
+    `starts` is the result of `edges`.
     """
     count = len(starts) - 1
     if count == starts[-1]:
@@ -126,7 +126,7 @@ def decimate_by(
 ) -> tuple[np.ndarray, float | None]:
     """Decimate to buckets of size `bucket`, or to at most `max_points` samples with both ends.
 
-    Returns ascending indices, and the bucket size, None if all samples are kept.
+    Returns the ascending indices of the kept samples, and the bucket size (None: all are kept).
     """
     w = bucket if max_points is None else bucket_size_to(t, max_points)
     return decimate(t, values, w, max_points is not None), w
@@ -143,10 +143,10 @@ def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
 def place(
     extremes: Mapping[float, tuple[Any, Any]], w: float, start: float, end: float
 ) -> tuple[list[float], list[Any]]:
-    """Return extremes of buckets as times and values, where nobody knows their own times.
+    """Return the times and values of extremes, where only the bucket of each is known.
 
-    `extremes` has smallest and largest value by the start of the bucket, None and None if all are
-    missing. Minimum and maximum are at the bucket's start and middle, but inside of the interval.
+    `extremes` maps the start of a bucket to its smallest and largest value (both None if all values
+    are missing). These get the times of the bucket's start and middle, moved into the interval.
     """
     t: list[float] = []
     values: list[Any] = []
@@ -162,10 +162,10 @@ def place(
 
 
 def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None) -> np.ndarray:
-    """Choose the first sample, and from each chosen one the next that is far enough away.
+    """Return the ascending indices of samples that are at least `min_stride` seconds apart.
 
-    Returns ascending indices. The spacing counts from `after`, the time of a sample kept before
-    these, if it is given; a `min_stride` of zero keeps everything.
+    Keeps the first sample, then each time the next one that is far enough from the last one kept.
+    `after` is the time of an earlier kept sample, if any. A `min_stride` of zero keeps all samples.
     """
     first = 0 if after is None else _next_index(t, after, min_stride, 0)
     if min_stride <= 0 or first >= len(t) or (np.diff(t[first:]) >= min_stride).all():
@@ -184,7 +184,7 @@ def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None)
 def _next_index(t: np.ndarray, last: float, min_stride: float, low: int) -> int:
     """Return the first index from `low` on that is at least `min_stride` after `last`."""
     index = low + int(np.searchsorted(t[low:], last + min_stride))
-    # last + min_stride is rounded: correct for samples on the wrong side of it.
+    # last + min_stride is rounded: move the index past samples on the wrong side.
     while index > low and t[index - 1] - last >= min_stride:
         index -= 1
     while index < len(t) and t[index] - last < min_stride:
@@ -204,23 +204,23 @@ def _all_next_indices(t: np.ndarray, min_stride: float) -> np.ndarray:
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """Return numbers and booleans as an array, NaN where one is missing; None for strings."""
+    """Return numbers and booleans as an array, with NaN for missing ones; None for strings."""
     if values.dtype != object:
         return values.view(np.uint8) if values.dtype.kind == "b" else values
     return None if str in set(map(type, values)) else values.astype("<f8")
 
 
 def _first_other(texts: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return per bucket the first sample that differs from its first one, or else its last."""
+    """Return per bucket the index of the first text unlike the bucket's first, or of its last."""
     firsts, ends = texts[starts[:-1]], starts[1:]
     differs = np.append(np.flatnonzero(texts != np.repeat(firsts, np.diff(starts))), len(texts))
     found = differs[np.searchsorted(differs, starts[:-1])]
-    is_missing = firsts == None  # noqa: E711 - item by item; one that holds nothing else keeps its first sample only
+    is_missing = firsts == None  # noqa: E711 - item by item; a bucket without texts keeps its first
     return np.where(found < ends, found, np.where(is_missing, starts[:-1], ends - 1))
 
 
 def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
-    """Return per bucket the first of its smallest numbers, and the first of its largest."""
+    """Return per bucket the index of its first minimum, and of its first maximum."""
     sizes = starts[1:] - starts[:-1]
     if len(sizes) > 2 and (sizes[1:-1] == sizes[1]).all():
         find = _in_rows
@@ -230,12 +230,12 @@ def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
         find = _all_at_once
     if find is not _all_at_once or numbers.dtype.kind != "f":
         found = [find(numbers, starts, choose) for choose in (np.argmin, np.argmax)]
-        # A missing number would have been found as an extreme.
+        # argmin and argmax return a NaN if there is one: then no number is missing.
         if all(np.isfinite(numbers[indices]).all() for indices in found):
             return found
     low, high = numbers, numbers
     if not (finite := np.isfinite(numbers)).all():
-        # In a bucket without numbers all are now equal: its first sample is both extremes.
+        # In a bucket without numbers all values are now equal: its first sample is both extremes.
         low, high = np.where(finite, numbers, np.inf), np.where(finite, numbers, -np.inf)
     return [find(low, starts, np.argmin), find(high, starts, np.argmax)]
 
@@ -244,7 +244,7 @@ _Choose = Callable[..., Any]
 
 
 def _in_rows(numbers: np.ndarray, starts: np.ndarray, choose: _Choose) -> np.ndarray:
-    """Return the indices for regular data: all buckets but the first and last are equally long."""
+    """Return the indices for regular data: all buckets but the first and last have equal length."""
     inner, found = starts[1:-1], starts[:-1].copy()
     rows = numbers[inner[0] : inner[-1]].reshape(len(inner) - 1, -1)
     found[0] += choose(numbers[: inner[0]])

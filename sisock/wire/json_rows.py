@@ -1,4 +1,4 @@
-"""Write numpy arrays as rows of JSON, without an object for each sample."""
+"""Write numpy arrays as rows of JSON, without a Python object for each sample."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import orjson
 from sisock.wire.arrays import to_list
 
 ROWS = 1 << 14
-"""Rows that orjson writes at once, as nothing else runs in this process meanwhile: a few ms."""
+"""Rows per call of orjson, which blocks all threads of the process: a few ms per call."""
 
 _COMMA, _CLOSE, _OPEN = b",]["
 
 
 def dumps(answer: Any) -> bytes:
-    """Write JSON with numpy arrays in it."""
+    """Return an object, which may contain numpy arrays, as JSON."""
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def milliseconds(t: np.ndarray) -> np.ndarray:
-    """Return UNIX times as Grafana's."""
+    """Convert UNIX times in seconds to Grafana's whole milliseconds, shape (n,)."""
     return np.rint(t * 1e3)
 
 
 def pairs(values: np.ndarray, t: np.ndarray) -> Iterator[bytes]:
-    """Write ``[value,ms],[value,ms]``, in parts that follow each other.
+    """Yield consecutive parts of ``[value,ms],[value,ms]``.
 
-    Numbers that are not finite become null, booleans 1, 0 and null. The milliseconds must be
-    between 0 and 1e15.
+    Numbers that are not finite become null, booleans become 1, 0 and null. The milliseconds must
+    be between 0 and 1e15.
     """
     return _in_runs(len(t), lambda run: text_of_pairs(values[run], t[run])[0])
 
 
 def text_of_pairs(values: np.ndarray, t: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """Write the same at once; returns as well where each row begins, and where one more would."""
+    """Return the text of `pairs` in one part, and the offset of each row and of a next one."""
     values, ms = truth_as_numbers(values), milliseconds(t)
     if values.dtype == object:
         rows = [dumps(row) for row in zip(to_list(values), ms.tolist(), strict=True)]
         starts = np.cumsum([0, *(len(row) + 1 for row in rows)])
         return b",".join(rows), starts
-    # One long array is written in 85 % of the time of as many short ones, and made rows of
-    # afterwards: between a time and the next value there is ".0,", as long as "],[".
+    # Write one long array, in 85 % of the time of many short ones, and then turn it into rows:
+    # between a time and the next value there is ".0,", which is as long as "],[".
     numbers = np.empty(2 * len(ms))
     numbers[::2], numbers[1::2] = values, ms
     text = np.frombuffer(bytearray(dumps(numbers)), dtype=np.uint8)
@@ -54,7 +54,7 @@ def text_of_pairs(values: np.ndarray, t: np.ndarray) -> tuple[bytes, np.ndarray]
 
 
 def truth_as_numbers(values: np.ndarray) -> np.ndarray:
-    """Return booleans as 1, 0 and NaN, which panels draw, whether one is missing or not."""
+    """Return booleans as 1, 0 and NaN (missing), which panels can draw; other values unchanged."""
     if values.dtype != object:
         return values.astype("<f8") if values.dtype == bool else values
     if not set(map(type, values)) <= {bool, type(None)}:
@@ -63,7 +63,7 @@ def truth_as_numbers(values: np.ndarray) -> np.ndarray:
 
 
 def rows(cells: np.ndarray | list[list[Any]]) -> Iterator[bytes]:
-    """Write ``[a,b],[a,b]``, in parts that follow each other, of an array or of lists."""
+    """Yield consecutive parts of ``[a,b],[a,b]`` from an array, shape (n, k), or a list of rows."""
     return _in_runs(len(cells), lambda run: dumps(cells[run])[1:-1])
 
 

@@ -1,4 +1,4 @@
-"""Define the protocol's names, times and limits, as PROTOCOL.md has them."""
+"""Define the names, times and limits of PROTOCOL.md, and check values against them."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from sisock.errors import InvalidArgument, InvalidNodeName, NodeContractError
 
 REALM = "sisock"
 PREFIX = "org.simonsobservatory."
-"""The WAMP realm that everybody joins, and what every URI of ours begins with."""
+"""The WAMP realm that every program joins, and the prefix of every URI of sisock."""
 
 USER_SERVER = "server"
 USER_CONSUMER = "simonsobs"
-"""WAMP authid of hub and data nodes, and of everybody else."""
+"""WAMP users (authid): the hub and data nodes use the first, all other programs the second."""
 
 RESERVED_NAMES = frozenset({"get_data_node", "data_node_added", "data_node_subtracted"})
-"""Names that stand beside the nodes' under ``consumer.`` and so are taken."""
+"""Names that no node may have, as they are URIs of the hub's under ``consumer.``."""
 
 DEFAULT_ALLOWANCE, MESSAGE_ALLOWANCE = 1_000_000, 15_000_000
-"""Bytes of a Part 1 reply and of a binary one: autobahn's default limit is 1 MiB, the router closes
-a node's connection at 16 MiB."""
+"""Maximum bytes of a Part 1 reply and of a binary reply: autobahn's default limit is 1 MiB, and the
+router closes a node's connection at 16 MiB."""
 
 CHUNK_BYTES = 1_000_000
 """Bytes of arrays in one chunk of a progressive reply."""
 
 WINDOW_DEFAULT = 1 << 20
 WINDOW_MAX = 16 << 20
-"""Bytes of arrays that one call sends before it waits for the next one."""
+"""Bytes of arrays that a node sends for one call; the client calls again for more."""
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 1000
-"""Characters that the hub keeps of a node."""
+"""Maximum number of characters of a node's name and description."""
 
 MIN_POINTS = 8
-"""The least that ``max_points`` may be."""
+"""Smallest value of ``max_points``."""
 
 MIN_EXPONENT, MAX_EXPONENT = -20, 40
 BUCKET_SIZES = frozenset(2.0**exponent for exponent in range(MIN_EXPONENT, MAX_EXPONENT + 1))
-"""The powers of two that a bucket's seconds may be."""
+"""The possible sizes of a bucket in seconds: powers of two."""
 
 MAX_BUCKETS = 16_384
 MAX_CELLS = 524_288
-"""Buckets, and buckets times fields, that one request may ask for."""
+"""Maximum number of buckets, and of buckets times fields, in one request."""
 
 EARLIEST = 1e-3
-"""UNIX time of the earliest start: as zero and below it would count from the node's present."""
+"""UNIX time of the earliest start: zero and negative times count from the node's present."""
 
 LATEST = 1e11
-"""UNIX time after all samples: nobody knows the present of a node's clock."""
+"""UNIX time after all samples; the present would not do, as a node's clock may be ahead."""
 
 NEVER_FINAL = -1e300
 """A ``final_to`` that makes no bucket final."""
@@ -72,7 +72,7 @@ _FORBIDDEN_IN_NAME = re.compile(r"[.#\s]|::")
 
 
 def uri(tail: str) -> str:
-    """Return the URI of what follows the prefix, such as ``"data_node.add"``."""
+    """Return the full URI for a name without prefix, such as ``"data_node.add"``."""
     return PREFIX + tail
 
 
@@ -89,10 +89,10 @@ def sisock_to_unix_time(t: float, now: float | None = None) -> float:
 
 
 def as_text(text: str) -> str:
-    """Return a string that can travel, with a question mark for what cannot.
+    """Replace what cannot be sent in a string with question marks.
 
-    That is half a surrogate pair, as of an odd file name, and a NUL at the beginning, which
-    autobahn's JSON takes for the sign of bytes.
+    This is half a surrogate pair, as in an odd file name, and a NUL at the beginning, which
+    autobahn's JSON takes as the mark of bytes.
     """
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
@@ -100,12 +100,12 @@ def as_text(text: str) -> str:
 
 
 def as_line(text: str, limit: int = MAX_DESCRIPTION) -> str:
-    """Return a peer's text as one line for people, with at most `limit` characters."""
+    """Return a text from a peer as one line to show, with at most `limit` characters."""
     return _CONTROL.sub(" ", text[:limit])
 
 
 def is_text(text: Any) -> bool:
-    """Return whether a value is a string that can travel."""
+    """Return whether a value is a string that can be sent unchanged."""
     return isinstance(text, str) and as_text(text) == text
 
 
@@ -140,7 +140,7 @@ class Interval:
 
 
 def widening(end: float) -> Iterator[Interval]:
-    """Cut all time before `end`: into its last minute, and parts ten times as long, backwards."""
+    """Yield intervals backwards from `end`: the last minute, then each ten times as long."""
     span, upper = 60.0, end
     while upper > EARLIEST:
         lower = max(end - span, EARLIEST)
@@ -149,7 +149,7 @@ def widening(end: float) -> Iterator[Interval]:
 
 
 def check_number(name: str, value: Any) -> float:
-    """Return a number of seconds as a float; InvalidArgument names what is none."""
+    """Return a number of seconds as a float; raises InvalidArgument, which names the argument."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidArgument(f"{name} must be a number, not {type(value).__name__}")
     if not -sys.float_info.max <= value <= sys.float_info.max:
@@ -168,7 +168,7 @@ def check_interval(start: Any, end: Any) -> Interval:
 
 
 def check_whole(name: str, value: Any, least: int, most: int | None = None) -> int | None:
-    """Return a whole number within limits, or None; InvalidArgument names what is neither."""
+    """Return `value` if it is None or a whole number within limits, or raise InvalidArgument."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if value is None or (is_whole and least <= value <= (most or value)):
         return value
@@ -179,7 +179,7 @@ def check_whole(name: str, value: Any, least: int, most: int | None = None) -> i
 def check_strategy(
     min_stride: Any, bucket: Any, max_points: Any, interval: Interval, field_count: int
 ) -> tuple[float | None, float | None, int | None]:
-    """Check the strategy for fewer samples, of which one may be given, or raise InvalidArgument."""
+    """Return the checked values, of which at most one may be given, or raise InvalidArgument."""
     if min_stride is not None and (min_stride := check_number("min_stride", min_stride)) < 0:
         raise InvalidArgument("min_stride must not be negative")
     max_points = check_whole("max_points", max_points, MIN_POINTS)
@@ -207,8 +207,8 @@ def _check_bucket(w: Any, interval: Interval, field_count: int) -> float:
 
 
 @dataclass(slots=True)
-class contract:  # faster than a generator: an archive enters it for each of a million windows
-    """Have a ValueError of a check say, as NodeContractError, whose answer breaks the rule."""
+class contract:  # a class, as a generator is slower: an archive enters this a million times
+    """Turn a ValueError into a NodeContractError, which names the node and the field."""
 
     node: str
     field: str | None = None

@@ -1,4 +1,4 @@
-"""Hold the answer to ``get_data``: check, decimate, encode, decode, and cut it into chunks."""
+"""Define the reply to ``get_data``: check, decimate, encode and decode it, cut it into chunks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sisock.wire.fields import listed_fields
 from sisock.wire.protocol import NEVER_FINAL, Interval, check_number
 
 _OVERHEAD_BYTES = 80
-"""What a field or a timeline takes on the wire besides its name and its arrays, at most."""
+"""Maximum bytes of a field or a timeline on the wire, without its name and its arrays."""
 
-_CANDIDATES = 4096  # number of times per timeline that are considered for the end of a window
+_CANDIDATES = 4096  # number of times per timeline that are considered as the end of a window
 
 
 @dataclass
 class Timeline:
-    """The times, UNIX seconds that ascend, shape (n,), that one or more fields share.
+    """The times that one or more fields share: ascending UNIX seconds, shape (n,).
 
-    Before `finalized_until` the samples never change; None: all of them are final.
+    Samples before `finalized_until` never change; None: all samples are final.
     """
 
     t: np.ndarray
@@ -34,10 +34,10 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Decimated:
-    """The samples of one field that buckets of a size kept (None: all), from ``get_decimated``.
+    """The decimated samples of one field, as ``get_decimated`` returns them.
 
-    The node's snapshot holds everything before `final_to`, and that will not change. If
-    `is_placed`, the times say only in which bucket a value is.
+    `bucket` is the bucket size in seconds (None: all samples are kept). Everything before
+    `final_to` is complete and final. If `is_placed`, the times say only in which bucket a value is.
     """
 
     t: Any
@@ -48,7 +48,7 @@ class Decimated:
 
 
 def just_after(last: float | None) -> float:
-    """Return the ``final_to`` of samples that are final up to the last one, if there is one."""
+    """Return the ``final_to`` of samples that are all final; `last` is the last time, or None."""
     return NEVER_FINAL if last is None else math.nextafter(last, math.inf)
 
 
@@ -56,10 +56,10 @@ def just_after(last: float | None) -> float:
 class Reply:
     """Samples of some fields over one interval.
 
-    Values in `data` are of shape (n,) like the times of the timeline that the field `follows`, or
-    empty. A decoded reply has of `follows` only what it says itself. `bucket`, `final_to` and
-    `placed` are those of a decimated reply in PROTOCOL.md; in any other `bucket` is None. A node
-    that does not read a long interval to its end gives the time `until` which it did.
+    `follows` maps a field to its timeline. Values in `data` are empty, or have the shape (n,) of
+    that timeline's times. A decoded chunk may lack fields in `follows`. `bucket`, `final_to` and
+    `placed` belong to a decimated reply, see PROTOCOL.md; otherwise `bucket` is None. If the node
+    has not read a long interval to its end, `until` is the time up to which it has.
     """
 
     data: dict[str, np.ndarray] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Reply:
     until: float | None = None
 
     def take(self, choose: Callable[[str, np.ndarray], slice | np.ndarray]) -> Reply:
-        """Keep what `choose` does of each timeline, given name and times; drop empty timelines."""
+        """Keep what `choose` selects, given a timeline's name and times; drop empty timelines."""
         chosen = {name: choose(name, line.t) for name, line in self.timelines.items()}
         taken = replace(self, data=no_samples(self.data), timelines={}, follows={})
         for name, line in self.timelines.items():
@@ -92,13 +92,13 @@ class Reply:
         return self.take(lambda _, t: slice(*np.searchsorted(t, ends).tolist()))
 
     def stride(self, min_stride: float, after: Mapping[str, float]) -> Reply:
-        """Keep samples at least `min_stride` seconds apart, per timeline, counted from `after`."""
+        """Keep samples at least `min_stride` seconds apart; `after` has the last earlier times."""
         return self.take(lambda name, t: grid.stride_indices(t, min_stride, after.get(name)))
 
     def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Reply:
-        """Keep what buckets of one size keep, or at most `max_points` samples of each field."""
+        """Decimate to buckets of one size, or to at most `max_points` samples of each field."""
         kept = Reply(bucket={})
-        cuts: dict[str, tuple[float | None, np.ndarray]] = {}  # one for all fields of a timeline
+        cuts: dict[str, tuple[float | None, np.ndarray]] = {}  # by timeline: its fields share one
         for name, values in self.data.items():
             followed = self.follows.get(name)
             if followed is None:
@@ -130,7 +130,7 @@ class Reply:
     def merged(
         cls, found: Mapping[str, tuple[str, arrays.Samples]], fields: Iterable[str]
     ) -> Reply:
-        """Return a reply to a request for fields: of each its timeline and samples, all final."""
+        """Build a reply for `fields` from the timeline and the final samples of each one found."""
         reply = cls(no_samples(fields))
         lines: defaultdict[str, dict[str, arrays.Samples]] = defaultdict(dict)
         for name, (line, samples) in found.items():
@@ -157,14 +157,14 @@ class Reply:
         return sum(map(arrays.binary_size, self._arrays()))
 
     def held(self) -> Iterator[tuple[int, int]]:
-        """Return the buffers that the reply keeps in memory: the id of each, and its bytes."""
+        """Return the id and the size in bytes of each buffer that the reply keeps in memory."""
         return map(arrays.held_by, self._arrays())
 
     def fits(self, allowance: int, binary: bool = False) -> bool:
-        """Return whether the reply takes at most `allowance` bytes: as lists, in any serializer."""
+        """Return whether the encoded reply takes at most `allowance` bytes, in any serializer."""
         names = [*self.data, *self.timelines, *(self.bucket or ()), *self.final_to, *self.placed]
         room = allowance - sum(len(name) * 6 + _OVERHEAD_BYTES for name in names) - _OVERHEAD_BYTES
-        # The cheap one first: JSON has to be written to know its size.
+        # The cheap size first: for the other one JSON has to be written.
         sizes = (arrays.binary_size,) if binary else (arrays.cbor_size, arrays.json_size)
         return all(sum(map(size, self._arrays())) <= room for size in sizes)
 
@@ -172,7 +172,7 @@ class Reply:
         return [*self.data.values(), *(line.t for line in self.timelines.values())]
 
     def to_wire(self, binary: bool = False) -> dict[str, Any]:
-        """Return the dictionary that travels, its arrays as bytes or as lists."""
+        """Return the reply as a dictionary for the wire, with arrays as bytes or as lists."""
         encode = arrays.to_binary if binary else arrays.to_list
         wire: dict[str, Any] = {
             "data": {name: encode(v) if len(v) else [] for name, v in self.data.items()},
@@ -195,7 +195,7 @@ def no_samples(names: Iterable[str]) -> dict[str, np.ndarray]:
 def read_timeline(
     name: Any, line: Any, read: Callable[[Any], np.ndarray] = arrays.normalise
 ) -> Timeline:
-    """Check a timeline of a reply, whose times are of the form that `read` reads, or ValueError."""
+    """Check a timeline of a reply, with times converted by `read`; raises ValueError."""
     if not isinstance(line, Mapping) or "t" not in line:
         raise ValueError(f'timeline {name!r} must be a dict with "t"')
     t = arrays.as_times(read(line["t"]), f"the times of timeline {name!r}")
@@ -204,10 +204,7 @@ def read_timeline(
 
 
 def decode(chunk: Any, node: str) -> Reply:
-    """Decode a reply, or a chunk of one, on the consumer's side; its values become arrays.
-
-    NodeContractError says that it does not have a reply's shape.
-    """
+    """Decode a reply or a chunk on the consumer's side; raises NodeContractError if malformed."""
     try:
         lines, follows, bucket = chunk["timeline"], chunk.get("follows"), chunk.get("bucket")
         final_to = chunk.get("final_to") or {}
@@ -230,10 +227,10 @@ def _number_or_none(name: str, value: Any) -> float | None:
 
 
 def first_window(reply: Reply, size: int) -> tuple[Reply, float | None]:
-    """Return the first samples, about `size` bytes, cut at one time for all timelines.
+    """Return the first samples, about `size` bytes, and the UNIX time at which they are cut off.
 
-    Returns at least the samples of one instant, and the UNIX time of the cut, before which every
-    timeline is complete; None if no samples are left.
+    Every timeline is complete before that time. The samples are those of one instant at least; the
+    time is None if none are left.
     """
     if reply.arrays_size() <= size:
         return reply, None
@@ -259,7 +256,7 @@ def chunks(reply: Reply, size: int) -> Iterator[Reply]:
 def _cut_time(reply: Reply, size: int) -> float | None:
     """Return the latest time before which the samples take at most about `size` bytes.
 
-    It is after the first instant, or nothing would ever be sent; None if there is no later one.
+    It is always after the first instant, so that something is sent; None if there is no later one.
     """
     bytes_of = {name: line.t.nbytes for name, line in reply.timelines.items()}
     for name, followed in reply.follows.items():

@@ -1,4 +1,4 @@
-"""Check the arguments of a node's two procedures as they come from the wire."""
+"""Check the arguments of a node's procedures ``get_data`` and ``get_fields``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sisock.wire.protocol import (
 
 @dataclass
 class DataRequest:
-    """The arguments of one ``get_data`` call, checked; InvalidArgument names the first wrong one.
+    """The checked arguments of one ``get_data`` call; InvalidArgument names the first wrong one.
 
-    `field` has each name once, `interval` are the UNIX times of `start` and `end`. At most one of
-    `min_stride`, `bucket`, `max_points` and `latest` is given; with `latest` only `end` counts.
-    `window` is in bytes, and `after` has the last time received of each timeline.
+    `field` has each name once; `interval` has `start` and `end` in UNIX time. At most one of
+    `min_stride`, `bucket`, `max_points` and `latest` is given; with `latest`, `start` is ignored.
+    `window` is in bytes; `after` has the last received time of each timeline.
     """
 
     field: list[str]
@@ -64,12 +64,12 @@ class DataRequest:
 
     @property
     def is_binary(self) -> bool:
-        """Whether arrays are to travel as bytes."""
+        """Whether the client wants arrays as bytes."""
         return self.encoding == "binary"
 
     @property
     def is_decimated(self) -> bool:
-        """Whether buckets are asked for."""
+        """Whether the client wants samples decimated by buckets."""
         return self.bucket is not None or self.max_points is not None
 
 
@@ -88,7 +88,7 @@ def _get_fields(start: Any, end: Any) -> tuple[float, float]:
     return start, end
 
 
-_signature = functools.cache(inspect.signature)  # takes longer than all checks of a request
+_signature = functools.cache(inspect.signature)  # uncached, slower than all checks together
 
 
 def _apply(procedure: Callable[..., Any], args: tuple, kwargs: dict) -> Any:

@@ -44,10 +44,10 @@ def parse_size(text: str) -> float:
 
 
 def to_sisock_time(value: Any) -> float:
-    """Return the sisock time, in seconds, of what a person wrote, or raise InvalidArgument.
+    """Convert a time to sisock time in seconds, or raise InvalidArgument.
 
-    It is a sisock time, an ISO time, a duration before now such as ``"-1h"``, ``"now"`` or a
-    datetime; without a zone these are UTC. A date before 1970 has no sisock time.
+    `value` is a sisock time, an ISO time, a duration before now such as ``"-1h"``, ``"now"`` or a
+    datetime. Times without a zone are UTC; dates before 1970 are invalid.
     """
     if isinstance(value, datetime.datetime):
         return _from_datetime(value)
@@ -61,7 +61,7 @@ def to_sisock_time(value: Any) -> float:
 
 
 def to_interval(start: Any, end: Any) -> Interval:
-    """Return the UNIX times of two times as `to_sisock_time` takes them, by one present."""
+    """Convert two times, as `to_sisock_time` takes them, to UNIX times with the same present."""
     interval = check_interval(to_sisock_time(start), to_sisock_time(end))
     return Interval(max(interval.start, EARLIEST), max(interval.end, EARLIEST))
 
@@ -89,7 +89,7 @@ def _from_datetime(value: datetime.datetime) -> float:
 
 
 def format_time(t: float) -> str:
-    """Return the ISO form of a UNIX time in UTC, with as many digits as it has, up to µs."""
+    """Return a UNIX time in ISO format, in UTC and with up to six decimals."""
     try:
         moment = datetime.datetime.fromtimestamp(t, datetime.UTC)
     except (OverflowError, ValueError, OSError):
