@@ -1,4 +1,4 @@
-"""Long work in small steps beside the requests, in one thread; and how far it has come."""
+"""Do long work in small steps in one thread, beside the requests, and log its progress."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sisock.store.series import NOTHING, Damaged, TypeDiffers
 from sisock.wire.times import counted
 
 TIMEOUT = 1.0  # seconds that every request waits for a job
-MAX_WAIT = 60.0  # seconds that the first `MAX_WAITING` of them wait after that
+MAX_WAIT = 60.0  # further seconds that up to `MAX_WAITING` requests wait
 MAX_WAITING = 4  # so that the node's other threads stay free for other fields
 
-LONG_WORK = 1.0  # seconds after which work is reported in the log, then every ten times that
+LONG_WORK = 1.0  # seconds after which progress is logged first, then every ten times as long
 STOP_TIMEOUT = 5.0  # seconds that the end of the program waits for the current step
-_POLL = 0.02  # seconds between two looks whether a thread has ended
+_POLL = 0.02  # seconds between two checks whether a thread has ended
 
 Steps = Iterator[threading.Thread | None]
-"""Work in steps of a few milliseconds. If a step yields a thread, the next waits for its end."""
+"""Work in steps of a few milliseconds. After a step that yields a thread, the next waits for it."""
 
 
 class _Job:
@@ -53,7 +53,7 @@ class Jobs:
         atexit.register(self._stop)
 
     def start(self, key: Hashable, steps: Callable[[], Steps]) -> None:
-        """Append a job to the queue, unless it is there already."""
+        """Append a job to the queue, unless the queue has it already."""
         with self._changed:
             if key not in self._jobs:
                 self._jobs[key] = _Job(steps())
@@ -66,7 +66,7 @@ class Jobs:
         return key in self._jobs
 
     def wait(self, key: Hashable) -> None:
-        """Move a job to the front of the queue, if it is there, and wait for it.
+        """Move a job to the front of the queue, if the queue has it, and wait for it.
 
         Raises what the job raised, and NodeFailed if it takes too long.
         """
@@ -120,10 +120,10 @@ class Jobs:
 
 
 def until_stored(store: Store, fill: Callable[[], Steps]) -> Steps:
-    """Run `fill`, which stores samples, until nothing keeps it from ending.
+    """Run `fill`, which stores samples, again and again until it succeeds.
 
-    If the store cannot be written, it moves elsewhere. A damaged field is filled anew; so is one
-    whose later values do not fit into its type, with a wider ``dtype`` in its identity.
+    If the store cannot be written, it moves elsewhere. A damaged field is filled again; so is a
+    field if later values do not fit its type, with a wider ``dtype`` in its identity.
     """
     while True:
         try:

@@ -40,7 +40,7 @@ def cache_folder(node: str) -> Path:
 
 
 class Catalogue:
-    """Know which series a folder, or memory, has, and how much of each is complete."""
+    """Record which series a folder (or memory) has, and how much of each is complete."""
 
     def __init__(self, folder: Path | None) -> None:
         self.pyramids: dict[str, Pyramid] = {}
@@ -55,7 +55,7 @@ class Catalogue:
             if checksum == _checksum(row):
                 found[row[0]].append(self._load(*row))
         for series in found.values():
-            # Levels come before the samples, which may be damaged.
+            # Levels come before their samples, and are useless if the samples' row is damaged.
             if not series[-1].record.w:
                 self.pyramids[series[-1].record.field] = Pyramid(series)
         used = {pyramid.base.record.key for pyramid in self.pyramids.values()}
@@ -66,7 +66,7 @@ class Catalogue:
         self.files.keep_only(kept)
 
     def make(self, field: str) -> Pyramid:
-        """Return a new, empty field; whoever reads the old one can go on."""
+        """Return a new, empty pyramid for a field; views of the old one stay valid."""
         old = self.pyramids.get(field)
         if old is not None:
             self._forget(old.base.record.key)
@@ -77,11 +77,11 @@ class Catalogue:
         return self.pyramids[field]
 
     def is_gone(self) -> bool:
-        """Return whether somebody has removed it."""
+        """Return whether somebody has removed the database."""
         return self._path is not None and not self._path.exists()
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the database."""
         with self._lock:
             self._database.close()
 
@@ -110,15 +110,15 @@ class Catalogue:
 
 
 def _checksum(row: list[Any]) -> int:
-    """Return the CRC-32 of a row, whatever is in it."""
+    """Return the CRC-32 of a row of any values."""
     return zlib.crc32(marshal.dumps(row, 2))
 
 
 def _connect(database: Path | str, may_remove: bool = True) -> sqlite3.Connection:
-    """Open a database that is sound; one that is not is removed."""
+    """Open a database; replace it with a new one if it is damaged."""
     connection = sqlite3.connect(database, check_same_thread=False)
     try:
-        # One process alone has it; what a power failure takes is found by the checksums.
+        # Only one process uses it; the checksums show what a power failure destroyed.
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=OFF"):
             connection.execute(f"PRAGMA {pragma}")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -157,7 +157,7 @@ class Store:
             return self._open().pyramids.get(field) or self.make(field)
 
     def make(self, field: str) -> Pyramid:
-        """Return a new, empty field; whoever reads the old one can go on."""
+        """Return a new, empty pyramid for a field; views of the old one stay valid."""
         with self._lock:
             while True:
                 try:
@@ -166,7 +166,7 @@ class Store:
                     self.go_elsewhere(error)
 
     def repair(self, field: str, damage: Damaged) -> None:
-        """Drop damaged levels, or a whole field if its samples are damaged, unless that is done."""
+        """Drop damaged levels, or the field if its samples are damaged, unless already done."""
         pyramid = self.open(field)
         if damage.record.w:
             pyramid.drop_levels()
@@ -174,9 +174,9 @@ class Store:
             self.make(field)
 
     def go_elsewhere(self, error: Exception) -> None:
-        """Go on in the next place, where all fields are empty, after a failed write.
+        """Continue in the next place, where all fields are empty, after a failed write.
 
-        A folder that was removed is made again.
+        A folder that was removed is created again.
         """
         with self._lock:
             is_gone = self._catalogue is None or self._catalogue.is_gone()
@@ -205,9 +205,9 @@ class Store:
             raise error
         if self._places.pop(0) == self._own_folder:
             self._warn(
-                f"the cache cannot be used ({error}): a temporary folder serves, or memory, and"
-                " all is read again at the next start; set SISOCK_CACHE to a folder that this"
-                " node can write and no other program of its name uses"
+                f"the cache cannot be used ({error}): a temporary folder or memory replaces it,"
+                " and all samples are read again at the next start; set SISOCK_CACHE to a folder"
+                " that this node can write, and that no other node of this name uses"
             )
 
     def _open(self) -> Catalogue:

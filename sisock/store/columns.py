@@ -1,7 +1,7 @@
-"""Columns of samples in memory: one array a field, with missing values, and tables that grow.
+"""Keep samples in memory: one array per field, with missing values, in tables that grow.
 
-Numbers have a type of their own, and NaN where one is missing, with which integers become floats;
-booleans are ``|i1``, with -1 where one is missing; strings are objects, with None.
+Numbers keep their type, with NaN where one is missing (integers then become floats); booleans are
+``|i1``, with -1 where one is missing; strings are objects, with None where one is missing.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sisock.wire.arrays import Span, span_of
 
 TIMES = np.dtype("<f8")
 _BOOL = np.dtype("|i1")
-_OBJECT_BYTES = 72  # memory of a string
-_MAX_BATCHES = 256  # that a table holds before it joins them
+_OBJECT_BYTES = 72  # approximate memory of a string
+_MAX_BATCHES = 256  # additions that a table collects before it joins them
 
 Column: TypeAlias = np.ndarray
 Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
@@ -28,7 +28,7 @@ Rows: TypeAlias = tuple[np.ndarray, dict[str, Column]]
 
 
 def encode(values: object) -> Column | None:
-    """Return a column of the values that an author gave; None if all are missing.
+    """Return an author's values as a column; None if all are missing.
 
     Raises ValueError, with the reason, if they cannot be stored.
     """
@@ -70,7 +70,7 @@ def missing(dtype: np.dtype, count: int) -> Column:
 
 
 def as_number(column: Column) -> Column:
-    """Return booleans with a missing value as numbers with NaN, any other column as it is."""
+    """Return booleans with missing values as numbers with NaN, any other column unchanged."""
     if column.dtype == _BOOL and (column < 0).any():
         return np.where(column < 0, np.nan, column)
     return column
@@ -91,32 +91,32 @@ def join(parts: Iterable[Rows]) -> Rows:
 
 
 def take(rows: Rows, which: slice | np.ndarray) -> Rows:
-    """Return some of the samples."""
+    """Return the chosen samples."""
     return rows[0][which], {name: column[which] for name, column in rows[1].items()}
 
 
 def decimate(t: np.ndarray, column: Column | None, w: float | None) -> np.ndarray:
-    """Choose the samples that the buckets of size `w` keep, None: all; as ascending indices."""
+    """Return the indices of the samples that buckets of size `w` keep (all if `w` is None)."""
     starts = grid.edges(t, w)
     return starts[:-1] if column is None else grid.keep(as_number(column), starts)
 
 
 def to_bytes(column: Column) -> bytes:
-    """Return what `from_bytes` makes the column of."""
+    """Return a column as bytes, for `from_bytes`."""
     return orjson.dumps(column.tolist()) if column.dtype.kind == "O" else column.tobytes()
 
 
 def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
-    """Return the column of bytes: a read-only view, if it is not of strings."""
+    """Return a column from its bytes: a read-only view, except for strings."""
     if dtype.kind != "O":
         return np.frombuffer(data, dtype)
     return np.array(orjson.loads(data), dtype=object)
 
 
 class Table:
-    """Samples in memory. One thread may add some, any may read.
+    """Hold samples in memory. One thread may add samples, any may read.
 
-    `first_journal` and `last_journal` both are the number of their journal; `size` is in bytes.
+    `first_journal` and `last_journal` are both the number of its journal; `size` is in bytes.
     """
 
     def __init__(self, number: int) -> None:
@@ -132,7 +132,7 @@ class Table:
         return {name: column.dtype for name, column in self.rows()[1].items()}
 
     def put(self, t: np.ndarray, columns: dict[str, Column]) -> None:
-        """Add samples; fields that are not in `columns` are missing."""
+        """Add samples; the values of fields without a column are missing."""
         for column in (t, *columns.values()):
             is_text = column.dtype.kind == "O"
             self.size += len(column) * _OBJECT_BYTES if is_text else column.nbytes
@@ -144,7 +144,7 @@ class Table:
             self.rows()
 
     def drop(self, before: float, surplus: float) -> int:
-        """Drop the samples before a time, at least `surplus` of them; return how many."""
+        """Drop all samples before a time, and at least `surplus`; return how many."""
         if self.first >= before and surplus <= 0:
             return 0
         t, _ = rows = self.rows()
@@ -162,7 +162,7 @@ class Table:
             return self._batches[0]
 
     def span(self, start: float, end: float) -> Span | None:
-        """Return what there is in an interval."""
+        """Return count, first and last time of an interval's samples, None without samples."""
         t, _ = join(self.read([], start, end))
         return span_of(t)
 
@@ -174,5 +174,5 @@ class Table:
             yield take((t, {name: columns[name] for name in fields if name in columns}), part)
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Rows]:
-        """Yield samples that decimate to the same buckets of size `w`: here all of them."""
+        """Yield samples that decimate to the interval's buckets of size `w`: here, all samples."""
         return self.read([field], start, end)

@@ -1,4 +1,4 @@
-"""Byte arrays that only grow, in files or in memory; names and locks of their folders."""
+"""Store byte arrays that only grow, in files or in memory; name and lock their folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 MAX_NAME = 150  # characters of a folder's name; file systems allow 255 bytes
 MAX_MAPS = 128  # files that are mapped at once; each map holds a file descriptor
-_SMALL = 1 << 12  # bytes up to which an array is in the catalogue: a file costs more than parsing
+_SMALL = 1 << 12  # bytes; an array up to this size is in the catalogue: a file costs more time
 _MAP_FROM = 1 << 15  # bytes from which a file is mapped; a smaller one is read
 
 
@@ -29,7 +29,7 @@ def file_name(name: str) -> str:
 
 
 def lock_folder(folder: Path) -> IO[bytes]:
-    """Lock a folder until the returned file is closed; BlockingIOError if another process has."""
+    """Lock a folder until the returned file is closed; raises BlockingIOError if it is locked."""
     locked = open(folder / "lock", "ab")  # noqa: SIM115 - stays open
     try:
         fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,11 +40,11 @@ def lock_folder(folder: Path) -> IO[bytes]:
 
 
 class CannotStore(OSError):
-    """The place cannot be written: it is full, or gone, or its catalogue is damaged."""
+    """The folder cannot be written: it is full or gone, or its catalogue is damaged."""
 
 
 class Files:
-    """The arrays of one folder, by name; without a folder all are in memory."""
+    """Read and write the arrays of one folder, by name; without a folder all are in memory."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -108,7 +108,7 @@ class Files:
         return None if held is None else held[:size].tobytes()
 
     def remove(self, name: str) -> None:
-        """Remove an array, if it is there; what was read of it stays valid."""
+        """Remove an array, if it exists; bytes that were read from it stay valid."""
         with self._lock:
             self._maps.pop(name, None)
         if self._held.pop(name, None) is None:

@@ -19,8 +19,8 @@ from sisock.store.memory import Memory
 from sisock.store.timelines import StoredTimeline
 from sisock.wire.times import parse_duration, parse_size
 
-EVERY = 1.0  # seconds between two syncs: a power failure costs no more
-_PARTS = 8  # files, at least, that hold what is kept, as only whole files are removed
+EVERY = 1.0  # seconds between two syncs: a power failure loses no more
+_PARTS = 8  # minimum number of files of a full history: only whole files are removed
 
 _STATE, _CLOSED = "generation", "closed"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -36,17 +36,17 @@ def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def parse_keep(keep: Any) -> tuple[float | None, float | None]:
-    """Return the bounds of an author's `keep` in seconds and bytes, or None; raises ValueError."""
+    """Return the limits in `keep`, in seconds and bytes (None: no limit); raises ValueError."""
     asked = keep if isinstance(keep, Mapping) else {"time": keep}
     if not asked or asked.keys() - {"time", "bytes"}:
-        raise ValueError('the attribute keep has "time" or "bytes" or both')
+        raise ValueError('the attribute keep must have "time" or "bytes" or both')
     return _bound(asked.get("time"), parse_duration), _bound(asked.get("bytes"), parse_size)
 
 
 def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
     bound = parse(given) if isinstance(given, str) else given
     if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
-        raise ValueError(f"the attribute keep has {given!r}, which is no bound")
+        raise ValueError(f"the attribute keep has {given!r}, which is not a limit")
     return bound
 
 
@@ -58,17 +58,17 @@ class History(Memory):
     """Samples of a node's timelines, kept on disk. Any thread may use it.
 
     When `put` returns, the operating system has the samples; within a second they are on the
-    disk. While the disk cannot be written, samples stay in memory, up to a bound.
+    disk. While the disk cannot be written, samples stay in memory, up to a limit.
 
     Parameters
     ----------
     folder : Path
-        Made if it is missing. Raises SettingsError if it cannot be used, as when another process
-        uses it.
+        Created if missing. Raises SettingsError if it cannot be used, for example because another
+        process uses it.
     keep_seconds, keep_bytes : float or None
-        Older samples, and those above the size, are removed file by file.
+        Older samples, and the oldest ones beyond this size, are removed file by file.
     warn : callable
-        Logs a sentence: what is damaged, or cannot be written.
+        Logs a sentence about damage or a failed write.
     clock : callable
         Returns UNIX seconds.
 
@@ -94,8 +94,8 @@ class History(Memory):
         self._tidying = threading.Lock()
         self._timelines: dict[str, StoredTimeline] = {}
         self._stopping = threading.Event()
-        allow_open_files()  # each timeline has one
-        # After another start of the computer, the last second may be lost.
+        allow_open_files()  # each timeline keeps one open
+        # If the computer has restarted, the last second of samples may be lost.
         boot = _BOOT.read_text().strip() if _BOOT.exists() else secrets.token_hex(8)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -122,12 +122,12 @@ class History(Memory):
         return StoredTimeline(self._folder / f"t-{file_name(timeline)}", timeline, self._warn)
 
     def sync(self) -> None:
-        """Sync all samples, so that it survives a power failure."""
+        """Sync all samples, so that they survive a power failure."""
         for line in list(self._timelines.values()):
             line.sync()
 
     def tidy(self) -> None:
-        """Write full tables to files, and remove files that are too old or above the size."""
+        """Write full tables to files, and remove files that are too old or exceed the size."""
         with self._tidying:
             lines = list(self._timelines.values())
             for line in lines:
@@ -185,13 +185,13 @@ class History(Memory):
             raise _Stopped
 
     def _read_state(self) -> list[str]:
-        """Return what `_write_state` of the last process wrote: two words, or less."""
+        """Return the two words that `_write_state` wrote last, or fewer if the file is damaged."""
         with suppress(OSError, ValueError):
             return (self._folder / _STATE).read_text().split()
         return []
 
     def _write_state(self, holds: str) -> None:
-        """Write the generation, and when it holds: in one boot of the computer, or always."""
+        """Write the generation and when it is valid: until the computer restarts, or always."""
         path = self._folder / _STATE
         try:
             with open(path.with_suffix(".part"), "w") as file:

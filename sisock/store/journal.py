@@ -1,4 +1,4 @@
-"""Append samples to a file at once, in records that can be found again after any damage."""
+"""Append samples to a file immediately, in records that can be found again after damage."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sisock.store.columns import Column, Rows
 
 _MAGIC = b"\x93sisock\n"
 _HEAD = struct.Struct("<8sII")
-"""What a record begins with: the magic bytes, the length of the rest, and its CRC-32."""
+"""Header of a record: the magic bytes, then length and CRC-32 of the rest."""
 
 _LENGTH = struct.Struct("<I")
-"""Length of the description, JSON, which times, columns, and the strings as JSON follow."""
+"""Length of the description (JSON); times, columns, and strings as JSON follow it."""
 
-_AT_ONCE = 1 << 16  # samples of a record: a damaged byte costs that many at most
+_AT_ONCE = 1 << 16  # maximum samples of a record: a damaged byte costs no more
 
 
 def sync_folder(folder: Path) -> None:
@@ -38,7 +38,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def records(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[str, Rows]]:
-    """Yield timeline and samples of the records of a journal, successive ones of a kind joined.
+    """Yield timeline and samples of a journal's records; join successive similar records.
 
     Calls `lost` with the start and end of each damaged range of bytes.
     """
@@ -47,7 +47,7 @@ def records(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[str
 
 
 def _bodies(data: bytes, lost: Callable[[int, int], None]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield description and samples of each record that is sound."""
+    """Yield description and samples of each undamaged record."""
     position = sound = 0
     while position < len(data):
         start = position + _HEAD.size
@@ -109,7 +109,7 @@ class Journal:
             self._append([_LENGTH.pack(len(head)), head, *data])
 
     def open(self) -> None:
-        """Open the file, or make it. What it holds may not be synced yet."""
+        """Open or create the file. Its content may not be synced yet."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - until it is closed
         self._is_new = self._is_dirty = True
@@ -120,7 +120,7 @@ class Journal:
             self.close()
             raise OSError(f"{self.path} was removed")
         if self._file is not None and self._is_dirty:
-            self._is_dirty = False  # what is written meanwhile is for the next time
+            self._is_dirty = False  # the next sync covers what is written meanwhile
             os.fsync(self._file.fileno())
             if self._is_new:
                 sync_folder(self.path.parent)
@@ -128,7 +128,7 @@ class Journal:
                 self._is_new = False
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -17,14 +17,14 @@ from sisock.wire import grid
 from sisock.wire.arrays import Samples
 from sisock.wire.reply import Decimated, Reply, just_after
 
-MAX_SAMPLES = 4_000_000  # of a timeline, if its author names no number: 64 MB of a field
-MAX_BYTES = 1 << 23  # of a table; then another one is begun
-_TABLES = 8  # that memory has at least: the oldest is dropped piece by piece, at some cost
+MAX_SAMPLES = 4_000_000  # default limit of a timeline: 64 MB if it has one field
+MAX_BYTES = 1 << 23  # size of a table, after which a new one begins
+_TABLES = 8  # minimum number of tables when memory is full: dropping part of one copies it
 
 
 @dataclass(frozen=True)
 class TimelineInfo:
-    """What there is of a timeline: first and last time, samples, and the type of each field."""
+    """Describe a timeline's samples: first and last time, count, and the type of each field."""
 
     first: float
     last: float
@@ -33,9 +33,9 @@ class TimelineInfo:
 
 
 class MemoryTimeline:
-    """Samples of one timeline in memory, in `parts` that follow one another.
+    """Keep the samples of one timeline in memory, in successive `parts`.
 
-    Keeps those of the last `seconds`, and at most `depth`. One thread may append, any may read.
+    Keeps the last `seconds`, and at most `depth` samples. One thread may append, any may read.
     """
 
     def __init__(self, name: str, seconds: float = math.inf, depth: float = math.inf) -> None:
@@ -44,7 +44,7 @@ class MemoryTimeline:
         self._seconds, self._depth = seconds, depth
 
     def info(self, fields: dict[str, str]) -> TimelineInfo | None:
-        """Return what there is, if there are samples."""
+        """Describe the samples; return None if there are none."""
         parts = [part for part in self.parts if part.count]
         count = sum(part.count for part in parts)
         return TimelineInfo(parts[0].first, parts[-1].last, count, fields) if parts else None
@@ -63,22 +63,22 @@ class MemoryTimeline:
         self.parts = tuple(table for table in tables if table.count)
 
     def _is_full(self, table: Table) -> bool:
-        """Return whether to begin another one: to drop only whole ones costs no copy."""
+        """Return whether to begin a new table: dropping whole tables copies nothing."""
         is_long = table.last - table.first >= self._seconds / _TABLES
         return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_BYTES
 
     def _check(self, t: np.ndarray) -> None:
         if t[0] <= self.last:
             raise ValueError(
-                f"samples of {self.name!r} must be later than the last one, which is of"
-                f" {self.last}; that of {t[0]} is not"
+                f"samples of {self.name!r} must be later than the last one, at {self.last};"
+                f" the one at {t[0]} is not"
             )
 
 
 class Memory:
-    """Samples of a node's timelines. Any thread may use it.
+    """Keep the samples of a node's timelines. Any thread may use it.
 
-    Keeps those of the last `seconds` of each timeline, and at most `depth`.
+    Keeps the last `seconds` of each timeline, and at most `depth` samples.
     """
 
     generation: str | None = None
@@ -90,10 +90,10 @@ class Memory:
         self._fields: dict[str, tuple[MemoryTimeline, np.dtype]] = {}
 
     def put(self, timeline: str, rows: Rows) -> None:
-        """Append samples as columns, at least one, which nobody may change afterwards.
+        """Append at least one sample, as columns that must not change afterwards.
 
-        Raises ValueError if they are not later than the last one, or a column is not of its field's
-        type or timeline; then nothing is kept.
+        Raises ValueError if they are not later than the last one, or a column has not the type or
+        the timeline of its field; then nothing is stored.
         """
         times, found = rows
         with self._lock:
@@ -107,7 +107,7 @@ class Memory:
                 self._fields[name] = line, found[name].dtype
 
     def timelines(self) -> dict[str, TimelineInfo]:
-        """Return what there is of each timeline that has samples."""
+        """Describe each timeline that has samples."""
         types: dict[str, dict[str, str]] = {}
         for field, (line, dtype) in self._fields.copy().items():
             types.setdefault(line.name, {})[field] = columns.type_of(dtype)
@@ -137,7 +137,7 @@ class Memory:
         """Decimate the samples of ``[start, end)`` to one bucket size, or to `max_points`."""
         line, _ = self._fields.get(field, (None, None))
         final_to = just_after(line.last if line else None)
-        end = min(end, final_to)  # what comes meanwhile is not for this answer
+        end = min(end, final_to)  # leave out samples that arrive meanwhile
         spans = [part.span(start, end) for part in self._parts(field)] if max_points else []
         filled = [span for span in spans if span is not None]
         w, asked = grid.plan_reading(start, end, filled, bucket, max_points)
@@ -163,7 +163,7 @@ class Memory:
         return Reply.merged(found, fields)
 
     def close(self) -> None:
-        """Keep no more."""
+        """Do nothing: there are no files to close."""
 
     def _begin(self, timeline: str) -> MemoryTimeline:
         return MemoryTimeline(timeline, self._seconds, self._depth)

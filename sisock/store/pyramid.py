@@ -18,14 +18,14 @@ _T = TypeVar("_T")
 
 _STEP = 4  # the bucket sizes of two levels differ by a factor of 2^4
 _MIN_SPACINGS = 4  # mean spacings in a bucket of the finest level
-MIN_BELOW = 1 << 14  # so few samples are decimated as fast as a level would be read
+MIN_BELOW = 1 << 14  # samples; decimating no more is as fast as reading a level
 _AT_ONCE = 1 << 18  # samples that are decimated in one step
 
 
 class Pyramid:
     """The samples of one field (`base`), and their decimated levels.
 
-    A level holds what the buckets of its size keep, for all buckets before a time ``until``.
+    A level holds the samples that buckets of its size keep, complete before a time ``until``.
     """
 
     def __init__(self, series: Iterable[Series]) -> None:
@@ -35,7 +35,7 @@ class Pyramid:
 
     def view(self) -> View:
         """Return a view of what is committed now."""
-        # Coarse levels first, so that none is ahead of one below, and the samples last.
+        # Coarse levels first and samples last, so that no level is ahead of one below.
         *levels, samples = [one.snapshot() for _, one in sorted(self._series.items(), reverse=True)]
         return View(self, samples, levels)
 
@@ -64,7 +64,7 @@ class Pyramid:
         return len(samples) - samples.find(self._series[levels[0]].record.until) > MIN_BELOW
 
     def extend(self) -> Iterator[None]:
-        """Bring the levels up to the samples, in small steps; raises `CannotStore`, `Damaged`."""
+        """Extend the levels by the new samples, in small steps; raises `CannotStore`, `Damaged`."""
         below, sizes = self.base, set(self._series) - {0.0}
         if len(below) > MIN_BELOW and len(below) >= 2 * self._chosen_at:
             sizes |= self._choose()
@@ -95,10 +95,10 @@ def level_sizes(span: float, count: int) -> list[float]:
 def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
     """Append to a level all buckets that are complete in the level below.
 
-    Returns False if the first ones keep more than half of it: such a level is of no use.
+    Returns False if the first ones keep more than half of the samples: such a level is useless.
     """
     w, samples = level.record.w, below.snapshot()
-    # A level below is complete up to a bucket of its own, samples up to that of the last one.
+    # A level below is complete up to its `until`, samples up to the bucket of the last one.
     end = below.record.until if below.record.w else samples.time(len(samples) - 1)
     start, until = samples.find(level.record.until), bucket_start(end, w)
     stop = samples.find(until)
@@ -106,7 +106,7 @@ def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
         end, end_time = min(start + _AT_ONCE, stop), until
         if end < stop:
             last = bucket_start(samples.time(end), w)
-            # A bucket that is longer than a step is taken as one part.
+            # A bucket with more samples than a step is decimated as a whole.
             end_time = last if samples.find(last) > start else last + w
             end = min(samples.find(end_time), stop)
         t, values = samples.samples(start, end)
@@ -122,8 +122,8 @@ def _extend(level: Series, below: Series) -> Generator[None, None, bool]:
 class View:
     """The samples of one field at one moment; later changes do not show.
 
-    Its methods raise `Damaged` if what they read is not what was written. The files stay as long as
-    the `owner`.
+    Its methods raise `Damaged` if what they read is not what was written. The files exist for as
+    long as the `owner`.
     """
 
     def __init__(self, owner: Pyramid, samples: Snapshot, levels: list[Snapshot]) -> None:
@@ -144,9 +144,9 @@ class View:
         max_points: int | None,
         tail: Samples = NOTHING,
     ) -> Decimated:
-        """Return what buckets of one size keep of an interval, or at most `max_points` samples.
+        """Decimate an interval to buckets of one size, or to at most `max_points` samples.
 
-        `tail` are samples of the interval that are later than these.
+        `tail` has samples of the interval that are later than those of the view.
         """
         base = self._base
         own, later = base.span(start, end), span_of(tail[0])
@@ -166,11 +166,11 @@ class View:
 def cover(
     levels: Sequence[Any], start: float, end: float, read: Callable[[float, float], Iterable[_T]]
 ) -> Iterator[_T]:
-    """Yield what gives the same buckets as the samples of an interval, in far fewer.
+    """Yield far fewer samples that decimate to the same buckets as all samples of an interval.
 
-    The coarsest of the `levels`, which come first, covers what has whole buckets of it. Finer ones
-    cover the rest, or at last the samples that `read` returns. A level has the size `w` of its
-    buckets, the time `until` which it is complete, and a method ``between(start, end)``.
+    The `levels` come coarsest first. A level covers the whole buckets that it has in the interval;
+    finer levels cover the rest, and finally `read`, which returns all samples. A level has the
+    size `w` of its buckets, the time `until` which it is complete, and ``between(start, end)``.
     """
     for i, level in enumerate(levels):
         low, high = bucket_start(start, level.w), min(bucket_start(end, level.w), level.until)

@@ -17,7 +17,7 @@ from sisock.store.journal import sync_folder
 from sisock.store.pyramid import level_sizes
 from sisock.store.segments import BLOCK, HEAD, MAGIC, TABLE, Part
 
-_DESCRIPTION_BYTES = 200  # of an array's entry in the description, without its name
+_DESCRIPTION_BYTES = 200  # maximum of an array's entry in the description, without its name
 
 
 def write(
@@ -25,8 +25,8 @@ def write(
 ) -> None:
     """Write the samples of successive parts to a new file, with one field in memory at a time.
 
-    `go_on` is called now and then, and may raise to stop. Raises OSError if the file cannot be
-    written.
+    `go_on` is called before each block, and may raise to stop. Raises OSError if the file cannot
+    be written.
     """
     numbers, ends = (
         (parts[0].first_journal, parts[-1].last_journal, rank),
@@ -46,7 +46,7 @@ def _write(
 ) -> None:
     fields = sorted({name for part in parts for name in part.dtypes})
     blocks = sum(part.count for part in parts) // BLOCK + 1
-    # A field has less than 16 levels, each half as long as what it is made of at most.
+    # A field has fewer than 16 levels, each at most half as long as the one below.
     room = sum(
         len(orjson.dumps(name)) + _DESCRIPTION_BYTES for name in (about["timeline"], *fields)
     )
@@ -85,7 +85,7 @@ def _arrays(
         times, columns = _whole(parts, [field])
         column = columns.get(field, missing(TIMES, len(times)))
         if len(column) != len(t):
-            raise OSError("times could be read only once")
+            raise OSError("a block of times could not be read again")
         yield field, 0.0, [column]
         for w, times, values in _levels(t, column):
             yield field, w, [times, values]
@@ -98,7 +98,7 @@ def _whole(parts: Sequence[Part], fields: list[str]) -> Rows:
 
 
 def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.ndarray, Any]]:
-    """Yield the bucket size of each level that is short enough, with its samples."""
+    """Yield bucket size and samples of each level that is short enough."""
     for w in level_sizes(float(t[-1] - t[0]), len(t)):
         kept = decimate(t, column, w)
         if 2 * len(kept) <= len(t):

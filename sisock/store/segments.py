@@ -1,4 +1,4 @@
-"""Files of samples that never change: columns, their decimated levels, and a checksum a block.
+"""Read files of samples that never change, with decimated levels and a checksum per block.
 
 Such a file begins and ends with the same header: a description in JSON, and a table of all blocks
 (CRC-32, first time, end in the file). Each array lies in blocks of 8192 samples.
@@ -41,7 +41,7 @@ class DamagedBlock(Exception):
 
 
 def _read(path: Path, size: int, offset: int) -> bytes:
-    """Read bytes of a file, and close it: there may be thousands of files."""
+    """Read bytes of a file without keeping it open: there may be thousands of files."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.pread(descriptor, size, offset)
@@ -50,7 +50,7 @@ def _read(path: Path, size: int, offset: int) -> bytes:
 
 
 class _Array:
-    """Columns of one length in a file, by blocks."""
+    """Read columns of the same length from a file, by blocks."""
 
     until = math.inf
 
@@ -71,7 +71,7 @@ class _Array:
         return float(self._table["first"][block])
 
     def find(self, time: float) -> int:
-        """Return the block that has the first sample not before a time, if any block has it."""
+        """Return the block with the first sample at or after a time, if any block has it."""
         return max(int(np.searchsorted(self._table["first"], time, side="right")) - 1, 0)
 
     def read(self, block: int) -> list[Column]:
@@ -93,7 +93,7 @@ class _Array:
         return columns
 
     def between(self, start: float, end: float) -> Iterator[Rows]:
-        """Yield the samples of an interval, of levels only; raises `DamagedBlock`."""
+        """Yield a level's samples of an interval; raises `DamagedBlock`."""
         for block in range(self.find(start), len(self)):
             if self.first(block) >= end:
                 break
@@ -104,10 +104,10 @@ class _Array:
 
 
 class Segment:
-    """A file of samples of one timeline. `warn` logs damage.
+    """Read a file of samples of one timeline. `warn` logs damage.
 
-    Its samples were in the journals from `first_journal` to `last_journal`; a file of a higher
-    `rank` was made of several files.
+    Its samples come from the journals `first_journal` to `last_journal`; a file with a higher
+    `rank` was merged from several files.
 
     Raises ValueError if the file is of another kind, or both headers are damaged.
     """
@@ -143,7 +143,7 @@ class Segment:
         return {name: array.dtypes[0] for name, array in self._values.items()}
 
     def span(self, start: float, end: float) -> Span | None:
-        """Return what there is in an interval."""
+        """Return count, first and last time of an interval's samples, None without samples."""
         low, stop = self._find(start), self._find(end)
         return (stop - low, self._time(low), self._time(stop - 1)) if low < stop else None
 
@@ -160,9 +160,9 @@ class Segment:
                 yield take((t, {name: c for name, c in found if c is not None}), part)
 
     def gather(self, field: str, start: float, end: float, w: float) -> Iterator[Rows]:
-        """Yield samples that decimate to the same buckets of size `w`, taken from levels if any."""
+        """Yield samples that decimate to the interval's buckets of size `w`, from levels if any."""
         held = self._levels.get(field if field in self._values else None, [])
-        # Beyond the samples all buckets are empty.
+        # Buckets beyond the samples are empty, so that levels may cover them.
         low = -math.inf if start <= self.first else start
         high = math.inf if end > self.last else end
         while True:
@@ -184,7 +184,7 @@ class Segment:
         return block * BLOCK + (0 if t is None else int(np.searchsorted(t, time)))
 
     def _time(self, index: int) -> float:
-        """Return the time of a sample; in a damaged block that of its first one."""
+        """Return the time of a sample; in a damaged block, that of the block's first one."""
         t = self._block(None, self._times, index // BLOCK)
         if t is None:
             return self._times.first(index // BLOCK)
@@ -213,17 +213,17 @@ class Segment:
             data = _read(self.path, sum(sizes), start)
             if zlib.crc32(data) == checksum and len(data) == sum(sizes):
                 if is_last:
-                    self._warn(f"{self.path}: its first header is damaged, the other one serves")
+                    self._warn(f"{self.path}: its first header is damaged: its last one is used")
                 content = orjson.loads(data[: sizes[0]])
                 return content, np.frombuffer(data[sizes[0] :], TABLE)
-        raise ValueError(f"{self.path} has no header that is sound")
+        raise ValueError(f"{self.path} has no undamaged header")
 
 
 Part: TypeAlias = Table | Segment
 
 
 def last_in(part: Part, field: str, before: float) -> Rows | None:
-    """Return the last sample of a field before a time that has a value."""
+    """Return the last sample with a value of a field before a time."""
     t, columns = join(part.gather(field, -math.inf, before, 2.0**MAX_EXPONENT))
     at = _last_present(columns.get(field))
     if at is None:

@@ -44,9 +44,9 @@ class TypeDiffers(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """What the catalogue knows of a series, of which `count` samples are complete.
+    """Describe a series in the catalogue; `count` of its samples are complete.
 
-    `key` numbers the field's samples; it is a new one when they are stored anew. `w` is the bucket
+    `key` identifies the field's samples; storing them again gives them a new one. `w` is the bucket
     size of a level in seconds, zero for the samples themselves. `dtype` is None before the first
     sample. `identity` says what the samples were made from.
     """
@@ -62,7 +62,7 @@ class Record:
 
     @property
     def until(self) -> float:
-        """Time before which a level has all that its buckets keep."""
+        """Time before which a level is complete."""
         return float(self.identity.get("until", -math.inf))
 
     @property
@@ -72,12 +72,12 @@ class Record:
 
     @property
     def dtypes(self) -> tuple[np.dtype, np.dtype]:
-        """Types of what is in them."""
+        """Types of the times and of the values in these files."""
         return np.dtype("<f8"), np.dtype(self.dtype or "<f8")
 
     @property
     def sizes(self) -> list[int]:
-        """How many bytes of each file are complete."""
+        """Number of complete bytes in each file."""
         return [self.count * dtype.itemsize for dtype in self.dtypes]
 
 
@@ -111,7 +111,7 @@ class Snapshot:
         return start + int(self._read(0, start, min(start + BLOCK, len(self))).searchsorted(time))
 
     def span(self, start: float, end: float) -> Span | None:
-        """Return what there is in an interval; raises `Damaged`."""
+        """Return count, first and last time of an interval's samples; raises `Damaged`."""
         first, stop = self.find(start), self.find(end)
         return (stop - first, self.time(first), self.time(stop - 1)) if first < stop else None
 
@@ -128,7 +128,7 @@ class Snapshot:
         return self._read(0, start, stop), self._read(1, start, stop)
 
     def _read(self, part: int, start: int, stop: int) -> np.ndarray:
-        """Return times, part 0, or values, part 1."""
+        """Return times (`part` 0) or values (`part` 1) by index."""
         if start >= stop:
             return np.empty(0, dtype=self.record.dtypes[part])
         array, checked = self._arrays[part], self._checked[part]
@@ -152,9 +152,9 @@ class Snapshot:
 
 
 class Series:
-    """A series that one thread at a time appends samples to.
+    """Append samples to a series, in one thread at a time.
 
-    `save` is given each new record and its blocks.
+    `save` is called with each new record and its blocks.
     """
 
     def __init__(
@@ -174,11 +174,11 @@ class Series:
 
     @property
     def record(self) -> Record:
-        """Return what the catalogue knows of it."""
+        """Description of the series in the catalogue."""
         return self._complete[0]
 
     def snapshot(self) -> Snapshot:
-        """Return what there is now."""
+        """Return the series as it is now."""
         return Snapshot(self._files, *self._complete, self._checked)
 
     def level(self, w: float) -> Series:
@@ -186,7 +186,7 @@ class Series:
         return Series(self._files, self._save, Record(self.record.key, w, self.record.field))
 
     def remove_files(self) -> None:
-        """Remove what was stored; what was read of it stays valid."""
+        """Remove the files; arrays that were read from them stay valid."""
         for name in self.record.files:
             self._files.remove(name)
 
@@ -218,7 +218,7 @@ class Series:
 
 
 def _extend(blocks: np.ndarray, count: int, t: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the blocks of `count` samples and of those behind them."""
+    """Return the blocks of `count` samples, extended by the samples after these."""
     complete = count // BLOCK
     new, position = blocks[complete:].tolist(), 0
     while position < len(t):
@@ -243,7 +243,7 @@ def ascends(t: np.ndarray) -> bool:
 def _check(record: Record, t: np.ndarray, given: np.dtype, stored: np.dtype) -> None:
     if given.str not in STORED_DTYPES:
         raise ValueError(f"values of type {given} cannot be stored")
-    # numpy lets integers of 64 bits pass as floats, which do not hold all of them.
+    # numpy casts 64-bit integers to floats, which cannot represent all of them.
     is_rounded = stored.kind == "f" and given.kind in "iu" and given.itemsize == 8
     if is_rounded or not np.can_cast(given, stored):
         raise TypeDiffers(record.field, stored, given)

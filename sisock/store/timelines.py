@@ -16,12 +16,12 @@ from sisock.store.memory import MAX_BYTES, MemoryTimeline
 from sisock.store.segment_writer import write
 from sisock.store.segments import BLOCK, Part, Segment
 
-_MAX_SPAN = 3600.0  # seconds of samples in memory that become a file, if they fill a block
+_MAX_SPAN = 3600.0  # seconds; samples in memory that span more become a file, if they fill a block
 _MAX_TABLES = 16  # full tables in memory that wait to become files
-_MAX_WAIT = 10.0  # seconds that `append` waits if there are more of them
+_MAX_WAIT = 10.0  # seconds that `append` waits while there are more
 _MERGED = 16  # files of one rank that become one of the next rank
-_MAX_MERGED = 1 << 21  # samples of a file, at most
-_NUMBER = "[0-9]" * 8  # of a journal, in the names of files
+_MAX_MERGED = 1 << 21  # maximum samples of a merged file
+_NUMBER = "[0-9]" * 8  # pattern of a journal's number in file names
 
 
 class _Recent(Table):
@@ -35,7 +35,7 @@ class _Recent(Table):
 
     @property
     def is_full(self) -> bool:
-        """Whether they are enough for a file, or their journal is damaged."""
+        """Whether the samples suffice for a file, or their journal is damaged."""
         is_long = self.count >= BLOCK and self.last - self.first >= _MAX_SPAN
         return self._is_damaged or is_long or self.size >= MAX_BYTES
 
@@ -49,7 +49,7 @@ class _Recent(Table):
         names = []
         self.journal.open()
         for name, (t, columns) in records(self.journal.path.read_bytes(), lost):
-            # After a failed write, samples may be there twice.
+            # After a failed write, the journal may hold samples twice.
             before = np.maximum.accumulate(np.append(max(after, self.last), t[:-1]))
             new = t > before
             if new.any():
@@ -59,16 +59,16 @@ class _Recent(Table):
         return names
 
     def remove(self) -> None:
-        """Remove the journal: the samples are elsewhere."""
+        """Remove the journal, once a file holds the samples."""
         self.journal.close()
         self.journal.path.unlink(missing_ok=True)
 
 
 class StoredTimeline(MemoryTimeline):
-    """Samples of one timeline that are also on disk.
+    """Keep the samples of one timeline, in memory and on disk.
 
-    Any thread may read; `append`, `sync` and `tidy` are for one thread each. `warn` logs what is
-    damaged or cannot be written.
+    Any thread may read; `append`, `sync` and `tidy` are for one thread each. `warn` logs damage
+    and failed writes.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class StoredTimeline(MemoryTimeline):
         return all(table.written == table.count for table in self._tables())
 
     def size(self) -> int:
-        """Return about how many bytes all parts have."""
+        """Return the approximate size of all parts in bytes."""
         return sum(part.size for part in self.parts)
 
     def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
@@ -139,7 +139,7 @@ class StoredTimeline(MemoryTimeline):
                 self._begin()
 
     def sync(self) -> None:
-        """Sync all samples, so that they survive a power failure, after writing any left over."""
+        """Write samples that are in no journal yet; sync all, to survive a power failure."""
         with self._disk:
             for table in self._tables():
                 with self._changed:
@@ -148,13 +148,13 @@ class StoredTimeline(MemoryTimeline):
                 try:
                     table.journal.sync()
                 except OSError as error:
-                    table.written = 0  # what is on disk is unknown
+                    table.written = 0  # it is unknown what is on disk: write all samples again
                     self._fail("journal", error)
             if self.is_written:
                 self._failing.discard("journal")
 
     def tidy(self, max_span: float, max_bytes: float, go_on: Callable[[], None]) -> None:
-        """Write full tables to files, and merge small files up to some span and size."""
+        """Write full tables to files; merge small files, up to a span in seconds and a size."""
         try:
             for table in self._tables()[:-1]:
                 self._store([table], 0, go_on)
@@ -173,7 +173,7 @@ class StoredTimeline(MemoryTimeline):
         return segment.size
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the journals."""
         for table in self._tables():
             table.journal.close()
 
@@ -184,7 +184,7 @@ class StoredTimeline(MemoryTimeline):
         return bool(self._failing) or len(self._tables()) <= _MAX_TABLES
 
     def _begin(self) -> None:
-        """Begin another table; if the disk fails and there are too many, drop the oldest."""
+        """Begin a new table; while the disk fails, drop the oldest if there are too many."""
         number = self.parts[-1].last_journal + 1 if self.parts else 1
         self.parts = (*self.parts, _Recent(self._folder, number))
         tables = self._tables()
@@ -192,8 +192,8 @@ class StoredTimeline(MemoryTimeline):
             self.parts = tuple(part for part in self.parts if part is not tables[0])
             tables[0].journal.close()
             self._warn(
-                f"{self._folder}: the disk cannot be written for so long that the oldest samples"
-                " in memory are given up"
+                f"{self._folder}: the disk cannot be written and memory is full: the oldest"
+                " samples in memory are lost"
             )
 
     def _write(self, table: _Recent, t: np.ndarray, columns: dict[str, Column]) -> None:
@@ -206,15 +206,15 @@ class StoredTimeline(MemoryTimeline):
     def _fail(self, what: str, error: OSError) -> None:
         self._failing.add(what)
         self._warn(
-            f"{self._folder}: samples cannot be written ({error}): they stay in memory, and it is"
-            " tried again"
+            f"{self._folder}: samples cannot be written ({error}): they stay in memory, and"
+            " writing is tried again"
         )
 
     def _mergeable(self, max_span: float, max_bytes: float) -> list[Segment]:
         """Return the oldest files of one rank that should be merged, if there are enough."""
         segments = [part for part in self.parts if isinstance(part, Segment)]
         for run in (segments[i : i + _MERGED] for i in range(len(segments) - _MERGED + 1)):
-            # Samples between two files may be in a journal that is loaded at the next start.
+            # Do not merge across a journal: the next start may load samples from it.
             is_whole = all(a.last_journal + 1 == b.first_journal for a, b in pairwise(run))
             if is_whole and len({each.rank for each in run}) == 1:
                 fits = [

@@ -42,7 +42,7 @@ def test_what_memory_gives_up_while_the_disk_is_full_comes_back(tmp_path):
             if not turn:
                 history.tidy()
     assert history.timelines()["line"].count < batch * batches
-    assert any("given up" in text for text in reported)
+    assert any("memory is full" in text for text in reported)
     history.tidy()
     history.close()
     history = History(tmp_path, None, None, reported.append)

@@ -172,7 +172,7 @@ def test_without_a_cache_a_temporary_folder_serves(folder, file, cache):
         assert node.values() == [10, 20]
         assert node.values("b") == [1]
     (warning,) = (formatEvent(event) for event in events if event["log_level"] is LogLevel.warn)
-    assert "a temporary folder serves" in warning and "set SISOCK_CACHE" in warning
+    assert "a temporary folder or memory replaces it" in warning and "set SISOCK_CACHE" in warning
 
 
 def test_what_was_handed_out_stays_when_the_file_is_replaced(node, file):

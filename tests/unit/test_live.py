@@ -429,8 +429,8 @@ def test_two_processes_do_not_share_one_history():
         ("soon", "'soon' is not a duration"),
         ({"bytes": "20 apples"}, "'20 apples' is not a number of bytes"),
         ({"bytes": "GB"}, "'GB' is not a number of bytes"),
-        ({"days": 3}, 'has "time" or "bytes" or both'),
-        (-1, "has -1, which is no bound"),
+        ({"days": 3}, 'must have "time" or "bytes" or both'),
+        (-1, "has -1, which is not a limit"),
     ],
 )
 def test_a_bound_that_is_none_is_an_error(keep, sentence):

@@ -60,7 +60,7 @@ def test_on_a_full_disk_memory_serves(cache, warnings, small_disk):
     store_samples(store, t[:100], values[:100], "b")
     assert same(view.samples(*EVER), (t[:5000], values[:5000]))
     (warning,) = warnings
-    assert "a temporary folder serves, or memory" in warning and "set SISOCK_CACHE" in warning
+    assert "a temporary folder or memory replaces it" in warning and "set SISOCK_CACHE" in warning
 
 
 def test_what_cannot_be_written_leaves_what_there_was(small_disk):
