@@ -1,7 +1,7 @@
 """The Grafana bridge: answer HTTP requests of Grafana's plugins with samples of data nodes.
 
-Panels are answered in the reactor, the other routes by Flask in threads
-(`sisock/bridge/panels.py`, `sisock/bridge/app.py`).
+The reactor answers panels (`sisock/bridge/panels.py`); Flask answers the other routes in threads
+(`sisock/bridge/app.py`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from sisock.connection.settings import Parser, add_common_flags, parse_count
 from sisock.errors import SettingsError, SisockError
 
 NODE_TIMEOUT = 10.0
-"""Seconds that one node may take for one request, unless SISOCK_NODE_TIMEOUT says otherwise."""
+"""Default of SISOCK_NODE_TIMEOUT: seconds that one node may take for one request."""
 
 CACHE_MEGABYTES = 256
-"""Memory for tiles, unless SISOCK_CACHE_MB says otherwise."""
+"""Default of SISOCK_CACHE_MB: memory for tiles."""
 
 log = make_logger()
 

@@ -1,8 +1,8 @@
 """The hub: keep the list of available data nodes, and tell consumers when it changes.
 
-The router loads it into its own process as ``hub.hub`` (`.crossbar/config.json`), where it needs
-no password. As a separate program, ``sisock hub``, it joins the router as user `server`.
-The rules are in `sisock/router/registry.py`; this file only connects them.
+The router loads the hub into its own process as ``hub.hub`` (`.crossbar/config.json`), where it
+needs no password. As a separate program, ``sisock hub``, it joins the router as user `server`.
+`sisock/router/registry.py` has the rules; this file connects them to WAMP.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import sisock  # noqa: F401 - first, as it keeps autobahn from importing bjdata
+import sisock  # noqa: F401 - before autobahn, to keep that from importing bjdata
 
 # isort: split
 from autobahn.wamp.exception import ApplicationError
@@ -41,14 +41,14 @@ log = make_logger()
 
 
 class HubProcedures:
-    """Register and publish on one WAMP session all that makes the hub."""
+    """Register the hub's procedures on a WAMP session, and publish its events."""
 
     def __init__(self, session: SteadySession) -> None:
         self._session = session
         self._registry = NodeRegistry(self._node_added, self._node_subtracted)
 
     async def begin(self) -> None:
-        """Register everything, then say that the hub is there."""
+        """Register all procedures, then announce that the hub is ready."""
         session = self._session
         try:
             await session.subscribe(self._registry.session_left, "wamp.session.on_leave")
@@ -75,7 +75,7 @@ class HubProcedures:
         generation: str | None = None,
         replica: bool = False,
     ) -> bool:
-        """Add a data node; False if its name is taken."""
+        """Add a data node; return False if its name is taken."""
         session = _check_caller(session_id, details)
         added = self._registry.add(name, description, session, features, generation, replica)
         if not added:
@@ -83,11 +83,11 @@ class HubProcedures:
         return added
 
     def subtract(self, name: str, session_id: int, *, details: CallDetails) -> None:
-        """Remove a data node, if it is the caller's."""
+        """Remove a data node if it belongs to the caller."""
         self._registry.subtract(name, _check_caller(session_id, details))
 
     def nodes(self, *, details: CallDetails) -> list[dict[str, Any]]:
-        """List the data nodes that are there."""
+        """List the available data nodes."""
         return self._registry.nodes()
 
     def _node_added(self, node: dict[str, Any], session: int) -> None:
@@ -100,7 +100,7 @@ class HubProcedures:
 
 
 def _checked(procedure: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse calls whose arguments do not fit a procedure, in words that say which."""
+    """Return a procedure that answers wrong arguments with an error that names them."""
     signature = inspect.signature(procedure)
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -119,12 +119,12 @@ def _checked(procedure: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check_caller(session_id: int, details: CallDetails) -> int:
-    """The caller's session as the router discloses it; the argument may only agree with it."""
+    """Return the session that calls; the argument must equal what the router discloses."""
     if isinstance(session_id, float) and session_id.is_integer():
-        session_id = int(session_id)  # as JavaScript's encoders send a large one
+        session_id = int(session_id)  # JavaScript's encoders send large integers as floats
     if isinstance(session_id, bool) or not isinstance(session_id, int):
         raise InvalidArgument("session_id must be a whole number")
-    # A router of another installation may not disclose its callers: then there is no other word.
+    # A router with another configuration may not disclose callers: then trust the argument.
     if details.caller is not None and details.caller != session_id:
         raise ApplicationError(
             ERROR_NOT_AUTHORIZED, f"session {session_id} is not the session that calls"
@@ -133,14 +133,14 @@ def _check_caller(session_id: int, details: CallDetails) -> int:
 
 
 class hub(SteadySession):
-    """The hub inside of the router's process."""
+    """The hub inside the router's process."""
 
     def onConnect(self) -> None:
-        """Join without a password: the router trusts what it loads itself."""
+        """Join without a password: the router trusts the components that it loads."""
         self.join(self.config.realm)
 
     async def onJoin(self, details: SessionDetails) -> None:
-        """Begin to serve."""
+        """Register the hub's procedures, and answer health checks."""
         from twisted.internet import reactor
 
         self.reactor = reactor
@@ -148,13 +148,13 @@ class hub(SteadySession):
         await serve_health(self._ask_itself, reactor)
 
     async def _ask_itself(self) -> str:
-        """Ask for the list as consumers do: an answer has been through the router and the hub."""
+        """Ask for the list as consumers do, which tests both the router and the hub."""
         await self.call(uri("consumer.get_data_node"))
         return OK
 
 
 def main() -> None:
-    """Run the hub as a program of its own."""
+    """Run the hub as a separate program."""
     from sisock.connection.reconnect import RouterConnection, run_program, settings_from_flags
     from sisock.connection.session import Session
     from sisock.connection.settings import Parser, add_common_flags

@@ -1,6 +1,6 @@
-"""The names of 2018 and 2019: node classes of that time run with `sisock.run` as they are.
+"""Keep the names of 2018 and 2019, so that `sisock.run` runs node classes of that time unchanged.
 
-New nodes are `sisock.LiveNode`, `sisock.ArchiveNode` or `sisock.DataNodeServer`.
+Write new nodes as a `sisock.LiveNode`, `sisock.ArchiveNode` or `sisock.DataNodeServer`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class DataNodeServer(api.DataNodeServer, ApplicationSession):
 
     Override `get_fields` and `get_data`, which run in the reactor and may return a Deferred, or
     `_get_fields_blocking` and `_get_data_blocking`, which run in threads. `call`, `publish`,
-    `register` and `subscribe` use the node's present session, but are lost with it: call them in
-    `after_onJoin`.
+    `register` and `subscribe` use the node's present session, and end with it: use them in
+    `after_onJoin`, which is called for each session.
     """
 
     _session: Session | None = None
@@ -68,7 +68,7 @@ class DataNodeServer(api.DataNodeServer, ApplicationSession):
         return self.service.requests.in_thread(method, *args)
 
     def answering(self) -> api.DataNodeServer:
-        """Return the node whose answers are made of this one's."""
+        """Return a node that converts the answers of this one."""
         return _Answers(self)
 
     def joined(self, session: Session) -> None:
@@ -92,10 +92,10 @@ data_node_server = DataNodeServer
 
 
 class _Answers(api.DataNodeServer):
-    """Answers of a node of 2018 or 2019, as the protocol wants them.
+    """Convert the answers of a node of 2018 or 2019 to today's protocol.
 
-    Fields that share a timeline are asked for one by one and brought to common times: the replies
-    of that time have the times of one of them, whether or not those of the others are the same.
+    Asks for fields that share a timeline one by one, and merges their times: a reply of that time
+    has the times of one of its fields only, even if the others have different ones.
     """
 
     def __init__(self, node: DataNodeServer) -> None:
@@ -133,14 +133,14 @@ class _Answers(api.DataNodeServer):
 
 
 def _follows(raw: Any) -> dict[str, str]:
-    """Return which field has which timeline, where the reply itself says so."""
+    """Return the timeline of each field that the reply itself lists."""
     lines = raw.get("timeline") if isinstance(raw, Mapping) else None
     entries = lines.items() if isinstance(lines, Mapping) else ()
     return {name: line for line, entry in entries for name in listed_fields(entry) or ()}
 
 
 def _combine(parts: Mapping[str, Mapping[str, Reply]]) -> Reply:
-    """Make one reply of replies for one field each, by timeline."""
+    """Combine replies for one field each, given by timeline and field, into one reply."""
     combined = Reply()
     for line, replies in parts.items():
         followed = {n: r.timelines[r.follows[n]] for n, r in replies.items() if n in r.follows}

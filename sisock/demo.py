@@ -1,8 +1,8 @@
-"""``sisock demo``: router, hub, bridge and the two example nodes in the foreground, until Ctrl-C.
+"""Run router, hub, bridge and two example nodes in the foreground until Ctrl-C: ``sisock demo``.
 
-It makes what is missing, sees that the ports are free and becomes ``sisock.demo --run``, in which
-honcho runs the programs of the Procfile. That starts ``sisock.demo --wait``, which says when the
-first query has been answered, and ends.
+``sisock.demo`` makes missing credentials, checks that the ports are free, and becomes
+``sisock.demo --run``. In this, honcho runs the programs of the Procfile. It also starts
+``sisock.demo --wait``, which prints a line when the first query has been answered, and exits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import quote
 from sisock.connection.settings import Parser
 from sisock.errors import AuthenticationRejected, SettingsError, SisockError
 
-# Each stage imports what it needs itself: that which stays for ever is to be small.
+# Each stage imports only what it needs: `--run` stays in memory and must be small.
 
 STARTUP = 60  # seconds after which the demo gives up
 
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
     about = "Run router, hub, page, bridge and two example nodes until Ctrl-C."
     parser = Parser(prog="sisock demo", description=about)
-    for stage in ("--run", "--wait"):  # what it starts itself
+    for stage in ("--run", "--wait"):  # only for the demo's own use
         parser.add_argument(stage, action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
@@ -58,17 +58,17 @@ def _start() -> None:
     check_free(home, router_port, bridge_port)
     make_credentials(home)
     make_certificates(home)
-    # One that a killed router left would have the programs start before this router listens.
+    # The Procfile's programs wait for this socket: remove one left over from a killed router.
     home.router_socket.unlink(missing_ok=True)
     nodes, layouts = PROGRAMS / "data_nodes", PROGRAMS / "example_data" / "layouts"
     variables = {
         **os.environ,
         "CROSSBAR_TLS_PORT": str(settings.port),
         "SISOCK_HOME": str(home.path.absolute()),
-        # The Procfile gives it to the programs that are to use it.
+        # The Procfile passes it on to the programs that connect by socket.
         "DEMO_SOCKET": str(home.router_socket.absolute()),
         "DEMO_PROGRAMS": str(PROGRAMS),
-        # Those of the example, unless somebody has their own.
+        # The example's layouts, unless the user has set others.
         "SISOCK_LAYOUTS": os.environ.get("SISOCK_LAYOUTS") or str(layouts),
         "DEMO_NODES": str(nodes if nodes.is_dir() else PROGRAMS.with_name("sisock_nodes")),
         "BRIDGE_PORT": str(web.port),
@@ -83,7 +83,7 @@ def _run() -> None:
     from honcho.manager import Manager
 
     class Supervisor(Manager):
-        """Honcho's, but with a thread for each program instead of a process of 20 MB."""
+        """Honcho's manager, but with a thread instead of a process of 20 MB for each program."""
 
         def _start(self) -> None:
             for program in self._processes.values():
@@ -113,7 +113,7 @@ def _announce() -> None:
     from sisock.connection.settings import DEFAULT_PORT, load_settings
     from sisock.wire.protocol import USER_CONSUMER
 
-    # Ctrl-C comes here too, and needs no traceback.
+    # Ctrl-C ends this process too: without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     settings = load_settings(USER_CONSUMER)
     end = time.monotonic() + STARTUP
@@ -132,7 +132,7 @@ def _announce() -> None:
         command = command.relative_to(Path.cwd())
     port = "" if settings.port == DEFAULT_PORT else f"CROSSBAR_TLS_PORT={settings.port} "
     grafana = f"http://127.0.0.1:{os.environ.get('BRIDGE_PORT', 5000)}"
-    # What stands behind the # stays in the browser and reaches no server's log.
+    # The part after the # stays in the browser and reaches no server's log.
     secret = quote(settings.secret or "", safe="")
     page = f"https://{settings.host}:{settings.port}/#secret={secret}"
     print(f"ready: {page}  for Grafana: {grafana}  try: {port}{command} nodes", flush=True)

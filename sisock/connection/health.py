@@ -2,7 +2,7 @@
 
 For the health checks of containers: ``python -m sisock.connection.health`` connects to the socket
 given by ``SISOCK_HEALTH``, prints the program's answer, and exits with status 1 unless it is "ok".
-A program that hangs does not answer. A second line of the answer has figures as JSON, for
+A program that hangs does not answer. The answer's second line contains figures as JSON, for
 ``sisock status``.
 """
 
@@ -40,7 +40,7 @@ async def serve_health(
     from twisted.internet import defer, endpoints, protocol
 
     path = path or os.environ.get(VARIABLE)
-    if not path or is_served(path):  # another program in the container may serve it
+    if not path or is_served(path):  # another program in the container may listen there already
         return
 
     class Answer(protocol.Protocol):
@@ -57,7 +57,7 @@ async def serve_health(
     with suppress(FileNotFoundError):
         Path(path).unlink()  # left over from a run that was killed
 
-    class Health(protocol.Factory):  # the name appears in the log
+    class Health(protocol.Factory):  # Twisted logs the name of this class
         protocol = Answer
         noisy = False
 

@@ -37,7 +37,7 @@ MAX_DELAY = 3.0
 """Seconds; small, because everything must work again within 15 s after the router is back."""
 
 FINAL_DELAY = 60.0
-"""Seconds after which a site that has refused us is tried again, as the others need the program."""
+"""Seconds before trying a site again that has refused us; the program goes on for other sites."""
 
 _WRONG_REALM = "wamp.error.no_such_realm"
 _WRONG_USER = re.compile(
@@ -85,7 +85,7 @@ class RouterConnection:
 
         Raises AuthenticationRejected if the router rejects user, secret or realm; SettingsError if
         the secret is missing or a TLS file is invalid; InvalidNodeName and SettingsError also if
-        `on_join` does. One of several sites is tried again after these, too.
+        `on_join` raises them. A router that is one of several sites is tried again even then.
         """
         self.settings.check_secret()
         while not self._stopping:
@@ -99,7 +99,7 @@ class RouterConnection:
             if self._stopping:
                 return
             self._warn(f"{error}; trying again until it works")
-            # Jitter, so that a hundred nodes do not come back in the same instant.
+            # Jitter, so that a hundred nodes do not reconnect in the same instant.
             self._pause = task.deferLater(self.reactor, self._delay * random.uniform(0.5, 1.0))
             self._delay = min(self._delay * GROWTH, MAX_DELAY)
             with suppress(defer.CancelledError):
@@ -201,7 +201,7 @@ def settings_from_flags(args: argparse.Namespace, user: str) -> Settings:
 
 
 async def _until_signal(finish: Coroutine[Any, Any, None], reactor: Any) -> None:
-    """Await a coroutine, which another signal cancels."""
+    """Await a coroutine; another signal cancels it."""
     finishing = defer.ensureDeferred(finish)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: reactor.callFromThread(finishing.cancel))
@@ -218,10 +218,10 @@ def run_program(
 ) -> None:
     """Run the reactor with connections to one router or several, until a signal or a final error.
 
-    `started` is called before joining and may be a coroutine function; a `SisockError` from it ends
-    the program. `health` is the health check (default: whether a router is joined), and `figures`
-    returns figures to report with it. `finish` is called before leaving the router; a second signal
-    cancels it.
+    `started` is called before joining and may be a coroutine function; if it raises a
+    `SisockError`, the program ends. `health` is the health check (default: whether a router is
+    joined), `figures` returns figures to report with it. `finish` is called before leaving the
+    router; a second signal cancels it.
     """
     every = [connections] if isinstance(connections, RouterConnection) else list(connections)
     reactor, settings = every[0].reactor, every[0].settings

@@ -37,7 +37,7 @@ class DemotedLogger:
 
 
 class RepeatedWarning:
-    """Log a new warning at once, and repetitions once a minute with their number.
+    """Log a new warning at once, and repetitions once a minute with their count.
 
     `last` is the latest warning, or None.
     """
@@ -61,7 +61,7 @@ class RepeatedWarning:
         self._logged[text] = (time.monotonic(), 0)
 
     def reset(self) -> None:
-        """Forget all warnings, so that the next one is new: the trouble is over."""
+        """Forget all warnings once the trouble is over, so that the next one is logged at once."""
         self._logged.clear()
         self.last = None
 
@@ -74,14 +74,14 @@ def is_asynchronous(method: Callable[..., Any]) -> bool:
 
 
 def allow_open_files() -> None:
-    """Allow this process as many open files as it may have; the usual limit is about a thousand."""
+    """Raise the limit of open files, usually about a thousand, to the maximum allowed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def make_pool(name: str, size: int) -> ThreadPool:
-    """Start a pool of daemon threads: a stuck one does not keep the program from ending."""
+    """Start a pool of daemon threads; a stuck thread does not keep the program from ending."""
     pool = ThreadPool(minthreads=0, maxthreads=size, name=f"sisock-{name}")
     pool.threadFactory = functools.partial(threading.Thread, daemon=True)
     pool.start()
@@ -89,7 +89,7 @@ def make_pool(name: str, size: int) -> ThreadPool:
 
 
 def stop_pool(pool: ThreadPool) -> None:
-    """Stop a pool in the background, as a thread of it may be stuck."""
+    """Stop a pool in the background, as one of its threads may be stuck."""
     threading.Thread(target=pool.stop, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""WAMP sessions that survive bad messages, keep their procedures, and limit the time of calls."""
+"""Define WAMP sessions that survive bad messages, keep their procedures, and time out calls."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CALL_TIMEOUT = 30
 
 MIN_DELAY = 1.0
 MAX_DELAY = 60.0
-"""Seconds before a lost procedure is registered again; doubled if it is soon lost again."""
+"""Delay in seconds before registering a lost procedure again; doubled if it is soon lost again."""
 
 MAX_ERROR = 2000  # characters of a peer's error that are shown
 
@@ -55,7 +55,7 @@ log = make_logger()
 
 @dataclass
 class _Held:
-    """Hold a registered procedure: options to register it again, time, and delay before that."""
+    """A registered procedure: options and delay to register it again, and since when it is held."""
 
     registration: Registration
     options: dict[str, Any]
@@ -74,12 +74,12 @@ class SteadySession(ApplicationSession):
         self._has_left = False
 
     def onMessage(self, msg: Any) -> None:
-        """Handle a message; catch errors, for which autobahn would end the session.
+        """Handle a message; catch errors, so that autobahn does not end the session.
 
         Autobahn raises for late answers, and for keywords that equal its own argument names.
         """
         if self._session_id is None and self._has_left:
-            return  # behind a proxy of the router, an answer may follow the farewell
+            return  # a proxy of the router may deliver an answer after the goodbye
         if self._session_id is None or isinstance(msg, message.Goodbye):
             self._has_left = isinstance(msg, message.Goodbye)
             super().onMessage(msg)
@@ -106,9 +106,9 @@ class SteadySession(ApplicationSession):
     async def hold(
         self, endpoint: Callable[..., Any], procedure: str, is_shared: bool = False
     ) -> None:
-        """Register a procedure, and again whenever another session takes it by force.
+        """Register a procedure, and register it again whenever another session takes it by force.
 
-        A shared procedure is called in turn with others of the name, and never taken by force.
+        Several sessions can register the same shared procedure: calls go to each in turn.
         """
         shared = {"invoke": "roundrobin"} if is_shared else {}
         registration = await self._register(endpoint, procedure, **shared)
@@ -210,7 +210,7 @@ class Session(SteadySession):
         on_progress: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> defer.Deferred:
-        """Call a procedure; cancel it after `timeout` seconds, if given, with a TimeoutError."""
+        """Call a procedure; if `timeout` is given, end with a TimeoutError after these seconds."""
         options = types.CallOptions(on_progress=on_progress) if on_progress else None
         try:
             called = self.call(procedure, *args, options=options, **kwargs)
@@ -238,7 +238,7 @@ def translated(node: str | None) -> Iterator[None]:
 
 
 async def repeat_once(call: Callable[[], Awaitable[Any]], may_repeat: Callable[[], bool]) -> Any:
-    """Call a node; repeat it if the node ends meanwhile, as another replica may answer."""
+    """Call a node; if the node ends meanwhile, call once more, as another replica may answer."""
     try:
         return await call()
     except (UnknownNode, NodeGone):
@@ -291,7 +291,7 @@ async def gather(calls: Iterable[Any]) -> list[Any]:
 
 
 class SingleFlight:
-    """Share the answer to equal questions under way."""
+    """Share one call among all that ask the same while it runs."""
 
     def __init__(self) -> None:
         self._waiting: dict[Hashable, list[defer.Deferred]] = {}
@@ -300,7 +300,7 @@ class SingleFlight:
         return key in self._waiting
 
     def ask(self, key: Hashable, ask: Callable[[], Coroutine]) -> defer.Deferred:
-        """Return the answer to the question with this key under way, or ask."""
+        """Return the result of the running call with this key, or start one with `ask`."""
         waiter: defer.Deferred = defer.Deferred()
         waiting = self._waiting.setdefault(key, [])
         waiting.append(waiter)

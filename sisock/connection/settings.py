@@ -1,4 +1,4 @@
-"""Settings and credentials: flag, then environment, then file, then default.
+"""Find settings and credentials: in flags, then the environment, then files, then defaults.
 
 No secret has a default and none is ever printed.
 """
@@ -24,7 +24,7 @@ LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
 
 @dataclass(frozen=True)
 class Value:
-    """Hold a secret, which its repr does not show, and where it was found."""
+    """A secret, hidden in the repr, and the place where it was found."""
 
     value: Any = field(repr=False)
     source: str
@@ -65,9 +65,9 @@ class Settings:
     home: Home
     sources: Mapping[str, str]
     ca: Path | None = None
-    """The certificate of the CA to trust; those of the system if it is None or not there."""
+    """Certificate of the CA to trust; if None or missing, the system's CAs are trusted."""
     secret_file: Path | None = None
-    """Where the secret is looked for last."""
+    """The last place to look for the secret."""
     site: str | None = None
     """The site's name, if there are several."""
 
@@ -93,7 +93,7 @@ class Settings:
 def read_secret(path: Path) -> str:
     """Read a secret from a file, and strip white space.
 
-    Raises SettingsError with the name of the file if it is unreadable or empty.
+    Raises SettingsError, which names the file, if it is unreadable or empty.
     """
     try:
         secret = path.read_text(encoding="utf-8").strip()
@@ -106,7 +106,7 @@ def read_secret(path: Path) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a file of TOML; SettingsError names the file, and the line of an error."""
+    """Read a TOML file; raises SettingsError, which names the file and the line of an error."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -141,7 +141,7 @@ def find_home(environ: Mapping[str, str] = os.environ) -> Home:
 
 
 def find_sites(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file of the sites: ``SISOCK_SITES``, or ``sites.toml`` at home if it is there."""
+    """Return the file of the sites: ``SISOCK_SITES``, or an existing ``sites.toml`` at home."""
     if given := environ.get("SISOCK_SITES"):
         return Path(given).expanduser()
     path = find_home(environ).path / "sites.toml"
@@ -170,10 +170,10 @@ def parse_level(text: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Say what is wrong in one sentence and end with status 1, as every failure does."""
+    """Report a wrong command line in one sentence and exit with status 1, as all failures do."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the sentence, and end."""
+        """Print the sentence, and exit."""
         print(f"{self.prog}: {message}; see `{self.prog} --help`", file=sys.stderr)
         raise SystemExit(1)
 
@@ -210,7 +210,7 @@ def load_settings(
 ) -> Settings:
     """Collect the settings of a client program; `router` and `log_level` are its flags.
 
-    Raises SettingsError with the name of an invalid setting.
+    Raises SettingsError, which names the invalid setting.
     """
     flags = {} if router is None else _parse_router(router)
     if log_level is not None:

@@ -22,7 +22,7 @@ from sisock.connection.settings import (
 from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
 
-HTTPS_PORT = 443  # the port of an address without one, as browsers have it
+HTTPS_PORT = 443  # the port of an address without one, as in browsers
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOST = re.compile(r"[\w.:-]+")
@@ -31,9 +31,9 @@ _EXAMPLE = '"wss://router.example:8080/ws" or "unix:/run/sisock/router.sock"'
 
 
 def load_sites(environ: Mapping[str, str] = os.environ) -> dict[str, Settings]:
-    """Read the settings of each site, by its name; empty if there is no file of sites.
+    """Read the settings of each site by its name; empty if there is no file of sites.
 
-    Raises SettingsError, which names the file and the site, if something cannot be used.
+    Raises SettingsError, which names the file and the site, if an entry is invalid.
     """
     path = find_sites(environ)
     if path is None:
@@ -87,7 +87,7 @@ def _parse_address(where: str, folder: Path, address: str) -> tuple[str, int, st
         host, port = parts.hostname or "", parts.port or HTTPS_PORT
         rest = parts.scheme, parts.username, parts.path, parts.query, parts.fragment
         is_good = _HOST.fullmatch(host) and rest == ("wss", None, "/ws", "", "")
-    except ValueError:  # it has no such port, or an odd IPv6 address
+    except ValueError:  # the port or the IPv6 address is invalid
         is_good = None
     if not is_good:
         raise SettingsError(f"{where}: address must be like {_EXAMPLE}, not {address!r}")

@@ -33,21 +33,21 @@ from sisock.wire.protocol import ERROR_NODE_FAILED
 CONNECT_TIMEOUT = 10
 PING_INTERVAL = 5
 PING_TIMEOUT = 8
-"""Seconds; the same as the router's, so that both sides notice a lost network within 15 s."""
+"""Seconds; equal to the router's settings, so that both sides notice a lost network within 15 s."""
 
 LOCAL_BYTES = 2 << 20
 """Send buffer of a Unix socket in bytes, for one or two large messages; the default is 208 KiB."""
 
 READ_BYTES = 256 << 10
 WRITE_BYTES = 1 << 20
-"""Bytes read from or written to a socket at once; Twisted's defaults are 64 and 128 KiB."""
+"""Bytes to read from or write to a socket at once; Twisted's defaults are 64 and 128 KiB."""
 
 
 def tune(protocol: Any) -> None:
     """Send small messages at once and large ones in large parts."""
     transport = protocol.transport
     with suppress(AttributeError, OSError):  # a Unix socket has no such option
-        transport.setTcpNoDelay(True)  # autobahn tries it too early; saves 44 ms per message
+        transport.setTcpNoDelay(True)  # saves 44 ms per message; autobahn sets it too early
     while hasattr(transport, "transport"):  # unwrap TLS
         transport = transport.transport
     if transport.socket.family == socket.AF_UNIX:
@@ -59,7 +59,7 @@ def tune(protocol: Any) -> None:
 def leave_log_texts_plain() -> None:
     """Keep autobahn and crossbar from formatting log messages that are not written.
 
-    With small messages this takes up to a quarter of a router's time.
+    With small messages, the formatting takes up to a quarter of a router's time.
     """
     of_autobahn = ("wamp.websocket", "twisted.websocket", "websocket.protocol")
     modules = (*(f"autobahn.{name}" for name in of_autobahn), "crossbar.router.router")
@@ -74,13 +74,13 @@ class UnreadableInvocation(message.Invocation):
 
 
 class TolerantSerializer(CBORSerializer):
-    """CBOR that answers undecodable payloads (too deeply nested ones) instead of disconnecting."""
+    """CBOR that answers undecodable (too deeply nested) payloads; autobahn would disconnect."""
 
     def unserialize(self, payload: bytes, isBinary: bool | None = None) -> list[Any]:
         """Decode one message."""
         with suppress(ProtocolError):
             return super().unserialize(payload, isBinary)
-        # The array's first byte is followed by the message's type and ids.
+        # Skip the first byte, of the array: the message's type and ids follow.
         decoder = cbor2.CBORDecoder(io.BytesIO(payload[1:]))
         try:
             kind, first, second = (decoder.decode() for _ in range(3))
@@ -109,7 +109,7 @@ class ClientProtocol(WampWebSocketClientProtocol):
         self._pings = LoopingCall(self._ping)
 
     def onOpen(self) -> None:
-        """Begin to ping; autobahn's own pings wait for the end of a frame, even on a slow line."""
+        """Begin to ping; autobahn's own pings would wait for the end of a frame on a slow line."""
         super().onOpen()
         self._pings.start(PING_INTERVAL, now=False)
 
@@ -120,12 +120,12 @@ class ClientProtocol(WampWebSocketClientProtocol):
             self.sendPing()
 
     def dataReceived(self, data: bytes) -> None:
-        """Process data; any byte shows that the router is alive."""
+        """Process data, and note the time: any byte shows that the router is alive."""
         self._last_data = time.monotonic()
         super().dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Report the reason: a failed TLS handshake appears nowhere else."""
+        """Report the reason; a failed TLS handshake is reported nowhere else."""
         if self._pings.running:
             self._pings.stop()
         super().connectionLost(reason)
@@ -166,7 +166,7 @@ def make_endpoint(settings: Settings, reactor: Any) -> Any:
 def is_certificate_for(certificate: x509.Certificate, settings: Settings) -> bool:
     """Return whether a certificate is for the router's host.
 
-    A certificate without names, as openssl made them in 2018, is accepted for every host, but only
+    A certificate without names, as openssl made them in 2018, is valid for every host if it is
     from the router's own CA.
     """
     try:
@@ -190,7 +190,7 @@ def certified_names(certificate: x509.Certificate) -> set[str]:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Verified:
-    """Verify certificates like Twisted's client options, but by `is_certificate_for`."""
+    """Verify certificates like Twisted's client options, but with `is_certificate_for`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -230,7 +230,7 @@ def _host_id(host: str) -> DNS_ID | IPAddress_ID:
 
 
 def _trust_root(settings: Settings) -> Any:
-    """Return the router's own CA, or the system's CAs if it has none."""
+    """Return the CA from the settings, or the system's CAs if there is none."""
     if (path := settings.ca) is None:
         return ssl.platformTrust()
     try:
@@ -245,7 +245,7 @@ def _trust_root(settings: Settings) -> Any:
 
 
 def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
-    """Return an error that says why there is no connection, and what to do."""
+    """Return an error that says why the connection failed or ended, and what to do."""
     cause = failure.value
     if isinstance(cause, error.ConnectionDone | error.ConnectionLost | error.ConnectionAborted):
         return RouterUnreachable(f"the connection to the router at {settings.address} was lost")

@@ -1,4 +1,4 @@
-"""Define what the author of a data node writes: the class `DataNodeServer`."""
+"""Define `DataNodeServer`, the class that authors of data nodes extend."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sisock.wire import protocol
 class DataNodeServer:
     """A program that serves the samples of one instrument or archive.
 
-    Override `get_fields` and `get_data`; `sisock.LiveNode` and `sisock.ArchiveNode` are easier
-    where they fit. The methods may block, as they run in threads of their own, several at once, or
-    be coroutines or ``inlineCallbacks``, which run in the reactor and must not block.
+    Override `get_fields` and `get_data`; where they fit, `sisock.LiveNode` and `sisock.ArchiveNode`
+    are easier. Plain methods may block: they run in threads, several at once. Coroutine functions
+    and ``inlineCallbacks`` run in the reactor and must not block.
 
     Attributes
     ----------
     name : str
         The node's name: one component of a WAMP URI, see `sisock.wire.protocol.check_node_name`.
     description : str
-        One line for people; the first line of the class's docstring if not set.
+        One line for users; by default the first line of the class's docstring.
     trouble : str or None
-        What keeps the node from serving now, for people. Shown behind the description in the hub's
-        list within 10 s, until it is None again.
+        A message for users about what keeps the node from serving now. The hub's list shows it
+        after the description within 10 s, until it is None again.
     allowance : int
-        Bytes that a reply of the base protocol may have; False is sent instead of a larger one.
+        Maximum bytes of a reply of the base protocol; False is sent instead of a larger one.
     log : logger
-        Of txaio: ``self.log.warn("{count} lines skipped", count=3)``.
+        A txaio logger: ``self.log.warn("{count} lines skipped", count=3)``.
     """
 
     name: str = ""
@@ -51,13 +51,13 @@ class DataNodeServer:
 
     @abstractmethod
     def get_fields(self, start: float, end: float) -> Any:
-        """Say which fields there are.
+        """Return the node's fields and timelines.
 
         Parameters
         ----------
         start, end : float
-            Sisock times, as the caller sent them. A field with a sample in between must be
-            listed; one with none may be.
+            Sisock times, as the caller sent them. List at least the fields with samples in
+            between; others may be listed, too.
 
         Returns
         -------
@@ -79,14 +79,14 @@ class DataNodeServer:
         start, end : float
             Sisock times, as the caller sent them; `sisock.sisock_to_unix_time` converts them.
         min_stride : float, optional
-            Least spacing that the caller wants, in seconds. You may ignore it, as it is applied to
-            what you return; use it if skipping samples saves work.
+            Minimum spacing that the caller wants, in seconds. You may ignore it, as it is applied
+            to what you return; use it if skipping samples saves work.
 
         Returns
         -------
         dict
             ``{"data": {field: values}, "timeline": {name: {"t", "finalized_until"}}}`` with lists
-            or arrays; what lies outside of the interval is cut off.
+            or arrays; samples outside the interval are removed.
         """
 
     def get_decimated(
@@ -102,17 +102,17 @@ class DataNodeServer:
         Parameters
         ----------
         field, start, end
-            As of `get_data`.
+            As in `get_data`.
         bucket : float, optional
             Size of the buckets in seconds.
         max_points : int, optional
-            Instead of it: samples of each field, at most. PROTOCOL.md says which are kept.
+            Maximum samples of each field, instead of `bucket`. PROTOCOL.md says which to keep.
 
         Returns
         -------
         dict or None
             Field name to `sisock.wire.reply.Decimated`.
-            None (the default): `get_data` is asked, and its samples are decimated.
+            None (the default): `get_data` is called, and its samples are decimated.
         """
 
     def get_latest(self, field: list[str], end: float) -> Any:
@@ -123,30 +123,30 @@ class DataNodeServer:
         Returns
         -------
         dict or None
-            As of `get_data`; the last sample of each field that has a value counts.
-            None (the default): `get_data` is asked for times further and further back.
+            As in `get_data`; only the last sample with a value of each field is used.
+            None (the default): `get_data` is called for times further and further back.
         """
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the node's own command-line flags; their values go to the class when it is called."""
+        """Add the node's own command-line flags; their values become arguments of the class."""
 
     def prepare(self) -> None:
-        """Check what the author set, before anything is started."""
+        """Check the attributes that the author has set, before anything starts."""
 
     def samples_changed(self) -> None:
-        """Announce that samples which were called final have changed.
+        """Announce that final samples have changed.
 
-        Consumers then forget what they kept of the node. Call it before you return the changed
-        samples. In a method that may block, it waits until the hub has told consumers.
+        Consumers then drop what they have cached of the node. Call this before you return the
+        changed samples. In a thread, it waits until the hub has told consumers.
         """
         if self.service is not None:
             self.service.samples_changed()
 
     def open(self) -> str | None:
-        """Open what the node keeps on disk, before it joins the router.
+        """Open the node's files, before it joins the router.
 
-        Returns the generation of the samples if it is the same after a restart, else None.
+        Returns the generation of the samples if it stays the same over restarts, else None.
         """
         return None
 
@@ -160,14 +160,15 @@ class DataNodeServer:
         """End background work."""
 
     def status(self) -> dict[str, Any]:
-        """Return how many samples were taken since the start, when the last was, and what failed.
+        """Return figures for ``sisock status``.
 
-        The keys are ``samples``, ``last`` (UNIX seconds or None) and ``error`` (a text or None).
+        ``samples`` is the number of values taken since the start, ``last`` the time of the last one
+        (UNIX seconds or None), and ``error`` the last error (a text or None).
         """
         return {"samples": 0, "last": None, "error": None}
 
     def joined(self, session: Any) -> None:
-        """Use the session, in the reactor. Called each time that the node has joined."""
+        """Use a new session. Called in the reactor each time that the node has joined."""
 
     def answering(self) -> DataNodeServer:
         """Return the node whose methods answer the requests."""

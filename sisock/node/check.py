@@ -19,12 +19,12 @@ from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
 from sisock.wire.times import counted, format_time
 
-TIMEOUT = 30.0  # seconds that a node may take to answer: consumers wait no longer
-FAR = 1e20  # a time after all samples, also if these are in nanoseconds
+TIMEOUT = 30.0  # seconds to wait for an answer, as consumers do
+FAR = 1e20  # a time after all samples, even if their times are in nanoseconds
 
 _YEAR = 31556952.0
-_LATEST = 230 * _YEAR  # a later time is not in seconds
-_EARLIEST = 5 * _YEAR  # samples that end before it are doubtful
+_LATEST = 230 * _YEAR  # later times cannot be in seconds
+_EARLIEST = 5 * _YEAR  # if all samples are earlier, their times are doubtful
 
 _UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 
@@ -32,10 +32,9 @@ _UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[str]:
     """Ask a node for its fields and samples without a router, and check them.
 
-    The node must not run yet, and cannot be used afterwards. Without the sisock times `start` and
-    `end` all samples are asked for. Returns lines for people: the samples, times and extremes of
-    each field, and what is doubtful. Raises NodeContractError, which names node, field and rule, if
-    the node breaks a rule.
+    The node must not run yet, and cannot be used afterwards. `start` and `end` are sisock times; by
+    default they include all samples. Returns lines to print: the samples, times and extremes of
+    each field, and what is doubtful. Raises NodeContractError if the node breaks a rule.
     """
     lines, faults = examine(node, start, end)
     if faults:
@@ -94,8 +93,8 @@ class _Check:
         label = f"{name} [{about['units']}]" if about["units"] else name
         found = late = await self._ask(name, *self._interval)
         if found is not None and not len(found[0]):
-            with suppress(NodeContractError):  # its code may not be able to handle so late a time
-                # Times in milliseconds would be later than the end.
+            with suppress(NodeContractError):  # the node's code may reject such a late time
+                # Look for times in milliseconds, which are after the end.
                 late = await self._ask(name, 1, FAR)
         if late is not None and len(late[0]) and late[0][-1] > _LATEST:
             raise self._fault(name, _unit_of(float(late[0][-1])))
@@ -120,7 +119,7 @@ class _Check:
             self.lines.append(f"{label}: doubtful: {_unit_of(float(t[-1]))}")
 
     async def _ask(self, name: str, start: float, end: float) -> tuple[Any, Any] | None:
-        """Return times and values of a field; None if they are too many for one reply."""
+        """Return times and values of a field; None if there are too many for one reply."""
         answer = self._service.requests.look_up([name], start, end)
         reply = await self._within(TIMEOUT, self._verb, name, answer)
         if reply is False:
@@ -131,7 +130,7 @@ class _Check:
     async def _within(
         self, seconds: float, verb: str, field: str | None, answer: Awaitable[Any]
     ) -> Any:
-        """Return an answer of the node; raise NodeContractError if that fails or takes too long."""
+        """Await an answer of the node; raise NodeContractError if it fails or takes too long."""
         try:
             waited = defer.ensureDeferred(answer)
             return await waited.addTimeout(seconds, self._service.reactor)
@@ -166,7 +165,7 @@ def _extremes(values: np.ndarray) -> str:
 
 
 def _unit_of(last: float) -> str:
-    """Return a sentence that a time is in a strange year, and which unit it may be in."""
+    """Return a sentence that names the odd year of a time, and guesses the unit of the time."""
     likely = [unit for unit, factor in _UNITS.items() if 0 < last / factor < _LATEST < last]
     guess = f"{likely[0]}?" if likely else "are they UNIX seconds?"
     return f"its times lie in the year {1970 + last // _YEAR:.0f}: {guess}"

@@ -1,4 +1,4 @@
-"""Make live events of the samples of a live node that are new."""
+"""Turn the new samples of a live node into live events."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from sisock.store.columns import Rows, decode, join
 from sisock.wire.reply import Reply, Timeline
 
-PAUSE = 0.05  # seconds between two events of a timeline, at least
-MAX_RATE = 50_000  # values per second; above it an event says only that there are new samples
-_NUMBER_BYTES = 60  # of a number and its time in JSON, at most
+PAUSE = 0.05  # minimum seconds between two events of a timeline
+MAX_RATE = 50_000  # values per second; above this, events only say that there are new samples
+_NUMBER_BYTES = 60  # maximum bytes of a number and its time in JSON
 
 
 class Events:
     """Collect new samples by timeline until they are published.
 
-    `kinds` are the types of the fields, `allowance` the bytes of an event at most.
+    `kinds` has the type of each field; `allowance` is the maximum size of an event in bytes.
     """
 
     def __init__(self, kinds: Mapping[str, str], allowance: int) -> None:
@@ -50,7 +50,7 @@ class Events:
             t, columns = join(parts)
             values = {name: decode(column) for name, column in columns.items()}
             add_samples(reply, timeline, last, fields, (t, values), self._kinds)
-            numbers = (1 + len(t)) * len(fields)  # those that are missing, too
+            numbers = (1 + len(t)) * len(fields)  # including missing values
             size = numbers * _NUMBER_BYTES + 6 * sum(map(len, fields))
             is_small = size < self._allowance and all(
                 column.dtype != object for column in reply.data.values()
@@ -70,7 +70,7 @@ def add_samples(
 ) -> None:
     """Add samples of a timeline to a reply, with missing values for fields without a column.
 
-    `last` is the time of the timeline's newest sample: earlier ones are final.
+    `last` is the time of the timeline's newest sample; all earlier samples are final.
     """
     t, columns = samples
     reply.timelines[timeline] = Timeline(t, last)

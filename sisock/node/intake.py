@@ -1,4 +1,4 @@
-"""Take what any thread pushes, and bring the samples of each timeline into ascending order."""
+"""Accept samples from any thread, and sort the samples of each timeline by time."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 """The Python types of a field's values. A new field gets the first type that fits."""
 
 MAX_FIELDS = 50_000
-"""Fields that are discovered, and timelines, at most: `get_fields` describes all in one message."""
+"""Maximum number of fields, and of timelines: `get_fields` describes all in one message."""
 
-_MAX_FAULTS = 10  # of one push that are reported
+_MAX_FAULTS = 10  # maximum number of faults reported for one push
 
 _LARGEST = sys.float_info.max
 
@@ -39,10 +39,10 @@ _Judge: TypeAlias = Callable[[Any, str | None], str | None]
 
 
 class Intake:
-    """Take what is pushed, and discover fields and timelines.
+    """Accept pushed samples, and discover new fields and timelines.
 
     `default` is the timeline of new fields that are pushed without one. `declared` has the type and
-    the timeline of each field that is known from the beginning.
+    the timeline of each field that is known from the beginning. `lateness` is in seconds.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Intake:
         self.kinds[name], self.line_of[name] = kind, self.line(line)
 
     def line(self, name: str) -> LiveTimeline:
-        """Return the timeline of a name, made if it is new."""
+        """Return the timeline with this name; create it if it is new."""
         if name not in self.lines:
             if not is_text(name):
                 raise ValueError(f"{name!r} cannot be the name of a timeline")
@@ -95,9 +95,9 @@ class Intake:
         return fields
 
     def push(self, values: Any, t: Any, timeline: str | None) -> list[str]:
-        """Take one sample, or arrays of them; return the faults of values that are lost.
+        """Accept one sample or arrays of samples; return a message for each rejected value.
 
-        Raises TypeError or ValueError if nothing can be taken.
+        Raises TypeError or ValueError if nothing can be accepted.
         """
         if not isinstance(values, Mapping):
             raise TypeError(
@@ -114,7 +114,7 @@ class Intake:
         with self._lock:
             judge = _kind_of_column if is_batch else _kind_of
             split = self._sort(values, timeline, judge, faults)
-            # Read while locked, so that two threads cannot be in the wrong order.
+            # Read the clock while locked, so that the samples of two threads stay in order.
             at = time.time() if t is None else t
             for line, good in split.items():
                 line.pending.append((at, good))
@@ -126,7 +126,7 @@ class Intake:
     def _sort(
         self, values: Mapping[str, Any], timeline: str | None, judge: _Judge, faults: list[str]
     ) -> dict[LiveTimeline, dict[str, Any]]:
-        """Sort values by timeline; leave out those that their field cannot have."""
+        """Sort values by timeline; leave out those of a wrong type, and add these to `faults`."""
         split: dict[LiveTimeline, dict[str, Any]] = {}
         new: dict[str, tuple[str, str]] = {}
         for name, value in values.items():
@@ -157,11 +157,11 @@ class Intake:
 
 
 class LiveTimeline:
-    """Bring the samples of one timeline into ascending order, and release them when final.
+    """Sort the samples of one timeline by time, and release them when they are final.
 
-    A sample is held until one that is later by `lateness` seconds was pushed, or for that many
-    seconds. A sample that is not later than all released ones is dropped. Of several with the same
-    time the first one counts. `kinds` are the types of the fields; `lock` protects `pending`.
+    A sample is held for `lateness` seconds, or until a sample that is this much later comes. A
+    sample that is not later than all released ones is dropped. Of several samples with the same
+    time, the first one is kept. `kinds` has the type of each field; `lock` protects `pending`.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class LiveTimeline:
         self.newest = -math.inf
         """Time of the newest sample that was released."""
         self.came_at = time.monotonic()
-        """When samples were last released, by the clock of `release`."""
+        """Monotonic time of the last release."""
         self._lateness, self._kinds, self._lock = lateness, kinds, lock
         self._latest = -math.inf
         self._held: Rows = (np.empty(0), {})
@@ -184,7 +184,7 @@ class LiveTimeline:
         return len(self._came) > 0
 
     def resume(self, newest: float) -> None:
-        """Go on after samples of an earlier run."""
+        """Continue after the samples of an earlier run; `newest` is the time of the last one."""
         self.newest = self._latest = newest
 
     def why_dropped(self) -> str:
@@ -195,9 +195,9 @@ class LiveTimeline:
         return f"timeline {self.name!r} {newest}: earlier ones are dropped until then"
 
     def release(self, now: float, is_last: bool = False) -> tuple[Rows, int]:
-        """Return the samples that are final now, and how many were dropped.
+        """Return the samples that are final now, and the number of dropped ones.
 
-        `now` is in seconds by a monotonic clock. If `is_last`, all are released.
+        `now` is monotonic time in seconds. With `is_last`, all held samples are released.
         """
         with self._lock:
             pending, self.pending = self.pending, []
@@ -212,15 +212,15 @@ class LiveTimeline:
         return take(rows, slice(cut)), len(t) - len(came)
 
     def _count_free(self, t: np.ndarray, came: np.ndarray, now: float) -> int:
-        """Return how many of the first samples need not be held any longer."""
+        """Return how many samples, from the first, need not be held any longer."""
         waited = np.flatnonzero(came <= now - self._lateness)
         until = max(self._latest - self._lateness, t[waited[-1]] if len(waited) else -math.inf)
         return int(np.searchsorted(t, until, side="right"))
 
     def _choose(self, t: np.ndarray, held: int) -> np.ndarray | slice:
-        """Return the indices of the samples that are not too late, in the order of their times.
+        """Return the indices of the samples that are not too late, sorted by time.
 
-        The first `held` samples were chosen before.
+        The first `held` samples were chosen in an earlier call.
         """
         if held < len(t) and t[held] > self._latest and (t[1:] > t[:-1]).all():
             self._latest = float(t[-1])
@@ -233,7 +233,7 @@ class LiveTimeline:
         return kept[np.diff(t[kept], prepend=-np.inf) > 0]
 
     def _runs(self, pending: Iterable[tuple[Any, dict[str, Any]]]) -> Iterator[Rows]:
-        """Yield what was pushed as columns, in its order."""
+        """Yield pushed samples as columns, in the order in which they came."""
         for is_batch, run in groupby(pending, lambda pushed: isinstance(pushed[0], np.ndarray)):
             if is_batch:
                 yield from ((t, self._fit(columns)) for t, columns in run)
@@ -244,14 +244,14 @@ class LiveTimeline:
             yield np.array(times, dtype="<f8"), self._fit(columns)
 
     def _column(self, name: str, values: list[Any]) -> Column | None:
-        # The values of numbers were checked one by one.
+        # `push` has checked each number.
         if self._kinds[name] == "number":
             return np.array(values, "<f8")
-        # A text of another class, as one of an enumeration, is stored as a plain one.
+        # Store instances of subclasses of str, such as enumerations, as plain strings.
         return encode([str.__str__(v) if isinstance(v, str) else v for v in values])
 
     def _fit(self, columns: Mapping[str, Column | None]) -> dict[str, Column]:
-        """Drop columns that have no value, and make numbers of booleans in fields of numbers."""
+        """Drop columns without a value, and convert booleans in fields of numbers to numbers."""
         fit = {name: column for name, column in columns.items() if column is not None}
         for name, column in fit.items():
             if self._kinds[name] != type_of(column.dtype):
@@ -260,7 +260,7 @@ class LiveTimeline:
 
 
 def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
-    """Return copies of pushed arrays, as their owner may change these."""
+    """Return copies of pushed times and values, as the caller may change the arrays."""
     try:
         times = normalise(t)
     except ValueError:
@@ -284,9 +284,9 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
 
 
 def _kind_of(value: Any, known: str | None) -> str | None:
-    """Return the `known` type of a field, or else the first that fits a value.
+    """Return the `known` type of a field, or the first type that fits a value.
 
-    None says that the value does not fit; "" that it is missing and no type is known.
+    Returns None if the value does not fit, and "" if it is missing and no type is known.
     """
     if value is None:
         return known or ""

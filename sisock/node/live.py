@@ -1,4 +1,4 @@
-"""Keep and publish what an instrument measures, as it is read or pushed: `LiveNode`."""
+"""Read or receive the samples of an instrument, keep and publish them: `LiveNode`."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples
 
-CHECK_FOR = 5.0  # seconds that a check of the node waits for a sample
+CHECK_FOR = 5.0  # seconds that `--check` waits for a sample
 
 
 class LiveNode(DataNodeServer):
-    """A data node of what is measured now: override `read`, or call `push`.
+    """A data node for an instrument that measures now: override `read`, or call `push`.
 
-    `read` is called every `interval` seconds, from when the node first holds its name, also while
-    there is no router. Samples are kept and published. The times of a timeline ascend, and
-    published samples are final: one that is not later than these is dropped.
+    `read` is called every `interval` seconds, from when the node first holds its name, even while
+    the router is down. Samples are kept and published. The times of a timeline ascend, and
+    published samples are final: a sample that is not later than these is dropped.
 
     Attributes
     ----------
     interval : float or None
-        Seconds between two readings; None: nothing is read, all is pushed.
+        Seconds between two readings; None: all samples are pushed, and `read` is never called.
     fields : dict
-        Field name to a dict with any of the keys of `sisock.describe`. Fields that name no
-        timeline share the one named like the node. Pushed fields need not be listed.
+        Field name to a dict with any of the keys of `sisock.describe`. Fields without a timeline
+        share the one with the node's name. Pushed fields need not be listed.
     history : float
         Seconds for which samples are kept in memory.
     history_samples : int or None
-        Samples of a timeline that are kept in memory, at most; four million if None.
+        Maximum number of samples of a timeline in memory; four million if None.
     keep : str, float or dict, optional
-        Keep samples on disk instead, also over restarts: for a time, ``"30d"`` or in seconds, or
-        ``{"time": "1y", "bytes": "20GB"}``.
+        Keep samples on disk instead, even over restarts: for a time such as ``"30d"`` or a number
+        of seconds, or ``{"time": "1y", "bytes": "20GB"}``.
     lateness : float
-        Seconds for which samples are held, so that late ones can be put in order.
+        Seconds for which samples are held, so that late ones can be sorted in.
     stale_after : float or None
-        Seconds without a sample that mean trouble; if None, `read_limit` where fields are read.
+        Seconds without a sample after which a field is stale; if None, `read_limit` if it is read.
     read_timeout : float or None
-        Seconds after which a reading is too late to count; ten intervals, at least 10 s, if None.
+        Seconds after which the sample of a reading is lost; if None, ten intervals, at least 10 s.
     """
 
     interval: float | None = 1.0
@@ -65,38 +65,38 @@ class LiveNode(DataNodeServer):
     features = (*DataNodeServer.features, "live")
 
     _intake: Intake
-    _is_early = False  # open, but without its name: no thread flushes yet, so `push` does
+    _is_early = False  # open but not begun: `push` flushes, as no thread does yet
 
     def read(self) -> Mapping[str, Any]:
-        """Read the instrument once: field name to value; one that is left out is missing.
+        """Read the instrument once; return field name to value. Fields left out are missing.
 
-        May block, as it runs in a thread of its own, or be a coroutine function. Whatever goes
-        wrong costs this one sample and a warning.
+        A plain method may block, as it runs in its own thread; a coroutine function must not. An
+        error costs only this sample, and is logged as a warning.
         """
         raise NotImplementedError
 
     def push(self, values: Mapping[str, Any], t: Any = None, timeline: str | None = None) -> None:
-        """Take a sample, or many at once; from any thread or coroutine, once the node runs.
+        """Accept one sample or many, from any thread or coroutine, once the node runs.
 
-        Start in `begin` what calls it. A value of a wrong type is lost, which costs a warning.
-        TypeError or ValueError says that nothing was taken, and why.
+        Start the code that calls this in `begin`. A value of a wrong type is lost, and logged as a
+        warning. Raises TypeError or ValueError if nothing was accepted.
 
         Parameters
         ----------
         values : dict
-            Field name to a number, boolean or string (None if there is none), or to an array of
-            them. A field that is new gets the type of its first value.
+            Field name to a number, boolean or string (None if missing), or to an array of these. A
+            new field gets the type of its first value.
         t : float or array_like, optional
-            UNIX seconds, in any order; now if not given. An array for arrays of the same length.
+            UNIX seconds, in any order; by default now. An array if the values are arrays.
         timeline : str, optional
-            The timeline of fields that are new and not in `fields`; the node's own if not given.
+            The timeline of new fields that are not in `fields`; by default the node's own.
         """
         if not hasattr(self, "_intake"):
             advice = "start what calls it in begin, not in __init__: see docs/how-to/live-nodes.md"
             raise RuntimeError(f"push takes nothing before the node runs; {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
-        # A warning of the flush may lead to a push, which must not wait for itself.
+        # Logging a warning of the flush may call `push`, which must not wait for that flush.
         if self._is_early and not self._flushing.locked():
             self._flush()
 
@@ -106,7 +106,7 @@ class LiveNode(DataNodeServer):
         return self.read_timeout or max(10 * (self.interval or 0), 10.0)
 
     def prepare(self) -> None:
-        """Get ready for samples; raises NodeContractError if an attribute is wrong."""
+        """Prepare for samples; raises NodeContractError if an attribute is wrong."""
         check_entries(self.fields, self.name)
         if self.interval is not None:
             if type(self).read is LiveNode.read:
@@ -130,7 +130,7 @@ class LiveNode(DataNodeServer):
         self._pool = make_pool(f"{self.name}-read", 1)
 
     def open(self) -> str | None:
-        """Open the samples that are kept on disk; new ones must be later."""
+        """Open the samples on disk; new samples must be later."""
         if self._keep is not None:
             self._store = History(history_folder(self.name), *self._keep, self._warn)
         for line, about in self._store.timelines().items():
@@ -142,7 +142,7 @@ class LiveNode(DataNodeServer):
         return self._store.generation
 
     def begin(self, service: Any) -> None:
-        """Start to read, and to publish."""
+        """Start reading and publishing."""
         self._is_early = False
         name = f"sisock-{self.name}-live"
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
@@ -150,7 +150,7 @@ class LiveNode(DataNodeServer):
             service.repeat(self.interval, self._read_and_warn)
 
     def end(self) -> None:
-        """Stop reading and publishing; samples that are held are kept."""
+        """Stop reading and publishing; store the samples that are still held."""
         stop_pool(self._pool)
         self._has_ended.set()
         self._intake.is_closed = True
@@ -169,7 +169,7 @@ class LiveNode(DataNodeServer):
         return {line.name: now - line.came_at for line in lines}
 
     async def _read_and_warn(self) -> None:
-        """Take a sample; log what goes wrong, also that it takes too long."""
+        """Read a sample; log errors, and when reading takes too long."""
         limit, reactor = self.read_limit, self.service.reactor
         late = task.LoopingCall(
             self._warn, f"read has not returned for {limit:g} s: its sample is lost"
@@ -185,9 +185,9 @@ class LiveNode(DataNodeServer):
             late.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
-        """Read one sample, or wait for one if all is pushed; return the faults of its values.
+        """Read one sample, or wait for a pushed one; return a message for each rejected value.
 
-        Raises what `read` raised, or TypeError if it did not return a dict.
+        Raises the error of `read`, or TypeError if it did not return a dict.
         """
         if self.interval is None:
             self.begin(self.service)
@@ -210,7 +210,7 @@ class LiveNode(DataNodeServer):
         ]
 
     def _work(self, service: Any) -> None:
-        """Keep and publish new samples until the node ends; runs in a thread."""
+        """Store and publish new samples until the node ends; runs in a thread."""
         wake, lines = self._intake.wake, self._intake.lines
         while not self._has_ended.is_set():
             is_holding = any(line.is_holding for line in list(lines.values()))
@@ -227,7 +227,7 @@ class LiveNode(DataNodeServer):
             self._has_ended.wait(PAUSE)
 
     def _flush(self, is_last: bool = False) -> None:
-        """Keep the samples that are final now."""
+        """Store the samples that are final now."""
         with self._flushing:
             if self._has_ended.is_set() and not is_last:
                 return
@@ -267,7 +267,7 @@ class LiveNode(DataNodeServer):
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Return kept samples; those before the newest one never change."""
+        """Return stored samples; those before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
         reply, line_of = Reply(no_samples(field)), self._intake.line_of
@@ -291,7 +291,7 @@ class LiveNode(DataNodeServer):
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> Any:
-        """Decimate kept samples; none is ever added before a timeline's newest one."""
+        """Decimate stored samples; none is ever added before a timeline's newest one."""
         interval = check_interval(start, end)
         self._flush()
         reply = Reply(bucket={})
@@ -301,13 +301,13 @@ class LiveNode(DataNodeServer):
         return reply
 
     def get_latest(self, field: list[str], end: float) -> Any:
-        """Return the last kept samples, however old they are."""
+        """Return the last stored sample of each field, however old it is."""
         self._flush()
         return self._store.latest(field, end)
 
 
 async def wait_for(condition: Callable[[], Any], reactor: Any) -> None:
-    """Wait until a condition holds, but no longer than `CHECK_FOR`."""
+    """Wait until a condition holds, at most for `CHECK_FOR` seconds."""
     end = time.monotonic() + CHECK_FOR
     while not condition() and time.monotonic() < end:
         await task.deferLater(reactor, PAUSE)

@@ -1,4 +1,4 @@
-"""Get a data node into the hub's list and keep it there, whatever restarts in which order."""
+"""Add a data node to the hub's list, and keep it there over restarts of router, hub and node."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sisock.wire.protocol import (
     uri,
 )
 
-RETRY = 2.0  # seconds between tries; short, as an earlier session that died is gone within 15 s
+RETRY = 2.0  # seconds between attempts; short, as the router drops a dead session within 15 s
 CHECK = 10.0  # seconds between two checks that the node is still listed
 HUB_TIMEOUT = 5.0  # seconds that the hub may take to answer
 
@@ -41,22 +41,22 @@ _LOST = ("wamp.close.transport_lost", "wamp.close.system_shutdown", "wamp.close.
 
 
 class _CallRefused(HubMissing):
-    """The hub is there, but refuses a call with these arguments."""
+    """The hub is available, but refuses a call with these arguments."""
 
 
 class _ArgumentsRefused(_CallRefused):
-    """It says that it does not know them."""
+    """The hub says that the arguments are wrong."""
 
 
 class Registration:
     """Register a node's procedures on a joined session, and keep the node in the hub's list.
 
-    `describe` returns the current description. `announced` are the keywords ``features`` and
+    `describe` returns the current description. `announced` has the keywords ``features`` and
     ``generation`` of ``data_node.add``. `procedures` maps ``get_fields`` and ``get_data`` to their
-    endpoints. `on_name` is called when they are registered, so that the node holds its name.
+    endpoints. `on_name` is called when these are registered: the node then holds its name.
 
-    With `is_same` the node is a replica: it shares its name with others, whose generation it takes
-    if `is_same` says that they serve the same samples.
+    With `is_same` the node is a replica, which shares its name with other replicas. If `is_same`
+    returns that they serve the same samples, this node adopts their generation.
     """
 
     def __init__(
@@ -104,19 +104,19 @@ class Registration:
             await self._pause(CHECK if self.is_added else RETRY)
 
     async def renew(self, generation: str) -> None:
-        """Announce a new generation, so that nobody keeps what this node said before."""
+        """Announce a new generation, so that consumers drop what they have cached."""
         self._announced["generation"] = generation
         if self.is_added:
-            if self._hub_is_of_part_1:  # another one says by itself that the node has gone and come
+            if self._hub_is_of_part_1:  # a newer hub removes and adds the node by itself
                 await self._ask_hub("data_node.subtract", self._name, self._session._session_id)
             await self._add_or_unregister()
             if not self.holds_name:
                 self._hear_hub()
 
     def publish(self, reply: dict[str, Any]) -> None:
-        """Publish new samples, once the hub has told consumers that the node is there.
+        """Publish new samples, once the hub has announced the node to consumers.
 
-        A sample published before would hide from them that those before it were missed.
+        A sample published earlier would hide that consumers have missed the ones before it.
         """
         if self._was_added:
             self._session.publish(node_uri(self._name, "data"), reply)
@@ -130,13 +130,13 @@ class Registration:
         if self._hub_is_new:
             return
         self._wake = defer.Deferred()
-        # Jitter, so that a hundred nodes do not ask in the same instant.
+        # Jitter, so that a hundred nodes do not call the hub in the same instant.
         with suppress(defer.TimeoutError):
             await self._wake.addTimeout(seconds * random.uniform(0.7, 1.0), self._session.reactor)
         self._wake = None
 
     async def _add_if_needed(self) -> None:
-        # Reset before the try: if it fails, the next one is to wait.
+        # Reset before the attempt: if it fails, the next attempt must wait.
         hub_is_new, self._hub_is_new = self._hub_is_new, False
         if not self.holds_name:
             if self._is_same is not None:
@@ -158,7 +158,7 @@ class Registration:
         self._log.info(text, name=self._name)
 
     async def _join_replicas(self, is_same: Callable[[], Awaitable[bool]]) -> None:
-        """Take the generation of the replicas that are there, if they serve the same."""
+        """Adopt the generation of the present replicas, if they serve the same samples."""
         listed = await self._ask_hub("consumer.get_data_node")
         same = [each.get("generation") for each in listed if each.get("name") == self._name]
         if not same or same[0] in (None, self._announced["generation"]):
@@ -192,15 +192,15 @@ class Registration:
             raise
 
     async def _is_still_added(self) -> bool:
-        """Add the node again to see: with thousands of nodes, lists would stop the router."""
+        """Add the node again as a check: lists of thousands of nodes would overload the router."""
         if not self._hub_is_of_part_1 and await self._add():
             return True
-        # A hub of Part 1 may refuse a node that it has already.
+        # A hub of Part 1 may refuse a node that is already in its list.
         listed = await self._ask_hub("consumer.get_data_node")
         return any(entry.get("name") == self._name for entry in listed)
 
     async def _add_or_unregister(self) -> None:
-        """Add the node; no call may come to a replica that is not in the list."""
+        """Add the node; unregister a replica that the hub refuses, so that it gets no calls."""
         self.is_added = await self._add()
         if not self.is_added and self._is_same is not None:
             await self._unregister()
@@ -210,7 +210,7 @@ class Registration:
         arguments = self._name, self._describe(), self._session._session_id
         try:
             added = await self._ask_hub("data_node.add", *arguments, **announced)
-        except _CallRefused as refusal:  # it is a hub of Part 1, which knows no such keywords
+        except _CallRefused as refusal:  # a hub of Part 1 does not know these keywords
             if self._is_same is not None:
                 if isinstance(refusal, _ArgumentsRefused):
                     why = "this router's hub knows no replicas: start the node without --replica"
@@ -219,7 +219,7 @@ class Registration:
             self._hub_is_of_part_1 = True
             return await self._ask_hub("data_node.add", *arguments)
         self._hub_is_of_part_1 = False
-        # A new generation may have begun meanwhile.
+        # Add again if a new generation has begun meanwhile.
         return added if announced == self._announced else await self._add()
 
     async def _ask_hub(self, verb: str, *arguments: Any, **keywords: Any) -> Any:
@@ -246,7 +246,7 @@ class Registration:
 
 @contextmanager
 def _may_serve() -> Iterator[None]:
-    """Raise AuthenticationRejected if this user may not do what a node does."""
+    """Raise AuthenticationRejected if the router does not allow this user to serve data."""
     try:
         yield
     except ApplicationError as error:

@@ -1,4 +1,4 @@
-"""Compare what a replica would serve with what the present replicas of its name do."""
+"""Compare the data of a new replica with the data that the present replicas serve."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sisock.wire.protocol import EARLIEST, node_uri
 
 FIELDS_AT_ONCE = 50
 
-POINTS = 1000  # samples of each field that are compared, about: the extremes of buckets
+POINTS = 1000  # approximate number of samples of each field to compare: extremes of buckets
 TIMEOUT = 60  # seconds for one answer of the present replicas
 
 REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeError, ValueError
@@ -24,9 +24,9 @@ REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeE
 
 
 async def serves_the_same(session: Session, name: str, requests: RequestHandler) -> bool:
-    """Return whether this node and those listed under its name serve the same fields and samples.
+    """Return whether this node and the replicas listed under its name serve the same data.
 
-    Compares the samples that are final for both. Raises one of `REFUSALS`.
+    Compares fields, and samples that are final for both. Raises one of `REFUSALS`.
     """
     theirs = await session.request(node_uri(name, "get_fields"), 1, 0, timeout=TIMEOUT)
     ours = await requests.answer_fields((1, 0), {})

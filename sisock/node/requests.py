@@ -1,4 +1,4 @@
-"""Answer ``get_fields`` and ``get_data``: from the wire to the node's methods and back."""
+"""Answer calls of ``get_fields`` and ``get_data`` with the node's methods."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from sisock.wire.protocol import Interval, widening
 from sisock.wire.reply import Reply, chunks, first_window
 from sisock.wire.request import DataRequest, parse_get_data, parse_get_fields
 
-THREADS = 8  # blocking methods that run at once; the reactor's own threads are for name look-ups
-MAX_WAITING = 100  # requests that wait for a thread; a further one is refused
-_LIST_FACTOR = 4  # windows of lists hold fewer samples: JSON takes more bytes than binary
+THREADS = 8  # blocking methods that run at once; the reactor's own threads resolve host names
+MAX_WAITING = 100  # requests that wait for a thread; more are refused
+_LIST_FACTOR = 4  # a window of lists has fewer samples, as JSON takes more bytes than binary
 
 Steps = Generator[Callable[[], Any], Any, Any]
-"""Work for a thread. It yields functions, and gets the result of each call in the reactor."""
+"""Work for a thread. It yields functions to call in the reactor, and is sent their results."""
 
 
 class RequestHandler:
-    """Answer the two procedures of a node from its methods."""
+    """Answer calls of a node's two procedures by calling the node's methods."""
 
     def __init__(self, node: DataNodeServer, reactor: Any) -> None:
         self._node = node
@@ -51,7 +51,7 @@ class RequestHandler:
         stop_pool(self._pool)
 
     def forget(self) -> None:
-        """Forget what was read for later windows, as samples changed."""
+        """Forget the samples read for later windows, because samples have changed."""
         self._changes += 1
         self._continuations.clear()
 
@@ -64,7 +64,7 @@ class RequestHandler:
         return await self._guarded("get_data", self.answer_data(args, kwargs, details.progress))
 
     async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:
-        """Await an answer, and turn what the author's code raises into errors of the protocol."""
+        """Await an answer; convert exceptions of the author's code to errors of the protocol."""
         log, began = self._node.log, time.perf_counter()
         try:
             result = await answer
@@ -76,7 +76,7 @@ class RequestHandler:
         except Exception as error:
             self.warn(f"{verb} failed: {type(error).__name__}: {error}")
             log.debug("{traceback}", traceback="".join(traceback.format_exception(error)))
-            # Only the text of sisock's errors is sent: others may contain a path or a password.
+            # Send the text of sisock's errors only: others may contain a path or a password.
             says = f"in {verb} of node {self._node.name!r}: the node's log has the details"
             says = f": {error}" if isinstance(error, SisockError) else f" {says}"
             text = type(error).__name__ + says
@@ -85,14 +85,14 @@ class RequestHandler:
         return result
 
     async def answer_fields(self, args: tuple, kwargs: dict) -> Any:
-        """Answer ``get_fields``; raises what is wrong with the request or with the node."""
+        """Return the answer to ``get_fields``; raises any error of the request or the node."""
         start, end = parse_get_fields(args, kwargs)
         return await self._work(self._node.get_fields, self._ask_fields(start, end))
 
     async def answer_data(
         self, args: tuple, kwargs: dict, progress: Callable[[Any], None] | None
     ) -> Any:
-        """Answer ``get_data``; raises what is wrong with the request or with the node."""
+        """Return the answer to ``get_data``; raises any error of the request or the node."""
         request = parse_get_data(args, kwargs)
         if progress is None and "window" in kwargs:
             raise InvalidArgument("window needs a call with progressive results")
@@ -113,7 +113,7 @@ class RequestHandler:
         return wires[-1]
 
     async def look_up(self, fields: list[str], start: float, end: float) -> Reply | Literal[False]:
-        """Return the checked samples of the node, as for a request; False if they are too many."""
+        """Return the node's checked samples, as for a request; False if there are too many."""
         request = parse_get_data((fields, start, end), {})
         reply = await self._work(self._node.get_data, self._ask(request))
         return False if reply is False or reply.until is not None else reply
@@ -121,8 +121,8 @@ class RequestHandler:
     def in_thread(self, function: Callable[..., Any], *args: Any) -> defer.Deferred:
         """Run a function in one of the node's threads.
 
-        It is not run if the Deferred was cancelled before a thread was free: otherwise requests to
-        a stuck device would go on long after their callers left.
+        The function is skipped if the Deferred is cancelled before a thread is free: otherwise
+        requests to a stuck device would continue long after their callers have left.
         """
         if len(self._waiting) >= MAX_WAITING:
             busy = f"the node is busy: {MAX_WAITING} requests wait already"
@@ -138,9 +138,9 @@ class RequestHandler:
         return done[0]
 
     async def _work(self, first: Callable[..., Any] | None, steps: Steps) -> Any:
-        """Do the steps in a thread, and call asynchronous methods between them in the reactor.
+        """Run the steps in a thread, and the functions that they yield in the reactor.
 
-        If `first`, the first method that the steps call, is asynchronous, they begin here.
+        `first` is the first method that the steps call; if it is asynchronous, they begin here.
         """
         if first is not None and is_asynchronous(first):
             is_done, value = _advance(steps, None)
@@ -165,7 +165,7 @@ class RequestHandler:
             if raw is not None:
                 return check_decimated(raw, request.field, node.name).clip(request.interval)
         raw = yield from _call(node.get_data, request.field, *times, request.min_stride)
-        if raw is False:  # the base protocol's word for a reply that is too large
+        if raw is False:  # in the base protocol: the reply is too large
             return False
         if needs_timelines(raw, request.field, self._timeline_of):
             yield from self._ask_fields(*times)
@@ -178,7 +178,7 @@ class RequestHandler:
         return reply
 
     def _ask_latest(self, request: DataRequest) -> Steps:
-        """Ask the node for the last samples, or look for them further and further back."""
+        """Ask the node for the last samples; by default search further and further back."""
         end = request.interval.end
         raw = yield from _call(self._node.get_latest, request.field, end)
         if raw is not None:
@@ -211,7 +211,7 @@ class RequestHandler:
 
 
 def _call(method: Callable[..., Any], *args: Any) -> Steps:
-    """Call a node's method: here, or in the reactor if it is asynchronous."""
+    """Call a node's method: in this thread, or in the reactor if the method is asynchronous."""
     if is_asynchronous(method):
         return (yield partial(defer.maybeDeferred, method, *args))
     result = method(*args)
@@ -221,7 +221,7 @@ def _call(method: Callable[..., Any], *args: Any) -> Steps:
 
 
 def _advance(steps: Steps, value: Any) -> tuple[bool, Any]:
-    """Do steps up to a function for the reactor, or the result; return whether it is the result."""
+    """Run steps; return False and the next function for the reactor, or True and the result."""
     try:
         return False, steps.send(value)
     except StopIteration as done:
@@ -245,9 +245,9 @@ def _window(reply: Reply, request: DataRequest) -> tuple[list[Any], Reply | None
 
 
 class Continuations:
-    """Keep the rest of replies that are sent in windows, for the calls that will ask for it.
+    """Keep the rest of replies that are sent in windows, for the calls of the next windows.
 
-    If there is none for a call, the node's own code is asked again, which takes longer.
+    If no rest is kept for a call, the node's own code is called again, which takes longer.
     """
 
     KEPT_FOR = 30.0  # seconds
@@ -259,7 +259,7 @@ class Continuations:
         self._kept: dict[tuple, tuple[Reply, Any]] = {}
 
     def keep(self, request: DataRequest, following: float, reply: Reply) -> None:
-        """Keep the samples from the time `following` on; call it in the reactor."""
+        """Keep the samples from the time `following` on; call this in the reactor."""
         key = (*request.field, following, request.interval.end)
         self._forget(key)
         self._kept[key] = reply, self._reactor.callLater(self.KEPT_FOR, self._forget, key)
@@ -271,8 +271,8 @@ class Continuations:
         return sum(dict(each for reply, _ in self._kept.values() for each in reply.held()).values())
 
     def take(self, request: DataRequest) -> Reply | None:
-        """Return what was kept for this request, once; call it in the reactor."""
-        # Continuations have absolute times, and no spacing: that has been applied.
+        """Remove and return the rest kept for this request; call this in the reactor."""
+        # Only a request with absolute times and for all samples can continue a reply.
         if request.min_stride or request.is_decimated or request.latest or request.start <= 0:
             return None
         return self._forget((*request.field, request.interval.start, request.interval.end))

@@ -1,4 +1,4 @@
-"""Make a program of a data node: its flags, ``--check``, and the loop until SIGTERM or Ctrl-C."""
+"""Run a data node as a program: its flags, ``--check``, and the loop until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
     Parameters
     ----------
     node : class or instance
-        A `DataNodeServer`; a class is called with the flags of its own `add_arguments`.
+        A `DataNodeServer`; a class is called with the values of its own flags (`add_arguments`).
     argv : list of str, optional
         Command-line arguments instead of the program's.
     """
@@ -55,7 +55,7 @@ def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) 
     parser = Parser(
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # in the file of `sisock serve` a part of --name must not pass for it
+        allow_abbrev=False,  # a key `nam` in the file of `sisock serve` must not mean --name
     )
     if isinstance(node, type):
         cls.add_arguments(parser)

@@ -1,4 +1,4 @@
-"""Run a node on a session: its procedures, its place in the hub's list, its live topic."""
+"""Run a node on a session: its procedures, its entry in the hub's list, its live topic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_TROUBLE = 300  # characters of a node's trouble that go into the hub's list
 
 
 class NodeService:
-    """Run one node. Raises SisockError if an attribute or method of the node is wrong."""
+    """Run one node. The constructor raises SisockError if an attribute or method is wrong."""
 
     def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
         _check_class(node)
@@ -42,21 +42,20 @@ class NodeService:
         node.service = self
 
     def open(self) -> None:
-        """Open what the node keeps on disk; raises SisockError if that fails."""
+        """Open the node's files; raises SisockError if that fails."""
         self._generation = self.node.open() or self._generation
 
     def _begin_once(self) -> None:
-        # A second process whose name is taken must not disturb the instrument. After it has begun,
-        # a node goes on without a connection.
+        # Not before the node holds its name: a second process must not disturb the instrument.
+        # Once begun, the node continues even without a connection.
         if not self._has_begun:
             self._has_begun = True
             self.node.begin(self)
 
     def repeat(self, seconds: float, function: Callable[[], Any], now: bool = True) -> None:
-        """Call a function in the reactor every so many seconds, until the node ends.
+        """Call a function in the reactor every `seconds`, until the node ends; log its errors.
 
-        It may be a coroutine function, and is not called again before it is done. Errors are
-        logged.
+        The function may be a coroutine function. It is not called again before it has finished.
         """
 
         def call() -> defer.Deferred:
@@ -70,7 +69,7 @@ class NodeService:
         self._loops.append(loop)
 
     def stop(self) -> None:
-        """End the node's threads and background work; call it in the reactor."""
+        """End the node's threads and background work; call this in the reactor."""
         while self._loops:
             self._loops.pop().stop()
         self.requests.stop()
@@ -89,7 +88,7 @@ class NodeService:
         if self._registration is None:
             return defer.succeed(None)
         renewing = defer.ensureDeferred(self._registration.renew(self._generation))
-        # Without a hub, no consumer keeps anything of this node.
+        # If the hub is down, consumers have no cache of this node to drop.
         return renewing.addErrback(lambda _: None)
 
     async def joined(self, session: Session) -> None:
@@ -124,25 +123,25 @@ class NodeService:
         return text if node.trouble is None else f"{text} [{node.trouble[:MAX_TROUBLE]}]"
 
     def left(self) -> None:
-        """Note that the session is gone."""
+        """Note that the session has ended."""
         self._registration = None
 
     def health(self, connection: RouterConnection) -> str:
-        """Say whether consumers can find the node, for `sisock.connection.health`."""
+        """Return `sisock.connection.health.OK` if consumers can find the node, or the reason."""
         if self._registration is not None and not self._registration.is_added:
             return f"joined to the router, but {self.node.name!r} is not in the hub's list"
         return connection.health()
 
     def status(self) -> dict[str, Any]:
-        """Return the node's `status`, with the last error of its requests if it has none."""
+        """Return the node's `status`, with the last error of its requests if it has no other."""
         status = self.node.status()
         error = status["error"] or self.node.trouble or self.requests.warn.last
         return {**status, "error": error}
 
     def publish(self, reply: dict[str, Any]) -> None:
-        """Publish new samples on the node's live topic, once consumers know that it is there."""
+        """Publish new samples on the node's live topic, once the hub has announced the node."""
         if self._registration is not None:
-            # If the connection is lost, consumers ask for the samples when the node is back.
+            # If the connection is lost, consumers ask for the missed samples later.
             with suppress(TransportLost):
                 self._registration.publish(reply)
 

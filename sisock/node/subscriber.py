@@ -1,4 +1,4 @@
-"""Keep and publish what an instrument or a server sends by itself: `SubscriberNode`."""
+"""Receive what an instrument or a server sends by itself, keep and publish it: `SubscriberNode`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract
 from sisock.wire.times import counted
 
-MIN_DELAY, MAX_DELAY = 1.0, 60.0  # seconds until it connects again, doubled without samples
+MIN_DELAY, MAX_DELAY = 1.0, 60.0  # seconds before reconnecting; doubled if no sample has come
 
 SUMMARY_EVERY = 60.0
 
 
 class SubscriberNode(LiveNode):
-    """A live node of an instrument or server that sends by itself: override `subscribe`.
+    """A live node for an instrument or server that sends by itself: override `subscribe`.
 
     Attributes
     ----------
     channels : dict
         Name of a channel to the name of its field, or to a dict with ``field`` and any of the keys
-        of `sisock.describe`. A field without a timeline has its own. Samples of other channels are
-        left out. If `channels` is empty, each channel is a field of its own name.
+        of `sisock.describe`. A field without a timeline gets its own. Samples of other channels are
+        dropped. If `channels` is empty, each channel is a field with the channel's name.
     """
 
     interval = None
@@ -37,14 +37,14 @@ class SubscriberNode(LiveNode):
 
     @abstractmethod
     def subscribe(self) -> Any:
-        """Connect, and call `hear` or `push` with all that comes, until the connection ends.
+        """Connect, and pass everything that comes to `hear` or `push`, until the connection ends.
 
-        May block, as it runs in a thread of its own, or be a coroutine function. When it returns
-        or raises it is called again, after 1 to 60 seconds.
+        A plain method may block, as it runs in its own thread; a coroutine function must not. It is
+        called again 1 to 60 seconds after it has returned or raised.
         """
 
     def hear(self, channel: str, value: Any, t: Any = None) -> None:
-        """Push a value of a channel, or arrays with times, as `push` does."""
+        """Push a value of a channel, or an array of values with an array of times."""
         field = self._field_of.get(channel) if self.channels else channel
         if not field:
             self._left_out += 1
@@ -52,13 +52,13 @@ class SubscriberNode(LiveNode):
             self.push({field: value}, t, None if field in self.fields else field)
 
     def push(self, values: Mapping[str, Any], t: Any = None, timeline: str | None = None) -> None:
-        """Take samples as `LiveNode.push` does."""
+        """Accept samples as `LiveNode.push` does."""
         super().push(values, t, timeline)
         self._heard += 1
         self.trouble = None
 
     def prepare(self) -> None:
-        """Get ready for samples; NodeContractError names an attribute that is wrong."""
+        """Prepare for samples; raises NodeContractError if an attribute is wrong."""
         with contract(self.name):
             self._field_of, described = _parse_channels(self.channels)
         check_entries(described, self.name)
@@ -70,7 +70,7 @@ class SubscriberNode(LiveNode):
         super().prepare()
 
     def begin(self, service: Any) -> None:
-        """Subscribe, and again whenever the connection has ended."""
+        """Subscribe, and subscribe again whenever the connection has ended."""
         super().begin(service)
         self._running = defer.ensureDeferred(self._stay_subscribed(service.reactor))
         service.repeat(1.0, self._tell_of_stale, now=False)
@@ -82,7 +82,7 @@ class SubscriberNode(LiveNode):
         self._running.cancel()
 
     async def take_sample(self, reactor: Any) -> list[str]:
-        """Subscribe until a sample comes, or for some seconds; raises as `subscribe`."""
+        """Subscribe until a sample comes, or for `CHECK_FOR` seconds; raises as `subscribe`."""
         subscribed = self._subscribe_once(reactor)
         await wait_for(lambda: self._heard or subscribed.called, reactor)
         subscribed.cancel()

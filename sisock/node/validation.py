@@ -1,4 +1,4 @@
-"""Check what the methods of a node's author return, and the attributes that are set."""
+"""Check the values that an author's methods return, and the attributes that the author sets."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sisock.wire.reply import Decimated, Reply, no_samples, read_timeline
 def check_reply(
     raw: Any, fields: list[str], node: str, timeline_of: Mapping[str, str] | None = None
 ) -> Reply:
-    """Return the checked `Reply` of what a node's ``get_data`` returned.
+    """Check the return value of a node's ``get_data``, and convert it to a `Reply`.
 
-    Raises NodeContractError, which names node, field and rule. If there are several timelines,
-    ``follows`` of the dict, or else `timeline_of`, says which field has which. A `Reply` is
-    returned as it is.
+    Raises NodeContractError, which names node, field and rule. If there are several timelines, the
+    dict's ``follows``, or else `timeline_of`, has the timeline of each field. A `Reply` is returned
+    unchanged.
     """
     if isinstance(raw, Reply):
         return raw
@@ -50,7 +50,7 @@ def check_reply(
 
 
 def needs_timelines(raw: Any, fields: list[str], timeline_of: Mapping[str, str]) -> bool:
-    """Return whether a reply leaves open which field follows which timeline."""
+    """Return whether the timelines of some fields are unknown from a reply and `timeline_of`."""
     lines = raw.get("timeline") if isinstance(raw, Mapping) else None
     if not isinstance(lines, Mapping) or len(lines) < 2 or "follows" in raw:
         return False
@@ -58,9 +58,9 @@ def needs_timelines(raw: Any, fields: list[str], timeline_of: Mapping[str, str])
 
 
 def check_decimated(raw: Any, fields: list[str], node: str) -> Reply:
-    """Check what a node's ``get_decimated`` returned, as `check_reply` does for ``get_data``.
+    """Check the return value of a node's ``get_decimated``, as `check_reply` for ``get_data``.
 
-    A field that it leaves out has no samples.
+    Fields that it leaves out get no samples.
     """
     if isinstance(raw, Reply):
         return raw
@@ -77,7 +77,7 @@ def check_decimated(raw: Any, fields: list[str], node: str) -> Reply:
 
 
 def check_seconds(node: Any) -> None:
-    """Raise NodeContractError if an attribute of a live node is no positive number of seconds.
+    """Raise NodeContractError if a live node's attribute is not a positive number of seconds.
 
     `lateness` may be 0, and `interval` and `stale_after` may be None.
     """

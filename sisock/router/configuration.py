@@ -1,6 +1,6 @@
-"""Fit a configuration of Crossbar to the installation: ports, paths, realm, hub and proxies.
+"""Adapt a configuration of Crossbar to the installation: ports, paths, realm, hub and proxies.
 
-It may be one of 2018, which has literal secrets, the hub in a container and no ids.
+Configurations of 2018, with literal secrets, the hub in a container and no ids, work too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sisock.wire.protocol import USER_SERVER
 
 _ABOVE = Path(__file__).parent.parent.parent
 PROGRAMS = _ABOVE if (_ABOVE / ".crossbar").is_dir() else _ABOVE / "sisock_programs"
-"""The repository, or what a wheel installs of it; our `hub.py` is there."""
+"""Folder of `hub.py` and the other programs: the repository, or where a wheel installs them."""
 
 DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 
@@ -36,9 +36,9 @@ def load_configuration(
 ) -> dict[str, Any]:
     """Read the router's configuration, and make its paths absolute.
 
-    The port is that of the transport with TLS, the realm one instead of the configuration's only
-    one, and each transport gets the limit of connections. SettingsError says that the file cannot
-    be read, or has no place for the realm or the hub.
+    `port` is for the transport with TLS, `realm` replaces the configuration's only realm, and
+    `connections` is the limit of each transport. Raises SettingsError if the file cannot be read,
+    or has no place for the realm or the hub.
     """
     try:
         configuration = json.loads(path.read_text(encoding="utf-8"))
@@ -53,7 +53,7 @@ def load_configuration(
             raise SettingsError(f"WAMP_REALM is {realm!r}, but {theirs}")
         for keys in (("name", "roles"), ("realm",)):
             _replace(find_parts(configuration, *keys), keys[0], realms[0], realm)
-    tls = list(find_parts(configuration, "port", "tls"))  # a hub in a container connects to it
+    tls = list(find_parts(configuration, "port", "tls"))  # also where a hub in a container connects
     old = next((part["port"] for part in tls if "key" in part["tls"]), None)
     _replace(tls, "port", old, port)
     _make_absolute(configuration, path.absolute().parent)
@@ -67,13 +67,13 @@ def load_configuration(
 
 
 def add_path(configuration: dict[str, Any], path: str, service: dict[str, Any]) -> None:
-    """Serve something beside the page, unless the configuration has a path of this name."""
+    """Serve `service` at a path beside the page, unless the configuration uses this path."""
     for web in find_parts(configuration, "paths", "endpoint"):
         web["paths"].setdefault(path, service)
 
 
 def find_parts(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
-    """Find the objects with these keys, however deep."""
+    """Yield all objects that have these keys, at any depth."""
     if isinstance(value, dict):
         if all(key in value for key in keys):
             yield value
@@ -83,7 +83,7 @@ def find_parts(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
 
 
 def tls_files(configuration: Any) -> list[tuple[dict[str, Any], str]]:
-    """Find where keys and certificates of transports are named: an object, and its key."""
+    """Return where the files of TLS keys and certificates are named: an object and a key of it."""
     keys = ("key", "certificate")
     return [(part, key) for part in find_parts(configuration, *keys) for key in keys]
 
@@ -101,7 +101,7 @@ def _make_absolute(configuration: dict[str, Any], base: Path) -> None:
         directory = (base / part["directory"]).resolve()
         directory.mkdir(parents=True, exist_ok=True)
         part["directory"] = str(directory)
-    # In 2018 they lay beside the configuration; otherwise they are links in Crossbar's folder.
+    # Files beside the configuration, as in 2018; all others are links in Crossbar's folder.
     for part, key in tls_files(configuration):
         if (base / part[key]).exists():
             part[key] = str(base / part[key])
@@ -111,10 +111,9 @@ def _make_absolute(configuration: dict[str, Any], base: Path) -> None:
 
 
 def _place_components(configuration: dict[str, Any], path: Path) -> None:
-    """See that every component is there, and take our hub into the router's process.
+    """Check that every component exists, and move our hub from its container into the router.
 
-    There it needs no password; in 2018 it was in a container. Another hub, beside the
-    configuration, stays where it is.
+    There the hub needs no password. Another hub, beside the configuration, stays where it is.
     """
     for worker in list(find_parts(configuration, "components")):
         folders = [Path(each) for each in worker.get("options", {}).get("pythonpath", [])]
@@ -146,7 +145,7 @@ def _embed_hub(configuration: dict[str, Any], realm: str, path: Path) -> None:
 
 
 def check(configuration: dict[str, Any]) -> None:
-    """Raise a `SettingsError` if Crossbar would refuse: with a traceback, and with secrets."""
+    """Raise SettingsError if Crossbar would refuse, as it would print a traceback and secrets."""
     # Imported here, as it takes a second.
     from crossbar.common.checkconfig import InvalidConfigException
     from crossbar.personality import Personality
@@ -163,10 +162,9 @@ def add_proxies(
 ) -> None:
     """Replace the router's TLS ports by `count` proxies, which pass everything on to `socket`.
 
-    The proxies share the ports, and the kernel distributes connections. Crossbar substitutes no
-    variables for proxies (``${NAME}`` itself would be the secret), so this function does; the
-    configuration then has secrets, and its file must be private. Raises SettingsError if the
-    configuration does not fit, or a variable is missing.
+    The proxies share the ports; the kernel distributes connections. Crossbar does not replace
+    ``${NAME}`` for proxies, so this function does: the configuration then contains secrets, and its
+    file must be private. Raises SettingsError for another layout or a missing variable.
     """
     routers = [worker for worker in configuration["workers"] if worker.get("type") == "router"]
     fronts = [transport for worker in routers for transport in _with_tls(worker)]
@@ -174,7 +172,7 @@ def add_proxies(
         raise SettingsError("SISOCK_PROXIES needs a configuration with one router that has TLS")
     router = routers[0]
     router["transports"] = [t for t in router["transports"] if t not in fronts]
-    # The router trusts the identities that it gets through this socket.
+    # The router believes the identities that proxies send through this socket.
     router["transports"].append(
         {
             "type": "websocket",

@@ -1,4 +1,4 @@
-"""Credentials and certificates, made once per installation: random secrets and a CA of its own."""
+"""Make the credentials and certificates of an installation: random secrets, and its own CA."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from sisock.errors import SettingsError
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 VALID_YEARS, CA_VALID_YEARS = 10, 30
-"""The CA is valid for longer, so that what it signs can be renewed without new trust."""
+"""The CA is valid for longer: clients trust a renewed certificate without any change."""
 
 PRIVATE, PUBLIC = 0o600, 0o644
-"""Modes of files that only their owner reads, and that everybody does."""
+"""Modes of files that only their owner can read, and that everybody can read."""
 
 
 def make_credentials(home: Home) -> list[Path]:
-    """Make the secrets that are missing; returns the files made."""
+    """Make the secrets that are missing; return their files."""
     made = []
     for user in (USER_SERVER, USER_CONSUMER):
         path = home.secret_file(user)
@@ -42,12 +42,11 @@ def make_credentials(home: Home) -> list[Path]:
 
 
 def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False) -> bool:
-    """Make the router's certificate, and a CA to sign it where there is none; return whether.
+    """Make the router's certificate, and a CA to sign it if there is none; return whether.
 
-    It is for this computer's names, those of the certificate before, and `names`. With `renew` it
-    is made although there is one; without, one of another CA stays, whatever its names.
-    SettingsError says that a name cannot be one, or that the CA is somebody else's, without its
-    key.
+    The certificate is for this computer's names, the previous certificate's names, and `names`.
+    An existing certificate is kept if it has all `names` or is from another CA, unless `renew` is
+    true. Raises SettingsError for an invalid name, or if the CA's key is not here.
     """
     wanted = {str(_general_name(name).value) for name in names}
     if (present := _present_certificate(home)) is not None:
@@ -57,7 +56,7 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
         if not renew and (present_names >= wanted or not is_ours):
             return False
         wanted |= present_names
-    # The names under which this computer is asked for.
+    # The names that clients may use for this computer.
     wanted |= {"localhost", "127.0.0.1", "::1", socket.gethostname(), socket.getfqdn()}
     ca_certificate, ca_key = _load_or_make_ca(home)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -77,8 +76,8 @@ def make_certificates(home: Home, names: Iterable[str] = (), renew: bool = False
 def export(home: Home, recipient: str, folder: Path) -> None:
     """Copy what one recipient needs, and no more, to a folder that will be its home.
 
-    Recipients are ``router``, ``server`` (data nodes and a hub of its own) and ``consumer``. The
-    key of the CA never leaves `home`. SettingsError says that there is no such recipient.
+    Recipients are ``router``, ``server`` (data nodes and a separate hub) and ``consumer``. The key
+    of the CA never leaves `home`. Raises SettingsError for another recipient.
     """
     server, consumer = home.secret_file(USER_SERVER), home.secret_file(USER_CONSUMER)
     router = {server: PRIVATE, consumer: PRIVATE, home.server_key: PRIVATE}
@@ -104,7 +103,7 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def _present_certificate(home: Home) -> x509.Certificate | None:
-    """Return the router's certificate, if it is there with its own key."""
+    """Return the router's certificate if it exists and matches the router's key."""
     if not (home.server_certificate.exists() and home.server_key.exists()):
         return None
     certificate = load_certificate(home.server_certificate)
@@ -131,7 +130,7 @@ def _load_or_make_ca(home: Home) -> tuple[x509.Certificate, Any]:
         CA_VALID_YEARS,
         None,
         (x509.BasicConstraints(ca=True, path_length=0), True),
-        # Of nine uses: to sign certificates, and lists of revoked ones.
+        # Of the nine uses, only: sign certificates, and sign lists of revoked ones.
         (x509.KeyUsage(*(use in (5, 6) for use in range(9))), True),
     )
     _write_pair(home.ca_key, key, home.ca_certificate, certificate)
@@ -141,7 +140,7 @@ def _load_or_make_ca(home: Home) -> tuple[x509.Certificate, Any]:
 def _sign(
     name: str, key: Any, years: int, issuer: Any, *extensions: tuple[x509.ExtensionType, bool]
 ) -> x509.Certificate:
-    """Make a certificate of a key, signed by its issuer, or by itself."""
+    """Make a certificate for a key, signed by `issuer` (name and key), or self-signed if None."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer_name, issuer_key = issuer or (subject, key)
     now = datetime.datetime.now(datetime.UTC)
@@ -160,7 +159,7 @@ def _sign(
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    """Return a host name or address as certificates have it."""
+    """Convert a host name or an address to the form that certificates use."""
     with suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(name))
     if not re.fullmatch(r"[A-Za-z0-9_*][A-Za-z0-9_.-]*", name):
@@ -175,7 +174,7 @@ def _write_pair(key_file: Path, key: Any, file: Path, certificate: x509.Certific
 
 
 def write(path: Path, content: bytes, mode: int = PRIVATE) -> None:
-    """Write a file that at no moment more people can read than in the end."""
+    """Write a file atomically; it is never readable for more people than `mode` allows."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

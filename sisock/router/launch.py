@@ -1,8 +1,8 @@
 """Start the Crossbar router for an installation: ``sisock router``.
 
-Crossbar reads neither secrets nor TLS paths from files or variables that we could name. So this
-fits the configuration to the installation, copies it beside the certificates, and then becomes
-``crossbar start`` with the secrets in that process's environment alone.
+Crossbar cannot be told where secrets and TLS files are. So this module adapts the configuration to
+the installation, writes it beside links to the certificates, and becomes ``crossbar start``, with
+the secrets only in that process's environment.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 SECRET_VARIABLES = {"WAMP_SERVER_SECRET": USER_SERVER, "WAMP_CONSUMER_SECRET": USER_CONSUMER}
 
-MAX_SOCKET_PATH = 100  # bytes of a Unix socket's path that every system takes
+MAX_SOCKET_PATH = 100  # bytes; every system accepts a Unix socket's path of this length
 
 
 def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Lay out the router's folder and return the environment of its process, with the secrets.
+    """Prepare the router's folder; return the environment of its process, with the secrets.
 
-    `path` is the configuration's. SettingsError says what is missing and what to do.
+    `path` is the file of the configuration. Raises SettingsError, which says what to do.
     """
     limit = environ.get("CROSSBAR_MAX_CONNECTIONS")
     connections = parse_count(limit, "CROSSBAR_MAX_CONNECTIONS") if limit else None
@@ -65,7 +65,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
         count = parse_count(proxies, "SISOCK_PROXIES", what, MAX_PROXIES)
         backend = home.router_socket.absolute().with_name("proxies.sock")
         add_proxies(configuration, count, backend, variables)
-    # Nobody else reads it: with proxies, or those of 2018, there are secrets in it.
+    # Only this user may read it: with proxies or a configuration of 2018 it contains secrets.
     text = json.dumps(configuration, indent=4) + "\n"
     write(home.router_directory / "config.json", text.encode())
     _link_certificates(configuration, home)
@@ -75,7 +75,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
 def _find_secrets(
     configuration: dict[str, Any], home: Home, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the secrets by variable; a configuration of one's own may hold them itself."""
+    """Return the secrets by variable, if the configuration uses the variable."""
     text, found = json.dumps(configuration), {}
     for variable, user in SECRET_VARIABLES.items():
         if f"${{{variable}}}" in text:
@@ -99,19 +99,19 @@ def _link_certificates(configuration: dict[str, Any], home: Home) -> None:
 
 
 def prepare_socket(path: Path) -> None:
-    """Make the folder of a Unix socket, for this user alone; SettingsError if it cannot be one."""
+    """Make the folder of a Unix socket, for this user; SettingsError if its path is too long."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         what = f"the path of the socket, {path}, is over {MAX_SOCKET_PATH} bytes"
         raise SettingsError(f"{what}: set SISOCK_HOME to a shorter one")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Whoever can reach the socket has the role server.
+    # Everybody who can reach the socket gets the role server.
     path.parent.chmod(0o700)
 
 
 def check_free(home: Home, *ports: tuple[str, int, str]) -> None:
-    """Check that no other program has the router's socket or a port: (setting, port, address).
+    """Raise SettingsError if another program uses the router's socket or one of the ports.
 
-    Raises a `SettingsError` that names all ports that are taken, and says what to do.
+    Each port is ``(setting, port, address)``. The error names all ports in use.
     """
     if is_served(str(home.router_socket)):
         raise SettingsError(
@@ -140,13 +140,13 @@ def _is_free(port: int, address: str) -> bool:
 
 
 def crossbar_command(home: Home, log_level: str) -> list[str]:
-    """Return the command line that becomes the router; no secret is in it."""
+    """Return the command line of the router, without any secret."""
     if find_spec("crossbar") is None:
         raise SettingsError("crossbar is not installed: pip install 'sisock[router]'")
-    # At debug Crossbar prints the secrets that it reads.
+    # At level debug Crossbar prints the secrets that it reads.
     level = {"critical": "error", "trace": "info", "debug": "info"}.get(log_level, log_level)
     directory = str(home.router_directory.absolute())
-    # Not `-m`, which would load the module twice: Crossbar imports it by its name, too.
+    # Not with `-m`: Crossbar imports the module by name, too, so it would be loaded twice.
     program = [sys.executable, "-c", "from sisock.router.process import main; main()"]
     return [*program, "start", "--cbdir", directory, "--loglevel", level, "--color", "false"]
 
@@ -169,6 +169,6 @@ def main(argv: list[str] | None = None) -> None:
     except (SisockError, OSError) as error:
         sys.exit(str(error))
     print(f"starting the router at port {settings.port}, with {args.config}", flush=True)
-    # Of a hub.py in the folder where this was started Crossbar would take that one.
+    # In the present folder Crossbar would import a hub.py of the user's instead of ours.
     os.chdir(home.router_directory)
     os.execve(command[0], command, variables)

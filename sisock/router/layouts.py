@@ -1,6 +1,6 @@
 """Serve the page's layouts from a folder, at ``layouts``: the list of names, and each file.
 
-Only files of the folder itself whose names end with ``.json`` are served. The folder is read at
+Serves only files directly in the folder with names that end with ``.json``. The folder is read at
 each request, so that new files are found at once.
 """
 
@@ -15,11 +15,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 MAX_BYTES = 1 << 20
-"""Largest size of a layout in bytes; the page's own layouts have a few thousand."""
+"""Maximum size of a layout in bytes; the page's own layouts have a few thousand."""
 
 
 class Layouts(Resource):
-    """Answer with the list of names, or with one layout; Crossbar creates the object."""
+    """Answer with the list of names, or with one layout. Crossbar creates the object."""
 
     isLeaf = True
 

@@ -29,10 +29,10 @@ MAX_UNREAD_BYTES = 128 << 20
 """Unread bytes of all clients together; beyond this, the client with the most is disconnected."""
 
 LARGE = 256 << 10
-"""Unread bytes of one client from which on the sum of all clients is checked."""
+"""Unread bytes of one client; beyond this, the sum over all clients is checked."""
 
 SPARE_FILES = 200
-"""Open files that are reserved for other purposes than connections."""
+"""Number of open files reserved for other purposes than connections."""
 
 MAX_DEPTH = 200
 """Levels of nesting in arguments; CBOR's decoder supports 400 for the whole message."""
@@ -46,7 +46,7 @@ log = make_logger()
 
 
 class Door(endpoint._CountedConnection):
-    """Close a connection unless it logs in soon, and sends little before."""
+    """A connection that is closed unless its client logs in soon, and sends little before."""
 
     _is_told = False
 
@@ -60,7 +60,7 @@ class Door(endpoint._CountedConnection):
         super().makeConnection(transport)
 
     def dataReceived(self, data: bytes) -> None:
-        """Pass on data; close a stranger's connection that sends too much or causes an error."""
+        """Pass on data; close a stranger's connection after too many bytes or an error."""
         if not self.is_stranger:
             super().dataReceived(data)
             return
@@ -75,7 +75,7 @@ class Door(endpoint._CountedConnection):
 
     @property
     def is_stranger(self) -> bool:
-        """Whether the client has not logged in yet, and is not closed."""
+        """Whether the client has not logged in yet and its connection is open."""
         return self in self.factory.strangers
 
     def renew(self) -> None:
@@ -100,7 +100,7 @@ class Door(endpoint._CountedConnection):
         """Close the connection at once, with one line in the log."""
         self.tell(reason)
         self._forget()
-        # Free the place now, before Twisted has closed the socket.
+        # Free the place before Twisted has closed the socket.
         self.factory.unregisterProtocol(self)
         self.transport.abortConnection()
 
@@ -120,7 +120,7 @@ class Door(endpoint._CountedConnection):
         return len(self.transport.dataBuffer) + self.transport._tempDataLen
 
     def connectionLost(self, reason: Any) -> None:
-        """Free the unread bytes, which a cycle of references would keep."""
+        """Free the unread bytes: a cycle of references would keep them in memory."""
         self.end_wait()
         self._forget()
         super().connectionLost(reason)
@@ -143,7 +143,7 @@ class Doors(endpoint.MaxConnectionsFactory):
         self.strangers: dict[Door, None] = {}
 
     def buildProtocol(self, address: Any) -> Any:
-        """Accept a connection; if all places are taken, close that of the oldest stranger."""
+        """Accept a connection; if all places are taken, close the oldest stranger's connection."""
         if len(self.protocols) >= self.max_connections and self.strangers:
             next(iter(self.strangers)).refuse("it had to make room for another")
         return super().buildProtocol(address)
@@ -169,7 +169,7 @@ def find_door(transport: Any) -> Door | None:
 
 
 def return_memory() -> None:
-    """Return freed memory to the system, which the C library would keep."""
+    """Return freed memory to the system; otherwise the C library would keep it."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

@@ -1,4 +1,4 @@
-"""Serve the page with the list of the sites that it joins, and say which pages may connect."""
+"""Serve the page with a list of sites to join, and decide which web pages may connect."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ def parse_origins(text: str) -> frozenset[str]:
 
 
 def may_connect(origin: str, host: str, origins: frozenset[str]) -> bool:
-    """Return whether a WebSocket may be opened from a page of this origin.
+    """Return whether a page of this origin may open a WebSocket.
 
-    It may from the router's own page, where `host`, the header ``Host``, is the same as in the
-    origin, and from `origins`. Programs other than browsers have no origin.
+    Allowed are the router's own page, with the header ``Host`` (`host`) in its origin, and pages of
+    `origins`. Programs other than browsers send no origin and are allowed.
     """
     origin = origin.lower()
     return not origin or origin in origins or urlsplit(origin).netloc == host.lower()
 
 
 def list_sites(sites: Mapping[str, Settings], socket: Path) -> list[dict[str, str]]:
-    """Return name and address of the sites that a page can join.
+    """Return name and address of the sites that the page can join.
 
-    The router's own socket is ``unix:``, its page's own router; others are left out.
+    A site at the router's own `socket` gets the address ``unix:``, which the page takes as its own
+    router; sites at other sockets are left out.
     """
     listed = []
     for name, settings in sites.items():
@@ -53,9 +54,9 @@ def list_sites(sites: Mapping[str, Settings], socket: Path) -> list[dict[str, st
 
 
 def add_sites(webs: Iterable[dict[str, Any]], sites: list[dict[str, str]], folder: Path) -> None:
-    """Serve the page from a copy that has the list, and may connect to the sites.
+    """Serve a copy of the page that has the list of sites and may connect to them.
 
-    `webs` are the configuration's transports with paths. The copies are in `folder`.
+    `webs` are the configuration's transports with paths. The copies are written to `folder`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     addresses = [site["url"] for site in sites if site["url"].startswith("wss:")]

@@ -1,6 +1,6 @@
-"""Replace functions of Crossbar, autobahn and Twisted in the router's and proxies' processes.
+"""Replace functions of Crossbar, autobahn and Twisted in the processes of router and proxies.
 
-Crossbar has no settings for these things. If such a function is missing, the router does not start.
+Crossbar has no settings for this. If one of these functions is missing, the router does not start.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PROXIED = "anonymous-proxy"
 """Authentication method of sessions that come through a proxy."""
 
 ORIGINS = parse_origins(os.environ.get(ORIGINS_VARIABLE, ""))
-"""Origins of web pages that may connect, besides the router's own."""
+"""Origins of web pages that may connect, besides the router's own page."""
 
 MAX_SIGNATURE = 4096
-"""Largest number of characters of a signature; a ticket may be long."""
+"""Maximum number of characters of a signature; a ticket may be long."""
 
 
 def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Replace a function by one that gets the original as its first argument."""
+    """Decorate a replacement for `owner.name`; it gets the original as its first argument."""
     original = getattr(owner, name, None)
     if original is None:
         raise SettingsError(
@@ -61,9 +61,9 @@ def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable
 
 @instead_of(WampWebSocketServerProtocol, "connectionMade")
 def connection_made(original: Any, self: Any) -> None:
-    """Tune the socket: the first call of a connection takes 1 ms instead of 44 ms."""
+    """Tune the socket: the first call on a connection then takes 1 ms instead of 44 ms."""
     original(self)
-    self.log = DemotedLogger("warn")  # autobahn warns of each late answer to a ping
+    self.log = DemotedLogger("warn")  # autobahn warns about each late answer to a ping
     tune(self)
 
 
@@ -79,7 +79,7 @@ def on_connect(original: Any, self: Any, request: Any) -> Any:
 @instead_of(WampWebSocketServerProtocol, "send")
 @instead_of(WampRawSocketServerProtocol, "send")
 def send(original: Any, self: Any, msg: Any) -> None:
-    """Send a message; end the login time limit at WELCOME, and check the unread bytes."""
+    """Send a message; WELCOME ends the time limit for the login. Check the unread bytes."""
     try:
         original(self, msg)
     except SerializationError as error:
@@ -128,14 +128,14 @@ def fail_handshake(original: Any, self: Any, reason: str, *args: Any, **kwargs: 
 
 @instead_of(RouterSession, "onMessage")
 def on_message(original: Any, self: Any, msg: Any) -> None:
-    """Check a client's message, unless a proxy has done so."""
+    """Handle a client's message if it is harmless; a proxy has checked its clients' messages."""
     if self._authmethod == PROXIED or is_harmless(self, self._transport, msg):
         original(self, msg)
 
 
 @instead_of(Dealer, "_remove_invoke_request")
 def end_call(original: Any, self: Any, call: Any) -> None:
-    """Crossbar would log a traceback, and keep the call, if its caller gave it up and has left."""
+    """End a call whose caller cancelled it and left; Crossbar would keep it and log a traceback."""
     if call.id in self._invocations:
         calls = self._caller_to_invocations.setdefault(call.caller, [])
         if call not in calls:
@@ -145,7 +145,7 @@ def end_call(original: Any, self: Any, call: Any) -> None:
 
 @instead_of(ProxyFrontendSession, "onMessage")
 def on_message_of_proxy(original: Any, self: Any, msg: Any) -> None:
-    """Disconnect a stranger after an error; Crossbar only logs a traceback."""
+    """Handle a harmless message; disconnect after an error, where Crossbar logs a traceback."""
 
     def end(failure: Failure) -> None:
         if (transport := self.transport) is not None:
@@ -157,7 +157,7 @@ def on_message_of_proxy(original: Any, self: Any, msg: Any) -> None:
 
 @instead_of(ProxyBackendSession, "onClose")
 def on_close(original: Any, self: Any, was_clean: bool) -> None:
-    """Do not abort the session of a client that has left, as Crossbar would."""
+    """Leave the session of a disconnected client alone; Crossbar would abort it."""
     client = self._frontend
     if client is not None and client._session_id is not None and client._backend_session is None:
         self._frontend = None
@@ -165,11 +165,11 @@ def on_close(original: Any, self: Any, was_clean: bool) -> None:
 
 
 def is_harmless(session: Any, transport: Any, msg: Any) -> bool:
-    """Return whether a message may pass; answer harmful arguments with an error."""
+    """Return whether a message may be handled; answer harmful arguments with an error."""
     if isinstance(msg, message.Authenticate) and not (
         len(msg.signature) <= MAX_SIGNATURE and msg.signature.isprintable()
     ):
-        raise ProtocolError("a signature must be one line")  # wrong ones are logged
+        raise ProtocolError("a signature must be one line")  # Crossbar logs wrong signatures
     is_payload = session._session_id is not None and isinstance(msg, message.Call | message.Publish)
     if not is_payload or (fault := find_fault(msg.args, msg.kwargs)) is None:
         return True
@@ -182,13 +182,13 @@ def is_harmless(session: Any, transport: Any, msg: Any) -> bool:
 @instead_of(proxy, "_read_node_key")
 @cache
 def read_node_key(original: Any, folder: str, private: bool = False) -> dict[str, str]:
-    """Read a proxy's key once; Crossbar draws a QR code of it at each login, which takes 40 ms."""
+    """Read a proxy's key once; at each login Crossbar draws its QR code, which takes 40 ms."""
     return original(folder, private=private)
 
 
 @instead_of(TransportDetails, "marshal")
 def marshal(original: Any, self: Any) -> dict[str, Any]:
-    """Write channel ids as hex, which autobahn can parse, so that the router sees sessions end."""
+    """Write channel ids as hex: otherwise autobahn cannot parse them, and misses ended sessions."""
     details = original(self)
     channel = {kind: value.hex() for kind, value in (details["channel_id"] or {}).items()}
     return {**details, "channel_id": channel or None}
@@ -196,7 +196,7 @@ def marshal(original: Any, self: Any) -> dict[str, Any]:
 
 @instead_of(serializer, "_loads")
 def loads(original: Any, text: str, **options: Any) -> Any:
-    """Parse JSON fast; only bytes, which begin with NUL, need autobahn's slow scanner in Python."""
+    """Parse JSON fast; autobahn's slow Python scanner is only for bytes, which begin with NUL."""
     if "\\u0000" in text or any(options.values()):
         return original(text, **options)
     return json.loads(text)
@@ -204,7 +204,7 @@ def loads(original: Any, text: str, **options: Any) -> Any:
 
 @instead_of(server.Request, "process")
 def process(original: Any, self: Any) -> None:
-    """Answer an HTTP request and renew the time limit; reject paths that Twisted would log."""
+    """Answer an HTTP request and renew the time limit; reject paths that are no file names."""
     channel = self.channel
     door = find_door(channel.transport)
     if is_path(self.path):

@@ -1,7 +1,7 @@
-"""Keep the router's process well and small, whatever its clients send or fail to read.
+"""Run Crossbar in a small process that survives whatever its clients send or fail to read.
 
-`sisock.router.launch` starts Crossbar by this module. Modules that Crossbar imports and no router
-uses are replaced by placeholders, and parts of Crossbar as `sisock.router.patches` says.
+`sisock.router.launch` starts Crossbar with this module. Placeholders replace modules that Crossbar
+imports but no router uses; `sisock.router.patches` replaces parts of Crossbar.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ UNUSED = (
     "xbr._secmod",
     "yapf.yapflib.yapf_api",
 )
-"""Modules for Ethereum, Tor and the like, 30 MB a process."""
+"""Modules for Ethereum, Tor and so on, which take 30 MB in each process."""
 
 
 class Placeholder(ModuleType):
-    """A module that is not imported yet, though its submodules can be, or a name of one.
+    """A stand-in for a module that is not imported yet, or for a name in one.
 
-    It is imported after all when a name of it is called, or is the parent of a class.
+    The module is imported when one of its names is called or becomes the parent of a class. Its
+    submodules can be imported without it.
     """
 
     def __init__(self, module: str, *path: str) -> None:
@@ -46,7 +47,7 @@ class Placeholder(ModuleType):
         return Placeholder(self.__name__, *self._path, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the real one."""
+        """Import the module, and call the real object."""
         return self._load()(*args, **kwargs)
 
     def __ror__(self, other: Any) -> Any:
@@ -60,16 +61,16 @@ class Placeholder(ModuleType):
 
     def _load(self) -> Any:
         sys.modules.pop(self.__name__, None)
-        if "." not in self.__name__:  # a part of a package is imported without the rest
+        if "." not in self.__name__:  # a submodule is imported without the others
             remove_placeholders()
         limit = sys.getrecursionlimit()
         found: Any = importlib.import_module(self.__name__)
-        sys.setrecursionlimit(limit)  # py_ecc sets 100,000: 40 kB of brackets then take 48 s
+        sys.setrecursionlimit(limit)  # py_ecc sets 100,000: parsing 40 kB of brackets takes 48 s
         return functools.reduce(getattr, self._path, found)
 
 
 def remove_placeholders() -> None:
-    """Let who imports such a module from now on have it; Crossbar keeps its placeholders."""
+    """Make later imports find the real modules; Crossbar keeps the placeholders that it has."""
     for name in UNUSED:
         if not name.startswith("crossbar.") and isinstance(sys.modules.get(name), Placeholder):
             del sys.modules[name]
@@ -92,15 +93,15 @@ WORKER = "crossbar.worker.main"
 
 
 class Node(node.Node):
-    """Crossbar's controller, but for how its workers start."""
+    """Crossbar's controller, which starts workers in the way this process was started."""
 
     def _extend_worker_args(self, args: list[str], options: Any) -> None:
         place = args.index(WORKER) - 1
-        args[place : place + 2] = sys.orig_argv[1:3]  # as this process was started itself
+        args[place : place + 2] = sys.orig_argv[1:3]
 
 
 class Personality(personality.Personality):
-    """Crossbar's own, but for its controller and its listening ports."""
+    """Crossbar's personality with our controller; it prepares the process before listening."""
 
     Node = Node
 
@@ -109,10 +110,10 @@ class Personality(personality.Personality):
         worker: Any, transport_id: str, config: Any
     ) -> Any:
         """Prepare the process before it listens; also in a proxy worker."""
-        sys.setrecursionlimit(1000)  # Python's own, whatever has been imported, see `Placeholder`
+        sys.setrecursionlimit(1000)  # Python's default; imports may have raised it (`Placeholder`)
         allow_open_files()
         leave_log_texts_plain()
-        # To look through what stays for garbage takes 0.2 s each time, with all waiting.
+        # Exclude lasting objects from garbage collection: searching them blocks for 0.2 s.
         gc.collect()
         gc.freeze()
         return create_router_transport(worker, transport_id, config)
@@ -128,7 +129,7 @@ def main() -> None:
         try:
             sys.exit(run_crossbar("crossbar", sys.argv[1:], reactor, Personality))
         except SystemExit:
-            # Crossbar calls it an error, with status 1, that a signal stopped the reactor.
+            # Crossbar exits with status 1 if a signal stopped the reactor: that is no error.
             if getattr(reactor, "_exitSignal", None) is None:
                 raise
             sys.exit(0)

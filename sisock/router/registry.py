@@ -12,7 +12,7 @@ from sisock.wire.protocol import MAX_DESCRIPTION, MAX_NAME, as_text, check_node_
 
 @dataclass
 class _Entry:
-    """Hold a node as sent to consumers, and its sessions: several if it has replicas."""
+    """A node as sent to consumers, and its sessions: several if the node has replicas."""
 
     node: dict[str, Any]
     sessions: set[int]
@@ -27,9 +27,9 @@ class _Entry:
 
 
 class NodeRegistry:
-    """Keep data nodes by name; a node belongs to the session that added it, or to its replicas'.
+    """Keep data nodes by name; a node belongs to the sessions that added it, several if replicas.
 
-    `on_added` and `on_subtracted` are called with the node as sent to consumers, and its session.
+    `on_added` and `on_subtracted` are called with the node as sent to consumers and the session.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class NodeRegistry:
             present.sessions.add(session)
             present.update(node)
             return True
-        self.subtract(name, session)  # so that consumers drop what they cached of it
+        self.subtract(name, session)  # consumers then drop what they cached of this node
         if name in self._nodes:
             return False
         self._nodes[name] = _Entry(node, {session})
@@ -78,7 +78,7 @@ class NodeRegistry:
         return True
 
     def subtract(self, name: Any, session: int) -> None:
-        """Remove a node if this session added it, or one of its replicas."""
+        """Remove a session's node; if other replicas are left, only this replica."""
         entry = self._nodes.get(name) if isinstance(name, str) else None
         if entry is None or session not in entry.sessions:
             return
