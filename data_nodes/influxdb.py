@@ -42,12 +42,7 @@ class Influxdb(DatabaseNode):
         add("--url", default="http://localhost:8086", help="the server (default: %(default)s)")
         add("--database", required=True, help="its database")
         add("--retention-policy", metavar="NAME", help="default: the database's own")
-        add(
-            "--measurement",
-            action="append",
-            metavar="NAME",
-            help="with wildcards *; may be repeated",
-        )
+        add("--measurement", action="append", metavar="NAME", help="may have *; may be repeated")
         add("--user", help="the password is in INFLUX_PASSWORD, or --password-file")
         add("--password-file", type=Path, metavar="FILE", help="file of the password")
         add("--ca-file", type=Path, metavar="FILE", help="certificates to trust, for https")

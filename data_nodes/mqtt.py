@@ -44,12 +44,7 @@ class Mqtt(sisock.SubscriberNode):
         add = parser.add_argument
         add("--host", default="localhost", help="the broker (default: %(default)s)")
         add("--port", type=int, help="its port (default: 1883, or 8883 with TLS)")
-        add(
-            "--topic",
-            action="append",
-            required=True,
-            help="with wildcards + and #; may be repeated",
-        )
+        add("--topic", action="append", required=True, help="may have + and #; may be repeated")
         add("--time", metavar="KEY", help="JSON key of the time (default: time of arrival)")
         add("--retained", action="store_true", help="also take retained messages")
         add("--user", help="the password is in MQTT_PASSWORD, or --password-file")

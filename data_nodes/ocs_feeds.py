@@ -48,11 +48,7 @@ class OcsFeeds(sisock.SubscriberNode):
         add, url = parser.add_argument, "ws://localhost:8001/ws"
         add("--url", default=url, help="the OCS crossbar's address (default: %(default)s)")
         add("--realm", default="test_realm", help="its realm (default: %(default)s)")
-        add(
-            "--address-root",
-            default="observatory",
-            help="root of agents' addresses (default: %(default)s)",
-        )
+        add("--address-root", default="observatory", help="of the agents (default: %(default)s)")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 

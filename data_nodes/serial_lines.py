@@ -59,11 +59,7 @@ class SerialLines(sisock.SubscriberNode):
         add("--pattern", help="instead of --fields: regular expression with named groups")
         add("--command", action="append", default=[], help="line to send; may be repeated")
         add("--interval", type=float, default=1.0, help="seconds between commands (default: 1)")
-        add(
-            "--timeout",
-            type=float,
-            help="seconds to wait for a line (default: 60, after a command 2)",
-        )
+        add("--timeout", type=float, help="seconds for a line (default: 60, for an answer 2)")
         add("--end", choices=ENDS, default="lf", help="end of a command (default: %(default)s)")
         add("--scpi", action="store_true", help="also send *IDN? and SYST:ERR?")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")

@@ -28,8 +28,7 @@ WAIT = 10.0  # seconds from the start that requests wait until all files are ind
 class Archive:
     """Serve the fields of a folder of `.g3` files; a thread reads new data.
 
-    It sets the `trouble` of `node`, and tells it when samples have changed. `described` has
-    additional metadata of fields.
+    It tells `node` of trouble and of changed samples; `described` has more metadata of fields.
     """
 
     def __init__(self, node: Any, folder: Path, described: Described) -> None:
