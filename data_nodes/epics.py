@@ -18,7 +18,7 @@ class Epics(sisock.SubscriberNode):
 
         python data_nodes/epics.py --pv TANK:LEVEL --pv TANK:VALVE
 
-    Which IOCs are asked, the usual variables say: EPICS_CA_ADDR_LIST, EPICS_CA_AUTO_ADDR_LIST,
+    The usual variables name the IOCs: EPICS_CA_ADDR_LIST, EPICS_CA_AUTO_ADDR_LIST,
     EPICS_CA_SERVER_PORT. Each PV is a field, with the times of its IOC.
     """
 
@@ -47,13 +47,13 @@ class Epics(sisock.SubscriberNode):
         """Add the flags that name the variables."""
         add = parser.add_argument
         add("--pv", action="append", default=[], metavar="NAME", help="a PV; may be repeated")
-        add("--list", type=Path, metavar="FILE", help="file with the name of a PV in each line")
-        add("--severity", action="store_true", help="also fields NAME.SEVR, for the alarms")
+        add("--list", type=Path, metavar="FILE", help="file with one PV name per line")
+        add("--severity", action="store_true", help="also serve alarm severities, as NAME.SEVR")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def subscribe(self) -> None:
-        """Follow the variables, until the node ends: lost ones are found again by caproto."""
+        """Follow the variables until the node ends; caproto reconnects to lost ones."""
         kept = self.get_latest(self.names, math.inf)
         last = {name: float(line.t[-1]) for name, line in kept.timelines.items()}
         variables = Variables(self.names, last, self._describe, self._take)
@@ -66,7 +66,7 @@ class Epics(sisock.SubscriberNode):
             variables.close()
 
     def end(self) -> None:
-        """Leave the IOCs."""
+        """Disconnect from the IOCs."""
         super().end()
         self._over.set()
 

@@ -19,8 +19,8 @@ class G3(sisock.ArchiveNode):
 
         python data_nodes/g3.py --path /data/hk
 
-    Serves all files of a folder and those below it, also while they are written. The field F of
-    the feed FEED of the agent AGENT is AGENT.FEED.F, as ocs_feeds.py has it.
+    Serves all files of a folder and its subfolders, also while they are written. The field F of
+    the feed FEED of the agent AGENT is named AGENT.FEED.F, as in ocs_feeds.py.
     """
 
     name = "g3"
@@ -31,21 +31,21 @@ class G3(sisock.ArchiveNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that say where the archive is."""
+        """Add the flags that name the archive and its settings."""
         add = parser.add_argument
         add("--path", type=Path, required=True, help="folder of the archive")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def prepare(self) -> None:
-        """See that so3g is there; a folder that is not may come."""
+        """Check that so3g is installed; the folder may appear later."""
         require("so3g", "g3")
 
     def begin(self, service: Any) -> None:
-        """Start to read what is there, and what comes."""
+        """Start to read the files, and to follow new ones."""
         self._archive.start()
 
     def end(self) -> None:
-        """Look at the folder no more."""
+        """Stop following the folder."""
         self._archive.end()
 
     def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
@@ -57,7 +57,7 @@ class G3(sisock.ArchiveNode):
         return self._archive.read(field, start, end)
 
     def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
-        """Raise NodeFailed, which says how far that is, if a field is still being prepared."""
+        """Raise NodeFailed, with the progress, if a field is still being prepared."""
         self._archive.check_prepared(field)
 
     def get_decimated(
@@ -68,7 +68,7 @@ class G3(sisock.ArchiveNode):
         bucket: float | None = None,
         max_points: int | None = None,
     ) -> dict[str, Decimated]:
-        """Decimate what is kept of each block, or else the samples themselves."""
+        """Decimate from the cached buckets, or else from the samples in the files."""
         interval, found = check_interval(start, end), {}
         listed = self.list_fields(interval.start, interval.end)
         for name in (name for name in field if name in listed):

@@ -1,4 +1,4 @@
-"""Data node of HDF5 files: one, or a folder of them one after the other, also while written."""
+"""Data node of an HDF5 file, or of a folder of successive ones, also while they are written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sisock.sources.options import Described, require
 
 SCAN_EVERY = 1.0
 SETTLED = 2.0
-"""Seconds after which a change of a file shows in the time of its last one."""
+"""Seconds after a write during which another one may leave a file's modification time as is."""
 
 
 class Hdf5(sisock.ArchiveNode):
@@ -24,8 +24,8 @@ class Hdf5(sisock.ArchiveNode):
 
         python data_nodes/hdf5.py --path /data/run.h5 --time time
 
-    Serves one file, or all of a folder and those below it, each for another time. A dataset is a
-    field if that of the times, in its group or one above, has as many rows.
+    Serves one file, or all files of a folder and its subfolders, which follow each other in time.
+    A dataset is a field if the dataset of the times, in its group or above, has as many rows.
     """
 
     name = "hdf5"
@@ -33,7 +33,7 @@ class Hdf5(sisock.ArchiveNode):
     def __init__(self, path: Path, time: str = "time", config: Path | None = None) -> None:
         require("h5py", "hdf5")
         self._path, self._time, self._described = path, time, Described(config)
-        # Files are opened by one at a time: only then are they seen as they are now.
+        # One thread at a time opens files: HDF5 would show a file that is still open as it was.
         self._lock = threading.RLock()
         self._warn = sisock.RepeatedWarning(self.log)
         self._scan_due = -math.inf
@@ -41,7 +41,7 @@ class Hdf5(sisock.ArchiveNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that say which files there are, and where their times are."""
+        """Add the flags that name the files, and the dataset of their times."""
         add = parser.add_argument
         add("--path", type=Path, required=True, help="a file, or a folder of files")
         add("--time", default="time", help="dataset or column of the times (default: %(default)s)")
@@ -59,12 +59,12 @@ class Hdf5(sisock.ArchiveNode):
             return {name: self._entry(name) for name in names}
 
     def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
-        """Read the rows of an interval; of the times of two files, the earlier one has them."""
+        """Read the rows of an interval; where two files overlap, the earlier one counts."""
         with self._lock:
             return read_parts(self._parts(field), start, end)
 
     def fingerprint(self, field: str) -> str:
-        """Name the files before the last one as they are, and where that begins."""
+        """Return the state of all files but the last, and the beginning of the last one."""
         with self._lock:
             *before, (path, part) = self._parts(field)
             known = [(str(p), self._files[p][0]) for p, _ in before]
@@ -84,7 +84,7 @@ class Hdf5(sisock.ArchiveNode):
             return True
 
     def _scan(self) -> bool:
-        """Look at the files; say whether samples that were served are others, or gone."""
+        """Look at the files; return whether samples that were served have changed or are gone."""
         seen: dict[Path, tuple[list[int], dict[str, Part]]] = {}
         trouble, has_changed = [], False
         for path in find_files(self._path):
@@ -101,7 +101,7 @@ class Hdf5(sisock.ArchiveNode):
                 trouble.append(f"{path}: {error}")
                 self._warn(trouble[-1])
                 if known is not None:
-                    # It is looked at again, and until then its samples are asked of it in vain.
+                    # The next scan tries it again; until then, requests for its samples fail.
                     seen[path] = [], known[1]
         has_changed |= any(path not in seen and parts for path, (_, parts) in self._files.items())
         if not seen and not trouble:

@@ -21,8 +21,8 @@ class Influxdb(DatabaseNode):
 
         python data_nodes/influxdb.py --url http://influx:8086 --database telegraf
 
-    The field usage_idle of the measurement cpu with the tag host=a is cpu,host=a.usage_idle.
-    Samples stay in the database: it is asked for an interval, and for the extremes of buckets.
+    The field usage_idle of the measurement cpu with the tag host=a is named
+    cpu,host=a.usage_idle. Samples stay in the database, which also finds the extremes of buckets.
     """
 
     name = "influxdb"
@@ -37,16 +37,16 @@ class Influxdb(DatabaseNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that name server and database, and what of it to serve."""
+        """Add the flags that name the server, the database and its measurements."""
         add = parser.add_argument
         add("--url", default="http://localhost:8086", help="the server (default: %(default)s)")
         add("--database", required=True, help="its database")
-        add("--retention-policy", metavar="NAME", help="(default: that of the database)")
+        add("--retention-policy", metavar="NAME", help="default: the database's own")
         add("--measurement", action="append", metavar="NAME", help="may have *; may be repeated")
         add("--user", help="the password is in INFLUX_PASSWORD, or --password-file")
         add("--password-file", type=Path, metavar="FILE", help="file of the password")
-        add("--ca-file", type=Path, metavar="FILE", help="certificates to trust, of https")
-        lateness = "for so long earlier samples may still come (default: %(default)s)"
+        add("--ca-file", type=Path, metavar="FILE", help="certificates to trust, for https")
+        lateness = "how late samples may arrive (default: %(default)s)"
         add("--lateness", type=float, default=60.0, metavar="SECONDS", help=lateness)
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 

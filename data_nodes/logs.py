@@ -20,14 +20,14 @@ CHUNK_BYTES, MAX_LINE = 1 << 20, 1 << 14
 
 
 class Logs(sisock.TableArchive):
-    r"""Numbers and states in text logs, with the logs that were rotated away.
+    r"""Numbers and states in a text log and its rotated files.
 
-    Each named group of a --pattern is a field, with a sample for each line that fits. For example
+    Each named group of a --pattern is a field, with a sample for each matching line. Example:
 
         python data_nodes/logs.py /var/log/pump.log --pattern 'pressure=(?P<pressure>\S+) bar' \
             --pattern 'valve (?P<valve>open|closed)'
 
-    Rotated logs are those with more behind the name: pump.log.1, pump.log.2.gz, pump.log-20260101.
+    Rotated files have longer names: pump.log.1, pump.log.2.gz, pump.log-20260101.
     """
 
     name = "logs"
@@ -45,19 +45,19 @@ class Logs(sisock.TableArchive):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that say which log it is, and what is in its lines."""
-        add_path(parser, "the log that is written now; it may come later")
+        """Add the flags that name the log, and describe its lines."""
+        add_path(parser, "the current log; it need not exist yet")
         add = parser.add_argument
         add(
             "--pattern", action="append", required=True, help="regular expression with named groups"
         )
-        add("--time", default=TIME, help="regular expression of a line's time (default: ISO 8601)")
-        add("--time-format", metavar="FORMAT", help="as of tables.py; may be without the year")
+        add("--time", default=TIME, help="regular expression for a line's time (default: ISO 8601)")
+        add("--time-format", metavar="FORMAT", help="as for tables.py; may lack the year")
         add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
         add("--config", type=Path, metavar="FILE", help="TOML file of types, units and limits")
 
     def list_tables(self) -> dict[str, list[Path]]:
-        """Find the log and the rotated ones, in the order of their times."""
+        """Find the log and its rotated files, in the order of their times."""
         if not self._path.parent.is_dir():
             raise sisock.SisockError(f"{self._path.parent} is not there")
         firsts, seen, self.left_out = {}, set(), {}
@@ -80,7 +80,7 @@ class Logs(sisock.TableArchive):
         return {self.name: sorted(firsts, key=firsts.__getitem__)} if firsts else {}
 
     def describe_table(self, table: str, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
-        """Return a field for each group: of numbers, unless its first texts are none."""
+        """Return a field for each group: of strings if none of its first texts is a number."""
         entries = {}
         heads = [self._lines.parse(self._lines.head(path), path)[1] for path in paths]
         for name in self._lines.names:
@@ -92,7 +92,7 @@ class Logs(sisock.TableArchive):
         return entries
 
     def parse_table(self, table: str, path: Path, offset: int) -> Iterator[tuple[Any, Any, Any]]:
-        """Parse the lines that fit."""
+        """Parse the matching lines."""
         with ExitStack() as stack:
             file = open_text(path, offset, stack)
             for lines, end in whole_lines(file, offset, MAX_LINE, CHUNK_BYTES):

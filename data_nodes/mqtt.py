@@ -1,4 +1,4 @@
-"""Data node of what an MQTT broker passes on."""
+"""Data node of the messages of an MQTT broker."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MAX_FIELDS = 10_000
 class Mqtt(sisock.SubscriberNode):
     """Live messages of an MQTT broker.
 
-    A payload is a number, true, false, a text, or JSON, of which each nested key is a field: that
-    of `{"wind": {"speed": 4.2}}` on the topic mast/north is mast/north.wind.speed. For example
+    A payload is a number, true, false, a text, or JSON. Each nested key of JSON is a field:
+    `{"wind": {"speed": 4.2}}` on the topic mast/north gives mast/north.wind.speed. Example:
 
         python data_nodes/mqtt.py --host broker --topic 'mast/#' --topic 'tank/+/level'
     """
@@ -40,13 +40,13 @@ class Mqtt(sisock.SubscriberNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that name broker and topics."""
+        """Add the flags that name the broker and the topics."""
         add = parser.add_argument
         add("--host", default="localhost", help="the broker (default: %(default)s)")
-        add("--port", type=int, help="its port (default: 1883, with TLS 8883)")
+        add("--port", type=int, help="its port (default: 1883, or 8883 with TLS)")
         add("--topic", action="append", required=True, help="may have + and #; may be repeated")
-        add("--time", metavar="KEY", help="JSON key of the time (default: when it arrives)")
-        add("--retained", action="store_true", help="take retained messages, too")
+        add("--time", metavar="KEY", help="JSON key of the time (default: time of arrival)")
+        add("--retained", action="store_true", help="also take retained messages")
         add("--user", help="the password is in MQTT_PASSWORD, or --password-file")
         add("--password-file", type=Path, metavar="FILE", help="file of the password")
         add("--tls", action="store_true", help="connect with TLS")
@@ -55,7 +55,7 @@ class Mqtt(sisock.SubscriberNode):
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def subscribe(self) -> None:
-        """Connect, and stay until the connection ends."""
+        """Connect, and listen until the connection ends."""
         flags, self._refused = self.flags, ""
         client = paho.Client(paho.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         client.username_pw_set(flags["user"], self._password if flags["user"] else None)
@@ -74,7 +74,7 @@ class Mqtt(sisock.SubscriberNode):
             raise ConnectionError(f"{flags['host']}:{port} refuses: {self._refused}")
 
     def end(self) -> None:
-        """Leave the broker."""
+        """Disconnect from the broker."""
         super().end()
         if self._client is not None:
             self._client.disconnect()

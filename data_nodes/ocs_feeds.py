@@ -19,14 +19,14 @@ LABELS = {str(code): state for code, state in enumerate(STATES, 1)}
 """Words for the states of operations in a heartbeat."""
 
 SILENCE = 10.0
-"""Seconds without a heartbeat after which an agent is gone; it has one a second."""
+"""Seconds without a heartbeat after which an agent counts as gone; it sends one per second."""
 
 
 class OcsFeeds(sisock.SubscriberNode):
     """Live feeds of OCS agents.
 
-    Finds all agents by their feeds, without their being named. The field F of the feed FEED of
-    the agent AGENT is AGENT.FEED.F, and AGENT.heartbeat.OP the state of an operation. For example
+    Finds all agents by their feeds; none has to be named. The field F of the feed FEED of the
+    agent AGENT is named AGENT.FEED.F, the state of its operation OP AGENT.heartbeat.OP. Example:
 
         python data_nodes/ocs_feeds.py --url ws://ocs-host:8001/ws
     """
@@ -44,7 +44,7 @@ class OcsFeeds(sisock.SubscriberNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that say where the OCS crossbar is."""
+        """Add the flags that name the OCS crossbar and what to keep."""
         add, url = parser.add_argument, "ws://localhost:8001/ws"
         add("--url", default=url, help="the OCS crossbar's address (default: %(default)s)")
         add("--realm", default="test_realm", help="its realm (default: %(default)s)")
@@ -53,7 +53,7 @@ class OcsFeeds(sisock.SubscriberNode):
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     async def subscribe(self) -> None:
-        """Connect, and stay until the connection ends."""
+        """Connect, and listen until the connection ends."""
         topic = f"{self.root}..feeds."  # of any agent, and any feed
         listener = Listener(self.realm, topic, self._hear, self._tell_of_subscription)
         self._agents: dict[str, float] = {}
@@ -71,17 +71,17 @@ class OcsFeeds(sisock.SubscriberNode):
         self.log.info("subscribed to {root} at {url}", root=self.root, url=self.url)
 
     def _look_for_agents(self) -> None:
-        """Say which agents have no heartbeat any more, and that there is none."""
+        """Log which agents have stopped sending heartbeats; report if no agent sends any."""
         now = time.monotonic()
         for agent in [name for name, at in self._agents.items() if now - at > SILENCE]:
             del self._agents[agent]
             self.log.warn("the agent {agent} is gone", agent=agent)
         if not self._agents and not self.trouble and now - self._joined_at > SILENCE:
-            self.trouble = f"no agent of {self.root!r} has a heartbeat: see --address-root"
+            self.trouble = f"no agent of {self.root!r} sends a heartbeat: see --address-root"
             self._warned(self.trouble)
 
     def _hear(self, *args: Any, **_: Any) -> None:
-        """Take what a feed has published: a message, and what the feed is."""
+        """Take a feed's event: a message, and the description of the feed."""
         try:
             ((message, feed),) = args
             agent = feed["agent_address"].removeprefix(f"{self.root}.")
@@ -108,7 +108,7 @@ class OcsFeeds(sisock.SubscriberNode):
             self.push(values, np.array(block["timestamps"], dtype="<f8"), f"{feed}.{name}")
 
     def _describe(self, values: dict[str, Any], **known: Any) -> None:
-        """Say of fields that are new what is known of them."""
+        """Add the descriptions of new fields."""
         for name in values:
             if name not in self.fields:
                 self.fields[name] = known | self._described[name]

@@ -18,12 +18,12 @@ from sisock.sources.prometheus import Api, PrometheusSeries, name_of
 MAX_FIELDS = 10_000
 
 RECENT = 120_000
-"""Milliseconds in which a series that is still measured has a sample."""
+"""Milliseconds; a series without a sample for longer is not measured any more."""
 
 
 UNITS = {"seconds": "s", "bytes": "B", "celsius": "°C", "meters": "m", "volts": "V"}
 UNITS |= {"amperes": "A", "joules": "J", "grams": "g", "hertz": "Hz", "watts": "W", "pascals": "Pa"}
-"""What the names of metrics end in, by Prometheus's conventions."""
+"""Units by the last word of a metric's name, by Prometheus's conventions."""
 
 
 class Prometheus(DatabaseNode):
@@ -31,8 +31,8 @@ class Prometheus(DatabaseNode):
 
         python data_nodes/prometheus.py --url http://prometheus:9090 --selector '{job="node"}'
 
-    Each series is a field, as node_load1{instance="a:9100",job="node"}. Samples stay on the server:
-    it is asked for an interval, and for the extremes of buckets.
+    Each series is a field, like node_load1{instance="a:9100",job="node"}. Samples stay on the
+    server, which also finds the extremes of buckets.
     """
 
     name = "prometheus"
@@ -48,25 +48,25 @@ class Prometheus(DatabaseNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that name the server, and what of it to serve."""
+        """Add the flags that name the server and its series."""
         add = parser.add_argument
         add("--url", default="http://localhost:9090", help="the server (default: %(default)s)")
-        selector = "series, as up or '{job=\"node\"}'; may be repeated"
+        selector = "series, like up or '{job=\"node\"}'; may be repeated"
         add("--selector", action="append", required=True, help=selector)
         add("--user", help="the password is in PROMETHEUS_PASSWORD, or --password-file")
         add("--password-file", type=Path, metavar="FILE", help="file of the password")
-        add("--ca-file", type=Path, metavar="FILE", help="certificates to trust, of https")
-        lateness = "for so long earlier samples may still come (default: %(default)s)"
+        add("--ca-file", type=Path, metavar="FILE", help="certificates to trust, for https")
+        lateness = "how late samples may arrive (default: %(default)s)"
         add("--lateness", type=float, default=10.0, metavar="SECONDS", help=lateness)
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def find_fields(self) -> dict[str, tuple[Series, dict[str, Any]]]:
-        """Find the series there ever were."""
+        """Find all series, also those that are not measured any more."""
         api, now = self._api, round(time.time() * 1000)
         api.probe()
         every = {name_of(each): each for each in api.series(self._selectors, 1000, now + RECENT)}
         if len(every) > MAX_FIELDS:
-            self._warn(f"of {len(every)} series {MAX_FIELDS} are served: see --selector")
+            self._warn(f"only {MAX_FIELDS} of {len(every)} series are served: see --selector")
             every = dict(sorted(every.items())[:MAX_FIELDS])
         if new := every.keys() - self._since.keys():
             self._since |= api.since(self._selectors, new)
@@ -87,7 +87,7 @@ class Prometheus(DatabaseNode):
 
 
 def describe_metric(name: str, metadata: Mapping[str, list[dict[str, str]]]) -> dict[str, Any]:
-    """Return units and description of a metric, those of its family where it has none itself."""
+    """Return units and description of a metric, or else those of its family."""
     families = (name, re.sub(r"_(total|sum|count|bucket|created|info)$", "", name))
     about = next((metadata[each][0] for each in families if metadata.get(each)), {})
     last = families[1].rpartition("_")[2]

@@ -1,7 +1,7 @@
 """Data node that records fields of other data nodes, and serves what it has recorded.
 
-A live node is heard, any other is asked every few seconds for what is new. After a break, of the
-recorder too, it goes on behind its own last sample: nothing is missing that the node still has.
+It subscribes to live nodes, and asks all others every few seconds for new samples. After a break,
+also one of the recorder, it continues after its own last sample, as far back as a node can serve.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS, check_number
 from sisock.wire.times import format_time
 
 PRESENCE = "nodes"
-"""What the fields begin with that say which nodes are there."""
+"""Prefix of the fields that tell which nodes are available."""
 
 RETRY = 5.0
-"""Seconds until the router, or a node that did not answer, is tried again."""
+"""Seconds before the router, or a node that did not answer, is tried again."""
 
 MAX_AHEAD = 86400.0
-"""Seconds after our present up to which samples are recorded: earlier ones could not follow."""
+"""Seconds; samples further in the future are not recorded, as no earlier ones could follow."""
 
 MANY = 10_000
-"""Samples for which a node waits until they are on disk."""
+"""Samples; after a larger batch the node waits until it is on disk."""
 
 DESCRIBED = (
     *("description", "units", "type", "interval"),
     *("limits", "precision", "labels", "stale_after"),
 )
-"""What a recorded field has of its source."""
+"""Metadata that a recorded field takes over from its source."""
 
 
 class Recorder(sisock.LiveNode):
     """Records fields of other data nodes.
 
-    The field `f` of the node `n` is recorded as `n.f`, its timeline `t` as `n.t`. The fields
-    `nodes.n` say which nodes came and went.
+    The field `f` of the node `n` is recorded as `n.f`, its timeline `t` as `n.t`. The field
+    `nodes.n` tells when the node `n` was available.
     """
 
     name = "recorder"
@@ -69,42 +69,44 @@ class Recorder(sisock.LiveNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add what is to be recorded, and for how long."""
+        """Add the flags that say what to record, and for how long."""
         parser.add_argument(
             "sources",
             nargs="*",
             metavar="NODE[::FIELD]",
-            help="what to record; both may have the wildcards * and ?, all fields if none is named",
+            help="what to record, with wildcards * and ?; without FIELD, all fields of a node",
         )
         parser.add_argument(
             "--record",
             action="append",
             default=[],
             metavar="NODE[::FIELD]",
-            help="likewise, for the file of `sisock serve`",
+            help="the same as a flag, for the file of `sisock serve`",
         )
         parser.add_argument(
-            "--keep", default="1y", help='for how long: "30d", "1y" (default: %(default)s)'
+            "--keep",
+            default="1y",
+            help='how long to keep samples, like "30d" or "1y" (default: %(default)s)',
         )
 
     def prepare(self) -> None:
-        """See that there is something to record."""
-        # Of several sites, one has this recorder as site/recorder.
+        """Check that there are nodes to record."""
+        # With several sites, this recorder may appear as site/recorder.
         named = {name for each in self._patterns for name in (each, _within_site(each))}
         if not named or named & {PRESENCE, self.name}:
             others = f"none is {PRESENCE!r} or {self.name!r} itself"
             raise sisock.SisockError(f"name the nodes to record, of which {others}")
-        # By this field another recorder knows that this is one.
+        # This field tells other recorders that this node is one.
         own = f"{PRESENCE}.{self.name}"
         self.fields[own] = {"type": "bool", "timeline": own}
         super().prepare()
 
     async def take_sample(self, reactor: Any) -> list[str]:
-        """Take none for a check: without a router there is nothing to hear."""
+        """Take no sample for a check: without a router there is nothing to record."""
         return []
 
     def open(self) -> str | None:
-        """Open what was recorded before, what its fields mean, and since when each node is."""
+        """Read the earlier samples, the fields' metadata, and since when each node is recorded."""
         try:
             kept = json.loads(self._path.read_text())
             check_fields(sisock.describe(kept["fields"]), self.name)
@@ -114,7 +116,7 @@ class Recorder(sisock.LiveNode):
             pass
         except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
             why = f"{self._path} cannot be read: {error}"
-            self.log.warn("{why}: the nodes are asked what their fields are", why=why)
+            self.log.warn("{why}: the nodes are asked for their fields again", why=why)
         return super().open()
 
     @property
@@ -129,18 +131,18 @@ class Recorder(sisock.LiveNode):
         new.replace(self._path)
 
     def joined(self, session: Any) -> None:
-        """Note how the router is joined."""
+        """Keep the session, for the settings of the router."""
         self._session = session
 
     def begin(self, service: Any) -> None:
         """Start to record."""
         super().begin(service)
         self._recording = defer.ensureDeferred(self._record())
-        # While the reactor runs, or the client would take the end for a lost connection.
+        # Close the client before the reactor stops: otherwise it would see a lost connection.
         service.reactor.addSystemEventTrigger("before", "shutdown", self._leave)
 
     def end(self) -> None:
-        """Record no more."""
+        """Stop recording."""
         self._leave()
         super().end()
 
@@ -151,7 +153,7 @@ class Recorder(sisock.LiveNode):
         return None if self._client is None else defer.ensureDeferred(self._client.close())
 
     async def _record(self) -> None:
-        """Begin to record, when the router answers; from then on all goes on by itself."""
+        """Begin to record once the router answers; the client reconnects from then on."""
         settings, reactor = self._session.settings, self._session.reactor
         while True:
             try:
@@ -183,7 +185,7 @@ class Recorder(sisock.LiveNode):
                 self._note(KnownNode(name), False)
         for name in named:
             if name not in there:
-                self.log.info("node {name} is not there yet", name=name)
+                self.log.info("node {name} is not available yet", name=name)
 
     async def _resume_presence(self) -> None:
         fields, _ = await self.get_fields(1, 0)
@@ -194,7 +196,7 @@ class Recorder(sisock.LiveNode):
                 self._present[name.partition(".")[2]] = bool(is_present)
 
     def _note(self, node: KnownNode, is_present: bool) -> None:
-        """Record that a node came or went, and begin to record it if it is to be."""
+        """Record that a node came or went; begin to record its fields if they are wanted."""
         if node.name == self.name:
             return
         if self._present.get(node.name) is not is_present:
@@ -208,7 +210,7 @@ class Recorder(sisock.LiveNode):
         self.log.warn("not recorded: {why}", why=failure.getErrorMessage())
 
     async def _follow(self, node: str) -> None:
-        """Record a node from now on, behind what was recorded of it."""
+        """Begin to record a node, after the samples already recorded."""
         wanted = Patterns(self._patterns, node)
         if not wanted.fields or node in self._following:
             return
@@ -220,7 +222,7 @@ class Recorder(sisock.LiveNode):
             self._since[node] = time.time()
             self._save()
         try:
-            # One recorder does not record what another one has recorded, unless it is named.
+            # A wildcard does not match other recorders: their samples would be recorded twice.
             if node not in self._patterns and await self._is_recorder(node, wanted):
                 if self._following.get(node) is wanted:
                     del self._following[node]  # it may come back as another node
@@ -254,7 +256,7 @@ class Recorder(sisock.LiveNode):
         line = f"{node}.{passed.timeline}"
         if isinstance(passed, sisock.Gap):
             start, end = format_time(passed.start), format_time(passed.end)
-            self.log.warn(f"what was between {start} and {end} of {line} is lost")
+            self.log.warn(f"samples of {line} between {start} and {end} are lost")
             return None
         good = passed.t <= time.time() + MAX_AHEAD
         if not good.all():
@@ -264,7 +266,7 @@ class Recorder(sisock.LiveNode):
         if values.keys() - self.fields.keys() and node not in self._describing:
             self._describing.add(node)
             defer.ensureDeferred(self._describe(node)).addErrback(self._tell)
-        # A field that has moved to another timeline cannot follow: it would not be in order.
+        # Leave out a field that has moved to another timeline: its times would be out of order.
         fitting = {
             name: column
             for name, column in values.items()
@@ -276,7 +278,7 @@ class Recorder(sisock.LiveNode):
         return None
 
     async def _describe(self, node: str) -> None:
-        """Learn what the fields of a node are, and keep that."""
+        """Ask a node for its fields' metadata, and save it."""
         try:
             known = await self._client.fields(node)
         finally:
@@ -297,7 +299,7 @@ def _within_site(node: str) -> str:
 
 
 class Patterns:
-    """The names of fields of a node that match one of those asked for."""
+    """Match the names of a node's fields against the requested patterns."""
 
     def __init__(self, asked: Mapping[str, set[str]], node: str) -> None:
         matching = (fields for pattern, fields in asked.items() if fnmatchcase(node, pattern))

@@ -23,7 +23,7 @@ CPU = {
 }
 MEMORY = {
     "memory_percent": ("memory in use", "percent"),
-    "memory_available": ("memory that programs can still have", "bytes"),
+    "memory_available": ("memory that programs can still use", "bytes"),
     "swap_percent": ("swap in use", "percent"),
 }
 DISK = {
@@ -37,14 +37,14 @@ NETWORK = {
 }
 
 UNITS = {"temp": "C", "fan": "rpm", "in": "V", "curr": "A", "power": "W"}
-"""Of the kinds of lm-sensors."""
+"""Units by kind of sensor, as lm-sensors names the kinds."""
 
 
 class Sensors(sisock.LiveNode):
     """Sensors of the computer that this program runs on.
 
-    Temperatures, fans and battery where there are any (virtual machines have none), and figures
-    of CPU, memory, disks and network everywhere; every 2.5 s, kept for an hour.
+    Temperatures, fans and battery, if there are any (virtual machines have none); CPU, memory,
+    disks and network. All are read every 2.5 s and kept for an hour.
     """
 
     name = "sensors"
@@ -53,12 +53,12 @@ class Sensors(sisock.LiveNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flag of the original's names."""
+        """Add the flag for the field names of 2018."""
         parser.add_argument(
             "--original-names",
             action="store_true",
-            help="name the hardware's fields as the sisock of 2018 did, after the output of the"
-            " command `sensors -u`, as coretemp-isa-0000_temp1",
+            help="name the hardware's fields as the sisock of 2018 did, like"
+            " coretemp-isa-0000_temp1, from the output of the command `sensors -u`",
         )
 
     def __init__(self, original_names: bool = False) -> None:
@@ -79,7 +79,7 @@ class Sensors(sisock.LiveNode):
             with suppress(OSError, AttributeError):
                 values.update(group())
         if not self._has_compared:
-            # psutil compares with the call before, in the same thread: the first says nothing.
+            # psutil measures since the previous call in this thread: the first call tells nothing.
             self._has_compared = values.pop("cpu_percent", None) is not None
         return {name: value for name, value in values.items() if name in self.fields}
 
@@ -104,7 +104,7 @@ def read_hardware(system: Any = psutil) -> dict[str, tuple[Any, str, str | None]
 
 
 def _read_original() -> dict[str, tuple[Any, str, str | None]]:
-    """Return the same of what the command `sensors` prints, by the original's names."""
+    """Return the same from the output of the command `sensors`, with the names of 2018."""
     try:
         done = subprocess.run(["sensors", "-u"], capture_output=True, text=True, timeout=10)
     except FileNotFoundError:
@@ -123,7 +123,7 @@ def _read_original() -> dict[str, tuple[Any, str, str | None]]:
 
 
 def _ask(system: Any, function: str, nothing: Any) -> Any:
-    """Return what psutil says, or `nothing` where the system cannot say it or does not let us."""
+    """Return a reading of psutil, or `nothing` if the system has none or forbids it."""
     try:
         return getattr(system, function)() or nothing
     except (AttributeError, OSError, NotImplementedError):
@@ -132,7 +132,7 @@ def _ask(system: Any, function: str, nothing: Any) -> Any:
 
 def _name(kind: str, where: str, index: int, taken: Container[str]) -> str:
     name = f"{kind}_{re.sub(r'[^a-z0-9]+', '_', where.lower()).strip('_')}"
-    # Two drives of one kind have the same chip and label.
+    # Two drives of the same kind have the same chip and label.
     return f"{name}_{index}" if name in taken else name
 
 

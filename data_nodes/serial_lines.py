@@ -21,7 +21,7 @@ with suppress(ImportError):  # `require` says what is missing
 class SerialLines(sisock.SubscriberNode):
     r"""An instrument at a serial line or a TCP port that speaks in lines of text.
 
-    It sends them by itself, or answers each --command with one. For example
+    It sends lines by itself, or answers each --command with a line. Examples:
 
         python data_nodes/serial_lines.py --port /dev/ttyUSB0 --fields 'temp [K], heater [%]'
         python data_nodes/serial_lines.py --port socket://10.0.0.7:5025 --scpi \
@@ -50,23 +50,23 @@ class SerialLines(sisock.SubscriberNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that say where the instrument is and how it speaks."""
+        """Add the flags that name the port, and describe the lines."""
         add = parser.add_argument
         add("--port", required=True, help="serial port, or socket://HOST:PORT")
         add("--baud", type=int, default=9600, help="speed of a serial port (default: %(default)s)")
         add("--fields", action="append", default=[], help="names of a line's values, - for none")
         add("--separator", default=r"[\s,;]+", help="regular expression (default: %(default)s)")
-        add("--pattern", help="or: regular expression whose named groups are fields")
+        add("--pattern", help="instead of --fields: regular expression with named groups")
         add("--command", action="append", default=[], help="line to send; may be repeated")
-        add("--interval", type=float, default=1.0, help="seconds between askings (default: 1)")
+        add("--interval", type=float, default=1.0, help="seconds between commands (default: 1)")
         add("--timeout", type=float, help="seconds for a line (default: 60, for an answer 2)")
         add("--end", choices=ENDS, default="lf", help="end of a command (default: %(default)s)")
-        add("--scpi", action="store_true", help="ask *IDN? and SYST:ERR?, too")
+        add("--scpi", action="store_true", help="also send *IDN? and SYST:ERR?")
         add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def subscribe(self) -> None:
-        """Open the port, and take lines until it is gone."""
+        """Open the port, and read lines until it is gone or the node ends."""
         how = {"baudrate": self.flags["baud"], "timeout": 0.2, "exclusive": True}
         with serial.serial_for_url(self.port, **how) as port:
             end = ENDS[self.flags["end"]]
@@ -89,12 +89,12 @@ class SerialLines(sisock.SubscriberNode):
                         self._warned(f"the instrument reports the error {error}")
 
     def end(self) -> None:
-        """Let the port go."""
+        """Stop reading, which closes the port."""
         super().end()
         self._over.set()
 
     def _parse(self, line: str, parser: LineParser) -> dict[str, Any]:
-        """Return the values of a line; one that is malformed has none, and is trouble."""
+        """Return the values of a line; a malformed one has none, and is reported."""
         try:
             return {
                 name: read_value(text, self.fields[name].get("type", "number"), self.flags["scpi"])

@@ -22,8 +22,8 @@ class Sql(DatabaseNode):
 
         python data_nodes/sql.py --database sqlite:/data/site.db --table weather --time t
 
-    Columns are fields, or with --key and --value the rows of each key. Samples stay in the
-    database: it is asked for an interval, and decimates itself.
+    Each column is a field; with --key and --value, the rows of each key are one. Samples stay in
+    the database, which also decimates them.
     """
 
     name = "sql"
@@ -45,20 +45,20 @@ class Sql(DatabaseNode):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that name the database, and what of it to serve."""
+        """Add the flags that name the database, its table and columns."""
         add = parser.add_argument
         database = "sqlite:PATH, duckdb:PATH, or postgresql://USER@HOST/NAME"
         add("--database", required=True, help=database)
         add("--table", help="table or view to serve")
-        add("--query", help="or: a select")
+        add("--query", help="SELECT to serve instead of a table")
         add("--time", default="time", help="column of the times (default: %(default)s)")
-        add("--time-unit", choices=UNITS, default="s", help="of times that are numbers")
+        add("--time-unit", choices=UNITS, default="s", help="unit of times that are numbers")
         add("--key", metavar="COLUMN", help="column that names the field of a row")
         add("--value", metavar="COLUMN", help="column of its value")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def find_fields(self) -> dict[str, tuple[Series, dict[str, Any]]]:
-        """Find the fields: columns, or keys."""
+        """Find the fields: one per column, or one per key."""
         return dict(self._find())
 
     def _find(self) -> Iterator[tuple[str, tuple[Column, dict[str, Any]]]]:
@@ -86,7 +86,7 @@ class Sql(DatabaseNode):
                 yield str(found), (column, entry)
 
     def _some(self, name: str, values: list[Any]) -> Any:
-        """Return a value of a column that tells its type."""
+        """Return a value of a column, to tell its type; None if it has none."""
         if not (found := [value for value in values if value is not None]):
             query = (
                 f"select {quote(name)} from ({self._query}) as q where {quote(name)} is not null"

@@ -20,9 +20,9 @@ class Tables(sisock.TableArchive):
 
         python data_nodes/tables.py /data/weather --name weather --time timestamp
 
-    Serves one file, or all of a folder and those below it. Files whose paths differ only in dates,
-    or numbers of four digits, are one table, as one per day is. Each column is a field, with units
-    from a header like `temp [K]`. New files and rows are there within a second.
+    Serves one file, or all files of a folder and its subfolders. Files with paths that differ only
+    in dates or numbers of four digits form one table, such as a file per day. Each column is a
+    field, with units from a header like `temp [K]`. New files and rows show within a second.
     """
 
     name = "tables"
@@ -49,15 +49,15 @@ class Tables(sisock.TableArchive):
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the flags that say which files there are, and where their times are."""
+        """Add the flags that name the files, and the columns of their times."""
         add_path(parser, "a file, or a folder of files")
         add = parser.add_argument
-        columns = "column of the times, or date,time (default: by its name, or the first)"
+        columns = "column of the times, or date,time (default: guessed by name, or the first)"
         add("--time", metavar="COLUMN", help=columns)
-        style = "s, ms, us, ns, mjd, jd, iso, or of strptime (default: found out)"
+        style = "s, ms, us, ns, mjd, jd, iso, or a strptime format (default: guessed)"
         add("--time-format", metavar="FORMAT", help=style)
         add("--zone", default="UTC", help="time zone of times without one (default: %(default)s)")
-        add("--config", type=Path, metavar="FILE", help="a TOML file: units and more of fields")
+        add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def list_tables(self) -> dict[str, list[Path]]:
         """Find the files, and put those of each table in the order of their times."""
@@ -97,7 +97,7 @@ class Tables(sisock.TableArchive):
         }
 
     def parse_table(self, table: str, path: Path, offset: int) -> Iterator[tuple[Any, Any, Any]]:
-        """Parse a file; its last line is whole if nobody has written to it for an hour."""
+        """Parse a file; its last line counts as complete an hour after the last write."""
         stamp, file = self._seen[path]
         is_whole = path != self._last[table] or time.time() - stamp[0] / 1e9 > SETTLED
         warn = sisock.RepeatedWarning(self.log)

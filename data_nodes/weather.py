@@ -1,9 +1,9 @@
-"""Data node over a directory of text files, a field a file: the archived weather of APEX.
+"""Data node over a directory of text files with one field each: the archived weather of APEX.
 
-The file's name without `.dat` is the field's. Its first line is `# ` and the description, the
-second `# ` and the name of the timeline, the third `# ` and the units; further lines that begin
-with `#` are remarks. Every other line is a UNIX time, white space and a value. A last line without
-its newline is taken as half written, and read when it is whole.
+A field has the name of its file, without `.dat`. The first line of a file is `# ` and the
+description, the second `# ` and the name of the timeline, the third `# ` and the units; further
+lines that begin with `#` are comments. Each other line is a UNIX time, white space and a value. A
+last line without a newline counts as half written, and is read once it is complete.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _TOP = Path(__file__).parent.parent
 EXAMPLE_DATA = next(
     filter(Path.is_dir, (_TOP / "example_data", _TOP / "sisock_programs" / "example_data")), _TOP
 )
-"""The repository's, or what a wheel installs of it."""
+"""The example data of the repository, or the copy that a wheel installs."""
 
 SUFFIX = ".dat"
 MAX_LINE = 4096
-"""Bytes of a line of a file's head that are read."""
+"""Bytes; of each header line no more are read."""
 
 
 class WeatherArchive(sisock.FileArchive):
     """Archived APEX weather.
 
-    Serves a directory of text files, a field a file; see the head of data_nodes/weather.py for
-    their format. Files that appear, change or go are noticed within a second.
+    Serves a directory of text files with one field each; the docstring of data_nodes/weather.py
+    describes their format. New, changed and removed files are noticed within a second.
     """
 
     name = "apex_archive"
@@ -53,13 +53,13 @@ class WeatherArchive(sisock.FileArchive):
         )
 
     def prepare(self) -> None:
-        """See that the directory is there, before anything is served."""
+        """Check that the directory exists, before anything is served."""
         if not self._directory.is_dir():
             raise sisock.SisockError(f"{self._directory} is not a directory: see --directory")
 
     def list_files(self) -> dict[str, Path]:
         """Find the files of the directory."""
-        # A name that is no text could not be asked for.
+        # A name must be valid text, or nobody could request it.
         return {
             os.fsencode(path.name).decode("utf-8", "replace").removesuffix(SUFFIX): path
             for path in sorted(self._directory.glob(f"*{SUFFIX}"))

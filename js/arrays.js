@@ -1,4 +1,4 @@
-// The arrays of a reply: from what travels (lists, or bytes with their type) to typed arrays.
+// Decode the arrays of a reply, lists or bytes with their type, into typed arrays.
 
 import { SisockError } from "./errors.js";
 
@@ -33,20 +33,20 @@ export function decode(encoded, type) {
   if (!Type || !(encoded.values instanceof Uint8Array)) {
     throw new Error(`an array of type ${encoded?.dtype} is not in the protocol`);
   }
-  // The bytes stand at any offset of their message; where a typed array cannot, they are copied.
+  // Bytes may begin at any offset of a message; they are copied if a typed array cannot begin there.
   const size = Type.BYTES_PER_ELEMENT;
   const bytes = encoded.values.byteOffset % size ? encoded.values.slice() : encoded.values;
   const array = new Type(bytes.buffer, bytes.byteOffset, bytes.length / size);
   return encoded.dtype === "|b1" ? Array.from(array, Boolean) : array;
 }
 
-/** Whether these are 64-bit integers as they came, of JavaScript's type bigint. */
+/** Whether an array holds 64-bit integers as bigint. */
 export function isBig(array) {
   return array instanceof BigInt64Array || array instanceof BigUint64Array;
 }
 
 /**
- * Make floats of 64-bit integers, as everything counts in floats; not where that would round one.
+ * Convert 64-bit integers to floats, as all arithmetic needs, unless that would round one.
  * @param {TypedArray|Array} array
  */
 export function countable(array) {
@@ -56,7 +56,7 @@ export function countable(array) {
 }
 
 /**
- * Join the parts of an array, in the order in which they came.
+ * Join the parts of an array, in the order of arrival.
  * @param {(TypedArray|Array)[]} parts
  */
 export function join(parts) {
@@ -76,8 +76,8 @@ export function join(parts) {
 
 /**
  * Decode one chunk of a reply, each of its arrays once.
- * @param {object} raw as it came
- * @param {Object<string, object>} fields what the node says of each field that was asked for
+ * @param {object} raw as received
+ * @param {Object<string, object>} fields descriptions of the requested fields
  */
 export function decodeReply(raw, fields) {
   const lines = Object.entries(raw.timeline).map(([name, line]) => [
@@ -101,14 +101,14 @@ function hasAny(encoded) {
 }
 
 /**
- * Join the decoded chunks of a reply into one series a field.
- * @param {object[]} chunks in the order in which they came
- * @param {Object<string, object>} fields what the node says of each field that was asked for
+ * Join the decoded chunks of a reply into one series per field.
+ * @param {object[]} chunks in the order of arrival
+ * @param {Object<string, object>} fields descriptions of the requested fields
  * @returns {Object<string, {t: Float64Array, values, finalizedUntil: number|null}>}
  */
 export function joinChunks(chunks, fields) {
   const merged = (key) => Object.assign({}, ...chunks.map((chunk) => chunk[key]));
-  // A chunk names only the fields that it has samples of.
+  // A chunk names only fields of which it has samples.
   const [follows, bucket, finalTo] = ["follows", "bucket", "finalTo"].map(merged);
   const placed = new Set(chunks.flatMap((chunk) => chunk.placed));
   const times = new Map();
@@ -121,7 +121,7 @@ export function joinChunks(chunks, fields) {
     }
     const own = chunks.filter((chunk) => line in chunk.timelines);
     const values = joinValues(own, name, line, about.type);
-    // Fields of one timeline share the array of its times.
+    // Fields of one timeline share its array of times.
     if (!times.has(line)) times.set(line, join(own.map((chunk) => chunk.timelines[line].t)));
     const t = values.length ? times.get(line) : new Float64Array(0);
     if (t.length !== values.length) {
@@ -141,7 +141,7 @@ export function joinChunks(chunks, fields) {
   return data;
 }
 
-/** Join a field's values; where it ends before the others of its timeline, its values are missing. */
+/** Join a field's values; if it ends before others of its timeline, pad it with missing values. */
 function joinValues(chunks, name, line, type) {
   if (!chunks.some((chunk) => chunk.data[name]?.length)) return new Float64Array(0);
   const missing = (count) =>
@@ -149,7 +149,7 @@ function joinValues(chunks, name, line, type) {
   return countable(join(chunks.map((chunk) => chunk.data[name] ?? missing(chunk.timelines[line].t.length))));
 }
 
-/** Return field to timeline, where a reply says so: by `follows`, or in its timelines as in 2019. */
+/** Return the timeline of each field that a reply names, in `follows` or in its timelines as in 2019. */
 function followsOf({ follows, timeline }) {
   if (follows) return follows;
   const listed = ([name, { field, fields }]) => [field ?? fields ?? []].flat().map((each) => [each, name]);
@@ -157,9 +157,9 @@ function followsOf({ follows, timeline }) {
 }
 
 /**
- * Group fields so that no two of a group share a timeline. Nodes of 2018 give the times of one of
- * them for all, and where a field lacks a sample, nothing in a common reply tells which.
- * @param {Object<string, object>} fields what the node says of each
+ * Group fields so that no two of a group share a timeline. Nodes of 2018 send the times of one field
+ * for all of a timeline, so a common reply does not tell which sample a field lacks.
+ * @param {Object<string, object>} fields description of each
  * @returns {Object<string, object>[]}
  */
 export function apart(fields) {
@@ -173,7 +173,7 @@ export function apart(fields) {
   return groups;
 }
 
-/** Keep the samples of an interval, half-open: some nodes send whatever they have. */
+/** Keep the samples of a half-open interval: some nodes send more. */
 export function clip(data, start, end) {
   const clipped = Object.entries(data).map(([name, series]) => {
     const [low, high] = [firstFrom(series.t, start), firstFrom(series.t, end)];
@@ -183,7 +183,7 @@ export function clip(data, start, end) {
   return Object.fromEntries(clipped);
 }
 
-/** Return the index of the first of ascending times that is not before `time`. */
+/** Return the index of the first of ascending times at or after `time`. */
 export function firstFrom(t, time) {
   let [low, high] = [0, t.length];
   while (low < high) {
@@ -194,13 +194,13 @@ export function firstFrom(t, time) {
   return low;
 }
 
-/** Return the index of the first of strictly ascending times that is after `time`. */
+/** Return the index of the first of strictly ascending times after `time`. */
 export function firstAfter(t, time) {
   const index = firstFrom(t, time);
   return t[index] === time ? index + 1 : index;
 }
 
-/** Return the last sample with a value of each field that has any. */
+/** Return the last sample with a value of each field that has one. */
 export function lastOf(data) {
   /** @type {Object<string, any>} */
   const found = {};
@@ -213,7 +213,7 @@ export function lastOf(data) {
 }
 
 /**
- * Return a batch as single samples.
+ * Split a batch into single samples.
  * @param {any} batch
  */
 export function samplesOf({ timeline, t, values }) {

@@ -7,11 +7,11 @@ import { build } from "esbuild";
 
 import { EXTERNAL, bundleClient } from "./bundle.js";
 
-// The page asks and listens: what wampy has for who publishes or registers only makes it larger.
+// The page only calls and subscribes: leave out wampy's methods for publishing and registering.
 const UNUSED = ["publish", "register", "unregister", "progressiveCall", "_onPublishedMessage", "_onRegisteredMessage", "_onUnregisteredMessage", "_onInvocationMessage"];
 
 function slim(text) {
-  // An object of all its errors keeps them in the bundle, though nobody reads it.
+  // An unused object of all its errors would keep them in the bundle.
   return UNUSED.reduce((left, name) => without(left, name), text.replace("__export(errors", "/* @__PURE__ */ $&"));
 }
 
@@ -39,13 +39,13 @@ await build({
   target: "es2022",
   minify: true,
   charset: "utf8",
-  // Names that wampy uses for itself alone.
+  // Names that wampy uses only internally.
   mangleProps: /^_[a-z]/,
   sourcemap: true,
   legalComments: "linked",
   external: EXTERNAL,
   plugins: [slimWampy],
 });
-// For pages of others.
+// The client, for other pages.
 await bundleClient(here("sisock.js"), here("dist/sisock.js"));
 for (const name of ["index.html", "example.html"]) await copyFile(here("example.html"), here(`dist/${name}`));

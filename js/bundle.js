@@ -1,11 +1,11 @@
-// Bundles the client into one file, which browsers and node take without anything else.
+// Bundles the client into one file, which browsers and node can use on its own.
 
 import { build } from "esbuild";
 
-// wampy names node's modules for node alone.
+// wampy imports these modules only in node.
 export const EXTERNAL = ["crypto", "ws"];
 
-/** Write the one file. */
+/** Write the bundle. */
 export function bundleClient(entry, outfile) {
   return build({ entryPoints: [entry], outfile, bundle: true, format: "esm", target: "es2022", minify: true, external: EXTERNAL });
 }

@@ -1,8 +1,8 @@
-// What can go wrong, as sentences.
+// Errors, with sentences for users.
 
-/** What went wrong, as a sentence; `kind` is one word for programs. */
+/** An error whose message is a sentence; `kind` is one word for programs. */
 export class SisockError extends Error {
-  /** The site that cannot be reached, if that is the reason. */
+  /** The unreachable site, if that is the reason. */
   site = undefined;
 
   constructor(kind, message) {
@@ -12,7 +12,7 @@ export class SisockError extends Error {
   }
 }
 
-/** Return the error that a caller sees for one of a call to `tail`, a URI without its prefix. */
+/** Convert the error of a call to `tail`, a URI without its prefix, for the caller. */
 export function translate(error, tail) {
   if (error instanceof SisockError || error.name === "AbortError") return error;
   const uri = String(error.errorUri ?? "");

@@ -1,28 +1,28 @@
-// Live samples of a node, each once and in order, whatever is interrupted meanwhile.
+// Follow the live samples of a node, each once and in order, through all interruptions.
 
 import { decode, firstAfter } from "./arrays.js";
 
-// After all samples, also those of an instrument whose clock is ahead.
+// A time after all samples, also those of an instrument with a clock that is ahead.
 export const LATEST = 1e11;
-// Samples of a timeline that wait while missed ones are fetched, at most; if there are more, they are fetched, too.
+// Maximum samples of a timeline that wait while missed ones are fetched; further ones are fetched, too.
 const MAX_WAITING = 100_000;
-// Between two requests for the samples of one timeline, and before a failed one is repeated.
+// Seconds between two requests for the samples of a timeline, and before a failed one is repeated.
 const PAUSE_SECONDS = 0.25;
 const RETRY_SECONDS = 2;
 const MAX_TRIES = 5;
-// Timelines, as many as a node can have, and fields whose names are known; of more some are forgotten.
+// Maximum timelines and field names to remember of a node; beyond these, some are forgotten.
 const MAX_KNOWN = 50_000;
-// Kinds of errors after which only a new connection or the node's return helps.
+// Kinds of errors that only a new connection or the return of the node can end.
 const AWAY = ["node", "hub", "unreachable"];
 
 const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
-/** What is known of one timeline. It is broken while interruptions are not mended. */
+/** The state of one timeline; it is broken until missed samples are fetched. */
 class Line {
   interruptions = 0;
   mended = 0;
   isFetching = false;
-  // Whether what follows the last sample is lost for good.
+  // Whether the samples after the last one are lost for good.
   isLost = false;
   waiting = [];
   count = 0;
@@ -32,7 +32,7 @@ class Line {
   /**
    * @param {string} name
    * @param {number|null} last time of the last sample that was passed on
-   * @param {number|null} since when it began, if that was during an interruption
+   * @param {number|null} since when it began, if during an interruption
    */
   constructor(name, last = null, since = null) {
     Object.assign(this, { name, last, since });
@@ -42,15 +42,15 @@ class Line {
     return this.interruptions > this.mended;
   }
 
-  /** Note the last times that were passed on. */
+  /** Remember the last times that were passed on. */
   advance(t) {
     this.#beforeLast = t.length > 1 ? t[t.length - 2] : this.last;
     this.last = t[t.length - 1];
   }
 
   /**
-   * Take the times of an event, and return whether they go back behind an earlier event: then an earlier time
-   * was wrong, and all from the sample before the last one on is to be fetched.
+   * Take the times of an event; return whether they are before those of an earlier event. Then an earlier time
+   * was wrong, and all samples from the last but one on have to be fetched.
    */
   goesBack(first, newest) {
     const heard = this.#heard;
@@ -80,8 +80,8 @@ class Line {
 }
 
 /**
- * Follow one node. After an interruption the samples from the last one on are fetched, that one included:
- * if it is there, nothing is missing, else there is a gap. What is published meanwhile waits.
+ * Follow one node. After an interruption, fetch the samples from the last one on, including that one: if the node
+ * still has it, nothing is missing; otherwise there is a gap. Samples that are published meanwhile wait.
  */
 export class Follower {
   #source;
@@ -94,9 +94,9 @@ export class Follower {
   #isClosed = false;
 
   /**
-   * @param {object} source describe(), which returns field → { timeline, type, first, last } as the node says
-   *   now; fetch(names, start, end), which returns field → { t, values }, of all samples from `start` on without
-   *   an end; and choose(names), which returns the names of the fields whose samples are wanted
+   * @param {object} source describe() returns field → { timeline, type, first, last }, as the node describes them
+   *   now; fetch(names, start, end) returns field → { t, values }, without an end all samples from `start` on;
+   *   choose(names) returns the names of the wanted fields
    * @param {Function} callback called with { timeline, t, values } or { timeline, gap: { start, end } }
    * @param {Function} [pause] returns a promise that is resolved after so many seconds
    */
@@ -106,13 +106,13 @@ export class Follower {
     this.#pause = pause;
   }
 
-  /** Note what there is before the first event; to be called when events are subscribed to. */
+  /** Note the existing samples before the first event; call this once events are subscribed to. */
   async begin() {
     const fields = await this.#describe();
     for (const { timeline, last } of Object.values(fields)) this.#line(timeline).last ??= last ?? null;
   }
 
-  /** Pass nothing on any more. */
+  /** Stop passing samples on. */
   close() {
     this.#isClosed = true;
   }
@@ -122,22 +122,22 @@ export class Follower {
     for (const line of this.#lines.values()) line.interruptions += 1;
   }
 
-  /** Fetch what was missed, as connection and node are there again. */
+  /** Fetch missed samples, once connection and node are back. */
   async resume() {
     this.interrupt();
     this.#resuming += 1;
     try {
       const fields = await this.#describe();
-      // All samples of a timeline that nobody knew are new.
+      // All samples of a previously unknown timeline are new.
       for (const { timeline, first } of Object.values(fields)) this.#line(timeline).since = first ?? null;
     } catch {
-      // Then what is known already is tried.
+      // Try with what is already known.
     }
     this.#resuming -= 1;
     await Promise.all([...this.#lines.values()].map((line) => this.#mend(line)));
   }
 
-  /** Take an event, which has the shape of a reply; what is none is asked for. */
+  /** Take an event, which has the form of a reply; fetch the samples if it is invalid. */
   hear(event) {
     if (!isEvent(event)) {
       console.warn("an event that cannot be read is asked for:", event);
@@ -162,7 +162,7 @@ export class Follower {
     }
   }
 
-  /** Return a timeline; the one asked for longest ago makes room for another. */
+  /** Return a timeline; if there are too many, forget the least recently used one. */
   #line(name) {
     const known = this.#lines.get(name);
     const line = known ?? new Line(name);
@@ -179,7 +179,7 @@ export class Follower {
     return this.#fields;
   }
 
-  /** Have the node describe its fields again if it publishes others, once for each. */
+  /** Ask the node for its fields again if it publishes unknown ones, once for each. */
   #discover(names) {
     const isNew = names.some((name) => !this.#announced.has(name));
     if (this.#announced.size > MAX_KNOWN) this.#announced.clear();
@@ -199,7 +199,7 @@ export class Follower {
     if (!this.#resuming) this.#mend(line);
   }
 
-  /** Fetch until nothing is missing any more. */
+  /** Fetch until no samples are missing. */
   async #mend(line) {
     if (line.isFetching) return;
     line.isFetching = true;
@@ -218,25 +218,25 @@ export class Follower {
         Object.assign(line, { isLost: true, mended: interruptions });
       }
       if (!line.isBroken) for (const batch of line.release()) this.#pass(line, batch);
-      // Of a node that is too fast to publish its samples, the next event waits for this.
+      // If a node is too fast to publish its samples, its next event waits for this.
       await this.#pause(PAUSE_SECONDS);
     }
     line.isFetching = false;
   }
 
-  /** Return what there is of a timeline: groups of fields with common times, and whether a gap is before them. */
+  /** Fetch a timeline's samples: groups of fields with common times, and whether a gap precedes them. */
   async #ask({ name, last, since }) {
     const start = last ?? since;
     const ofTimeline = (fields) => Object.keys(fields).filter((field) => fields[field].timeline === name);
     const known = ofTimeline(this.#fields);
     const own = known.length ? known : ofTimeline(await this.#describe());
     const wanted = this.#source.choose(own);
-    // Where nobody wants any of it, nothing is missing.
+    // Without wanted fields, nothing is missing.
     if (start === null || (own.length && !wanted.length)) return { groups: [], isMissing: false };
     const groups = wanted.length ? await this.#fetch(wanted, start) : [];
     const isThere = async () => {
       if (hasFirst(groups, last)) return true;
-      // Of the wanted fields the last sample may be a missing one, which some nodes leave out.
+      // The last sample may have no value for the wanted fields, and some nodes leave such samples out.
       return hasFirst(own.length ? await this.#fetch(own, last, last * (1 + Number.EPSILON)) : [], last);
     };
     return { groups, isMissing: last !== null && !(await isThere()) };
@@ -250,7 +250,7 @@ export class Follower {
     return [...groups].map(([t, values]) => ({ t, values }));
   }
 
-  /** Pass fetched samples on, after the gap before them if there is one. */
+  /** Pass on fetched samples, preceded by a gap if there is one. */
   #deliver(line, { groups, isMissing }) {
     const { last } = line;
     line.isLost = isMissing && !groups.length;
@@ -275,7 +275,7 @@ export class Follower {
     this.#call({ timeline: name, gap: { start: last, end } });
   }
 
-  /** Tell the wanted ones of some samples that are later than a time. */
+  /** Call back with the wanted fields of samples later than a time. */
   #tell({ name }, { t, values }, time) {
     const from = time === null ? 0 : firstAfter(t, time);
     const wanted = this.#source.choose(Object.keys(values));
@@ -289,19 +289,19 @@ export class Follower {
     try {
       if (!this.#isClosed) this.#callback(item);
     } catch (error) {
-      console.error(error); // that of others must not keep samples from coming
+      console.error(error); // an error of the caller must not stop the samples
     }
   }
 }
 
-/** Return the values of an event as `decode` does, of whatever type they turn out to be. */
+/** Decode the values of an event, with the type that they turn out to have. */
 function decodeLive(list, type) {
   const kind = type ?? (typeof list.find((value) => value !== null) === "number" ? "number" : "other");
-  // Integers beyond 2^53 come as bigint, and stay.
+  // Integers beyond 2^53 arrive as bigint, and stay so.
   return list.some((value) => typeof value === "bigint") ? list : decode(list, kind);
 }
 
-/** Whether an event is like a reply, with times of which any may be the last one. */
+/** Whether an event has the form of a reply, with valid times. */
 function isEvent(event) {
   const { data = {}, timeline } = event ?? {};
   const isTime = (t) => Number.isFinite(t) && t < LATEST;

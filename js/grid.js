@@ -5,14 +5,14 @@ export const MIN_EXPONENT = -20;
 export const MAX_EXPONENT = 40;
 export const MIN_POINTS = 8;
 
-/** Return the number of the bucket that a time lies in; exact, as w is a power of two. */
+/** Return the number of the bucket that contains a time; exact, as w is a power of two. */
 export function bucketOf(t, w) {
   return Math.floor(t / w);
 }
 
 /**
- * Return the smallest w for which two samples of each bucket from `first` to `last`, and two more,
- * are at most `maxPoints`.
+ * Return the smallest w for which two samples per bucket from `first` to `last`, plus two, are at
+ * most `maxPoints`.
  */
 export function bucketSizeFor(first, last, maxPoints) {
   let w = 2 ** MIN_EXPONENT;
@@ -21,7 +21,7 @@ export function bucketSizeFor(first, last, maxPoints) {
   return w;
 }
 
-/** Return the indices at which a new bucket starts, and the number of samples. */
+/** Return the indices at which a new bucket starts, followed by the number of samples. */
 export function edges(t, w) {
   const starts = [];
   let bucket = NaN;
@@ -35,10 +35,10 @@ export function edges(t, w) {
 }
 
 /**
- * Return the indices of the samples to keep: the smallest and the largest of each bucket, of
- * strings the first and the first that differs.
+ * Return the indices of the samples to keep: the smallest and the largest of each bucket, or for
+ * strings the first and the first different one.
  * @param {import("./shapes.js").TypedArray|Array} values
- * @param {number[]} starts as of `edges`
+ * @param {number[]} starts from `edges`
  */
 export function keep(values, starts) {
   const keepBucket = isText(values) ? keepText : extremes;
@@ -53,13 +53,13 @@ export function keep(values, starts) {
   return kept;
 }
 
-/** Return the indices of the samples to keep of a series. */
+/** Return the indices of a series' samples to keep. */
 export function decimate(t, values, w) {
   return keep(values, edges(t, w));
 }
 
 /**
- * Return at most `maxPoints` samples, both ends among them.
+ * Choose at most `maxPoints` samples, including both ends.
  * @returns {{ kept: number[], w: number|null }} indices, and the bucket size; null for all samples
  */
 export function decimateTo(t, values, maxPoints) {

@@ -1,4 +1,4 @@
-// Makes what `npm pack` packs: the client as one file, types out of its JSDoc, README, and the licences of all in it.
+// Makes the files for `npm pack`: the client as one file, types from its JSDoc, README, and the licences of its parts.
 
 import { readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -21,7 +21,7 @@ if (process.argv.includes("--clean")) {
   await writeFile(here("LICENSE"), [await readFile(here("../LICENSE"), "utf8"), ...texts].join("\n"));
 }
 
-/** Write a .d.ts for each module; what TypeScript finds wrong with them ends it. */
+/** Write a .d.ts for each module; fail if TypeScript finds an error in one. */
 function writeTypes() {
   const program = ts.createProgram([here("sisock.js")], {
     allowJs: true,
@@ -40,14 +40,14 @@ function writeTypes() {
   process.exit(1);
 }
 
-/** Return a how-to guide as it is read on its own: a link to another page names its file. */
+/** Return a how-to guide for reading on its own: replace links to other pages by their files' names. */
 function readmeOf(page) {
   const fileOf = (path) => new URL(path, "file:///docs/how-to/").pathname.slice(1);
   const text = page.replaceAll(/\[([^\]]*)\]\((?!https?:)([^)#]+)[^)]*\)/g, (_, named, path) => `${named} (\`${fileOf(path)}\`)`);
   return `${text}\nFiles in \`docs/\` and \`js/\` are those of sisock's repository.\n`;
 }
 
-/** Return the licence of a package that is in the one-file build. */
+/** Return the licence of a package that the one-file build contains. */
 async function licenceOf(name) {
   const folder = here(`node_modules/${name}`);
   const file = (await readdir(folder)).find((each) => /^licen[cs]e/i.test(each));

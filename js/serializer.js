@@ -1,4 +1,4 @@
-// What wampy sends and receives: CBOR.
+// The CBOR serializer for wampy.
 
 import { decode, encode } from "./cbor.js";
 
@@ -7,7 +7,7 @@ export class Serializer {
   protocol = "cbor";
   isBinary = true;
 
-  /** @param {Function} [onMessage] called whenever anything has come */
+  /** @param {Function} [onMessage] called for each received message */
   constructor(onMessage = () => {}) {
     this.onMessage = onMessage;
   }

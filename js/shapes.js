@@ -1,4 +1,4 @@
-// The shapes of what `sisock.js` takes and returns, for editors and TypeScript; nothing of it runs.
+// Types of the arguments and results of `sisock.js`, for editors and TypeScript; contains no code.
 
 /** @typedef {Float64Array|Float32Array|Int32Array|Int16Array|Int8Array|Uint32Array|Uint16Array|Uint8Array|BigInt64Array|BigUint64Array} TypedArray */
 /** @typedef {TypedArray|(string|boolean|null)[]} Values numbers as a typed array, NaN where one is missing; others with null */
@@ -10,11 +10,11 @@
  * @property {string} name
  * @property {string} description
  * @property {string[]} features
- * @property {string} generation another one means that samples may have changed
+ * @property {string} generation changes if samples may have changed
  */
 
 /**
- * @typedef {object} Field what a node says of a field; null where it says nothing
+ * @typedef {object} Field a node's description of a field; null for what it leaves out
  * @property {string|null} description
  * @property {"number"|"string"|"bool"} type
  * @property {string|null} units
@@ -32,10 +32,10 @@
  * @typedef {object} Samples
  * @property {Float64Array} t UNIX times, ascending
  * @property {Values} values
- * @property {number|null} finalizedUntil samples before it never change; null: none of them does
- * @property {number|null} bucket size of the grid that they are decimated to; null: all samples
- * @property {number|null} finalTo what is before it is in the node for good; null if it does not say
- * @property {boolean} isPlaced whether times of decimated samples are those of their buckets
+ * @property {number|null} finalizedUntil time before which samples never change; null: all are final
+ * @property {number|null} bucket bucket size of decimated samples; null: all samples
+ * @property {number|null} finalTo time before which the node's samples are final; null if unknown
+ * @property {boolean} isPlaced whether the times of decimated samples are only those of their buckets
  */
 /** @typedef {Field & Samples} Series */
 /** @typedef {Field & { t: number, value: Value }} Latest */
@@ -46,7 +46,7 @@
 /**
  * @typedef {object} GetOptions at most one of the first three
  * @property {number} [minStride] seconds between samples, at least
- * @property {number} [maxPoints] samples of each field, at most; spikes are kept
+ * @property {number} [maxPoints] maximum samples of each field; spikes are kept
  * @property {number} [bucket] size of the grid's buckets in seconds, a power of two
  * @property {AbortSignal} [signal]
  */
@@ -54,7 +54,7 @@
 /**
  * @typedef {object} FollowOptions
  * @property {string[]|null|(() => string[]|null)} [fields] names, or null for all; or a function that returns them
- * @property {number|null|(() => number|null)} [maxPoints] of what was missed, at most so many samples of a field
+ * @property {number|null|(() => number|null)} [maxPoints] maximum samples of a field when missed ones are fetched
  */
 
 /**
@@ -72,7 +72,7 @@
  */
 
 /**
- * @typedef {object} SitesOptions what is said beside `sites` holds for all
+ * @typedef {object} SitesOptions options other than `sites` apply to all of them
  * @property {SiteOptions[]} sites
  * @property {string} [user] WAMP user
  * @property {string} [realm]
@@ -85,20 +85,20 @@
  * @property {string} name
  * @property {string|undefined} url
  * @property {"connecting"|"joined"|"waiting"|"refused"} state waiting for the next try, or for another secret
- * @property {"secret"|"refused"|"realm"|null} kind of what refuses: no secret was given, another is right, or another realm
+ * @property {"secret"|"refused"|"realm"|null} kind of refusal: no secret, a wrong one, or a wrong realm
  * @property {string|null} reason what is wrong
- * @property {number|null} since UNIX time of its last loss
+ * @property {number|null} since UNIX time when the connection was lost
  */
 
 /**
  * @typedef {object} ConnectOptions
  * @property {string} secret of the user
- * @property {string} [url] wss://host:port/ws; by default where the page came from
+ * @property {string} [url] wss://host:port/ws; default: the server of the page
  * @property {string} [user] WAMP user
  * @property {string} [realm]
- * @property {(state: ConnectionState) => void} [onState] called when it has joined, before it tries again, and when
+ * @property {(state: ConnectionState) => void} [onState] called after joining, before each new try, and when
  *   the router refuses
- * @property {Function} [ws] a WebSocket class, where there is none; by default that of the package ws
+ * @property {Function} [ws] a WebSocket class, if there is no global one; default: that of the package ws
  */
 
 export {};

@@ -1,5 +1,5 @@
-// Sisock in JavaScript: how it is used stands in docs/how-to/javascript.md. Times are in seconds: UNIX times, or zero and
-// negative for before now. It reconnects by itself. Errors are SisockError, whose message says what to do.
+// Sisock in JavaScript; docs/how-to/javascript.md shows how to use it. Times are in seconds: UNIX times, or zero and
+// below for times before now. It reconnects automatically. Errors are SisockError; their messages say what to do.
 
 import { clip, decodeReply, joinChunks, lastOf, samplesOf } from "./arrays.js";
 import { Connection, findWebSocket } from "./connection.js";
@@ -10,24 +10,24 @@ import { MAX_EXPONENT, MIN_EXPONENT, MIN_POINTS, decimate, decimateTo } from "./
 import { Sites } from "./sites.js";
 import { fieldByField, inOneWindow, inWindows } from "./windows.js";
 
-// Of a start, as zero and below it would count from the node's present.
+// Earliest start: zero and below would be relative to the node's present.
 const EARLIEST = 1e-3;
 const FIRST_LOOK_BACK = 60;
 const LOOK_BACK_GROWTH = 10;
 const MAX_LOOKED_AT = 10_000;
-// Samples that show where the last one of a long time must be, and the shortest time to look into.
+// Samples with which to search a long interval for its last sample, and the shortest interval to search.
 const ROUGHLY = 1000;
 const SHORTEST = 1e-6;
 
 export { SisockError, Sites };
 
 /**
- * Join the router; keep trying while it cannot be reached. With `sites` join several: it resolves when each has
- * answered or failed, or after 5 s, and goes on trying those that are away.
+ * Join the router; keep trying while it cannot be reached. With `sites`, join several: resolve when each has answered
+ * or failed, or after 5 s, and keep trying the unreachable ones.
  * @overload
  * @param {import("./shapes.js").ConnectOptions} options
- * @returns {Promise<Sisock>} rejected with kind "refused" if the secret is wrong, "realm" if the realm is, and
- *   "websocket" if there is none
+ * @returns {Promise<Sisock>} rejected with kind "refused" for a wrong secret, "realm" for a wrong realm, and
+ *   "websocket" if there is no WebSocket class
  */
 /**
  * @overload
@@ -64,7 +64,7 @@ export class Sisock {
   }
 
   /**
-   * End the connection for good.
+   * Close the connection, and do not reconnect.
    * @returns {void}
    */
   close() {
@@ -72,13 +72,13 @@ export class Sisock {
     this.#connection.close();
   }
 
-  /** See at once whether there still is a connection, as after a computer's sleep, and renew it if not. */
+  /** Check immediately whether the connection still works, for example after sleep, and renew it if not. */
   check() {
     return this.#connection.check();
   }
 
   /**
-   * Return the data nodes that are there, by name; kept by subscription.
+   * Return the available data nodes by name; a subscription keeps the list up to date.
    * @returns {Promise<import("./shapes.js").DataNode[]>}
    */
   nodes() {
@@ -86,7 +86,7 @@ export class Sisock {
   }
 
   /**
-   * Return what a node says of its fields; asked once, unless for an interval.
+   * Return the description of a node's fields; without an interval, the node is asked only once.
    * @param {string} name of the node
    * @param {number|null} [start]
    * @param {number} [end]
@@ -123,7 +123,7 @@ export class Sisock {
   async get(name, names, start, end, options = {}) {
     const { minStride = null, maxPoints = null, bucket = null, signal = null } = options;
     checkStrategy({ minStride, maxPoints, bucket });
-    // By one present for all calls.
+    // All calls use the same present.
     const now = Date.now() / 1000;
     [start, end] = [start, end].map((t) => (t > 0 ? t : Math.max(now + t, EARLIEST)));
     const { node, fields } = await this.find(name, names);
@@ -157,7 +157,7 @@ export class Sisock {
    * Return the last sample with a value of each field; one without any is left out.
    * @param {string} name of the node
    * @param {string[]|null} [names] of fields, or all
-   * @param {number} [end] the samples are before it
+   * @param {number} [end] time before which to look
    * @returns {Promise<Object<string, import("./shapes.js").Latest>>}
    */
   async latest(name, names = null, end = 0) {
@@ -169,7 +169,7 @@ export class Sisock {
     return lastOf(joinChunks([decodeReply(reply, fields)], fields));
   }
 
-  /** Look for the last samples of a node that cannot, further and further back. */
+  /** Search for the last samples of a node without the feature, further and further back. */
   async #latestOf(name, wanted, end) {
     const until = end > 0 ? end : Date.now() / 1000 + end;
     /** @type {Object<string, import("./shapes.js").Latest>} */
@@ -189,7 +189,7 @@ export class Sisock {
       const data = await this.get(name, names, low, high, { maxPoints: MAX_LOOKED_AT });
       const found = lastOf(data);
       for (const [one, { t, bucket }] of Object.entries(found)) {
-        // Of decimated samples some that follow are not there, if those at the end have no value.
+        // Decimation may have dropped later samples, if the last bucket has missing values.
         const isLast = bucket === null || t === low || t === data[one].t.at(-1);
         if (!isLast) Object.assign(found, await this.#lastWithin(name, [one], t, high));
       }
@@ -203,14 +203,14 @@ export class Sisock {
       }
       const { t } = (await this.get(name, names, low, high, { minStride }))[names[0]];
       const last = t[t.length - 1];
-      // A later sample that is a stride behind this one would be there, too.
+      // A sample a stride or more after this one would be in the reply, too.
       return t.length ? this.#lastWithin(name, names, last, Math.min(last + 2 * minStride, high)) : {};
     }
   }
 
   /**
    * Call back for each new sample of a node, once and in the order of its timeline, also after the connection or the
-   * node was away; and for each gap, where samples between two times are lost.
+   * node was lost; and for each gap in which samples were lost.
    * @param {string} name of the node
    * @param {(item: import("./shapes.js").Sample|import("./shapes.js").Gap) => void} callback
    * @param {import("./shapes.js").FollowOptions} [options]
@@ -221,7 +221,7 @@ export class Sisock {
   }
 
   /**
-   * The same in arrays.
+   * Like `follow`, but call back with arrays of samples.
    * @param {string} name of the node
    * @param {(item: import("./shapes.js").Batch|import("./shapes.js").Gap) => void} callback
    * @param {import("./shapes.js").FollowOptions} [options]
@@ -250,7 +250,7 @@ export class Sisock {
       this.#connection.subscribe("consumer.data_node_added", ifOwn(() => follower.resume())),
       this.#connection.subscribe("consumer.data_node_subtracted", ifOwn(() => follower.interrupt())),
     ]);
-    // If the node is away, it is described when it comes.
+    // A node that is not available is described when it appears.
     await follower.begin().catch(() => {});
     return async () => {
       follower.close();
@@ -283,7 +283,7 @@ function checkStrategy({ minStride, maxPoints, bucket }) {
   }
 }
 
-/** Decimate all samples here, for a node that cannot. */
+/** Decimate all samples here, for a node that cannot decimate. */
 function decimated(data, bucket, maxPoints) {
   if (bucket === null && maxPoints === null) return data;
   const series = Object.entries(data).map(([name, { t, values, ...about }]) => {

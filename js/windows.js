@@ -1,4 +1,4 @@
-// Replies: window after window, each in chunks (PROTOCOL.md, progressive replies), or as of 2018.
+// Fetch replies: window after window, each in chunks (PROTOCOL.md, progressive replies), or as nodes of 2018 send them.
 
 import { apart, decodeReply, joinChunks } from "./arrays.js";
 import { SisockError } from "./errors.js";
@@ -8,7 +8,7 @@ const WINDOW_MAX = 16 << 20;
 const ENLARGE_UNDER = 2;
 
 /**
- * Return all chunks of a reply: two windows under way at most; a larger one while they come fast.
+ * Return all chunks of a reply, with at most two windows under way, which grow while they arrive fast.
  * @param {{ call: Function, decode: Function }} request
  */
 export async function inWindows(request, start, end, isStrided) {
@@ -37,7 +37,7 @@ export async function inWindows(request, start, end, isStrided) {
   return chunks;
 }
 
-/** Return all chunks of a reply that is always one window. */
+/** Return all chunks of a reply that consists of one window. */
 export function inOneWindow(request, start, end) {
   return openWindow(request, { start, end }, {}).all;
 }
@@ -75,7 +75,7 @@ function noteLastTimes({ timelines }, after) {
   }
 }
 
-/** Return a reply, unless it is the protocol's way to say that it would be too much. */
+/** Return a reply; throw if it is the protocol's sign for a reply that is too large. */
 function notFalse(reply) {
   if (reply === false) {
     throw new SisockError("too_large", "the reply is too large for this node: ask for less time");

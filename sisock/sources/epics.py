@@ -13,7 +13,7 @@ from typing import Any
 
 from sisock.errors import SisockError
 
-with suppress(ImportError):  # only the node of such variables needs it
+with suppress(ImportError):  # only the EPICS node needs it
     import caproto
     from caproto.threading.client import Context
 
@@ -89,7 +89,7 @@ class Variables:
 
     def _subscribe(self, pv: Any, kind: str, events: str, callback: Callable[..., None]) -> None:
         mask = reduce(or_, (caproto.SubscriptionType[name] for name in events.split()))
-        # Of arrays, which are left out, this transfers only one element.
+        # Arrays are left out: transfer only one of their elements.
         pv.subscribe(data_type=kind, data_count=1, mask=mask).add_callback(callback)
 
     def _value_received(self, subscription: Any, response: Any) -> None:

@@ -1,4 +1,4 @@
-"""Find what of an HDF5 file can be a field, and read it while it is written; needs h5py."""
+"""Find the fields of an HDF5 file, and read them while it is written; needs h5py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-with suppress(ImportError):  # only the node of such files needs it
+with suppress(ImportError):  # only the node of HDF5 files needs it
     import h5py
 
-LOCKED_FOR = 3.0  # seconds for which a file that its writer has locked is tried again
+LOCKED_FOR = 3.0  # seconds during which opening a file locked by its writer is tried again
 
 SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 MAX_COLUMNS = 64
@@ -28,7 +28,7 @@ UNITS |= {"microsecond": 1e-6, "nanosecond": 1e-9, "minute": 60.0, "hour": 3600.
 
 
 class Part(NamedTuple):
-    """A field in one file: its dataset and that of its times, or columns of these."""
+    """A field in one file: the dataset (and column) of its values, and that of its times."""
 
     path: str
     column: str | int | None
@@ -39,14 +39,14 @@ class Part(NamedTuple):
 
 
 def find_files(path: Path) -> list[Path]:
-    """Return a file, or those of a folder and below."""
+    """Return a file, or all HDF5 files of a folder and its subfolders."""
     if path.is_dir():
         return sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
     return [path] if path.exists() else []
 
 
 def open_file(path: Path, wait: float = 0.0) -> h5py.File:
-    """Open a file that may be growing; `wait` so long for a writer that has locked it."""
+    """Open a file that may be growing; wait up to `wait` seconds for its writer's lock."""
     end = time.monotonic() + wait
     while True:
         try:
@@ -62,7 +62,7 @@ def open_file(path: Path, wait: float = 0.0) -> h5py.File:
 
 
 def find_parts(file: h5py.File, time_name: str) -> Iterator[tuple[str, Part]]:
-    """Yield the fields of a file; ValueError says that none of its datasets can be one."""
+    """Yield the fields of a file by name; raises ValueError if no dataset has times."""
     paths: list[str] = []
     file.visititems(lambda path, it: paths.append(path) if isinstance(it, h5py.Dataset) else None)
     has_times = False
@@ -89,7 +89,7 @@ def find_parts(file: h5py.File, time_name: str) -> Iterator[tuple[str, Part]]:
                 yield name, Part(path, column, line, own, span, entry)
     if not has_times:
         there = ", ".join(paths[:NAMED]) or "nothing"
-        raise ValueError(f"no dataset {time_name!r} gives the times (--time); there is {there}")
+        raise ValueError(f"no dataset {time_name!r} has the times; there is {there}: see --time")
 
 
 def columns_of(path: str, dataset: h5py.Dataset, own: str | None) -> Iterator[tuple[str, Any, Any]]:
@@ -106,14 +106,14 @@ def columns_of(path: str, dataset: h5py.Dataset, own: str | None) -> Iterator[tu
 
 
 def kind_of(dtype: np.dtype) -> str | None:
-    """Return the type of a field, None if it can be none."""
+    """Return the type of a field, None if it cannot be served."""
     if h5py.check_string_dtype(dtype):
         return "string"
     return {"b": "bool", "i": "number", "u": "number", "f": "number"}.get(dtype.kind)
 
 
 def described(dataset: h5py.Dataset, dtype: np.dtype) -> dict[str, Any]:
-    """Return what the attributes of a dataset and its type say of a field."""
+    """Return the metadata of a field from its dataset's attributes and type."""
     units, about = text(dataset, "units", "unit"), text(dataset, *ABOUT)
     values = h5py.check_enum_dtype(dtype) if dtype.kind != "b" else None
     labels = {"labels": {str(number): label for label, number in values.items()}} if values else {}
@@ -121,7 +121,7 @@ def described(dataset: h5py.Dataset, dtype: np.dtype) -> dict[str, Any]:
 
 
 def text(dataset: h5py.Dataset, *names: str) -> str | None:
-    """Return the first attribute there is of some names, as a text."""
+    """Return the first existing attribute of these names as a text."""
     for name in names:
         value = dataset.attrs.get(name)
         value = value[0] if isinstance(value, np.ndarray) and value.size == 1 else value
@@ -131,7 +131,7 @@ def text(dataset: h5py.Dataset, *names: str) -> str | None:
 
 
 class Times:
-    """The times of a dataset, or of a column of it, as UNIX seconds; `rows` ascend as they should.
+    """Read the times of a dataset, or of its column, as UNIX seconds; `rows` counts those in order.
 
     Rows that are not written yet are left out, as their times are before the first one.
     """
@@ -145,7 +145,7 @@ class Times:
         word = word.strip().lower()
         self._unit = UNITS.get(word) or UNITS.get(word.removesuffix("s"), 0.0)
         if not self._unit:
-            raise ValueError(f"{units!r} of {path!r} are no units of times")
+            raise ValueError(f"{units!r} of {path!r} are not units of times")
         moment = re.sub(r"\s*(Z|UTC|GMT|[+]00:?00)$", "", since.strip()).replace(" ", "T")
         self._epoch = float(np.datetime64(moment or 0, "us").astype(int)) / 1e6
         self.rows = len(file[path])
@@ -155,7 +155,7 @@ class Times:
 
     def __getitem__(self, rows: Any) -> Any:
         t = np.asarray(self._raw[rows], dtype="<f8")
-        # In place, as there may be a million of them.
+        # In place, as there may be millions of times.
         t *= self._unit
         t += self._epoch
         return t
@@ -173,7 +173,7 @@ def span_of(file: h5py.File, path: str, line: str, own: str | None) -> tuple[int
 
 
 def entry_of(parts: list[Part]) -> dict[str, Any]:
-    """Return the entry of a field, given what is of it in each file, in their order."""
+    """Return the entry of a field, given its parts in all files, in time order."""
     rows, first, last = max(part.span for part in parts)
     span = {"first": parts[0].span[1], "last": max(part.span[2] for part in parts)}
     interval = (last - first) / (rows - 1) if rows > 1 else None
@@ -181,7 +181,7 @@ def entry_of(parts: list[Part]) -> dict[str, Any]:
 
 
 def look(path: Path, time_name: str, known: Mapping[str, Part]) -> tuple[dict[str, Part], bool]:
-    """Return the fields of a file, and whether rows of those that are known are others, or gone."""
+    """Return the fields of a file, and whether rows of the known ones have changed or are gone."""
     with open_file(path) as file:
         now = dict(find_parts(file, time_name))
         has_all = all(n in now and has_grown(file, part, now[n]) for n, part in known.items())
@@ -189,7 +189,7 @@ def look(path: Path, time_name: str, known: Mapping[str, Part]) -> tuple[dict[st
 
 
 def has_grown(file: h5py.File, before: Part, now: Part) -> bool:
-    """Return whether a field has the rows that it had, by their times, and perhaps more."""
+    """Return whether a field still has its earlier rows, judged by times, and perhaps more."""
     rows, first, last = before.span
     times = Times(file, now.time_path, now.time_column)
     return now.span[:2] >= (rows, first) and first == now.span[1] and times[rows - 1] == last
@@ -211,7 +211,7 @@ def read_part(path: Path, part: Part, start: float, end: float) -> tuple[Any, An
 
 
 def read_parts(parts: Iterable[tuple[Path, Part]], start: float, end: float) -> tuple[Any, Any]:
-    """Read the rows of an interval; of the times of two files, the earlier one has them."""
+    """Read the rows of an interval; where two files overlap, the earlier one counts."""
     times, columns, begin = [np.empty(0)], [], start
     for path, part in parts:
         _, first, last = part.span

@@ -1,4 +1,4 @@
-"""Ask SQLite, PostgreSQL and DuckDB, and have them find the extremes of buckets."""
+"""Query SQLite, PostgreSQL and DuckDB for samples, and for the extremes of buckets."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-with suppress(ImportError):  # only the node of databases needs them
+with suppress(ImportError):  # only the SQL node needs them
     import psycopg
 with suppress(ImportError):
     import duckdb
 
 ROWS = 50_000  # rows that are fetched at once
-LATEST = 253_370_764_800.0  # UNIX time of the year 9999, after which databases know no time
+LATEST = 253_370_764_800.0  # UNIX time in the year 9999, the last that databases know
 
 PARTS, MIN_ROWS, MAX_COST = 8, 100, 3.0
-"""PostgreSQL is asked for parts of buckets if one is expected to have at least so many rows, and
-all together to cost at most so many times of what all rows at once do."""
+"""PostgreSQL gets a query for each of PARTS parts of a bucket if it expects at least MIN_ROWS rows
+in a part, and all these queries to cost at most MAX_COST times as much as one for all rows."""
 
 
 Given: TypeAlias = Callable[[float, float], tuple[Any, ...]]
-"""Makes the values of a query of an interval."""
+"""Returns a query's parameters for an interval."""
 
 Extremes: TypeAlias = tuple[float, Any, Any, float, float]
-"""Of a bucket the first time, the smallest and the largest value, and the first time of each."""
+"""First time, smallest and largest value of a bucket, and the first time of each extreme."""
 
 
 class Database:
-    """A database: how it is connected to, and how it says what is needed."""
+    """Connect to a database, and query it in its dialect of SQL."""
 
     is_shared = True
-    """Whether others can write while it is read."""
+    """Whether other programs can write to it while it is open."""
 
     floor = "floor({})"
     number = (
         "case when cast({0} as double precision) between -1.7976931348623157e308"
         " and 1.7976931348623157e308 then cast({0} as double precision) end"
     )
-    """A finite number, or null."""
+    """Expression for a finite number, or null."""
     time = {"number": "cast({} as double precision)"}
-    """Seconds since 1970 of a column, by what its values are in Python."""
+    """Expression for a column's seconds since 1970, by `kind_of_time` of its values."""
 
     def __init__(self, where: str) -> None:
         self.where = where
 
     @abstractmethod
     def connect(self) -> Any:
-        """Connect anew, to read only."""
+        """Return a new, read-only connection."""
 
     @contextmanager
     def cursor(self, is_long: bool = False) -> Iterator[Any]:
-        """Return a cursor of a connection for one query, or one with a long result."""
+        """Give a cursor for one query; `is_long` says that its result is long."""
         connection = self.connect()
         try:
             yield connection.cursor()
@@ -69,7 +69,7 @@ class Database:
     def rows(
         self, query: str, values: tuple[Any, ...] = (), is_long: bool = False
     ) -> Iterator[list[Any]]:
-        """Yield the rows of a query, many at once; its values are written as ``?``."""
+        """Yield the rows of a query, many at once; ``?`` stands for a parameter."""
         with self.cursor(is_long) as cursor:
             cursor.execute(query, values)
             while rows := cursor.fetchmany(ROWS):
@@ -78,10 +78,10 @@ class Database:
     def extremes(
         self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
     ) -> Iterator[Extremes]:
-        """Yield of each bucket its extremes, in two steps: what they are, and where.
+        """Yield the extremes of each bucket, in two queries: one for values, one for times.
 
-        `samples` defines ``s`` with columns t and v, for values that `given` makes of an interval;
-        `v` is what to compare.
+        `samples` defines ``s`` with columns t and v, with the parameters that `given` returns;
+        `v` is the expression to compare.
         """
         values = given(*interval)
         bucket = self.floor.format(f"(t / {number(w)})")
@@ -90,14 +90,14 @@ class Database:
         for rows in self.rows(query, values):
             found |= {i: rest for i, *rest in rows}
         yield from ((t, None, None, t, t) for t, low, _ in found.values() if low is None)
-        # As constants, so that the database knows how few there are.
+        # Written as constants, so that the database knows how few there are.
         known = [(i, value) for i, (_, *both) in found.items() for value in {*both} - {None}]
         if not known:
             return
         constants = ", ".join(f"({n}, {number(i)}, {number(x)})" for n, (i, x) in enumerate(known))
         query = (
             f"with {samples}, g (n, i, x) as (values {constants}) select g.n, min(t)"
-            # Crossed, as SQLite would go through all rows for each bucket.
+            # A cross join: otherwise SQLite would read all rows for each bucket.
             f" from s cross join g where {bucket} = g.i and {v} = g.x group by g.n"
         )
         at = {known[n]: t for rows in self.rows(query, values) for n, t in rows}
@@ -112,16 +112,16 @@ class Database:
             return [column[0] for column in cursor.description], cursor.fetchall()
 
     def boundary(self, t: float, kind: str) -> Any:
-        """Return a value, to which a column of times can be compared, if that may use an index."""
+        """Return a time in the type of a column, if a comparison may use an index, or None."""
         return t if kind == "number" else None
 
 
 class SQLite(Database):
-    """A file of SQLite."""
+    """Query an SQLite file."""
 
-    # Before 1970 a cast rounds up.
+    # A cast rounds negative numbers up.
     floor = "(cast({0} as integer) - ({0} < cast({0} as integer)))"
-    # A text is more than any number.
+    # In SQLite, a text is greater than any number.
     number = "case when {0} between -1.7976931348623157e308 and 1.7976931348623157e308 then {0} end"
     time = {
         "number": "{}",
@@ -129,14 +129,14 @@ class SQLite(Database):
     }
 
     def connect(self) -> Any:
-        """Open the file, which another process may write."""
+        """Open the file read-only; another process may write it."""
         uri = f"{Path(self.where).absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, uri=True, timeout=5, check_same_thread=False)
 
     def extremes(
         self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
     ) -> Iterator[Extremes]:
-        """Ask for one bucket after the other, if an index finds their times: nothing is grouped."""
+        """Query bucket by bucket if the times have an index; that avoids grouping."""
         what = f"with {samples} select min(t), min({v}), max({v}) from s"
         where = (
             f"with {samples} select min(case when {v} = ? then t end),"
@@ -158,14 +158,14 @@ class SQLite(Database):
                     yield t, None, None, t, t
 
     def boundary(self, t: float, kind: str) -> Any:
-        """Return also the text of a day."""
+        """Return a day as a text, too."""
         if kind == "text":
             return str(np.datetime64(int(t), "s"))[:10]
         return super().boundary(t, kind)
 
 
 class DuckDB(Database):
-    """A file of DuckDB, which is open only while it is asked, for others to write it."""
+    """Query a DuckDB file, open only during a query, so that others can write it."""
 
     is_shared = False
     time = {**Database.time, "naive": "epoch_us({}) / 1e6", "aware": "epoch_us({}) / 1e6"}
@@ -177,14 +177,14 @@ class DuckDB(Database):
         )
 
     def boundary(self, t: float, kind: str) -> Any:
-        """Return also a time."""
+        """Return a date and time, too."""
         if kind == "naive":
             return np.datetime64(int(t), "s").astype(object)
         return super().boundary(t, kind)
 
 
 class PostgreSQL(Database):
-    """A server of PostgreSQL, with connections that are used again."""
+    """Query a PostgreSQL server, over connections that are used again."""
 
     time = {
         **Database.time,
@@ -204,7 +204,7 @@ class PostgreSQL(Database):
 
     @contextmanager
     def cursor(self, is_long: bool = False) -> Iterator[Any]:
-        """Return a cursor of a connection that still works; it fetches a long result in parts."""
+        """Give a cursor of a working connection; it fetches a long result in parts."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         try:
@@ -214,7 +214,7 @@ class PostgreSQL(Database):
             connection = None
         connection = connection or self.connect()
         try:
-            # One that fetches in parts has no parallel workers.
+            # A cursor that fetches in parts gets no parallel workers.
             with connection.cursor("sisock" if is_long else "") as cursor:
                 yield cursor
             connection.rollback()
@@ -227,15 +227,15 @@ class PostgreSQL(Database):
     def rows(
         self, query: str, values: tuple[Any, ...] = (), is_long: bool = False
     ) -> Iterator[list[Any]]:
-        """Write values as psycopg does."""
+        """Yield the rows of a query, with its parameters written as psycopg does."""
         return super().rows(_for_psycopg(query), values, is_long)
 
     def extremes(
         self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
     ) -> Iterator[Extremes]:
-        """Ask for large buckets part by part, if an index finds these; otherwise for all at once.
+        """Query large buckets part by part if an index finds these, otherwise all at once.
 
-        At once, values are asked for with their times: arrays are compared item by item.
+        One query finds values with their times: PostgreSQL compares arrays item by item.
         """
         if self._finds_parts(samples, given, w, interval):
             yield from self._walk(samples, given, v, w, interval)
@@ -252,7 +252,7 @@ class PostgreSQL(Database):
     def _finds_parts(
         self, samples: str, given: Given, w: float, interval: tuple[float, float]
     ) -> bool:
-        """Return whether the database expects to read parts of buckets fast enough."""
+        """Return whether PostgreSQL expects queries for parts of buckets to be cheap."""
         middle = sum(interval) / 2
         parts = interval, (middle, middle + w / PARTS)
         query = f"explain (format json) with {samples} select t from s"
@@ -264,7 +264,7 @@ class PostgreSQL(Database):
     def _walk(
         self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
     ) -> Iterator[Extremes]:
-        """Ask for one part of a bucket after the other; then for the times, where extremes are."""
+        """Query buckets part by part for the extremes, then for the times of these."""
         what = _for_psycopg(f"with {samples} select min(t), min({v}), max({v}) from s")
         where = _for_psycopg(f"with {samples} select min(t) from s where {v} = ?")
         first, last = (math.floor(t / w) for t in interval)
@@ -288,7 +288,7 @@ class PostgreSQL(Database):
                 yield *bucket, at_low, at_high
 
     def boundary(self, t: float, kind: str) -> Any:
-        """Return also a time."""
+        """Return a date and time, too."""
         if kind == "number":
             return t
         return str(np.datetime64(int(t), "s")) + ("Z" if kind == "aware" else "")
@@ -305,7 +305,7 @@ def open_database(url: str) -> Database:
 
 
 def _answers(cursor: Any, query: str, values: list[tuple[Any, ...]]) -> list[Any]:
-    """Return the only row of a query for each of many values, all of which are sent at once."""
+    """Send a query with many sets of parameters at once; return the only row of each."""
     if not values:
         return []
     cursor.executemany(query, values, returning=True)
@@ -316,15 +316,15 @@ def _answers(cursor: Any, query: str, values: list[tuple[Any, ...]]) -> list[Any
 
 
 def _for_psycopg(query: str) -> str:
-    """Return a query with its values as psycopg writes them."""
+    """Return a query with its parameters as psycopg writes them."""
     return query.replace("%", "%%").replace("?", "%s")
 
 
 def number(value: float) -> str:
-    """Return a number as all of them write one of 64 bits."""
+    """Return a 64-bit float as a literal that all databases understand."""
     return f"{float(value):.16e}"
 
 
 def quote(name: str) -> str:
-    """Return the name of a column as all of them write it."""
+    """Quote the name of a column, as all databases understand it."""
     return '"' + name.replace('"', '""') + '"'

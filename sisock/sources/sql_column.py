@@ -43,7 +43,7 @@ class Column:
             where, self._chosen = f" and {quote(chosen[0])} = ?", (chosen[1],)
         bounds = f"{column} >= ? and {column} < ?" if self._bounds(0, 1) else "1 = 1"
         rows = f"select {t} as t, {v} as v from ({query}) as q where {bounds}{where}"
-        # Not materialized: otherwise databases write all rows to disk first.
+        # Not materialized: otherwise databases first write all rows to disk.
         samples = f"select t, v from ({rows}) as r where t >= ? and t < ?"
         self._samples = f"s as not materialized ({samples})"
 
@@ -87,7 +87,7 @@ class Column:
 
     def _bounds(self, start: float, end: float) -> tuple[Any, ...]:
         """Return bounds that enclose an interval, so that the database can use an index."""
-        # With some slack, as times are rounded; of days for texts, as they may have any zone.
+        # With slack for rounding; for texts, whose time zones may differ, two days.
         slack = 172_800.0 if self._kind == "text" else 2.0
         ends = max(start - slack, -1e9), min(end + slack, LATEST)
         if self._kind == "number":

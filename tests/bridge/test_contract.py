@@ -252,7 +252,7 @@ def test_annotations_of_simplejson_show_gaps_and_nodes(bridge, start, router):
 def test_what_a_recorder_knows_of_nodes_is_shown_by_every_plugin(bridge, start, router, tmp_path):
     flags = ["noted", "--name", "notary"]
     recorder = start(router, "data_nodes/recorder.py", *flags, SISOCK_DATA=str(tmp_path / "data"))
-    recorder.wait_for("node noted is not there yet")
+    recorder.wait_for("node noted is not available yet")
     visitor = start(router, "tests/nodes.py", "odd", "--name", "noted")
     visitor.wait_for("is in the hub's list")
     visitor.end()

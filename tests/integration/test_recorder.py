@@ -69,7 +69,7 @@ def test_a_live_node_is_recorded_without_gaps_through_kills(client, router, star
 def test_a_recorder_killed_before_the_first_sample_misses_none(client, router, start, record):
     for _ in range(2):
         program = record("rec_early", "rec_late")
-        program.wait_for("node rec_late is not there yet")
+        program.wait_for("node rec_late is not available yet")
         program.end()
     start(router, "tests/nodes.py", "numbered", "--name", "rec_late")
     wait_for_nodes(client, "rec_late")
@@ -149,7 +149,7 @@ def test_comings_and_goings_are_recorded_and_kept(client, router, record):
         program.end()
     assert "lost" not in program.output
     program = record("rec_presence", "rec_none")
-    program.wait_for("node rec_none is not there yet")
+    program.wait_for("node rec_none is not available yet")
     series = wait_for_samples(
         client, "rec_presence", field, lambda s: not s.values[-1], "its going"
     )

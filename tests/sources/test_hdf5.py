@@ -160,7 +160,7 @@ def test_wrong_files_cost_themselves_and_are_named(tmp_path, asked):
     wait_until(lambda: set(asking.fields()) == NAMES, 10, "the fields of the good one")
     for text in (
         "broken.h5: it is no HDF5 file, or not written yet",
-        "no dataset 'time' gives the times (--time); there is x",
+        "no dataset 'time' has the times; there is x: see --time",
         "'parsec' of 'time' are no units",
     ):
         assert text in node.trouble

@@ -1,4 +1,4 @@
-"""Follow a folder of `.g3` files, and serve what is in them."""
+"""Follow a folder of `.g3` files, and serve their samples."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated
 
 LOOK_EVERY, SHARE = 1.0, 20
-"""Seconds between two looks at the folder, or so many times as long as one takes."""
+"""Minimum seconds between two looks at the folder, and minimum multiple of what a look takes."""
 
-WAIT = 10.0  # seconds from the start that those who ask wait until all is indexed
+WAIT = 10.0  # seconds from the start that requests wait until all files are indexed
 
 
 class Archive:
-    """The fields of a folder of `.g3` files, of which a thread reads what is new.
+    """Serve the fields of a folder of `.g3` files; a thread reads new data.
 
-    `node` is told of trouble, and that samples are others; `described` is more about fields.
+    It tells `node` of trouble and of changed samples; `described` has more metadata of fields.
     """
 
     def __init__(self, node: Any, folder: Path, described: Described) -> None:
@@ -40,7 +40,7 @@ class Archive:
         self._entries: dict[str, dict[str, Any]] = {}
 
     def start(self) -> None:
-        """Begin to read, if that was not begun before."""
+        """Start to read, unless already started."""
         with self._lock:
             if self._thread is None:
                 self._index = open_index(self._node.name, self._folder, self._warn)
@@ -52,11 +52,11 @@ class Archive:
                 self._thread.start()
 
     def end(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._is_over.set()
 
     def entries(self) -> dict[str, dict[str, Any]]:
-        """Describe the fields, when all is indexed, or those that are after ten seconds."""
+        """Describe all fields once they are indexed; after ten seconds, those that are."""
         self.start()
         self._is_read.wait(max(0.0, self._began + WAIT - time.monotonic()))
         return self._entries
@@ -68,7 +68,7 @@ class Archive:
     def decimate(
         self, name: str, interval: Interval, bucket: float | None, max_points: int | None
     ) -> Decimated | None:
-        """Decimate samples of an interval; None if these are to be read from the files."""
+        """Decimate an interval; return None if its samples have to be read from the files."""
         blocks, field = self._blocks[name], _field_of(name)
         kinds = {block.fields[field] for block in blocks}
         if len(kinds) > 1 or "string" in kinds:
@@ -76,7 +76,7 @@ class Archive:
         return self._levels.decimate(blocks, field, interval, bucket, max_points)
 
     def check_prepared(self, name: str) -> None:
-        """Raise NodeFailed, which says how far that is, if plots of a field are being prepared."""
+        """Raise NodeFailed, with the progress, if plots of a field are being prepared."""
         share = self._levels.share(self._blocks[name], _field_of(name))
         if share is not None:
             raise NodeFailed(f"{name!r} is still being prepared, {share:.0%}: ask again later")
@@ -95,7 +95,7 @@ class Archive:
         self._index.close()
 
     def _look(self) -> None:
-        """Bring the index, and what buckets keep, up to the files."""
+        """Update the index, and the cache of decimated samples, from the files."""
         progress = WorkLog(self._node.log, f"indexing {self._folder}")
 
         def tell(done: int, count: int) -> None:
@@ -124,7 +124,7 @@ class Archive:
         self._node.trouble = wrong
 
     def _list(self) -> None:
-        """List the fields that are known now, the latest of their blocks last."""
+        """List the known fields, and for each its blocks, the latest one last."""
         blocks: dict[str, list[Block]] = {}
         for block in sorted(self._index.blocks.values(), key=lambda block: block.last):
             for field in list(block.fields) if block.count else ():

@@ -15,21 +15,21 @@ import numpy as np
 from sisock.store.series import NOTHING
 from sisock.wire.arrays import Samples
 
-with suppress(ImportError):  # only the node of such files needs it
+with suppress(ImportError):  # only the node of .g3 files needs them
     import so3g
     from spt3g import core
 
-STATUS, DATA = 1, 2  # kinds of housekeeping frames: which feeds there are, and samples of one
+STATUS, DATA = 1, 2  # kinds of housekeeping frames: a list of feeds, or samples of one
 HOUSEKEEPING = ord("H")  # type of a frame
 TICKS = 1e8  # ticks of a G3Time in a second
 
 
 def read_frames(path: Path | str, offset: int = 0) -> Iterator[tuple[int, int, Any]]:
-    """Yield frames from a byte on, each with where it begins and ends; None of another kind.
+    """Yield the first byte, the end, and the frame (None if not housekeeping) from `offset` on.
 
-    ValueError says that the next one is not whole, or damaged.
+    Raises ValueError if the next frame is incomplete or damaged.
     """
-    # Not by a G3Reader: its tell and seek take as long as to read a hundred frames.
+    # Without a G3Reader: its tell and seek take as long as reading a hundred frames.
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         while offset < size:
@@ -49,21 +49,21 @@ def read_frames(path: Path | str, offset: int = 0) -> Iterator[tuple[int, int, A
 
 
 def _head_of(file: IO[bytes], offset: int) -> tuple[int, int]:
-    """Return the type of a frame, and the byte behind it."""
+    """Return the type of a frame, and the byte after it."""
     file.seek(offset)
     is_little, version, count, kind = struct.unpack("<BiiI", file.read(13))
     if (is_little, version) != (1, 1):
-        raise ValueError("it does not begin as a frame")
+        raise ValueError("no frame begins there")
     end = offset + 13
     for _ in range(2 * count):  # names and contents
         file.seek(end)
         (length,) = struct.unpack("<Q", file.read(8))
         end += 8 + length
-    return kind, end + 4  # behind the checksum
+    return kind, end + 4  # after the checksum
 
 
 def blocks_of(frame: Any) -> dict[str, Any]:
-    """Return the blocks of a frame of samples, of any version, by their names."""
+    """Return the blocks by name of a frame of samples, of any version of the format."""
     frame = so3g.hk.HKTranslator().Process(frame)[0]
     pairs = zip(frame["block_names"], frame["blocks"], strict=True)
     return {str(name): block for name, block in pairs if len(block.times)}
@@ -75,12 +75,12 @@ def times_of(block: Any) -> np.ndarray:
 
 
 def type_of(column: Any) -> str:
-    """Return the type of the field that values are of."""
+    """Return the field type of a column of values."""
     return {"U": "string", "S": "string", "b": "bool"}.get(np.asarray(column).dtype.kind, "number")
 
 
 def values_of(column: Any, kind: str) -> np.ndarray:
-    """Return values as those of a field of some type; a text is no number."""
+    """Convert values to a field's type `kind`; texts of a number field become NaN."""
     found = np.asarray(column)
     if kind == "string":
         return found.astype(str).astype(object)
@@ -90,13 +90,13 @@ def values_of(column: Any, kind: str) -> np.ndarray:
 
 
 def short_name(address: str) -> str:
-    """Return ``agent.feed`` of a feed's address, ``root.agent.feeds.feed``."""
+    """Shorten a feed's address ``root.agent.feeds.feed`` to ``agent.feed``."""
     match = re.fullmatch(r"[^.]+\.(.+)\.feeds\.(.+)", address)
     return f"{match[1]}.{match[2]}" if match else address
 
 
 def in_order(parts: Iterable[Samples]) -> Samples:
-    """Return samples of several frames in the order of their times, each time once."""
+    """Join samples of several frames in the order of their times, each time once."""
     filled = [part for part in parts if len(part[0])] or [NOTHING]
     t, values = (np.concatenate(each) for each in zip(*filled, strict=True))
     if (t[1:] > t[:-1]).all():

@@ -1,4 +1,4 @@
-"""Index which samples are where in the `.g3` files of a folder."""
+"""Index where in the `.g3` files of a folder samples are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sisock.sources.g3.frames import DATA, STATUS, blocks_of, read_frames, times
 from sisock.store.catalogue import cache_folder
 
 ABANDONED = 600.0
-"""Seconds without a change after which nobody will finish the last frame of a file."""
+"""Seconds without a change after which an unfinished last frame counts as broken."""
 
 _SET_UP = """
 CREATE TABLE IF NOT EXISTS file (
@@ -37,7 +37,7 @@ PRAGMA user_version=1;
 
 @dataclass
 class Block:
-    """What is known of a block of a feed: its samples, and its fields with their types."""
+    """Describe a block of a feed: its samples, and its fields with their types."""
 
     id: int
     feed: str
@@ -54,7 +54,7 @@ class Block:
         return (self.last - self.first) / (self.count - 1) if self.count > 1 else None
 
     def take(self, found: Any, changes: Changes) -> tuple[float, float, int]:
-        """Note what a frame has of it; returns last and first time, and the number of samples."""
+        """Add a frame's samples; return their last and first time, and their number."""
         t = times_of(found)
         first, last = float(t.min()), float(t.max())
         if first <= self.last:
@@ -69,7 +69,7 @@ class Block:
 
 @dataclass
 class File:
-    """A file of which all is known up to the byte `reached`."""
+    """A file that is indexed up to the byte `reached`."""
 
     id: int | None
     path: str
@@ -78,12 +78,12 @@ class File:
     feeds: str = "{}"
 
     def is_new(self, stamp: tuple[int, int, int], broken: Container[str]) -> bool:
-        """Return whether something of it is not known, or why it is broken."""
+        """Return whether the file has to be read, as parts or its damage are unknown."""
         is_whole = self.reached == stamp[1] or self.path in broken
         return self.stamp != repr(stamp) or not is_whole
 
     def is_other(self, stamp: tuple[int, int, int]) -> bool:
-        """Return whether it is another file now, and has not only grown."""
+        """Return whether the path now names another file, not one that has only grown."""
         return bool(self.stamp) and (
             not self.stamp.endswith(f" {stamp[2]})") or stamp[1] < self.reached
         )
@@ -91,7 +91,7 @@ class File:
 
 @dataclass
 class Changes:
-    """What an update did: how many files it read or forgot, and if samples are others, of which."""
+    """The result of an update: number of changed files, and blocks with changed samples."""
 
     files: int = 0
     is_other: bool = False
@@ -100,7 +100,7 @@ class Changes:
 
 
 def find_files(tree: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """Yield the files of a tree, each with time, size and inode."""
+    """Yield the files of a tree, each with modification time, size and inode."""
     for folder, _, names in os.walk(tree):
         for name in names:
             if name.endswith(".g3"):
@@ -110,13 +110,13 @@ def find_files(tree: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
 
 
 def open_index(node: str, tree: Path, warn: Callable[[str], None]) -> Index:
-    """Open the index in the node's folder, made anew if it is damaged, or else one in memory."""
+    """Open the index in the node's folder, a new one if damaged, or else one in memory."""
     for _ in range(2):
         try:
             path = cache_folder(node) / "g3.sqlite"
             return Index(path, tree)
         except (OSError, RuntimeError, sqlite3.OperationalError) as error:
-            warn(f"the index is kept in memory, and made anew at each start: {error}")
+            warn(f"the index is kept in memory, and built again at each start: {error}")
             break
         except sqlite3.DatabaseError:
             for suffix in ("", "-wal", "-shm"):
@@ -125,10 +125,10 @@ def open_index(node: str, tree: Path, warn: Callable[[str], None]) -> Index:
 
 
 class Index:
-    """Where in the files of a tree the samples of each block of a feed are; in a database.
+    """Record in a database where in the files of a tree the samples of each block are.
 
-    `blocks` holds those that are known, by feed and name; `broken` says of paths what is wrong.
-    `generation` is another one when the database was made anew.
+    `blocks` holds all blocks by feed and name, `broken` the errors by path. `generation` changes
+    whenever the database is created again.
     """
 
     def __init__(self, database: Path | str, tree: Path) -> None:
@@ -147,12 +147,12 @@ class Index:
         self.broken: dict[str, str] = {}
 
     def close(self) -> None:
-        """Let another process have the database."""
+        """Close the database, so that another process may use it."""
         with self._lock:
             self._database.close()
 
     def update(self, tell: Callable[[int, int], None]) -> Changes:
-        """Read what is new; `tell` is called with how many files are done, of how many."""
+        """Read new data; `tell` is called with the number of files done, and of all files."""
         if not self._tree.is_dir():
             raise FileNotFoundError(f"{self._tree}: no such folder")
         found, changes = dict(find_files(self._tree)), Changes()
@@ -176,7 +176,7 @@ class Index:
     def frames(
         self, blocks: Iterable[Block], start: float, end: float
     ) -> Iterable[tuple[str, int]]:
-        """Return path and byte of the frames with samples of an interval, in their order."""
+        """Return path and byte of the frames with samples in an interval, in time order."""
         query = (
             "SELECT last, path, offset FROM frame JOIN file ON file = id"
             " WHERE block = ? AND last >= ? AND last < ? AND first < ?"
@@ -191,7 +191,7 @@ class Index:
             return self._database.execute(query, values).fetchall()
 
     def _read(self, file: File, stamp: tuple[int, int, int], changes: Changes) -> None:
-        """Note the frames behind those that are known of a file, all at once."""
+        """Index the frames of a file after the known ones, in one transaction."""
         feeds, rows = json.loads(file.feeds), []
         touched: dict[int, Block] = {}
         self.broken.pop(file.path, None)
@@ -220,7 +220,7 @@ class Index:
             self._store(touched.values())
 
     def _forget(self, file: File, changes: Changes) -> None:
-        """Leave out a file that is gone, or another one."""
+        """Remove a file from the index that is gone or was replaced."""
         lasts = self._ask("SELECT block, max(last) FROM frame WHERE file = ? GROUP BY 1", file.id)
         by_id = {block.id: block for block in self.blocks.values()}
         with self._lock, self._database as database:
@@ -232,7 +232,7 @@ class Index:
                 block, changes.is_other = by_id[number], True
                 nothing = np.inf, -np.inf, 0
                 block.first, block.last, block.count = (first, *others) if others[1] else nothing
-                # Where only the oldest went, what is prepared of the others stays.
+                # If only the oldest samples are gone, the cache of the others stays valid.
                 if last >= block.first or not block.count:
                     changes.blocks[number] = block
             self._store(by_id[number] for number, _ in lasts)

@@ -1,4 +1,4 @@
-"""Keep what buckets keep of the samples in `.g3` files, and answer from both exactly."""
+"""Cache decimated samples of `.g3` files, and decimate exactly from the cache and the files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, just_after
 
 SIZE = 16.0
-"""Seconds of the buckets that are kept; of smaller ones the samples are read from the files."""
+"""Seconds of the cached buckets; for smaller ones, samples are read from the files."""
 
 BEHIND = 86400.0
-"""Seconds that these may be behind the samples, at most: the rest is read with each request."""
+"""Maximum seconds that the cache may lag behind the samples; each request reads the rest."""
 
 AT_ONCE, SPAN = 500_000, 86400.0
-"""Values of a block that are decimated in one step; seconds whose frames are looked up at once."""
+"""Values of a block that are decimated in one step; seconds of frames to look up at once."""
 
 
 _Views = list[tuple[Block, View]]
@@ -42,7 +42,7 @@ _Views = list[tuple[Block, View]]
 def read_blocks(
     index: Index, blocks: Iterable[Block], start: float, end: float
 ) -> Iterator[dict[str, Any]]:
-    """Yield the blocks of each frame with samples of some in an interval, if it can be read."""
+    """Yield the contents of each readable frame that has samples of blocks in an interval."""
     for path, offset in index.frames(blocks, start, end):
         try:
             _, _, frame = next(read_frames(path, offset))
@@ -54,7 +54,7 @@ def read_blocks(
 
 
 def read_field(index: Index, blocks: list[Block], field: str, start: float, end: float) -> Samples:
-    """Return the samples of a field of these blocks in an interval."""
+    """Return the samples of a field in an interval, from these blocks."""
     parts = []
     for block in blocks:
         for frame in read_blocks(index, [block], start, end):
@@ -67,7 +67,7 @@ def read_field(index: Index, blocks: list[Block], field: str, start: float, end:
 
 
 class _Fields:
-    """The numbers of a block while they are decimated."""
+    """Collect the numbers and booleans of a block until they are decimated."""
 
     def __init__(self, block: Block, pyramids: Mapping[str, Pyramid]) -> None:
         self.block, self.pyramids = block, pyramids
@@ -75,7 +75,7 @@ class _Fields:
         self._size = 0
 
     def take(self, found: Any) -> int:
-        """Take the samples of a frame; returns how many values are held."""
+        """Add the samples of a frame; return how many values are held."""
         t = times_of(found)
         for name in self._held.keys() & set(found.keys()):
             self._held[name].append((t, values_of(found[name], self.block.fields[name])))
@@ -83,7 +83,7 @@ class _Fields:
         return self._size
 
     def keep(self, generation: int) -> None:
-        """Store what whole buckets keep, and hold the other samples."""
+        """Decimate and store whole buckets; hold the samples after these."""
         ordered = {name: in_order(parts) for name, parts in self._held.items()}
         newest = max((float(t[-1]) for t, _ in ordered.values() if len(t)), default=-math.inf)
         edge = bucket_start(newest, SIZE) if newest > -math.inf else newest
@@ -99,23 +99,23 @@ class _Fields:
 
 
 class Levels:
-    """What the buckets of numbers and booleans keep, of all blocks of an index."""
+    """Cache the decimated numbers and booleans of all blocks of an index."""
 
     def __init__(self, name: str, index: Index, warn: Callable[[str], None]) -> None:
         self._index, self._store = index, Store(name, warn)
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the cache."""
         self._store.close()
 
     def forget(self, blocks: Iterable[Block]) -> None:
-        """Keep nothing of blocks whose samples are others now."""
+        """Drop the cache of blocks with changed samples."""
         for block in blocks:
             for field in block.fields:
                 self._store.make(_key(block, field))
 
     def extend(self, tell: Callable[[str], None]) -> None:
-        """Decimate all whole buckets that are behind those that are kept; `tell` of long work."""
+        """Decimate all whole buckets after the cached ones; `tell` is given the progress."""
         feeds: dict[str, list[Block]] = {}
         for block in list(self._index.blocks.values()):
             feeds.setdefault(block.feed, []).append(block)
@@ -125,14 +125,14 @@ class Levels:
             self._store.release()
 
     def _open(self, block: Block, field: str) -> Pyramid:
-        """Return what there is of a field, nothing if it was made of another index."""
+        """Return the pyramid of a field; an empty one if it was made with another index."""
         pyramid, generation = self._store.open(_key(block, field)), self._index.generation
         if pyramid.base.record.identity.get("index", generation) != generation:
             return self._store.make(_key(block, field))
         return pyramid
 
     def share(self, blocks: list[Block], field: str) -> float | None:
-        """Return the part of a field that is prepared; None if it is all, or can never be."""
+        """Return the prepared share of a field; None if it is complete, or never will be."""
         for block in blocks:
             until = self._open(block, field).base.record.identity.get("until", -math.inf)
             if block.fields[field] != "string" and block.last - until > BEHIND:
@@ -140,7 +140,7 @@ class Levels:
         return None
 
     def _extend(self, blocks: list[Block], tell: Callable[[str], None]) -> Steps:
-        """Do so for the blocks of a feed, as each frame has them all."""
+        """Extend the cache of a feed's blocks together, as each frame has all of them."""
         behind: dict[str, _Fields] = {}
         start, end = math.inf, -math.inf
         for block in blocks:
@@ -176,7 +176,7 @@ class Levels:
         bucket: float | None,
         max_points: int | None,
     ) -> Decimated | None:
-        """Decimate samples of an interval; None if these are to be read from the files."""
+        """Decimate an interval; return None if its samples have to be read from the files."""
         start, end = interval.start, interval.end
         views = [(block, self._open(block, field).view()) for block in blocks]
         low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
@@ -192,7 +192,7 @@ class Levels:
                 if all(each.bucket is None for each in found):
                     return None
                 ends = [t for each in found if len(each.t) for t in each.t[[0, -1]].tolist()]
-                # The first and the last sample of all are read from the files.
+                # Read the very first and last sample from the files.
                 low, high = bucket_start(min(ends), SIZE) + SIZE, bucket_start(max(ends), SIZE)
             if high <= low or (bucket or SIZE) < SIZE:
                 return None
@@ -204,7 +204,7 @@ class Levels:
     def _join(
         self, views: _Views, field: str, times: tuple[float, ...], bucket: Any, max_points: Any
     ) -> Decimated | None:
-        """Decimate both ends, read from the files, and what is kept of what is between them."""
+        """Decimate both ends, read from the files, and the cached buckets between them."""
         start, low, high, end = times
         parts, kept = [], []
         for block, view in views:
@@ -236,10 +236,10 @@ def _key(block: Block, field: str) -> str:
 
 
 def _begin(block: Block) -> float:
-    """Return the end of the first bucket that a block has now: files before it may be gone."""
+    """Return the end of a block's first bucket, which may lack samples of removed files."""
     return bucket_start(block.first, SIZE) + SIZE if block.count else -math.inf
 
 
 def _until(pyramid: Pyramid) -> float:
-    """Return the time before which all buckets are kept."""
+    """Return the time before which all buckets are cached."""
     return float(pyramid.base.record.identity.get("until", -math.inf))
