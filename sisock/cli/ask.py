@@ -1,4 +1,4 @@
-"""Ask data nodes: the commands nodes, fields, get, latest and watch, and completing their names."""
+"""Ask data nodes: the commands nodes, fields, get, latest and watch, and completion of names."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from sisock.connection.settings import Settings, load_settings
 from sisock.errors import SisockError, SiteWarning
 from sisock.wire.times import parse_duration
 
-COMPLETION_TIMEOUT = 2.0  # seconds that router and node may take: the user's finger is on the key
+COMPLETION_TIMEOUT = 2.0  # seconds to wait for router and node, as the user waits for the shell
 
 
 def _join(args: argparse.Namespace, **options: Any) -> Client:
-    """Return a client of the router that the flag names, or else of all sites."""
+    """Return a client of the router given by the flag, or of all sites."""
     flags = {"router": args.router, "log_level": args.log_level}
     return Client(None if args.router is None else load_settings(**flags), **options)
 
 
 def nodes(args: argparse.Namespace, settings: Settings) -> None:
-    """Print the data nodes that are there, and the sites that are left out."""
+    """Print the available data nodes, and why sites are left out."""
     with _join(args) as client:
         nodes = client.nodes()
     rows = [
@@ -82,7 +82,7 @@ def watch(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def complete_nodes(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Return the names of the nodes that are there; none if the router does not answer."""
+    """Return the names of the available nodes; none if the router does not answer."""
     try:
         with (
             _join(parsed_args, timeout=COMPLETION_TIMEOUT) as client,
@@ -94,7 +94,7 @@ def complete_nodes(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> li
 
 
 def complete_fields(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Return the names of the fields of the node that is named before."""
+    """Return the names of the fields of the node given before on the command line."""
     try:
         with _join(parsed_args, timeout=COMPLETION_TIMEOUT) as client:
             return list(client.fields(parsed_args.node))

@@ -1,4 +1,4 @@
-"""Look after an installation: show its settings, make its credentials, say what is wrong."""
+"""Manage an installation: show its settings, make its credentials, find what is wrong."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sisock.router.launch import SECRET_VARIABLES
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 from sisock.wire.times import counted
 
-TIMEOUT = 10  # seconds that a node may take
+TIMEOUT = 10  # seconds to wait for router and nodes
 
-_Check = tuple[bool, str]  # whether a part is as it should be, and a sentence
+_Check = tuple[bool, str]  # whether a part is good, and a sentence about it
 
 _RENEW_BEFORE = datetime.timedelta(days=30)
-"""Time before its end in which a certificate should be renewed."""
+"""A certificate that ends within this time should be renewed."""
 
 _DEFAULTS = {
     "CROSSBAR_MAX_CONNECTIONS": "10000",
@@ -53,7 +53,7 @@ _DEFAULTS = {
     "SISOCK_MAX_SAMPLES": "20000000",
     "SISOCK_DRAIN_SECONDS": "7",
 }
-"""Settings that one program reads, and no client."""
+"""Defaults of settings that only one program reads, and no client."""
 
 
 def show(args: argparse.Namespace, settings: Settings) -> None:
@@ -65,7 +65,7 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def make_certs(args: argparse.Namespace, settings: Settings) -> None:
-    """Make what is missing of credentials and certificates, and print what the files are."""
+    """Make missing credentials and certificates, and print what each file is for."""
     home = settings.home
     for path in credentials.make_credentials(home):
         print(f"made {path}")
@@ -89,7 +89,7 @@ def make_certs(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
-    """Check everything for each user or site; SettingsError if anything is wrong."""
+    """Check everything for each user or site; raise SettingsError if anything is wrong."""
     groups = [[site] for site in load_sites().values()] if args.router is None else []
     found = [examine(group) for group in groups or [_users(args, settings)]]
     if not all(found):
@@ -99,17 +99,17 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
     """Return the settings of each user whose secret is known."""
     every = [settings]
-    # What the environment says of user or secret is of one user.
-    said = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
-    if not (settings.socket or any("(WAMP_" in source for source in said)):
+    # If the environment gives user or secret, there is only this user.
+    sources = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))
+    if not (settings.socket or any("(WAMP_" in source for source in sources)):
         server = load_settings(USER_SERVER, router=args.router, log_level=args.log_level)
-        # The order has the nodes asked as their consumers ask them, if that can be.
+        # The first user asks the nodes: if possible the one that consumers use.
         every = [each for each in (settings, server) if each.secret] or every
     return every
 
 
 def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
-    """Return name, value and source of each setting; the value of a secret is only "hidden"."""
+    """Return name, value and source of each setting; the value of a secret is "hidden"."""
     values = {
         "CROSSBAR_HOST": settings.host,
         "CROSSBAR_TLS_PORT": settings.port,
@@ -132,7 +132,7 @@ def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
 
 
 def site_rows(sites: Iterable[Settings]) -> list[tuple[str, ...]]:
-    """Return name, address, CA and file of the secret of each site."""
+    """Return name, address, CA and secret file of each site."""
     return [
         (site.site or "", site.address, str(site.ca or "the system's"), str(site.secret_file or ""))
         for site in sites
@@ -140,14 +140,14 @@ def site_rows(sites: Iterable[Settings]) -> list[tuple[str, ...]]:
 
 
 def examine(every: Sequence[Settings]) -> bool:
-    """Check everything for each user, a printed line each; nodes are asked as the first one."""
+    """Check everything for each user, and print a line for each check; the first asks the nodes."""
     first, *others = every
     if first.site is not None:
         print(f"the site {first.site!r}, of {first.setting('CROSSBAR_HOST')}:", flush=True)
     checks = [*map(_credentials, every), _tls(first), _router(first, _hub_and_nodes)]
     found: dict[str, bool] = {}
     for is_good, text in chain(*checks, *map(_router, others)):
-        if text not in found:  # all users meet the same router
+        if text not in found:  # several users may have the same problem with the router
             print(f"{'ok ' if is_good else 'BAD'}  {text}", flush=True)
         found[text] = is_good
     return all(found.values())
@@ -169,7 +169,7 @@ def _credentials(settings: Settings) -> Iterator[_Check]:
 
 
 def _tls(settings: Settings) -> Iterator[_Check]:
-    """Look at the router's certificate; whether its CA is trusted shows when it is joined."""
+    """Check the router's certificate; joining the router later shows if its CA is trusted."""
     if settings.socket:
         return
     host, port = settings.host, settings.port
@@ -177,7 +177,7 @@ def _tls(settings: Settings) -> Iterator[_Check]:
         pem = ssl.get_server_certificate((host, port), timeout=TIMEOUT)
         certificate = x509.load_pem_x509_certificate(pem.encode())
     except (OSError, ValueError):
-        return  # to join the router fails too, and says why
+        return  # joining the router fails, too, and gives the reason
     where = f"the certificate of {host}:{port}"
     if not is_certificate_for(certificate, settings):
         advice = (

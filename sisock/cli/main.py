@@ -1,4 +1,4 @@
-"""The command ``sisock``: its commands with their flags, and how each failure is told."""
+"""Run the command ``sisock``: its subcommands, their flags, and reports of failures."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _COMMANDS = {
     "completion": ("main:show_completion", "Print code for completion in a shell."),
     "doctor": ("doctor:run", "Check secrets, router, hub and nodes, and explain problems."),
 }
-"""Each command's function in this package, imported when it is called, and what it does."""
+"""By command: its function in this package, imported only when called, and what it does."""
 
 PROGRAMS = ("demo", "router", "hub", "bridge", "node")
-"""Commands that get the rest of the command line."""
+"""Commands that pass the rest of the command line on to a program."""
 
 EXAMPLES = {
     "nodes": ["sisock nodes", "sisock nodes --router router.example.org"],
@@ -72,29 +72,29 @@ EXAMPLES = {
     ],
     "doctor": ["sisock doctor", "sisock doctor --router router.example.org"],
 }
-"""With which the help of each command ends."""
+"""Examples at the end of each command's help."""
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
 _FIELD = "its name, as `sisock fields` lists it"
 
 
 class _Version(argparse.Action):
-    """Print the version, and end."""
+    """Print the version, and exit."""
 
     def __call__(self, *_: Any) -> NoReturn:
-        from importlib.metadata import version  # only here, as it takes long
+        from importlib.metadata import version  # imported here, because it is slow
 
         print(f"sisock {version('sisock')}")
         raise SystemExit(0)
 
 
 class _Parser(Parser):
-    """Suggest the command that was meant."""
+    """A parser that suggests a command for a misspelt one."""
 
     commands: Collection[str] = ()
 
     def check_command(self, words: list[str]) -> None:
-        """End if there is no such command, and name the one that may be meant."""
+        """Exit if the first word is no command, and suggest a similar one."""
         if words and not words[0].startswith("-") and words[0] not in self.commands:
             meant = get_close_matches(words[0], self.commands, 1)
             advice = f", did you mean {meant[0]!r}?" if meant else ""
@@ -140,7 +140,7 @@ def make_parser() -> _Parser:
 
 
 def _completer(name: str) -> Any:
-    """Return a function of this package that completes names, and is imported when it is called."""
+    """Return a completer that imports the function of this package when called."""
     return lambda **about: resolve_name(f"sisock.cli.{name}")(**about)
 
 
@@ -227,7 +227,7 @@ def _add_shell(shell: Any) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one command; every failure is one sentence on stderr and status 1."""
+    """Run one command; report a failure in one sentence on stderr and with status 1."""
     parser = make_parser()
     if "_ARGCOMPLETE" in os.environ:
         from argcomplete import autocomplete
@@ -244,14 +244,14 @@ def main(argv: list[str] | None = None) -> None:
         if args.log_level in ("debug", "trace"):
             txaio.use_twisted()
             txaio.start_logging(out=sys.stderr, level=args.log_level)
-        # The commands themselves say which sites are left out.
+        # The commands report sites that are left out.
         with catch_warnings(action="ignore", category=SiteWarning):
-            resolve_name(args.function)(args, settings)  # its imports may take long
+            resolve_name(args.function)(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:
-        # The reader (head, less) has seen enough; nothing may be flushed to it any more.
+        # The reader (head, less) has ended: flush nothing more.
         sys.stdout = None
         raise SystemExit(0) from None
     except Exception as error:
@@ -259,14 +259,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def show_completion(args: argparse.Namespace, settings: Settings) -> None:
-    """Print the shell code that has a shell complete the command."""
+    """Print the code that makes a shell complete the command."""
     from argcomplete import shellcode
 
     print(shellcode(["sisock"], shell=args.shell))
 
 
 def allow_negative_times(argv: list[str]) -> list[str]:
-    """Join ``--from -1h`` to ``--from=-1h``: argparse takes what begins with a dash for a flag."""
+    """Join ``--from -1h`` to ``--from=-1h``: argparse takes words with a dash as flags."""
     joined: list[str] = []
     for word in argv:
         if joined and joined[-1] in ("--from", "--to") and word.startswith("-"):

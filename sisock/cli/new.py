@@ -22,13 +22,13 @@ KINDS = {
     "archive": "samples that exist already, in a database or an archive",
     "server": "anything else, by the original API",
 }
-"""Kinds of node that a project can begin with: name → what it is for, the simplest first."""
+"""Kinds of node for a new project, the simplest first: name → what it is for."""
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 def new(args: argparse.Namespace, settings: Settings) -> None:
-    """Write the project into a new folder, and say how to go on."""
+    """Write the project into a new folder, and print the next step."""
     folder = Path(args.name)
     for name, text in make_project(args.name, args.kind, settings).items():
         path = folder / name
@@ -43,7 +43,7 @@ def new(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def make_project(name: str, kind: str, settings: Settings) -> dict[str, str]:
-    """Return the files of a project, path to text; SettingsError if the name cannot be used."""
+    """Return the files of a project, path to text; raises SettingsError for an invalid name."""
     check_node_name(name)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name == "data" or iskeyword(name):
         rule = "must be lower-case letters, digits and _, and no keyword of Python"
@@ -83,7 +83,7 @@ def make_project(name: str, kind: str, settings: Settings) -> dict[str, str]:
 
 
 def _escaped(value: Path | str) -> str:
-    """Return a value as systemd reads it between quotes."""
+    """Escape a value for use between quotes in a systemd unit."""
     return str(value).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
 
 

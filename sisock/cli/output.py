@@ -1,4 +1,4 @@
-"""Print samples as an aligned table, CSV or JSON, and how far they have come."""
+"""Print tables, samples (as table, CSV or JSON), and the progress of fetching samples."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from sisock.wire.json_rows import dumps
 from sisock.wire.times import format_time
 
 _SAMPLED_ROWS = 1000
-"""Rows that a column's width is measured on; a longer value further down shifts its row."""
+"""Number of rows that determine a column's width; a longer value further down shifts its row."""
 
 _EARLIEST, _LATEST = -62135596800, 253402300799
-"""UNIX times of the years that a date of ISO has, 1 to 9999."""
+"""UNIX times of the years 1 to 9999, which an ISO date can have."""
 
-_RUN = 1 << 16  # rows of CSV that are made at once
+_RUN = 1 << 16  # rows of CSV to make at once
 
 _SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
-"""Columns of `sisock fields` for what not every node says."""
+"""Columns of `sisock fields` that are shown only if a field has a value for them."""
 
 _LIVE_WIDTH = 12
 _TIME_WIDTH = len("2017-07-15T00:00:00.000000Z")
@@ -45,7 +45,7 @@ def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def write_node_states(out: TextIO, nodes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a table of how the nodes of ``sisock serve`` are."""
+    """Write a table with the states of the nodes of ``sisock serve``."""
     forms: dict[str, Callable[[Any], str]] = {
         "state": str,
         "pid": str,
@@ -72,7 +72,7 @@ def format_age(seconds: float) -> str:
 
 
 def write_fields(out: TextIO, fields: Iterable[Field]) -> None:
-    """Write a table of fields; what nobody says of any takes no column."""
+    """Write a table of fields, without optional columns that are empty."""
     header = ("field", "type", "units", "timeline", "interval/s", *_SOMETIMES, "description")
     columns = zip(header, *map(_about, fields), strict=True)
     shown = [column for column in columns if any(column[1:]) or column[0] not in _SOMETIMES]
@@ -81,7 +81,7 @@ def write_fields(out: TextIO, fields: Iterable[Field]) -> None:
 
 
 def _about(field: Field) -> tuple[str, ...]:
-    """Return a row of the list of fields."""
+    """Return a field's row in the table of fields."""
     limits = field.limits or {}
     return (
         field.name,
@@ -112,7 +112,7 @@ def _text(value: Any) -> str:
 
 
 def _columns(data: Data) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return all fields' times, and values at these; None or NaN where there is no sample."""
+    """Return the merged times of all fields, and values at them; None or NaN without a sample."""
     t, merged = merge_timeline({name: (series.t, series.values) for name, series in data.items()})
     missing = np.full(len(t), None)
     return t, [values if len(values) else missing for values in merged.values()]
@@ -127,7 +127,7 @@ def _headings(data: Data) -> list[str]:
 
 
 def write_samples(out: TextIO, data: Data) -> None:
-    """Write an aligned table, a row a time."""
+    """Write an aligned table with a row for each time."""
     t, columns = _columns(data)
     cells = (map(_text, to_list(column)) for column in columns)
     rows = list(zip(_times(t), *cells, strict=True))
@@ -135,7 +135,7 @@ def write_samples(out: TextIO, data: Data) -> None:
 
 
 def write_csv(out: TextIO, data: Data) -> None:
-    """Write CSV, a row a time; an empty cell is a missing sample."""
+    """Write CSV with a row for each time; an empty cell is a missing sample."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["time", *_headings(data)])
     t, columns = _columns(data)
@@ -145,7 +145,7 @@ def write_csv(out: TextIO, data: Data) -> None:
 
 
 def _times(t: np.ndarray) -> list[str]:
-    """Format many times as `format_time` does, in less time."""
+    """Format many times as `format_time` does, but faster."""
     if len(t) and not (t[0] >= _EARLIEST and t[-1] < _LATEST):
         return [format_time(each) for each in t.tolist()]
     whole = np.floor(t)
@@ -161,7 +161,7 @@ def _cells(column: np.ndarray) -> list[Any]:
 
 
 def _json_numbers(numbers: np.ndarray) -> str:
-    # A float32 is to be the same number for those who read it as a double.
+    # Convert float32 to double, so that readers that use doubles get the same number.
     numbers = np.ascontiguousarray(numbers, dtype="<f8" if numbers.dtype.kind == "f" else None)
     return dumps(numbers).decode()
 
@@ -202,17 +202,17 @@ def latest_row(name: str, series: Series) -> tuple[str, str, str, str]:
 
 
 def live_headings(fields: Iterable[Field]) -> dict[str, str]:
-    """Return what stands above the live samples of each field."""
+    """Return the column heading of each field for live samples."""
     return {field.name: _heading(field.name, field.units).rjust(_LIVE_WIDTH) for field in fields}
 
 
 def live_header(headings: Mapping[str, str]) -> str:
-    """Return the heading of the rows of live samples."""
+    """Return the header line above live samples."""
     return "  ".join(["time".ljust(_TIME_WIDTH), *headings.values()])
 
 
 def live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
-    """Return one live sample in columns under `live_header`, or say what is missing."""
+    """Return one live sample in columns under `live_header`, or a line about a gap."""
     if isinstance(sample, Gap):
         start, end = format_time(sample.start), format_time(sample.end)
         return f"{start.ljust(_TIME_WIDTH)}  what was between this and {end} is lost"
@@ -222,11 +222,11 @@ def live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
 
 @contextmanager
 def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
-    """Show how far samples have come: on a terminal only, and only if it takes over a second.
+    """Show the progress of fetching, on a terminal only and only if it takes over a second.
 
-    The line is removed at the end, and left standing when the user interrupts.
+    The line is removed at the end, but remains if the user interrupts.
     """
-    # A terminal may not know its size, and says 0: tqdm would print nothing.
+    # A terminal of unknown size reports 0 columns, and tqdm would print nothing.
     width = (os.get_terminal_size(out.fileno()).columns or 80) - 1 if out.isatty() else None
     style = {"unit": " samples", "unit_scale": True, "ncols": width, "nrows": 20}
     with tqdm(file=out, disable=width is None, delay=1, leave=False, miniters=0, **style) as line:

@@ -1,4 +1,4 @@
-"""Become one of the programs: router, hub, bridge, demo, a data node, or the recorder."""
+"""Replace this process by a program: router, hub, bridge, demo, a data node or the recorder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sisock.errors import SettingsError
 
 _TOP = Path(__file__).parents[2]
 NODES = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
-"""The folder of sisock's own nodes: the repository's, or what a wheel installs of it."""
+"""The folder of sisock's own nodes, in the repository or installed by a wheel."""
 
 
 def node_names() -> list[str]:
@@ -22,7 +22,7 @@ def node_names() -> list[str]:
 
 
 def complete(prefix: str, **_: Any) -> list[str]:
-    """Return sisock's own nodes, and the files that begin so, for a shell."""
+    """Return sisock's own nodes, and the .py files that begin with `prefix`, for a shell."""
     from argcomplete.completers import FilesCompleter
 
     return [*node_names(), *FilesCompleter(("py",))(prefix)]
@@ -31,7 +31,7 @@ def complete(prefix: str, **_: Any) -> list[str]:
 def find_node(program: str, folder: Path) -> Path:
     """Find the file of a node: one of sisock's own, or the path of a ``.py`` file.
 
-    A relative path begins at `folder`. SettingsError names sisock's own nodes if there is none.
+    A relative path starts from `folder`. Raises SettingsError, which lists sisock's own nodes.
     """
     file = folder / program if program.endswith(".py") else NODES / f"{program}.py"
     if not file.is_file():
@@ -42,12 +42,12 @@ def find_node(program: str, folder: Path) -> Path:
 
 def router(args: argparse.Namespace, settings: Settings) -> None:
     """Become the router."""
-    # With -P no module of the folder where this was started is taken for one of ours.
+    # With -P, Python does not import modules from the present folder instead of ours.
     _become("-P", "-m", "sisock.router", *args.rest)
 
 
 def hub(args: argparse.Namespace, settings: Settings) -> None:
-    """Become a hub outside of the router."""
+    """Become a hub outside the router."""
     _become(_program("hub.py"), *args.rest)
 
 
@@ -82,7 +82,7 @@ def record(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def given_flags(args: argparse.Namespace) -> list[str]:
-    """Return the flags of all programs that were given."""
+    """Return those of the common flags that were given."""
     given = {"router": args.router, "log-level": args.log_level}
     return [f"--{name}={value}" for name, value in given.items() if value is not None]
 

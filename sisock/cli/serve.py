@@ -1,8 +1,8 @@
-"""Run the data nodes of a TOML file, each in a process of its own, and say how they are.
+"""Run the data nodes of a TOML file, each in its own process, and report their states.
 
-A section of the file is a node, and named as it. Its key ``program`` is one of sisock's own nodes,
-or the path of a ``.py`` file; all other keys are flags of the program. Paths start from the file's
-folder, where the nodes run.
+Each section of the file is a node with the section's name. The key ``program`` is one of sisock's
+own nodes or the path of a ``.py`` file; all other keys are flags of the program. The nodes run in
+the folder of the file, from which relative paths start.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from sisock.router.launch import prepare_socket
 from sisock.wire.protocol import check_node_name
 
 MIN_DELAY, MAX_DELAY = 1.0, 60.0
-"""Seconds before a node is started again; the more, the more often it has ended at once."""
+"""Seconds before a node is started again; doubled each time that it ends soon."""
 
-STEADY = 60.0  # seconds after which a node's end is not counted with those before
-STARTUP = 20.0  # seconds in which a node need not answer yet
+STEADY = 60.0  # seconds of running after which the delay is `MIN_DELAY` again
+STARTUP = 20.0  # seconds in which a new node need not answer
 
 POLL, POLLS = 2.0, 30
-"""Seconds between two looks at a node, and looks over which samples per second are counted."""
+"""Seconds between two health checks of a node; number of checks to count samples per second."""
 
-MAX_LINE = 1 << 16  # bytes of a line that are kept while its end is waited for
+MAX_LINE = 1 << 16  # maximum bytes kept of an unfinished line
 
 _ENDING_WITH_US = (
     "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 15);"
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
-"""Become a program that Linux sends SIGTERM when its parent has been killed."""
+"""Python code that becomes a program to which Linux sends SIGTERM when its parent is killed."""
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:
-    """Run the nodes of a file until a signal comes, or try them."""
+    """Run the nodes of a file until a signal comes; with ``--check``, only test them."""
     if args.check:
         check(args.file)
     else:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def load_nodes(path: Path) -> dict[str, list[str]]:
-    """Read each node's name and command; SettingsError names line or key of what is wrong."""
+    """Read each node's name and command; raises SettingsError, which names the line or the key."""
     if not (sections := read_toml(path)):
         raise SettingsError(f"{path} names no node: each is a section, as [weather]")
     commands = {}
@@ -92,7 +92,7 @@ def _command(name: str, section: Any, folder: Path) -> list[str]:
 
 
 def check(path: Path) -> None:
-    """Try all nodes of a file without a router; SisockError names those that are not good."""
+    """Test all nodes of a file without a router; raises SisockError, which names the bad ones."""
     folder, bad = path.absolute().parent, []
     for name, command in load_nodes(path).items():
         print(f"[{name}]", flush=True)
@@ -103,13 +103,13 @@ def check(path: Path) -> None:
 
 
 def status_socket(home: Home, path: Path) -> Path:
-    """Return the socket on which the supervisor of a file's nodes says how they are."""
+    """Return the socket on which the supervisor of a file reports the states of its nodes."""
     digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
     return home.router_socket.absolute().with_name(f"serve-{digest}.sock")
 
 
 class _Node(protocol.ProcessProtocol):
-    """A node's process, which is started again whenever it ends."""
+    """A node's process; it is started again whenever it ends."""
 
     def __init__(self, name: str, command: list[str], folder: Path, socket: str) -> None:
         self._name, self._command, self._folder, self._socket = name, command, folder, socket
@@ -145,7 +145,7 @@ class _Node(protocol.ProcessProtocol):
                 self._counts.append((reactor.seconds(), figures["samples"]))
 
     def stop(self, with_signal: str) -> None:
-        """End the process for good; `gone` fires when it is."""
+        """End the process, and do not start it again; `gone` fires when it has ended."""
         self._is_ending = True
         if self._restart is not None:
             self._restart.cancel()
@@ -156,7 +156,7 @@ class _Node(protocol.ProcessProtocol):
                 self.transport.signalProcess(with_signal)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Log what the process says, in whole lines."""
+        """Log the output of the process in whole lines."""
         *lines, rest = (self._rest[childFD] + data).split(b"\n")
         self._rest[childFD] = rest[:MAX_LINE]
         for line in lines:
@@ -164,15 +164,15 @@ class _Node(protocol.ProcessProtocol):
             self._log(self._last_line)
 
     def _log(self, line: str) -> None:
-        with suppress(OSError):  # whoever read this is gone
+        with suppress(OSError):  # nobody reads stderr any more
             print(f"{self._name} | {line}", file=sys.stderr, flush=True)
 
     def processExited(self, reason: Failure) -> None:
-        """Wait a moment for the last output, whose end may never come: children may have it too."""
+        """Wait a second for the last output; children may keep the pipes open for ever."""
         reactor.callLater(1, self.transport.loseConnection)
 
     def processEnded(self, reason: Failure) -> None:
-        """Have it started again after a while, unless it is to end."""
+        """Start the process again after a delay, unless `stop` was called."""
         self._polling.stop()
         for number, rest in self._rest.items():
             self.childDataReceived(number, b"\n" if rest else b"")
@@ -191,7 +191,7 @@ class _Node(protocol.ProcessProtocol):
         self._delay = min(2 * self._delay, MAX_DELAY)
 
     def status(self) -> dict[str, Any]:
-        """Return how the node is."""
+        """Return the state of the node, with the keys that `sisock status` shows."""
         is_well, rate, state = self._said == OK, None, "running"
         error = self._figures.get("error") or self._ended if is_well else self._said
         if self._restart is not None:
@@ -214,14 +214,14 @@ class _Node(protocol.ProcessProtocol):
 
 
 def _memory(pid: int | None) -> int | None:
-    """Return the bytes of memory of a process, where the system tells."""
+    """Return the resident memory of a process in bytes; None if unknown."""
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     return None
 
 
 class Supervisor:
-    """The nodes of a file, which run until a signal comes; a second one kills them."""
+    """Run the nodes of a file until a signal comes; a second signal kills them."""
 
     def __init__(self, home: Home, path: Path, flags: list[str]) -> None:
         self._commands = {name: [*words, *flags] for name, words in load_nodes(path).items()}
@@ -240,7 +240,7 @@ class Supervisor:
             for node in self._nodes.values():
                 node.stop(kind)
 
-        await task.deferLater(reactor, 0)  # then the reactor runs, and has set its own handlers
+        await task.deferLater(reactor, 0)  # until the reactor has installed its signal handlers
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: reactor.callFromThread(stop))
         try:

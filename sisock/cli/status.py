@@ -1,4 +1,4 @@
-"""Show what runs: router, hub, bridge, the nodes of `sisock serve`, and each node's last sample."""
+"""Show the state of router, hub, bridge and the nodes of `sisock serve`, and all last samples."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from sisock.errors import SettingsError, SisockError
 from sisock.wire.fields import KnownNode
 from sisock.wire.times import counted
 
-TIMEOUT = 5.0  # seconds within which each part has to answer
-AT_ONCE = 16  # nodes that are asked at the same time
-MAX_ROWS = 40  # nodes that are shown: a screen. Those with a problem come first.
+TIMEOUT = 5.0  # seconds to wait for each part
+AT_ONCE = 16  # number of nodes asked at the same time
+MAX_ROWS = 40  # number of nodes shown: one screen, nodes with a problem first
 
 Part = dict[str, Any]
-"""``part``, ``is_well`` (None: it need not run), ``text``; of a node also ``fields``, ``last``."""
+"""``part``, ``is_well`` (None: it need not run), ``text``; for a node also ``fields``, ``last``."""
 
 
 def show(args: argparse.Namespace, settings: Settings) -> None:
-    """Print how everything is, or the nodes of a file; SisockError names what is not well."""
+    """Print the state of everything or of a file's nodes; SisockError names what has a problem."""
     if args.file is not None:
         _show_nodes_of_file(args, settings)
         return
@@ -58,7 +58,7 @@ def _show_nodes_of_file(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def examine(settings: Settings, routers: Iterable[Settings]) -> tuple[list[Part], list[Part]]:
-    """Ask routers, hubs, bridge, supervisors and nodes; none of them may raise."""
+    """Return the states of all parts and of all nodes; problems are reported, not raised."""
     parts, nodes = [], list[Part]()
     for each in routers:
         of_router, of_nodes = _router(each)
@@ -90,7 +90,7 @@ def _part(name: str, is_well: bool | None, text: str) -> Part:
 
 
 def _node(client: Client, node: KnownNode) -> Part:
-    """Ask a node for its fields, which say when their last samples were taken."""
+    """Return the state of a node from its fields, which have the times of their last samples."""
     try:
         fields = client.fields(node.name).values()
     except SisockError as error:

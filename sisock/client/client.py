@@ -31,23 +31,23 @@ _P = ParamSpec("_P")
 
 
 def _progress(method: Any, options: dict[str, Any]) -> Callable[[Progress], None] | None:
-    """Return what shows how far `get` is, to be called by those who wait; None for other calls."""
+    """Return a function that shows the progress of `get`; None for other methods."""
     if method is not TwistedClient.get:
         return None
     return options.pop("on_progress", None) or notebook_bar()
 
 
-def _result(told: Any) -> Any:
-    """Return what a call told, or raise its error; warn of each site that a list leaves out."""
-    if isinstance(told, Failure):
-        told.raiseException()
-    for why in told.unreachable.values() if isinstance(told, NodeList) else ():
+def _result(result: Any) -> Any:
+    """Return the result of a call, or raise its error; warn about each site missing in a list."""
+    if isinstance(result, Failure):
+        result.raiseException()
+    for why in result.unreachable.values() if isinstance(result, NodeList) else ():
         warnings.warn(why, SiteWarning, stacklevel=4)
-    return told
+    return result
 
 
 class _ThreadClient:
-    """A `TwistedClient` in the reactor's own thread, for callers in other threads."""
+    """A `TwistedClient` in the reactor's thread, for callers in other threads."""
 
     def __init__(self, settings: Settings | None = None, timeout: float = CALL_TIMEOUT) -> None:
         self._reactor = reactor_thread()
@@ -59,11 +59,11 @@ class _ThreadClient:
     def _start(
         self, begin: Callable[..., Coroutine], tell: Callable[[Any], Any], show: Any = None
     ) -> Callable[[], None]:
-        """Run a coroutine in the reactor's thread; return what cancels it.
+        """Run the coroutine of `begin` in the reactor's thread; return a function that cancels it.
 
-        There it tells its result or Failure, and before that its `Progress` if `show` wants that.
+        There `tell` is called with each `Progress`, if `show` is given, and the result or Failure.
         """
-        # Made here, so that wrong arguments raise in the caller's own code.
+        # Make the coroutine here, so that wrong arguments raise in the caller's own code.
         work = begin() if show is None else begin(on_progress=tell)
         begun: list[defer.Deferred] = []
 
@@ -77,7 +77,7 @@ class _ThreadClient:
 def _waiting(
     method: Callable[Concatenate[TwistedClient, _P], Coroutine[Any, Any, _T]],
 ) -> Callable[Concatenate[Client, _P], _T]:
-    """Return a method of `Client` that waits for one of its `TwistedClient`."""
+    """Return a method of `Client` that waits for a method of its `TwistedClient`."""
 
     @wraps(method)
     def wait(self: Client, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -90,9 +90,9 @@ def _waiting(
 class Client(_ThreadClient):
     """Find data nodes through the hub and ask them.
 
-    Works in scripts, notebooks and threads, also where an asyncio loop runs already: the
-    connection lives in a thread of its own and reconnects by itself. `sisock.AsyncClient` is the
-    same for asyncio. In Twisted's own thread use `sisock.TwistedClient`.
+    Works in scripts, notebooks and threads, even if an asyncio loop is running: the connection has
+    its own thread and reconnects by itself. `sisock.AsyncClient` is the same for asyncio. In
+    Twisted's own thread use `sisock.TwistedClient`.
 
     Examples
     --------
@@ -111,10 +111,10 @@ class Client(_ThreadClient):
         show: Any = None,
         timeout: float | None = None,
     ) -> _T:
-        told: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        cancel = self._start(begin, told.put, show)
+        items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        cancel = self._start(begin, items.put, show)
         try:
-            while isinstance(item := told.get(timeout=timeout), Progress):
+            while isinstance(item := items.get(timeout=timeout), Progress):
                 show(item)
         except BaseException:
             cancel()
@@ -138,7 +138,7 @@ class Client(_ThreadClient):
     ) -> Stream[LiveSample | Gap]:
         """Iterate over the new samples of a node as they come, see `TwistedClient.watch`.
 
-        If you are slow, samples stay at the node for as long as it keeps them.
+        If your loop is slow, samples wait at the node, for as long as it keeps them.
         """
         return self._stream(lambda put: self._client.follow(node, put, fields))
 
@@ -156,23 +156,23 @@ class Client(_ThreadClient):
 def _awaiting(
     method: Callable[Concatenate[TwistedClient, _P], Coroutine[Any, Any, _T]],
 ) -> Callable[Concatenate[AsyncClient, _P], Coroutine[Any, Any, _T]]:
-    """Return a method of `AsyncClient` that awaits one of its `TwistedClient`."""
+    """Return a method of `AsyncClient` that awaits a method of its `TwistedClient`."""
 
     @wraps(method)
     async def wait(self: AsyncClient, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         show = _progress(method, kwargs)
         return await self._wait(partial(method, self._client, *args, **kwargs), show)
 
-    wait.__qualname__ = f"AsyncClient.{method.__name__}"  # told when the await was forgotten
+    wait.__qualname__ = f"AsyncClient.{method.__name__}"  # shown if an await was forgotten
     return wait
 
 
 class AsyncClient(_ThreadClient):
     """Find data nodes through the hub and ask them, in asyncio.
 
-    Has the methods of `Client`, to be awaited; `watch` and `watch_nodes` are for ``async for``.
-    ``async with`` waits until the router is joined; without it the first call does. A call that is
-    cancelled ends at the node, too. One client serves all tasks, also those of other loops.
+    Has the methods of `Client` as coroutines; use `watch` and `watch_nodes` in ``async for``.
+    ``async with`` waits until the router is joined; otherwise the first call waits. Cancelling a
+    call also ends it at the node. Tasks of several event loops can share one client.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Hold fetched samples, a series for each field, and assemble them from the chunks of a reply."""
+"""Define fetched samples, one series per field, and assemble them from the chunks of a reply."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sisock.wire.reply import Reply
 
 _NUMBERS = {int, float, type(None)}
 
-_MAX_AHEAD = 32  # the factor, at most, by which memory is reserved for later chunks
+_MAX_AHEAD = 32  # maximum factor by which memory is reserved for later chunks
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Series:
     t : ndarray of float64, shape (n,)
         UNIX seconds, ascending.
     values : ndarray, shape (n,)
-        NaN for a missing number; for other types an object array with None.
+        Missing values are NaN in arrays of numbers, and None in object arrays (other types).
     finalized_until : float or None
-        Time before which the samples never change; None if all of them are final.
+        Time before which the samples never change; None if all samples are final.
     bucket : float or None
-        Seconds; size of the buckets of which only the extremes are kept. None: all samples.
+        Size in seconds of the buckets that keep only their extremes; None: all samples are kept.
     final_to : float or None
-        Time before which nothing is added or changed in the node's generation; None if unknown.
+        Time before which no sample of this generation is added or changed; None if unknown.
     is_placed : bool
         Whether the times say only in which bucket a value is.
     """
@@ -60,13 +60,13 @@ class Series:
 
     @property
     def timeline(self) -> str:
-        """Name of the timeline; its series share times unless decimated, or of a Part 1 node."""
+        """Name of the timeline; its series share times, unless decimated or from a Part 1 node."""
         return self.field.timeline
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a long reply: samples so far, and seconds of its time that have come."""
+    """Progress of a long reply: samples so far, and received and total seconds of its interval."""
 
     samples: int
     done: float
@@ -74,12 +74,12 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Fraction that has come, 1 at the end."""
+        """Fraction of the interval received so far; 1 at the end."""
         return self.done / self.total
 
 
 class Data(dict[str, Series]):
-    """Field name to `Series`, in the order in which the fields were asked for."""
+    """Field name to `Series`, in the order of the request."""
 
     def __repr__(self) -> str:
         return f"<Data: {', '.join(f'{name} ({len(s)})' for name, s in self.items())}>"
@@ -89,19 +89,19 @@ class Data(dict[str, Series]):
         return display.to_html(self)
 
     def __or__(self, other: Mapping[str, Series]) -> Data:  # type: ignore[override]
-        """Unite series, such as those of two nodes, to plot or convert them together."""
+        """Combine series, such as those of two nodes, to plot or convert them together."""
         return Data({**self, **other})
 
     def plot(self) -> Any:
         """Draw all series with matplotlib, and return an array of axes, one for each unit.
 
-        Times are UTC. A curve is interrupted where no sample is for five usual spacings. Raises
+        Times are UTC. A curve is interrupted at gaps of more than five usual spacings. Raises
         SisockError if matplotlib is missing.
         """
         return display.plot(self)
 
     def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Data:
-        """Keep the extremes of each bucket, or else at most so many samples of each series."""
+        """Keep the extremes of each bucket, or at most `max_points` samples of each series."""
         kept = {}
         for name, series in self.items():
             which, size = grid.decimate_by(series.t, series.values, bucket, max_points)
@@ -110,7 +110,7 @@ class Data(dict[str, Series]):
         return Data(kept)
 
     def last(self) -> Data:
-        """Keep the last sample of each series that has a value."""
+        """Keep only the last sample with a value of each series."""
         kept = {}
         for name, series in self.items():
             which = last_present(series.values)
@@ -120,8 +120,8 @@ class Data(dict[str, Series]):
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame: a column for each field, the times (UTC) as index.
 
-        Fields of different timelines are joined at their union; what is missing is NaN. Its
-        ``attrs["units"]`` has the units by field.
+        Different timelines are merged, with NaN for missing samples. ``attrs["units"]`` has the
+        units by field.
         """
         import pandas as pd
 
@@ -132,7 +132,7 @@ class Data(dict[str, Series]):
         lines = [series.t for series in self.values()]
         if all(np.array_equal(t, lines[0]) for t in lines):
             return self._with_units(pd.DataFrame(columns))
-        # Equal times within a timeline cannot be joined: keep the last of them.
+        # pandas cannot join columns with repeated times: keep the last sample of each time.
         unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
         return self._with_units(pd.concat(unique, axis=1, sort=False).sort_index())
 
@@ -143,7 +143,7 @@ class Data(dict[str, Series]):
     def to_xarray(self) -> Any:
         """Return an xarray Dataset: a variable for each field, with its units and description.
 
-        The coordinate is ``time``; series with other times have ``time_2`` and so on. Raises
+        The coordinate is ``time``; series with different times use ``time_2`` and so on. Raises
         SisockError if xarray is missing.
         """
         return display.to_xarray(self)
@@ -164,7 +164,7 @@ class Assembly:
         self._placed: set[str] = set()
 
     def add(self, reply: Reply, share: float = 1.0) -> None:
-        """Take the next chunk, after which about this `share` of the reply has come."""
+        """Add the next chunk; `share` estimates the fraction of the reply received after it."""
         self._follows |= reply.follows
         self._bucket |= reply.bucket or {}
         self._final_to |= reply.final_to
@@ -176,7 +176,7 @@ class Assembly:
         for name, column in self._columns.items():
             own, values = reply.timelines.get(self._follows[name]), reply.data.get(name)
             if values is None or not len(values):
-                # A chunk after a field's last sample has no values of it.
+                # A chunk has no values of a field whose last sample came earlier.
                 column.skip(len(own.t) if own else 0)
             elif own is None:
                 rule = "it has data, but no timeline of the reply is its own"
@@ -205,7 +205,7 @@ class Assembly:
 
 
 class _Column:
-    """One array so far: runs of values of one type, and numbers of missing values."""
+    """A growing array: runs of values of one type, and counts of missing values."""
 
     def __init__(self) -> None:
         self.has_samples = False
@@ -231,14 +231,14 @@ class _Column:
         self._runs += [count] if count else []
 
     def joined(self, kind: str = "") -> np.ndarray:
-        """Return all values, with missing ones of the right type."""
+        """Return all values, with NaN or None for missing ones."""
         if not self.has_samples:
             return np.empty(0)
         kinds = {run.dtype.kind for run in self._runs if isinstance(run, np.ndarray)}
         missing: Any = (None, object) if kinds & set("bO") else (np.nan, "<f8")
         parts = [np.full(run, *missing) if isinstance(run, int) else run for run in self._runs]
         array = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        # A chunk of missing values alone is a list of None, of no type.
+        # A chunk with missing values only came as a list of None, without a type.
         if kind == "number" and array.dtype == object and set(map(type, array)) <= _NUMBERS:
             return array.astype("<f8")
         return array

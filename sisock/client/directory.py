@@ -1,4 +1,4 @@
-"""Know the data nodes and their fields without asking each time."""
+"""Keep the list of data nodes and their fields, so that not every call asks the hub."""
 
 from __future__ import annotations
 
@@ -21,27 +21,26 @@ from sisock.errors import HubMissing, RouterUnreachable, SisockError, UnknownNod
 from sisock.wire.fields import Field, KnownNode, parse_fields, parse_node
 from sisock.wire.protocol import Interval, node_uri, uri
 
-READ_AGAIN = 30.0  # seconds between readings of the list, as no event tells of a restarted hub
-SETTLE = 5.0  # seconds after a restart of router or hub in which the nodes add themselves again
-HUB_RETRY = 2.0  # seconds after which a hub that did not answer is asked again
-ASK_AGAIN = 1.0  # seconds after which the hub is asked again for a node that it does not list
-FIELDS_AGE = 3.0  # seconds after which a node is asked again whether it has more fields
-MAX_NODES = 10_000  # that a list may have
+READ_AGAIN = 30.0  # seconds between readings of the list: no event announces a hub's restart
+SETTLE = 5.0  # seconds for nodes to add themselves again after a restart of router or hub
+HUB_RETRY = 2.0  # seconds before asking a hub again that did not answer
+ASK_AGAIN = 1.0  # seconds before asking the hub again for a node that is not in its list
+FIELDS_AGE = 3.0  # seconds before asking a node again whether it has more fields
+MAX_NODES = 10_000  # maximum length of the list
 
 
 class Directory:
     """Keep the list of nodes by subscription, and the fields of each.
 
-    The hub's list is read at each join, every 30 s, and some seconds after a sign that the hub has
-    restarted: a known node is added again, or is missing although no event said that it left.
-    In these seconds the nodes can add themselves again.
+    The hub's list is read at each join, every 30 s, and `SETTLE` seconds after a sign that the hub
+    has restarted: a known node is added again, or is missing without an event that it left. Until
+    then the nodes can add themselves again.
 
     `timeout` is in seconds, for each answer of the hub or a node. `on_change` is called with a
-    `KnownNode` and whether it is present, for each that comes or goes after the first list. A node
-    that changes its generation goes and comes. `on_added` is called with the name in each event
-    that a node was added, also if nothing has changed; `on_back` with a node that `absent` named.
-    With the name of a `site` all nodes are named ``site/node``. `is_listed` says whether the list
-    has come on this session.
+    `KnownNode` and whether it is present, for each change after the first list; a new generation
+    counts as leaving and coming back. `on_added` is called with the name for each event that a node
+    was added, even if nothing has changed; `on_back` with a node that was in `absent`. With a
+    `site`, all nodes are named ``site/node``. `is_listed`: the list was read on this session.
     """
 
     def __init__(
@@ -61,16 +60,16 @@ class Directory:
         self._on_back = on_back
         self._session: Session | None = None
         self._nodes: dict[str, KnownNode] = {}
-        # Those that have not added themselves again after a restart of router or hub.
+        # Nodes that have not added themselves again after a restart of router or hub.
         self._doubtful: set[str] = set()
         self.is_listed = False
-        self._is_telling = False  # since the first list
+        self._is_telling = False  # whether to call back; true after the first list
         self._settled_at = 0.0
-        # By the node's name: its generation, when it was asked, and what it said.
+        # By the node's name: its generation, the time of the request, and its fields.
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
-        # For each reading of the list under way: the names in events that came meanwhile.
+        # For each reading of the list in progress: the names in events that came meanwhile.
         self._readings: list[set[str]] = []
-        # When the hub was asked for a name that it does not list, if in the last second.
+        # By name that the hub does not list: when it was asked, if in the last second.
         self._missed: dict[str, float] = {}
         self._shared = SingleFlight()
         self._next_look: Any = None
@@ -85,14 +84,14 @@ class Directory:
             session.subscribe(self._subtracted, uri("consumer.data_node_subtracted")),
         ]
         steps = [subscribed(each, self._timeout, self._reactor) for each in begun]
-        # On the wire the question follows the subscriptions, so that no change is missed.
+        # The call is sent after the subscriptions, so that no change is missed.
         await gather([*steps, self._look()])
 
     def left(self) -> None:
-        """Note that the session is gone, so that the list is read again after the next join."""
+        """Note that the session has ended; the list is read again after the next join."""
         self._session, self.is_listed = None, False
         self._doubtful = set(self._nodes)
-        self._look_in(0)  # without a session: not at all
+        self._look_in(0)  # only cancels the next reading, as there is no session
 
     def tell(self) -> None:
         """Call `on_change` from now on, also with the nodes of the first list."""
@@ -120,7 +119,7 @@ class Directory:
         parsed = [parse_node(entry, self._site, self.current) for entry in answer]
         listed = [node for node in parsed if node is not None]
         self.is_listed = True
-        # What events have told since the question may be newer than the answer.
+        # Events that came since the call may be newer than its answer.
         for node in listed:
             if node.name not in told:
                 self._put(node.name, node)
@@ -130,7 +129,7 @@ class Directory:
         return await self.nodes()
 
     def _doubt(self, missing: set[str], began: float) -> None:
-        """Remove nodes that the hub does not list, unless they may add themselves again soon."""
+        """Remove nodes missing in the hub's list, unless they may add themselves again soon."""
         self._doubtful |= missing
         if missing and began > self._settled_at + SETTLE:
             self._settle()
@@ -143,24 +142,24 @@ class Directory:
         self._look_in(SETTLE)
 
     def absent(self) -> set[str]:
-        """Return the nodes that `nodes` leaves out, though nobody was told that they have gone."""
+        """Return the names that `nodes` omits but `on_change` was not called for."""
         return set(self._doubtful)
 
     def current(self, name: str) -> KnownNode | None:
-        """Return the node of this name if it is known, without asking the hub."""
+        """Return the node with this name if it is known, without asking the hub."""
         return None if name in self._doubtful else self._nodes.get(name)
 
     async def node(self, name: str) -> KnownNode:
-        """Return the node of this name; raises UnknownNode, or as `nodes`.
+        """Return the node with this name; raises UnknownNode, or as `nodes`.
 
-        A node that may add itself again after a restart of router or hub is returned as it was.
+        A node that may add itself again after a restart of router or hub is returned unchanged.
         """
         await self.nodes()
         now = self._reactor.seconds()
         if not self.current(name) and now - self._missed.get(name, -math.inf) >= ASK_AGAIN:
             recent = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
             self._missed = recent | {name: now}
-            if self._session in self._shared:  # the hub may have answered before the node came
+            if self._session in self._shared:  # a running call may be too old to have this node
                 await self._shared.ask(self._session, self.refresh)
             if not self.current(name):
                 await self._shared.ask(self._session, self.refresh)
@@ -171,16 +170,16 @@ class Directory:
         )
 
     def uri(self, name: str, verb: str) -> str:
-        """Return the URI of a procedure or topic of a node, known or not, see `node_uri`."""
+        """Return the URI of a node's procedure or topic, see `node_uri`; also of unknown nodes."""
         return node_uri(name.removeprefix(f"{self._site}/") if self._site else name, verb)
 
     async def fields(
         self, node: KnownNode, wanted: Iterable[str] | None = None
     ) -> dict[str, Field]:
-        """Return the known fields of a node in its generation, or ask it.
+        """Return the cached fields of a node's generation, or ask the node.
 
-        It is asked if a wanted name is unknown or, without `wanted`, after 3 s. Then this raises
-        UnknownNode, NodeTimeout, NodeFailed, NodeContractError or RouterUnreachable.
+        The node is asked if a wanted name is unknown or, without `wanted`, after 3 s. If that
+        fails, raises UnknownNode, NodeTimeout, NodeFailed, NodeContractError or RouterUnreachable.
         """
         generation, asked_at, known = self._fields.get(node.name, ("", 0.0, {}))
         if generation == node.generation:
@@ -192,7 +191,7 @@ class Directory:
     async def ask_fields(
         self, node: KnownNode, interval: Interval | None = None
     ) -> dict[str, Field]:
-        """Ask a node for its fields, or those with samples in an interval; raises as `fields`."""
+        """Ask a node for all fields, or those with samples in an interval; raises as `fields`."""
         began = self._reactor.seconds()
         times = (1, 0) if interval is None else (interval.start, interval.end)
         procedure = node.uri("get_fields")
@@ -214,7 +213,7 @@ class Directory:
         raise RouterUnreachable("the connection to the router was lost")
 
     def _added(self, entry: Any, *_: Any, **__: Any) -> None:
-        # Without a generation of its own it begins a new one.
+        # A node that announces no generation begins a new one each time it is added.
         has_own = isinstance(entry, dict) and "generation" in entry
         node = parse_node(entry, self._site, self.current if has_own else _nothing)
         if node is None or (node.name not in self._nodes and len(self._nodes) >= MAX_NODES):
@@ -226,17 +225,17 @@ class Directory:
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
         if (node := parse_node(entry, self._site, _nothing)) is not None:
-            self._missed.pop(node.name, None)  # it may have come back at once
+            self._missed.pop(node.name, None)  # the node may come back at once
             self._hear(node.name, None)
 
     def _hear(self, name: str, node: KnownNode | None) -> None:
-        """Note what an event says of a node."""
+        """Note a node's state from an event; None if the node has left."""
         for told in self._readings:
             told.add(name)
         self._put(name, node)
 
     def _put(self, name: str, node: KnownNode | None) -> None:
-        """Note that a node is there or gone, and call back if that is news."""
+        """Note that a node is present, or has left (None); call back if that is new."""
         before, was_absent = self._nodes.pop(name, None), name in self._doubtful
         self._doubtful.discard(name)
         if node is not None:
@@ -265,10 +264,10 @@ class Directory:
         """Read the list, and schedule the next reading."""
         try:
             await self._shared.ask(self._session, self.refresh)
-            # Jitter, so that not all consumers ask in the same instant.
+            # Jitter, so that not all consumers call in the same instant.
             pause = READ_AGAIN * random.uniform(0.7, 1.0)
         except SisockError:
-            self.tell()  # whatever is listed later has come
+            self.tell()  # report nodes that are listed later as new
             self._settled_at = self._reactor.seconds() + HUB_RETRY + SETTLE
             pause = HUB_RETRY
         unsettled = self._settled_at - self._reactor.seconds()

@@ -1,4 +1,4 @@
-"""Show fetched samples as curves, a table for notebooks or a Dataset, and how far they are."""
+"""Show fetched samples as curves, HTML table or Dataset, and the progress of fetching them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sisock.errors import SisockError
 from sisock.wire import grid
 from sisock.wire.times import format_time
 
-GAP = 5.0  # usual spacings without a sample after which a curve is interrupted
+GAP = 5.0  # a curve is interrupted where the spacing is over this many usual spacings
 
 DELAY = 1.0
 """Seconds before a progress bar is shown."""
 
 MAX_DRAWN = 20_000
-"""Samples of a series that are drawn; of more, smallest and largest of each bucket."""
+"""Maximum number of samples drawn of a series; longer ones are decimated to their extremes."""
 
 
 def _require(module: str) -> None:
@@ -32,7 +32,7 @@ def _require(module: str) -> None:
 
 
 def plot(data: Mapping[str, Any]) -> Any:
-    """Draw all series with matplotlib: a panel for each unit, its curves interrupted at gaps."""
+    """Draw all series with matplotlib: a panel for each unit, and curves interrupted at gaps."""
     _require("matplotlib")
     from matplotlib import dates, pyplot
 
@@ -57,7 +57,7 @@ def plot(data: Mapping[str, Any]) -> Any:
 
 
 def _curve(series: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return times and values to draw, with a missing value where samples are missing."""
+    """Return times and values to draw, with a missing value in each gap."""
     t, values = series.t, series.values
     if series.field.type == "string":
         there = np.array([value is not None for value in values], bool)
@@ -80,7 +80,7 @@ def _as_datetime(t: np.ndarray) -> np.ndarray:
 
 
 def to_html(data: Mapping[str, Any]) -> str:
-    """Return a table of the series, below a plot of them if matplotlib is installed."""
+    """Return HTML: a plot of the series if matplotlib is installed, and a table of them."""
     heads = ("field", "units", "samples", "from", "to", "last")
     rows = ["".join(f"<th>{head}</th>" for head in heads)]
     for name, series in data.items():
@@ -103,7 +103,7 @@ def _short(value: Any) -> str:
 
 
 def _lies(field: Any) -> tuple[str, str]:
-    """Say where the samples of a field lie."""
+    """Return two cells with the times between which a field has samples."""
     first = "" if field.first is None else f"there are from {format_time(field.first)}"
     return first, f"to {format_time(field.last)}"
 
@@ -139,14 +139,14 @@ def to_xarray(data: Mapping[str, Any]) -> Any:
 
 
 def notebook_bar() -> Callable[[Any], None] | None:
-    """Return what shows a `Progress` below a notebook's cell; None where there is no notebook."""
+    """Return a function that shows a `Progress` below a notebook's cell; None elsewhere."""
     python = sys.modules.get("IPython")
     shell = python.get_ipython() if python else None
     return _Bar() if hasattr(shell, "kernel") else None
 
 
 class _Bar:
-    """Show a bar for what takes over a second, and remove it at the end."""
+    """A progress bar that appears after `DELAY` seconds and disappears at the end."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

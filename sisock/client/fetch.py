@@ -1,4 +1,4 @@
-"""Fetch samples from a data node with the features that it announces."""
+"""Fetch samples from a data node, using the features that it announces."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval
 from sisock.wire.reply import Reply, decode
 
-MAX_CALLS = 4  # calls under way to a node that is asked for each field separately
-MAX_SAMPLES = (50_000, 10_000, 2_000)  # of a field of a node that cannot decimate: tried in turn
-ENLARGE_UNDER = 2.0  # seconds: a window that arrives faster makes the next one larger
+MAX_CALLS = 4  # simultaneous calls to a node that is asked for each field separately
+MAX_SAMPLES = (50_000, 10_000, 2_000)  # per field, if a node cannot decimate: tried in this order
+ENLARGE_UNDER = 2.0  # seconds: after a window that arrives faster, a larger one is requested
 
 
 async def fetch(
@@ -45,18 +45,18 @@ async def fetch(
     Parameters
     ----------
     interval : Interval
-        UNIX seconds. Samples outside of it are left out.
+        UNIX seconds; samples outside are left out.
     min_stride, bucket, max_points
-        How to get fewer samples; at most one.
+        Ways to get fewer samples; give at most one.
     latest : bool
         Whether to get only the last samples, from a node with this feature.
     timeout : float
-        Seconds without a chunk of the reply after which the node is given up.
+        Seconds to wait for each chunk of the reply.
     on_progress : callable, optional
         Called after each window of a long reply.
     on_chunk : callable, optional
-        Called with each chunk in time order. An error that it raises ends the request. It may
-        return a Deferred: the next window is asked for when that has fired.
+        Called with each chunk in time order. If it raises an error, the request ends. If it returns
+        a Deferred, the next window is requested when that has fired.
     """
     given = {"bucket": bucket, "max_points": max_points, "latest": latest or None}
     ways = {name: way for name, way in given.items() if way is not None}
@@ -89,7 +89,7 @@ async def _ask(request: _Request) -> Data:
 
 
 async def _ask_for_enough(request: _Request) -> Data:
-    """Ask a node that cannot decimate for all samples, or for spaced ones if these are many."""
+    """Ask a node that cannot decimate for at most `MAX_SAMPLES` spaced samples of each field."""
     for limit in MAX_SAMPLES:
         stride = (request.interval.end - request.interval.start) / limit
         parts: dict[float | None, dict[str, Field]] = {}
@@ -110,10 +110,10 @@ async def _united(request: _Request, calls: Iterable[Any]) -> Data:
 
 
 def _apart(request: _Request) -> list[_Request]:
-    """Split a request so that no two fields of one share a timeline.
+    """Split a request so that no part has two fields with the same timeline.
 
-    Nodes of 2018 read each field from its own file, and reply with the times of one of them. If a
-    file lacks a sample, a common reply does not tell which one.
+    Nodes of 2018 read each field from its own file, and reply with the times of one file. If
+    another file lacks a sample, a common reply does not say which.
     """
     groups: defaultdict[int, dict[str, Field]] = defaultdict(dict)
     lines: Counter[str] = Counter()
@@ -124,7 +124,7 @@ def _apart(request: _Request) -> list[_Request]:
 
 
 class _Window:
-    """One call under way; `first` fires with its first chunk as it came."""
+    """A running call for one window; `first` fires with its first chunk, not decoded."""
 
     def __init__(self, began: float) -> None:
         self.began = began
@@ -134,7 +134,7 @@ class _Window:
         self.done: defer.Deferred = defer.Deferred()
 
     def fail(self, failure: Any) -> Any:
-        """Pass a failure to the one who waits for the first chunk, or for the end."""
+        """Pass a failure on to `first`, or to `done` if the first chunk has come."""
         if self.first.called:
             return failure
         self.first.errback(failure)
@@ -143,9 +143,9 @@ class _Window:
 
 @dataclass(eq=False)
 class _Request:
-    """Fetch window after window, two at a time, and larger ones while they arrive fast.
+    """Fetch the windows of a reply, two at a time, and larger ones while they arrive fast.
 
-    A node that is not progressive answers with one window in one chunk. See `fetch`.
+    A node without the feature `progressive` sends one window in one chunk. See `fetch`.
     """
 
     session: Session
@@ -188,7 +188,7 @@ class _Request:
             del self._assembly
 
     def _start_timer(self) -> None:
-        # One timer for both windows: the second one waits behind the first on the wire.
+        # One timer for both windows: the second one can only arrive after the first.
         late = defer.TimeoutError(self.timeout, "get_data")
         self._timer = self.session.reactor.callLater(self.timeout, self._give_up, late)
 
@@ -197,7 +197,7 @@ class _Request:
         while following or self._underway:
             if following:
                 if self._room is not None:
-                    # The time until there is room does not count.
+                    # Stop the timer until the caller has room for more.
                     self._timer.cancel()
                     await self._room
                     self._start_timer()
@@ -217,7 +217,7 @@ class _Request:
         if "progressive" in self.node.features:
             keywords["on_progress"] = partial(self._take, window)
             if not self.ways:
-                keywords["window"] = self._size  # a decimated reply is always one
+                keywords["window"] = self._size  # a decimated reply always has one window
         if self._after:
             keywords["after"] = self._after
         uri = self.node.uri("get_data")
@@ -227,7 +227,7 @@ class _Request:
 
     def _take(self, window: _Window, chunk: Any) -> None:
         if window not in self._underway:
-            return  # it was cancelled
+            return  # the call was cancelled
         if self._timer.active():
             self._timer.reset(self.timeout)
         try:
@@ -245,7 +245,7 @@ class _Request:
             window.first.callback(chunk)
 
     def _pass_on(self) -> None:
-        """Give chunks to the caller in time order: a second window waits for the first."""
+        """Pass chunks of the first running window to the caller; those of the second must wait."""
         for window in self._underway[:1]:
             for chunk in window.chunks[window.passed :]:
                 window.passed += 1
@@ -291,15 +291,15 @@ class _Request:
         window.chunks.clear()
 
     def _tell_progress(self, window: _Window, is_last: bool) -> float:
-        """Count a window, and return the fraction of the reply that has come."""
+        """Count a window's samples, report progress, and return the fraction received so far."""
         self._samples += sum(len(v) for chunk in window.chunks for v in chunk.data.values())
         lines = [line.t for chunk in window.chunks for line in chunk.timelines.values()]
         times = [float(t[i]) for t in lines if len(t) for i in (0, -1)]
-        # The request may begin long before the first sample.
+        # The interval may begin long before the first sample.
         if self._first is None and times:
             self._first = max(self.interval.start, min(times))
         first = self._first or self.interval.start
-        # It may end long after the last one.
+        # It may end long after the last sample.
         last = max(field.last or math.inf for field in self.fields.values())
         total = max(min(self.interval.end, last) - first, 1e-9)
         done = total if is_last else min(max(max(times, default=first) - first, 0), total)

@@ -12,7 +12,7 @@ from sisock.errors import ReplyTooLarge
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, widening
 
-ROUGHLY = 1000, 100, 10  # spaced samples that show where the last one is: tried in turn
+ROUGHLY = 1000, 100, 10  # numbers of spaced samples to find the last one with: tried in this order
 
 
 async def fetch_latest(
@@ -20,8 +20,8 @@ async def fetch_latest(
 ) -> Data:
     """Fetch the last sample of each field before `end` that has a value; raises as `fetch`.
 
-    A node without the feature `latest` is asked for intervals further and further back, each ten
-    times as long.
+    A node without the feature `latest` is asked for earlier and earlier intervals, each ten times
+    as long as the one before.
     """
     ask = partial(fetch, session, node, timeout=timeout)
     if "latest" in node.features:
@@ -41,7 +41,7 @@ async def _last_within(
     interval: Interval,
     max_points: int | None,
 ) -> Data:
-    """Fetch the samples of an interval, and keep the last ones."""
+    """Fetch the last sample of each field in an interval; search it in steps if it is too large."""
     try:
         return (await ask(fields, interval, max_points=max_points)).last()
     except ReplyTooLarge as error:
@@ -60,7 +60,7 @@ async def _last_within(
         (series,) = rough.values()
         if not len(series):
             return rough
-        # A sample a stride later than this one would be in the reply.
+        # The reply would contain any sample that is a stride or more after this one.
         last = float(series.t[-1])
         rest = Interval(last, min(last + 2 * span / count, interval.end))
         return await _last_within(ask, fields, rest, max_points)

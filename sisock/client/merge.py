@@ -14,7 +14,7 @@ from sisock.wire.arrays import has_value, to_list
 from sisock.wire.protocol import LATEST, check_field_name, check_number, contract, is_text
 from sisock.wire.reply import Reply, decode
 
-MAX_WAITING = 100_000  # values of events that wait for an answer; more are dropped, and asked for
+MAX_WAITING = 100_000  # values of events that wait for a reply; more are dropped, and asked for
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LiveSample:
 class Gap:
     """Samples of a timeline between `start` and `end`, UNIX seconds, may be lost.
 
-    Those are the times of the last sample that was passed on, and of the next one.
+    `start` is the time of the last sample before the gap, `end` that of the first one after it.
     """
 
     timeline: str
@@ -78,20 +78,20 @@ class Batch:
 
 
 Passed: TypeAlias = list[Batch | Gap]
-"""What is to be passed on, in order."""
+"""Batches and gaps to pass on, in order."""
 
 
 class Merger:
     """Merge events and replies of one timeline, so that each sample is passed on once, in order.
 
-    While `is_live`, events are passed on as they come. After a break (`lose`) they wait, while the
-    node is asked for all samples from the `last` one on. If that one is not in the reply, samples
-    after it may be lost, too, and a `Gap` is passed on. `last` is None before the first sample.
+    While `is_live`, events are passed on as they come. After a break (`lose`) events wait, while
+    the node is asked for all samples from the `last` one on. If the reply lacks that sample, later
+    ones may be lost, too, and a `Gap` is passed on. `last` is None before the first sample.
 
-    Times ascend. If an event is earlier than one before it, an earlier time was wrong. Then the
-    node is asked for all samples from the one before the last one on.
+    Times ascend. If an event goes back in time, an earlier event had a wrong time. Then the node is
+    asked for all samples from the last but one on.
 
-    `span` is for the one who asks: for how many seconds to ask next.
+    `span` is not used here: the caller keeps the number of seconds to ask for next in it.
     """
 
     def __init__(self, timeline: str, last: float | None = None, is_live: bool = True) -> None:
@@ -105,11 +105,11 @@ class Merger:
         self._gap_from: float | None = None
         self._waiting: list[Batch] = []
         self._waiting_values = 0
-        # Times of the events before a break, among those that wait.
+        # Times of the last waiting event before each break.
         self._breaks: set[float] = set()
 
     def hear(self, batch: Batch) -> Passed:
-        """Take the samples of an event; each has a value. Raises ValueError if times go back."""
+        """Accept the samples of an event; each has a value. Raises ValueError if times go back."""
         if not len(batch):
             return []
         self._check_order(float(batch.t[0]), float(batch.t[-1]))
@@ -123,7 +123,7 @@ class Merger:
         return []
 
     def hear_of(self, last: float) -> None:
-        """Take an event that has only the time of the last sample; raises as `hear`."""
+        """Accept an event that has only the time of the last sample; raises as `hear`."""
         self._check_order(last, last)
         if self.last is None or last > self.last:
             self.lose()
@@ -140,7 +140,7 @@ class Merger:
         raise ValueError(f"the times of timeline {self.timeline!r} go back: one of them was wrong")
 
     def lose(self) -> None:
-        """Note that events may have been missed, also after those that wait."""
+        """Note that events may have been missed, even after the waiting ones."""
         self.hold()
         self.is_behind = True
         if self._waiting:
@@ -151,20 +151,20 @@ class Merger:
         self.is_live = False
 
     def ask(self) -> float | None:
-        """Return the time from which to ask for samples; None if none was passed on yet.
+        """Return the time from which to ask for samples; None if no sample was passed on yet.
 
-        Call it just before asking: later samples are in the reply, or come as events.
+        Call this just before asking: later samples are in the reply or come as events.
         """
         self.is_behind = False
         return self.last
 
     def answer(self, reply: Batch, is_complete: bool = True) -> Passed:
-        """Take the reply to `ask`, to which the newest samples may be missing.
+        """Accept the samples that `ask` was for; the newest may be missing.
 
         If `is_behind` is true afterwards, ask again.
         """
         if self.last is not None and self.last in reply.t:
-            self._gap_from = None  # also if `give_up` was called before
+            self._gap_from = None  # even if `give_up` was called before
         else:
             self._note_gap()
         self._breaks = {t for t in self._breaks if t not in reply.t}
@@ -172,18 +172,18 @@ class Merger:
         return self._pass(reply)
 
     def give_up(self) -> None:
-        """Take what was missed to be lost, as nobody answers."""
+        """Treat missed samples as lost, because the node does not answer."""
         self._note_gap()
         self.is_behind = False
 
     def release(self) -> Passed:
-        """Go on with the events, first those that waited."""
+        """Return the waiting events, and pass later ones on as they come."""
         self.is_live = True
         passed: Passed = []
         for batch in self._waiting:
             passed += self._pass(batch)
             if self.last in self._breaks:
-                self._gap_from = self.last  # what came after it was missed, and is in no reply
+                self._gap_from = self.last  # later samples were missed, and are in no reply
         self._forget()
         return passed
 
@@ -207,10 +207,10 @@ class Merger:
 def read_event(
     event: Any, node: str, timeline_of: Mapping[str, str], wanted: Container[str] | None = None
 ) -> tuple[list[Batch], dict[str, float]]:
-    """Return the samples of each timeline of a live event, and the last times of all others.
+    """Decode a live event: return samples by timeline, and last times of timelines without samples.
 
-    `timeline_of` says which field has which timeline; `wanted` are the fields of interest, None for
-    all. Raises NodeContractError if the event cannot be read.
+    `timeline_of` has the timeline of each field; `wanted` are the fields of interest, None for all.
+    Raises NodeContractError if the event is malformed.
     """
     lines = event.get("timeline") if isinstance(event, Mapping) else None
     if not isinstance(lines, Mapping) or not all(isinstance(v, Mapping) for v in lines.values()):
@@ -226,7 +226,7 @@ def read_event(
         rest = {name: line for name, line in lines.items() if name not in lasts}
         reply = decode({**event, "timeline": rest}, node)
         own = {name: line.t for name, line in reply.timelines.items() if len(line.t)}
-    # No later sample could be asked for.
+    # Later samples could not be requested.
     if any(t >= LATEST for t in [*lasts.values(), *(t[-1] for t in own.values())]):
         raise NodeContractError(node, None, f"live times must be UNIX seconds before {LATEST:g}")
     with contract(node):

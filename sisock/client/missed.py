@@ -1,4 +1,4 @@
-"""Ask nodes for the samples that a watch has missed."""
+"""Ask nodes for samples that a watch has missed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from sisock.wire.arrays import merge_timeline
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import LATEST, Interval
 
-MAX_AHEAD = 3600.0  # seconds after now up to which a node without live samples is asked
-MAX_VALUES = 100_000  # that one question is to bring, about
-FIRST_SPAN = 10.0  # seconds of the first question, if the interval of the samples is unknown
-MAX_GROWTH = 100  # factor between the seconds of two questions
+MAX_AHEAD = 3600.0  # seconds after now up to which to ask a node without live samples
+MAX_VALUES = 100_000  # approximate number of values that one request should return
+FIRST_SPAN = 10.0  # seconds of the first request if the spacing of the samples is unknown
+MAX_GROWTH = 100  # maximum factor between the seconds of successive requests
 
 
 class Source:
@@ -34,15 +34,15 @@ class Source:
         self._session, self._directory, self._timeout = session, directory, timeout
 
     def topic(self, node: str) -> str:
-        """Return the topic of a node's new samples; the node need not be there yet."""
+        """Return the topic of a node's new samples; the node may be unknown."""
         return self._directory.uri(node, "data")
 
     async def fields(
         self, node: str, is_fresh: bool, before: KnownNode | None
     ) -> tuple[KnownNode, dict[str, Field]]:
-        """Return a node and its fields; with `is_fresh` ask for these now.
+        """Return a node and its fields; with `is_fresh`, ask the node for its fields now.
 
-        While there is no hub, the node is taken to be as `before`.
+        If no hub answers, use the node as it was `before`.
         """
         await self._session()
         try:
@@ -57,10 +57,10 @@ class Source:
     async def part(
         self, node: KnownNode, line: Merger, fields: Mapping[str, Field], since: float
     ) -> Passed:
-        """Ask for some seconds of what a timeline missed, and merge the reply.
+        """Ask for some seconds of the samples that a timeline has missed, and merge the reply.
 
-        `since` is where to begin if no sample is known yet. Samples of a node without live samples
-        are taken when they are final.
+        Begin at `since` if no sample is known yet. From a node without live samples, only final
+        samples are used.
         """
         if not fields:
             line.ask()
@@ -76,7 +76,7 @@ class Source:
         batch = _joined(data, line.timeline, fields)
         finals = [s.finalized_until for s in data.values() if s.finalized_until is not None]
         if finals and not is_live:
-            # Keep the last known sample: it shows that nothing is missing.
+            # Keep the last known sample, as it shows that none is missing after it.
             is_known = batch.t <= (-math.inf if line.last is None else line.last)
             batch = batch.take(is_known | (batch.t < min(finals)))
             is_complete = is_complete or any((s.t >= min(finals)).any() for s in data.values())
@@ -90,7 +90,7 @@ class Source:
         start: float,
         is_live: bool,
     ) -> tuple[Data, bool]:
-        """Fetch some seconds from `start` on; return also whether that was up to the end."""
+        """Fetch some seconds from `start` on; return the samples, and whether they are the last."""
         interval = next(iter(fields.values())).interval
         usual = interval * MAX_VALUES / len(fields) if interval else FIRST_SPAN
         span, line.span = line.span or usual, None
@@ -114,7 +114,7 @@ class Source:
 
 
 def _joined(data: Data, timeline: str, fields: Mapping[str, Field]) -> Batch:
-    """Return the series of a timeline as one batch, with missing values where one has none."""
+    """Merge the series of a timeline into one batch; values are missing where one has no sample."""
     t, values = merge_timeline({name: (s.t, s.values) for name, s in data.items()})
     for name, column in values.items():
         if not len(column):

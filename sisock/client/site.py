@@ -1,4 +1,4 @@
-"""Stay joined to one router, and know its nodes: all there is, or one of several sites."""
+"""Stay joined to a router, the only one or one of several sites, and know its nodes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from sisock.errors import (
 )
 from sisock.wire.fields import Field, KnownNode
 
-PATIENCE = 5.0  # seconds that a list of all sites' nodes waits for one of them
+LIST_TIMEOUT = 5.0  # seconds to wait for each site when listing the nodes of all sites
 
-MAX_CHANGES = 1000  # most recent changes of a site's list of nodes that are kept for annotations
-BACK_WITHIN = 1.0  # seconds; a node that re-registers this soon has only announced a new generation
+MAX_CHANGES = 1000  # number of recent changes of a site's list of nodes kept for annotations
+BACK_WITHIN = 1.0  # seconds; a node that is back this soon has only announced a new generation
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class Changes(deque[NodeChange]):
             self.append(NodeChange(self._now(), node.name, is_present))
 
     def just_vanished(self) -> dict[str, NodeChange]:
-        """Return the nodes that vanished within `BACK_WITHIN`: they may just be re-registering."""
+        """Return the nodes that vanished less than `BACK_WITHIN` ago; they may be back soon."""
         since = self._now() - BACK_WITHIN
         recent = takewhile(lambda change: change.t >= since, reversed(self))
         return {change.node: change for change in recent if not change.is_present}
 
 
 class NodeList(list[KnownNode]):
-    """Data nodes by name; `unreachable` says which sites are left out, and why."""
+    """Data nodes, sorted by name; `unreachable` maps each site that is left out to the reason."""
 
     unreachable: Mapping[str, str] = {}
 
@@ -88,7 +88,7 @@ class NodeList(list[KnownNode]):
 def load_routers(router: str | None = None, log_level: str | None = None) -> list[Settings]:
     """Return the settings of each site, or of the one router if there are no sites.
 
-    The parameters are a program's flags; `router` names the one router.
+    The parameters are a program's flags; `router` is the address of the one router.
     """
     if router is not None or find_sites() is None:
         return [load_settings(router=router, log_level=log_level)]
@@ -99,9 +99,9 @@ def load_routers(router: str | None = None, log_level: str | None = None) -> lis
 class Site:
     """Stay joined to one router, and know its nodes.
 
-    `name`, and the `prefix` of its nodes, are empty if there is only one. `timeout` is in seconds,
-    for each answer. `on_change`, `on_added` and `on_back` are those of `Directory`. `begin` returns
-    what is to be started on each new session.
+    `name`, and the `prefix` of its nodes, are empty if there is only one router. `timeout` is in
+    seconds, for each answer. `on_change`, `on_added` and `on_back` are as in `Directory`. `begin`
+    returns coroutines to run on each new session.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Site:
         self._waiting: list[defer.Deferred] = []
 
     def start(self, on_end: Callable[[BaseException], None]) -> None:
-        """Join the router, and stay joined until `stop`; call back if that ends with an error."""
+        """Join the router, and stay joined until `stop`; report a final error to `on_end`."""
 
         def end(reason: Any) -> None:
             if reason is not None:
@@ -165,8 +165,8 @@ class Site:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the list of nodes may come within the first seconds after the start."""
-        is_new = self.reactor.seconds() < self._began_at + PATIENCE
+        """Whether the site has just started and its list of nodes may come soon."""
+        is_new = self.reactor.seconds() < self._began_at + LIST_TIMEOUT
         return is_new and not self.directory.is_listed and self.connection.last_error is None
 
     def current(self) -> Session:
@@ -183,8 +183,8 @@ class Site:
     async def session(self, timeout: float | None = None) -> Session:
         """Return the session, or wait for the next one.
 
-        Raises RouterUnreachable after the time limit, or at once if the router has never been
-        joined and could not be.
+        Raises RouterUnreachable after `timeout` seconds, or at once if no attempt to join has ever
+        succeeded and the last one failed.
         """
         end = self.reactor.seconds() + (self.timeout if timeout is None else timeout)
         with self.named():
@@ -198,7 +198,7 @@ class Site:
             raise self.ended
 
     async def _next_attempt(self, seconds: float) -> None:
-        """Wait until the router is joined or could not be; raises RouterUnreachable if neither."""
+        """Wait until an attempt to join succeeds or fails; else raises RouterUnreachable."""
         attempt: defer.Deferred = defer.Deferred()
         self._waiting.append(attempt)
         try:
@@ -212,7 +212,7 @@ class Site:
                 self._waiting.remove(attempt)
 
     def with_name(self, error: Exception) -> Exception:
-        """Return an error, with the site's name if it is one of its router or hub."""
+        """Return an error; if it comes from a site's router or hub, add the site's name."""
         is_own = isinstance(error, RouterUnreachable | HubMissing | AuthenticationRejected)
         if not (self.name and is_own) or isinstance(error, SiteUnreachable):
             return error
@@ -220,23 +220,23 @@ class Site:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Name the site in the errors of its router and hub."""
+        """Add the site's name to errors of its router and hub."""
         try:
             yield
         except SisockError as error:
             raise self.with_name(error) from None
 
     async def nodes(self, is_fresh: bool) -> list[KnownNode]:
-        """Return the nodes soon, asked for now with `is_fresh`, or as known if the hub is slow.
+        """Return the nodes; with `is_fresh` ask the hub now. Return the known ones if it is slow.
 
-        Raises SiteUnreachable if there is no session; only soon after the start it waits for one.
+        Raises SiteUnreachable if there is no session; it waits for one only just after the start.
         """
-        patience = min(PATIENCE, self.timeout)
-        await self.session(max(self._began_at + patience - self.reactor.seconds(), 0))
+        timeout = min(LIST_TIMEOUT, self.timeout)
+        await self.session(max(self._began_at + timeout - self.reactor.seconds(), 0))
         ask = self.directory.refresh if is_fresh else self.directory.nodes
         with self.named():
             try:
-                return await defer.ensureDeferred(ask()).addTimeout(patience, self.reactor)
+                return await defer.ensureDeferred(ask()).addTimeout(timeout, self.reactor)
             except defer.TimeoutError:
                 if self.directory.is_listed:
                     return await self.directory.nodes()
@@ -245,7 +245,7 @@ class Site:
     async def wanted(
         self, node: str, names: str | Iterable[str] | None
     ) -> tuple[KnownNode, dict[str, Field]]:
-        """Return a node and its fields, or those of some names; raises UnknownField."""
+        """Return a node and its fields, all or those in `names`; raises UnknownField."""
         await self.session()
         found = await self.directory.node(node)
         if names is not None:
@@ -284,10 +284,10 @@ class Sites(dict[str, Site]):
     async def nodes(
         self, is_fresh: bool = True, is_wanted: Callable[[str], bool] = lambda site: True
     ) -> NodeList:
-        """Return the nodes of the wanted sites that can be reached, and why others cannot be.
+        """Return the nodes of all wanted sites that can be reached, and why others cannot.
 
-        With `is_fresh` the hubs are asked now. Without sites this raises RouterUnreachable and
-        HubMissing.
+        With `is_fresh` the hubs are asked now. If there is only one router, raises
+        RouterUnreachable and HubMissing.
         """
         if self.only is not None:
             await self.only.session()

@@ -1,4 +1,4 @@
-"""Iterate in any thread, or in asyncio, over what is watched in the reactor."""
+"""Iterate, in any thread or in asyncio, over items that a watch in the reactor yields."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from twisted.internet import defer
 from sisock.client.merge import Batch
 from sisock.client.twisted_client import TwistedClient
 
-MAX_QUEUED = 500  # batches that wait in a stream; while it is full, samples stay at the node
-MAX_BATCH = 1000  # samples of a batch
+MAX_QUEUED = 500  # maximum batches in a stream; while it is full, samples wait at the node
+MAX_BATCH = 1000  # maximum samples of a batch
 
 _T = TypeVar("_T")
 Watching: TypeAlias = Callable[[Callable[[Any], Any]], Awaitable[Callable[[], None]]]
 
 
 class Feed:
-    """Hold what is watched until a stream takes it; all but `take` runs in the reactor's thread.
+    """Queue watched items until a stream takes them; only `take` runs outside the reactor's thread.
 
     `watch` is a coroutine function that begins to call back with each item, and returns a function
-    that ends this. The feed ends with its client, too.
+    that ends the watch. The feed also ends when its client does.
     """
 
     def __init__(self, client: TwistedClient, watch: Watching) -> None:
@@ -39,7 +39,7 @@ class Feed:
         self._room: defer.Deferred | None = None
 
     async def begun(self) -> None:
-        """Begin to watch; raises as the watch does, and so does `take` from then on."""
+        """Begin to watch; raises the error of the watch, and so does `take` from then on."""
         self._begin()
         while not self._stops and self._end is None:
             await self._woken()
@@ -47,7 +47,7 @@ class Feed:
             raise self._end
 
     async def filled(self) -> None:
-        """Begin to watch, and wait until there is something to take."""
+        """Begin to watch, and wait until there is an item or the end."""
         self._begin()
         room, self._room = self._room, None
         if room is not None:
@@ -56,18 +56,18 @@ class Feed:
             await self._woken()
 
     def take(self) -> list[Any]:
-        """Return the next samples or the next event, in any thread; raises IndexError if none.
+        """Return the next samples or event, in any thread; raises IndexError if there is none.
 
-        At the end it raises StopIteration or the error that ended the watch, each time.
+        At the end, each call raises StopIteration or the error that ended the watch.
         """
-        end = self._end  # looked at first: nothing is added after the end
+        end = self._end  # read this first: no item is added after the end
         if end is not None and not self._items:
             raise end
         item = self._items.popleft()
         return item.samples() if isinstance(item, Batch) else [item]
 
     def close(self) -> None:
-        """End the watch, and drop what was not taken."""
+        """End the watch, and drop the items that were not taken."""
         self._end = self._end or StopIteration()
         self._items.clear()
         self._wake()
@@ -77,7 +77,7 @@ class Feed:
     def _begin(self) -> None:
         if not self._is_begun:
             self._is_begun = True
-            defer.ensureDeferred(self._follow())  # goes on if those who wait are cancelled
+            defer.ensureDeferred(self._follow())  # continues even if waiting calls are cancelled
 
     async def _follow(self) -> None:
         try:
@@ -89,7 +89,7 @@ class Feed:
             self.close()
 
     def _put(self, item: Any) -> defer.Deferred | None:
-        """Add an item, a batch of samples or the end; if many wait, return what fires later."""
+        """Add an item, a batch or the end; if the queue is full, return a Deferred for room."""
         if self._end is not None:
             return None
         if isinstance(item, BaseException):
@@ -113,15 +113,15 @@ class Feed:
             self._waiting.discard(waiter)
 
     def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, set()  # they may wait again
+        waiting, self._waiting = self._waiting, set()  # a callback may begin to wait again
         for each in waiting:
             each.callback(None)
 
 
 class _Taker(Generic[_T]):
-    """Take the items of a feed one by one; `wait` runs a coroutine function of it in the reactor.
+    """Take the items of a feed one by one; `wait` runs the feed's coroutines in the reactor.
 
-    Without a reference to this the feed is closed, as after a ``for`` that ends early.
+    The feed is closed when this object is garbage, as after a ``for`` that ends early.
     """
 
     def __init__(self, reactor: Any, feed: Feed, wait: Callable[..., Any]) -> None:
@@ -138,7 +138,7 @@ class _Taker(Generic[_T]):
 
 
 class Stream(_Taker[_T]):
-    """An iterator that waits for the next item. Close it, or use ``with``."""
+    """An iterator that waits for the next item. Use ``with``, or close it at the end."""
 
     def __iter__(self) -> Iterator[_T]:
         return self
@@ -147,7 +147,7 @@ class Stream(_Taker[_T]):
         return self.next()
 
     def next(self, timeout: float | None = None) -> _T:
-        """Wait for the next item; raises TimeoutError if none comes for `timeout` seconds."""
+        """Wait for the next item; raises TimeoutError if none comes within `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             with suppress(IndexError):
@@ -171,10 +171,10 @@ class Stream(_Taker[_T]):
 
 
 class AsyncStream(_Taker[_T]):
-    """An asynchronous iterator over the next items; it begins with the first, or ``async with``.
+    """An asynchronous iterator over new items. It begins to watch at ``async with`` or first use.
 
-    Leave the ``async for``, use ``async with``, or close it. To wait for an item only so long, use
-    ``await anext(stream)`` within ``asyncio.timeout``: no item is lost by that.
+    It ends with the ``async for`` or ``async with``, or by `close`. For a time limit, use
+    ``await anext(stream)`` within ``asyncio.timeout``: no item is lost.
     """
 
     def __aiter__(self) -> Self:

@@ -31,9 +31,9 @@ class TwistedClient:
     makes Deferreds of them). `sisock.Client` is the same for scripts and notebooks, and
     `sisock.AsyncClient` for asyncio.
 
-    Without `settings`, those of the environment are used; if these are of several sites, all nodes
-    are named ``site/node``, and a question to a site costs the others nothing. A call is given up
-    after `timeout` seconds without any answer.
+    By default the settings come from the environment. If these name several sites, all nodes are
+    named ``site/node``, and a call to one site does not depend on the others. A call fails after
+    `timeout` seconds without an answer.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class TwistedClient:
         self.timeout = timeout
         every = load_routers() if settings is None else [settings]
         self._sites = Sites(self._make_site(each, reactor) for each in every)
-        # By site; made when one is watched.
+        # By site; made when one of its nodes is watched.
         self._watches: dict[str, Watches] = {}
         self._is_running = False
         self._ended: BaseException | None = None
-        # With the nodes that the list lacked when each began, as they had yet to come back.
+        # For each: nodes that were absent when it began, but may come back.
         self._node_watchers: dict[Callable[[NodeEvent], None], set[str]] = {}
         self._end_watchers: set[Callable[[BaseException], None]] = set()
 
@@ -71,7 +71,7 @@ class TwistedClient:
         )
 
     def start(self) -> None:
-        """Begin to join the router; calls wait until it is joined, or raise why it could not be."""
+        """Begin to join the router; calls wait until it is joined, or raise why joining failed."""
         if not self._is_running:
             self._is_running = True
             for site in self._sites.values():
@@ -80,24 +80,24 @@ class TwistedClient:
     async def connect(self) -> Self:
         """Join the router; raises RouterUnreachable or AuthenticationRejected if that fails.
 
-        Of several sites it waits for the first, and raises if none can be joined.
+        With several sites, waits for the first that is joined, and raises if none can be.
         """
         self.start()
         joining = [defer.ensureDeferred(site.session()) for site in self._sites.values()]
         joined = await defer.DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
         if isinstance(joined, list):
-            await self.close()  # otherwise it would go on trying
+            await self.close()  # end the attempts to join
             errors = [failure.value for _, failure in joined]
             raise errors[0] if len(errors) == 1 else RouterUnreachable("; ".join(map(str, errors)))
         return self
 
     async def close(self) -> None:
-        """Leave the router, or those of all sites."""
+        """Leave the router, or the routers of all sites."""
         await gather(site.stop() for site in self._sites.values())
         self._end(RouterUnreachable("the client is closed"))
 
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
-        """Call back with the reason when the client ends for good; return what cancels this."""
+        """Call back with the reason when the client ends; return a function that cancels this."""
         tell = partial(callback)
         self._end_watchers.add(tell)
         if self._ended is not None:
@@ -105,22 +105,22 @@ class TwistedClient:
         return partial(self._end_watchers.discard, tell)
 
     async def nodes(self) -> NodeList:
-        """Ask the hub for its list of data nodes, by name; raises HubMissing if none answers.
+        """Ask the hub for its data nodes, sorted by name; raises HubMissing if no hub answers.
 
-        Of several sites, those that cannot be reached are left out: `NodeList.unreachable` says
-        why, and a `SiteWarning` for each, except by `TwistedClient`.
+        Sites that cannot be reached are left out: `NodeList.unreachable` has the reasons. `Client`
+        and `AsyncClient` also give a `SiteWarning` for each.
         """
         return await self._sites.nodes()
 
     @contextmanager
     def _asking(self, node: str) -> Iterator[Site]:
-        """Yield the site of a node, and name it in errors; raises UnknownNode."""
+        """Yield the site of a node, and name the site in errors; raises UnknownNode."""
         site = self._sites.of(node)
         with site.named():
             yield site
 
     async def fields(self, node: str, start: Time = 1, end: Time = 0) -> dict[str, Field]:
-        """Ask a node for its fields with samples in an interval, by default for all."""
+        """Ask a node for its fields with samples in an interval; by default for all fields."""
         interval = None if (start, end) == (1, 0) else to_interval(start, end)
         with self._asking(node) as site:
             await site.session()
@@ -147,15 +147,15 @@ class TwistedClient:
         start, end : float, str or datetime
             Half-open interval, see `sisock.wire.times.to_sisock_time`.
         min_stride : float or str, optional
-            Seconds between successive samples, at least; or a duration such as ``"5min"``.
+            Minimum seconds between successive samples, or a duration such as ``"5min"``.
         bucket : float, optional
-            Seconds, a power of two: of each bucket of this size only the smallest and the largest
-            value are kept. At most 16,384 buckets.
+            Size of buckets in seconds, a power of two: only the smallest and the largest value of
+            each bucket are kept. At most 16,384 buckets.
         max_points : int, optional
-            Samples of each field, at most: the extremes of buckets, and both ends. At least 8.
+            Maximum samples of each field, 8 or more: the extremes of buckets, and both ends.
         on_progress : callable, optional
-            Called with a `Progress` after each window of a long reply, where the reply is waited
-            for. In a notebook a progress bar is shown instead, except by `TwistedClient`.
+            Called with a `Progress` after each window of a long reply, in the caller's thread. By
+            default, `Client` and `AsyncClient` show a progress bar in notebooks.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class TwistedClient:
     ) -> Data:
         """Get the last sample of each field before `end`, as series of one sample or none.
 
-        Without `fields`, of all fields. Raises as `get`.
+        `fields` defaults to all fields. Raises as `get`.
         """
         before = to_interval(1, end).end
         with self._asking(node) as site:
@@ -195,9 +195,9 @@ class TwistedClient:
     ) -> Callable[[], None]:
         """Call back with each new sample of a node, once and in order.
 
-        Samples that were missed while the node, the router or the connection was away come
-        afterwards, or a `Gap` if they are lost. With `fields`, samples without any of these are
-        left out. Returns a function that ends the watch. Raises UnknownNode or UnknownField, and
+        Samples missed while the node, the router or the connection was down come afterwards, or a
+        `Gap` if they are lost. With `fields`, samples without any of these fields are left out.
+        Returns a function that ends the watch. Raises UnknownNode or UnknownField, and
         InvalidArgument if the node publishes no live samples.
         """
         is_ended = False
@@ -221,9 +221,9 @@ class TwistedClient:
         callback: Callable[[Batch | Gap], defer.Deferred | None],
         fields: str | Iterable[str] | None = None,
     ) -> Callable[[], None]:
-        """Do as `watch`, but with batches of samples.
+        """Call back as `watch` does, but with batches of samples.
 
-        If the callback returns a Deferred, nothing more is passed on before that has fired.
+        If the callback returns a Deferred, nothing more is passed on until that has fired.
         """
         with self._asking(node) as site:
             await site.session()
@@ -241,11 +241,11 @@ class TwistedClient:
         after: Mapping[str, float],
         since: float,
     ) -> Callable[[], None]:
-        """Do as `follow`, but begin after the last known samples; the node may come later.
+        """Call back as `follow` does, but begin after the last known samples.
 
         `after` has the time of the last known sample of each timeline; others begin at `since`. A
-        node without live samples is asked every few seconds. A site that cannot be reached may come
-        later, too.
+        node without live samples is asked every few seconds. Node and site may become available
+        later.
         """
         with self._asking(node) as site:
             return await self._begin(site, node, callback, fields, after, since)
@@ -259,7 +259,7 @@ class TwistedClient:
             self._watches[site.name] = Watches(source, self.timeout, site.reactor)
         watch = Watch(self._watches[site.name], node, *about)
         if session is None:
-            return watch.end  # it begins when the site is joined
+            return watch.end  # the watch begins when the site is joined
         try:
             await watch.begin(session)
         except BaseException:
@@ -268,11 +268,11 @@ class TwistedClient:
         return watch.end
 
     async def watch_nodes(self, callback: Callable[[NodeEvent], None]) -> Callable[[], None]:
-        """Call back with each node that comes or goes, also while the router was away.
+        """Call back with each node that appears or leaves, even while the router was down.
 
-        If no event tells that a node has ended, this takes up to 40 s. Of several sites, the nodes
-        of one that cannot be reached yet come when it is joined. Returns a function that ends the
-        watch. Raises RouterUnreachable if the router does not answer.
+        Without an event that a node has left, this takes up to 40 s. The nodes of a site that
+        cannot be reached appear when it is joined. Returns a function that ends the watch. Raises
+        RouterUnreachable if the router does not answer.
         """
         with suppress(HubMissing):
             await self._sites.nodes(is_fresh=False)
@@ -292,14 +292,14 @@ class TwistedClient:
             tell(NodeEvent(node, is_present))
 
     def _tell_late_watchers(self, node: KnownNode) -> None:
-        """Tell those of a node that comes back who began when it was away."""
+        """Report a node that is back to the watchers that began while it was absent."""
         for tell, absent in list(self._node_watchers.items()):
             if node.name in absent:
                 absent.remove(node.name)
                 tell(NodeEvent(node, True))
 
     def _end(self, reason: BaseException) -> None:
-        """End for good."""
+        """Note the reason for the end, and report it to all `on_end` callbacks."""
         self._ended = self._ended or reason
         while self._end_watchers:
             self._end_watchers.pop()(self._ended)

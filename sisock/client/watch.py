@@ -1,4 +1,4 @@
-"""Follow the samples of a node over all reconnections."""
+"""Follow the new samples of a node, across reconnections."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from sisock.errors import HubMissing, NodeContractError, RouterUnreachable, Unkn
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import contract
 
-POLL = 3.0  # seconds until a node that publishes nothing is asked again
-MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds until a node that failed is asked again
-GIVE_UP = 60.0  # seconds for which a node may answer with errors until there is a gap
-MAX_TIMELINES = 50_000  # as many as a node can have; of more, the least recent is forgotten
+POLL = 3.0  # seconds before asking a node again that publishes nothing
+MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds before asking a node again after an error
+GIVE_UP = 60.0  # seconds of errors after which missed samples count as lost
+MAX_TIMELINES = 50_000  # maximum of a node; if there are more, the least recent is dropped
 
 _AWAY = (HubMissing, RouterUnreachable, UnknownNode)
-"""Errors after which the node may come back with all its samples."""
+"""Errors of a node that is absent, and may come back with all its samples."""
 
 log = make_logger()
 
 
 class Watches(set["Watch"]):
-    """The watches of a client at one router that have not ended; `source` asks its nodes.
+    """The running watches of a client at one router; `source` asks its nodes.
 
-    They share a lock, as autobahn confuses a subscription that begins with one that ends.
+    They share a lock, because autobahn confuses a beginning subscription with an ending one.
     """
 
     def __init__(self, source: Source, timeout: float, reactor: Any) -> None:
@@ -41,7 +41,7 @@ class Watches(set["Watch"]):
         self.lock = defer.DeferredLock()
 
     def lose(self, node: str) -> None:
-        """Let the watches of a node ask for what they may have missed."""
+        """Make the watches of a node ask for samples that they may have missed."""
         for watch in [each for each in self if each.node == node]:
             watch.lose()
 
@@ -49,20 +49,20 @@ class Watches(set["Watch"]):
 class Watch:
     """Pass on the new samples of a node, each once and in order, and gaps.
 
-    They come from the node's topic or, if it has none, by asking it every few seconds. After a
-    break the node is asked for what was missed, timeline by timeline; see `Merger`.
+    Samples come from the node's topic or, if it publishes none, from calls every few seconds. After
+    a break the node is asked for missed samples, timeline by timeline; see `Merger`.
 
     Parameters
     ----------
     on_samples : callable
-        Called with each `Batch` and `Gap`. It may return a Deferred: nothing more is passed on
-        before that has fired, and samples that do not fit into memory are fetched later.
+        Called with each `Batch` and `Gap`. If it returns a Deferred, nothing more is passed on
+        until that has fired; samples that do not fit into memory are fetched later.
     fields : container of str, optional
-        Fields of interest; all if None. Samples in which all of them are missing are left out.
+        Fields of interest; all if None. Samples without a value of these fields are left out.
     after : mapping, optional
         Time of the last known sample of each timeline. If None, begin with the first event.
     since : float, optional
-        UNIX time at which timelines begin that are not in `after`; now if None.
+        UNIX time at which timelines that are not in `after` begin; now if None.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Watch:
             self._watches.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
 
     def lose(self) -> None:
-        """Ask for what may have been missed."""
+        """Ask for samples that may have been missed."""
         self._lose_all()
         if self._pause is not None and not self._pause.called:
             self._pause.callback(None)
@@ -129,7 +129,7 @@ class Watch:
 
     def _start(self) -> None:
         if self._task is None and self in self._watches:
-            self._task = defer.Deferred()  # set before it runs, as it may end at once
+            self._task = defer.Deferred()  # set before the coroutine runs, as it may end at once
             task = defer.ensureDeferred(self._catch_up())
             if self._task is not None:
                 self._task = task
@@ -161,7 +161,7 @@ class Watch:
             self._start()
 
     def _line(self, name: str) -> Merger:
-        """Return a timeline of an event, as the most recent one."""
+        """Return the `Merger` of an event's timeline, and mark it as the most recent one."""
         line = self._lines.pop(name, None)
         if line is None:
             line = Merger(name, is_live=self._task is None)
@@ -185,7 +185,7 @@ class Watch:
             self._start()
 
     async def _catch_up(self) -> None:
-        """Ask until nothing is missed; for ever, if the node publishes nothing."""
+        """Ask until no sample is missed; for ever if the node publishes nothing."""
         retry = MIN_RETRY
         while self in self._watches:
             pause = POLL
@@ -242,7 +242,7 @@ class Watch:
                     await self._read(line, self._known)
 
     def _note(self, known: Mapping[str, Field]) -> None:
-        """Note which fields of interest there are."""
+        """Note the node's fields of interest, and begin new timelines."""
         self._timeline_of = {name: each.timeline for name, each in known.items()}
         fields: defaultdict[str, dict[str, Field]] = defaultdict(dict)
         for name, each in known.items():
@@ -253,7 +253,7 @@ class Watch:
             self._lines[name] = Merger(name, is_live=False)
 
     async def _read(self, line: Merger, node: KnownNode) -> None:
-        """Ask for what a timeline missed, and go on with its events."""
+        """Ask for the samples that a timeline missed, then go on with its events."""
         while line.is_behind and self in self._watches:
             await self._wait_for_room()
             try:
@@ -265,7 +265,7 @@ class Watch:
         await self._release(line)
 
     async def _release(self, line: Merger) -> None:
-        """Go on with the events of a timeline, unless the node has to be asked first."""
+        """Go on with the events of a timeline, unless samples were missed."""
         while not (line.is_live or line.is_behind) and self in self._watches:
             await self._wait_for_room()
             if not line.is_behind:
@@ -278,7 +278,7 @@ class Watch:
 
 
 def deliver(what: str, callback: Callable[..., Any], *args: Any) -> Any:
-    """Call back; if that raises, log that the event is lost."""
+    """Call back, and return the result; if it raises, log that the event is lost."""
     try:
         return callback(*args)
     except Exception as error:
