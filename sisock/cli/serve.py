@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 def load_nodes(path: Path) -> dict[str, list[str]]:
     """Read each node's name and command; raises SettingsError, which names the line or the key."""
     if not (sections := read_toml(path)):
-        raise SettingsError(f"{path} names no node: each is a section, as [weather]")
+        raise SettingsError(f"{path} names no node: write a section for each, such as [weather]")
     commands = {}
     for name, section in sections.items():
         try:

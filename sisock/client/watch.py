@@ -154,7 +154,7 @@ class Watch:
                 for line, last in told:
                     line.hear_of(last)
         except NodeContractError as error:
-            self._warn(f"an event is asked for again: {error}")
+            self._warn(f"asking for the samples of an event that cannot be used: {error}")
             self.lose()
             return
         if not all(line.is_live for line, _ in [*heard, *told]):
@@ -218,7 +218,7 @@ class Watch:
             self._failing_since = None
             log.debug("{node}: {why}", node=self.node, why=str(error))
             return
-        self._warn(f"what was missed of {self.node!r} is asked for again: {error}")
+        self._warn(f"asking {self.node!r} again for missed samples: {error}")
         now = self._watches.reactor.seconds()
         self._failing_since = now if self._failing_since is None else self._failing_since
         if now - self._failing_since > GIVE_UP and not self._is_polled:

@@ -254,7 +254,7 @@ def _translate(error: ApplicationError, node: str | None) -> SisockError:
     if uri == ERROR_INVALID_ARGUMENT:
         return InvalidArgument(text)
     if uri == ERROR_NOT_AUTHORIZED:
-        return AuthenticationRejected(f"this user may not do that: {text}")
+        return AuthenticationRejected(f"the router does not allow this user to do this: {text}")
     if node is None:
         why = f"the hub does not answer ({uri}): is it being restarted?"
         if uri == ERROR_NO_SUCH_PROCEDURE:
@@ -262,7 +262,7 @@ def _translate(error: ApplicationError, node: str | None) -> SisockError:
             why = f"no hub is on the router: {advice}"
         return HubMissing(why)
     if uri == ERROR_NO_SUCH_PROCEDURE:
-        return UnknownNode(f"the data node {node!r} is not there, or has just gone")
+        return UnknownNode(f"the data node {node!r} is not available, or has just ended")
     if uri == _CANCELED:
         return NodeGone(f"the data node {node!r} went away while it was asked")
     is_known = uri == ERROR_NODE_FAILED

@@ -165,8 +165,8 @@ class Registration:
             return
         if not await is_same():
             raise NodeNameTaken(
-                f"those that serve as {self._name!r} have other samples; trying again, as they may"
-                " not have seen yet what has changed"
+                f"the replicas of {self._name!r} serve other samples; trying again, as they may not"
+                " have noticed a change yet"
             )
         self._announced["generation"] = same[0]
 
