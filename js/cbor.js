@@ -1,9 +1,9 @@
-// CBOR (RFC 8949), as far as the router speaks it: everything but lengths that are not said before.
+// CBOR (RFC 8949), as far as the router uses it: everything except indefinite lengths.
 
 const [UNSIGNED, NEGATIVE, BYTES, TEXT, ARRAY, MAP, TAG, SIMPLE] = [0, 1, 2, 3, 4, 5, 6, 7];
 const [FALSE, TRUE, NULL] = [0xf4, 0xf5, 0xf6];
 const FLOAT64 = 0xfb;
-// Bytes that follow the additional information of 24 to 27.
+// Number of bytes after the additional information 24 to 27.
 const SIZES = [1, 2, 4, 8];
 const FIRST_SIZE = 24;
 const [BIG, BIG_NEGATIVE] = [2, 3];
@@ -11,7 +11,7 @@ const SHORT_TEXT = 32;
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder() };
 
 /**
- * Write a value: null, booleans, numbers, bigint, texts, Uint8Array, arrays, and objects without what is undefined.
+ * Write a value: null, booleans, numbers, bigint, texts, Uint8Array, arrays, and objects, without undefined members.
  * @param {any} value
  * @returns {Uint8Array}
  */
@@ -50,7 +50,7 @@ class Writer {
   }
 
   #integer(value) {
-    // Minus zero is no integer.
+    // Minus zero has to be a float.
     if (Object.is(value, -0)) this.#float(value);
     else if (value >= 0) this.#head(UNSIGNED, value);
     else this.#head(NEGATIVE, typeof value === "bigint" ? -1n - value : -1 - value);
@@ -136,7 +136,7 @@ class Reader {
     return major === ARRAY ? this.#array(value) : this.#map(value);
   }
 
-  /** Read the number that follows a first byte: a bigint, if no other holds it. */
+  /** Read the number after a first byte; a bigint if a Number cannot hold it. */
   #argument(info) {
     if (info < FIRST_SIZE) return info;
     const at = this.at;
@@ -170,7 +170,7 @@ class Reader {
 
   #text(length) {
     const bytes = this.#take(length);
-    // Most are short names, for which a decoder takes longer to begin than to do it.
+    // Most texts are short names, for which starting a TextDecoder costs more than decoding.
     if (length > SHORT_TEXT) return utf8.decoder.decode(bytes);
     let text = "";
     for (const byte of bytes) {
@@ -200,7 +200,7 @@ class Reader {
   }
 }
 
-/** Return a float of 16 bits. */
+/** Decode a 16-bit float. */
 function half(bits) {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
   const size =

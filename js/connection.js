@@ -1,4 +1,4 @@
-// A connection to the router that comes back by itself: calls, and subscriptions that outlive it.
+// A connection to the router that reconnects automatically, for calls and for subscriptions that survive that.
 
 import { Wampy } from "wampy";
 import { sign } from "wampy/wampcra.js";
@@ -14,7 +14,7 @@ const CALL_SECONDS = 30;
 const CHECK_SECONDS = 5;
 const REFUSALS = /not_authorized|authentication_failed|authorization_failed|no_such_(realm|principal)|no_auth_method/;
 
-/** Return the WebSocket class to use, null for the global one; ws is needed only where there is none. */
+/** Return the WebSocket class to use, null for the global one; without that, the package ws is needed. */
 export async function findWebSocket(given) {
   if (given) return given;
   if (globalThis.WebSocket) return null;
@@ -23,9 +23,9 @@ export async function findWebSocket(given) {
   throw new SisockError("websocket", "there is no WebSocket: take node 22 or later, or npm install ws");
 }
 
-/** Keep one session with the router, and make the next one when it is lost. */
+/** Keep a session with the router; open a new one when it is lost. */
 export class Connection {
-  /** How often it has joined so far. */
+  /** Number of times it has joined so far. */
   joins = 0;
   #options;
   #wamp = null;
@@ -39,8 +39,8 @@ export class Connection {
   #seconds;
 
   /**
-   * @param {object} options as of `connect`
-   * @param {{ call?: number, check?: number }} [seconds] that an answer may take: call, and check of whether there is a connection at all
+   * @param {object} options those of `connect`
+   * @param {{ call?: number, check?: number }} [seconds] time limits of a call, and of a check of the connection
    */
   constructor(options, { call = CALL_SECONDS, check = CHECK_SECONDS } = {}) {
     this.#seconds = { call, check };
@@ -49,14 +49,14 @@ export class Connection {
     this.#options = { user: "simonsobs", realm: "sisock", onState: () => {}, ...options, url };
   }
 
-  /** Resolve once joined, also by a later try. */
+  /** Resolve once joined, even if only after several tries. */
   join() {
     const joined = new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
     this.#try();
     return joined;
   }
 
-  /** End the connection for good. */
+  /** Close the connection, and do not reconnect. */
   close() {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -71,7 +71,7 @@ export class Connection {
     this.#tryNow();
   }
 
-  /** Call back with whether it is joined whenever that changes; return a function that ends it. */
+  /** Call back with true after joining and false after a loss; return a function that ends this. */
   onChange(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -79,7 +79,7 @@ export class Connection {
 
   async #try() {
     const { url, user, realm, secret, ws } = this.#options;
-    // Wampy leaves a connection that closes before it is signed in without an answer.
+    // Wampy does not report a connection that closes before the sign-in.
     let closed;
     const ended = new Promise((_, reject) => (closed = reject));
     ended.catch(() => {});
@@ -90,7 +90,7 @@ export class Connection {
       authMode: "auto",
       authPlugins: { wampcra: /** @type {any} */ (sign(secret)) },
       autoReconnect: false,
-      uriValidation: "loose", // strict refuses names that the protocol allows
+      uriValidation: "loose", // "strict" rejects names that the protocol allows
       serializer: new Serializer(() => (this.#heardAt = performance.now())),
       onClose: () => {
         closed(new Error("closed"));
@@ -151,7 +151,7 @@ export class Connection {
     this.#try();
   }
 
-  /** Give up a connection of which nothing comes any more; the browser may notice that much later. */
+  /** Give up a silent connection; the browser may notice the loss much later. */
   #drop(wamp) {
     this.#lost(wamp, "the router does not answer");
     wamp.disconnect().catch(() => {});
@@ -169,7 +169,7 @@ export class Connection {
     return this.#call(tail, args, kwargs, onProgress, signal, this.#seconds.call);
   }
 
-  /** See at once whether there still is a connection, as after a computer's sleep, and renew it if not. */
+  /** Check immediately whether the connection still works, for example after sleep, and renew it if not. */
   async check() {
     if (this.#closed) return;
     if (this.#wamp) await this.#call("consumer.get_data_node", [], {}, null, null, this.#seconds.check).catch(() => {});
@@ -193,7 +193,7 @@ export class Connection {
   }
 
   /**
-   * Call back with the first argument of each event of a topic, also after the connection was lost.
+   * Call back with the first argument of each event of a topic, also after reconnecting.
    * @param {string} tail the topic's URI without the prefix
    * @returns {Promise<Function>} ends it
    */
@@ -212,19 +212,19 @@ export class Connection {
       if (topic.callbacks.size || this.#topics.get(tail) !== topic) return;
       this.#topics.delete(tail);
       await topic.subscribed;
-      // If the connection is lost, so is the subscription.
+      // A lost connection loses its subscriptions.
       await this.#wamp?.unsubscribe(topic.uri, topic.pass).catch(() => {});
     };
   }
 
   #subscribeNow(topic) {
-    // If the connection is lost meanwhile, the next one subscribes again.
+    // If the connection is lost meanwhile, the next one subscribes.
     topic.subscribed = this.#wamp?.subscribe(topic.uri, topic.pass).catch(() => {});
     return topic.subscribed;
   }
 }
 
-/** Return what a promise gives, or a SisockError if that takes longer. */
+/** Resolve like a promise, or reject with a SisockError if it takes too long. */
 export function within(promise, what, seconds, signal = null) {
   return new Promise((resolve, reject) => {
     const late = new SisockError("timeout", `${what} was not answered in ${seconds} s`);
@@ -242,6 +242,6 @@ function cancelQuietly(wamp, reqId) {
   try {
     wamp.cancel(reqId);
   } catch {
-    // The call has ended meanwhile.
+    // The call has already ended.
   }
 }

@@ -1,11 +1,11 @@
-// The data nodes that are there and their fields, each asked for once.
+// Keep the list of available data nodes, and their fields, asking each node once.
 
 import { SisockError } from "./errors.js";
 
 const REREAD_SECONDS = 30;
-// An unknown name is looked up again at most this often.
+// Minimum time before an unknown name is looked up again.
 const ASK_AGAIN_SECONDS = 1;
-// Digits after the point, as many as `toFixed` takes.
+// Maximum digits after the point for `toFixed`.
 const MAX_PRECISION = 100;
 
 /** Keep the hub's list of nodes by subscription; read it again after each join and every 30 s. */
@@ -25,7 +25,7 @@ export class Directory {
     this.#connection = connection;
   }
 
-  /** Stop reading the list again. */
+  /** Stop rereading the list. */
   close() {
     clearInterval(this.#timer);
   }
@@ -36,7 +36,7 @@ export class Directory {
     return [...this.#nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Return one node; the hub is asked again before it is said not to be there. */
+  /** Return one node; ask the hub again before reporting that it does not exist. */
   async node(name) {
     await this.nodes();
     if (!this.#nodes.has(name) && secondsSince(this.#listedAt) > ASK_AGAIN_SECONDS) await this.#list();
@@ -46,8 +46,8 @@ export class Directory {
   }
 
   /**
-   * Return what a node says of its fields, asked once per generation, and again if it said nothing
-   * of one that is wanted.
+   * Return the fields of a node. It is asked once per generation, and again if a wanted field is
+   * unknown.
    * @param {object} node of this directory
    * @param {string[]} [wanted]
    * @returns {Promise<Object<string, object>>}
@@ -62,7 +62,7 @@ export class Directory {
   }
 
   /**
-   * Ask a node for its fields again; others hear of a change if they are others than before.
+   * Ask a node for its fields again; report a change if they differ from the known ones.
    * @returns {Promise<Object<string, object>>}
    */
   async refresh(node) {
@@ -81,15 +81,15 @@ export class Directory {
     return fields;
   }
 
-  /** Call back with (node, isPresent) when a node comes, goes or changes its generation or its fields. */
+  /** Call back with (node, isPresent) when a node appears, vanishes, or changes its generation or fields. */
   async onChange(callback) {
-    // Those that are there already are no change; if there is no hub, there will be.
+    // Nodes already listed are no change; without a hub, wait for one.
     await this.nodes().catch(() => {});
     this.#callbacks.add(callback);
     return async () => this.#callbacks.delete(callback);
   }
 
-  /** Read the list, once for all that wait for it. */
+  /** Read the list, once for all callers that wait for it. */
   #list() {
     this.#listing ??= this.#read().finally(() => (this.#listing = null));
     return this.#listing;
@@ -111,13 +111,13 @@ export class Directory {
     for (const node of before.values()) if (!this.#nodes.has(node.name)) this.#tell(node, false);
     for (const node of this.#nodes.values()) {
       const old = before.get(node.name);
-      // Whether a node without a generation of its own was restarted cannot be told.
+      // A node without a generation may have been restarted; nobody can tell.
       if (!old || (node.isOwn && old.generation !== node.generation)) this.#tell(node, true);
       else this.#refreshIfChanged(old, node);
     }
   }
 
-  /** Ask a node again that may have others fields than those that are known. */
+  /** Ask a node again if its fields may have changed. */
   #refreshIfChanged(old, node) {
     const mayChange = node.features.includes("live") || old.description !== node.description;
     if (mayChange && this.#fields.has(node.name)) this.refresh(node).catch(() => {});
@@ -164,14 +164,14 @@ export async function askFields(connection, name, start = 1, end = 0) {
   return fields;
 }
 
-/** Return what a node says of a timeline, as far as it can be used. */
+/** Return the usable part of a node's description of a timeline. */
 function ofTimeline(timeline) {
   const { interval, first, last, stale_after: staleAfter } = timeline ?? {};
   const all = Object.entries({ interval, first, last, staleAfter });
   return Object.fromEntries(all.map(([key, value]) => [key, Number.isFinite(value) ? value : null]));
 }
 
-/** Return the optional metadata of a field, as far as they can be used. */
+/** Return the usable part of a field's optional metadata. */
 function ofField({ limits, precision, labels }) {
   const isEnd = (value) => value === null || Number.isFinite(value);
   const range = (kind) => (limits?.[kind]?.length === 2 && limits[kind].every(isEnd) ? limits[kind] : null);
@@ -182,7 +182,7 @@ function ofField({ limits, precision, labels }) {
   };
 }
 
-/** Return what is said of fields as text to compare, without what grows with every sample. */
+/** Return the description of fields as a text to compare, without what changes with every sample. */
 function textOf(fields) {
   const growing = new Set(["first", "last", "interval"]);
   return JSON.stringify(fields, (key, value) => (growing.has(key) ? undefined : value));

@@ -45,7 +45,7 @@
 
 /**
  * @typedef {object} GetOptions at most one of the first three
- * @property {number} [minStride] seconds between samples, at least
+ * @property {number} [minStride] minimum seconds between samples
  * @property {number} [maxPoints] maximum samples of each field; spikes are kept
  * @property {number} [bucket] size of the grid's buckets in seconds, a power of two
  * @property {AbortSignal} [signal]

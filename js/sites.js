@@ -1,25 +1,25 @@
-// Several routers as one: each site has a connection, time limits and a state of its own.
+// Use several routers like one: each site has its own connection, time limits and state.
 
 import { Connection, within } from "./connection.js";
 import { SisockError } from "./errors.js";
 
-// For what all sites are asked; who does not answer by then is left out.
+// Time limit of requests to all sites; those that answer later are left out.
 const PATIENCE = 5;
 const NAME = /^[\w-]+$/;
 const WAITING = "there is no connection yet";
 const AWAY = ["unreachable", "refused", "realm"];
 
-/** One site: its connection, and what is wrong with it. */
+/** Keep the connection of one site, and what is wrong with it. */
 class Site {
   name = "";
   url = undefined;
   state = "connecting";
   reason = WAITING;
-  // Of what refuses: "secret" if none was given, "refused", or "realm".
+  // Kind of refusal: "secret" if none was given, "refused" if it is wrong, or "realm".
   kind = null;
-  /** Why its nodes cannot be listed, though it is joined. */
+  /** Why the nodes of a joined site cannot be listed. */
   fault = null;
-  // UNIX time since when it is away.
+  // UNIX time when its connection was lost.
   since = null;
 
   /** @param {import("./shapes.js").SiteOptions & object} options */
@@ -49,7 +49,7 @@ class Site {
     this.connection.signIn(secret);
   }
 
-  /** Ask it something, unless it is away; errors name the site. */
+  /** Send a request to the site, unless it is unreachable; errors name the site. */
   async ask(question) {
     if (this.state !== "joined") throw this.#away(this.reason);
     try {
@@ -60,7 +60,7 @@ class Site {
     }
   }
 
-  /** Return its nodes by their full names. */
+  /** Return the site's nodes by their full names. */
   async nodes() {
     try {
       const nodes = await this.ask((sisock) => sisock.nodes());
@@ -101,7 +101,7 @@ export class Sites {
   }
 
   /**
-   * The sites and how they are: of those that are away nothing is listed.
+   * The sites with their states; nodes of unreachable sites are not listed.
    * @returns {import("./shapes.js").SiteState[]}
    */
   get sites() {
@@ -119,19 +119,19 @@ export class Sites {
     this.#site(site).signIn(secret);
   }
 
-  /** End all connections for good. */
+  /** Close all connections, and do not reconnect. */
   close() {
     for (const { sisock } of this.#sites.values()) sisock.close();
   }
 
-  /** See at once whether there still are connections, and renew those that are not. */
+  /** Check all connections immediately, and renew the broken ones. */
   async check() {
     await Promise.all([...this.#sites.values()].map(({ sisock }) => sisock.check()));
   }
 
   /**
-   * Return the data nodes that are there, by name: of a site, or of all that answer within 5 s; `sites` says what is
-   * wrong with the others.
+   * Return the available data nodes by name: those of a site, or of all sites that answer within 5 s; `sites` tells
+   * what is wrong with the others.
    * @param {string} [site]
    * @returns {Promise<import("./shapes.js").DataNode[]>}
    */
@@ -142,7 +142,7 @@ export class Sites {
   }
 
   /**
-   * As of Sisock, for `site/node`; so are all that follow.
+   * Like `Sisock.fields`, for `site/node`; the methods below also correspond to those of Sisock.
    * @param {string} name of the node
    * @param {number|null} [start]
    * @param {number} [end]
@@ -180,7 +180,7 @@ export class Sites {
   /**
    * @param {string} name of the node
    * @param {string[]|null} [names] of fields, or all
-   * @param {number} [end] the samples are before it
+   * @param {number} [end] time before which to look
    * @returns {Promise<Object<string, import("./shapes.js").Latest>>}
    */
   async latest(name, names, end) {
@@ -211,8 +211,8 @@ export class Sites {
   }
 
   /**
-   * Call back when a node comes, goes or changes. Nodes that are there when their site is joined for the first time are
-   * not told one by one: `onState` tells of the site.
+   * Call back when a node appears, vanishes or changes. When a site is joined for the first time, only `onState` reports
+   * that, not a call for each of its nodes.
    * @param {(node: import("./shapes.js").DataNode, isPresent: boolean) => void} callback
    * @returns {Promise<() => Promise<void>>} ends it
    */

@@ -1,6 +1,6 @@
-// How panels and fields stand in the address: node::a,b;other::c!h!c3!lLabel@h300@aK!1!5!l
+// Write panels and fields into the address, and read them: node::a,b;other::c!h!c3!lLabel@h300@aK!1!5!l
 
-// These separate the parts of a panel; in a name they are written as ~ and two digits.
+// Characters that separate the parts of a panel; in a name they are written as ~ and two digits.
 const SEPARATORS = /[~,;!@]|::/g;
 const FORMS = { colour: "c", label: "l", isHidden: "h" };
 
@@ -16,7 +16,7 @@ export function formatPanel({ fields, height, isTable, axes = {} }) {
   return [formatFields(fields), ...options].join("@");
 }
 
-/** Read a panel; parts that are odd are left out. */
+/** Read a panel; leave out invalid parts. */
 export function parsePanel(text) {
   const [fields, ...options] = text.split("@");
   const panel = { fields: parseFields(fields) };
@@ -40,7 +40,7 @@ export function parseKeys(text) {
   return parseFields(text).map(({ key }) => key);
 }
 
-/** Write fields; the node's name stands before the first of those that follow each other. */
+/** Write fields; successive fields of the same node share its name. */
 function formatFields(fields) {
   let node = null;
   const parts = fields.map(({ key, ...more }) => {

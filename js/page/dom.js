@@ -1,6 +1,6 @@
-// Small things that all parts of the page use.
+// Small helpers for all parts of the page.
 
-/** Return the element of an id. */
+/** Return the element with an id. */
 export function $(id) {
   return document.getElementById(id);
 }
@@ -12,7 +12,7 @@ export function make(tag, properties, ...children) {
   return element;
 }
 
-/** Make a button that shows a sign and is named by words. */
+/** Make a button that shows a symbol and has a name in words. */
 export function button(sign, name, action) {
   const element = make("button", { type: "button", title: name, ariaLabel: name }, sign);
   element.addEventListener("click", action);
@@ -22,7 +22,7 @@ export function button(sign, name, action) {
 /**
  * Make a button with a menu below it, or above it where there is more room.
  * @param {string} name of the button
- * @param {[string, function(), function(): boolean][]} items text, action, and whether it can be done now
+ * @param {[string, function(), function(): boolean][]} items text, action, and whether it is possible now
  * @returns {HTMLElement[]} the button and the menu
  */
 export function menuButton(name, items) {
@@ -47,17 +47,17 @@ export function menuButton(name, items) {
   return [toggle, menu];
 }
 
-/** Write a text into an element, if it is another than before. */
+/** Write a text into an element, if it has changed. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Return a name in parts, between which a line may end. */
+/** Split a name into parts between which a line may break. */
 export function breakable(name) {
   return name.split(/(?<=::|[/_.-])/).flatMap((part) => [part, make("wbr")]);
 }
 
-/** Return a function that acts once at the next frame, however often it is called before. */
+/** Return a function that acts once in the next frame, however often it is called before. */
 export function onceAFrame(action) {
   let isWaiting = false;
   return () => {
@@ -71,7 +71,7 @@ export function onceAFrame(action) {
 }
 
 /**
- * Return a function that acts at most so often, and at last after its last call.
+ * Return a function that acts at most this often, and always once after its last call.
  * @param {function(): number} milliseconds returns how long to wait
  */
 export function atMostEvery(milliseconds, action) {
@@ -85,7 +85,7 @@ export function atMostEvery(milliseconds, action) {
   };
 }
 
-/** Return a function that acts when it has not been called for so long. */
+/** Return a function that acts once it has not been called for a while. */
 export function afterRest(milliseconds, action) {
   let timer = null;
   return () => {

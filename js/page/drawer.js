@@ -5,13 +5,13 @@ import { $ } from "./dom.js";
 const KEY = "sisock-find";
 const isNarrow = matchMedia("(max-width: 50rem)");
 
-/** Have a button open and close the region. */
+/** Let a button open and close the region. */
 export function startDrawer() {
   const set = (isOpen) => {
     document.body.dataset.find = isOpen ? "open" : "closed";
     $("find-toggle").ariaExpanded = String(isOpen);
     $("find").inert = !isOpen;
-    // What is under the drawer is out of reach.
+    // The page under the drawer cannot be used.
     $("content").inert = isOpen && isNarrow.matches;
   };
   const isOpen = () => document.body.dataset.find === "open";

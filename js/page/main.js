@@ -19,7 +19,7 @@ import { showViews } from "./values/views.js";
 
 const REFRESH_SECONDS = 60;
 const REST_MILLISECONDS = 150;
-// Between two pictures of new samples, one of many fields takes longer; and between two arrangements while one moves.
+// Milliseconds between two redraws for new samples: minimum, maximum, and per field; below, between two new layouts.
 const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
 const ARRANGE_MILLISECONDS = 100;
 const NAMES_OF_TAB = 3;
@@ -37,7 +37,7 @@ async function work(joined, signIn) {
   store = new Store(sisock, sisock.sites ? drawSplit : draw, atMostEvery(pictureMilliseconds, draw));
   find = new Find(model, sisock, signIn);
   values = new Values($("values"), sisock, model, (key) => find.unitOf(key));
-  // Sites are listed as they are joined.
+  // Each site is listed once it is joined.
   const listening = sisock.onNodes(nodeChanged);
   if (!sisock.sites) await listening;
   await Promise.all([sisock.sites ? find.draw() : find.begin(), load()]);
@@ -57,7 +57,7 @@ async function refresh(site) {
   await load();
 }
 
-/** Say what is wrong with a site where its data would be. */
+/** Show what is wrong with a site in place of its data. */
 function lose(site, reason) {
   for (const each of [store, values]) each.lose(`${site}/`, `the site '${site}' cannot be reached: ${reason}`);
   find.draw();
@@ -71,7 +71,7 @@ function nodeChanged(node, isPresent) {
   if (isPresent) load();
 }
 
-/** Name the tab, and a bookmark of it, by what is on the page. */
+/** Name the tab, and thus its bookmarks, after the shown fields. */
 function nameTab(state) {
   const names = keysOf(state).map(splitKey).map(({ node, field }) => (field === "*" ? node : field));
   const some = names.slice(0, NAMES_OF_TAB).join(", ") + (names.length > NAMES_OF_TAB ? " …" : "");
@@ -92,7 +92,7 @@ function changed(state, previous) {
   draw();
 }
 
-/** Return what the store is to hold: the range, and as far beyond as is there already. */
+/** Return what the store has to hold: the range, and a margin of samples that it already has. */
 function viewOf() {
   const { start, end } = rangeOf(model.state.time);
   return { start, end, margin: (end - start) / 2, points: panels.points, isLive: isFollowing() };
@@ -110,7 +110,7 @@ async function load() {
   splitPanels();
 }
 
-/** Split panels of too many units: of a link they are only known when fields are. */
+/** Split panels with too many units, which are known only once the fields of a link are. */
 function splitPanels() {
   const split = splitByUnits(model.state.panels, units);
   if (split.length > model.state.panels.length) model.change({ panels: split, maximised: null }, { isStep: false });
@@ -121,7 +121,7 @@ function drawSplit() {
   draw();
 }
 
-/** Return how long the curves take to move by a pixel, within limits. */
+/** Return the time in which curves move by one pixel, within limits. */
 function pictureMilliseconds() {
   const { start, end } = rangeOf(model.state.time);
   const pixel = (2000 * (end - start)) / panels.points;

@@ -1,20 +1,20 @@
-// One notice at a time, over the page, which goes by itself unless something is wrong.
+// Show one notice at a time over the page; it disappears by itself unless something is wrong.
 
 import { $ } from "./dom.js";
 
 const SHOWN_SECONDS = 12;
 let timer = null;
 
-/** End a notice that offers something, as it may be done. */
+/** Close a notice that offers an action. */
 export function withdrawOffer() {
   if (!$("message-action").hidden) say("");
 }
 
 /**
- * Say something to the user; an empty text ends the notice.
+ * Show a notice to the user; an empty text closes it.
  * @param {string} text
  * @param {boolean} [isBad] whether it stays until it is closed
- * @param {{ label: string, act: function() }} [action] offered beside it, stays too
+ * @param {{ label: string, act: function() }} [action] offered beside the text; such a notice stays, too
  */
 export function say(text, isBad = false, action = null) {
   clearTimeout(timer);

@@ -1,11 +1,11 @@
-// Where the secret is kept: for this tab and those opened beside it, or, if somebody wants it, on this computer.
+// Keep the secret: for this tab and the other tabs of this page, or on this computer if the user wants that.
 //
-// Only pages of the same origin (scheme, host and port) get at it: the browser keeps storage and broadcasts apart by it.
+// Only pages of the same origin (scheme, host and port) can read it: browsers separate storage and broadcasts by origin.
 
 const KEY = "sisock-secret";
 const CHANNEL = "sisock";
 const KEEP_SECONDS = 30 * 86_400;
-// For an answer of another tab; one that comes later is taken, too.
+// Milliseconds to wait for another tab's answer; a later one is used, too.
 const ANSWER_MILLISECONDS = 300;
 
 /** Keep the consumer's secret, and share it with the other tabs of this origin. */
@@ -18,8 +18,8 @@ export class Secret {
   #callbacks = { found: () => {}, forgotten: () => {} };
 
   /**
-   * @param {object} [places] tab and computer, of the kind of sessionStorage and localStorage; `of`, which tells secrets of
-   *   several routers apart; channel, a BroadcastChannel; now, which returns the present in UNIX seconds
+   * @param {object} [places] tab and computer, like sessionStorage and localStorage; `of`, which distinguishes the secrets of
+   *   several routers; channel, a BroadcastChannel; now, which returns the present in UNIX seconds
    */
   constructor({ tab = sessionStorage, computer = localStorage, of = "", channel = new BroadcastChannel(CHANNEL + of), now = () => Date.now() / 1000 } = {}) {
     [this.#tab, this.#computer, this.#channel, this.#now] = [tab, computer, channel, now];
@@ -27,7 +27,7 @@ export class Secret {
     channel.addEventListener("message", ({ data }) => this.#hear(data));
   }
 
-  /** Say what to do when another tab tells the secret, and when it is to be forgotten. */
+  /** Set what to do when another tab sends the secret, and when the secret has to be forgotten. */
   listen({ found, forgotten }) {
     this.#callbacks = { found, forgotten };
   }
@@ -40,7 +40,7 @@ export class Secret {
   /** Return the secret of this tab, of this computer or of another tab; null if none has it. */
   async find() {
     const stored = this.#stored();
-    // Who uses it keeps it.
+    // Each use keeps it longer.
     if (stored) this.keep(stored.secret, true);
     const own = this.#tab.getItem(this.#key);
     if (own) return own;
@@ -55,13 +55,13 @@ export class Secret {
     });
   }
 
-  /** Keep it for this tab, and on this computer as well if that is wanted. */
+  /** Keep it for this tab, and also on this computer if wanted. */
   keep(secret, isForComputer = false) {
     this.#tab.setItem(this.#key, secret);
     if (isForComputer) this.#computer.setItem(this.#key, JSON.stringify({ secret, until: this.#now() + KEEP_SECONDS }));
   }
 
-  /** Forget that of this tab, as it is wrong; another one on this computer may be right. */
+  /** Forget the wrong secret of this tab; this computer may have another one that is right. */
   drop() {
     if (this.#stored()?.secret === this.#tab.getItem(this.#key)) this.#computer.removeItem(this.#key);
     this.#tab.removeItem(this.#key);
@@ -95,14 +95,14 @@ export class Secret {
       const stored = JSON.parse(this.#computer.getItem(this.#key));
       if (stored?.until > this.#now()) return stored;
     } catch {
-      // Somebody else wrote it.
+      // Another program wrote it.
     }
     this.#computer.removeItem(this.#key);
     return null;
   }
 }
 
-/** Return the secret behind the # of the address, and take it away from there. */
+/** Return the secret after the # of the address, and remove it from the address. */
 export function takeFromAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("secret");
   if (given) history.replaceState(null, "", location.pathname + location.search);

@@ -1,4 +1,4 @@
-// The session with the router: sign-in, connection, and what is wrong with it.
+// The session with the router: sign-in, connection, and its problems.
 
 import { connect } from "../sisock.js";
 import { $, make, write } from "./dom.js";
@@ -9,12 +9,12 @@ import { explain } from "./trouble.js";
 const page = new URL("/", location.href).href;
 
 /**
- * Join the router, or the sites that it names; with the secret of the address, of this browser or of who signs in.
+ * Join the router, or the sites that it names, with the secret from the address, this browser or the sign-in form.
  * @param {object} calls
- * @param {function(Sisock|Sites, function(string)=)} calls.work called once with what is joined, or is being joined; and
- *   with what asks for the secret of a site
- * @param {function(string=)} calls.onJoined called when it is joined again, or with the site that is joined
- * @param {function(string, string)} calls.onAway called with a site and why it is away
+ * @param {function(Sisock|Sites, function(string)=)} calls.work called once with the connection, joined or not yet, and
+ *   with a function that asks for the secret of a site
+ * @param {function(string=)} calls.onJoined called after rejoining, or with the site that was joined
+ * @param {function(string, string)} calls.onAway called with a site and the reason why it is unreachable
  * @param {function(number): string} calls.timeText writes a UNIX time
  */
 export async function openSession(calls) {
@@ -36,7 +36,7 @@ function openOne(settings, { work, onJoined, timeText }) {
     $("sign-in").hidden = true;
     try {
       sisock = await connect({ secret, onState: show, ...settings });
-      // After a sleep the connection may be dead without anybody having noticed.
+      // After sleep the connection may be dead, unnoticed so far.
       addEventListener("online", () => sisock.check());
       document.addEventListener("visibilitychange", () => document.hidden || sisock.check());
       document.body.dataset.session = "working";
@@ -51,7 +51,7 @@ function openOne(settings, { work, onJoined, timeText }) {
     $("connection").dataset.state = state;
     if (state === "joined") {
       write($("connection"), "connected");
-      // Said aloud once, not at each try.
+      // Let screen readers announce it once, not at each try.
       if (lostAt !== null) write($("announcement"), "The router is back");
       lostAt = null;
       showTrouble(null);
@@ -89,7 +89,7 @@ function openOne(settings, { work, onJoined, timeText }) {
     event.preventDefault();
     secrets.keep($("secret").value.trim(), $("keep-secret").checked);
     $("secret").value = "";
-    // After a refusal there may be what the page worked with before: it begins anew, and the address has the view.
+    // After a refusal the page may still use the old connection: reload it; the address keeps the view.
     if (sisock) location.reload();
     else start();
   });
@@ -122,7 +122,7 @@ function openOne(settings, { work, onJoined, timeText }) {
 function showTrouble(trouble) {
   const isSame = trouble && !$("trouble").hidden && $("trouble-title").textContent === trouble.title;
   $("trouble").hidden = !trouble;
-  // It is read aloud when it changes, not at each try.
+  // Let screen readers announce changes, not each try.
   if (!trouble || isSame) return;
   const { title, steps, link } = trouble;
   write($("trouble-title"), title);
@@ -137,7 +137,7 @@ function showLink(element, address) {
   write(element, address === null ? "" : `Open ${address}`);
 }
 
-/** Return what the router says of itself beside the page: its realm, whether there are sites. One of 2018 says nothing. */
+/** Return the router's settings for the page: its realm and its sites. Routers of 2018 have none. */
 async function findJson(name) {
   const answer = await fetch(name, { cache: "no-store" }).catch(() => null);
   return answer?.ok ? answer.json() : {};

@@ -1,4 +1,4 @@
-// The sessions with several sites: the secret of each, and what is wrong with it.
+// The sessions with several sites: the secret of each, and its problems.
 
 import { joinSites } from "../sisock.js";
 import { $, make, write } from "./dom.js";
@@ -8,9 +8,9 @@ import { explain } from "./trouble.js";
 const OWN = `${location.protocol.replace("http", "ws")}//${location.host}/ws`;
 
 /**
- * Join all sites, each by itself.
- * @param {{ sites: { name: string, url: string }[], realm: string }} settings url "unix:" is the router of this page
- * @param {object} page as of `openSession`
+ * Join all sites, independently of each other.
+ * @param {{ sites: { name: string, url: string }[], realm: string }} settings the url "unix:" means the router of this page
+ * @param {object} page the calls of `openSession`
  */
 export function openSites({ sites, realm }, { work, onJoined, onAway, timeText }) {
   const isOwn = (url) => url.startsWith("unix:") || new URL(url).host === location.host;
@@ -21,7 +21,7 @@ export function openSites({ sites, realm }, { work, onJoined, onAway, timeText }
   const put = new Set();
   let asked = null;
 
-  // What is said aloud is said once, not at each try.
+  // Let screen readers announce it once, not at each try.
   const [there, lost] = [new Set(), new Set()];
 
   function changed({ site, state, kind, reason }) {
@@ -65,13 +65,13 @@ export function openSites({ sites, realm }, { work, onJoined, onAway, timeText }
 
   /** Ask for the secret of a site, or of the next one that needs it. */
   function ask(site, reason = "") {
-    // A refusal goes before, unless somebody types already.
+    // A refused site comes first, unless the user is already typing.
     if (asked !== null && asked !== site && (!reason || $("secret").value)) return;
     asked = site;
     $("sign-in").hidden = false;
     write($("sign-in").firstElementChild, `Sign in to ${site}`);
     write($("sign-in-reason"), reason && `${explain({ kind: "refused", reason }).title}.`);
-    // Who is busy elsewhere stays there.
+    // Do not move the focus while the user works elsewhere.
     if (document.activeElement === document.body) $("secret").focus();
   }
 
@@ -128,7 +128,7 @@ export function openSites({ sites, realm }, { work, onJoined, onAway, timeText }
   work(sisock, (site) => {
     put.delete(site);
     asked = null;
-    // On a phone the tree is over it.
+    // On a phone the tree covers it.
     if (getComputedStyle($("shade")).display !== "none") $("shade").click();
     ask(site);
     $("sign-in").scrollIntoView();

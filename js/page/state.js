@@ -1,16 +1,16 @@
-// The state of the page: a plain object that stands in the URL, so that a view can be sent on, and
-// in the browser's history, so that Back undoes and Forward redoes.
+// The state of the page: a plain object, kept in the URL, so that a view can be shared, and in the
+// browser's history, so that Back undoes and Forward redoes.
 
 /** @typedef {{ key: string, colour?: string, label?: string, isHidden?: boolean }} Shown key: "node::field" */
 /** @typedef {{ low?: number, high?: number, isLog?: boolean }} Axis */
 /**
  * @typedef {{ fields: Shown[], height?: number, isTable?: boolean, axes?: Object<string, Axis> }} Panel
- *   axes by unit; isTable says that its samples are listed, too
+ *   axes by unit; isTable: whether its samples are listed, too
  */
 /** @typedef {{ span: number, offset: number } | { from: number, to: number }} Time following, or fixed */
 /**
  * @typedef {{ view: "panels"|"values", panels: Panel[], maximised: number|null, values: string[], time: Time,
- *   zone: "utc"|"local", order: "given"|"name"|"level"|"value"|"age" }} State values: keys, or "node::*"; order: theirs
+ *   zone: "utc"|"local", order: "given"|"name"|"level"|"value"|"age" }} State values: keys, or "node::*"; order: that of the values
  */
 
 import { formatKeys, formatPanel, parseKeys, parsePanel } from "./address.js";
@@ -29,10 +29,10 @@ export const DEFAULTS = {
 const ORDERS = ["given", "name", "level", "value", "age"];
 
 const MAX_UNITS = 2;
-// Browsers refuse to change the address more often than some hundred times in half a minute.
+// Browsers refuse more than about a hundred changes of the address in half a minute.
 const WRITE_MILLISECONDS = 300;
 
-/** Hold the state, and keep address and history up to it. */
+/** Hold the state; keep address and history up to date. */
 export class Model {
   #state;
   #callbacks = new Set();
@@ -42,7 +42,7 @@ export class Model {
 
   /**
    * @param {string} search the query part of the URL
-   * @param {object} [browser] what has `history`, `location` and `addEventListener`
+   * @param {object} [browser] an object with `history`, `location` and `addEventListener`
    */
   constructor(search, browser = globalThis) {
     this.#state = Object.freeze(parseState(search));
@@ -61,7 +61,7 @@ export class Model {
     return this.#state;
   }
 
-  /** The range that was last chosen, to which a double click goes back from moving and zooming. */
+  /** The last range chosen without a gesture, to which a double click returns. */
   get home() {
     return this.#home;
   }
@@ -69,8 +69,8 @@ export class Model {
   /**
    * Change a part of the state.
    * @param {Partial<State>} partial
-   * @param {{ isStep?: boolean, isGesture?: boolean }} [options] a step can be undone by Back; other changes, as
-   *   those of a drag after its first, belong to the step before. A gesture moves or zooms the range that was chosen
+   * @param {{ isStep?: boolean, isGesture?: boolean }} [options] a step can be undone by Back; other changes, like
+   *   those of a drag after its first, belong to the previous step. A gesture moves or zooms the chosen range
    */
   change(partial, { isStep = true, isGesture = false } = {}) {
     if (isStep) this.#write();
@@ -80,7 +80,7 @@ export class Model {
     else this.#timer ??= setTimeout(() => this.#write(), WRITE_MILLISECONDS);
   }
 
-  /** Call back with the state and the one before after each change, that by Back or Forward, too. */
+  /** Call back with the state and the previous one after each change, also by Back or Forward. */
   listen(callback) {
     this.#callbacks.add(callback);
   }
@@ -91,7 +91,7 @@ export class Model {
     for (const callback of this.#callbacks) callback(state, previous);
   }
 
-  /** Write what is not yet in the address. */
+  /** Write pending changes into the address. */
   #write() {
     if (this.#timer === null) return;
     clearTimeout(this.#timer);
@@ -101,7 +101,7 @@ export class Model {
 }
 
 /**
- * Read a state from the query part of a URL; what is unknown or odd is ignored.
+ * Read a state from the query part of a URL; ignore unknown or invalid parts.
  * @returns {State}
  */
 export function parseState(search) {
@@ -135,11 +135,11 @@ export function formatState({ view, panels, maximised, values, time, zone, order
   if (maximised !== null) written.set("max", String(maximised));
   if (zone !== DEFAULTS.zone) written.set("zone", zone);
   if (order !== DEFAULTS.order) written.set("order", order);
-  // These need no escape in a query, and are far shorter to read without.
+  // These characters are valid in a query, and much easier to read unescaped.
   return `?${written}`.replace(/%(3A|2C|3B|21|40|7E|24|2F)/g, decodeURIComponent);
 }
 
-/** Return the keys of all fields that are on the screen, each once, in their order. */
+/** Return the keys of all shown fields, each once, in their order. */
 export function keysOf({ view, panels, maximised, values }) {
   if (view === "values") return values;
   const shown = maximised === null ? panels : [panels[maximised]];
@@ -147,12 +147,12 @@ export function keysOf({ view, panels, maximised, values }) {
 }
 
 /**
- * Return the change that shows a further field: in a panel that has its unit, else in the last one if that has
- * room for a further unit, else in a new one.
+ * Return the change that adds a field: to a panel that has its unit, or else to the last panel if that has room for
+ * another unit, or else to a new panel.
  * @param {State} state
  * @param {string} key
- * @param {function(string): string|null} units returns the unit of a key, "" for a number without one, null for
- *   what needs no axis
+ * @param {function(string): string|null} units returns the unit of a key, "" for a number without one, null for a
+ *   field without an axis
  * @returns {Partial<State>}
  */
 export function addField(state, key, units) {
@@ -166,7 +166,7 @@ export function addField(state, key, units) {
   return { panels: at < panels.length ? panels.with(at, changed) : [...panels, changed] };
 }
 
-/** Return the change that shows a field no more; a panel without any other goes with it. */
+/** Return the change that removes a field, and its panel if that has no other field. */
 export function removeField(state, key) {
   if (state.view === "values") return { values: state.values.filter((each) => each !== key) };
   const kept = state.panels.map((panel) => ({ ...panel, fields: panel.fields.filter((each) => each.key !== key) }));
@@ -175,8 +175,8 @@ export function removeField(state, key) {
 }
 
 /**
- * Return panels of which none has fields of more than two units: further ones get panels of their own.
- * @param {function(string): string|null} units as of `addField`
+ * Split panels so that none has more than two units; further units get panels of their own.
+ * @param {function(string): string|null} units like that of `addField`
  */
 export function splitByUnits(panels, units) {
   return panels.flatMap((panel) => {
@@ -192,7 +192,7 @@ export function splitByUnits(panels, units) {
 }
 
 /**
- * Return the range that is shown, in UNIX seconds.
+ * Return the shown range in UNIX seconds.
  * @param {Time} time
  * @param {number} [now]
  * @returns {{ start: number, end: number }}
@@ -203,7 +203,7 @@ export function rangeOf(time, now = Date.now() / 1000) {
   return { start: end - time.span, end };
 }
 
-/** Return node and field of a key; a node's name never holds the separator. */
+/** Return node and field of a key; a node's name never contains the separator. */
 export function splitKey(key) {
   const at = key.indexOf("::");
   return { node: key.slice(0, at), field: key.slice(at + 2) };
@@ -228,7 +228,7 @@ function parseSpan(given) {
   return { span: span > 0 ? span : DEFAULTS.time.span, offset: offset ?? 0 };
 }
 
-/** Read the panels of links as they were before there were any. */
+/** Read the fields of old links, written before there were panels. */
 function oldPanels(given) {
   const fields = parseKeysOf(given.getAll("s"));
   const more = given.get("table") === "1" ? { isTable: true } : {};

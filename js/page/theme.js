@@ -1,4 +1,4 @@
-// Light and dark: as the system says, or as the switch was set in this browser; and on paper light.
+// Light or dark: like the system, or as chosen in this browser; always light on paper.
 
 const KEY = "sisock-theme";
 const NAMES = "paper raised ink soft line accent warning alarm good stale".split(" ");
@@ -6,17 +6,17 @@ const CURVES = 8;
 const isSystemDark = matchMedia("(prefers-color-scheme: dark)");
 const callbacks = new Set();
 
-// As colours their computed value is one that a canvas takes, not the pair for light and dark.
+// Registered as colours, so that their computed value is a single colour for a canvas, not a light-dark pair.
 for (const name of [...NAMES, ...Array.from({ length: CURVES }, (_, i) => `curve-${i + 1}`)]) {
   CSS.registerProperty({ name: `--${name}`, syntax: "<color>", inherits: true, initialValue: "gray" });
 }
 
-/** Call back when all colours have become others, as those of a canvas have to be drawn again. */
+/** Call back when the colours have changed, so that canvases can be redrawn. */
 export function onThemeChange(callback) {
   callbacks.add(callback);
 }
 
-/** Apply what was chosen, and have a button switch. */
+/** Apply the chosen theme, and let a button switch it. */
 export function startTheme(button) {
   const apply = (theme) => {
     if (theme) document.documentElement.dataset.theme = theme;
@@ -27,7 +27,7 @@ export function startTheme(button) {
   };
   button.addEventListener("click", () => {
     const next = (chosen() ?? systemTheme()) === "dark" ? "light" : "dark";
-    // Who goes back to what the system says follows it again.
+    // Choosing the system's current theme means following the system again.
     if (next === systemTheme()) localStorage.removeItem(KEY);
     else localStorage.setItem(KEY, next);
     apply(chosen());

@@ -1,14 +1,14 @@
-// What is wrong with the connection, why that may be, and what to do about it.
+// Explain problems of the connection: what is wrong, possible causes, and what to do.
 
 const CA = "the file tls/ca_cert.pem in the router's SISOCK_HOME";
 
 /**
  * Explain why there is no connection.
  * @param {object} trouble
- * @param {"away"|"silent"|"closed"|"site"|"realm"|"refused"|"hub"} trouble.kind away: it was there before; silent: nothing
- *   answers; closed: what serves the page takes no connection; site: another router does not, `reason` is this page's
- *   origin; realm, refused and hub as of SisockError
- * @param {string} [trouble.page] address of what should answer, https://host:port/
+ * @param {"away"|"silent"|"closed"|"site"|"realm"|"refused"|"hub"} trouble.kind away: a lost connection; silent: nothing
+ *   answers; closed: the page's server accepts no connection; site: another router does not, and `reason` is this
+ *   page's origin; realm, refused and hub: as in SisockError
+ * @param {string} [trouble.page] address that should answer, https://host:port/
  * @param {string} [trouble.reason] what the router said
  * @returns {{ title: string, steps: string[], link: string|null }} steps to try, and an address that helps
  */

@@ -1,4 +1,4 @@
-// One curve: the samples that were fetched for the view, and those that were published since.
+// One curve: the samples fetched for the view, and those published since.
 
 import { clip, firstAfter, firstFrom, join } from "../../arrays.js";
 import { bucketOf, bucketSizeFor, decimate } from "../../grid.js";
@@ -7,24 +7,24 @@ import { Growing } from "./growing.js";
 import { INTERVAL_TOLERANCE } from "./plan.js";
 import { splitKey } from "../state.js";
 
-// Published samples are decimated when there are so many times what there is room for.
+// Published samples are decimated once there are this many times as many as fit into the view.
 const TAIL_ROOM = 2;
 const MAX_GAPS = 100;
 
 /** Hold what the page shows of one field. */
 export class Curve {
-  // What the node says of the field; why it has no data; whether its node is away.
+  // The node's description of the field; why there are no data; whether the node is gone.
   about = null;
   error = null;
   gone = false;
-  // Which tiles are its own, if any; and whether its samples come one by one, not in bursts.
+  // The series of its tiles, if any; and whether its samples are evenly spaced, not in bursts.
   tiled = null;
   isRegular = true;
   finalizedUntil = null;
-  // Times between which samples are lost, { start, end }.
+  // Intervals of lost samples, { start, end }.
   gaps = [];
   longest = Infinity;
-  // The newest published sample with a value, { t, value }: of those that are drawn it may not be one.
+  // The newest published sample with a value, { t, value }; decimation may have dropped it from the curve.
   newest = null;
   t = new Growing([]);
   values = new Growing([]);
@@ -46,23 +46,23 @@ export class Curve {
     return Math.max(newest(this.t), newest(this.#tail.t));
   }
 
-  /** Whether each of its samples is there, not only smallest and largest ones. */
+  /** Whether the curve has all samples, not only the extremes of buckets. */
   get isWhole() {
     if (this.#isThinned) return false;
     return this.#w === null || (this.isRegular && this.#w <= (this.about.interval ?? 0) * INTERVAL_TOLERANCE);
   }
 
-  /** Keep what is shown where nothing else will come, as the node was restarted and may have forgotten it. */
+  /** Keep shown samples that a restarted node may not have any more. */
   keepShown() {
     this.#before = { t: this.t.array.slice(), values: this.values.array.slice() };
   }
 
   /**
-   * Make fetched samples those of the curve; those that were published later follow.
+   * Replace the samples by fetched ones, followed by those published later.
    * @param {{ t, values }} series
    * @param {number|null} w bucket size of the samples
-   * @param {object} view as of the store's `load`
-   * @param {boolean} isLive whether samples after the view's end are to be seen
+   * @param {object} view that of the store's `load`
+   * @param {boolean} isLive whether to show samples after the view's end
    */
   put(series, w, view, isLive) {
     const { t, values } = clip({ series }, view.start, view.end).series;
@@ -79,10 +79,10 @@ export class Curve {
     this.error = null;
   }
 
-  /** Add published samples, as far as they are new. */
+  /** Add published samples, if they are new. */
   append(t, values) {
     if (newest(this.#tail.t) > t[t.length - 1]) {
-      // They come in order, unless a time before was wrong.
+      // Samples arrive in order, unless an earlier time was wrong.
       this.#keepTail(cut(this.#tail, -Infinity, t[0]));
       this.#join(Infinity);
     }
@@ -99,21 +99,21 @@ export class Curve {
     if (this.#view.points !== null && this.#tail.t.length > this.#limit) this.#thin();
   }
 
-  /** Return for how many seconds there is no sample, if that means trouble; else null. */
+  /** Return the seconds since the last sample if that means trouble, otherwise null. */
   staleSeconds(now) {
     const { staleAfter, last } = this.about ?? {};
-    // The newest one of decimated samples is anywhere in its bucket.
+    // The last decimated sample may be anywhere in its bucket.
     const newestKnown = Math.max(this.last + (this.#tail.t.length ? 0 : (this.#w ?? 0)), last ?? -Infinity);
     const seconds = now - newestKnown;
     return staleAfter && Number.isFinite(seconds) && seconds > staleAfter ? seconds : null;
   }
 
-  /** Note that samples are lost. */
+  /** Note a gap of lost samples. */
   addGap(gap) {
     this.gaps = [...this.gaps, gap].slice(-MAX_GAPS);
   }
 
-  /** Return the kept samples of the view that are in buckets before the fetched ones. */
+  /** Return the kept samples of the view, in buckets before the fetched ones. */
   #shownBefore(fetched, w, { start, end }) {
     const first = fetched.length ? (w ? bucketOf(fetched[0], w) * w : fetched[0]) : end;
     const { t, values } = this.#before;
@@ -121,7 +121,7 @@ export class Curve {
     return { t: Float64Array.from(t.slice(from, to)), values: values.slice(from, to) };
   }
 
-  /** Decimate the published samples as those that are fetched. */
+  /** Decimate the published samples like the fetched ones. */
   #thin() {
     const { start, end, points } = this.#view;
     const [t, values] = [this.#tail.t.array, this.#tail.values.array];
@@ -156,7 +156,7 @@ export function isMissing(value) {
   return value === null || Number.isNaN(value);
 }
 
-/** Return the index of the last sample with a value that is not after another one; -1 if there is none. */
+/** Return the index of the last sample with a value up to an index; -1 if there is none. */
 export function lastWithValue(values, index = values.length - 1) {
   while (index >= 0 && isMissing(values[index])) index -= 1;
   return index;

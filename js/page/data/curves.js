@@ -1,11 +1,11 @@
-// Curves made ready to draw: what a screen can show of a long one, and where it has gaps.
+// Prepare curves for drawing: reduce long ones to what a screen can show, and find gaps.
 
 import { firstFrom } from "../../arrays.js";
 import { extremes } from "../../grid.js";
 
 const GAP_SPACINGS = 5;
 const GAP_BUCKETS = 2;
-// Spacings that the median is taken of, at most.
+// Maximum number of spacings from which the median is computed.
 const MAX_SPACINGS = 10_000;
 
 /**
@@ -13,7 +13,7 @@ const MAX_SPACINGS = 10_000;
  * spacing if that is more.
  * @param {Float64Array} t ascending
  * @param {number|null} bucket size in seconds; null for all samples
- * @param {number|null} interval usual spacing, of which there may be too few samples to tell
+ * @param {number|null} interval usual spacing, in case there are too few samples to tell
  */
 export function longestSpacing(t, bucket, interval) {
   const step = Math.ceil(t.length / MAX_SPACINGS);
@@ -25,8 +25,8 @@ export function longestSpacing(t, bucket, interval) {
 }
 
 /**
- * Return the samples that a curve of so many pixels needs: per run of samples the smallest and the largest at
- * their own times, so that no spike is lost, and null where samples are missing.
+ * Return the samples that a curve of this width needs: the smallest and the largest of each run of samples at their
+ * own times, so that no spike is lost, and null where samples are missing.
  * @param {Float64Array} t ascending
  * @param {ArrayLike<number|boolean|null>} values
  * @param {number} start
@@ -37,7 +37,7 @@ export function longestSpacing(t, bucket, interval) {
  * @returns {{ x: number[], y: (number|null)[] }}
  */
 export function visible(t, values, start, end, pixels, longest, gaps = []) {
-  // One sample beyond each edge, so that the line goes on to it.
+  // One sample beyond each edge, so that the line reaches the edge.
   const from = Math.max(firstFrom(t, start) - 1, 0);
   const to = Math.min(firstFrom(t, end) + 1, t.length);
   const x = [];
@@ -49,8 +49,7 @@ export function visible(t, values, start, end, pixels, longest, gaps = []) {
     x.push(t[i]);
     y.push(value === null || Number.isNaN(value) ? null : Number(value));
   };
-  // Runs end at multiples of their size, so that a curve does not flicker while it moves, and
-  // at gaps.
+  // Runs end at gaps, and at multiples of their size, so that a moving curve does not flicker.
   let begin = from;
   for (let i = from; i < to; i += 1) {
     const isGap = i > from && (t[i] - t[i - 1] > longest || lost.has(i));

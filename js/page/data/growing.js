@@ -2,12 +2,12 @@
 
 import { isBig } from "../../arrays.js";
 
-/** Hold an array that grows in steps, so that a new sample costs no copy of the old ones. */
+/** Hold an array that grows in steps, so that adding a sample seldom copies the others. */
 export class Growing {
-  /** @param {TypedArray|Array} initial floats are taken as they are, and never written to */
+  /** @param {TypedArray|Array} initial floats are used without a copy, and never changed */
   constructor(initial) {
     this.length = initial.length;
-    // Integers of 64 bits that a float would round stay as they are.
+    // 64-bit integers that a float would round stay bigint.
     this.isTyped = !Array.isArray(initial) && !isBig(initial);
     if (!this.isTyped) this.buffer = [...initial];
     else this.buffer = initial instanceof Float64Array ? initial : Float64Array.from(initial);

@@ -1,9 +1,9 @@
-// Requests for buckets that are under way: what they will bring is not asked for again.
+// Keep track of requests for buckets under way, so that no bucket is requested twice.
 
 import { bucketOf } from "../../grid.js";
 import { OPEN_SECONDS } from "./tiles.js";
 
-/** Keep the requests that have no answer yet. */
+/** Keep the unanswered requests. */
 export class Pending {
   #requests = new Set();
 
@@ -11,7 +11,7 @@ export class Pending {
    * Make a request.
    * @param {{ curves: object[], w: number, range: [number, number] }} request range in buckets
    * @param {number} asked in UNIX seconds
-   * @param {function(object): Promise} fetch called with the request, its `signal` and `asked`; ends when its samples are kept
+   * @param {function(object): Promise} fetch called with the request, its `signal` and `asked`; resolves once its samples are kept
    */
   add({ curves, ...request }, asked, fetch) {
     const abort = new AbortController();
@@ -20,24 +20,24 @@ export class Pending {
     own.done = fetch(own).finally(() => this.#requests.delete(own));
   }
 
-  /** Wait for those that bring something of what is wanted; return false if there are none. */
+  /** Wait for the requests that will bring wanted buckets; return false if there are none. */
   async wait(wanted) {
     const some = this.#some((request) => wanted.some((each) => brings(request, each)));
-    // What fails for the sake of a field that is not wanted any more can be asked for without it.
+    // A request that fails because of an unwanted field can be repeated without it.
     const isOwn = ({ curves }) => curves.every((own) => wanted.some(({ curve }) => curve === own));
     await Promise.all(some.map((request) => (isOwn(request) ? request.done : request.done.catch(() => {}))));
     return some.length > 0;
   }
 
   /**
-   * Return what is wanted of a curve, without what is under way.
+   * Return the wanted ranges of a curve, without those under way.
    * @param {{ curve: object, w: number, ranges: [number, number][] }} wanted
    * @param {number} now in UNIX seconds
    */
   without(wanted, now) {
     let { ranges } = wanted;
     for (const { range: [first, last], w, asked } of this.#some((request) => brings(request, wanted))) {
-      // What came after it was asked for is not missing, as in a tile that was just fetched.
+      // Buckets after the time of the request are not missing, just as in a tile that was just fetched.
       const isRecent = last > bucketOf(asked, w) && now - asked < OPEN_SECONDS;
       const after = isRecent ? Infinity : last;
       ranges = ranges.flatMap(([from, to]) => [[from, Math.min(to, first)], [Math.max(from, after), to]]).filter(([from, to]) => from < to);
@@ -45,12 +45,12 @@ export class Pending {
     return { ...wanted, ranges };
   }
 
-  /** Give those up that bring nothing of what is wanted. */
+  /** Cancel requests that will not bring wanted buckets. */
   keep(wanted) {
     for (const { abort } of this.#some((request) => !wanted.some((each) => brings(request, each)))) abort.abort();
   }
 
-  /** Ask for what is not final again, of the series whose name begins so. */
+  /** Request unfinished buckets again, of the series with names that begin with a prefix. */
   expire(prefix) {
     for (const request of this.#some(({ series }) => series.some((each) => `${each}\n`.startsWith(prefix)))) request.asked = -Infinity;
   }

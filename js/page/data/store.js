@@ -1,15 +1,15 @@
-// The samples that the page shows: fetched for the view, then added to as they are published.
+// Keep the samples that the page shows: fetched for the view, and extended by published ones.
 
 import { Curve } from "./curve.js";
 import { Pending } from "./pending.js";
 import { bucketSizeOf, isSpread, requestsFor } from "./plan.js";
 import { Tiles } from "./tiles.js";
 
-// More samples of a node that cannot decimate are asked for with a stride.
+// Samples of a node that cannot decimate; more are requested with a stride.
 const MAX_SAMPLES = 50_000;
-// Of a start, as zero and below it would count from the node's present.
+// Earliest start: zero and below would be relative to the node's present.
 const EARLIEST = 1e-3;
-// Samples turn out to come in bursts when they have come; then others are fetched.
+// Only fetched samples show that they come in bursts; then others have to be fetched.
 const MAX_ROUNDS = 3;
 
 /** Hold the curves of the chosen fields. */
@@ -27,7 +27,7 @@ export class Store {
 
   /**
    * @param {Sisock} sisock
-   * @param {Function} onChange called when there is something else to draw
+   * @param {Function} onChange called when there is something new to draw
    * @param {Function} [onAdded] called instead when samples were published
    * @param {Function} [now] returns the present in UNIX seconds
    */
@@ -38,19 +38,19 @@ export class Store {
     this.#now = now;
   }
 
-  /** Return the curves, in the order in which they were chosen. */
+  /** Return the curves in the order of their fields. */
   get series() {
     return [...this.#curves.values()];
   }
 
-  /** How many samples of each curve there was room for in the last view, if any. */
+  /** Number of samples of each curve that fit into the last view, if any. */
   get points() {
     return this.#view?.points;
   }
 
   /**
-   * Show another view, as far as its samples are there.
-   * @param {object} view as of `load`
+   * Show another view with the samples already fetched.
+   * @param {object} view like that of `load`
    */
   show(view) {
     this.#view = view;
@@ -59,13 +59,13 @@ export class Store {
   }
 
   /**
-   * Show these fields over an interval; only what is new is fetched, by one call for a node's fields.
-   * What is there stays until the new samples have come.
+   * Show these fields over an interval; fetch only missing samples, with one call for a node's fields.
+   * The old samples stay until the new ones have arrived.
    * @param {string[]} keys
-   * @param {object} view start and end in UNIX seconds; points, the samples of each curve that there is
-   *   room for, null for every sample; isLive, whether to add samples as they are published; margin, how many
-   *   seconds beyond either end the curves go on as far as they are there, for who moves the view
-   * @returns {Promise<boolean>} false if something else was asked for meanwhile
+   * @param {object} view start and end in UNIX seconds; points, maximum samples of each curve, null for
+   *   all; isLive, whether to add published samples; margin, seconds beyond both ends for which curves show
+   *   samples already fetched, so that the view can be moved
+   * @returns {Promise<boolean>} false if another view was requested meanwhile
    */
   async load(keys, view) {
     this.#abort?.abort();
@@ -85,12 +85,12 @@ export class Store {
     return !signal.aborted;
   }
 
-  /** Ask again for what was not final when it came, as published samples may have been lost. */
+  /** Request samples again that were not final, as published ones may have been lost. */
   expire() {
     this.#expire("");
   }
 
-  /** Load again what is shown of the nodes whose names begin so, as their site is back. */
+  /** Reload the shown fields of nodes with names that begin with a prefix, once their site is back. */
   async reload(prefix) {
     if (this.#abort === null) return;
     const { signal } = this.#abort;
@@ -100,7 +100,7 @@ export class Store {
     this.#onChange();
   }
 
-  /** Grey what is shown of the nodes whose names begin so, while their site is away. */
+  /** Grey the shown fields of nodes with names that begin with a prefix, while their site is unreachable. */
   lose(prefix, error) {
     for (const curve of this.#of(prefix)) Object.assign(curve, { error, gone: true });
     this.#onChange();
@@ -114,7 +114,7 @@ export class Store {
     return this.series.filter(({ node }) => node.startsWith(prefix));
   }
 
-  /** Grey a node's curves while it is away. */
+  /** Grey a node's curves while it is gone. */
   mark(name, isGone) {
     this.#expire(`${name}\n`);
     for (const curve of this.series) if (curve.node === name) curve.gone = isGone;
@@ -134,11 +134,11 @@ export class Store {
       if (signal.aborted) return;
       for (const curve of curves) {
         curve.error = error.message;
-        // While the router is away nobody knows: a node that was gone may be still.
+        // While the router is unreachable, a node that was gone may still be.
         if (error.kind !== "unreachable") curve.gone = error.kind === "node";
         curve.gone ||= error.site !== undefined;
       }
-      // One wrong name, or one field that fails, must not cost the others their data.
+      // A wrong name, or a field that fails, must not hide the data of the others.
       if (["field", "node_failed", "reply"].includes(error.kind) && curves.length > 1) {
         await Promise.all(curves.map((curve) => this.#loadNode(name, [curve], view, signal)));
       }
@@ -150,11 +150,11 @@ export class Store {
     if (curve.tiled !== tiled) {
       if (curve.tiled !== null) {
         this.#tiles.drop(`${curve.tiled}\n`);
-        // What is said of archived samples may have changed; published ones are final.
+        // Archived samples may have changed; published ones are final.
         if (node.features.includes("live")) curve.keepShown();
       }
       Object.assign(curve, { isRegular: true, finalizedUntil: null });
-      // If it was shown before, samples were published since.
+      // If the curve was shown before, samples have been published since.
       this.#expire(`${tiled}\n`);
     }
     Object.assign(curve, { about, tiled, gone: false });
@@ -174,7 +174,7 @@ export class Store {
     for (const curve of curves) this.#arrange(curve);
   }
 
-  /** Return what is missing of a curve in the view. */
+  /** Return the missing ranges of a curve in the view. */
   #wanted(curve) {
     const { start, end, points } = this.#view;
     const w = bucketSizeOf(end - start, points, curve.about.interval, curve.isRegular);
@@ -186,12 +186,12 @@ export class Store {
     const [start, end] = [Math.max(range[0] * w, EARLIEST), range[1] * w];
     const data = await this.#sisock.get(node.name, namesOf(curves), start, end, { bucket: w, signal });
     const now = await this.#sisock.find(node.name, []);
-    // Samples of which generation came, nobody knows; the new one is loaded on its own account.
+    // The generation of these samples is unknown; those of the new one are loaded separately.
     if (signal.aborted || now.node.generation !== node.generation) return;
     for (const curve of curves) {
       const series = data[curve.field];
       curve.isRegular &&= isSpread(series, w, curve.about.interval);
-      // What was final stays so, also where a reply knows less of it.
+      // Final buckets stay final, even if a reply says less.
       curve.finalizedUntil = Math.max(curve.finalizedUntil ?? -Infinity, series.finalTo ?? -Infinity);
       this.#tiles.put(curve.tiled, w, range, series, request.asked);
     }
@@ -211,7 +211,7 @@ export class Store {
     }
   }
 
-  /** Put together what there is of a tiled curve in the view; if that is nothing, what was there stays. */
+  /** Assemble a tiled curve from the view's available tiles; without any, keep its old samples. */
   #arrange(curve) {
     if (curve.tiled === null || this.#view.points === null) return;
     const { w, ranges } = this.#wanted(curve);
@@ -223,7 +223,7 @@ export class Store {
     curve.put(series, w, widened(this.#view), this.#watches.has(curve.node));
   }
 
-  /** Watch a node, or end it. */
+  /** Begin or stop following a node. */
   async #follow(name, isWanted) {
     const stop = this.#watches.get(name);
     if (isWanted && !stop) {

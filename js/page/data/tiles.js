@@ -1,12 +1,12 @@
-// Tiles: 64 buckets of one field's decimated samples each, kept so that no bucket is fetched twice.
+// Cache decimated samples in tiles of 64 buckets of one field, so that no bucket is fetched twice.
 
 import { firstFrom, join } from "../../arrays.js";
 import { MIN_EXPONENT, bucketOf, decimate } from "../../grid.js";
 
 export const TILE_BUCKETS = 64;
-// A tile has at most two samples a bucket: some 60 MB.
+// Maximum number of tiles: about 60 MB, with two samples per bucket.
 const MAX_TILES = 30_000;
-// Buckets that are not yet final are asked for again after so many seconds.
+// Seconds after which buckets that are not final are requested again.
 export const OPEN_SECONDS = 10;
 const DERIVE_LEVELS = 3;
 const COARSER_LEVELS = 8;
@@ -16,8 +16,8 @@ export class Tiles {
   #tiles = new Map();
 
   /**
-   * Return the ranges of buckets to fetch for a view, [from, to) as numbers of buckets, joined where
-   * they touch.
+   * Return the ranges of buckets to fetch for a view, as bucket numbers [from, to); adjoining ranges are
+   * joined.
    * @param {string} series
    * @param {number} w
    * @param {{ start: number, end: number }} view
@@ -43,7 +43,7 @@ export class Tiles {
    * @param {number} from first bucket
    * @param {number} to the bucket after the last one
    * @param {{ t, values, finalTo: number }} samples decimated to w, of these buckets
-   * @param {number} fetched when they were asked for, in UNIX seconds
+   * @param {number} fetched UNIX time of the request
    */
   put(series, w, [from, to], { t, values, finalTo }, fetched) {
     const final = bucketOf(finalTo, w);
@@ -51,7 +51,7 @@ export class Tiles {
       const low = index * TILE_BUCKETS;
       const end = Math.min(low + TILE_BUCKETS, to);
       const before = this.#get(series, w, index);
-      // What was final stays: another replica may be behind.
+      // Keep final buckets: another replica may lag behind.
       const start = Math.max(low, from, before?.finalTo ?? low);
       if (start > low && !before) continue;
       const kept = before ? [cut(before, low * w, start * w)] : [];
@@ -62,9 +62,9 @@ export class Tiles {
   }
 
   /**
-   * Return what there is of a view, in order, and how much of it.
-   * @returns {{ t, values, isAny: boolean }} samples of whole tiles, in place of missing ones those of
-   *   coarser tiles; isAny says that not all were missing
+   * Return the available samples of a view, in order.
+   * @returns {{ t, values, isAny: boolean }} samples of whole tiles; coarser tiles replace missing ones;
+   *   isAny: whether any tile is available
    */
   read(series, w, { start, end }) {
     const parts = [];
@@ -78,17 +78,17 @@ export class Tiles {
     return { ...joined(parts), isAny };
   }
 
-  /** Ask for what is not final again, of the series whose name begins so: events may have been lost. */
+  /** Mark unfinished buckets as outdated, for series with names that begin with a prefix: events may be lost. */
   expire(prefix) {
     for (const [key, tile] of this.#tiles) if (key.startsWith(prefix)) tile.fetched = -Infinity;
   }
 
-  /** Forget the series whose name begins so. */
+  /** Forget the series with names that begin with a prefix. */
   drop(prefix) {
     for (const key of [...this.#tiles.keys()]) if (key.startsWith(prefix)) this.#tiles.delete(key);
   }
 
-  /** Forget the tiles that were longest not used, if there are too many. */
+  /** Forget the least recently used tiles if there are too many. */
   trim(most = MAX_TILES) {
     for (const key of this.#tiles.keys()) {
       if (this.#tiles.size <= most) return;
@@ -102,14 +102,14 @@ export class Tiles {
     return tile;
   }
 
-  /** Set a tile as the last one used. */
+  /** Set a tile, as the most recently used one. */
   #set(series, w, index, tile) {
     const key = `${series}\n${w}\n${index}`;
     this.#tiles.delete(key);
     this.#tiles.set(key, tile);
   }
 
-  /** Make a tile of the two finer ones, if they are final: decimating again gives the same. */
+  /** Make a tile from the two finer ones if these are final: decimation composes. */
   #derive(series, w, index, levels) {
     if (levels === 0 || w === 2 ** MIN_EXPONENT) return null;
     const halves = [];
@@ -146,7 +146,7 @@ function cut({ t, values }, start, end) {
   return { t: t.slice(low, high), values: values.slice(low, high) };
 }
 
-/** Return series that follow each other as one. */
+/** Join successive series. */
 function joined(parts) {
   const some = parts.filter(({ t }) => t.length);
   return { t: join(some.map(({ t }) => t)), values: join(some.map(({ values }) => values)) };

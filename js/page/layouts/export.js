@@ -1,4 +1,4 @@
-// The dialog that saves all samples of the view as CSV or JSON: with their size, with progress, and to be cancelled.
+// The dialog that saves all samples of the view as CSV or JSON; shows size and progress, and can be cancelled.
 
 import { button, make, write } from "../dom.js";
 import { rangeText } from "../time/text.js";
@@ -9,7 +9,7 @@ import { describe, estimate, windowsOf } from "./samples.js";
 const WRITERS = { csv: CsvWriter, json: JsonWriter };
 const MEGABYTE = 1e6;
 
-/** Save samples of the fields that are shown. */
+/** Save samples of the shown fields. */
 export class Export {
   #sisock;
   #keys;
@@ -77,7 +77,7 @@ export class Export {
     }
   }
 
-  /** Say how large the file will be, as far as is known. */
+  /** Show the size of the file, as far as it is known. */
   #tell() {
     if (!this.#fields) return;
     const { samples, bytes, isWhole } = estimate(this.#fields, this.#range, this.#format);
@@ -123,7 +123,7 @@ export class Export {
   }
 }
 
-/** Write a number of things: 1 sample, 12,000 samples, 3.4 million samples. */
+/** Write a count: 1 sample, 12,000 samples, 3.4 million samples. */
 function count(number, name) {
   const text = number < MEGABYTE ? number.toLocaleString("en") : `${Number((number / MEGABYTE).toPrecision(3))} million`;
   return `${text} ${name}${number === 1 ? "" : "s"}`;

@@ -1,11 +1,11 @@
-// Files that the browser saves and opens.
+// Let the browser save and open files.
 
 import { make } from "../dom.js";
 
-// A browser takes a moment to begin with a file.
+// Milliseconds within which a browser begins to save a file.
 const KEPT_MILLISECONDS = 60_000;
 
-/** Have the browser save a file. */
+/** Let the browser save a file. */
 export function save(name, blob) {
   const link = make("a", { href: URL.createObjectURL(blob), download: fileName(name) });
   link.click();
@@ -22,7 +22,7 @@ export function choose(accept) {
   });
 }
 
-/** Return a name without what some systems don't take. */
+/** Return a name without the characters that some systems reject. */
 export function fileName(text) {
   return text.replace(/[\\/:*?"<>|\p{Cc}]+/gu, "-");
 }

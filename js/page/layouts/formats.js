@@ -1,4 +1,4 @@
-// Samples as text that grows window by window: CSV with a row for each time, JSON with a list for each field.
+// Write samples as text, window by window: CSV with a row per time, or JSON with a list per field.
 
 // Characters that are joined into one part of a file.
 const PART = 1 << 20;
@@ -15,7 +15,7 @@ export function isoText(t) {
   return `${text}${digits.endsWith("000") ? digits.slice(0, 3) : digits}Z`;
 }
 
-/** Collect text in large parts, of which the browser may keep those on disk that it has no room for. */
+/** Collect text in large parts, which the browser may keep on disk if memory is short. */
 class Parts {
   size = 0;
   #parts = [];
@@ -57,13 +57,13 @@ export class CsvWriter {
     this.#parts.add(`${["time", "unix", ...headings.map(plainOrQuoted)].join(",")}\n`);
   }
 
-  /** Return how many bytes there are so far. */
+  /** Return the number of bytes so far. */
   get size() {
     return this.#parts.size;
   }
 
   /**
-   * Add a window, which begins where the one before ended.
+   * Add a window, which begins where the previous one ended.
    * @param {{ t: Float64Array, values: ArrayLike }[]} series of each field
    */
   add(series) {
@@ -87,8 +87,8 @@ export class CsvWriter {
 }
 
 /**
- * Write JSON: of each field what the node says of it, and a list of [time as ISO, UNIX time, value]. A sample
- * without a value has null.
+ * Write JSON: for each field, its description and a list of [time as ISO, UNIX time, value]. A sample without a
+ * value has null.
  */
 export class JsonWriter {
   type = "application/json";
@@ -106,12 +106,12 @@ export class JsonWriter {
     this.#head = `${JSON.stringify(head, null, 1).slice(0, -2)},\n "series": [`;
   }
 
-  /** Return how many bytes there are so far. */
+  /** Return the number of bytes so far. */
   get size() {
     return this.#lists.reduce((sum, list) => sum + list.size, 0);
   }
 
-  /** Add a window, as to a `CsvWriter`. */
+  /** Add a window, like that of a `CsvWriter`. */
   add(series) {
     series.forEach(({ t, values }, i) => {
       const list = this.#lists[i];
@@ -126,7 +126,7 @@ export class JsonWriter {
       parts.push(`${i ? "," : ""}\n${JSON.stringify({ key, ...about }).slice(0, -1)},"samples":[`);
       const list = this.#lists[i].take();
       const last = list.at(-1);
-      // Without the comma behind the last sample.
+      // Without the comma after the last sample.
       parts.push(...(last ? [...list.slice(0, -1), last.slice(0, -1)] : []), "\n]}");
     });
     return new Blob([...parts, "\n]}\n"], { type: this.type });

@@ -1,4 +1,4 @@
-// A layout: the page's state under a name, as a file that people may read, write and send on.
+// A layout: the page's state with a name, as a file that people can read, edit and share.
 
 import { formatState, parseState } from "../state.js";
 
@@ -19,7 +19,7 @@ export function formatLayout(name, state) {
  * Read the text of a file.
  * @param {string} text
  * @returns {{ name: string, state: import("../state.js").State }}
- * @throws {Error} that says in a sentence what is wrong with it
+ * @throws {Error} with a sentence about what is wrong
  */
 export function parseLayout(text) {
   let read;
@@ -32,16 +32,16 @@ export function parseLayout(text) {
   if (read.version !== VERSION) throw new Error(`it is of version ${read.version}, and this page reads version ${VERSION}`);
   const fault = faultOf(read.state);
   if (fault) throw new Error(fault);
-  // The address takes what it knows, and leaves the rest out.
+  // A round trip through the address drops what is unknown.
   return { name: nameOf(read.name), state: parseState(formatState({ ...parseState(""), ...read.state })) };
 }
 
-/** Return a layout's name as it is kept: not empty, not too long, on one line. */
+/** Clean up a layout's name: not empty, not too long, on one line. */
 export function nameOf(text) {
   return String(text ?? "").replace(/\s+/g, " ").trim().slice(0, MAX_NAME) || "layout";
 }
 
-/** Return what is wrong with a state; null if nothing is. */
+/** Return what is wrong with a state; null if it is valid. */
 function faultOf(state) {
   if (!isObject(state)) return "it has no state";
   const { panels = [], values = [], time = { span: 1, offset: 0 } } = state;

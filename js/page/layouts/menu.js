@@ -1,4 +1,4 @@
-// The menu of layouts: those of this browser, those of the router, and files.
+// The menu of layouts: from this browser, from the router, and from files.
 
 import { button, make } from "../dom.js";
 import { say } from "../notice.js";
@@ -7,7 +7,7 @@ import { choose, save } from "./files.js";
 import { formatLayout, nameOf, parseLayout } from "./layout.js";
 import { Shelf, offeredNames, offeredState } from "./shelf.js";
 
-// Of an address that names a layout, these go before what the layout says.
+// Parts of an address that override those of the layout that it names.
 const OWN = { last: "time", from: "time", zone: "zone", view: "view", order: "order" };
 // Pixels between the menu and the window's edge.
 const EDGE = 10;
@@ -43,7 +43,7 @@ export class LayoutMenu {
     );
     const toggle = make("button", { type: "button", id: "layouts-open", popoverTargetElement: menu }, "Layouts");
     menu.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.#show());
-    // Below its button, unless there is no room to its right.
+    // Below its button, moved left if there is no room.
     menu.addEventListener("toggle", () => {
       menu.style.left = `${Math.max(Math.min(toggle.offsetLeft, innerWidth - menu.offsetWidth - EDGE), EDGE)}px`;
     });
@@ -127,7 +127,7 @@ export class LayoutMenu {
     this.#show();
   }
 
-  /** Have the user write another name in the place of the one that is there. */
+  /** Let the user edit the name in place. */
   #rename(item, name) {
     const input = make("input", { value: name, ariaLabel: `New name of ${name}`, maxLength: 100 });
     input.addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-// A panel as a picture: title, axes, curves, legend and times, on light paper, as PNG or SVG.
+// Save a panel as a picture: title, axes, curves, legend and times, in light colours, as PNG or SVG.
 
 import { make } from "../dom.js";
 import { drawChart, guttersOf, heightBeside } from "../panels/chart.js";
@@ -13,14 +13,14 @@ const FONT = 12;
 const [TITLE, ROW, MARGIN, GAP] = [34, 18, 16, 8];
 const SWATCH = 10;
 const SHARPNESS = 2;
-// Letters; file systems take 255 bytes.
+// Maximum letters of a file name; file systems allow 255 bytes.
 const MAX_FILE_NAME = 60;
 
 /**
  * Draw a panel.
  * @param {CanvasRenderingContext2D|SvgContext} ctx
- * @param {object} frame that the panel was drawn with
- * @param {object} colours `get` returns one by its name
+ * @param {object} frame with which the panel was drawn
+ * @param {object} colours `get` returns a colour by its name
  * @param {string} title
  * @returns {{ width: number, height: number }}
  */
@@ -65,7 +65,7 @@ export function openPicture(frame, title) {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
-  // All is selected to be replaced, and the beginning is seen.
+  // Select the whole title, to be replaced, with its beginning in sight.
   name.setSelectionRange(0, name.value.length, "backward");
   name.scrollLeft = 0;
 }
@@ -85,7 +85,7 @@ async function svgOf(frame, colours, title) {
   return new Blob([ctx.finish(width, height, title)], { type: "image/svg+xml" });
 }
 
-/** Return the size of the picture, and where its chart begins. */
+/** Return the size of the picture and the position of its chart. */
 function sizeOf({ units, lanes, fields, width }) {
   const above = TITLE + fields.length * ROW + GAP;
   const height = above + heightBeside({ units, lanes, scale: 1 }) + (units.length ? PLOT_HEIGHT : 0);
@@ -112,7 +112,7 @@ function font() {
   return `${FONT}px system-ui, sans-serif`;
 }
 
-/** Return the page's colours as they are on light paper. */
+/** Return the page's colours of the light theme. */
 function lightColours() {
   const root = document.documentElement;
   root.style.colorScheme = "light";

@@ -1,20 +1,20 @@
-// All samples of fields over a range, window after window, so that none of them need be kept in memory.
+// Fetch all samples of fields over a range, window after window, without keeping them in memory.
 
 import { splitKey } from "../state.js";
 
-// Samples that a window should have.
+// Desired number of samples of a window.
 const TARGET = 100_000;
-// Windows that a range has at first where nobody says how many samples are in it.
+// Initial number of windows of a range with an unknown number of samples.
 const FIRST_WINDOWS = 50;
 const GROWTH = 4;
 const RETRY_SECONDS = 2;
 // Bytes of a sample's times, of its value with what separates it, and of an empty cell.
 const [TIMES, VALUE, EMPTY] = [40, 10, 1];
-// What another try may mend.
+// Kinds of errors after which another try may succeed.
 const PASSING = ["unreachable", "hub", "node", "timeout"];
 
 /**
- * Find what the nodes say of fields.
+ * Ask the nodes for the descriptions of fields.
  * @param {Sisock} sisock
  * @param {string[]} keys
  * @returns {Promise<{ key: string, about: object }[]>}
@@ -29,12 +29,12 @@ export async function describe(sisock, keys) {
 }
 
 /**
- * Estimate a file before its samples are there.
+ * Estimate the size of a file before its samples are fetched.
  * @param {{ key: string, about: object }[]} fields
  * @param {{ start: number, end: number }} range
  * @param {"csv"|"json"} format
- * @returns {{ samples: number, bytes: number, isWhole: boolean }} isWhole is false if a node does not say how
- *   often it samples
+ * @returns {{ samples: number, bytes: number, isWhole: boolean }} isWhole is false if a node does not tell
+ *   its interval
  */
 export function estimate(fields, range, format) {
   const rows = new Map();
@@ -52,15 +52,15 @@ export function estimate(fields, range, format) {
 }
 
 /**
- * Fetch all samples of a range; where node or router is away, it waits for them.
+ * Fetch all samples of a range; wait while node or router is unreachable.
  * @param {Sisock} sisock
  * @param {{ key: string, about: object }[]} fields
  * @param {{ start: number, end: number }} range
  * @param {object} options
  * @param {AbortSignal} options.signal
  * @param {function(string|null)} [options.onWait] called with the reason for a pause, then with null
- * @param {function(number): Promise} [options.pause] waits so many seconds
- * @yields {{ end: number, series: { t, values }[] }} of each field the samples up to `end`
+ * @param {function(number): Promise} [options.pause] waits this many seconds
+ * @yields {{ end: number, series: { t, values }[] }} the samples of each field up to `end`
  */
 export async function* windowsOf(sisock, fields, range, { signal, onWait = () => {}, pause = wait }) {
   let { start } = range;
@@ -86,7 +86,7 @@ export async function* windowsOf(sisock, fields, range, { signal, onWait = () =>
   }
 }
 
-/** Fetch a window, by one call for the fields of a node. */
+/** Fetch a window, with one call per node. */
 async function fetchAll(sisock, fields, start, end, signal) {
   const names = new Map();
   for (const { key } of fields) {
@@ -105,7 +105,7 @@ function firstSpan(fields, range) {
   return (range.end - range.start) / Math.max(windows, 1);
 }
 
-/** Return about how many samples of a field are in a range. */
+/** Return the approximate number of samples of a field in a range. */
 function countOf({ interval, first, last }, { start, end }) {
   const within = Math.min(end, last ?? end) - Math.max(start, first ?? start);
   return interval ? Math.max(Math.round(within / interval), 0) : 0;

@@ -1,4 +1,4 @@
-// Layouts under names: those that this browser keeps, and those that the router offers.
+// Layouts by name: those that this browser keeps, and those that the router offers.
 
 import { formatLayout, parseLayout } from "./layout.js";
 
@@ -13,22 +13,22 @@ export class Shelf {
     this.#storage = storage;
   }
 
-  /** @returns {string[]} in the order of the alphabet */
+  /** @returns {string[]} in alphabetical order */
   get names() {
     return Object.keys(this.#read()).sort((a, b) => a.localeCompare(b));
   }
 
-  /** Return the state that was kept under a name; an Error says what is wrong with it. */
+  /** Return the state kept under a name; an Error says what is wrong with it. */
   get(name) {
     return parseLayout(this.#read()[name]).state;
   }
 
-  /** Keep a state; one of the same name is replaced. */
+  /** Keep a state; replace the one of the same name. */
   put(name, state) {
     this.#write({ ...this.#read(), [name]: formatLayout(name, state) });
   }
 
-  /** Give a layout another name. */
+  /** Rename a layout. */
   rename(from, to) {
     const { [from]: text, ...others } = this.#read();
     this.#write({ ...others, [to]: formatLayout(to, parseLayout(text).state) });
@@ -55,7 +55,7 @@ export class Shelf {
   }
 }
 
-/** Return the names of the layouts that the router offers; one of 2018 offers none. */
+/** Return the names of the layouts that the router offers; routers of 2018 offer none. */
 export async function offeredNames() {
   const answer = await fetch("layouts", { cache: "no-store" }).catch(() => null);
   const names = answer?.ok ? await answer.json().catch(() => []) : [];

@@ -1,8 +1,8 @@
-// A canvas of which an SVG is made: what is drawn on it becomes elements.
+// A canvas that makes an SVG: what is drawn on it becomes elements.
 
 const FONT = "system-ui, sans-serif";
 
-/** Take what a picture is drawn with, as CanvasRenderingContext2D does. */
+/** Implement the part of CanvasRenderingContext2D that pictures are drawn with. */
 export class SvgContext {
   fillStyle = "#000";
   strokeStyle = "#000";
@@ -20,7 +20,7 @@ export class SvgContext {
   #rulers = 0;
   #ruler;
 
-  /** @param {CanvasRenderingContext2D} ruler that measures texts */
+  /** @param {CanvasRenderingContext2D} ruler measures texts */
   constructor(ruler) {
     this.#ruler = ruler;
   }

@@ -1,23 +1,23 @@
-// What the age of a latest value means: fresh or stale.
+// Judge the age of a latest value: fresh or stale.
 
-// Without a word from the node, so many intervals without a sample mean trouble, and at least so many seconds.
+// If the node sets no limit: intervals without a sample that mean trouble, and minimum seconds.
 const STALE_INTERVALS = 5;
 const MIN_STALE_SECONDS = 5;
 
 /**
- * Return after how many seconds without a sample a field is stale: as the node says, or after five intervals;
- * null if nothing tells.
- * @param {object|null} about what the node says of the field
+ * Return the seconds without a sample after which a field is stale: the node's limit, or five intervals; null if
+ * neither is known.
+ * @param {object|null} about the node's description of the field
  */
 export function staleSeconds(about) {
   if (about?.staleAfter) return about.staleAfter;
   return about?.interval ? Math.max(STALE_INTERVALS * about.interval, MIN_STALE_SECONDS) : null;
 }
 
-// Of fields with a sample a second, the age would only flicker between 0 and 1.
+// With a sample per second, an age would only flicker between 0 and 1.
 const NOW_SECONDS = 2;
 
-/** Write an age in few letters: now, 12 s, 3 min, 5 h, 8 d, 3 y; a time to come with a sign before it. */
+/** Write an age in few letters: now, 12 s, 3 min, 5 h, 8 d, 3 y; with a sign for times in the future. */
 export function ageText(seconds) {
   if (Math.abs(seconds) < NOW_SECONDS) return "now";
   if (seconds < 0) return `−${ageText(-seconds)}`;

@@ -1,4 +1,4 @@
-// In which order values stand, and in how many columns of which size.
+// Arrange values: their order, and the number and size of columns.
 
 // In ems: the height of a row, the width of a column, and the space between columns.
 const [ROW, COLUMN, SPACE] = [1.9, 28, 1.5];
@@ -6,11 +6,11 @@ const [ROW, COLUMN, SPACE] = [1.9, 28, 1.5];
 const HEAD = 1;
 const LEVELS = { alarm: 0, warning: 1, gone: 2, stale: 3, "": 4 };
 
-/** Orders that can be chosen: name → text. */
+/** Available orders: name → text. */
 export const ORDERS = { given: "as selected", name: "name", level: "most urgent first", value: "value", age: "age" };
 
 /**
- * Return rows in an order; those that are equal keep theirs.
+ * Sort rows; equal ones keep their order.
  * @param {{ key: string, level: string, value: any, t: number|null }[]} rows
  * @param {keyof typeof ORDERS} order
  */
@@ -25,11 +25,11 @@ export function inOrder(rows, order) {
 }
 
 /**
- * Return columns and font size with which so many rows fill a screen.
+ * Return the columns and the font size with which rows fill a screen.
  * @param {number} count of rows
  * @param {number} width of the screen in pixels
  * @param {number} height
- * @param {number} [least] font size in pixels; if not all rows have room at that, one has to scroll
+ * @param {number} [least] minimum font size in pixels; if even then not all rows fit, the page scrolls
  * @returns {{ columns: number, size: number }}
  */
 export function fill(count, width, height, least = 12) {
@@ -42,12 +42,12 @@ export function fill(count, width, height, least = 12) {
   return best.size >= least ? best : { columns: columnsWithin(width, least), size: least };
 }
 
-/** Return how many columns have room at a font size. */
+/** Return how many columns fit at a font size. */
 export function columnsWithin(width, size) {
   return Math.max(Math.floor((width / size + SPACE) / (COLUMN + SPACE)), 1);
 }
 
-/** Numbers by size, then texts, then what has no value. */
+/** Compare values: numbers by size, then texts, then missing values. */
 function compareValues(a, b) {
   const rank = (value) => (value === null || Number.isNaN(value) ? 2 : typeof value === "string" ? 1 : 0);
   if (rank(a) !== rank(b)) return rank(a) - rank(b);

@@ -1,22 +1,22 @@
-// The newest value of each chosen field, and its last hour; kept up by subscription.
+// Keep the newest value and the last hour of each chosen field, by subscription.
 
 import { Store } from "../data/store.js";
 import { judge } from "../panels/limits.js";
 import { splitKey } from "../state.js";
 import { staleSeconds } from "./age.js";
 
-/** What a sparkline shows, in seconds. */
+/** Span of a sparkline in seconds. */
 export const HOUR = 3600;
 const ALL = "*";
-// Between two views of the last hour.
+// Time between two updates of the last hour's view.
 const REFRESH_SECONDS = 60;
-// Errors that are those of single fields.
+// Kinds of errors of single fields.
 const OWN = ["node_failed", "reply"];
 
 /**
  * @typedef {object} Row
  * @property {string} key
- * @property {object|null} about what the node says of the field
+ * @property {object|null} about the node's description of the field
  * @property {Curve} curve its last hour
  * @property {any} value the newest one; null if there is none
  * @property {number|null} t its time
@@ -42,7 +42,7 @@ export class Latest {
 
   /**
    * @param {Sisock} sisock
-   * @param {function()} onChange called when there is something else to show
+   * @param {function()} onChange called when there is something new to show
    * @param {number} points of each sparkline
    * @param {function(): number} [now] returns the present in UNIX seconds
    */
@@ -52,7 +52,7 @@ export class Latest {
   }
 
   /**
-   * Show these fields, and "node::*" for all of a node; none of them ends all that is followed.
+   * Show these fields ("node::*" means all of a node); without any, stop following.
    * @param {string[]} chosen
    */
   async show(chosen) {
@@ -60,7 +60,7 @@ export class Latest {
     await this.refresh();
   }
 
-  /** Ask for everything again, as a node or the connection was away; of the sites each by itself. */
+  /** Ask for everything again after a node or the connection was lost; each site separately. */
   async refresh(site = "") {
     if (!site) this.#turn += 1;
     const turn = this.#turn;
@@ -78,18 +78,18 @@ export class Latest {
     this.#onChange();
   }
 
-  /** Mark the values of a site while it is away. */
+  /** Mark the values of an unreachable site. */
   lose(prefix, error) {
     for (const key of this.#chosen) if (key.startsWith(prefix)) this.#errors.set(splitKey(key).node, error);
     this.#store.lose(prefix, error);
   }
 
-  /** Mark a node's values while it is away. */
+  /** Mark the values of a node that is gone. */
   mark(name, isGone) {
     this.#store.mark(name, isGone);
   }
 
-  /** Keep up with the present where nothing is published; to be called every ten seconds or so. */
+  /** Update values of nodes that publish nothing; call this about every ten seconds. */
   async poll() {
     if (this.#now() - this.#loadedAt > REFRESH_SECONDS) this.#load();
     await Promise.all([...this.#silent].map((name) => this.#ask(name)));
@@ -101,7 +101,7 @@ export class Latest {
     return this.#store.series.map((curve) => this.#rowOf(curve));
   }
 
-  /** @returns {string[]} why there is nothing of a node of which everything was chosen */
+  /** @returns {string[]} why nodes chosen as a whole have no values */
   get faults() {
     const nodes = this.#chosen.map(splitKey).filter(({ field }) => field === ALL);
     return nodes.filter(({ node }) => !this.#fields.has(node)).map(({ node }) => this.#errors.get(node)).filter(Boolean);
@@ -120,7 +120,7 @@ export class Latest {
     return { key, about, curve, value, t, level, judgement, error };
   }
 
-  /** Return the keys of all fields that are chosen, each once. */
+  /** Return the keys of all chosen fields, each once. */
   #keys() {
     const keys = this.#chosen.flatMap((key) => {
       const { node, field } = splitKey(key);
@@ -129,7 +129,7 @@ export class Latest {
     return [...new Set(keys)];
   }
 
-  /** Note which fields a node has; while it is away, they are those that it had. */
+  /** Note which fields a node has; while it is gone, it keeps the known ones. */
   async #describe(name) {
     try {
       this.#fields.set(name, await this.#sisock.fields(name));
@@ -163,7 +163,7 @@ export class Latest {
     }
   }
 
-  /** Ask for all of them, or for each alone: one that fails must not cost the others their values. */
+  /** Ask for all at once, or else one by one, so that a failing field does not hide the others. */
   async #askFor(name, fields) {
     try {
       const found = await this.#sisock.latest(name, fields);

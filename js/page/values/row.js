@@ -9,13 +9,13 @@ import { sparkline } from "./sparkline.js";
 
 /** Size of a sparkline, in units of its own. */
 export const [SPARK_WIDTH, SPARK_HEIGHT] = [120, 24];
-// Of values whose node names no precision.
+// Digits of values if the node names no precision.
 const DIGITS = 6;
-// Smaller ones keep their unit, so that it does not change whenever a value passes zero.
+// Smaller values get no prefix, so that the unit does not change whenever a value passes zero.
 const MIN_SCALED = 1e5;
-// A column of the sparkline is half a minute wide: it need not be drawn more often.
+// A column of the sparkline spans half a minute: drawing it more often is useless.
 const SPARK_SECONDS = HOUR / SPARK_WIDTH;
-// Signs that tell levels apart without their colours.
+// Signs that distinguish levels without colours.
 const SIGNS = { alarm: { high: "▲▲", low: "▼▼" }, warning: { high: "▲", low: "▼" } };
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -28,7 +28,7 @@ export class RowView {
   #path = document.createElementNS(SVG, "path");
   #written = {};
   #sparkedAt = -Infinity;
-  // The times that it was drawn from: others, when samples were fetched.
+  // The array of times that was drawn; fetched samples have another one.
   #drawn = null;
 
   /**
@@ -50,7 +50,7 @@ export class RowView {
       {},
       make("td", {}, this.#sign),
       make("th", { scope: "row" }, this.name),
-      // In boxes of a fixed size: a text that changes moves nothing else in the table.
+      // Boxes of a fixed size, so that a changed text moves nothing else in the table.
       make("td", { className: "value" }, make("span", { className: "box" }, this.#value, " ", this.#unit)),
       make("td", { className: "age" }, this.#age),
       make("td", { className: "spark" }, svg),
@@ -95,7 +95,7 @@ export class RowView {
     const curve = { t: t.array, values: values.array, longest, gaps };
     const range = { start: now - HOUR, end: now };
     const path = isCurve ? sparkline(curve, range, SPARK_WIDTH, SPARK_HEIGHT) : "";
-    // As long as there is none, the next sample makes one.
+    // While there is no curve, draw at each new sample.
     if (path) this.#sparkedAt = now;
     this.#set("path", path, () => this.#path.setAttribute("d", path));
   }
@@ -105,7 +105,7 @@ function signOf({ level, judgement }) {
   return level === "gone" ? "✕" : level === "stale" ? "◷" : level ? SIGNS[level][judgement.side] : "";
 }
 
-/** Say what a row's sign means; also for who doesn't see it. */
+/** Explain a row's sign, also for those who cannot see it. */
 function wordsOf({ level, judgement: { side, limit }, about, curve }) {
   if (level === "gone") return curve.error ?? "the node is gone";
   if (level === "stale") return "stale";

@@ -1,8 +1,8 @@
-// A curve so small that it needs no axes, as the path of an SVG.
+// A small curve without axes, as the path of an SVG.
 
 import { visible } from "../data/curves.js";
 
-// Room for half of the line's width above and below.
+// Half of the line's width, kept free above and below.
 const EDGE = 1.5;
 
 /**
@@ -34,7 +34,7 @@ export function sparkline({ t, values, longest, gaps }, { start, end }, width, h
     const isFirst = i === 0 || y[i - 1] === null;
     const isLast = i === x.length - 1 || y[i + 1] === null;
     path += `${isFirst ? "M" : "L"}${place(i)}`;
-    // A line of no length, which round ends make a dot.
+    // A line of length zero: its round ends make it a dot.
     if (isFirst && isLast) path += "h0";
   }
   return path;

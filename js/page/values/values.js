@@ -1,4 +1,4 @@
-// The view of the latest values: a table of the chosen fields, which fills a wall if asked to.
+// The view of the latest values: a table of the chosen fields, which can fill a wall.
 
 import { atMostEvery, button, make, write } from "../dom.js";
 import { addField, keysOf, splitKey } from "../state.js";
@@ -11,11 +11,11 @@ import { RowView, SPARK_WIDTH } from "./row.js";
 const PAINT_MILLISECONDS = 500;
 const TICK_MILLISECONDS = 1000;
 const POLL_MILLISECONDS = 10_000;
-// Between two times that rows change places, so that a value can be read before it moves.
+// Minimum time between two changes of the rows' order, so that values can be read before they move.
 const ORDER_MILLISECONDS = 2000;
 const LEVELS = ["alarm", "warning", "gone", "stale"];
 
-/** Show the latest values in an element while the page's view is that. */
+/** Show the latest values in an element while the page shows this view. */
 export class Values {
   #element;
   #sisock;
@@ -29,7 +29,7 @@ export class Values {
   #orderedAt = -Infinity;
   #order = [];
   #summary = make("p", { role: "status", className: "summary" });
-  // When it was printed.
+  // Time of printing, for paper.
   #asOf = make("span", { className: "on-paper" });
   #fault = make("p", { className: "error" });
   #empty = make("p", { className: "empty" });
@@ -42,7 +42,7 @@ export class Values {
    * @param {HTMLElement} element
    * @param {Sisock} sisock
    * @param {import("../state.js").Model} model
-   * @param {function(string): string|null} unitOf as of `addField`
+   * @param {function(string): string|null} unitOf like `units` of `addField`
    */
   constructor(element, sisock, model, unitOf) {
     [this.#element, this.#sisock, this.#model, this.#unitOf] = [element, sisock, model, unitOf];
@@ -61,18 +61,18 @@ export class Values {
     this.#changed(model.state, { values: [] });
   }
 
-  /** Ask again for everything, or for what is of a site, as a node or the connection came back. */
+  /** Ask for everything again, or for the values of a site, after a node or the connection came back. */
   refresh(site) {
     this.#offer();
     if (this.#isShown) this.#latest.refresh(site);
   }
 
-  /** Mark the values of a site while it is away. */
+  /** Mark the values of an unreachable site. */
   lose(prefix, error) {
     this.#latest.lose(prefix, error);
   }
 
-  /** Offer the nodes that are there, of which all fields can be chosen. */
+  /** Offer the available nodes, to choose all fields of one. */
   async #offer() {
     const nodes = await this.#sisock.nodes().catch(() => []);
     const options = nodes.map(({ name }) => make("option", { value: `${name}::*` }, name));
@@ -89,7 +89,7 @@ export class Values {
     return this.#model.state.view === "values";
   }
 
-  /** Whether the screen is this view's alone, by its button or as the browser was started. */
+  /** Whether this view has the whole screen, by its button or by how the browser was started. */
   get #isWall() {
     return document.fullscreenElement === this.#element || (this.#isShown && matchMedia("(display-mode: fullscreen)").matches);
   }
@@ -150,7 +150,7 @@ export class Values {
     this.#showEmpty(rows.length === 0 && !faults.length);
   }
 
-  /** Offer the panels' fields where nothing is chosen. */
+  /** Offer the panels' fields if nothing is chosen. */
   #showEmpty(isEmpty) {
     this.#empty.hidden = !isEmpty;
     if (!isEmpty || this.#empty.childNodes.length) return;
@@ -161,7 +161,7 @@ export class Values {
     this.#empty.append("Choose fields, or a whole node, to see their latest values. ", take);
   }
 
-  /** Bring the rows into their order, and into as many columns as have room. */
+  /** Sort the rows, and arrange them in as many columns as fit. */
   #arrange(rows) {
     const isWall = this.#isWall;
     document.documentElement.classList.toggle("is-wall", isWall);
@@ -180,7 +180,7 @@ export class Values {
 
   #ordered(rows) {
     const { order } = this.#model.state;
-    // What becomes urgent is first at once.
+    // A row that becomes urgent moves to the top immediately.
     const chosen = JSON.stringify(rows.map(({ key, level }) => (order === "level" ? [key, level] : key)));
     const isDue = chosen !== this.#chosen || performance.now() - this.#orderedAt >= ORDER_MILLISECONDS;
     if (!isDue) return this.#order;
