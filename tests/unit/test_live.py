@@ -542,7 +542,7 @@ def test_there_are_at_most_so_many_fields():
     node.push({f"f{i}": 1 for i in range(MAX_FIELDS - 2)}, NOW)
     assert node.status()["error"] is None
     node.push({"more": 1, "f1": 2}, NOW + 1)
-    assert "'more', but has" in node.status()["error"]
+    assert "'more', but there are" in node.status()["error"]
     assert series(node.get_data(["f1"], EARLIEST, LATEST), "f1")[-1] == (NOW + 1, 2.0)
     node.end()
 
