@@ -23,7 +23,7 @@ from sisock.wire.protocol import Interval, node_uri, uri
 
 READ_AGAIN = 30.0  # seconds between readings of the list: no event announces a hub's restart
 SETTLE = 5.0  # seconds for nodes to add themselves again after a restart of router or hub
-HUB_RETRY = 2.0  # seconds before asking a hub again that did not answer
+HUB_RETRY = 2.0  # seconds before calling a hub again that did not answer
 ASK_AGAIN = 1.0  # seconds before asking the hub again for a node that is not in its list
 FIELDS_AGE = 3.0  # seconds before asking a node again whether it has more fields
 MAX_NODES = 10_000  # maximum length of the list
@@ -69,7 +69,7 @@ class Directory:
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
         # For each reading of the list in progress: the names in events that came meanwhile.
         self._readings: list[set[str]] = []
-        # By name that the hub does not list: when it was asked, if in the last second.
+        # By name of an unlisted node: when the hub was asked for it, if in the last second.
         self._missed: dict[str, float] = {}
         self._shared = SingleFlight()
         self._next_look: Any = None

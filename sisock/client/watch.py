@@ -165,7 +165,7 @@ class Watch:
         line = self._lines.pop(name, None)
         if line is None:
             line = Merger(name, is_live=self._task is None)
-            # The fields may have been asked for before this timeline began.
+            # The fields that are being read may be older than this timeline: read them again.
             self._must_look |= self._task is not None
         self._lines[name] = line
         if len(self._lines) > MAX_TIMELINES:
