@@ -215,7 +215,7 @@ def live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
     """Return one live sample in columns under `live_header`, or a line about a gap."""
     if isinstance(sample, Gap):
         start, end = format_time(sample.start), format_time(sample.end)
-        return f"{start.ljust(_TIME_WIDTH)}  what was between this and {end} is lost"
+        return f"{start.ljust(_TIME_WIDTH)}  samples between this time and {end} are lost"
     cells = (_text(sample.values.get(name)).rjust(len(text)) for name, text in headings.items())
     return "  ".join([format_time(sample.t).ljust(_TIME_WIDTH), *cells])
 

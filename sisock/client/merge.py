@@ -14,7 +14,7 @@ from sisock.wire.arrays import has_value, to_list
 from sisock.wire.protocol import LATEST, check_field_name, check_number, contract, is_text
 from sisock.wire.reply import Reply, decode
 
-MAX_WAITING = 100_000  # values of events that wait for a reply; more are dropped, and asked for
+MAX_WAITING = 100_000  # maximum values of waiting events; all are dropped if there are more
 
 
 @dataclass(frozen=True)

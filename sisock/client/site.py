@@ -178,7 +178,7 @@ class Site:
     def lost(self) -> Exception:
         """Return an error that says why there is no session."""
         why = self.connection.last_error or "the router has not answered yet"
-        return self.with_name(RouterUnreachable(f"{why}; trying again by itself"))
+        return self.with_name(RouterUnreachable(f"{why}; the client tries again by itself"))
 
     async def session(self, timeout: float | None = None) -> Session:
         """Return the session, or wait for the next one.
@@ -240,7 +240,7 @@ class Site:
             except defer.TimeoutError:
                 if self.directory.is_listed:
                     return await self.directory.nodes()
-                raise HubMissing("its list of nodes has not come yet") from None
+                raise HubMissing("the hub has not sent its list of nodes yet") from None
 
     async def wanted(
         self, node: str, names: str | Iterable[str] | None
@@ -271,7 +271,7 @@ class Sites(dict[str, Site]):
         site = self.only or self.get(node.partition("/")[0])
         if site is None:
             raise UnknownNode(
-                f"{node!r} is a node of no site: write site/node, with one of the sites"
+                f"{node!r} names no known site: write site/node, with one of the sites"
                 f" {', '.join(self)}"
             )
         return site

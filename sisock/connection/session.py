@@ -45,7 +45,7 @@ MIN_DELAY = 1.0
 MAX_DELAY = 60.0
 """Delay in seconds before registering a lost procedure again; doubled if it is soon lost again."""
 
-MAX_ERROR = 2000  # characters of a peer's error that are shown
+MAX_ERROR = 2000  # maximum number of characters shown of a peer's error
 
 _CANCELED = "wamp.error.canceled"
 _LOST = "the connection to the router was lost"
@@ -90,7 +90,7 @@ class SteadySession(ApplicationSession):
             elif isinstance(msg, UnreadableInvocation):
                 self._refuse(msg, "they are nested too deeply, or cannot be decoded")
             elif isinstance(msg, message.Invocation) and "details" in (msg.kwargs or ()):
-                self._refuse(msg, "there is no keyword 'details'")  # autobahn would overwrite it
+                self._refuse(msg, "there is no keyword 'details'")  # autobahn uses it for its own
             else:
                 super().onMessage(msg)
         except Exception as error:
@@ -254,7 +254,7 @@ def _translate(error: ApplicationError, node: str | None) -> SisockError:
     if uri == ERROR_INVALID_ARGUMENT:
         return InvalidArgument(text)
     if uri == ERROR_NOT_AUTHORIZED:
-        return AuthenticationRejected(f"this user may not do that: {text}")
+        return AuthenticationRejected(f"the router does not allow this user to do this: {text}")
     if node is None:
         why = f"the hub does not answer ({uri}): is it being restarted?"
         if uri == ERROR_NO_SUCH_PROCEDURE:
@@ -262,7 +262,7 @@ def _translate(error: ApplicationError, node: str | None) -> SisockError:
             why = f"no hub is on the router: {advice}"
         return HubMissing(why)
     if uri == ERROR_NO_SUCH_PROCEDURE:
-        return UnknownNode(f"the data node {node!r} is not there, or has just gone")
+        return UnknownNode(f"the data node {node!r} is not available, or has just ended")
     if uri == _CANCELED:
         return NodeGone(f"the data node {node!r} went away while it was asked")
     is_known = uri == ERROR_NODE_FAILED

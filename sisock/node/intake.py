@@ -73,7 +73,7 @@ class Intake:
         """Add a field; raises ValueError if it is known with another type or timeline."""
         check_field_name(name)
         if name in self.kinds and (self.kinds[name], self.line_of[name].name) != (kind, line):
-            raise ValueError(f"it is kept as a {kind} of timeline {line!r}: give it another name")
+            raise ValueError(f"it is stored as a {kind} of timeline {line!r}: give it another name")
         self.kinds[name], self.line_of[name] = kind, self.line(line)
 
     def line(self, name: str) -> LiveTimeline:
@@ -82,7 +82,7 @@ class Intake:
             if not is_text(name):
                 raise ValueError(f"{name!r} cannot be the name of a timeline")
             if len(self.lines) > MAX_FIELDS:
-                raise ValueError(f"{name[:50]!r} is one timeline more than {MAX_FIELDS}")
+                raise ValueError(f"timeline {name[:50]!r} is over the limit of {MAX_FIELDS}")
             self.lines[name] = LiveTimeline(name, self._lateness, self.kinds, self._lock)
         return self.lines[name]
 
@@ -104,7 +104,7 @@ class Intake:
                 f"the values must be a dict, field to value, not {type(values).__name__}"
             )
         if self.is_closed:
-            return ["a sample when the node had ended"]
+            return ["a sample after the node had ended"]
         faults: list[str] = []
         is_batch = t is not None and not isinstance(t, _TIME)
         if is_batch:
@@ -132,12 +132,12 @@ class Intake:
         for name, value in values.items():
             if name not in self.kinds and len(self.kinds) + len(new) >= MAX_FIELDS:
                 faults.append(
-                    f"the new field {str(name)[:50]!r}, but has {MAX_FIELDS} fields already"
+                    f"the new field {str(name)[:50]!r}, but there are {MAX_FIELDS} fields already"
                 )
                 continue
             line = self.line_of.get(name) or self.line(timeline or self._default)
             if timeline is not None and line.name != timeline:
-                raise ValueError(f"the field {name!r} is one of timeline {line.name!r}")
+                raise ValueError(f"the field {name!r} belongs to timeline {line.name!r}")
             good = split.setdefault(line, {})
             known = self.kinds.get(name)
             kind = judge(value, known)

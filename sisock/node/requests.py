@@ -206,7 +206,7 @@ class RequestHandler:
         fits = reply.until is None and reply.fits(allowance, request.is_binary)
         if not fits:
             names = ", ".join(request.field)
-            self.warn(f"a reply of {names} is over the allowance: False is returned")
+            self.warn(f"the reply with {names} is too large (see allowance): False was sent")
         return [fits and reply.to_wire(request.is_binary)], None
 
 

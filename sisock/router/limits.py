@@ -156,7 +156,7 @@ class Doors(endpoint.MaxConnectionsFactory):
         """Disconnect the client with the most unread bytes if there are too many in total."""
         if sum(door.unread for door in self.protocols) > MAX_UNREAD_BYTES:
             door = max(self.protocols, key=lambda door: door.unread)
-            door.close(f"it does not read: {door.unread >> 20} MiB wait for it")
+            door.close(f"it does not read: {door.unread >> 20} MiB are unread")
 
 
 def find_door(transport: Any) -> Door | None:
@@ -198,7 +198,7 @@ def find_fault(args: Any, kwargs: Any) -> str | None:
             elif isinstance(value, list | tuple | set | frozenset):
                 children = list(value)
             if children and id(value) in seen:  # CBOR can write references
-                return "arguments must not hold themselves, or one value twice"
+                return "arguments must not contain themselves, or the same object twice"
             seen.add(id(value))
             below += [child for child in children if type(child) not in _PLAIN]
         if not below:

@@ -229,11 +229,11 @@ def test_the_newest_samples_are_kept_and_no_others(depth, sizes, by_time):
         ({"x": [1, 2]}, [NOW, math.inf], None, "must be finite"),
         ({"x": [1, 2]}, ["a", "b"], None, "finite UNIX seconds"),
         ({"x": [1, 2]}, [NOW], None, "2 values for 1 time"),
-        ({"word": "a"}, None, "pushed", "'word' is one of timeline 'other'"),
+        ({"word": "a"}, None, "pushed", "'word' belongs to timeline 'other'"),
         ({5: 1}, None, None, "5 cannot be the name of a field"),
         ({"": 1}, None, None, "'' cannot be the name of a field: it must be a string that is not"),
         ({"new": 1}, None, "\ud800", "cannot be the name of a timeline"),
-        ({"new": 1, "x": 1}, None, "other", "'x' is one of timeline 'pushed'"),
+        ({"new": 1, "x": 1}, None, "other", "'x' belongs to timeline 'pushed'"),
         ({"new": 1, 5: 1}, None, None, "5 cannot be the name of a field"),
         pytest.param({"x": 1}, 10**400, None, "finite UNIX seconds", id="huge"),
         ({"x": 1}, 1000 * NOW, None, "milliseconds are not"),
@@ -401,17 +401,17 @@ def test_a_restart_keeps_generation_fields_and_samples():
 
 
 @pytest.mark.parametrize(
-    ("entry", "kept_as"),
+    ("entry", "stored_as"),
     [({"type": "string"}, "a number of timeline 'made'"), ({"timeline": "t"}, "timeline 'made'")],
 )
-def test_a_field_that_is_kept_as_another_one_is_an_error(entry, kept_as):
+def test_a_field_that_is_stored_as_another_one_is_an_error(entry, stored_as):
     made(keep="30d", fields={"x": {}}).end()
     node = made(keep="30d", fields={"x": {}})
     node.push({"x": 1})
     node.end()
     node = type("Other", (Pushed,), {"keep": "30d", "fields": {"x": entry}})()
     node.prepare()
-    with pytest.raises(NodeContractError, match=f"field 'x': it is kept as .*{kept_as}"):
+    with pytest.raises(NodeContractError, match=f"field 'x': it is stored as .*{stored_as}"):
         node.open()
     node.end()
 
@@ -542,7 +542,7 @@ def test_there_are_at_most_so_many_fields():
     node.push({f"f{i}": 1 for i in range(MAX_FIELDS - 2)}, NOW)
     assert node.status()["error"] is None
     node.push({"more": 1, "f1": 2}, NOW + 1)
-    assert "'more', but has" in node.status()["error"]
+    assert "'more', but there are" in node.status()["error"]
     assert series(node.get_data(["f1"], EARLIEST, LATEST), "f1")[-1] == (NOW + 1, 2.0)
     node.end()
 
