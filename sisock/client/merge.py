@@ -240,7 +240,7 @@ def read_event(
         if len(column):
             line = reply.follows.get(name, timeline_of.get(name)) if only is None else only
             if line not in own or len(column) != len(own[line]):
-                raise NodeContractError(node, name, "its live values are not those of a timeline")
+                raise NodeContractError(node, name, "its live values match no timeline")
             if wanted is None or name in wanted:
                 values[line][name] = column
     return [Batch(name, t, values[name]).present() for name, t in own.items()], lasts
