@@ -49,7 +49,7 @@ class Epics(sisock.SubscriberNode):
         add("--pv", action="append", default=[], metavar="NAME", help="a PV; may be repeated")
         add("--list", type=Path, metavar="FILE", help="file with one PV name per line")
         add("--severity", action="store_true", help="also serve alarm severities, as NAME.SEVR")
-        add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
+        add("--keep", metavar="TIME", help="how long to keep samples on disk, like 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def subscribe(self) -> None:

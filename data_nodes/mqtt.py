@@ -51,7 +51,7 @@ class Mqtt(sisock.SubscriberNode):
         add("--password-file", type=Path, metavar="FILE", help="file of the password")
         add("--tls", action="store_true", help="connect with TLS")
         add("--ca-file", metavar="FILE", help="certificates to trust (default: the system's)")
-        add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
+        add("--keep", metavar="TIME", help="how long to keep samples on disk, like 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def subscribe(self) -> None:

@@ -49,7 +49,7 @@ class OcsFeeds(sisock.SubscriberNode):
         add("--url", default=url, help="the OCS crossbar's address (default: %(default)s)")
         add("--realm", default="test_realm", help="its realm (default: %(default)s)")
         add("--address-root", default="observatory", help="of the agents (default: %(default)s)")
-        add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
+        add("--keep", metavar="TIME", help="how long to keep samples on disk, like 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     async def subscribe(self) -> None:

@@ -94,8 +94,8 @@ class Recorder(sisock.LiveNode):
         # With several sites, this recorder may appear as site/recorder.
         named = {name for each in self._patterns for name in (each, _within_site(each))}
         if not named or named & {PRESENCE, self.name}:
-            others = f"none is {PRESENCE!r} or {self.name!r} itself"
-            raise sisock.SisockError(f"name the nodes to record, of which {others}")
+            others = f"but not {PRESENCE!r}, nor {self.name!r} itself"
+            raise sisock.SisockError(f"name the nodes to record, {others}")
         # This field tells other recorders that this node is one.
         own = f"{PRESENCE}.{self.name}"
         self.fields[own] = {"type": "bool", "timeline": own}

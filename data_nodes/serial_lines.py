@@ -62,7 +62,7 @@ class SerialLines(sisock.SubscriberNode):
         add("--timeout", type=float, help="seconds for a line (default: 60, for an answer 2)")
         add("--end", choices=ENDS, default="lf", help="end of a command (default: %(default)s)")
         add("--scpi", action="store_true", help="also send *IDN? and SYST:ERR?")
-        add("--keep", metavar="TIME", help="keep samples on disk for so long, as 30d")
+        add("--keep", metavar="TIME", help="how long to keep samples on disk, like 30d")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 
     def subscribe(self) -> None:

@@ -98,7 +98,7 @@ export class Follower {
    *   now; fetch(names, start, end) returns field → { t, values }, without an end all samples from `start` on;
    *   choose(names) returns the names of the wanted fields
    * @param {Function} callback called with { timeline, t, values } or { timeline, gap: { start, end } }
-   * @param {Function} [pause] returns a promise that is resolved after so many seconds
+   * @param {Function} [pause] returns a promise that resolves after this many seconds
    */
   constructor(source, callback, pause = wait) {
     this.#source = source;

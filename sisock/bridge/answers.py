@@ -43,10 +43,10 @@ SERIES_END = b"]}"
 JSON, BINARY = "application/json", "application/octet-stream"
 
 FINAL = "public, max-age=31536000, immutable"
-"""How long caches may keep an answer that will not change."""
+"""Cache-Control of an answer that will not change."""
 
 OPEN = "public, max-age=1, stale-while-revalidate=1"
-"""How long they may keep another one: while one request renews it, others get it for 1 s more."""
+"""Cache-Control of other answers: while one request renews it, others get the old one for 1 s."""
 
 log = make_logger()
 
@@ -67,7 +67,7 @@ class Answer:
     share: Any = None
 
     def private(self) -> Answer:
-        """Return the answer so that only its client's own cache may keep it."""
+        """Return a copy of the answer that only the client's own cache may keep."""
         headers = dict(self.headers)
         if "Cache-Control" in headers:
             headers["Cache-Control"] = headers["Cache-Control"].replace("public", "private")
@@ -111,7 +111,7 @@ def tile_answer(view: View, is_final: bool, accept: str, known: str) -> Answer:
     forms = [JSON, BINARY] if view.field.type == "number" and values.dtype != object else [JSON]
     form = parse_accept_header(accept or "*/*", MIMEAccept).best_match(forms)
     if form is None:
-        return failure(406, f"this tile can be had as {' or '.join(forms)}", "not acceptable")
+        return failure(406, f"this tile is available as {' or '.join(forms)}", "not acceptable")
     if values.dtype.kind == "f" or form == BINARY:
         values = values.astype("<f8")
     if form == BINARY:

@@ -76,7 +76,7 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
 
 
 def call_wsgi(application: Any, request: Request) -> Answer:
-    """Call a WSGI application with a request, of whose headers it gets only ``Host``."""
+    """Call a WSGI application with a request, but only with its header ``Host``."""
     host = b"".join(request.values(b"host")[:1]).decode("latin-1")
     environ = {
         "REQUEST_METHOD": request.method,
@@ -113,7 +113,7 @@ def _response(answer: Answer) -> Response:
 
 
 def _http_failure(error: HTTPException) -> Response:
-    # Keep what tells the client how to do better: allowed methods, the address of a redirection.
+    # Keep the headers that help the client: allowed methods, the address of a redirection.
     original = error.get_response().headers
     headers = {name: original[name] for name in ("Allow", "Location") if name in original}
     text = f"{error.name}: {error.description}"
@@ -288,7 +288,7 @@ def _event(change: NodeChange) -> dict[str, Any]:
 
 
 def _recorded_changes(view: View, prefix: str) -> Iterator[dict[str, Any]]:
-    """Yield when a node appeared and vanished, from a recorder's field."""
+    """Yield events of a node that appeared and vanished, from a recorder's field."""
     node = prefix + view.field.name.removeprefix(PRESENCE)
     for t, is_present in zip(view.samples.t.tolist(), to_list(view.samples.values), strict=True):
         if isinstance(is_present, bool):

@@ -36,7 +36,7 @@ from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
 DROP_AFTER = 1.0
-"""Seconds until the tiles of vanished nodes are dropped, of all at once: it takes time."""
+"""Seconds before the tiles of vanished nodes are dropped, all together, as that takes time."""
 
 _POLL_INTERVAL = 0.05
 
@@ -44,7 +44,7 @@ FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mappi
 """Fetches some fields of a node; returns the results by field name."""
 
 _FATAL = RouterUnreachable, TooManySamples, Overloaded, defer.CancelledError
-"""Errors that fail the whole request; others, and a site's, cost a node's series and a notice."""
+"""Errors that fail the whole request; others, also those of a site, become notices."""
 
 
 class Bridge:
@@ -95,7 +95,7 @@ class Bridge:
     async def nodes(self, is_wanted: Callable[[str], bool] = lambda site: True) -> NodeList:
         """Return the nodes of the wanted sites, by name; raises RouterUnreachable or HubMissing.
 
-        The nodes of sites that cannot be reached are left out, unless that are all.
+        Leaves out the nodes of unreachable sites; raises if no site can be reached.
         """
         self.sites.check()
         found = await self.sites.nodes(is_fresh=False, is_wanted=is_wanted)
@@ -117,9 +117,9 @@ class Bridge:
         is_wanted: Callable[[str], bool] = lambda name: True,
         is_site_wanted: Callable[[str], bool] = lambda site: True,
     ) -> dict[str, dict[str, Field]]:
-        """Return the fields of all wanted nodes; a node that does not answer leaves a notice.
+        """Return the fields of all wanted nodes.
 
-        So does a site of those wanted that cannot be reached.
+        A node that does not answer leaves a notice, and so does an unreachable wanted site.
         """
         await self._wait_for_vanished(is_wanted)
         listed = await self.nodes(is_site_wanted)
@@ -188,8 +188,8 @@ class Bridge:
     ) -> dict[Pair, Any]:
         """Call `fetch_fields` for all nodes at the same time, each with its existing fields.
 
-        Errors become notices, except RouterUnreachable, TooManySamples and Overloaded. Of a site it
-        does as well, unless nothing can be answered without this site.
+        Errors become notices, except RouterUnreachable, TooManySamples and Overloaded. An
+        unreachable site becomes a notice, too, unless nothing is left without it.
         """
         by_node: dict[str, dict[str, None]] = {}
         for node, name in pairs:
@@ -244,7 +244,7 @@ class Bridge:
         while any(is_wanted(name) for changes in every for name in changes.just_vanished()):
             self.sites.check()
             if self.reactor.seconds() > end:
-                return  # nodes that come and go all the time hold nobody up
+                return  # do not wait for nodes that come and go all the time
             await task.deferLater(self.reactor, _POLL_INTERVAL)
 
     async def _run_all(
@@ -278,7 +278,7 @@ class Bridge:
         return results
 
     def _cause(self, name: str, error: Exception) -> Exception:
-        """Return what made a node fail: a lost session ends calls with various errors."""
+        """Return the cause of a node's failure: a lost session ends calls with various errors."""
         site = self.sites.of(name)
         is_lost = site.connection.session is None and not isinstance(error, _FATAL)
         return site.lost() if is_lost else site.with_name(error)

@@ -16,8 +16,8 @@ from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.reply import Reply
 
 MEMORY_LIMIT = 100_000_000
-"""Bytes of samples and JSON that wait for their clients; joining and writing arrays takes about
-twice as much for a while."""
+"""Bytes of samples and JSON that wait for their clients; joining and writing arrays temporarily
+takes about twice as much."""
 
 MAX_SAMPLES = 20_000_000
 """Samples of one answer; as JSON they take 1 GB."""
@@ -30,7 +30,7 @@ GAUGES = {
     "nodes": "Data nodes in the hub's list; 0 without a hub",
     "router_up": "1 while the bridge has joined the router",
 }
-"""What is measured when metrics are asked for."""
+"""Values that are measured whenever metrics are requested."""
 
 _OBJECT_BYTES = 64
 """Approximate memory of a Python object in an array."""
@@ -78,7 +78,7 @@ class Metrics:
     def expose(self, gauges: Mapping[str, Mapping[str, float]]) -> tuple[bytes, str]:
         """Return all metrics and the given gauges as Prometheus's text, and its content type.
 
-        The values of a gauge are by site, or one of "".
+        Each gauge has a value per site, or a single one under "".
         """
         current = CollectorRegistry()
         for name, values in gauges.items():
@@ -91,7 +91,7 @@ class Metrics:
 
 
 class Overloaded(SisockError, MemoryError):
-    """The bridge has as many answers under way as it has memory for: try again later."""
+    """The bridge has no memory for further answers at the moment: try again later."""
 
 
 class TooManySamples(InvalidArgument):

@@ -118,7 +118,7 @@ class Panels:
 
         async def readyz(request: Request) -> Answer:
             sites = self._bridge.sites.values()
-            # Except soon after the start, a slow site does not hold the others up.
+            # Except soon after the start, a slow site does not delay the others.
             is_any_listed = any(site.directory.is_listed for site in sites)
             if not is_any_listed or any(site.is_starting for site in sites):
                 await self._bridge.nodes()  # raises the reason

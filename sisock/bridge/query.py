@@ -220,8 +220,8 @@ class Views:
     async def _run(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
         """Wait until other panels have added their fields, then fetch all of them.
 
-        A call waits as long as each turn of the reactor adds fields: a single panel's goes at once,
-        and a dashboard's panels share one.
+        A call waits while each turn of the reactor adds fields, so that the panels of a dashboard
+        share one, and a single panel's begins immediately.
         """
         try:
             if len(self._calls) > 1 or self._calls[buckets]:
@@ -263,7 +263,7 @@ class Views:
         if dense and "max_points" not in node.features:
             share.notices.append(
                 f"{node.name!r} has too many samples of {', '.join(dense)} for one reply: only one"
-                f" in {spacing:g} s is shown, peaks between may be missing"
+                f" in {spacing:g} s is shown, and peaks between them may be missing"
             )
         options = {"max_points": panel.points, "on_chunk": share.take}
         return views(await self._bridge.fetch(node, fields, interval, **options))

@@ -201,7 +201,7 @@ def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
     if not isinstance(text, str):
         raise InvalidArgument("target must be a text of the form node::field")
     if isinstance(ref_id, str) and len(ref_id) > MAX_REF_ID:
-        raise InvalidArgument(f"refId has at most {MAX_REF_ID} characters")
+        raise InvalidArgument(f"refId may have at most {MAX_REF_ID} characters")
     # SimpleJSON sends the format as `type`; users of simPod's plugin put `type` into the payload.
     payload = target.get("payload")
     formats = target.get("type"), payload.get("type") if isinstance(payload, dict) else None

@@ -43,10 +43,10 @@ DRAIN_SECONDS = 7.0
 Docker kills a program after 10 s."""
 
 NOTICE_SECONDS = 3.0
-"""Seconds that a balancer has to notice that the bridge stops: until then requests are answered."""
+"""Seconds for a load balancer to notice that the bridge stops; until then it answers requests."""
 
 WATCHED_WITHIN = 10.0
-"""Seconds; a balancer watches the bridge if ``/readyz`` was 200 twice within the last ones."""
+"""Seconds; a balancer watches the bridge if ``/readyz`` was 200 twice within this time."""
 
 HEALTHZ, READYZ = "/healthz", "/readyz"  # paths that need no login, and are answered until the end
 
@@ -277,7 +277,7 @@ class Front(Factory):
     async def drain(self, seconds: float) -> None:
         """Finish the requests under way, within some seconds, and close all connections.
 
-        New requests are refused; if a balancer watches the bridge, only once it could notice.
+        New requests are refused; if a balancer watches the bridge, only after it could notice.
         """
         now = self.reactor.seconds()
         is_watched = len(self._ready_at) == 2 and now - self._ready_at[0] < WATCHED_WITHIN

@@ -19,7 +19,7 @@ from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
-LONG = 50_000  # samples; a field is long if its interval lets expect more
+LONG = 50_000  # samples; a field is long if more are expected from its interval
 SAMPLE_BYTES = 16  # memory of a sample
 
 MAX_SHARED = 32_000_000
@@ -31,10 +31,10 @@ LONG_BYTES = 2 * BUFFER  # memory of a long field under way: in the buffer, and 
 
 
 class Stream:
-    """Keep the samples of one call, `expected` bytes, and write them as JSON when they are read.
+    """Buffer the samples of one call, `expected` bytes, and write them as JSON while they arrive.
 
-    Meanwhile others arrive. If `expected` is None the stream is paced: it has one field, pauses the
-    node while the client does not read, and can be read only once.
+    If `expected` is None the stream is paced: it has one field, pauses the node while the client
+    does not read, and can be read only once.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Stream:
                     check_length(line.t, values)
                 self._keep(name, line.t, values)
         if not self._is_spaced:
-            # They are kept here; only with `min_stride` the call needs them to go on.
+            # The samples are buffered here; only with `min_stride` the call itself needs them.
             chunk.data.clear()
             chunk.timelines.clear()
         if self._is_paced and self._waiting > BUFFER and self._room is None:

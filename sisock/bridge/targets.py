@@ -66,7 +66,7 @@ def parse_tile(path: bytes) -> TileAddress:
     except UnicodeDecodeError:
         raise InvalidArgument("names in the path of a tile must be percent-encoded UTF-8") from None
     for name in (node, generation, field):
-        # On the way, a part of one or two dots would be taken as a step in the path.
+        # Proxies and browsers would resolve a part of one or two dots as a step in the path.
         if name in ("", ".", "..") or "\0" in name:
             raise InvalidArgument(f"the path of a tile is {_TILE_FORM}: {name!r} is not a name")
     if not (_EXPONENT.fullmatch(exponent) and MIN_EXPONENT <= int(exponent) <= MAX_EXPONENT):
@@ -104,7 +104,7 @@ class Budget:
         """Count more alternatives; raises InvalidArgument if they are too many."""
         self._remaining -= count
         if self._remaining < 0:
-            raise InvalidArgument(f"a request stands for at most {MAX_PER_REQUEST} series")
+            raise InvalidArgument(f"a request may name at most {MAX_PER_REQUEST} series")
 
 
 def split_literally(text: str) -> Pair | None:
@@ -130,11 +130,11 @@ def parse_words(text: str, budget: Budget | None = None) -> list[str]:
     is too long or has too many alternatives.
     """
     if len(text) > MAX_LENGTH:
-        raise InvalidArgument(f"a target or value has at most {MAX_LENGTH} characters")
+        raise InvalidArgument(f"a target or value may have at most {MAX_LENGTH} characters")
     parts = _parse_parts(text)
     count = math.prod(map(len, parts))
     if count > MAX_ALTERNATIVES:
-        raise InvalidArgument(f"a target stands for at most {MAX_ALTERNATIVES} series")
+        raise InvalidArgument(f"a target may name at most {MAX_ALTERNATIVES} series")
     if budget is not None:
         budget.spend(count)
     return list(dict.fromkeys("".join(chosen) for chosen in product(*parts)))

@@ -49,7 +49,7 @@ class Pyramid:
             weakref.finalize(self, one.remove_files)
 
     def drop_levels(self) -> None:
-        """Forget all levels; `extend` makes them anew."""
+        """Forget all levels; `extend` makes new ones."""
         self._series, self._chosen_at = {0.0: self.base}, 0
 
     def is_due(self) -> bool:

@@ -228,7 +228,7 @@ def last_in(part: Part, field: str, before: float) -> Rows | None:
     at = _last_present(columns.get(field))
     if at is None:
         return None
-    # A bucket keeps at most two samples, and the last one is in the bucket of this one.
+    # A bucket keeps at most two samples, so the last sample is in the bucket of this one.
     stop = float(t[at + 2]) if at + 2 < len(t) else before
     rows = join(part.read([field], float(t[at]), stop))
     at = _last_present(rows[1].get(field))

@@ -25,7 +25,7 @@ _NUMBER = "[0-9]" * 8  # pattern of a journal's number in file names
 
 
 class _Recent(Table):
-    """Samples in memory, of which the first `written` are in a journal."""
+    """Hold samples in memory; the first `written` are also in a journal."""
 
     def __init__(self, folder: Path, number: int) -> None:
         super().__init__(number)
@@ -244,7 +244,7 @@ class StoredTimeline(MemoryTimeline):
 
 
 def _load_segments(folder: Path, warn: Callable[[str], None]) -> list[Segment]:
-    """Load the files of a folder; remove those whose samples are in a larger file."""
+    """Load the files of a folder; remove files whose samples a larger file has, too."""
     found = []
     for path in folder.glob(f"segment-{_NUMBER}-{_NUMBER}"):
         try:
