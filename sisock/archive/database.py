@@ -110,7 +110,7 @@ class DatabaseNode(ArchiveNode):
             count += len(parts[-1][0])
             t = parts[-1][0]
             if count > most and len(t) and t[-1] > interval.start:
-                # Of the last instant there may be more samples.
+                # The last instant may have more samples.
                 return join(parts), float(t[-1])
         return join(parts), interval.end
 
@@ -146,7 +146,7 @@ class DatabaseNode(ArchiveNode):
         t, values, w, is_placed = self._decimate(name, interval, bucket, max_points)
         known = [entry["last"]] if entry.get("last") is not None else []
         if len(t):
-            # Of a sample with a made-up time only the bucket is known.
+            # For a sample with a made-up time, only the bucket is known.
             known.append(bucket_start(t[-1], w) if is_placed and w else float(t[-1]))
         final_to = min(just_after(max(known, default=None)), until)
         return Decimated(t, values, w, final_to, is_placed)
@@ -170,7 +170,7 @@ class DatabaseNode(ArchiveNode):
             decimated = decimate_windows(parts, bucket, max_points, log)
             return decimated.t, decimated.values, decimated.bucket, False
         if ends is not None and series.is_placed:
-            # Both ends are known with their true times: leave them out here.
+            # The true times of both ends are known: leave these samples out here.
             start, end = math.nextafter(start, math.inf), float(ends[0][-1])
         t, values = as_samples(*series.decimate(start, end, w))
         if ends is not None:

@@ -38,7 +38,7 @@ SUFFIXES = (*(f"{suffix}.gz" for suffix in TEXT), *TEXT, *COLUMNAR)
 _PARTS = re.compile(
     r"[-_. ]*(?<!\d)(\d\d[-_.]\d\d[-_.])?\d{4,}([-_.T:]?\d\d)*Z?(?!\d)[-_. ]*|^\d+$"
 )
-"""Parts of a path that tell the files of a table apart: dates, times, numbers of four digits."""
+"""Parts of a path that distinguish files of one table: dates, times, numbers of four digits."""
 
 MAX_HEADER = 3  # header rows: names, units, and how the values were measured
 
@@ -83,7 +83,7 @@ class TextFile(TableFile):
             raise NoRows
         self._delimiter = self._find_delimiter(rows[: 2 * HEAD_ROWS])
         cells = [self._split(row) for row in rows[: 2 * HEAD_ROWS]]
-        # Of two widths that are as frequent, that of the later rows.
+        # If two widths are equally frequent, choose that of the later rows.
         (width, _), *_ = Counter(map(len, reversed(cells))).most_common(1)
         header, self._heads = _split_header(cells, width)
         data = cells[self._heads :][:HEAD_ROWS]
@@ -219,11 +219,11 @@ def _decode(text: bytes) -> str:
 
 
 def _check_text(beginning: bytes) -> None:
-    """Raise SisockError, which says what to do, for what is no text with lines."""
+    """Raise SisockError, which says what to do, if a file is not text with lines."""
     if b"\0" in beginning[:64]:
-        raise SisockError("it is not text, or in UTF-16, or a workbook: save it as CSV in UTF-8")
+        raise SisockError("it is not text, or is UTF-16 or a workbook: save it as CSV in UTF-8")
     if b"\n" not in beginning and beginning.count(b"\r") > 1:
-        raise SisockError("its lines end in CR alone: convert it, as tr '\\r' '\\n' does")
+        raise SisockError("its lines end with CR only: convert it, for example with tr '\\r' '\\n'")
 
 
 def _split_header(cells: list[list[str]], width: int) -> tuple[list[list[str]], int]:
@@ -243,7 +243,7 @@ def _split_header(cells: list[list[str]], width: int) -> tuple[list[list[str]], 
 
 
 def _from_names(rows: list[list[str]], known: Sequence[str]) -> list[list[str]]:
-    """Return the rows from that one on which has the likeliest name of times; none without."""
+    """Return the rows from the one with the likeliest name of times on, if there is one."""
     names = [[split_units(cell)[0].lower() for cell in row] for row in rows]
     found = (rows[names.index(row) :] for name in known for row in names if name in row)
     return next(found, [])
@@ -256,7 +256,7 @@ def _is_value(cell: str) -> bool:
 def find_tables(root: Path) -> Iterator[Path]:
     """Yield the files in a folder and its subfolders that may be tables; or `root`, if a file."""
     if not root.exists():
-        raise SisockError(f"{root} is not there")
+        raise SisockError(f"{root} does not exist")
     if root.is_file():
         yield root
     for folder, _, names in os.walk(root):

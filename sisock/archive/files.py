@@ -34,7 +34,7 @@ _creation = threading.Lock()
 
 
 class TableArchive(ArchiveNode):
-    """A data node that serves tables: each has one file or more, and a field per column.
+    """A data node that serves tables, each with one or more files, and a field per column.
 
     Override `list_tables`, `describe_table` and `parse_table`. Each file is parsed once and cached
     in the folder ``SISOCK_CACHE``, also for the next start if the file is the same. Requests notice
@@ -46,7 +46,7 @@ class TableArchive(ArchiveNode):
 
     version: int | str = 1
     left_out: Mapping[Path, str] = {}
-    """Files that `list_tables` leaves out, and why; shown after the node's description."""
+    """Files that `list_tables` leaves out, with reasons; shown after the node's description."""
 
     _files: ArchiveFiles | None = None
 
@@ -93,7 +93,7 @@ class TableArchive(ArchiveNode):
     def _read_part(
         self, name: str, entry: Mapping[str, Any], interval: Interval, most: float
     ) -> tuple[Samples, float]:
-        # All of it, as views of the cache take no memory.
+        # The whole interval, as views of the cache take no memory.
         return self.read(name, interval.start, interval.end), interval.end
 
     def _prepared(
@@ -169,7 +169,7 @@ class ArchiveFiles:
         self._jobs = Jobs(source.name, self._warn, self._store.close)
         # Including vanished tables: they may come back unchanged.
         self._known: dict[str, ArchiveTable] = {}
-        # Tables by field, as of the last scan.
+        # Tables by field, from the last scan.
         self._present: dict[str, ArchiveTable] = {}
         self._lock = threading.Lock()
         self._scan_due = 0.0

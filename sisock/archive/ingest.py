@@ -28,7 +28,7 @@ TAIL = 1 << 12
 STORE_EVERY = 1 << 16  # parsed samples after which they are stored
 
 MAX_TEXTS = 10_000
-"""Different texts of a field; they are stored as numbers, further ones as missing."""
+"""Maximum different texts of a field; they are stored as numbers, further ones as missing."""
 
 SETTLED = 3600.0
 """Seconds without a change after which a file's last, unfinished line counts as complete, if its
@@ -109,7 +109,7 @@ class Ingest:
         self.pyramids = {name: self.table.store.open(name) for name in self.table.fields}
         known = {name: pyramid.base.record.identity for name, pyramid in self.pyramids.items()}
         for name in known:
-            # Samples stored as another type are useless.
+            # Samples that were stored with another type are useless.
             if known[name].get("type", self._type(name)) != self._type(name):
                 self.pyramids[name], known[name] = self.table.store.make(name), {}
                 self.has_changed |= name in self.served
@@ -145,7 +145,7 @@ class Ingest:
         return self.table.fields[name].get("type") or "number"
 
     def _find_place(self, known: Mapping[str, Mapping[str, Any]]) -> _Place:
-        """Return where to begin to parse: behind the stored samples, or else at the start."""
+        """Return where to begin to parse: after the stored samples, or else at the start."""
         # A new field is not in the files that were parsed.
         old = [known[name] for name in known if name in self.served or not self.served]
         keys = ("version", "before", "stamp", "offset", "fingerprint")

@@ -21,7 +21,7 @@ from sisock.wire.fields import check_entries, describe
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, check_interval, contract, widening
 from sisock.wire.reply import Decimated, Reply, just_after
 
-MAX_READ = 4_000_000  # samples that are read at once to send them all; the rest with later windows
+MAX_READ = 4_000_000  # samples to read at once if all are to be sent; later windows read the rest
 
 
 class ArchiveNode(DataNodeServer):
@@ -49,8 +49,8 @@ class ArchiveNode(DataNodeServer):
         ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
         docs/how-to/live-nodes.md.
 
-        With ``first`` and ``interval``, all samples of a long interval are read a few million at a
-        time, as they are sent; otherwise at once.
+        With ``first`` and ``interval``, the samples of a long interval are read in parts of a few
+        million while they are sent; otherwise all at once.
 
         A field with samples from `start` to `end`, in UNIX seconds, must be listed; others may be.
         """
@@ -73,9 +73,9 @@ class ArchiveNode(DataNodeServer):
         return None
 
     def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
-        """Raise NodeFailed, which says how far that is, if a field is still being prepared.
+        """Raise NodeFailed, with the progress, if a field is still being prepared.
 
-        It is called while an answer takes longer than `answer_within`; `entry` is as listed.
+        Called for answers that take longer than `answer_within`; `entry` is that of `list_fields`.
         """
         if self._pyramids is not None:
             self._pyramids.check_prepared(field, entry)
@@ -93,12 +93,12 @@ class ArchiveNode(DataNodeServer):
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
     ) -> Any:
-        """Answer from `read`, one field after the other; of a long interval only its beginning.
+        """Answer from `read`, field by field; for a long interval, only its beginning.
 
         All samples are final, except times for which only some fields of a timeline have samples.
         """
         interval, found = check_interval(start, end), {}
-        # With a spacing, few of the samples are sent.
+        # With `min_stride`, only a few samples are sent.
         most, until = math.inf if min_stride else MAX_READ / max(len(field), 1), interval.end
         for name, entry in self._entries_of(field, interval).items():
             part = Interval(interval.start, until)
@@ -204,7 +204,7 @@ class ArchiveNode(DataNodeServer):
         def read(low: float, high: float) -> Samples:
             spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
             expected = spent / done if 0 < done < 1 else spent
-            # Before a tenth of the time is over, nobody knows how long it takes.
+            # In the first tenth of the time, an estimate would be unreliable.
             is_slow = began + expected >= due and 10 * spent >= due - began
             if is_slow:
                 self.check_prepared(name, entry)

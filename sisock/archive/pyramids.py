@@ -33,7 +33,7 @@ MAX_SPAN = 32 * 86400.0
 """Seconds of the first window, and of the longest while the density of samples is unknown."""
 
 PLACES, PROBE = (1.0, 0.146, 0.382, 0.528, 0.764), 10.0
-"""Places in such a window, and seconds at each, that are read first to estimate the density."""
+"""Relative places in a window, and seconds read at each, to estimate the density of samples."""
 
 GAP_FACTOR = 8  # a window after an empty one may be this many times longer: gaps may last years
 EARLIEST = -1e12  # UNIX time before all samples
@@ -95,7 +95,7 @@ class Pyramids:
         return {"first": record.first, "last": record.identity["until"]}
 
     def check_prepared(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Raise NodeFailed, which says how far that is, if a field's pyramid is being built."""
+        """Raise NodeFailed, with the progress, if a field's pyramid is being built."""
         if name in self._complete or not self._jobs.has(_key(name, self._generation)):
             return
         first, last, part = entry.get("first"), entry.get("last"), ""
@@ -149,7 +149,7 @@ class Pyramids:
         yield None
 
     def _tell(self) -> Steps:
-        """Log how many pyramids are complete, once the jobs started before are done."""
+        """Log how many pyramids are complete, after the earlier jobs."""
         if ready := len(self._complete):
             fields = counted(ready, "field")
             self._source.log.info("the pyramids of {fields} are ready", fields=fields)
@@ -230,8 +230,8 @@ def windows(
 ) -> Iterator[Samples]:
     """Read from `start` to `end` in windows of about a million samples, `interval` apart.
 
-    Before the first sample windows become longer, and are probed before they are read; always so if
-    no interval is given. With an interval, a window after a gap has at most eight million samples.
+    Windows before the first sample (all windows, without an interval) grow, and are probed before
+    they are read. With an interval, a window after a gap has at most eight million samples.
     """
     longest = MANY * interval if interval else MAX_SPAN
     shortest, probe, is_known = min(FIRST_SPAN, longest), min(PROBE, longest), False
@@ -262,7 +262,7 @@ def decimate_windows(
     progress: WorkLog,
     turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - it has no state
 ) -> Decimated:
-    """Decimate samples that come in parts, in the memory of one part, which is held in `turn`."""
+    """Decimate samples part by part, with the memory of one part; `turn` is held meanwhile."""
     kept: Samples = NOTHING
     count = 0
     while True:
@@ -287,7 +287,7 @@ def _merge(
     if bucket is None and len(kept[0]) + len(part[0]) <= (max_points or 0):
         return join([kept, part]), None
     if max_points is not None:
-        # It only grows with the last time; decimating twice gives the same as once.
+        # The size only grows as the last time does; decimation composes.
         first = float((kept if len(kept[0]) else part)[0][0])
         bucket = grid.bucket_size_for(first, float(part[0][-1]), max_points)
     assert bucket is not None

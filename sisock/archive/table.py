@@ -96,7 +96,7 @@ class ArchiveTable:
         self.pyramids, self._parsed = ingest.pyramids, state
 
     def _state(self) -> State:
-        """Return the state of the last file now, and of the others as last scanned."""
+        """Return the present state of the last file, and the last scanned state of the others."""
         # Checking thousands of files at each request would take too long; only the last one grows.
         *others, (last, _) = self._described
         return (*others, (last, stamp_of(last)))

@@ -63,7 +63,7 @@ class NoRows(Exception):
 
 @dataclass(frozen=True)
 class Times:
-    """Describe the columns of times (guessed if there are none); style and zone as in `seconds`.
+    """Describe the columns of times (guessed if not given); style and zone are those of `seconds`.
 
     Raises SisockError for an unknown zone.
     """
@@ -80,7 +80,7 @@ class Times:
 
 
 class TableFile:
-    """Read one file; its beginning at once, which raises `NoRows`, SisockError and `UNREADABLE`.
+    """Read one file. Creation reads its beginning; raises `NoRows`, SisockError or `UNREADABLE`.
 
     `types` has "number", "bool" or "string" by column, None without values; `first` is the time of
     the first row.
@@ -253,11 +253,11 @@ def _candidates(
 
 
 def _explained(found: Any, style: str | None, names: Sequence[str]) -> str:
-    """Return the first value of a column that has no times, and what to do."""
+    """Explain why a column has no times, with its first value, and what to do."""
     some = found.slice(0, HEAD_ROWS).to_pylist()
     said, others = f"{some[0]!r}", ", ".join(map(repr, names[:MAX_NAMED]))
     if style is not None:
-        return f"{said} is not of the --time-format {style!r}"
+        return f"{said} does not have the --time-format {style!r}"
     if not pa.types.is_string(found.type) or 2 * count_numbers(some) > len(some):
         why, forms = "is too small for UNIX time", "mjd, jd, excel or s"
     elif fitting := " or ".join(map(repr, find_styles(some, AMBIGUOUS))):
@@ -272,7 +272,7 @@ def _numbered(table: Any) -> Any:
 
 
 def _convert(array: Any, kind: str, bad: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of a column, and which of them exist; of numbers, NaN stands for none."""
+    """Return a column's values and a mask of the existing ones; missing numbers are NaN instead."""
     array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()

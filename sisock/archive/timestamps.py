@@ -25,7 +25,7 @@ FORMATS = (
     *("%Y:%j:%H:%M:%S", "%Y:%j:%H:%M:%S.%f", "%Y %m %d %H %M", "%Y %m %d %H %M %S"),
     "%Y %m %d %H %M %S.%f",
 )
-"""Unambiguous formats of texts that are tried in addition to ISO 8601."""
+"""Unambiguous text formats that are tried in addition to ISO 8601."""
 
 AMBIGUOUS = tuple(
     date + clock

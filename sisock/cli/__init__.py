@@ -1,1 +1,1 @@
-"""The command ``sisock``."""
+"""Provide the command ``sisock``."""

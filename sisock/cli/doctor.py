@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _users(args: argparse.Namespace, settings: Settings) -> list[Settings]:
-    """Return the settings of each user whose secret is known."""
+    """Return the settings of each user that has a secret here."""
     every = [settings]
     # If the environment gives user or secret, there is only this user.
     sources = (settings.sources[name] for name in ("WAMP_USER", "WAMP_SECRET"))

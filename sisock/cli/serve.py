@@ -123,7 +123,7 @@ class _Node(protocol.ProcessProtocol):
     def _start(self) -> None:
         self._restart: Any = None
         self._began = reactor.seconds()
-        self._said, self._figures = self._ended or "has just been started", dict[str, Any]()
+        self._answer, self._figures = self._ended or "has just been started", dict[str, Any]()
         self._counts: deque[tuple[float, int]] = deque(maxlen=POLLS)
         self._rest, self._last_line = {1: b"", 2: b""}, ""
         environ = {**os.environ, VARIABLE: self._socket, "PYTHONUNBUFFERED": "1"}
@@ -137,10 +137,10 @@ class _Node(protocol.ProcessProtocol):
 
     async def _poll(self) -> None:
         began = self._began
-        said, figures = await threads.deferToThread(ask_figures, self._socket)
+        answer, figures = await threads.deferToThread(ask_figures, self._socket)
         is_starting = not figures and reactor.seconds() - began < STARTUP
         if began == self._began and not is_starting:  # it is still the same process
-            self._said, self._figures = said, figures
+            self._answer, self._figures = answer, figures
             if figures.get("samples"):  # an archive takes none
                 self._counts.append((reactor.seconds(), figures["samples"]))
 
@@ -192,8 +192,8 @@ class _Node(protocol.ProcessProtocol):
 
     def status(self) -> dict[str, Any]:
         """Return the state of the node, with the keys that `sisock status` shows."""
-        is_well, rate, state = self._said == OK, None, "running"
-        error = self._figures.get("error") or self._ended if is_well else self._said
+        is_well, rate, state = self._answer == OK, None, "running"
+        error = self._figures.get("error") or self._ended if is_well else self._answer
         if self._restart is not None:
             how = "failed" if self._delay == MAX_DELAY else "restarting"
             state = f"{how}, again in {self._restart.getTime() - reactor.seconds():.0f} s"

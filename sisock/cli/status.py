@@ -46,9 +46,9 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
 
 
 def _show_nodes_of_file(args: argparse.Namespace, settings: Settings) -> None:
-    said, nodes = ask_figures(str(status_socket(settings.home, args.file)))
+    health, nodes = ask_figures(str(status_socket(settings.home, args.file)))
     if not nodes:
-        raise SettingsError(f"`sisock serve {args.file}` is not running: {said}")
+        raise SettingsError(f"`sisock serve {args.file}` is not running: {health}")
     if args.json:
         print(json.dumps(nodes, indent=4))
     else:
@@ -109,24 +109,24 @@ def _bridge(environ: Mapping[str, str]) -> Part:
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
-        said = json.loads(answer.read())
+        body = json.loads(answer.read())
     except ConnectionRefusedError:
         return _part("bridge", None, f"none at {url}; set PORT if it has another port")
     except (OSError, HTTPException, ValueError) as error:
         return _part("bridge", False, f"{url} does not answer as a bridge does: {error}")
     finally:
         connection.close()
-    is_well = answer.status == 200 and isinstance(said, dict) and "status" in said
-    return _part("bridge", is_well, url if is_well else f"{url}: {said}")
+    is_well = answer.status == 200 and isinstance(body, dict) and "status" in body
+    return _part("bridge", is_well, url if is_well else f"{url}: {body}")
 
 
 def _supervisors(settings: Settings) -> Iterator[Part]:
     """Ask each `sisock serve` of this home folder."""
     for socket in sorted(settings.home.router_socket.parent.glob("serve-*.sock")):
         if is_served(str(socket)):
-            said, nodes = ask_figures(str(socket))
-            is_well = said == OK
-            yield _part("serve", is_well, ", ".join(nodes) if is_well else said)
+            health, nodes = ask_figures(str(socket))
+            is_well = health == OK
+            yield _part("serve", is_well, ", ".join(nodes) if is_well else health)
 
 
 def _write(parts: list[Part], nodes: list[Part]) -> None:

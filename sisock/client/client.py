@@ -183,22 +183,22 @@ class AsyncClient(_ThreadClient):
     """
 
     async def _wait(self, begin: Callable[..., Coroutine[Any, Any, _T]], show: Any = None) -> _T:
-        loop, told, is_told = asyncio.get_running_loop(), deque[Any](), asyncio.Event()
+        loop, items, has_items = asyncio.get_running_loop(), deque[Any](), asyncio.Event()
 
         def tell(item: Any) -> None:
-            told.append(item)
+            items.append(item)
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(is_told.set)
+                loop.call_soon_threadsafe(has_items.set)
 
-        async def hear() -> Any:
-            while not told:
-                is_told.clear()
-                await is_told.wait()
-            return told.popleft()
+        async def next_item() -> Any:
+            while not items:
+                has_items.clear()
+                await has_items.wait()
+            return items.popleft()
 
         cancel = self._start(begin, tell, show)
         try:
-            while isinstance(item := await hear(), Progress):
+            while isinstance(item := await next_item(), Progress):
                 show(item)
         except BaseException:
             cancel()

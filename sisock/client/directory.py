@@ -23,7 +23,7 @@ from sisock.wire.protocol import Interval, node_uri, uri
 
 READ_AGAIN = 30.0  # seconds between readings of the list: no event announces a hub's restart
 SETTLE = 5.0  # seconds for nodes to add themselves again after a restart of router or hub
-HUB_RETRY = 2.0  # seconds before asking a hub again that did not answer
+HUB_RETRY = 2.0  # seconds before calling a hub again that did not answer
 ASK_AGAIN = 1.0  # seconds before asking the hub again for a node that is not in its list
 FIELDS_AGE = 3.0  # seconds before asking a node again whether it has more fields
 MAX_NODES = 10_000  # maximum length of the list
@@ -69,7 +69,7 @@ class Directory:
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
         # For each reading of the list in progress: the names in events that came meanwhile.
         self._readings: list[set[str]] = []
-        # By name that the hub does not list: when it was asked, if in the last second.
+        # By name of an unlisted node: when the hub was asked for it, if in the last second.
         self._missed: dict[str, float] = {}
         self._shared = SingleFlight()
         self._next_look: Any = None
@@ -108,12 +108,12 @@ class Directory:
 
     async def refresh(self) -> list[KnownNode]:
         """Ask the hub, and return the nodes that it lists, by name; raises as `nodes`."""
-        began, told = self._reactor.seconds(), set[str]()
-        self._readings.append(told)
+        began, changed = self._reactor.seconds(), set[str]()
+        self._readings.append(changed)
         try:
             answer = await self._ask(None, uri("consumer.get_data_node"))
         finally:
-            self._readings = [each for each in self._readings if each is not told]
+            self._readings = [each for each in self._readings if each is not changed]
         if not isinstance(answer, list) or len(answer) > MAX_NODES:
             raise HubMissing(f"the hub's answer is not a list of at most {MAX_NODES} data nodes")
         parsed = [parse_node(entry, self._site, self.current) for entry in answer]
@@ -121,9 +121,9 @@ class Directory:
         self.is_listed = True
         # Events that came since the call may be newer than its answer.
         for node in listed:
-            if node.name not in told:
+            if node.name not in changed:
                 self._put(node.name, node)
-        self._doubt(self._nodes.keys() - {node.name for node in listed} - told, began)
+        self._doubt(self._nodes.keys() - {node.name for node in listed} - changed, began)
         self._is_telling = True
         self._fields = {name: kept for name, kept in self._fields.items() if name in self._nodes}
         return await self.nodes()
@@ -230,8 +230,8 @@ class Directory:
 
     def _hear(self, name: str, node: KnownNode | None) -> None:
         """Note a node's state from an event; None if the node has left."""
-        for told in self._readings:
-            told.add(name)
+        for changed in self._readings:
+            changed.add(name)
         self._put(name, node)
 
     def _put(self, name: str, node: KnownNode | None) -> None:

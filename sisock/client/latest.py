@@ -12,7 +12,7 @@ from sisock.errors import ReplyTooLarge
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, widening
 
-ROUGHLY = 1000, 100, 10  # numbers of spaced samples to find the last one with: tried in this order
+ROUGHLY = 1000, 100, 10  # spaced samples of an interval that is too large: tried in this order
 
 
 async def fetch_latest(

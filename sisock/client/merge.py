@@ -14,7 +14,7 @@ from sisock.wire.arrays import has_value, to_list
 from sisock.wire.protocol import LATEST, check_field_name, check_number, contract, is_text
 from sisock.wire.reply import Reply, decode
 
-MAX_WAITING = 100_000  # values of events that wait for a reply; more are dropped, and asked for
+MAX_WAITING = 100_000  # maximum values of waiting events; all are dropped if there are more
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def read_event(
         if len(column):
             line = reply.follows.get(name, timeline_of.get(name)) if only is None else only
             if line not in own or len(column) != len(own[line]):
-                raise NodeContractError(node, name, "its live values are not those of a timeline")
+                raise NodeContractError(node, name, "its live values match no timeline")
             if wanted is None or name in wanted:
                 values[line][name] = column
     return [Batch(name, t, values[name]).present() for name, t in own.items()], lasts

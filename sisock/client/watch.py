@@ -147,17 +147,17 @@ class Watch:
             event = args[0] if args else None
             batches, lasts = read_event(event, self.node, self._timeline_of, self._wanted)
             heard = [(self._line(batch.timeline), batch) for batch in batches]
-            told = [(self._line(name), last) for name, last in lasts.items()]
+            announced = [(self._line(name), last) for name, last in lasts.items()]
             with contract(self.node):
                 for line, batch in heard:
                     self._pass(line.hear(batch))
-                for line, last in told:
+                for line, last in announced:
                     line.hear_of(last)
         except NodeContractError as error:
             self._warn(f"asking for the samples of an event that cannot be used: {error}")
             self.lose()
             return
-        if not all(line.is_live for line, _ in [*heard, *told]):
+        if not all(line.is_live for line, _ in [*heard, *announced]):
             self._start()
 
     def _line(self, name: str) -> Merger:
@@ -165,7 +165,7 @@ class Watch:
         line = self._lines.pop(name, None)
         if line is None:
             line = Merger(name, is_live=self._task is None)
-            # The fields may have been asked for before this timeline began.
+            # The fields that are being read may be older than this timeline: read them again.
             self._must_look |= self._task is not None
         self._lines[name] = line
         if len(self._lines) > MAX_TIMELINES:

@@ -187,7 +187,7 @@ class RouterConnection:
 
 
 def fail(error: BaseException) -> NoReturn:
-    """Print an error and exit with status 1."""
+    """Print an error to stderr and exit with status 1."""
     print(error, file=sys.stderr, flush=True)
     raise SystemExit(1)
 

@@ -20,7 +20,7 @@ use_twisted()
 make_logger = tx.make_logger
 
 REPEAT_AFTER = 60.0  # seconds after which the same warning is logged again
-MAX_TEXTS = 100  # largest number of different warnings that are remembered
+MAX_TEXTS = 100  # maximum number of different warnings to remember
 
 _STARTING = threading.Lock()
 

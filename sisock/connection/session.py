@@ -45,7 +45,7 @@ MIN_DELAY = 1.0
 MAX_DELAY = 60.0
 """Delay in seconds before registering a lost procedure again; doubled if it is soon lost again."""
 
-MAX_ERROR = 2000  # characters of a peer's error that are shown
+MAX_ERROR = 2000  # maximum number of characters shown of a peer's error
 
 _CANCELED = "wamp.error.canceled"
 _LOST = "the connection to the router was lost"
@@ -90,7 +90,7 @@ class SteadySession(ApplicationSession):
             elif isinstance(msg, UnreadableInvocation):
                 self._refuse(msg, "they are nested too deeply, or cannot be decoded")
             elif isinstance(msg, message.Invocation) and "details" in (msg.kwargs or ()):
-                self._refuse(msg, "there is no keyword 'details'")  # autobahn would overwrite it
+                self._refuse(msg, "there is no keyword 'details'")  # autobahn uses it for its own
             else:
                 super().onMessage(msg)
         except Exception as error:

@@ -138,7 +138,7 @@ def make_factory(url: str, session: Any, on_lost: Any) -> WampWebSocketClientFac
     factory = WampWebSocketClientFactory(
         lambda: session,
         url=url,
-        # New serializers for each session, as they keep statistics.
+        # New serializers for each session, because serializers keep statistics.
         serializers=[TolerantSerializer(), MsgPackSerializer(), JsonSerializer()],
     )
     factory.protocol = ClientProtocol
@@ -173,7 +173,7 @@ def is_certificate_for(certificate: x509.Certificate, settings: Settings) -> boo
         verify_service_identity(extract_patterns(certificate), [_host_id(settings.host)], [])
     except CertificateError:
         return _has_own_ca(settings) and not certified_names(certificate)
-    except Exception:  # it is for another host, or malformed
+    except Exception:  # the certificate is for another host, or malformed
         return False
     return True
 

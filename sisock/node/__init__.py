@@ -1,1 +1,1 @@
-"""Data nodes: what their authors write, and the service around it."""
+"""Run data nodes: the classes that authors extend, and the service around them."""

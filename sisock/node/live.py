@@ -92,8 +92,8 @@ class LiveNode(DataNodeServer):
             The timeline of new fields that are not in `fields`; by default the node's own.
         """
         if not hasattr(self, "_intake"):
-            advice = "start what calls it in begin, not in __init__: see docs/how-to/live-nodes.md"
-            raise RuntimeError(f"push takes nothing before the node runs; {advice}")
+            advice = "start its callers in begin, not in __init__: see docs/how-to/live-nodes.md"
+            raise RuntimeError(f"push was called before the node runs: {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
         # Logging a warning of the flush may call `push`, which must not wait for that flush.

@@ -33,8 +33,8 @@ from sisock.wire.protocol import (
 )
 
 RETRY = 2.0  # seconds between attempts; short, as the router drops a dead session within 15 s
-CHECK = 10.0  # seconds between two checks that the node is still listed
-HUB_TIMEOUT = 5.0  # seconds that the hub may take to answer
+CHECK = 10.0  # seconds between two checks that the hub still lists the node
+HUB_TIMEOUT = 5.0  # seconds to wait for an answer of the hub
 
 _LOST = ("wamp.close.transport_lost", "wamp.close.system_shutdown", "wamp.close.normal")
 """Errors of calls when the session ends, which is not the hub's fault."""

@@ -17,7 +17,7 @@ from sisock.wire.protocol import EARLIEST, node_uri
 FIELDS_AT_ONCE = 50
 
 POINTS = 1000  # approximate number of samples of each field to compare: extremes of buckets
-TIMEOUT = 60  # seconds for one answer of the present replicas
+TIMEOUT = 60  # seconds to wait for each answer of the present replicas
 
 REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeError, ValueError
 """What `serves_the_same` raises if a replica fails to answer, or its answer is malformed."""

@@ -23,7 +23,7 @@ from sisock.node.replica import REFUSALS, serves_the_same
 from sisock.node.requests import RequestHandler
 from sisock.wire import protocol
 
-MAX_TROUBLE = 300  # characters of a node's trouble that go into the hub's list
+MAX_TROUBLE = 300  # maximum number of characters of a node's `trouble` in the hub's list
 
 
 class NodeService:

@@ -146,7 +146,7 @@ def _embed_hub(configuration: dict[str, Any], realm: str, path: Path) -> None:
 
 def check(configuration: dict[str, Any]) -> None:
     """Raise SettingsError if Crossbar would refuse, as it would print a traceback and secrets."""
-    # Imported here, as it takes a second.
+    # These imports take a second.
     from crossbar.common.checkconfig import InvalidConfigException
     from crossbar.personality import Personality
 

@@ -65,7 +65,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
         count = parse_count(proxies, "SISOCK_PROXIES", what, MAX_PROXIES)
         backend = home.router_socket.absolute().with_name("proxies.sock")
         add_proxies(configuration, count, backend, variables)
-    # Only this user may read it: with proxies or a configuration of 2018 it contains secrets.
+    # Readable for this user only: with proxies or a file of 2018, it contains secrets.
     text = json.dumps(configuration, indent=4) + "\n"
     write(home.router_directory / "config.json", text.encode())
     _link_certificates(configuration, home)

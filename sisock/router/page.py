@@ -74,7 +74,7 @@ def add_sites(webs: Iterable[dict[str, Any]], sites: list[dict[str, str]], folde
             else:
                 (copy / file.name).symlink_to(file)
         (copy / "sites.json").write_text(json.dumps({"sites": sites}))
-        # A browser that kept an older page would not connect to a new site.
+        # A browser with an older page in its cache would not connect to new sites.
         options = {**root.get("options", {}), "cache_timeout": 0}
         web["paths"]["/"] = {**root, "directory": str(copy), "options": options}
         settings = web["paths"]["settings"]

@@ -212,7 +212,7 @@ def process(original: Any, self: Any) -> None:
         self.setResponseCode(http.BAD_REQUEST)
         self.setHeader(b"content-length", b"0")
         self.finish()
-    if door is not None and channel.transport is not None:  # a WebSocket has taken it over
+    if door is not None and channel.transport is not None:  # None: now used by a WebSocket
         door.renew()
 
 

@@ -123,7 +123,7 @@ def main() -> None:
     """Run Crossbar's own command line, or one of its workers."""
     if sys.argv[1].startswith("-"):
         remove_placeholders()
-        del sys.modules[WORKER]  # or runpy warns of it
+        del sys.modules[WORKER]  # otherwise runpy warns about it
         runpy.run_module(WORKER, run_name="__main__")
     else:
         try:

@@ -16,7 +16,7 @@ import orjson
 from sisock.errors import SisockError
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 60.0
-"""Seconds to wait for a connection, and for more of an answer."""
+"""Seconds to wait for a connection, and for the next part of an answer."""
 
 MAX_LINE = 1 << 28  # largest size of a line of an answer, in bytes
 
@@ -25,7 +25,7 @@ class JsonServer:
     """Query a server at an address such as ``https://host:9090/path``, optionally with a user.
 
     Raises SisockError for an invalid address or file of certificates; requests raise
-    ConnectionError or ValueError. No message has the password.
+    ConnectionError or ValueError. No message contains the password.
     """
 
     def __init__(

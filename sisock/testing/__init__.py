@@ -5,9 +5,9 @@
     def test_my_node():
         assert "2 fields" in check_node(MyNode())[0]
 
-With sisock, pytest has the fixture ``sisock_router``, a `RouterProcess` that all tests share; it
-needs the extra ``router``. `serve_node` serves a node there, for a client, or for a
-`Part1Consumer`, which sees what programs of 2018 see::
+Sisock gives pytest the fixture ``sisock_router``, a `RouterProcess` that all tests share; it needs
+the extra ``router``. `serve_node` serves a node on it, for a client, or for a `Part1Consumer`,
+which sees the same as programs of 2018::
 
     def test_on_a_router(sisock_router):
         with serve_node(sisock_router, MyNode()) as client:

@@ -19,7 +19,7 @@ _Node = TypeVar("_Node", bound=DataNodeServer)
 class Clock(task.Clock):
     """A reactor whose time moves only when the test moves it.
 
-    What other threads hand to it runs when it is moved next.
+    Calls from other threads run when it is moved next.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Clock(task.Clock):
             self._handed_over.put(lambda: function(*args, **kwargs))
 
     def advance(self, amount: float) -> None:
-        """Let `amount` seconds pass at once: what is due runs, each thing once."""
+        """Let `amount` seconds pass at once; each call that is due runs once."""
         while True:
             try:
                 self._handed_over.get_nowait()()
@@ -44,7 +44,7 @@ class Clock(task.Clock):
         super().advance(amount)
 
     def pass_time(self, seconds: float, step: float = 0.1) -> None:
-        """Let time pass in small steps, so that what repeats itself runs as often as it would."""
+        """Let time pass in small steps, so that repeated calls run as often as in real time."""
         for _ in range(round(seconds / step)):
             self.advance(step)
 
@@ -53,8 +53,8 @@ class Clock(task.Clock):
 def run_on_clock(node: _Node, clock: Clock) -> Iterator[_Node]:
     """Run a node without a router, on a clock, for as long as the block lasts.
 
-    The node reads, subscribes and keeps samples as ever; nothing is published. Its methods that
-    may block run in threads, in real time::
+    The node reads, subscribes and stores samples as usual, but publishes nothing. Methods that may
+    block run in threads, in real time::
 
         clock = Clock()
         with run_on_clock(Mast(), clock) as node:

@@ -1,4 +1,4 @@
-"""Ask nodes as a consumer of 2018 does: plain WAMP, with nothing of sisock's own client."""
+"""Call nodes like a consumer of 2018: with plain WAMP, without sisock's client."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SERIALIZERS = {"json": JsonSerializer, "cbor": CBORSerializer, "msgpack": MsgPa
 
 
 class Part1Consumer:
-    """A consumer that knows only the first part of the protocol, as all did in 2018.
+    """A consumer that knows only Part 1 of the protocol, like all programs of 2018.
 
-    It shows what such programs get of a node: lists, not arrays, and all samples in one reply.
+    It shows what such programs get from a node: lists, not arrays, and all samples in one reply.
     `router` is a `RouterProcess`; `serializer` is "json", "cbor" or "msgpack". Use it with
     ``with``::
 
@@ -76,7 +76,7 @@ class Part1Consumer:
         return self.call(f"consumer.{node}.get_data", fields, start, end, min_stride)
 
     def call(self, suffix: str, *args: Any, **kwargs: Any) -> Any:
-        """Call any procedure; `suffix` is what follows ``org.simonsobservatory.`` in its URI."""
+        """Call any procedure; `suffix` is its URI without ``org.simonsobservatory.``."""
 
         def begin() -> defer.Deferred:
             called = self._session.call(uri(suffix), *args, **kwargs)
@@ -118,7 +118,7 @@ class _Session(ApplicationSession):
         return auth.compute_wcs(self.config.extra.secret, challenge.extra["challenge"])
 
     def onJoin(self, details: SessionDetails) -> None:
-        """Tell the test that it can begin."""
+        """Report that the session has joined."""
         self.joined.callback(None)
 
     def onLeave(self, details: CloseDetails) -> None:
@@ -127,11 +127,11 @@ class _Session(ApplicationSession):
         self.disconnect()
 
     def onDisconnect(self) -> None:
-        """Tell the test that it is over."""
+        """Report that the session has ended."""
         self.failed("the router has closed the connection")
         self.ended.callback(None)
 
     def failed(self, why: Any) -> None:
-        """Tell the test why it is not joined, unless it is."""
+        """Report why joining failed, unless it succeeded."""
         if not self.joined.called:
             self.joined.errback(RouterUnreachable(str(getattr(why, "value", why))))

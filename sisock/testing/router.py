@@ -33,7 +33,7 @@ from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 
 def free_port() -> int:
-    """Return a TCP port of loopback that nobody uses, and that no outgoing connection is given."""
+    """Return a free TCP port of loopback, outside of the range for outgoing connections."""
     while True:
         port = secrets.choice(range(15_000, 32_768))
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -41,9 +41,9 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: float = 0.02) -> Any:
-    """Poll `every` so many seconds until a condition is true, and return its value.
+    """Poll every `every` seconds until a condition is true, and return its value.
 
-    After `seconds` that is a TimeoutError; `what` names what was waited for.
+    Raises TimeoutError after `seconds`; `what` names the condition in the message.
     """
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -54,10 +54,10 @@ def wait_until(condition: Callable[[], Any], seconds: float, what: str, every: f
 
 
 class RouterProcess:
-    """A Crossbar router of its own, with our configuration, in a temporary home folder.
+    """A separate Crossbar router in a temporary home folder.
 
-    Needs the extra ``router``. With `hub` false the hub is left out; `configuration` is Crossbar's,
-    if not this project's; `plain` starts Crossbar itself, without what sisock adds to its process.
+    Needs the extra ``router``. With `hub` false there is no hub; `configuration` is a Crossbar
+    configuration, by default sisock's; `plain` starts Crossbar without sisock's additions.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RouterProcess:
         return (self.home.path / "router.log").read_text(errors="replace")
 
     def environ(self, user: str = USER_CONSUMER, use_socket: bool = False) -> dict[str, str]:
-        """Return the variables with which a program finds this router."""
+        """Return environment variables with which a program finds this router."""
         others = ("WAMP_", "CROSSBAR_", "SISOCK_SITES")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(others)}
         return {
@@ -100,7 +100,7 @@ class RouterProcess:
         return load_settings(user, environ=self.environ(user, use_socket))
 
     def start(self) -> RouterProcess:
-        """Start it and wait until it listens."""
+        """Start the router, and wait until it listens."""
         left_out = {*SECRET_VARIABLES, *(["SISOCK_PROXIES"] if self._plain else [])}
         environ = {k: v for k, v in os.environ.items() if k not in left_out}
         variables = prepare(self.home, self._configuration, self.port, environ)
@@ -128,7 +128,7 @@ class RouterProcess:
         return is_open and is_served(str(self.home.router_socket))
 
     def stop(self, with_signal: int = signal.SIGINT) -> None:
-        """End it, and its worker."""
+        """Stop the router and its worker."""
         if self._process is not None:
             self._process.send_signal(with_signal)
             self._process.wait(20)
@@ -150,7 +150,7 @@ class RouterProcess:
 def serve_node(
     router: RouterProcess, node: DataNodeServer, seconds: float = 30
 ) -> Iterator[Client]:
-    """Serve a node on a router for as long as the block lasts; gives a client of the router.
+    """Serve a node on a router for as long as the block lasts; yield a client of the router.
 
     The node runs in this process, and cannot be used afterwards. Raises SisockError if an attribute
     or method of the node is wrong, and TimeoutError if it is not in the hub's list after `seconds`.

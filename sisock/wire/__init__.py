@@ -1,1 +1,1 @@
-"""What travels between nodes, hub and consumers: times, fields, requests, replies, the grid."""
+"""Define what nodes, hub and consumers exchange: times, fields, requests, replies, the grid."""

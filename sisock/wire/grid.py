@@ -230,7 +230,7 @@ def _extremes(numbers: np.ndarray, starts: np.ndarray) -> list[np.ndarray]:
         find = _all_at_once
     if find is not _all_at_once or numbers.dtype.kind != "f":
         found = [find(numbers, starts, choose) for choose in (np.argmin, np.argmax)]
-        # argmin and argmax return a NaN if there is one: then no number is missing.
+        # argmin and argmax would have found a NaN: so none of the numbers is missing.
         if all(np.isfinite(numbers[indices]).all() for indices in found):
             return found
     low, high = numbers, numbers

@@ -117,8 +117,8 @@ def test_times_without_a_year_are_of_the_last_one(log):
 def test_a_log_that_is_not_there_or_has_nothing_is_said_until_it_has(log):
     node = make(log)
     said = {
-        "": "it is not there yet",
-        "no number\n": "no line fits a pattern",
+        "": "it does not exist yet",
+        "no number\n": "no line matches a pattern",
         "pressure=1 bar\n": "have no time: see --time",
     }
     for text, why in said.items():

@@ -154,7 +154,7 @@ def test_times_may_be_in_any_format(folder, texts, flags):
         (b"time,x\n61041.5,1\n", "too small for UNIX time; say --time-format, as mjd"),
         (b"a,b\nx,1\n", "no times in 'a': 'x' is of no known form.*--time: 'a', 'b'"),
         ("time\tx\n01.01.2026\t1\n".encode("utf-16"), "save it as CSV in UTF-8"),
-        (b"time,x\r2026-01-01,1\r2026-01-02,2\r", "its lines end in CR alone"),
+        (b"time,x\r2026-01-01,1\r2026-01-02,2\r", "its lines end with CR only"),
     ],
 )
 def test_what_cannot_be_read_says_what_to_do(folder, content, said):
@@ -394,9 +394,9 @@ def test_times_of_files_that_overlap_are_put_in_order(folder):
 
 def test_a_folder_that_is_not_there_is_said_until_it_comes(tmp_path):
     node = Watched(tmp_path / "later")
-    with pytest.raises(SisockError, match="is not there"):
+    with pytest.raises(SisockError, match="does not exist"):
         node.get_fields(1, 0)
-    assert "is not there" in node.trouble
+    assert "does not exist" in node.trouble
     (tmp_path / "later").mkdir()
     day(tmp_path / "later", 0, 10)
 

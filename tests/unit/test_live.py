@@ -258,7 +258,7 @@ def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, e
 
 
 def test_a_push_before_the_node_runs_says_where_to_begin():
-    with pytest.raises(RuntimeError, match="start what calls it in begin, not in __init__"):
+    with pytest.raises(RuntimeError, match="start its callers in begin, not in __init__"):
         Pushed().push({"x": 1})
 
 

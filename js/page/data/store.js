@@ -5,11 +5,11 @@ import { Pending } from "./pending.js";
 import { bucketSizeOf, isSpread, requestsFor } from "./plan.js";
 import { Tiles } from "./tiles.js";
 
-// Samples of a node that cannot decimate; more are requested with a stride.
+// Maximum samples of a field from a node that cannot decimate; more are requested with a stride.
 const MAX_SAMPLES = 50_000;
 // Earliest start: zero and below would be relative to the node's present.
 const EARLIEST = 1e-3;
-// Only fetched samples show that they come in bursts; then others have to be fetched.
+// Maximum rounds of fetching: only fetched samples show whether they come in bursts and others are needed.
 const MAX_ROUNDS = 3;
 
 /** Hold the curves of the chosen fields. */

@@ -1,13 +1,13 @@
-// Where the samples of a field lie, as its node says: as text, and as a range of time to go to.
+// Where the samples of a field lie, according to its node: as text, and as a time of the page.
 
 import { rangeText, timeText } from "../time/text.js";
 
 const MINUTE = 60;
 const DAY = 86_400;
-// A sample so many spacings or seconds ago is still the present.
+// Spacings, or seconds, up to which the last sample counts as present.
 const PRESENT_SPACINGS = 5;
 const PRESENT_SECONDS = 2 * MINUTE;
-// Part of a range that is left free at each side, and the length where only its end is known.
+// Fraction of a range that stays free at each side, and its length if only one end is known.
 const MARGIN = 0.02;
 const UNKNOWN_SPAN = DAY;
 const [SHORTEST, LIVE_SPAN] = [MINUTE, 3600];
@@ -20,10 +20,10 @@ const [SHORTEST, LIVE_SPAN] = [MINUTE, 3600];
  */
 
 /**
- * Return what a node says of where a field's samples lie.
- * @param {object|null} about what the node says of the field
- * @param {number} askedAt UNIX time when it said so
- * @returns {Bounds|null} null if it says nothing
+ * Return where a field's samples lie, according to its node.
+ * @param {object|null} about the node's description of the field
+ * @param {number} askedAt UNIX time of the description
+ * @returns {Bounds|null} null if unknown
  */
 export function boundsOf(about, askedAt) {
   const { first = null, last = null, interval, staleAfter } = about ?? {};
@@ -38,7 +38,7 @@ export function boundsOf(about, askedAt) {
  * @param {boolean} isLive whether the node sends new samples by itself
  * @param {"utc"|"local"} zone
  * @param {number} now
- * @param {boolean} [isShort] as of `rangeText`
+ * @param {boolean} [isShort] like that of `rangeText`
  */
 export function boundsText(bounds, isLive, zone, now, isShort = false) {
   if (!bounds) return "";
@@ -49,13 +49,13 @@ export function boundsText(bounds, isLive, zone, now, isShort = false) {
   return first === null ? `until ${momentText(last, zone, now)}` : rangeText(first, last, zone, isShort);
 }
 
-/** Write a time as its date, or as that of the day if that is today. */
+/** Write a time as its date, or as time of day if it is today. */
 export function momentText(t, zone, now) {
   const [date, time] = timeText(t, zone).split(" ");
   return timeText(now, zone).startsWith(date) ? time.slice(0, 5) : date;
 }
 
-/** Say whether no sample is between two times, as far as is known. */
+/** Return whether there are certainly no samples between two times. */
 export function isOutside(bounds, { start, end }) {
   if (!bounds) return false;
   const { first, last, isNow } = bounds;
@@ -63,8 +63,8 @@ export function isOutside(bounds, { start, end }) {
 }
 
 /**
- * Return the time of the page that shows all samples of some fields; following, if there are samples up to now.
- * @param {Bounds[]} all of fields of which something is known
+ * Return the time of the page that shows all samples of some fields; it follows if there are samples up to now.
+ * @param {Bounds[]} all known bounds of the fields
  * @param {number} now
  * @returns {{ span: number, offset: number }|{ from: number, to: number }|null}
  */
@@ -78,14 +78,14 @@ export function timeOfAll(all, now) {
   return { from: Math.floor(start - MARGIN * length), to: Math.ceil(start + length * (1 + MARGIN)) };
 }
 
-/** Return the time of the page for who goes to a field: all of an archive, the last hour of what is live. */
+/** Return the time of the page that shows a field: all of an archive, or the last hour of live samples. */
 export function timeToGo(bounds, now) {
   const time = timeOfAll([bounds], now);
   return "span" in time ? { ...time, span: Math.min(time.span, LIVE_SPAN) } : time;
 }
 
 /**
- * Return the time of the page that ends with the newest sample of some fields, as long as the one that is shown.
+ * Return the time of the page that ends with the newest sample of some fields, with the present length.
  * @param {Bounds[]} all
  * @param {number} span seconds that are shown
  * @returns {{ span: number, offset: number }|{ from: number, to: number }|null}
@@ -97,7 +97,7 @@ export function timeOfLatest(all, span) {
   return { from: end - span * (1 - MARGIN), to: end + span * MARGIN };
 }
 
-/** Return where the samples of several fields lie together; null of none. */
+/** Combine the bounds of several fields; null without fields. */
 export function togetherOf(all) {
   if (!all.length) return null;
   const firsts = all.map(({ first }) => first).filter((t) => t !== null);

@@ -1,4 +1,4 @@
-// Find data: the tree with its search, where samples lie and how to get there, and what a first visit shows.
+// Find data: the tree with its search, buttons that go to samples, and the view of a first visit.
 
 import { $, afterRest, make, onceAFrame, write } from "../dom.js";
 import { say } from "../notice.js";
@@ -12,7 +12,7 @@ import { countMatches } from "./rows.js";
 import { Tree } from "./tree.js";
 
 const REST_MILLISECONDS = 600;
-// Parts of the state that the tree shows.
+// Parts of the state that affect the tree.
 const DRAWN = ["view", "panels", "maximised", "values", "zone"];
 const NO_NODE = {
   title: "No data node is there yet",
@@ -23,7 +23,7 @@ const NO_NODE = {
   ],
 };
 
-/** Fill the region "find", the jumps of the time bar, and the empty page. */
+/** Fill the region "find", the time bar's buttons that go to samples, and the empty page. */
 export class Find {
   #model;
   #sisock;
@@ -53,14 +53,14 @@ export class Find {
       made.addEventListener("click", jump);
       $("jumps").append(made);
     }
-    // The tree is the same while one moves.
+    // Moving the range does not change the tree.
     model.listen((state, previous) => DRAWN.some((name) => state[name] !== previous[name]) && this.draw());
-    // Letters may have another size then, and rows another height.
+    // The size of letters, and so the height of rows, may have changed.
     addEventListener("resize", this.draw);
     this.#nodes.watch();
   }
 
-  /** List the nodes, of a site if there are some, and what is on the page; and find something for a first visit. */
+  /** List the nodes (of a site, if there are sites) and the shown fields; choose fields for a first visit. */
   async begin(site = "") {
     await this.refresh(site);
     if (this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst(site);
@@ -75,25 +75,25 @@ export class Find {
     await Promise.all(this.#nodes.of(site).map(({ name }) => shown.has(name) && this.#nodes.need(name)));
   }
 
-  /** Note that a node came, changed or went. */
+  /** Note that a node appeared, changed or vanished. */
   async change(node, isPresent) {
     this.#nodes.change(node, isPresent);
     if (isPresent && this.#isFirstVisit && this.#isUntouched()) await this.#beginFirst(this.#sisock.sites ? node.name.slice(0, node.name.indexOf("/")) : "");
     if (isPresent) await this.#nodes.need(node.name);
   }
 
-  /** Return the unit of a field; null for what needs no axis, as booleans, states and texts. */
+  /** Return the unit of a field; null if it has no axis, like booleans, states and texts. */
   unitOf(key) {
     const about = this.#nodes.about(key);
     return about ? unitOf({ about }) : "";
   }
 
-  /** Return what is known of a node: { description, features, fields, error, goneSince }. */
+  /** Return the known data of a node: { description, features, fields, error, goneSince }. */
   node(name) {
     return this.#nodes.get(name);
   }
 
-  /** Put a field on the page or take it off, and lead to its samples if they are elsewhere. */
+  /** Add a field to the page or remove it; offer to go to its samples if they are outside of the range. */
   select(key, isTicked) {
     const { state } = this.#model;
     if (!isTicked) {
@@ -130,7 +130,7 @@ export class Find {
     this.#drawEmpty(keys);
   }
 
-  /** Tell what was found when nobody types any more: it is read aloud. */
+  /** Let screen readers announce what was found, once the user stops typing. */
   #tell = afterRest(REST_MILLISECONDS, () => {
     const count = countMatches(this.#rowsFound);
     const more = this.#nodes.asking ? ", still asking nodes" : "";
@@ -154,7 +154,7 @@ export class Find {
     }
   }
 
-  /** The sites with what is wrong; of a single router one without a name. */
+  /** The sites with their problems; a single router is one without a name. */
   get #sites() {
     const sites = this.#sisock.sites ?? [{ name: "", state: "joined" }];
     return sites.map((site) => ({ ...site, isAway: site.state !== "joined", isAsked: !this.#nodes.isAnswered(site.name) }));
@@ -210,7 +210,7 @@ export class Find {
     else say("These fields have no samples.");
   }
 
-  /** Ask for the last sample of a field of which nobody knows where it is. */
+  /** Ask for the last sample of a field with unknown bounds. */
   async #askLatest(key) {
     const { node, field } = splitKey(key);
     try {
@@ -228,7 +228,7 @@ export class Find {
     const isHubAway = this.#nodes.error()?.kind === "hub";
     $("welcome").hidden = !isHubAway && (!isNoNode || keys.length > 0);
     $("hint").hidden = isNoNode || isHubAway || keys.length > 0;
-    // Without fields there is nothing beside it.
+    // Without fields, the page shows only this.
     $("welcome").classList.toggle("is-alone", !keys.length);
     if ($("welcome").hidden) return;
     const { title, steps } = isHubAway ? explain({ kind: "hub" }) : NO_NODE;

@@ -1,11 +1,11 @@
-// What a first visit shows: something that moves, or else the newest samples there are.
+// Choose what a first visit shows: something that moves, or else the newest samples.
 
 import { boundsOf, timeToGo } from "./bounds.js";
 
 const MOST = 3;
-// A spacing that somebody sees moving.
+// Maximum spacing in seconds at which users see a curve move.
 const MOVING_SECONDS = 60;
-// Spans of the first view: so that a curve that has just begun is more than a strip.
+// Spans of the first view, so that a curve that has just begun is more than a strip.
 const SPANS = [60, 300, 600];
 const SPAN = SPANS.at(-1);
 

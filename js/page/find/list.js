@@ -1,16 +1,16 @@
-// A long list of which only what is in sight is drawn.
+// Draw only the visible rows of a long list.
 
-// Pixels above and below that are drawn as well, so that scrolling finds them there.
+// Pixels above and below that are drawn as well, so that scrolling shows no blanks.
 const MARGIN = 300;
 
-/** Return the sums of some heights: the place of each, and at last of the end. */
+/** Return the running sums of heights: the place of each row, and finally of the end. */
 export function placesOf(heights) {
   const places = new Float64Array(heights.length + 1);
   for (let i = 0; i < heights.length; i += 1) places[i + 1] = places[i] + heights[i];
   return places;
 }
 
-/** Return which rows are between two places: [from, to). */
+/** Return the rows between two places: [from, to). */
 export function rowsBetween(places, top, bottom) {
   const count = places.length - 1;
   const from = Math.max(lastAtOrBefore(places, top), 0);
@@ -29,7 +29,7 @@ function lastAtOrBefore(places, place) {
   return low - 1;
 }
 
-/** Draw the rows in sight into an element that scrolls. */
+/** Draw the visible rows in an element that scrolls. */
 export class List {
   #scroller;
   #content;
@@ -55,9 +55,9 @@ export class List {
   }
 
   /**
-   * Show these rows. Elements that would be the same stay: one that is replaced while a button is down hears no click.
+   * Show these rows. Unchanged elements stay: one that is replaced while a mouse button is down gets no click.
    * @param {object[]} rows each with an `id`
-   * @param {string|null} kept id of a row that is drawn also when it is out of sight
+   * @param {string|null} kept id of a row to draw even out of sight
    */
   show(rows, kept) {
     this.#rows = rows;
@@ -69,7 +69,7 @@ export class List {
     this.#before.clear();
   }
 
-  /** Scroll until a row is in sight. */
+  /** Scroll until a row is visible. */
   reveal(id) {
     const index = this.#rows.findIndex((row) => row.id === id);
     if (index < 0) return;
@@ -94,7 +94,7 @@ export class List {
     for (let i = from; i < to; i += 1) wanted.set(this.#rows[i].id, i);
     const kept = this.#rows.findIndex(({ id }) => id === this.#kept);
     if (kept >= 0) wanted.set(this.#kept, kept);
-    // In the order of the list, as a screen reader reads on.
+    // Keep the elements in the order of the list, for screen readers.
     const places = [...wanted].sort(([, a], [, b]) => a - b);
     this.#drawn = new Map(places.map(([id, index]) => [id, this.#drawn.get(id) ?? this.#place(index)]));
     const elements = [...this.#drawn.values()];

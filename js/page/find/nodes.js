@@ -1,9 +1,9 @@
-// The nodes with their fields and where these lie, as far as they are known; also of nodes that went.
+// Keep the known nodes, also vanished ones, with their fields and where these have samples.
 
 import { splitKey } from "../state.js";
 import { boundsOf } from "./bounds.js";
 
-// Fields are asked for again so often, or sooner while a node does not know yet where its samples lie.
+// Seconds between requests for fields, or fewer while a node does not know yet where its samples lie.
 const AGAIN_SECONDS = 30;
 const SOON_SECONDS = 2;
 const HUB_SECONDS = 3;
@@ -14,14 +14,14 @@ const TOGETHER = 4;
  * @property {string} name
  * @property {string} description
  * @property {string[]} features
- * @property {Object<string, object>|null} fields null while they are not known
- * @property {string|null} error why they could not be asked for the last time
- * @property {number} [askedAt] when they were asked for, in UNIX seconds, and seconds until they are again
+ * @property {Object<string, object>|null} fields null while unknown
+ * @property {string|null} error why the last request for them failed
+ * @property {number} [askedAt] UNIX time of the last request; `wait`: seconds until the next one
  * @property {number} [wait]
- * @property {number|null} [goneSince] undefined if the node is there, null if nobody knows since when it is not
+ * @property {number|null} [goneSince] undefined if the node is available, null if the time is unknown
  */
 
-/** Keep what is known of the nodes. */
+/** Keep the known nodes up to date. */
 export class Nodes {
   #sisock;
   #onChange;
@@ -29,26 +29,26 @@ export class Nodes {
   #nodes = new Map();
   #asking = new Map();
   #isWatched;
-  // Why the nodes of a site cannot be listed; null if they can.
+  // By site: why its nodes cannot be listed, or null.
   #errors = new Map();
   #timers = new Map();
 
   /**
    * @param {Sisock} sisock
-   * @param {function()} onChange called when something else is known
-   * @param {function(string): boolean} isWatched whether where a node's samples lie is to be kept up to date
+   * @param {function()} onChange called when there is news
+   * @param {function(string): boolean} isWatched whether to keep up to date where a node's samples lie
    * @param {function(): number} [now] in UNIX seconds
    */
   constructor(sisock, onChange, isWatched = () => true, now = () => Date.now() / 1000) {
     [this.#sisock, this.#onChange, this.#isWatched, this.#now] = [sisock, onChange, isWatched, now];
   }
 
-  /** Return the nodes by name, those that went among them. */
+  /** Return the nodes by name, including vanished ones. */
   get all() {
     return [...this.#nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Return the nodes that are there. */
+  /** Return the available nodes. */
   get present() {
     return this.all.filter(({ goneSince }) => goneSince === undefined);
   }
@@ -58,33 +58,33 @@ export class Nodes {
     return this.#errors.get(site) ?? null;
   }
 
-  /** Return how many nodes' fields are still being asked for. */
+  /** Return the number of nodes with a pending request for fields. */
   get asking() {
     return this.#asking.size;
   }
 
-  /** Return what is known of a node; also of one that was never there. */
+  /** Return the known data of a node, even of one that never appeared. */
   get(name) {
     return this.#nodes.get(name) ?? { name, description: "", features: [], fields: null, error: null, goneSince: null };
   }
 
-  /** Return what its node says of a field, if that is known. */
+  /** Return its node's description of a field, if known. */
   about(key) {
     const { node, field } = splitKey(key);
     return this.#nodes.get(node)?.fields?.[field] ?? null;
   }
 
-  /** Return where the samples of a field lie, if that is known. */
+  /** Return where the samples of a field lie, if known. */
   bounds(key) {
     return boundsOf(this.about(key), this.#nodes.get(splitKey(key).node)?.askedAt);
   }
 
-  /** Whether a node sends new samples by itself. */
+  /** Whether a node publishes new samples. */
   isLive(key) {
     return this.get(splitKey(key).node).features.includes("live");
   }
 
-  /** Read the list of nodes, of a site if there are some; if there is no hub, try again. */
+  /** Read the list of nodes (of a site, if there are sites); without a hub, try again. */
   async list(site = "") {
     clearTimeout(this.#timers.get(site));
     try {
@@ -95,7 +95,7 @@ export class Nodes {
       this.#errors.set(site, null);
     } catch (error) {
       this.#errors.set(site, error);
-      // A site that is away is listed when it is back.
+      // An unreachable site is listed once it is back.
       if (error.site === undefined) this.#timers.set(site, setTimeout(() => this.list(site), HUB_SECONDS * 1000));
     }
     this.#onChange();
@@ -106,28 +106,28 @@ export class Nodes {
     return this.#errors.has(site);
   }
 
-  /** Return the nodes of a site that are there; without a site all. */
+  /** Return the available nodes of a site, or of all sites. */
   of(site) {
     return site ? this.present.filter(({ name }) => name.startsWith(`${site}/`)) : this.present;
   }
 
-  /** Note that a node came, changed or went. */
+  /** Note that a node appeared, changed or vanished. */
   change(node, isPresent) {
     if (isPresent) this.#put(node);
     else this.#leave(node.name);
     this.#onChange();
-    // What it said before may be another now.
+    // Its earlier answers may be outdated.
     if (isPresent && this.get(node.name).fields) this.#ask(node.name, () => this.#sisock.fields(node.name));
   }
 
-  /** Have a node's fields asked for, if they are not known. */
+  /** Request a node's fields, if they are unknown. */
   async need(name) {
     const node = this.#nodes.get(name);
     if (!node || node.goneSince !== undefined || node.fields) return;
     await this.#ask(name, () => this.#sisock.fields(name));
   }
 
-  /** Have the fields of all nodes asked for, or of a site's, of live ones first, a few at once. */
+  /** Request the fields of all nodes (of a site), a few at a time, beginning with live ones. */
   async needAll(site = "") {
     const names = this.of(site)
       .sort((a, b) => b.features.includes("live") - a.features.includes("live"))
@@ -143,12 +143,12 @@ export class Nodes {
     setInterval(() => this.askAgain(), SOON_SECONDS * 1000);
   }
 
-  /** Ask those nodes again that are watched, or may be reading an archive, if it is time. */
+  /** Ask nodes again, when it is time, that are watched or may still be reading an archive. */
   askAgain() {
     const isDue = ({ fields, askedAt, wait }) => fields && this.#now() - askedAt > wait;
     for (const node of this.present.filter(isDue)) {
       const { name, features } = node;
-      // What a live node says is asked for by the directory, as its fields may change.
+      // The directory asks live nodes again, as their fields may change.
       if (this.#isWatched(name) || isReading(node)) this.#ask(name, () => (features.includes("live") ? this.#sisock.fields(name) : this.#sisock.fields(name, 1, 0)));
     }
   }
@@ -184,12 +184,12 @@ export class Nodes {
   }
 }
 
-/** Whether a node is probably still reading its archive, and will say where samples lie: it was not asked often yet. */
+/** Whether a node is probably still reading its archive: it has been asked only a few times so far. */
 export function isReading({ features, fields, wait, goneSince }) {
   return goneSince === undefined && !features.includes("live") && fields !== null && wait < AGAIN_SECONDS && isUnknowing({ features }, fields);
 }
 
-/** Whether a node may come to know where its samples lie; one of Part 1 never says so. */
+/** Whether a node may still tell where its samples lie; nodes of Part 1 never do. */
 function isUnknowing({ features }, fields) {
   return features.length > 0 && Object.values(fields).some(({ first, last }) => first === null && last === null);
 }

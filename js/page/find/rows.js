@@ -1,4 +1,4 @@
-// The rows of the tree: what stands below what, in one list, so that only those in sight need be drawn.
+// The rows of the tree in one list, so that only visible ones have to be drawn.
 
 import { matcher, textOf } from "./search.js";
 
@@ -12,16 +12,16 @@ import { matcher, textOf } from "./search.js";
  */
 
 export const SELECTED = "selected";
-// With more fields of a node its timelines are closed until somebody opens them.
+// Fields of a node beyond which its timelines are closed at first.
 const MANY = 100;
 
-/** What is asked of a node's fields again and again, made once for each answer of the node. */
+/** Cache of data derived from a node's fields, computed once per answer of the node. */
 const indexes = new WeakMap();
 
 /**
  * Return the rows to show.
  * @param {object[]} nodes { name, description, features, goneSince, fields (name → about), error }, fields null while unknown
- * @param {string[]} shown keys of the fields that are on the page
+ * @param {string[]} shown keys of the shown fields
  * @param {string} query
  * @param {(id: string, byDefault: boolean) => boolean} isOpen
  * @param {object[]|null} [sites] { name, state, isAway, isAsked, reason, since }, with their nodes below them; null if there are none
@@ -33,7 +33,7 @@ export function rowsOf(nodes, shown, query, isOpen, sites = null) {
   for (const site of sites) {
     const own = nodes.filter(({ name }) => name.startsWith(`${site.name}/`));
     const below = nodeRows(own, shown, query, isOpen).map((row) => ({ ...row, level: row.level + 1, site }));
-    // What a search cannot look into says so.
+    // Nodes that cannot be searched show why.
     if (query.trim() && !below.length && !site.isAway) continue;
     const id = `site ${site.name}`;
     const isSiteOpen = isOpen(id, true);
@@ -61,7 +61,7 @@ function nodeRows(nodes, shown, query, isOpen) {
   return rows;
 }
 
-/** Return how many of the fields that are known match. */
+/** Return how many known fields match. */
 export function countMatches(rows) {
   return rows.reduce((sum, row) => sum + (row.kind === "node" ? row.found : 0), 0);
 }
@@ -112,7 +112,7 @@ function note(node, text, isBad = false) {
   return { id: `note ${node.name}`, kind: "note", level: 2, node, text, isBad };
 }
 
-/** Return a node's fields with what is searched of them, and the timelines that get a row of their own. */
+/** Return a node's fields with their searchable text, and the timelines that get their own row. */
 function indexOf(node) {
   if (!node.fields) return { entries: [], shared: new Set() };
   if (!indexes.has(node.fields)) {
@@ -121,7 +121,7 @@ function indexOf(node) {
     });
     const counts = new Map();
     for (const { about } of entries) counts.set(about.timeline, (counts.get(about.timeline) ?? 0) + 1);
-    // One timeline for all is the node's, and one for a single field says no more than the field.
+    // No row for a timeline that has all fields of the node, or only one.
     const isShared = ([, count]) => count > 1 && counts.size > 1;
     indexes.set(node.fields, { entries, shared: new Set([...counts].filter(isShared).map(([line]) => line)) });
   }

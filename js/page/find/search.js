@@ -1,19 +1,19 @@
 // Search over nodes and fields: words that all must occur, and globs that a whole name must match.
 
 /**
- * Return a function that says whether a field matches what somebody typed.
+ * Return a function that tells whether a field matches a query.
  *
- * Words must all occur, in any order, anywhere in what `textOf` joined. A word with * or ? must match one of these parts
- * as a whole. A phrase may stand in quotes. Upper case and accents do not matter.
+ * All words must occur, in any order, anywhere in the text from `textOf`. A word with * or ? must match a whole part of
+ * that text. Quotes enclose a phrase. Case and accents do not matter.
  * @param {string} query
- * @returns {(text: string) => boolean} of a text made by `textOf`
+ * @returns {(text: string) => boolean} takes a text from `textOf`
  */
 export function matcher(query) {
   const terms = Array.from(fold(query).matchAll(/"([^"]+)"?|(\S+)/g), ([, phrase, word]) => (phrase ? includes(phrase) : test(word)));
   return (text) => terms.every((term) => term(text));
 }
 
-/** Join what is searched of a field. */
+/** Join the searchable parts of a field. */
 export function textOf(node, field = "", about = null) {
   const { description, units, timeline } = about ?? {};
   const parts = [`${node.name}::${field}`, node.name, field, node.description, description, units, timeline];
@@ -21,9 +21,9 @@ export function textOf(node, field = "", about = null) {
 }
 
 /**
- * Return where the words of a query stand in a text, as pairs of start and end, ascending and apart.
+ * Return where the words of a query occur in a text, as ascending, separate pairs of start and end.
  * @param {string} query
- * @param {string} text as it is shown
+ * @param {string} text as shown
  */
 export function marksIn(query, text) {
   const folded = text.toLowerCase();

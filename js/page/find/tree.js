@@ -1,4 +1,4 @@
-// The tree of nodes and fields: drawn as far as it is in sight, used by mouse, touch, keys and screen reader.
+// The tree of nodes and fields: draws only its visible part; for mouse, touch, keyboard and screen reader.
 
 import { make } from "../dom.js";
 import { durationText } from "../time/text.js";
@@ -8,13 +8,13 @@ import { isReading } from "./nodes.js";
 import { SELECTED, rowsOf } from "./rows.js";
 import { marksIn } from "./search.js";
 
-// In rem: of a row, and of a line below that describes it.
+// Heights in rem of a row, and of a line of description below it.
 const [ROW, LINE] = [2, 1.3];
-// Letters of a description that one line has, and lines it may have.
+// Letters per line of a description, and its maximum number of lines.
 const [LETTERS, MAX_LINES] = [40, 2];
-// Where the samples of all fields of a node lie, made once for each answer of the node.
+// Cache of where the samples of all fields of a node lie, computed once per answer of the node.
 const together = new WeakMap();
-// More selected fields would hide the nodes.
+// Maximum rows of selected fields; more would hide the nodes.
 const FEW = 12;
 
 /** Show nodes and fields in an element of role "tree" with a child for the rows. */
@@ -35,7 +35,7 @@ export class Tree {
    * @param {HTMLElement} element
    * @param {function(string, boolean)} onToggle called with a key and whether it is ticked
    * @param {function(string)} onOpen called with a node's name
-   * @param {function(string)} [onSignIn] called with the name of a site whose secret is needed
+   * @param {function(string)} [onSignIn] called with the name of a site that needs a secret
    */
   constructor(element, onToggle, onOpen, onSignIn) {
     [this.#element, this.#onToggle, this.#onOpen, this.#onSignIn] = [element, onToggle, onOpen, onSignIn];
@@ -53,14 +53,14 @@ export class Tree {
   /**
    * Show these nodes.
    * @param {import("./nodes.js").Node[]} nodes
-   * @param {string[]} keys of the fields that are on the page
+   * @param {string[]} keys of the shown fields
    * @param {string} query
    * @param {"utc"|"local"} zone
-   * @param {object[]|null} [sites] as of `rowsOf`
+   * @param {object[]|null} [sites] like those of `rowsOf`
    * @returns {import("./rows.js").Row[]}
    */
   show(nodes, keys, query, zone, sites = null) {
-    // Another search opens what it finds, whatever was closed before.
+    // A new search opens what it finds, even if it was closed before.
     if (query !== this.#shown.query) for (const id of this.#opened.keys()) if (id.startsWith("? ")) this.#opened.delete(id);
     this.#shown = { nodes, keys, query, zone, sites };
     this.#rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
@@ -78,7 +78,7 @@ export class Tree {
   }
 
   #isOpen(id, byDefault) {
-    // Who searches wants to see what is found.
+    // During a search the selected fields are closed, to show the results.
     if (id === SELECTED) return this.#opened.get(id) ?? (!this.#shown.query.trim() && this.#shown.keys.length <= FEW);
     return this.#opened.get(this.#openKey(id)) ?? byDefault;
   }
@@ -164,7 +164,7 @@ export class Tree {
     return element;
   }
 
-  /** Return what stands in a row: a mark, a line, perhaps where its samples lie, and a line below. */
+  /** Return the parts of a row: a mark, a line, perhaps where its samples lie, and a line below. */
   #parts(row) {
     const [mark, line, lies, below] = this.#told(row);
     const parts = [mark, make("span", { className: "line" }, ...line), ...(lies ? [lies] : [])];
@@ -184,7 +184,7 @@ export class Tree {
     return row.kind === "node" ? [twist, ...this.#nodeParts(row)] : [make("span", { className: "box" }), ...this.#fieldParts(row)];
   }
 
-  /** Say how a site is, unless all is well. */
+  /** Describe the state of a site, unless all is well. */
   #stateOf({ state, since, isAsked }) {
     if (state === "waiting") return since === null ? "not reachable" : `away since ${this.#moment(since)}`;
     return { connecting: "connecting", refused: "not signed in", joined: isAsked ? "asking for its nodes" : "" }[state];
@@ -204,13 +204,13 @@ export class Tree {
     const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
     const isGone = node?.goneSince !== undefined || site?.isAway;
     const lies = isWhole && isGone ? (site?.isAway ? "site away" : "gone") : bounds;
-    // What the node's row says already does not take the room of a name.
+    // Leave out what the node's row already shows, to keep room for the name.
     const isSame = !isWhole && bounds !== "live" && bounds === this.#textOf(boundsOfNode(node), node);
     const line = [name(this.#marked(field), isSame ? `${field}: ${bounds}` : field), count(this.#marked(unit))];
     return [line, where(lies, lies === "live", isSame), isWhole ? ofNode : about?.description];
   }
 
-  /** Say since when a node is gone, or where its samples lie. */
+  /** Describe since when a node is gone, or where its samples lie. */
   #whereOf(node, isShort) {
     if (node.goneSince === null) return "not there";
     if (node.goneSince !== undefined) return `gone since ${this.#moment(node.goneSince)}`;
@@ -222,7 +222,7 @@ export class Tree {
     return boundsText(bounds, node?.features.includes("live"), this.#shown.zone, Date.now() / 1000, isShort);
   }
 
-  /** Return a text with what is searched for in it marked. */
+  /** Return a text with the search's matches marked. */
   #marked(text) {
     const parts = new DocumentFragment();
     let end = 0;
@@ -253,12 +253,12 @@ function boundsOfNode({ fields, askedAt }) {
   return together.get(fields);
 }
 
-/** Return what is wrong with a site, but that it waits for who signs in. */
+/** Return what is wrong with a site, except that it needs a sign-in. */
 function reasonOf({ kind, state, reason }) {
   return kind === "secret" || state === "connecting" ? null : reason;
 }
 
-/** Return what stands below a row's line. */
+/** Return the text below a row's line. */
 function belowOf({ kind, site, node, isWhole, name: ofNode, about }) {
   if (kind === "site") return reasonOf(site);
   if (kind === "node") return node.description;

@@ -1,25 +1,25 @@
-// The axes of values: their ranges, their ticks, and the room that their digits need.
+// The axes of values: their ranges, ticks, and the width of their labels.
 
 import { firstFrom } from "../../arrays.js";
 import { axisLabels, decadeLabel, numberText, scaledUnit } from "./units.js";
 
 const MARGIN = 0.06;
-// Width of a digit in parts of the font's size; and pixels for tick and gap.
+// Width of a digit relative to the font size, and pixels for tick and gap.
 const DIGIT = 0.6;
 const BESIDE_LABEL = 12;
 const MIN_WIDTH = 36;
-// Pixels from one label to the next at least: of a low axis, and of a high one, which has eight then.
+// Minimum pixels between labels: of a low axis, and of a high one, which has at least eight labels.
 const [LABEL_DISTANCE, WIDE_DISTANCE, FEW] = [28, 40, 8];
 const STEPS = [1, 2, 5, 10];
-// An axis whose labels are longer counts from a round value; so many pixels it is taken to have then.
+// Maximum length of labels, beyond which an axis counts from a round value; and the height assumed for that.
 const [MAX_LABEL, USUAL_PIXELS] = [8, 172];
-// Digits of float64 that can be relied on.
+// Reliable digits of a float64.
 const DIGITS = 15;
-// Of a decade, what is labelled where there is room, and what only has a tick.
+// Digits of a decade that are labelled if there is room, and those that have a tick.
 const [LABELLED, TICKED] = [[1, 2, 5], [1, 2, 3, 4, 5, 6, 7, 8, 9]];
 const ALMOST = 1e-9;
 
-/** Return about how wide a text is that is mostly digits. */
+/** Return the approximate width of a text that is mostly digits. */
 export function widthOf(text, fontSize) {
   return text.length * fontSize * DIGIT;
 }
@@ -30,11 +30,11 @@ export function roomFor(labels, fontSize) {
 }
 
 /**
- * Return what is in a range of a curve.
+ * Return statistics of a curve in a range.
  * @param {{ t: { array: Float64Array }, values: { array: ArrayLike } }} curve of numbers
  * @param {{ start: number, end: number }} range
- * @returns {{ count: number, low: number, high: number, lowPositive: number, mean: number }} of missing values, and
- *   none, NaN or infinities
+ * @returns {{ count: number, low: number, high: number, lowPositive: number, mean: number }} if there are no
+ *   values, NaN or infinities
  */
 export function statisticsOf({ t, values }, { start, end }) {
   const [times, array] = [t.array, values.array];
@@ -53,7 +53,7 @@ export function statisticsOf({ t, values }, { start, end }) {
 }
 
 /**
- * Return the range of an axis: what is fixed of it, else what its curves need.
+ * Return the range of an axis: fixed ends, or those that its curves need.
  * @param {object[]} statistics of its curves
  * @param {import("../state.js").Axis} axis
  * @returns {[number, number]}
@@ -81,12 +81,12 @@ function logRange(least, most, low, high) {
 }
 
 /**
- * Return how the ticks of an axis are written.
+ * Return how to write the ticks of an axis.
  * @param {string} unit
  * @param {[number, number]} range
  * @param {boolean} isLog
- * @returns {{ text: string, factor: number, offset: number }} what stands above them; what a value, less the offset, is
- *   multiplied with
+ * @returns {{ text: string, factor: number, offset: number }} the text above them; the factor for a value
+ *   less the offset
  */
 export function tickScale(unit, range, isLog) {
   const largest = (from) => Math.max(...range.map((end) => Math.abs(end - from)));
@@ -103,13 +103,13 @@ export function tickScale(unit, range, isLog) {
 
 /**
  * Return the ticks of an axis: round values, and their labels.
- * @param {{ range: [number, number], isLog: boolean, factor: number, offset?: number }} axis the last two as of `tickScale`
- * @param {number} pixels that it is high, if its letters are of their usual size
- * @returns {{ value: number, text: string }[]} text is empty where there is no room for one
+ * @param {{ range: [number, number], isLog: boolean, factor: number, offset?: number }} axis the last two from `tickScale`
+ * @param {number} pixels height of the axis, at the usual size of letters
+ * @returns {{ value: number, text: string }[]} text is empty if there is no room for it
  */
 export function valueTicks({ range: [low, high], isLog, factor, offset = 0 }, pixels) {
   const ticks = isLog ? logTicks(low, high, factor, Math.max(pixels / LABEL_DISTANCE, 1)) : [];
-  // What is logarithmic, but less than about half a decade, is labelled as if it was not.
+  // A logarithmic axis of less than about half a decade is labelled like a linear one.
   if (ticks.filter(({ text }) => text).length > 1) return ticks;
   const distance = Math.min(Math.max(pixels / FEW, LABEL_DISTANCE), WIDE_DISTANCE);
   const rough = (high - low) / Math.max(pixels / distance, 1);
@@ -125,7 +125,7 @@ function logTicks(low, high, factor, room) {
   const [from, to] = [Math.log10(low), Math.log10(high)];
   const decade = room / (to - from);
   const each = Math.ceil(1 / decade);
-  // From 1 to 2 it is the least, a third of a decade.
+  // The smallest distance is from 1 to 2, a third of a decade.
   const labelled = decade > 3.4 ? LABELLED : [1];
   const ticks = [];
   for (let exponent = Math.floor(from); exponent <= to + ALMOST; exponent += 1) {

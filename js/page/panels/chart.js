@@ -1,4 +1,4 @@
-// One chart on a canvas, straight from the arrays: axes, grid, limits, curves and lanes.
+// Draw a chart on a canvas, directly from the arrays: axes, grid, limits, curves and lanes.
 
 import { timeTicks } from "../time/ticks.js";
 import { roomFor, valueTicks, widthOf } from "./axes.js";
@@ -6,23 +6,23 @@ import { LANE_HEIGHT, drawLane } from "./lanes.js";
 import { bandsOf, drawBands, drawMarks, limitsOf } from "./limits.js";
 import { lineStyle, trace } from "./lines.js";
 
-// Pixels of the time axis, and of the room above the plot for units and half a digit, or without them.
+// Pixels of the time axis; and above the plot, with units and half a digit, or without.
 export const TIME_AXIS = 36;
 const [UNIT_ROOM, LANE_GAP, UNIT_ABOVE] = [18, 4, 12];
 const FONT_SIZE = 11;
 const [TICK, BESIDE] = [4, 8];
-// From the plot to the middle of a time, and to that of its date below.
+// Pixels from the plot to the middle of a time, and of the date below it.
 const TIME_LINES = [14, 29];
 const HATCH = 7;
-// Pixels of bands that stand beside their axis.
+// Width in pixels of bands beside an axis.
 const RAIL = 7;
 
-/** Return the pixels of a chart that its lanes and the axis of time need. */
+/** Return the height in pixels that lanes and time axis need. */
 export function heightBeside({ units, lanes, scale }) {
   return (lanes.length * LANE_HEIGHT + (units.length ? UNIT_ROOM : LANE_GAP) + TIME_AXIS) * scale;
 }
 
-/** Return the pixels that the axes of values need: [left, right]. */
+/** Return the width in pixels that the axes of values need: [left, right]. */
 export function guttersOf(frame) {
   return [0, 1].map((i) => {
     const unit = frame.units[i];
@@ -34,7 +34,7 @@ export function guttersOf(frame) {
 export function paint(canvas, frame, colours) {
   const { width, height, ratio } = frame;
   const [wide, high] = [width, height].map((each) => Math.round(each * ratio));
-  // A canvas whose size is set is made anew, even if it is the one that it has.
+  // Setting the size clears a canvas, even if the size stays the same.
   if (canvas.width !== wide || canvas.height !== high) {
     Object.assign(canvas, { width: wide, height: high });
     Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
@@ -48,11 +48,11 @@ export function paint(canvas, frame, colours) {
  * Draw a chart.
  * @param {CanvasRenderingContext2D|SvgContext} ctx
  * @param {object} frame range; now; zone; width and height in pixels of the page; scale of all letters; gutters
- *   [left, right]; units, of each axis { unit, range: [low, high], isLog, scale }; lines and lanes, of each
+ *   [left, right]; units, for each axis { unit, range: [low, high], isLog, scale }; lines and lanes, each
  *   { curve, name, colour, unit }
  * @param {{ get: function(string): string }} colours by their names
- * @param {number} above where it begins
- * @param {number} ratio pixels of the canvas to one of the page
+ * @param {number} above distance from the top of the canvas
+ * @param {number} ratio canvas pixels per page pixel
  */
 export function drawChart(ctx, frame, colours, above, ratio) {
   const { units, lines, lanes, range, scale } = frame;
@@ -74,7 +74,7 @@ export function drawChart(ctx, frame, colours, above, ratio) {
   });
 }
 
-/** Return where the plot is on the canvas. */
+/** Return the box of the plot on the canvas. */
 function boxOf(frame, above, ratio) {
   const { gutters, width, height, scale } = frame;
   const [left, right] = [gutters[0], width - gutters[1]].map((x) => Math.round(x * ratio));
@@ -87,7 +87,7 @@ function ticksOf(unit, frame) {
   return valueTicks({ ...unit, ...unit.scale }, (frame.height - heightBeside(frame)) / frame.scale);
 }
 
-/** Return the function that places the values of an axis. */
+/** Return the function from values of an axis to positions. */
 function placeOf({ range: [low, high], isLog }, { top, height }) {
   const level = isLog ? (value) => (value > 0 ? Math.log10(value) : NaN) : (value) => value;
   const [most, part] = [level(high), height / (level(high) - level(low))];
@@ -100,7 +100,7 @@ function drawBehind(pen) {
     const limits = limitsOf(frame.lines.filter((line) => line.unit === unit).map(({ curve }) => curve));
     return limits ? bandsOf(limits, toY, box) : [];
   });
-  // Bands of two axes over each other would tell nothing: each has its own beside it then.
+  // Overlapping bands of two axes would tell nothing: draw each beside its axis.
   const isEach = bands.filter(({ length }) => length).length > 1;
   const width = isEach ? RAIL * pen.size : box.width;
   bands.forEach((own, i) => drawBands(ctx, own, { left: i ? box.left + box.width - width : box.left, width }, colours, isEach));
@@ -129,14 +129,14 @@ function drawTimes({ ctx, frame: { range, zone, width }, box, ratio, size, toX }
     const x = sharp(ctx, toX(value));
     rule(ctx, x, box.top, x, bottom + TICK * ratio);
     text.split("\n").forEach((line, i) => {
-      // At the edge a date moves in, rather than being cut.
+      // Move a date inwards at the edge, so that it is not cut.
       const half = widthOf(line, FONT_SIZE * size) / 2;
       ctx.fillText(line, Math.max(Math.min(x, width * ratio - half), half), bottom + TIME_LINES[i] * size);
     });
   }
 }
 
-/** Draw an axis of values; only that on the left has lines across the plot. */
+/** Draw an axis of values; only the left one has lines across the plot. */
 function drawValues({ ctx, frame, box: { left, top, width }, ratio, size }, { ticks, scale, toY }, isRight) {
   const [edge, side] = isRight ? [left + width, 1] : [left, -1];
   const write = (text, y) => ctx.fillText(text, edge + side * BESIDE * ratio, y);
@@ -146,14 +146,14 @@ function drawValues({ ctx, frame, box: { left, top, width }, ratio, size }, { ti
     rule(ctx, edge + side * TICK * ratio, y, text && !isRight ? left + width : edge, y);
     if (text) write(text, y);
   }
-  // What is longer than its axis is wide goes on above the plot.
+  // A text wider than its axis extends above the plot.
   const gutter = frame.gutters[Number(isRight)] * ratio - BESIDE * ratio;
   if (widthOf(scale.text, FONT_SIZE * size) <= gutter) return write(scale.text, top - UNIT_ABOVE * size);
   ctx.textAlign = isRight ? "right" : "left";
   ctx.fillText(scale.text, isRight ? frame.width * ratio - ratio : ratio, top - UNIT_ABOVE * size);
 }
 
-/** Return where a line covers whole pixels. */
+/** Return the nearest position at which a line covers whole pixels. */
 function sharp({ lineWidth }, at) {
   return Math.round(at) + (lineWidth % 2) / 2;
 }
@@ -195,7 +195,7 @@ function hatch({ ctx, colours, ratio, toX }, curve, { left, top, width, height }
   });
 }
 
-/** Draw something of which only what is in a box shall be seen. */
+/** Draw something, clipped to a box. */
 function inside(ctx, { left, top, width, height }, draw) {
   ctx.save();
   ctx.beginPath();

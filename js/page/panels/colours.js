@@ -2,10 +2,10 @@
 
 const CURVES = 8;
 
-/** Numbers of the curves' colours, as they stand in the state. */
+/** Numbers of the curves' colours, as used in the state. */
 export const PALETTE = Array.from({ length: CURVES }, (_, i) => String(i + 1));
 
-/** Return the colour of a field as CSS writes it: its own, or that of its place in the panel. */
+/** Return the CSS colour of a field: its own, or that of its place in the panel. */
 export function colourOf(shown, index) {
   const { colour = String((index % CURVES) + 1) } = shown;
   return PALETTE.includes(colour) ? `var(--curve-${colour})` : colour;

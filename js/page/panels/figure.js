@@ -1,4 +1,4 @@
-// What a panel shows, put together from its state and its curves: fields, axes, lines and lanes.
+// Compute what a panel shows, from its state and its curves: fields, axes, lines and lanes.
 
 import { axisRange, statisticsOf, tickScale } from "./axes.js";
 import { colourOf } from "./colours.js";
@@ -9,12 +9,12 @@ import { scaledUnit } from "./units.js";
 export const MAX_AXES = 2;
 
 /**
- * Put a panel together.
+ * Compute what a panel shows.
  * @param {import("../state.js").Panel} panel
  * @param {Map<string, Curve>} curves by key
  * @param {{ start: number, end: number }} range
  * @returns {{ fields: object[], units: object[], lines: object[], lanes: object[] }} fields for the legend; units,
- *   of each axis { unit, text, factor, range, isLog, scale }, the last as of `tickScale`; lines and lanes that are drawn
+ *   for each axis { unit, text, factor, range, isLog, scale }, the last from `tickScale`; lines and lanes to draw
  */
 export function figureOf({ fields, axes = {} }, curves, range) {
   const all = fields
@@ -23,7 +23,7 @@ export function figureOf({ fields, axes = {} }, curves, range) {
     .map((field) => ({ ...field, ...describe(field.curve, range) }));
   const seen = all.filter(({ shown, kind }) => kind && !shown.isHidden);
   const lines = seen.filter(({ kind }) => kind === "number");
-  // A hidden curve keeps its axis, so that nothing jumps when it is shown again.
+  // A hidden curve keeps its axis, so that nothing jumps when it reappears.
   const names = [...new Set(all.filter(({ kind }) => kind === "number").map(({ unit }) => unit))].slice(0, MAX_AXES);
   const units = names.map((unit) => axisOf(unit, lines.filter((line) => line.unit === unit), axes[unit]));
   const ofUnit = new Map(units.map((each) => [each.unit, each]));
@@ -31,7 +31,7 @@ export function figureOf({ fields, axes = {} }, curves, range) {
   return { fields: all, units, lines, lanes: seen.filter(({ kind }) => kind !== "number") };
 }
 
-/** Return the unit of a curve that needs an axis; null for what is drawn in a lane, or not known yet. */
+/** Return the unit of a curve with an axis; null if it is drawn in a lane, or not known yet. */
 export function unitOf(curve) {
   return curve?.about && kindOf(curve.about) === "number" ? (curve.about.units ?? "") : null;
 }
@@ -49,7 +49,7 @@ function axisOf(unit, lines, axis = {}) {
   return { unit, range, isLog, ...scaledUnit(unit, largest), scale: tickScale(unit, range, isLog) };
 }
 
-/** Return what an axis without values shows: where the limits of its curves lie. */
+/** Return the range of an axis without values: the limits of its curves. */
 function ofLimits(lines) {
   const limits = limitsOf(lines.map(({ curve }) => curve)) ?? {};
   const ends = Object.values(limits).flatMap((pair) => pair ?? []).filter((end) => end !== null);

@@ -1,11 +1,11 @@
-// The colours of the page, as a canvas takes them.
+// The colours of the page, for canvases.
 
 import { onThemeChange } from "../theme.js";
 import { PALETTE } from "./colours.js";
 
 const NAMES = ["paper", "ink", "soft", "line", "accent", "warning", "alarm", "good", "stale"];
 
-/** Return the colours of the page as they are now; `get` takes a name of base.css, or `var(--name)`. */
+/** Return the current colours of the page; `get` takes a name from base.css, or `var(--name)`. */
 export function coloursNow() {
   const style = getComputedStyle(document.documentElement);
   const names = [...NAMES, ...PALETTE.map((number) => `curve-${number}`)];
@@ -13,11 +13,11 @@ export function coloursNow() {
   return { get: (colour) => values.get(/^(?:var\(--)?([\w-]+)\)?$/.exec(colour)?.[1]) ?? colour };
 }
 
-/** Know the colours of the page, for canvases. */
+/** Keep the colours of the page. */
 export class Inks {
   #now = null;
 
-  /** @param {Function} onChange called when they are others: dark, light, or on paper */
+  /** @param {Function} onChange called when they change: to dark, light, or for paper */
   constructor(onChange) {
     onThemeChange(() => {
       this.#now = null;
@@ -25,7 +25,7 @@ export class Inks {
     });
   }
 
-  /** Return a colour as of `coloursNow`. */
+  /** Return a colour, like `get` of `coloursNow`. */
   get(colour) {
     this.#now ??= coloursNow();
     return this.#now.get(colour);

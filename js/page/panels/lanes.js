@@ -1,32 +1,32 @@
-// Lanes: booleans as steps, states and texts as coloured bands with their text.
+// Draw lanes: booleans as steps, states and texts as coloured bands with their text.
 
 import { firstFrom } from "../../arrays.js";
 import { PALETTE } from "./colours.js";
 import { valueText } from "./units.js";
 
-// Pixels of a lane: its name above its band, and a gap to the next one.
+// Pixels of a lane: the name, the band below it, and a gap.
 export const LANE_HEIGHT = 36;
 const [NAME_HEIGHT, BAND_HEIGHT] = [14, 18];
 const [BAND_ALPHA, FILL_ALPHA] = [0.32, 0.2];
 const TEXT_MARGIN = 5;
 const MIN_TEXT = 24;
-// A value is held for a usual spacing, of which the longest that is no gap has five.
+// A value before a gap holds for one usual spacing; a gap is longer than five.
 const SPACINGS = 5;
 
-// Values of each curve in the order in which they were seen, which is that of their colours.
+// Values of each curve in the order of appearance, which determines their colours.
 const seen = new WeakMap();
 
-/** Return how a field is drawn: "number" as a line, "bool", "state" and "string" in a lane. */
+/** Return how to draw a field: "number" as a line; "bool", "state" and "string" in a lane. */
 export function kindOf(about) {
   if (about.type !== "number") return about.type;
   return Object.keys(about.labels ?? {}).length ? "state" : "number";
 }
 
 /**
- * Return the runs of equal values that are within a range: [start, end, value].
+ * Return the runs of equal values in a range: [start, end, value].
  * @param {Curve} curve
  * @param {{ start: number, end: number }} range
- * @param {number} now until when the newest value holds
+ * @param {number} now time until which the newest value holds
  */
 export function runsOf({ t, values, longest, gaps, gone }, { start, end }, now) {
   const [times, array] = [t.array, values.array];
@@ -94,7 +94,7 @@ function drawSteps(ctx, runs, { top, height }, colour, ratio) {
   ctx.stroke();
 }
 
-/** Draw bands; where several are narrower than a pixel, one in grey stands for them. */
+/** Draw bands; a grey one replaces several that are narrower than a pixel. */
 function drawBands(ctx, curve, runs, band, colours, ratio) {
   const alpha = ctx.globalAlpha;
   let [begin, count] = [NaN, 0];
@@ -138,7 +138,7 @@ function writeInBand(ctx, text, a, b, { top, height }, colours, ratio) {
   ctx.fillText(shown, a + TEXT_MARGIN * ratio, top + height / 2);
 }
 
-/** Return the colour of a value: labelled ones by the order of the labels, others as they are seen. */
+/** Return the colour of a value: by the order of labels, or else of appearance. */
 function colourOf(curve, value) {
   if (!seen.has(curve)) seen.set(curve, new Map(Object.keys(curve.about.labels ?? {}).map((label, i) => [label, i])));
   const numbers = seen.get(curve);

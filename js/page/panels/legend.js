@@ -1,4 +1,4 @@
-// The legend of a panel: of each field the value at the cursor or the latest one, and what is in the view.
+// The legend of a panel: for each field the value at the cursor or the latest one, and statistics of the view.
 
 import { firstAfter, firstFrom } from "../../arrays.js";
 import { isMissing, lastWithValue } from "../data/curve.js";
@@ -13,7 +13,7 @@ const COLUMNS = ["value", "unit", "min", "mean", "max"];
 const DIGITS = 6;
 const DECIMATED = "of decimated samples there is no mean: zoom in until each one is drawn";
 
-/** Keep one row for each field; only what changes is written. */
+/** Keep a row per field; write only what changes. */
 export class Legend {
   #body = make("tbody", {});
   #rows = new Map();
@@ -21,7 +21,7 @@ export class Legend {
 
   /**
    * @param {{ onToggle: Function, onIsolate: Function, onEdit: Function, onGo: Function }} actions called with a key, the
-   *   last one with the time of the page where samples are
+   *   last one with a time of the page that has samples
    */
   constructor(actions) {
     this.#actions = actions;
@@ -37,7 +37,7 @@ export class Legend {
   /**
    * Show these fields.
    * @param {{ curve, shown, name, colour, text, factor, statistics }[]} fields
-   * @param {object} frame range; cursor, a time or null; isFollowing, whether it ends now; zone
+   * @param {object} frame range; cursor, a time or null; isFollowing, whether the range ends now; zone
    */
   show(fields, frame) {
     const keys = fields.map(({ shown }) => shown.key);
@@ -118,18 +118,18 @@ class Row {
   }
 }
 
-/** Return what writes values of a field: with the digits that its node names, else with as many as its range needs. */
+/** Return a function that writes values of a field, with the node's precision or else the digits that the range needs. */
 export function writerOf({ curve: { about }, statistics, factor }) {
   const { low, high } = statistics ?? {};
-  // All have the same digits, but whole numbers among whole numbers need none.
+  // All values get the same digits; if all are whole numbers, none.
   const isWhole = (value) => factor === 1 && [low, high, value].every(Number.isInteger);
   const precision = (value) => about.precision ?? (isWhole(value) ? 0 : precisionFor(low, high));
   return (value) => valueText(value, { ...about, precision: precision(value) }, factor, DIGITS);
 }
 
-/** Return the value at the cursor, or the last one of the range or before it; undefined where there is none. */
+/** Return the value at the cursor, or the last one up to the end of the range; undefined if there is none. */
 export function valueIn({ t, values, longest }, { range, cursor }) {
-  // The range ends before its end.
+  // The end of a range is exclusive.
   let index = (cursor === null ? firstFrom(t.array, range.end) : firstAfter(t.array, cursor)) - 1;
   if (index < 0 || (cursor !== null && cursor - t.array[index] > longest)) return undefined;
   if (cursor === null) index = lastWithValue(values.array, index);

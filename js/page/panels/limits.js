@@ -1,12 +1,12 @@
-// Limits: what is beyond them; bands behind the curves, and the curve marked there.
+// Show limits: bands behind the curves, and curves marked beyond their limits.
 
-// The stronger one is drawn last.
+// The more severe one is drawn last.
 const KINDS = ["warning", "alarm"];
 const [TINT, NARROW_TINT] = [0.13, 0.45];
 const MARK_WIDTH = 2.5;
 
 /**
- * Return the limits that an axis shows: those of its curves, if no two of them disagree.
+ * Return the limits to show at an axis: those of its curves, if they agree.
  * @param {Curve[]} curves of the axis
  * @returns {{ warning: [number|null, number|null]|null, alarm: [number|null, number|null]|null }|null}
  */
@@ -18,11 +18,11 @@ export function limitsOf(curves) {
 
 /**
  * @typedef {{ level: "alarm"|"warning"|null, side: "high"|"low"|null, limit: number|null }} Judgement
- *   limit: the one that is exceeded
+ *   limit: the exceeded one
  */
 
 /**
- * Judge a value by the limits that its node names; at the limit itself it is well.
+ * Judge a value by its node's limits; a value equal to a limit is fine.
  * @param {number|boolean|string|null} value
  * @param {{ warning: number[]|null, alarm: number[]|null }} [limits] each [low, high], either null
  * @returns {Judgement}
@@ -37,7 +37,7 @@ export function judge(value, limits) {
   return { level: null, side: null, limit: null };
 }
 
-/** Fill bands as of `bandsOf` into the canvas, more strongly if they are narrow. */
+/** Fill the bands from `bandsOf`, narrow ones with a stronger colour. */
 export function drawBands(ctx, bands, { left, width }, colours, isNarrow) {
   ctx.save();
   ctx.globalAlpha = isNarrow ? NARROW_TINT : TINT;
@@ -48,7 +48,7 @@ export function drawBands(ctx, bands, { left, width }, colours, isNarrow) {
   ctx.restore();
 }
 
-/** Stroke a curve again in the limit's colour, where it is beyond. */
+/** Stroke a curve beyond a limit again, in the limit's colour. */
 export function drawMarks(ctx, limits, toY, { left, top, width, height }, colours, stroke) {
   for (const [kind, high, low] of bandsOf(limits, toY, { top, height })) {
     ctx.save();
@@ -60,7 +60,7 @@ export function drawMarks(ctx, limits, toY, { left, top, width, height }, colour
   }
 }
 
-/** Return what is beyond limits as [kind, upper y, lower y] within the box; warnings end at the alarms. */
+/** Return the bands beyond limits as [kind, upper y, lower y] within the box; warnings end at alarms. */
 export function bandsOf(limits, toY, { top, height }) {
   const inBox = (y) => Math.min(Math.max(y, top), top + height);
   const y = (value) => (Number.isFinite(value) ? inBox(toY(value)) : value > 0 ? top : top + height);
@@ -76,7 +76,7 @@ export function bandsOf(limits, toY, { top, height }) {
   );
 }
 
-/** Return what is beyond the ends of a range. */
+/** Return the parts beyond the ends of a range. */
 function partsOf([low, high]) {
   return [...(low === null ? [] : [[-Infinity, low]]), ...(high === null ? [] : [[high, Infinity]])];
 }

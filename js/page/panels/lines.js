@@ -1,31 +1,31 @@
-// Curves as lines on a canvas, straight from their arrays: nothing is copied for a picture.
+// Draw curves as lines on a canvas, directly from their arrays, without a copy.
 
 import { firstFrom } from "../../arrays.js";
 
-// From so many samples a pixel on, each column of pixels is drawn as its smallest and its largest. A line through fewer
-// is no slower, and has no steps.
+// Samples per pixel from which each column of pixels is drawn as its smallest and largest sample. With fewer, a line
+// through all is as fast, and has no steps.
 const DENSE = 4;
 const [THIN, THICK] = [1, 1.75];
-// Thin lines are drawn much faster, and many samples a pixel are no line to see anyway.
+// Thin lines are drawn much faster, and with many samples per pixel nobody sees the line anyway.
 const THIN_FROM = 1.2;
-// Up to so many samples a pixel they are marked by points, too.
+// Samples per pixel up to which points mark them, too.
 const SPARSE = 0.06;
 const POINT = 2;
 const GONE_DASH = [5, 4];
 
 /**
  * Trace a curve as a path; a missing sample, and a time longer than the curve's longest spacing, breaks it.
- * @param {CanvasRenderingContext2D|object} ctx what takes moveTo, lineTo and arc
+ * @param {CanvasRenderingContext2D|object} ctx an object with moveTo, lineTo and arc
  * @param {Curve} curve
  * @param {{ start: number, end: number }} range
  * @param {function(number): number} toX
- * @param {function(number): number} toY NaN for what cannot be drawn
+ * @param {function(number): number} toY returns NaN for values that cannot be drawn
  * @param {number} pixels of the range
  * @returns {number} width of the line
  */
 export function trace(ctx, { t, values, longest, gaps }, { start, end }, toX, toY, pixels) {
   const [times, array] = [t.array, values.array];
-  // One sample beyond each edge, so that the line goes on to it.
+  // One sample beyond each edge, so that the line reaches the edge.
   const from = Math.max(firstFrom(times, start) - 1, 0);
   const to = Math.min(firstFrom(times, end) + 1, times.length);
   const lost = gaps.map((gap) => firstFrom(times, gap.end));
@@ -61,7 +61,7 @@ function run(ctx, times, array, from, to, toX, toY) {
   for (let i = from + 1; i < to; i += 1) ctx.lineTo(toX(times[i]), toY(Number(array[i])));
 }
 
-/** Draw of each column of pixels the first, the smallest, the largest and the last. */
+/** Draw the first, smallest, largest and last sample of each column of pixels. */
 function denseRun(ctx, times, array, from, to, toX, toY) {
   if (to - from === 1) return dot(ctx, toX(times[from]), toY(Number(array[from])));
   let column = NaN;
@@ -97,7 +97,7 @@ function points(ctx, times, array, from, to, toX, toY) {
   }
 }
 
-/** A point as a circle of its own path, which a line's stroke fills. */
+/** Add a point as a separate circle, which the line's stroke fills. */
 function dot(ctx, x, y) {
   ctx.moveTo(x + POINT / 2, y);
   ctx.arc(x, y, POINT / 2, 0, 2 * Math.PI);

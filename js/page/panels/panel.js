@@ -1,4 +1,4 @@
-// One panel: legend, chart, table of samples, and what changes them.
+// One panel: legend, chart, table of samples, and its controls.
 
 import { atMostEvery, make } from "../dom.js";
 import { openPicture } from "../layouts/picture.js";
@@ -16,7 +16,7 @@ const TABLE_MILLISECONDS = 500;
 /** Keep the elements of a panel. */
 export class Panel {
   element = make("article", { className: "panel" });
-  /** What it shows, as of `figureOf`; height in pixels, and whether that may be more; scale of all letters. */
+  /** The result of `figureOf`; height in pixels, and whether the chart may be higher; scale of all letters. */
   figure = { fields: [], units: [], lines: [], lanes: [], height: 0, isElastic: false, scale: 1 };
   /** Whether it is on the screen. */
   isVisible = true;
@@ -47,7 +47,7 @@ export class Panel {
         const { isHidden } = model.state.panels[this.#index].fields.find((field) => field.key === key);
         change(changeField(model.state, this.#index, key, { isHidden: !isHidden }));
       },
-      // The clicks of a double click hid and showed it again; nobody wants to undo those.
+      // The two clicks of a double click have hidden and shown it: keep them out of the history.
       onIsolate: (key, isAfterClick) => change(isolateField(model.state, this.#index, key), { isStep: !isAfterClick }),
       onEdit: settings,
       onGo: (time) => change({ time }),
@@ -65,7 +65,7 @@ export class Panel {
     this.element.panel = this;
   }
 
-  /** The element that gestures are made on, and the one that has the keyboard. */
+  /** The element for gestures, and the one with the keyboard focus. */
   get reach() {
     return this.#reach;
   }
@@ -74,12 +74,12 @@ export class Panel {
     return this.#area;
   }
 
-  /** Frame of the last picture: range, units, lines, lanes, width, height, gutters. */
+  /** Frame of the last drawing: range, units, lines, lanes, width, height, gutters. */
   get frame() {
     return this.#frame;
   }
 
-  /** Pixels that the axes need, [left, right]. */
+  /** Width in pixels that the axes need, [left, right]. */
   get needed() {
     return guttersOf(this.figure);
   }
@@ -111,7 +111,7 @@ export class Panel {
     this.#showSamples(panel, fields, frame);
   }
 
-  /** Make the chart higher, unless its height was chosen or is that of its lanes. */
+  /** Make the chart higher, unless the user or its lanes determine its height. */
   stretch(pixels) {
     if (this.figure.isElastic) this.figure.height += pixels;
   }
@@ -126,7 +126,7 @@ export class Panel {
     if (this.#reach.style.inset !== inset) this.#reach.style.inset = inset;
   }
 
-  /** Show the cursor and its time at a part of the range, or not. */
+  /** Show the cursor and its time at a fraction of the range, or hide it. */
   point(part, time = "") {
     this.#cursor.hidden = part === null;
     if (part === null) return;
@@ -135,13 +135,13 @@ export class Panel {
     this.#cursor.dataset.time = time;
   }
 
-  /** Show the selected part of the range, [from, to], or none. */
+  /** Show the selected part of the range, [from, to], or hide it. */
   select(parts) {
     this.#selection.hidden = parts === null;
     if (parts) Object.assign(this.#selection.style, { left: `${100 * parts[0]}%`, width: `${100 * (parts[1] - parts[0])}%` });
   }
 
-  /** Take it off the page. */
+  /** Remove the panel from the page. */
   remove() {
     this.element.remove();
   }

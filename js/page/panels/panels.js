@@ -1,4 +1,4 @@
-// All panels: one range, one cursor, and plots that stand exactly above each other.
+// All panels: one range, one cursor, and plots that are exactly aligned.
 
 import { make, onceAFrame, write } from "../dom.js";
 import { movable } from "../time/gestures.js";
@@ -7,14 +7,14 @@ import { Inks } from "./inks.js";
 import { Panel } from "./panel.js";
 import { addPanel } from "./place.js";
 
-// Pixels beside the plots that are there without an axis, too: half a label of the time axis.
+// Minimum pixels beside the plots, also without an axis: half a label of the time axis.
 const [LEFT, RIGHT] = [16, 16];
-// The gutters grow by steps, so that they rarely change while one moves.
+// Gutters grow in steps, so that they seldom change while the range moves.
 const STEP = 6;
 const BODY_FONT = 14;
 const POINTS_PER_COLUMN = 2;
 const MIN_WIDTH = 100;
-// Of a sheet of A4 without its margins, a little narrower than a letter's.
+// Width of an A4 sheet without its margins; Letter is a little wider.
 const [PAPER_WIDTH, PAPER_RATIO] = [690, 3];
 const BELOW = 64;
 
@@ -39,7 +39,7 @@ export class Panels {
   /**
    * @param {Model} model
    * @param {function(): Map<string, Curve>} curves
-   * @param {function()} onResize called when there is another width, or something else changed what is to be drawn
+   * @param {function()} onResize called when the width changes, or anything else that requires new samples or drawing
    */
   constructor(element, model, curves, onResize) {
     this.#element = element;
@@ -59,12 +59,12 @@ export class Panels {
     addEventListener("afterprint", () => this.#print(false));
   }
 
-  /** How many samples of each curve there is room for. */
+  /** Number of samples of each curve that fit. */
   get points() {
     return Math.ceil(Math.max(this.#width, MIN_WIDTH) * devicePixelRatio) * POINTS_PER_COLUMN;
   }
 
-  /** The panels that are on the page, in their order. */
+  /** The panels on the page, in order. */
   get all() {
     return this.#panels;
   }
@@ -88,7 +88,7 @@ export class Panels {
     this.#showCursor();
   }
 
-  /** Draw the charts again; those beyond the screen, too, if it is for paper. */
+  /** Redraw the charts; for paper, also those off the screen. */
   redraw() {
     if (!this.#frame) return;
     const drawn = this.#panels.filter((panel) => !panel.element.hidden && (panel.isVisible || this.#isPaper));
@@ -96,7 +96,7 @@ export class Panels {
     for (const panel of drawn) panel.draw({ ...this.#frame, gutters: this.#gutters });
   }
 
-  /** Point at a time in all panels, null for none. */
+  /** Show the cursor at a time in all panels; null hides it. */
   point(time) {
     this.#cursor = time;
     this.#drawCursor();
@@ -118,7 +118,7 @@ export class Panels {
     });
   }
 
-  /** Make and remove panels, until there are so many. */
+  /** Add or remove panels until their number is right. */
   #arrange(count) {
     while (this.#panels.length > count) {
       const panel = this.#panels.pop();
@@ -139,7 +139,7 @@ export class Panels {
     this.redraw();
   }
 
-  /** Give all axes the room that the widest needs. */
+  /** Give all axes the width that the widest one needs. */
   #widen(panels) {
     const needed = [LEFT, RIGHT].map((least, side) => Math.max(least, ...panels.map((panel) => panel.needed[side])));
     const fit = (need, now) => (need > now || need < now - 3 * STEP ? Math.ceil(need / STEP) * STEP : now);
@@ -151,7 +151,7 @@ export class Panels {
     this.#scale = parseFloat(getComputedStyle(this.#element).fontSize) / BODY_FONT;
   }
 
-  /** Draw all panels for paper before it is printed, and as they were afterwards. */
+  /** Draw all panels for paper before printing, and restore them afterwards. */
   #print(isPaper) {
     this.#isPaper = isPaper;
     if (isPaper) this.#width = PAPER_WIDTH;
@@ -159,13 +159,13 @@ export class Panels {
     if (this.#frame) this.draw(this.#frame);
   }
 
-  /** Let the panels that may be higher share what is left of the window. */
+  /** Share the free height of the window among the panels that may be higher. */
   #fill() {
     const shown = this.#panels.filter(({ element }) => !element.hidden);
     const elastic = shown.filter(({ figure }) => figure.isElastic);
     const sum = (heightOf) => shown.reduce((all, panel) => all + heightOf(panel), 0);
     const room = innerHeight - BELOW * this.#scale - sum(({ figure }) => (figure.fields.length ? figure.height : 0));
-    // To measure has the browser arrange the page in each frame of a drag; not where there is surely no room.
+    // Measuring forces a layout in each frame of a drag: skip it if there is surely no room.
     if (room < 0 || !elastic.length || this.#isPaper) return;
     const top = this.#list.getBoundingClientRect().top + (this.#element.closest("main")?.scrollTop ?? 0);
     const beside = sum(({ element, area }) => element.offsetHeight - area.offsetHeight);

@@ -1,4 +1,4 @@
-// Where panels are: added, removed, moved, resized and maximised.
+// Add, remove, move, resize and maximise panels.
 
 import { button, make, menuButton } from "../dom.js";
 
@@ -15,13 +15,13 @@ export function removePanel({ panels }, index) {
   return { panels: panels.toSpliced(index, 1), maximised: null };
 }
 
-/** Return the change that moves a panel to another place; none beyond the ends. */
+/** Return the change that moves a panel to another place; no change beyond the ends. */
 export function movePanel({ panels }, index, to) {
   if (!(to in panels)) return {};
   return { panels: panels.toSpliced(index, 1).toSpliced(to, 0, panels[index]) };
 }
 
-/** Return the change of some properties of a panel; `undefined` takes one away. */
+/** Return the change of some properties of a panel; `undefined` removes one. */
 export function changePanel({ panels }, index, changes) {
   const changed = Object.entries({ ...panels[index], ...changes }).filter(([, value]) => value !== undefined);
   return { panels: panels.with(index, Object.fromEntries(changed)) };
@@ -37,7 +37,7 @@ export function changeField(state, index, key, changes) {
   return changePanel(state, index, { fields });
 }
 
-/** Return the change that shows one field alone; all, if it was so already. */
+/** Return the change that shows one field alone, or all again if it already was. */
 export function isolateField(state, index, key) {
   const { fields } = state.panels[index];
   const isAlone = fields.every((field) => Boolean(field.isHidden) === (field.key !== key));
@@ -48,10 +48,10 @@ export function isolateField(state, index, key) {
 /**
  * Make the menu of a panel.
  * @param {Model} model
- * @param {function(): number} indexOf returns where the panel is
+ * @param {function(): number} indexOf returns the panel's index
  * @param {Function} onSettings
  * @param {Function} onPicture
- * @param {function(): boolean} isDrawn whether there is something to be seen in the panel
+ * @param {function(): boolean} isDrawn whether the panel shows anything
  */
 export function placeMenu(model, indexOf, onSettings, onPicture, isDrawn) {
   const move = (by) => () => model.change(movePanel(model.state, indexOf(), indexOf() + by));
@@ -77,7 +77,7 @@ export function placeMenu(model, indexOf, onSettings, onPicture, isDrawn) {
 
 /**
  * Make the handle below a panel that changes its height, by drag and by arrow keys; a double click makes it automatic.
- * @param {function(): number} heightOf returns the height of the chart now
+ * @param {function(): number} heightOf returns the current height of the chart
  * @param {function(number|undefined, boolean)} onHeight called with a height, and whether it begins a step
  */
 export function resizeHandle(heightOf, onHeight) {

@@ -6,11 +6,11 @@ import { figureOf } from "./figure.js";
 import { changeField, changePanel } from "./place.js";
 
 /**
- * Let the user change the settings of a panel; each change is seen at once.
+ * Let the user change the settings of a panel; each change shows immediately.
  * @param {Model} model
  * @param {number} index of the panel
  * @param {Map<string, Curve>} curves by key
- * @param {string|null} [key] of the field to begin with
+ * @param {string|null} [key] of the field to focus first
  */
 export function openSettings(model, index, curves, key = null) {
   const panel = model.state.panels[index];

@@ -1,4 +1,4 @@
-// The samples as a table.
+// Show samples as a table.
 
 import { make } from "../dom.js";
 import { timeText, zoneText } from "../time/text.js";
@@ -26,7 +26,7 @@ export function rowsOf(series) {
   }
 }
 
-/** Show the newest samples; those that may still change are marked. */
+/** Show the newest samples; mark those that may still change. */
 export function showTable(element, series, { start, end }, zone) {
   const all = rowsOf(series).filter(([t]) => t >= start && t < end);
   const head = make("tr", {}, make("th", { scope: "col" }, `time (${zoneText(zone, end)})`));

@@ -1,24 +1,24 @@
-// Units with SI prefixes (mK, kPa, µV), and values with the digits that are worth showing.
+// Write units with SI prefixes (mK, kPa, µV), and values with the digits worth showing.
 
 const PREFIXES = { "-12": "p", "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T" };
 const EXPONENTS = { p: -12, n: -9, "µ": -6, "μ": -6, u: -6, m: -3, k: 3, M: 6, G: 9, T: 12 };
-// Others, as °C, %, dB, hPa or min, take none; C and F, which are seldom coulomb and farad, none either.
+// Units that take prefixes. Others, like °C, %, dB, hPa or min, do not; nor C and F, which seldom mean coulomb and farad.
 const BASES = "K Pa V A W Hz m s g J N T H S Ω Ohm Bq bar eV Jy B L l mol rad lm lx Wb cd".split(" ");
-// Nobody says kiloseconds.
+// Units without larger prefixes: nobody uses kiloseconds.
 const SMALL_ONLY = ["s", "min"];
-// With a prefix they do.
+// With a prefix, C and F mean coulomb and farad.
 const PREFIXED = [...BASES, "C", "F"];
 const DIGITS = 8;
-// From here on values are written with an exponent, at an axis earlier.
+// Values from here on are written with an exponent; at an axis, it begins earlier.
 const [MIN_PLAIN, MAX_PLAIN, MAX_AXIS, MAX_LABEL] = [1e-4, 1e12, 1e7, 9];
-// Values that a range is told apart into.
+// Number of values in a range that have to be distinguishable.
 const PARTS = 100;
 
 /**
- * Return how values of a unit are written, if the largest of them is this.
- * @param {string} unit as the node says
+ * Return how to write values of a unit, given the largest of them.
+ * @param {string} unit as the node writes it
  * @param {number} largest absolute value
- * @returns {{ text: string, factor: number }} the unit with its prefix, and what a value is multiplied with
+ * @returns {{ text: string, factor: number }} the unit with its prefix, and the factor for values
  */
 export function scaledUnit(unit, largest) {
   const found = split(unit);
@@ -27,7 +27,7 @@ export function scaledUnit(unit, largest) {
   const size = Math.log10(largest) + exponent;
   let to = size >= -1 && size < 3 ? 0 : 3 * Math.floor(size / 3 + 1e-9);
   to = Math.min(Math.max(to, -12), SMALL_ONLY.includes(base) ? 0 : 12);
-  // What is well written as the node says stays so.
+  // Keep the node's unit if values are readable in it.
   if (largest >= 0.1 && largest < 1000) to = exponent;
   return { text: PREFIXES[to] + base + rest, factor: 10 ** (exponent - to) };
 }
@@ -36,8 +36,8 @@ export function scaledUnit(unit, largest) {
  * Write a number.
  * @param {number} value
  * @param {number} [factor] of its unit
- * @param {number|null} [precision] digits after the point that the node names, of the value as it is
- * @param {number} [digits] in all, if it names none
+ * @param {number|null} [precision] digits after the point, named by the node for the value without a factor
+ * @param {number} [digits] significant digits, if it names none
  */
 export function numberText(value, factor = 1, precision = null, digits = DIGITS) {
   if (value === null || Number.isNaN(value)) return "";
@@ -55,9 +55,9 @@ export function numberText(value, factor = 1, precision = null, digits = DIGITS)
   return String(Number(scaled.toPrecision(digits)));
 }
 
-/** Return a value as a person reads it, by the labels or the precision that the node names. */
+/** Return a value as text for people, with the node's labels or precision. */
 export function valueText(value, about, factor = 1, digits = DIGITS) {
-  // Of booleans both are in use: true, and 1.
+  // Labels of booleans may be keyed by true or by 1.
   const label = about?.labels?.[String(value)] ?? (typeof value === "boolean" ? about?.labels?.[Number(value)] : null);
   if (typeof label === "string") return label;
   if (typeof value === "bigint") return String(value);
@@ -65,12 +65,12 @@ export function valueText(value, about, factor = 1, digits = DIGITS) {
   return numberText(value, factor, about?.precision ?? null, digits);
 }
 
-/** Return how many digits after the point values of a range are worth; null if it is no range. */
+/** Return how many digits after the point are worth showing in a range; null if it is empty. */
 export function precisionFor(low, high) {
   return high > low ? Math.ceil(-Math.log10((high - low) / PARTS)) : null;
 }
 
-/** Return the labels of an axis, all with as many digits as tell them apart, and all with the same exponent if any. */
+/** Return the labels of an axis, with just enough digits to distinguish them, and the same exponent if any. */
 export function axisLabels(values, step, factor) {
   const scaled = values.map((value) => value * factor);
   const largest = Math.max(...scaled.map(Math.abs));
@@ -87,7 +87,7 @@ export function decadeLabel(value, factor) {
   return scaled >= 1e-3 && scaled < 1e5 ? String(scaled) : scaled.toExponential().replace("+", "");
 }
 
-/** Return how many digits after the point a step has: 2 for 0.25. */
+/** Return the number of digits after the point of a step: 2 for 0.25. */
 function digitsOf(step) {
   let digits = 0;
   for (let scaled = step; digits < 12 && Math.abs(scaled - Math.round(scaled)) > 1e-6 * scaled; scaled *= 10) digits += 1;

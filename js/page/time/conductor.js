@@ -1,4 +1,4 @@
-// The time bar: which range is shown, whether it follows the present, and how one goes elsewhere.
+// The time bar: shows the range and whether it follows the present, and changes both.
 
 import { button, make } from "../dom.js";
 import { rangeOf } from "../state.js";
@@ -8,7 +8,7 @@ import { digitsFor, durationText, timeText, zoneText } from "./text.js";
 const FIXED = "fixed";
 const WRITTEN = "a time as 2017-07-14 12:00:00, now or -2d";
 
-/** Fill the time bar, and keep it up to the state. */
+/** Fill the time bar, and keep it up to date with the state. */
 export class Conductor {
   #model;
   #say;
@@ -19,17 +19,17 @@ export class Conductor {
     to: make("input", { id: "to", ariaLabel: "to", title: `to: ${WRITTEN}`, autocomplete: "off", spellcheck: false }),
   };
   #zone = make("button", { type: "button", id: "zone-switch", title: "show times in UTC or in the zone of this computer" });
-  // Where there is no room for the whole bar, it opens the rest of it.
+  // Opens the rest of the bar on narrow pages.
   #more = button("⋯", "more of the time bar", () => this.#toggleMore());
-  // A sheet of paper has no switch.
+  // The zone as text, for paper.
   #zoneNote = make("span", { className: "on-paper" });
   #edited = new Set();
 
   /**
    * @param {HTMLElement} bar
-   * @param {HTMLElement} zone where the switch of zones is put
+   * @param {HTMLElement} zone element for the switch of zones
    * @param {Model} model
-   * @param {Function} say called with a message, and whether it is a complaint
+   * @param {Function} say called with a message, and whether it is an error
    */
   constructor(bar, zone, model, say) {
     this.#model = model;
@@ -48,7 +48,7 @@ export class Conductor {
     this.update();
   }
 
-  /** Show the mode, and the range as it is drawn; nothing is written into what somebody edits. */
+  /** Show the mode and the drawn range, except in an input that the user is editing. */
   update(range = rangeOf(this.#model.state.time), isTyped = false) {
     const { time, zone } = this.#model.state;
     const isFollowing = "span" in time;
@@ -119,7 +119,7 @@ export class Conductor {
         this.#mark([]);
         this.update(undefined, true);
       });
-      // Where it was left as it is, what is drawn is shown again.
+      // An unchanged input shows the drawn range again.
       input.addEventListener("blur", () => this.#edited.has(input) || this.update());
     }
   }
@@ -130,7 +130,7 @@ export class Conductor {
     this.#model.change({ time: "span" in time ? { from: start, to: end } : { span: end - start, offset: 0 } });
   }
 
-  /** Take what was typed; the end that was not typed stays, or is now if the other one counts from now. */
+  /** Apply typed times; an end that was not typed stays, or becomes now if the other one is relative to now. */
   #typed() {
     const { time, zone } = this.#model.state;
     const { from, to } = this.#inputs;
@@ -147,18 +147,18 @@ export class Conductor {
     } catch (error) {
       const wrong = [from, to].filter((input) => Number.isNaN(parseTime(input.value, zone)));
       this.#mark(wrong.length ? wrong : [...this.#edited]);
-      // While only one end is typed, the other one may still come.
+      // If only one end was typed, the other one may still follow.
       const isHalf = this.#edited.size === 1 && Number.isFinite(parseTime([...this.#edited][0].value, zone));
       this.#say(isHalf ? `${error.message}; type the other one, too` : error.message, true);
     }
   }
 
-  /** Mark the inputs that are wrong, and no others. */
+  /** Mark the invalid inputs, and only these. */
   #mark(wrong) {
     for (const input of Object.values(this.#inputs)) {
       const isWrong = wrong.includes(input);
       input.ariaInvalid = isWrong ? "true" : null;
-      // The id of what is said of it.
+      // The id of the element with the message.
       if (isWrong) input.setAttribute("aria-describedby", "message");
       else input.removeAttribute("aria-describedby");
     }

@@ -5,18 +5,18 @@ import { pan, within, zoom } from "./ranges.js";
 const [KEY_PAN, KEY_ZOOM] = [0.1, 2];
 const KEY_CURSOR = 0.01;
 const WHEEL_ZOOM = 1.0015;
-// Turns of the wheel, and held keys, that follow each other within this time are one step.
+// Turns of the wheel and key presses that follow each other within this time are one step.
 const STEP_MILLISECONDS = 800;
 const MIN_DRAG = 4;
 const MIDDLE = 1;
-// Pixels of a line and of a page, as wheels count.
+// Pixels per line and per page, for wheels that report these.
 const WHEEL_UNITS = [1, 16, 400];
 
 /**
- * Let the range be changed on a panel's chart.
+ * Let gestures on a panel's chart change the range.
  * @param {{ reach: HTMLElement, area: HTMLElement, select: Function }} panel
  * @param {Model} model
- * @param {function(): { start: number, end: number }} rangeNow what is drawn
+ * @param {function(): { start: number, end: number }} rangeNow returns the drawn range
  * @param {function(number|null)} onCursor
  */
 export function movable(panel, model, rangeNow, onCursor) {
@@ -36,7 +36,7 @@ export function movable(panel, model, rangeNow, onCursor) {
   panel.area.addEventListener("blur", () => onCursor(null));
 }
 
-/** Return a function that changes the range; changes soon after each other are one step. */
+/** Return a function that changes the range; changes in quick succession are one step. */
 function stepwise(model) {
   let last = -Infinity;
   return (time, isStep = performance.now() - last > STEP_MILLISECONDS) => {
@@ -53,7 +53,7 @@ function turn(event, { change, model, partAt, timeAt }) {
   } else if (y) change(zoom(model.state.time, WHEEL_ZOOM ** y, timeAt(partAt(event))));
 }
 
-/** Drag to zoom; with Shift, the middle button or a finger to move; two fingers pinch. */
+/** Zoom by dragging; move by dragging with Shift, the middle button or a finger; pinch with two fingers. */
 function listenToPointers({ panel, model, change, partAt, timeAt, rangeNow, onCursor }) {
   const { reach } = panel;
   const pointers = new Map();
@@ -63,7 +63,7 @@ function listenToPointers({ panel, model, change, partAt, timeAt, rangeNow, onCu
     const parts = [...pointers.values()];
     drag = { ...drag, times: parts.map(timeAt), parts, isStep: drag?.isStep ?? true };
   };
-  /** Bring the times that were taken hold of to where the pointers are. */
+  /** Move the grabbed times to the positions of the pointers. */
   const hold = (parts) => {
     const { start, end } = rangeNow();
     const [first, second] = parts.length > 1 && Math.abs(parts[1] - parts[0]) > 0.01 ? parts : [parts[0], null];
@@ -84,7 +84,7 @@ function listenToPointers({ panel, model, change, partAt, timeAt, rangeNow, onCu
     begin();
   });
   reach.addEventListener("pointermove", (event) => {
-    // To measure again in each step of a drag would have the browser arrange the page twice a frame.
+    // Measuring in each step of a drag would force two layouts per frame.
     const part = partAt(event, drag?.box);
     if (event.pointerType !== "touch" || !drag) onCursor(timeAt(part));
     if (!pointers.has(event.pointerId)) return;
@@ -113,7 +113,7 @@ function sorted(a, b) {
   return a < b ? [a, b] : [b, a];
 }
 
-/** Return what the keys do in a chart. */
+/** Return the actions of keys in a chart. */
 function keyboard({ panel, model, change, rangeNow, onCursor }) {
   let cursor = null;
   const move = (part) => change(pan(model.state.time, part));

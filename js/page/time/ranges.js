@@ -5,23 +5,23 @@ import { rangeOf } from "../state.js";
 const [MINUTE, HOUR, DAY, YEAR] = [60, 3600, 86400, 365 * 86400];
 const UNITS = { s: 1, min: MINUTE, m: MINUTE, h: HOUR, d: DAY, w: 7 * DAY, y: YEAR };
 
-/** Spans that are offered, in seconds. */
+/** Offered spans in seconds. */
 export const PRESETS = [
   MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY,
   30 * DAY, 90 * DAY, YEAR, 2 * YEAR, 5 * YEAR, 10 * YEAR,
 ];
-// Where float64 still tells apart what is a pixel, and a century.
+// Minimum span, at which float64 still resolves a pixel; and maximum, a century.
 const [MIN_SPAN, MAX_SPAN] = [1e-3, 100 * YEAR];
 const [EARLIEST, LATEST] = [1, 4e9];
-// Of the span: a range that ends so near to its former end goes on following.
+// Fraction of the span: a range whose end moves by less keeps following.
 const NEAR = 0.02;
 
 /**
  * Read a time as people write it: 2017-07-14, 2017-07-14 12:00:00, now, -2d or now-2d.
  * @param {string} text
- * @param {"utc"|"local"} [zone] that it is written in, unless it ends with Z
+ * @param {"utc"|"local"} [zone] of the text, unless it ends with Z
  * @param {number} [now]
- * @returns {number} UNIX seconds; NaN if it is none
+ * @returns {number} UNIX seconds; NaN if it is not a time
  */
 export function parseTime(text, zone = "utc", now = Date.now() / 1000) {
   const ago = parseAgo(text);
@@ -33,9 +33,9 @@ export function parseTime(text, zone = "utc", now = Date.now() / 1000) {
 }
 
 /**
- * Read a typed range; one that ends relative to now follows.
+ * Read a typed range; it follows the present if its end is relative to now.
  * @returns {import("../state.js").Time}
- * @throws {Error} that says how times are written
+ * @throws {Error} with a message that explains how to write times
  */
 export function parseRange(from, to, zone = "utc", now = Date.now() / 1000) {
   const [start, end] = [parseTime(from, zone, now), parseTime(to, zone, now)];
@@ -52,7 +52,7 @@ export function parseRange(from, to, zone = "utc", now = Date.now() / 1000) {
  * Zoom about a time.
  * @param {import("../state.js").Time} time
  * @param {number} factor of the span
- * @param {number} [at] the time that keeps its place; without one the newest of a range that follows, or the middle
+ * @param {number} [at] the time that stays in place; default: the end of a following range, or the middle
  */
 export function zoom(time, factor, at = null, now = Date.now() / 1000) {
   const { start, end } = rangeOf(time, now);
@@ -65,14 +65,14 @@ export function zoom(time, factor, at = null, now = Date.now() / 1000) {
   return within({ from: to - span, to });
 }
 
-/** Move by a part of the span; what follows stands still then. */
+/** Move by a fraction of the span; this stops following. */
 export function pan(time, part, now = Date.now() / 1000) {
   const { start, end } = rangeOf(time, now);
   const by = part * (end - start);
   return within({ from: start + by, to: end + by });
 }
 
-/** Keep a range to what can be drawn. */
+/** Limit a range to what can be drawn. */
 export function within(time) {
   if ("span" in time) return { span: clamp(time.span, MIN_SPAN, MAX_SPAN), offset: Math.max(time.offset, 0) };
   const span = clamp(time.to - time.from, MIN_SPAN, MAX_SPAN);
@@ -81,7 +81,7 @@ export function within(time) {
   return isWithin ? time : { from: middle - span / 2, to: middle + span / 2 };
 }
 
-/** Return how many seconds before now a text says; null if it says none. */
+/** Return how many seconds before now a text means; null if it is not relative to now. */
 function parseAgo(text) {
   const found = /^(?:now)?\s*(?:-\s*(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w|y))?$/.exec(text.trim().toLowerCase());
   if (!found || !text.trim()) return null;

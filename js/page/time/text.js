@@ -1,4 +1,4 @@
-// All times as text: in UTC or the browser's zone, by 24 hours, dates as ISO writes them.
+// Write times as text: in UTC or the browser's zone, with 24 hours and ISO dates.
 
 const [MINUTE, DAY, MONTH, YEAR] = [60, 86400, 28 * 86400, 365 * 86400];
 const UNITS = [["y", 365 * 86400], ["d", 86400], ["h", 3600], ["min", 60]];
@@ -15,7 +15,7 @@ export function timeText(t, zone = "utc", digits = 0) {
   return `${date} ${digits ? time.slice(0, 9 + Math.min(digits, 3)) : time.slice(0, 8)}`;
 }
 
-/** Return how many digits after the second tell times of a range apart. */
+/** Return how many digits after the second distinguish times of a range. */
 export function digitsFor({ start, end }) {
   return end - start < 30 ? 3 : 0;
 }
@@ -30,10 +30,10 @@ export function zoneText(zone, t) {
 }
 
 /**
- * Write a range as briefly as it is clear: 14–28 Jul 2017, or 2017-07-14 12:00 – 13:00.
+ * Write a range as briefly as possible: 14–28 Jul 2017, or 2017-07-14 12:00 – 13:00.
  * @param {number} start
  * @param {number} end in UNIX seconds
- * @param {boolean} [isShort] whether days are enough, however short it is
+ * @param {boolean} [isShort] whether to write only days, even for a short range
  */
 export function rangeText(start, end, zone = "utc", isShort = false) {
   const [from, to] = [isoOf(start, zone), isoOf(end, zone)];
@@ -58,8 +58,8 @@ export function durationText(seconds) {
 }
 
 /**
- * Return the labels of a time axis: what changes between them, and below the first one, and where that changes,
- * what they have in common.
+ * Return the labels of a time axis: the parts that differ; and, below the first label and wherever it changes, the
+ * part that they share.
  * @param {number[]} times in UNIX seconds
  * @param {number} step seconds between them
  */

@@ -1,10 +1,10 @@
-// Where the time axis has its ticks: at whole seconds, hours, days, months and years of the shown zone.
+// Place the ticks of the time axis: at whole seconds, hours, days, months and years of the shown zone.
 
 import { timeLabels } from "./text.js";
 
 const [DAY, MONTH, YEAR] = [86400, 30 * 86400, 365 * 86400];
 
-// Pixels from one label to the next; of short ranges they have seconds.
+// Pixels between labels; the larger distance is for short ranges, with seconds.
 const [DISTANCE, SECONDS_DISTANCE, SECONDS_SPAN] = [62, 84, 600];
 
 // Distances of ticks in seconds.
@@ -17,15 +17,15 @@ const STEPS = [
 ];
 
 /**
- * Return the ticks of a range, as many as there is room for.
+ * Return the ticks of a range, as many as fit.
  * @param {{ start: number, end: number }} range in UNIX seconds
  * @param {"utc"|"local"} zone
- * @param {number} pixels that it is wide, if its letters are of their usual size
- * @returns {{ value: number, text: string }[]} as of `timeLabels`
+ * @param {number} pixels width of the axis, at the usual size of letters
+ * @returns {{ value: number, text: string }[]} texts from `timeLabels`
  */
 export function timeTicks({ start, end }, zone, pixels) {
   const distance = end - start < SECONDS_SPAN ? SECONDS_DISTANCE : DISTANCE;
-  // A page that is hidden, or narrower than its axes, has room for none; it must not get a million.
+  // A page that is hidden, or narrower than its axes, has room for no ticks; without this it would get a million.
   const least = ((end - start) * distance) / Math.max(pixels, distance);
   const step = STEPS.find((each) => each >= least) ?? STEPS.at(-1);
   const times = ticksOf(start, end, step, zone);
