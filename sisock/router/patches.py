@@ -63,7 +63,6 @@ def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], Callable
 def connection_made(original: Any, self: Any) -> None:
     """Tune the socket: the first call on a connection then takes 1 ms instead of 44 ms."""
     original(self)
-    self.log = DemotedLogger("warn")  # autobahn warns about each late answer to a ping
     tune(self)
 
 
@@ -232,7 +231,7 @@ def make_doors(original: Any, *args: Any) -> Doors:
 
 
 # Do not log tracebacks for invalid messages of clients.
-WampWebSocketServerProtocol.log = DemotedLogger("error", "critical")
+WampWebSocketServerProtocol.log = DemotedLogger("warn", "error", "critical")
 WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
 ProxyFrontendSession.log = DemotedLogger("info", "warn", "error", "failure")
 ProxyFrontendSession._pending_auth = None  # Crossbar reads it before setting it

@@ -114,8 +114,8 @@ def test_errors_are_those_of_the_client(run, node):
         ):
             with pytest.raises(error):
                 await call
-        with pytest.raises(TypeError, match="fields"):
-            await client.get(node.name)
+        with pytest.raises(TypeError, match="node"):
+            await client.get()
 
     run(ask)
 
