@@ -19,7 +19,7 @@ from autobahn.websocket.types import ConnectionDeny
 from crossbar.common.twisted import endpoint
 from crossbar.router.dealer import Dealer
 from crossbar.router.protocol import WampRawSocketServerProtocol, WampWebSocketServerProtocol
-from crossbar.router.session import RouterSession
+from crossbar.router.session import RouterApplicationSession, RouterSession
 from crossbar.worker import proxy
 from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
 from twisted.python.failure import Failure
@@ -233,6 +233,7 @@ def make_doors(original: Any, *args: Any) -> Doors:
 # Do not log tracebacks for invalid messages of clients.
 WampWebSocketServerProtocol.log = DemotedLogger("warn", "error", "critical")
 WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
+RouterApplicationSession.log = DemotedLogger("warn")  # a session that ends with the router
 ProxyFrontendSession.log = DemotedLogger("info", "warn", "error", "failure")
 ProxyFrontendSession._pending_auth = None  # Crossbar reads it before setting it
 # A single HTTP/2 connection can start thousands of requests at once.
