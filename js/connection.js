@@ -179,7 +179,7 @@ export class Connection {
   async #call(tail, args, kwargs, onProgress, signal, seconds) {
     const wamp = this.#wamp;
     const asked = performance.now();
-    if (!wamp) throw new SisockError("unreachable", "the router is not there; trying again by itself");
+    if (!wamp) throw new SisockError("unreachable", "the router cannot be reached; trying again automatically");
     const options = onProgress ? { progress_callback: ({ argsList }) => onProgress(argsList[0]) } : {};
     const answer = wamp.call(PREFIX + tail, { argsList: args, argsDict: kwargs }, options);
     const { reqId } = wamp.getOpStatus();

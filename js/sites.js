@@ -94,7 +94,7 @@ export class Sites {
   constructor({ sites, onState = () => {}, ...options }, make) {
     for (const each of sites) {
       const { name } = each;
-      if (!NAME.test(name)) throw new SisockError("argument", `the site's name ${name} may hold letters, digits, - and _ alone`);
+      if (!NAME.test(name)) throw new SisockError("argument", `the site's name ${name} may only contain letters, digits, - and _`);
       if (this.#sites.has(name)) throw new SisockError("argument", `there are two sites with the name ${name}`);
       this.#sites.set(name, new Site({ ...options, ...each }, make, onState));
     }

@@ -14,23 +14,23 @@ const CA = "the file tls/ca_cert.pem in the router's SISOCK_HOME";
  */
 export function explain({ kind, page = "", reason = "" }) {
   const certificate =
-    `If this browser does not trust the router's certificate, it says nothing here. Open ${page} in a tab of its own: ` +
-    `accept the certificate there, or add the router's authority, ${CA}, to those of the browser.`;
+    `If this browser does not trust the router's certificate, it does not tell this page. Open ${page} in a separate tab ` +
+    `and accept the certificate there, or add the router's authority, ${CA}, to the browser's authorities.`;
   if (kind === "away") {
-    const stays = "What is on the screen stays. What was missed meanwhile is fetched when the router is back.";
-    const other = "If it runs, its certificate may be another one, which this browser does not trust yet: open its address in a tab, and accept it there.";
+    const stays = "The page keeps what it shows. Missed samples are fetched once the router is back.";
+    const other = "If it runs, it may have a new certificate that this browser does not trust yet: open its address in a tab, and accept it there.";
     return { title: "The router is away", steps: [stays, other], link: page };
   }
   if (kind === "silent") {
-    const start = "Does the router run? On its computer, sisock doctor says what is wrong.";
+    const start = "Is the router running? On its computer, sisock doctor tells what is wrong.";
     return { title: `Nothing answers at ${page}`, steps: [start, certificate], link: page };
   }
   if (kind === "closed") {
-    const proxy = "If there is a proxy in between, it has to pass on WebSockets, at the path /ws, and the header Host.";
+    const proxy = "If there is a proxy in between, it must forward WebSockets at the path /ws, and the header Host.";
     return { title: `${page} answers, but takes no connection`, steps: [proxy, certificate], link: page };
   }
   if (kind === "site") {
-    const steps = [`Does its router run? Does this browser trust its certificate? Does it take pages of ${reason}: its setting SISOCK_PAGE_ORIGINS?`];
+    const steps = [`Is its router running? Does this browser trust its certificate? Does its setting SISOCK_PAGE_ORIGINS include ${reason}?`];
     return { title: `Nothing answers at ${page}`, steps, link: page };
   }
   if (kind === "realm") {
@@ -38,10 +38,10 @@ export function explain({ kind, page = "", reason = "" }) {
     return { title: capital(reason.split(":")[0]), steps, link: null };
   }
   if (kind === "hub") {
-    const steps = ["The router is there, but nothing that knows its data nodes. Start hub.py; it is part of the router that sisock starts."];
+    const steps = ["The router runs, but without a hub, which lists its data nodes. Start hub.py, or start the router with sisock, which includes it."];
     return { title: "No hub is on the router", steps, link: null };
   }
-  const again = "It may be an old one, or not all of it was copied: enter the one that the router has now.";
+  const again = "It may be outdated, or incompletely copied: enter the router's present secret.";
   return { title: "The router refuses this secret", steps: [again], link: null };
 }
 

@@ -76,7 +76,7 @@ def test_a_replica_with_other_samples_waits(client, replica, files, tmp_path):
     path.write_text("".join([*lines[:100], f"{t} 999.5\n", *lines[101:]]))
     replica("replicas_differ", files, "--replica").wait_for(LISTED)
     waiting = replica("replicas_differ", other, "--replica")
-    waiting.wait_for("have other samples")
+    waiting.wait_for("serve other samples")
     assert replicas_of(client, "replicas_differ") == 1
     path.write_text("".join(lines))
     waiting.wait_for(LISTED)

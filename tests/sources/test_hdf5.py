@@ -161,7 +161,7 @@ def test_wrong_files_cost_themselves_and_are_named(tmp_path, asked):
     for text in (
         "broken.h5: it is no HDF5 file, or not written yet",
         "no dataset 'time' has the times; there is x: see --time",
-        "'parsec' of 'time' are no units",
+        "'parsec' of 'time' are not units",
     ):
         assert text in node.trouble
     assert len(asking.samples(["valve"], 1, 0)["valve"]) == len(t)

@@ -17,9 +17,9 @@ const DRAWN = ["view", "panels", "maximised", "values", "zone"];
 const NO_NODE = {
   title: "No data node is there yet",
   steps: [
-    "A data node is a small program beside each instrument or archive. Once one is started, its fields appear here by themselves.",
-    "To try it: python data_nodes/sensors.py serves what this computer measures of itself.",
-    "For files, databases and instruments there are nodes ready: see docs/how-to/sources. A node on another computer needs the router's address and the secret of the user server.",
+    "A data node is a small program beside each instrument or archive. Once one runs, its fields appear here automatically.",
+    "To try it: python data_nodes/sensors.py serves the sensors of this computer.",
+    "There are ready-made nodes for files, databases and instruments: see docs/how-to/sources. A node on another computer needs the router's address and the secret of the user server.",
   ],
 };
 
@@ -197,7 +197,7 @@ export class Find {
   #showAll() {
     const time = timeOfAll(this.#boundsShown(), Date.now() / 1000);
     if (time) this.#model.change({ time });
-    else say("The nodes of these fields do not say where their samples lie. Latest finds the newest.");
+    else say("The nodes of these fields do not tell where their samples lie. Latest finds the newest ones.");
   }
 
   async #showLatest() {
