@@ -203,7 +203,8 @@ export class Tree {
     const bounds = this.#textOf(boundsOf(about, node?.askedAt), node);
     const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
     const isGone = node?.goneSince !== undefined || site?.isAway;
-    const lies = isWhole && isGone ? (site?.isAway ? "site away" : "gone") : bounds;
+    const away = isWhole ? (site?.isAway ? "site away" : "gone") : bounds === "live" ? "" : bounds;
+    const lies = isGone ? away : bounds;
     // Leave out what the node's row already shows, to keep room for the name.
     const isSame = !isWhole && bounds !== "live" && bounds === this.#textOf(boundsOfNode(node), node);
     const line = [name(this.#marked(field), isSame ? `${field}: ${bounds}` : field), count(this.#marked(unit))];
