@@ -76,11 +76,11 @@ def make_certs(args: argparse.Namespace, settings: Settings) -> None:
         recipient, _, folder = text.partition("=")
         credentials.export(home, recipient, Path(folder))
         print(f"copied what {recipient} needs to {folder}: copy this folder to the other computer")
-    if args.export:
-        return
     certificate = credentials.load_certificate(home.server_certificate)
     certified = " ".join(sorted(certified_names(certificate)))
     print(f"{home.server_certificate} is for: {certified}")
+    if args.export:
+        return
     print(f"it ends on {certificate.not_valid_after_utc:%Y-%m-%d}")
     ca = f"{home.ca_certificate} and " if home.ca_certificate.exists() else ""
     print(f"clients on other computers need {ca}a secret:")

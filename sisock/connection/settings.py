@@ -85,8 +85,9 @@ class Settings:
         """Raise a `SettingsError` if a secret is needed but missing."""
         if self.secret is None and not self.socket:
             raise SettingsError(
-                f"there is no secret for the user {self.user!r} in {self.secret_file}: make it with"
-                " `sisock certs`, or set SISOCK_HOME to the folder that has it, or WAMP_SECRET_FILE"
+                f"there is no secret for the user {self.user!r} in {self.secret_file}: set"
+                " SISOCK_HOME to the folder that has it, or WAMP_SECRET_FILE; on the router's"
+                " computer `sisock certs` makes and exports it"
             )
 
 
