@@ -159,8 +159,7 @@ export function addField(state, key, units) {
   if (keysOf(state).includes(key)) return {};
   if (state.view === "values") return { values: [...state.values, key] };
   const { panels } = state;
-  const unit = units(key);
-  const at = state.maximised ?? panelFor(panels, unit, units);
+  const at = state.maximised ?? panelFor(panels, key, units);
   const panel = panels[at] ?? { fields: [] };
   const changed = { ...panel, fields: [...panel.fields, { key }] };
   return { panels: at < panels.length ? panels.with(at, changed) : [...panels, changed] };
@@ -209,12 +208,15 @@ export function splitKey(key) {
   return { node: key.slice(0, at), field: key.slice(at + 2) };
 }
 
-function panelFor(panels, unit, units) {
+function panelFor(panels, key, units) {
+  const [unit, { node }] = [units(key), splitKey(key)];
   const own = panels.map((panel) => unitsOf(panel, units));
-  const same = unit === null ? -1 : own.findLastIndex((each) => each.includes(unit));
+  // Numbers without a unit are comparable only within their node.
+  const isLike = ({ fields }) => unit !== "" || fields.some((each) => units(each.key) === "" && splitKey(each.key).node === node);
+  const same = unit === null ? -1 : panels.findLastIndex((panel, i) => own[i].includes(unit) && isLike(panel));
   if (same >= 0) return same;
   const last = panels.length - 1;
-  return last >= 0 && (unit === null || own[last].length < MAX_UNITS) ? last : panels.length;
+  return last >= 0 && (unit === null || (own[last].length < MAX_UNITS && !own[last].includes(unit))) ? last : panels.length;
 }
 
 function unitsOf({ fields }, units) {

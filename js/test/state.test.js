@@ -147,6 +147,9 @@ test("a field goes where its unit is, and a third unit opens a panel", () => {
   assert.deepEqual(added(["Tp", "v"], "n"), ["Tp", "vn"]);
   assert.deepEqual(added(["v", "Tp"], "s"), ["v", "Tps"]);
   assert.deepEqual(added(["T", "v"], "p", { maximised: 0 }), ["Tp", "v"]);
+  const ofAnother = { ...DEFAULTS, panels: [{ fields: [{ key: "other::n" }] }] };
+  assert.deepEqual(namesOf(addField(ofAnother, "n::n", units)), ["n", "n"]);
+  assert.deepEqual(namesOf(addField(ofAnother, "other::n2n", units)), ["nn"]);
   assert.deepEqual(addField({ ...DEFAULTS, panels: panelsOf("T") }, "n::T", units), {});
   assert.deepEqual(addField({ ...DEFAULTS, view: "values", values: ["n::T"] }, "n::p", units), { values: ["n::T", "n::p"] });
 });

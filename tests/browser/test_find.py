@@ -146,6 +146,7 @@ def test_the_latest_of_a_node_that_does_not_say_where_they_are(page, serve):
     page.open(f"?s={key}&last=600")
     page.wait(lambda: key in page.counts(), "the field")
     everything, latest = page.element("jumps").find_elements("css selector", "button")
+    page.wait(everything.is_enabled, "the button")
     everything.click()
     page.wait(lambda: "do not say" in page.text("message"), "why there is no range")
     latest.click()
