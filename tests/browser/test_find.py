@@ -148,7 +148,7 @@ def test_the_latest_of_a_node_that_does_not_say_where_they_are(page, serve):
     everything, latest = page.element("jumps").find_elements("css selector", "button")
     page.wait(everything.is_enabled, "the button")
     everything.click()
-    page.wait(lambda: "do not say" in page.text("message"), "why there is no range")
+    page.wait(lambda: "do not tell" in page.text("message"), "why there is no range")
     latest.click()
     page.wait(lambda: page.counts().get(key, 0) > 100, "the newest samples")
 
