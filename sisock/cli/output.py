@@ -239,5 +239,6 @@ def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
         try:
             yield show
         except KeyboardInterrupt:
-            line.leave = True
+            # Without a delay tqdm ends the line even if it was interrupted while writing it.
+            line.leave, line.delay = True, 0
             raise

@@ -252,7 +252,9 @@ def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
     if isinstance(cause, error.DNSLookupError):
         why = f"the host {settings.host} is not known: check {settings.setting('CROSSBAR_HOST')}"
     elif isinstance(cause, error.ConnectionRefusedError | error.UnknownHostError):
-        why = "nothing listens there: start it, or check CROSSBAR_HOST and CROSSBAR_TLS_PORT"
+        why = (
+            "nothing listens there: start the router, or check CROSSBAR_HOST and CROSSBAR_TLS_PORT"
+        )
     elif isinstance(cause, error.ConnectError) and settings.socket:
         advice = "unset CROSSBAR_SOCKET to use TLS"
         if settings.site is not None:

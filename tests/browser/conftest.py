@@ -45,6 +45,8 @@ class Page:
     """One tab on the page."""
 
     def __init__(self, browser: webdriver.Chrome, router: RouterProcess) -> None:
+        # Another test may have left a window that is too small.
+        browser.set_window_size(1280, 900)
         self.browser = browser
         self.router = router
         self._errors: list[str] = []
@@ -211,7 +213,6 @@ def browser(tmp_path_factory: Any) -> Iterator[webdriver.Chrome]:
 @pytest.fixture
 def page(browser: webdriver.Chrome, router: RouterProcess) -> Iterator[Page]:
     """A fresh tab, in which no error may have been logged at the end."""
-    browser.set_window_size(1280, 900)
     browser.switch_to.new_window("tab")
     tab = Page(browser, router)
     yield tab

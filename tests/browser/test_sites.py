@@ -145,7 +145,7 @@ def test_each_site_is_asked_for_its_own_secret(sites, two, sized):
     answer(sites, "any")
     sites.wait(lambda: "not reachable" in rows(sites)["closed"], "a router that takes no such page")
     sites.element("account").click()
-    assert f"pages of https://localhost:{two.here.port}" in sites.text("account-menu")
+    assert f"include https://localhost:{two.here.port}" in sites.text("account-menu")
     sites.picture("sites-account")
     assert violations(sites) == []
     stored = "return JSON.stringify([{ ...sessionStorage }, { ...localStorage }])"

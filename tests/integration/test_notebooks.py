@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from sisock.testing import wait_until
+from sisock.testing import RouterProcess, wait_until
 from tests.conftest import TOP
 from tests.documents import blocks, page
 from tests.integration.peers import serving
@@ -50,12 +50,12 @@ class Cell:
 
 
 @pytest.fixture(scope="module")
-def run(router, tmp_path_factory):
-    """Run a cell next to a node that is slow and one for the guide."""
+def run(tmp_path_factory):
+    """Run a cell next to a slow node and those of the guide, which have the demo's names."""
     folder = tmp_path_factory.mktemp("notebook")
     nodes = {name: [str(TOP / command[0]), *command[1:]] for name, command in NODES.items()}
-    environ = {**router.environ(), "IPYTHONDIR": str(folder), "PYTHONPATH": str(TOP)}
-    with serving(router, folder, nodes) as client:
+    with RouterProcess() as router, serving(router, folder, nodes) as client:
+        environ = {**router.environ(), "IPYTHONDIR": str(folder), "PYTHONPATH": str(TOP)}
         manager, kernel = start_new_kernel(env={**os.environ, **environ})
 
         def execute(code):
