@@ -51,11 +51,7 @@ def _start() -> None:
 
     settings, web = load_settings(), load_web_settings()
     home = settings.home
-    router_port, bridge_port = (
-        ("CROSSBAR_TLS_PORT", settings.port, ""),
-        ("PORT", web.port, web.bind),
-    )
-    check_free(home, router_port, bridge_port)
+    check_free(home, ("CROSSBAR_TLS_PORT", settings.port, ""), ("PORT", web.port, web.bind))
     make_credentials(home)
     make_certificates(home)
     # The Procfile's programs wait for this socket: remove one left over from a killed router.

@@ -21,7 +21,6 @@ from sisock.cli.output import (
 from sisock.client.client import Client
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import SisockError, SiteWarning
-from sisock.wire.times import parse_duration
 
 COMPLETION_TIMEOUT = 2.0  # seconds to wait for router and node, as the user waits for the shell
 
@@ -55,8 +54,7 @@ def fields(args: argparse.Namespace, settings: Settings) -> None:
 
 def get(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples, or write them to a file."""
-    stride = None if args.min_stride is None else parse_duration(args.min_stride)
-    what = (args.node, args.fields, args.start, args.end, stride)
+    what = (args.node, args.fields, args.start, args.end, args.min_stride)
     with _join(args) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:

@@ -232,8 +232,7 @@ def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
     with tqdm(file=out, disable=width is None, delay=1, leave=False, miniters=0, **style) as line:
 
         def show(progress: Progress) -> None:
-            if progress.fraction:
-                line.total = progress.samples / progress.fraction
+            line.total = progress.expected
             line.update(progress.samples - line.n)
 
         try:

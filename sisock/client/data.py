@@ -77,6 +77,11 @@ class Progress:
         """Fraction of the interval received so far; 1 at the end."""
         return self.done / self.total
 
+    @property
+    def expected(self) -> float | None:
+        """Estimated number of samples of the whole reply; None before any of it is received."""
+        return self.samples / self.fraction if self.fraction else None
+
 
 class Data(dict[str, Series]):
     """Field name to `Series`, in the order of the request."""

@@ -84,12 +84,11 @@ def to_html(data: Mapping[str, Any]) -> str:
     heads = ("field", "units", "samples", "from", "to", "last")
     rows = ["".join(f"<th>{head}</th>" for head in heads)]
     for name, series in data.items():
-        ends = ("", "", "") if series.field.last is None else ("none here", *_lies(series.field))
+        cells = [name, series.units or "", f"{len(series):,}"]
         if len(series):
-            last = _short(series.values[-1])
-            ends = format_time(series.t[0]), format_time(series.t[-1]), last
-        cells = (name, series.units or "", f"{len(series):,}", *ends)
-        rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
+            cells += format_time(series.t[0]), format_time(series.t[-1]), _short(series.values[-1])
+        row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        rows.append(row if len(series) else f'{row}<td colspan="3">{_elsewhere(series.field)}</td>')
     table = "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
     return (
         _picture(data) if find_spec("matplotlib") and any(map(len, data.values())) else ""
@@ -102,10 +101,12 @@ def _short(value: Any) -> str:
     return np.format_float_positional(value, precision=6, fractional=False, trim="-")
 
 
-def _lies(field: Any) -> tuple[str, str]:
-    """Return two cells with the times between which a field has samples."""
-    first = "" if field.first is None else f"there are from {format_time(field.first)}"
-    return first, f"to {format_time(field.last)}"
+def _elsewhere(field: Any) -> str:
+    """Return where a field has samples, for a table without any."""
+    if field.last is None:
+        return ""
+    start = "" if field.first is None else f"from {format_time(field.first)} "
+    return f"none here; the node has samples {start}to {format_time(field.last)}"
 
 
 def _picture(data: Mapping[str, Any]) -> str:
@@ -157,11 +158,10 @@ class _Bar:
         from tqdm import tqdm
 
         passed = time.monotonic() - self._began
-        fraction, text = progress.fraction, ""
-        if fraction < 1:
-            total = progress.samples / fraction if fraction else None
+        text = ""
+        if progress.fraction < 1:
             style = {"unit": " samples", "unit_scale": True, "ncols": 80}
-            text = tqdm.format_meter(progress.samples, total, passed, **style)
+            text = tqdm.format_meter(progress.samples, progress.expected, passed, **style)
         if self._shown is not None:
             self._shown.update({"text/plain": text}, raw=True)
         elif text and passed > DELAY:

@@ -136,6 +136,29 @@ class Project:
                 every=0.5,
             )
 
+    def copy_home(self, home: Path) -> None:
+        """Copy a data node's secret and CA into a new folder, as docs/how-to/docker.md says."""
+        home.mkdir()
+        pack = ["docker", "exec", self.container("weather"), "tar", "-c", "-C", "/var/lib/sisock"]
+        packed = subprocess.run([*pack, "."], capture_output=True, check=True).stdout
+        unpack = ["tar", "-x", "--no-same-owner", "-C", str(home)]
+        subprocess.run(unpack, input=packed, check=True)
+
+    def on_another_computer(
+        self, folder: Path, suffix: str, file: str, host: str, **variables: str
+    ) -> Project:
+        """Return a project in its own network, whose nodes join this project's router at `host`."""
+        return Project(
+            folder,
+            f"{self.name}-{suffix}",
+            self.variables["SISOCK_TAG"],
+            file,
+            CROSSBAR_HOST=host,
+            CROSSBAR_TLS_PORT=self.variables["CROSSBAR_TLS_PORT"],
+            SISOCK_UID=str(os.getuid()),
+            **variables,
+        )
+
     def down(self) -> None:
         """Remove everything that the project made."""
         self.compose("down", "-v", "--remove-orphans", "-t", "2")

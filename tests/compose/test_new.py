@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,20 +45,8 @@ def test_a_project_runs_as_a_container_as_it_was_written(
     project, outside = demo
     folder = written("live")
     (folder / "my_live.py").chmod(0o600)  # as with a strict umask
-    home = folder / "sisock-home"
-    home.mkdir()
-    packed = ["docker", "exec", project.container("weather"), "tar", "-c", "-C", "/var/lib/sisock"]
-    secrets = subprocess.run([*packed, "."], capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(home)], input=secrets, check=True)
-    far = Project(
-        folder,
-        f"{project.name}-new",
-        project.variables["SISOCK_TAG"],
-        "compose.yml",
-        CROSSBAR_HOST=gateway,
-        CROSSBAR_TLS_PORT=project.variables["CROSSBAR_TLS_PORT"],
-        SISOCK_UID=str(os.getuid()),
-    )
+    project.copy_home(folder / "sisock-home")
+    far = project.on_another_computer(folder, "new", "compose.yml", gateway)
     try:
         far.compose("up", "-d", "--build")
         far.wait_until_healthy("my_live")

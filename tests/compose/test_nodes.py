@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,23 +17,9 @@ def test_a_node_on_another_computer(
 ) -> None:
     project, outside = demo
     home = tmp_path / "sisock-home"
-    home.mkdir()
-    # What docs/how-to/docker.md says to do, but for the network between the two computers.
-    packed = subprocess.run(
-        ["docker", "exec", project.container("weather"), "tar", "-c", "-C", "/var/lib/sisock", "."],
-        capture_output=True,
-        check=True,
-    ).stdout
-    subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(home)], input=packed, check=True)
-    far = Project(
-        tree,
-        f"{project.name}-far",
-        project.variables["SISOCK_TAG"],
-        "docker-compose.nodes.yml",
-        CROSSBAR_HOST=gateway,
-        CROSSBAR_TLS_PORT=project.variables["CROSSBAR_TLS_PORT"],
-        SISOCK_HOME=str(home),
-        SISOCK_UID=str(os.getuid()),
+    project.copy_home(home)
+    far = project.on_another_computer(
+        tree, "far", "docker-compose.nodes.yml", gateway, SISOCK_HOME=str(home)
     )
     try:
         far.compose("up", "-d")

@@ -38,7 +38,6 @@ export class List {
   #rows = [];
   #places = placesOf([]);
   #drawn = new Map();
-  #before = new Map();
   #kept = null;
 
   /**
@@ -64,9 +63,9 @@ export class List {
     this.#kept = kept;
     this.#places = placesOf(rows.map(this.#heightOf));
     this.#content.style.height = `${this.#places.at(-1)}px`;
-    [this.#before, this.#drawn] = [this.#drawn, new Map()];
-    this.#draw();
-    this.#before.clear();
+    const before = this.#drawn;
+    this.#drawn = new Map();
+    this.#draw(before);
   }
 
   /** Scroll until a row is visible. */
@@ -87,7 +86,7 @@ export class List {
     return Math.max(to - from - 1, 1);
   }
 
-  #draw() {
+  #draw(before = new Map()) {
     const { scrollTop, clientHeight } = this.#scroller;
     const [from, to] = rowsBetween(this.#places, scrollTop - MARGIN, scrollTop + clientHeight + MARGIN);
     const wanted = new Map();
@@ -96,18 +95,17 @@ export class List {
     if (kept >= 0) wanted.set(this.#kept, kept);
     // Keep the elements in the order of the list, for screen readers.
     const places = [...wanted].sort(([, a], [, b]) => a - b);
-    this.#drawn = new Map(places.map(([id, index]) => [id, this.#drawn.get(id) ?? this.#place(index)]));
+    this.#drawn = new Map(places.map(([id, index]) => [id, this.#drawn.get(id) ?? this.#place(index, before.get(id))]));
     const elements = [...this.#drawn.values()];
     const { children } = this.#content;
     for (const child of [...children].filter((each) => !elements.includes(each))) child.remove();
     elements.forEach((element, i) => children[i] === element || this.#content.insertBefore(element, children[i] ?? null));
   }
 
-  #place(index) {
+  #place(index, before) {
     const element = this.#make(this.#rows[index]);
     element.style.top = `${this.#places[index]}px`;
     element.style.height = `${this.#places[index + 1] - this.#places[index]}px`;
-    const before = this.#before.get(this.#rows[index].id);
     return before?.isEqualNode(element) ? before : element;
   }
 }
