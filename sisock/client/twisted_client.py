@@ -86,7 +86,11 @@ class TwistedClient:
         """
         self.start()
         joining = [defer.ensureDeferred(site.session()) for site in self._sites.values()]
-        joined = await defer.DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
+        try:
+            joined = await defer.DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
+        except defer.CancelledError:
+            await self.close()
+            raise
         if isinstance(joined, list):
             await self.close()  # end the attempts to join
             errors = [failure.value for _, failure in joined]
@@ -97,6 +101,10 @@ class TwistedClient:
         """Leave the router, or the routers of all sites."""
         await gather(site.stop() for site in self._sites.values())
         self._end(RouterUnreachable("the client is closed"))
+
+    def trouble(self) -> str | None:
+        """Return what is wrong with a router that calls wait for; None if nothing is."""
+        return next(filter(None, (site.trouble() for site in self._sites.values())), None)
 
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
         """Call back with the reason when the client ends; return a function that cancels this."""
