@@ -7,6 +7,8 @@ import inspect
 import sys
 from typing import Any
 
+import txaio
+
 from sisock.connection.reconnect import RouterConnection, fail, run_program, settings_from_flags
 from sisock.connection.settings import Parser, add_common_flags
 from sisock.errors import SisockError
@@ -33,6 +35,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
             instance.name = args.name
         instance.is_replica |= args.replica
         if args.check:
+            _show_warnings(args.log_level)
             lines, faults = examine(instance)
             sys.stdout.writelines(f"{line}\n" for line in lines)
             sys.stdout.flush()
@@ -48,6 +51,13 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         run_program(connection, service.open, lambda: service.health(connection), service.status)
     finally:
         service.stop()
+
+
+def _show_warnings(level: str | None) -> None:
+    """Log to stderr; Twisted would also log what is printed."""
+    streams = sys.stdout, sys.stderr
+    txaio.start_logging(out=sys.stderr, level=level or "warn")
+    sys.stdout, sys.stderr = streams
 
 
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:

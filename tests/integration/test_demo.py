@@ -107,6 +107,7 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
     demo.process.wait(10)
     wait_until(lambda: not demo.survivors(), 10, "the end of all programs")
     assert "router stopped (rc=0)" in demo.output
+    assert not [line for line in demo.output.splitlines() if line.rstrip().endswith("]")]
     assert len(demo.children) >= 6
     server, consumer = (
         Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
