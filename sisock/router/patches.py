@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from autobahn.exception import Disconnected
 from autobahn.wamp import message, serializer
 from autobahn.wamp.exception import ProtocolError, SerializationError
 from autobahn.wamp.types import TransportDetails
@@ -78,9 +79,14 @@ def on_connect(original: Any, self: Any, request: Any) -> Any:
 @instead_of(WampWebSocketServerProtocol, "send")
 @instead_of(WampRawSocketServerProtocol, "send")
 def send(original: Any, self: Any, msg: Any) -> None:
-    """Send a message; WELCOME ends the time limit for the login. Check the unread bytes."""
+    """Send a message; WELCOME ends the time limit for the login. Check the unread bytes.
+
+    A message to a connection that is being closed is dropped: an error would keep it from others.
+    """
     try:
         original(self, msg)
+    except Disconnected:
+        return
     except SerializationError as error:
         stranger = find_door(self.transport)
         if stranger is None or not stranger.is_stranger:
