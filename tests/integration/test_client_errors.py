@@ -1,11 +1,14 @@
 """What a client says when something is wrong, and that it goes on afterwards."""
 
+import asyncio
 import contextlib
+import socket
 import threading
+import warnings
 
 import pytest
 
-from sisock import Client
+from sisock import AsyncClient, Client
 from sisock.connection.settings import load_settings
 from sisock.errors import (
     InvalidArgument,
@@ -13,6 +16,7 @@ from sisock.errors import (
     NodeTimeout,
     ReplyTooLarge,
     RouterUnreachable,
+    RouterWarning,
     SisockError,
     UnknownField,
     UnknownNode,
@@ -94,3 +98,31 @@ def test_no_router_is_said_at_once(tmp_path):
     environ = {"SISOCK_HOME": str(tmp_path), "CROSSBAR_TLS_PORT": str(free_port())}
     with pytest.raises(RouterUnreachable, match="nothing listens there"):
         Client(load_settings(environ=environ))
+
+
+@pytest.fixture
+def silent(router):
+    """The environment of a client whose router accepts connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        yield {**router.environ(), "CROSSBAR_HOST": "127.0.0.1", "CROSSBAR_TLS_PORT": str(port)}
+
+
+async def join(settings):
+    async with AsyncClient(settings):
+        pass
+
+
+@pytest.mark.parametrize("begin", [Client, lambda settings: asyncio.run(join(settings))])
+def test_a_call_that_waits_for_a_silent_router_says_so_soon(silent, begin):
+    with (
+        warnings.catch_warnings(action="error", category=RouterWarning),
+        pytest.raises(RouterWarning, match=r"still waiting: the router at wss://.* is its process"),
+    ):
+        begin(load_settings(environ=silent))
+
+
+def test_a_command_that_waits_for_a_silent_router_says_so_soon(router, silent, start):
+    where = f"127.0.0.1:{silent['CROSSBAR_TLS_PORT']}"
+    command = start(router, "-m", "sisock.cli", "nodes", "--router", where, user=USER_CONSUMER)
+    command.wait_for(f"sisock: still waiting: the router at wss://{where}/ws does not answer")

@@ -15,7 +15,7 @@ from sisock.testing import free_port, wait_until
 from tests import forkserver
 from tests.conftest import TOP
 
-PREFIX = re.compile(r"\d\d:\d\d:\d\d (system|router|weather|sensors|bridge) +\| ")
+PREFIX = re.compile(r"\d\d:\d\d:\d\d (system|router|apex_archive|sensors|bridge) +\| ")
 
 
 class Demo:
@@ -107,6 +107,9 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
     demo.process.wait(60)
     wait_until(lambda: not demo.survivors(), 30, "the end of all programs")
     assert "router stopped (rc=0)" in demo.output
+    assert not [line for line in demo.output.splitlines() if line.rstrip().endswith("]")]
+    port = demo.environ["CROSSBAR_TLS_PORT"]
+    assert re.search(rf"router +\| .*\[Router .*\] listening on port {port}\n", demo.output)
     assert len(demo.children) >= 6
     server, consumer = (
         Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
@@ -120,11 +123,11 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
 def test_the_log_names_programs_and_complains_of_none_that_starts(start_demo):
     demo = start_demo()
     demo.wait_until_ready()
-    wait_until(lambda: "bridge  | " in demo.output, 60, "the bridge's first line")
+    wait_until(lambda: re.search("bridge +[|] ", demo.output), 60, "the bridge's first line")
     wait_until(lambda: not waiting(demo), 30, "the end of the program that says ready:")
     lines = [line for line in demo.output.splitlines() if not line.startswith("make")]
     others = [line for line in lines if not PREFIX.match(line)]
-    assert [line[:7] for line in others] == ["ready: "]
+    assert [line[:7] for line in others] == ["ready: ", " " * len("ready: ")]
     # The port is not the usual one, so the command needs it.
     assert f"try: CROSSBAR_TLS_PORT={demo.port} " in others[0]
     assert "cannot be reached" not in demo.output
@@ -176,7 +179,7 @@ def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, prog
     demo.wait_until_ready()
     # Crossbar's command line names its folder, as it has become crossbar.
     sign = "crossbar" if program == "sisock.router.launch" else program
-    name = {"sensors.py": "sensors", "weather.py": "weather"}.get(program, "router")
+    name = {"sensors.py": "sensors", "weather.py": "apex_archive"}.get(program, "router")
     next(child for child in demo.children if sign in " ".join(child.cmdline())).kill()
     assert demo.process.wait(60) != 0
     wait_until(lambda: not demo.survivors(), 30, "the end of all programs")

@@ -219,6 +219,8 @@ def test_doctor_examines_each_site_and_config_shows_them(sisock, variables):
     for name in ("dead", "refused", "untrusted"):
         about = text.partition(f"the site {name!r}, of {variables['SISOCK_SITES']}:")[2]
         assert "BAD  router: " in about.partition("\nthe site")[0]
+    dead = text.partition("the site 'dead'")[2].partition("\nthe site")[0]
+    assert dead.endswith(f"start the router, or check {variables['SISOCK_SITES']}")
     shown = sisock("config").stdout
     assert "wss://localhost:" in shown
     assert "refused" in shown
