@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import sys
 from typing import Any
 
 import txaio
 
 from sisock.connection.reconnect import RouterConnection, fail, run_program, settings_from_flags
-from sisock.connection.settings import Parser, add_common_flags
+from sisock.connection.settings import COMMAND_VARIABLE, Parser, add_common_flags
 from sisock.errors import SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.check import examine
@@ -63,6 +64,7 @@ def _show_warnings(level: str | None) -> None:
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
     cls = node if isinstance(node, type) else type(node)
     parser = Parser(
+        prog=os.environ.pop(COMMAND_VARIABLE, None),
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a key `nam` in the file of `sisock serve` must not mean --name

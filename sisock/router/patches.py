@@ -16,13 +16,16 @@ from autobahn.exception import Disconnected
 from autobahn.wamp import message, serializer
 from autobahn.wamp.exception import ProtocolError, SerializationError
 from autobahn.wamp.types import TransportDetails
+from autobahn.websocket import protocol
 from autobahn.websocket.types import ConnectionDeny
+from autobahn.websocket.xormasker import XorMaskerNull
 from crossbar.common.twisted import endpoint
 from crossbar.router.dealer import Dealer
 from crossbar.router.protocol import WampRawSocketServerProtocol, WampWebSocketServerProtocol
 from crossbar.router.session import RouterApplicationSession, RouterSession
 from crossbar.worker import proxy
 from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
+from crossbar.worker.transport import RouterTransport
 from twisted.python.failure import Failure
 from twisted.web import http, server
 
@@ -65,6 +68,12 @@ def connection_made(original: Any, self: Any) -> None:
     """Tune the socket: the first call on a connection then takes 1 ms instead of 44 ms."""
     original(self)
     tune(self)
+
+
+@instead_of(protocol, "create_xor_masker")
+def create_masker(original: Any, mask: bytes, length: int) -> Any:
+    """Leave payloads that are masked with zeros, as sisock's programs do, as they are."""
+    return original(mask, length) if any(mask) else XorMaskerNull()
 
 
 @instead_of(WampWebSocketServerProtocol, "onConnect")
@@ -234,6 +243,18 @@ def is_path(path: bytes) -> bool:
 def make_doors(original: Any, *args: Any) -> Doors:
     """Count and guard connections, see `sisock.router.limits`."""
     return Doors(*args)
+
+
+@instead_of(RouterTransport, "start")
+def start(original: Any, self: Any, *args: Any) -> Any:
+    """Log the port once it is open; Crossbar does so only among many other messages."""
+
+    def tell(started: Any) -> Any:
+        if port := self._config["endpoint"].get("port"):
+            self.log.warn("listening on port {port}", port=port)
+        return started
+
+    return original(self, *args).addCallback(tell)
 
 
 # Do not log tracebacks for invalid messages of clients.

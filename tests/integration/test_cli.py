@@ -226,8 +226,8 @@ def test_the_version_is_that_of_the_package(sisock):
 def test_a_program_that_is_misspoken_to_is_one_sentence_too(sisock, program):
     done = sisock(*program.split(), "--frobnicate")
     assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
-    assert "unrecognized arguments: --frobnicate; see `" in line
+    said = f"sisock {program}: unrecognized arguments: --frobnicate; see `sisock {program} --help`"
+    assert done.stderr.splitlines() == [said]
 
 
 def test_a_traceback_is_shown_at_debug_only(sisock):
