@@ -105,8 +105,10 @@ def _watched(stack: Stack, each: int) -> list[Figure]:
 
 def _result(program: Program) -> dict:
     program.wait(SECONDS + 60)
-    (line,) = [line for line in program.output.splitlines() if line.startswith("{")]
-    return json.loads(line)
+    *_, last = ["nothing", *program.output.splitlines()]
+    if not last.startswith("{"):
+        raise SystemExit(f"a process of watchers ended before it had measured; it said: {last}")
+    return json.loads(last)
 
 
 def _rows(each: int, cores: float, found: list[dict]) -> list[Figure]:

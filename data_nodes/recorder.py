@@ -65,6 +65,7 @@ class Recorder(sisock.LiveNode):
         self._since: dict[str, float] = {}
         self._present: dict[str, bool] = {}
         self._describing: set[str] = set()
+        self._listed: dict[str, Any] = {}
         self._recording: Any = None
 
     @classmethod
@@ -204,10 +205,16 @@ class Recorder(sisock.LiveNode):
             field = f"{PRESENCE}.{node.name}"
             self.push({field: is_present}, time.time(), field)
         if is_present:
-            defer.ensureDeferred(self._follow(node.name)).addErrback(self._tell)
+            defer.ensureDeferred(self._welcome(node.name)).addErrback(self._tell)
 
     def _tell(self, failure: Any) -> None:
         self.log.warn("not recorded: {why}", why=failure.getErrorMessage())
+
+    async def _welcome(self, node: str) -> None:
+        """Begin to record a node that has come, and log which of its fields are recorded."""
+        await self._follow(node)
+        if node in self._following:
+            await self._describe(node)
 
     async def _follow(self, node: str) -> None:
         """Begin to record a node, after the samples already recorded."""
@@ -263,8 +270,7 @@ class Recorder(sisock.LiveNode):
             self._warn(f"samples of {line} are not recorded: their times are in the future")
             passed = passed.take(good)
         values = {f"{node}.{name}": column for name, column in passed.values.items()}
-        if values.keys() - self.fields.keys() and node not in self._describing:
-            self._describing.add(node)
+        if values.keys() - self.fields.keys():
             defer.ensureDeferred(self._describe(node)).addErrback(self._tell)
         # Leave out a field that has moved to another timeline: its times would be out of order.
         fitting = {
@@ -279,18 +285,31 @@ class Recorder(sisock.LiveNode):
 
     async def _describe(self, node: str) -> None:
         """Ask a node for its fields' metadata, and save it."""
+        if node in self._describing:
+            return
+        self._describing.add(node)
         try:
             known = await self._client.fields(node)
         finally:
             self._describing.discard(node)
-        wanted = [name for name in known if name in self._following[node]]
-        self.log.info("recording of node {node}: {names}", node=node, names=", ".join(wanted))
-        for name, about in known.items():
-            if name in wanted:
-                entry = {key: getattr(about, key) for key in DESCRIBED}
-                entry = {key: value for key, value in entry.items() if value is not None}
-                entry["timeline"] = f"{node}.{about.timeline}"
-                self.fields.setdefault(f"{node}.{name}", entry)
+        patterns = self._following.get(node)
+        if patterns is None:
+            return
+        wanted = {name: about for name, about in known.items() if name in patterns}
+        if wanted and self._listed.get(node) != wanted.keys():
+            self._listed[node] = wanted.keys()
+            self.log.info("recording of node {node}: {names}", node=node, names=", ".join(wanted))
+        for field in patterns.without_match(known):
+            self.log.warn("node {node} has no field {field!r} yet", node=node, field=field)
+        for name, about in wanted.items():
+            entry = {key: getattr(about, key) for key in DESCRIBED}
+            entry = {key: value for key, value in entry.items() if value is not None}
+            # Recorded samples keep their type and timeline.
+            stored = self.fields.get(f"{node}.{name}", {"timeline": f"{node}.{about.timeline}"})
+            self.fields[f"{node}.{name}"] = {
+                **entry,
+                **{key: stored[key] for key in ("type", "timeline") if key in stored},
+            }
         self._save()
 
 
@@ -307,6 +326,13 @@ class Patterns:
 
     def __contains__(self, name: object) -> bool:
         return any(fnmatchcase(str(name), pattern) for pattern in self.fields)
+
+    def without_match(self, names: Iterable[str]) -> list[str]:
+        """Return the patterns that match none of these names."""
+        found = list(names)
+        return sorted(
+            each for each in self.fields if not any(fnmatchcase(name, each) for name in found)
+        )
 
 
 if __name__ == "__main__":

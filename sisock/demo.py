@@ -104,7 +104,7 @@ def _run() -> None:
 
 
 def _announce() -> None:
-    """Print the line that begins with ``ready:`` once a query has been answered."""
+    """Print the addresses, after ``ready:``, once a query has been answered."""
     from sisock.client.client import Client
     from sisock.connection.settings import DEFAULT_PORT, load_settings
     from sisock.wire.protocol import USER_CONSUMER
@@ -131,7 +131,7 @@ def _announce() -> None:
     # The part after the # stays in the browser and reaches no server's log.
     secret = quote(settings.secret or "", safe="")
     page = f"https://{settings.host}:{settings.port}/#secret={secret}"
-    print(f"ready: {page}  for Grafana: {grafana}  try: {port}{command} nodes", flush=True)
+    print(f"ready: {page}  try: {port}{command} nodes\n       for Grafana: {grafana}", flush=True)
 
 
 if __name__ == "__main__":

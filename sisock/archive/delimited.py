@@ -17,9 +17,11 @@ from sisock.archive.table_files import (
     UNREADABLE,
     Chunk,
     ColumnarFile,
+    Malformed,
     NoRows,
     TableFile,
     Times,
+    quoted,
     split_units,
 )
 from sisock.archive.text import open_text, whole_lines
@@ -111,7 +113,7 @@ class TextFile(TableFile):
             pa.table(arrays, [str(n) for n in range(width)]),
         )
 
-    def _chunks(self, offset: int, is_whole: bool, bad: Counter[str]) -> Iterator[Chunk]:
+    def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
         is_packed, skips = self.path.suffix == ".gz", 0 if offset else self._heads
         with ExitStack() as stack:
             file = open_text(self.path, offset, stack)
@@ -133,7 +135,7 @@ class TextFile(TableFile):
         if rest.strip() and (is_whole or self.path.suffix == ".gz"):
             yield rest + b"\n", None
 
-    def _rows(self, text: bytes, bad: Counter[str]) -> bytes:
+    def _rows(self, text: bytes, bad: Malformed) -> bytes:
         """Return the rows without comments, and without those with an unpaired quotation mark."""
         if not text.isascii():
             text = _decode(text).lstrip("\ufeff").encode()
@@ -141,18 +143,20 @@ class TextFile(TableFile):
             return text.lstrip(b"\r\n")
         lines = [line for line in text.splitlines() if line.strip() and not line.startswith(b"#")]
         whole = [line for line in lines if line.count(b'"') % 2 == 0]
-        bad["rows"] += len(lines) - len(whole)
+        bad.add("row", len(lines) - len(whole), lambda: _first_unpaired(lines))
         if not self._delimiter:
             whole = [b"\t".join(line.split()) for line in whole]
         return b"".join(line + b"\n" for line in whole)
 
-    def _parse(self, rows: bytes, bad: Counter[str]) -> Any:
+    def _parse(self, rows: bytes, bad: Malformed) -> Any:
         names = [str(number) for number in range(self._width)]
         if not rows:
             return pa.table([pa.array([], pa.string())] * self._width, names)
 
-        def skip(_: Any) -> str:
-            bad["rows"] += 1
+        skipped: list[str] = []
+
+        def skip(row: Any) -> str:
+            skipped.append(row.text)
             return "skip"
 
         reading = pa_csv.ReadOptions(column_names=names, block_size=len(rows) + 1)
@@ -169,14 +173,15 @@ class TextFile(TableFile):
 
         texts = dict.fromkeys(names, pa.string())
         numeric = [self._column[name] for name, kind in self.types.items() if kind == "number"]
-        before = bad["rows"]
         try:
-            return read(texts | dict.fromkeys(numeric, pa.float64()))
+            table = read(texts | dict.fromkeys(numeric, pa.float64()))
         except pa.ArrowInvalid:
             # Some value is not a number: parse all columns as text.
-            bad["rows"] = before
-        table = read(texts)
-        return pa.table([self._points(column) for column in table.columns], names)
+            skipped.clear()
+            table = read(texts)
+            table = pa.table([self._points(column) for column in table.columns], names)
+        bad.add("row", len(skipped), lambda: quoted(skipped[0]))
+        return table
 
     def _points(self, texts: Any) -> Any:
         """Replace decimal commas with points."""
@@ -206,6 +211,10 @@ class TextFile(TableFile):
         if self._delimiter:
             return [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter))]
         return _CELL.findall(line) if not _NUMBER.match(line.strip()) else line.split()
+
+
+def _first_unpaired(lines: list[bytes]) -> str:
+    return quoted(_decode(next(line for line in lines if line.count(b'"') % 2)))
 
 
 def _decode(text: bytes) -> str:

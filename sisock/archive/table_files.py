@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -57,8 +57,34 @@ Chunk = tuple[Any, int | None]
 """A pyarrow table with columns "0", "1" and so on, and the byte at which to continue, if any."""
 
 
+MAX_QUOTED = 60  # characters of a malformed row that a warning shows
+
+
 class NoRows(Exception):
     """The file has no rows yet."""
+
+
+class Malformed:
+    """Count the malformed rows and values of a file, and remember the first of each."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, what: str, count: int, first: Callable[[], str]) -> None:
+        """Count further ones; `first` returns the text of the first one."""
+        if count:
+            known, text = self._found.get(what) or (0, first())
+            self._found[what] = known + count, text
+
+    def __str__(self) -> str:
+        """Return what was found; empty if nothing was."""
+        verbs = {"row": "skipped", "value": "cannot read"}
+        return "; ".join(
+            f"{verb} {counted(self._found[what][0], f'malformed {what}')},"
+            f" the first: {self._found[what][1]}"
+            for what, verb in verbs.items()
+            if what in self._found
+        )
 
 
 @dataclass(frozen=True)
@@ -112,15 +138,15 @@ class TableFile:
         Rows without a time or with a wrong number of values are left out, and invalid values are
         missing, with one warning for all. `is_whole` says that the last line is complete.
         """
-        bad: Counter[str] = Counter()
+        bad = Malformed()
         try:
             for table, end in self._chunks(offset, is_whole, bad):
                 t = self._seconds(table)
                 valid = np.isfinite(t)
-                bad["rows"] += len(t) - int(valid.sum())
+                bad.add("row", len(t) - int(valid.sum()), partial(self._time_at, table, ~valid))
                 complete: dict[str, np.ndarray] = {}
                 for name in types.keys() & self._column.keys():
-                    values, is_there = _convert(table[self._column[name]], types[name], bad)
+                    values, is_there = _convert(table[self._column[name]], types[name], name, bad)
                     if is_there.all():
                         complete[name] = values[valid]
                     else:
@@ -129,10 +155,8 @@ class TableFile:
                 yield t[valid], complete, end
         except UNREADABLE as error:
             warn(f"{self.path} cannot be read to its end: {error}")
-        if bad.total():
-            rows, count = bad["rows"], bad["values"]
-            skipped, missing = counted(rows, "malformed row"), counted(count, "value")
-            warn(f"{self.path}: skipped {skipped}, and cannot read {missing}")
+        if found := str(bad):
+            warn(f"{self.path}: {found}")
 
     def _find_times(self, times: Times, headers: Sequence[str], head: Any) -> float:
         """Find the columns of times and their style; return the first time."""
@@ -156,8 +180,8 @@ class TableFile:
         """Return headers, units (if known) and first rows of the columns."""
         raise NotImplementedError
 
-    def _chunks(self, offset: int, is_whole: bool, bad: Counter[str]) -> Iterator[Chunk]:
-        """Read the file from a byte on; count invalid rows and values in `bad`."""
+    def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
+        """Read the file from a byte on; count malformed rows in `bad`."""
         raise NotImplementedError
 
     def _type_of(self, array: Any) -> str | None:
@@ -178,6 +202,10 @@ class TableFile:
             return first
         return pc.binary_join_element_wise(*(c.cast(pa.string()) for c in (first, *others)), " ")
 
+    def _time_at(self, table: Any, mask: np.ndarray) -> str:
+        """Return a text that names the first row of a mask by its time."""
+        return f"the one with the time {quoted(self._times_of(table)[int(mask.argmax())].as_py())}"
+
     def _seconds(self, table: Any) -> np.ndarray:
         return seconds(self._times_of(table), self._style, self._zone)
 
@@ -193,7 +221,7 @@ class ColumnarFile(TableFile):
         head = pa.Table.from_batches([next(batches, pa.record_batch([], []))])
         return list(schema.names), units, _numbered(head).slice(0, HEAD_ROWS)
 
-    def _chunks(self, offset: int, is_whole: bool, bad: Counter[str]) -> Iterator[Chunk]:
+    def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
         size = self.path.stat().st_size
         if offset < size:
             batches = self._open()[1]
@@ -271,7 +299,13 @@ def _numbered(table: Any) -> Any:
     return table.rename_columns([str(number) for number in range(table.num_columns)])
 
 
-def _convert(array: Any, kind: str, bad: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+def quoted(cell: Any) -> str:
+    """Quote a cell or a row for a warning; cut it if it is long."""
+    text = str(cell or "")
+    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…")
+
+
+def _convert(array: Any, kind: str, name: str, bad: Malformed) -> tuple[np.ndarray, np.ndarray]:
     """Return a column's values and a mask of the existing ones; missing numbers are NaN instead."""
     array = array.combine_chunks()
     if pa.types.is_dictionary(array.type):
@@ -287,5 +321,8 @@ def _convert(array: Any, kind: str, bad: Counter[str]) -> tuple[np.ndarray, np.n
         is_there = array.is_valid().to_numpy(zero_copy_only=False)
         return array.fill_null(False).to_numpy(zero_copy_only=False), is_there
     values = numbers(array)
-    bad["values"] += int(np.isnan(values).sum()) - array.null_count
+    if count := int(np.isnan(values).sum()) - array.null_count:
+        wrong = np.isnan(values) & array.is_valid().to_numpy(zero_copy_only=False)
+        first = array[int(wrong.argmax())].as_py()
+        bad.add("value", count, lambda: f"{quoted(first)} in {name!r}")
     return values, everywhere

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from sisock.cli.output import write_table
+from sisock.cli.output import format_age, write_table
 from sisock.client.client import Client
 from sisock.connection.settings import Settings, find_secret, load_settings
 from sisock.connection.sites import load_sites
@@ -228,10 +228,12 @@ def _hub_and_nodes(client: Client) -> Iterator[_Check]:
 
 
 def _ask(client: Client, node: str) -> str:
+    """Ask a node for its fields, and for the last sample of the one that has the newest."""
     began = time.perf_counter()
     fields = client.fields(node)
-    first = next(iter(fields), None)
-    samples = 0 if first is None else len(client.get(node, first)[first])
+    newest = max(fields.values(), key=lambda field: field.last or 0, default=None)
+    last = "no sample"
+    if newest and len(t := client.latest(node, newest.name)[newest.name].t):
+        last = f"the last sample {format_age(time.time() - t[-1])} ago"
     milliseconds = (time.perf_counter() - began) * 1e3
-    found = f"{counted(len(fields), 'field')}, {counted(samples, 'sample')} in the last hour"
-    return f"{found}, {milliseconds:.0f} ms"
+    return f"{counted(len(fields), 'field')}, {last}, {milliseconds:.0f} ms"

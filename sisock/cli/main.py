@@ -6,12 +6,12 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
-from warnings import catch_warnings
 
 import txaio
 
@@ -245,7 +245,8 @@ def main(argv: list[str] | None = None) -> None:
             txaio.use_twisted()
             txaio.start_logging(out=sys.stderr, level=args.log_level)
         # The commands report sites that are left out.
-        with catch_warnings(action="ignore", category=SiteWarning):
+        with warnings.catch_warnings(action="ignore", category=SiteWarning):
+            warnings.showwarning = lambda why, *_: print(f"sisock: {why}", file=sys.stderr)
             resolve_name(args.function)(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:

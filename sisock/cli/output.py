@@ -18,7 +18,7 @@ from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
 from sisock.wire.json_rows import dumps
-from sisock.wire.times import format_time
+from sisock.wire.times import counted, format_time
 
 _SAMPLED_ROWS = 1000
 """Number of rows that determine a column's width; a longer value further down shifts its row."""
@@ -68,7 +68,7 @@ def format_age(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.{int(size == 1)}f} {unit}"
     days = seconds / 86400
-    return f"{days:.0f} days" if days < 365 else f"{days / 365.25:.1f} years"
+    return counted(round(days), "day") if days < 365 else f"{days / 365.25:.1f} years"
 
 
 def write_fields(out: TextIO, fields: Iterable[Field]) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sisock.connection.settings import Settings
+from sisock.connection.settings import COMMAND_VARIABLE, Settings
 from sisock.errors import SettingsError
 
 _TOP = Path(__file__).parents[2]
@@ -72,12 +72,15 @@ def node(args: argparse.Namespace, settings: Settings) -> None:
         print("\n".join(f"  {name}" for name in node_names()))
         print("`sisock node FILE --help` lists its flags.")
         return
-    _become(str(find_node(args.file, Path())), *args.rest)
+    file = find_node(args.file, Path())
+    os.environ[COMMAND_VARIABLE] = f"sisock node {args.file}"
+    _become(str(file), *args.rest)
 
 
 def record(args: argparse.Namespace, settings: Settings) -> None:
     """Become the recorder."""
     flags = [f"--keep={args.keep}", f"--name={args.name}", *given_flags(args)]
+    os.environ[COMMAND_VARIABLE] = "sisock record"
     _become(str(NODES / "recorder.py"), *args.sources, *flags)
 
 

@@ -8,10 +8,11 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from twisted.internet import defer
+from twisted.internet import defer, task
 from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 
@@ -24,7 +25,9 @@ from sisock.client.twisted_client import TwistedClient
 from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT
 from sisock.connection.settings import Settings
-from sisock.errors import SisockError, SiteWarning
+from sisock.errors import RouterWarning, SisockError, SiteWarning
+
+LOOK_EVERY = 3.0  # seconds between looks whether the router keeps a call waiting
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -35,6 +38,24 @@ def _progress(method: Any, options: dict[str, Any]) -> Callable[[Progress], None
     if method is not TwistedClient.get:
         return None
     return options.pop("on_progress", None) or notebook_bar()
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why a call takes long."""
+
+    why: str
+
+
+def _show(item: Any, show: Callable[[Progress], None]) -> bool:
+    """Show progress or trouble; return False if the item is the call's result."""
+    if isinstance(item, _Trouble):
+        warnings.warn(f"still waiting: {item.why}", RouterWarning, stacklevel=4)
+    elif isinstance(item, Progress):
+        show(item)
+    else:
+        return False
+    return True
 
 
 def _result(result: Any) -> Any:
@@ -61,14 +82,29 @@ class _ThreadClient:
     ) -> Callable[[], None]:
         """Run the coroutine of `begin` in the reactor's thread; return a function that cancels it.
 
-        There `tell` is called with each `Progress`, if `show` is given, and the result or Failure.
+        There `tell` is called with each `Progress`, if `show` is given, with a `_Trouble` if the
+        router does not answer, and with the result or Failure.
         """
         # Make the coroutine here, so that wrong arguments raise in the caller's own code.
         work = begin() if show is None else begin(on_progress=tell)
         begun: list[defer.Deferred] = []
 
+        def look() -> None:
+            if (why := self._client.trouble()) is not None and looking.running:
+                looking.stop()
+                tell(_Trouble(why))
+
+        def end(result: Any) -> None:
+            if looking.running:
+                looking.stop()
+            tell(result)
+
+        looking = task.LoopingCall(look)
+        looking.clock = self._reactor
+
         def run() -> None:
-            begun.append(defer.ensureDeferred(work).addBoth(tell))
+            looking.start(LOOK_EVERY, now=False)
+            begun.append(defer.ensureDeferred(work).addBoth(end))
 
         self._reactor.callFromThread(run)
         return lambda: self._reactor.callFromThread(lambda: begun[0].cancel())
@@ -114,8 +150,8 @@ class Client(_ThreadClient):
         items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         cancel = self._start(begin, items.put, show)
         try:
-            while isinstance(item := items.get(timeout=timeout), Progress):
-                show(item)
+            while _show(item := items.get(timeout=timeout), show):
+                pass
         except BaseException:
             cancel()
             raise
@@ -198,8 +234,8 @@ class AsyncClient(_ThreadClient):
 
         cancel = self._start(begin, tell, show)
         try:
-            while isinstance(item := await next_item(), Progress):
-                show(item)
+            while _show(item := await next_item(), show):
+                pass
         except BaseException:
             cancel()
             raise

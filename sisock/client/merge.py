@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from sisock.errors import NodeContractError
-from sisock.wire.arrays import has_value, to_list
+from sisock.wire.arrays import all_from_wire, as_times, has_value, to_lists
 from sisock.wire.protocol import LATEST, check_field_name, check_number, contract, is_text
 from sisock.wire.reply import Reply, decode
 
@@ -56,7 +59,7 @@ class Batch:
 
     def after(self, t: float) -> Batch:
         """Keep the samples later than `t`."""
-        first = int(np.searchsorted(self.t, t, side="right"))
+        first = int(self.t.searchsorted(t, side="right"))
         return self.take(slice(first, None)) if first else self
 
     def present(self) -> Batch:
@@ -70,7 +73,7 @@ class Batch:
 
     def samples(self) -> list[LiveSample]:
         """Cut into single samples."""
-        columns = [to_list(values) for values in self.values.values()]
+        columns = to_lists(self.values.values())
         return [
             LiveSample(t, self.timeline, dict(zip(self.values, row, strict=True)))
             for t, *row in zip(self.t.tolist(), *columns, strict=True)
@@ -202,6 +205,59 @@ class Merger:
         self._before_last = float(batch.t[-2]) if len(batch) > 1 else self.last
         self.last = float(batch.t[-1])
         return [batch] if gap is None else [Gap(self.timeline, gap, float(batch.t[0])), batch]
+
+
+def read_events(
+    events: Iterable[Any],
+    node: str,
+    timeline_of: Mapping[str, str],
+    wanted: Container[str] | None = None,
+) -> Iterator[tuple[list[Batch], dict[str, float]]]:
+    """Decode live events in order; successive ones that are alike become one.
+
+    Yields what `read_event` returns; raises as it does at the first malformed event.
+    """
+    for shape, alike in groupby(events, _shape):
+        yield from _read(list(alike), shape, node, timeline_of, wanted)
+
+
+def _shape(event: Any) -> tuple[str, tuple[str, ...]] | None:
+    """Return timeline and fields of an event, which can be joined to others with the same ones."""
+    with suppress(AttributeError, KeyError, TypeError, ValueError):  # malformed; several timelines
+        ((line, entry),) = event["timeline"].items()
+        count = len(entry["t"])
+        lengths = [len(column) for column in event["data"].values() if type(column) is list]
+        if len(event) == 2 and lengths and lengths == [count] * len(event["data"]):
+            return line, tuple(event["data"])
+    return None
+
+
+def _read(events: list[Any], shape: Any, node: str, timeline_of: Any, wanted: Any) -> Iterable[Any]:
+    """Decode events of one shape: together if that works, or up to the one that is malformed."""
+    if shape is not None:
+        with suppress(ValueError):
+            return [([_joined(events, shape, wanted)], {})]
+    return (read_event(event, node, timeline_of, wanted) for event in events)
+
+
+def _joined(events: list[Any], shape: Any, wanted: Container[str] | None) -> Batch:
+    """Join events of one shape; raises ValueError if one is malformed, or their times go back."""
+    line, names = shape
+    _check_names(line, names)
+    t = as_times([t for event in events for t in event["timeline"][line]["t"]], "its times")
+    if len(t) and t[-1] >= LATEST:
+        raise ValueError("its times are too late")
+    names = [name for name in names if wanted is None or name in wanted]
+    columns = {name: [v for event in events for v in event["data"][name]] for name in names}
+    return Batch(line, t, all_from_wire(columns)).present()
+
+
+@lru_cache
+def _check_names(line: str, names: tuple[str, ...]) -> None:
+    if not is_text(line):
+        raise ValueError("the names of its timelines must be strings that can travel")
+    for name in names:
+        check_field_name(name)
 
 
 def read_event(

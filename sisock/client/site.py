@@ -17,6 +17,7 @@ from sisock.connection.reconnect import RouterConnection
 from sisock.connection.session import Session, gather
 from sisock.connection.settings import Settings, find_sites, load_settings
 from sisock.connection.sites import load_sites
+from sisock.connection.transport import silence
 from sisock.errors import (
     AuthenticationRejected,
     HubMissing,
@@ -180,6 +181,13 @@ class Site:
         why = self.connection.last_error or "the router has not answered yet"
         return self.with_name(RouterUnreachable(f"{why}; the client tries again by itself"))
 
+    def trouble(self) -> str | None:
+        """Return what is wrong with the router, if callers may wait for it; else None."""
+        session, settings = self.connection.session, self.connection.settings
+        if self._waiting or (session is None and not self.name):
+            return str(self.connection.last_error or silence(settings))
+        return silence(settings) if session is not None and session.is_silent else None
+
     async def session(self, timeout: float | None = None) -> Session:
         """Return the session, or wait for the next one.
 
@@ -204,8 +212,7 @@ class Site:
         try:
             await attempt.addTimeout(max(seconds, 0), self.reactor)
         except defer.TimeoutError:
-            where = f"the router at {self.connection.settings.address}"
-            why = RouterUnreachable(f"{where} does not answer")
+            why = RouterUnreachable(silence(self.connection.settings))
             raise self.connection.last_error or why from None
         finally:
             if attempt in self._waiting:

@@ -16,6 +16,7 @@ from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.missed import Source
 from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
 from sisock.client.watch import Watch, Watches, deliver
+from sisock.connection.runtime import Turns
 from sisock.connection.session import CALL_TIMEOUT, Session, gather
 from sisock.connection.settings import Settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
@@ -42,6 +43,7 @@ class TwistedClient:
         self.timeout = timeout
         every = load_routers() if settings is None else [settings]
         self._sites = Sites(self._make_site(each, reactor) for each in every)
+        self._turns = Turns(next(iter(self._sites.values())).reactor)
         # By site; made when one of its nodes is watched.
         self._watches: dict[str, Watches] = {}
         self._is_running = False
@@ -84,7 +86,11 @@ class TwistedClient:
         """
         self.start()
         joining = [defer.ensureDeferred(site.session()) for site in self._sites.values()]
-        joined = await defer.DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
+        try:
+            joined = await defer.DeferredList(joining, fireOnOneCallback=True, consumeErrors=True)
+        except defer.CancelledError:
+            await self.close()
+            raise
         if isinstance(joined, list):
             await self.close()  # end the attempts to join
             errors = [failure.value for _, failure in joined]
@@ -95,6 +101,10 @@ class TwistedClient:
         """Leave the router, or the routers of all sites."""
         await gather(site.stop() for site in self._sites.values())
         self._end(RouterUnreachable("the client is closed"))
+
+    def trouble(self) -> str | None:
+        """Return what is wrong with a router that calls wait for; None if nothing is."""
+        return next(filter(None, (site.trouble() for site in self._sites.values())), None)
 
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
         """Call back with the reason when the client ends; return a function that cancels this."""
@@ -202,10 +212,13 @@ class TwistedClient:
         """
         is_ended = False
 
-        def cut(passed: Batch | Gap) -> None:
-            for each in passed.samples() if isinstance(passed, Batch) else [passed]:
-                if not is_ended:
-                    deliver(f"the node {node!r}", callback, each)
+        def tell(sample: LiveSample | Gap) -> None:
+            if not is_ended:
+                deliver(f"the node {node!r}", callback, sample)
+
+        def cut(passed: Batch | Gap) -> defer.Deferred | None:
+            each = passed.samples() if isinstance(passed, Batch) else [passed]
+            return self._turns.each(tell, each)
 
         def end() -> None:
             nonlocal is_ended
@@ -256,7 +269,7 @@ class TwistedClient:
             session = await site.session()
         if site.name not in self._watches:
             source = Source(site.session, site.directory, self.timeout)
-            self._watches[site.name] = Watches(source, self.timeout, site.reactor)
+            self._watches[site.name] = Watches(source, self.timeout, self._turns)
         watch = Watch(self._watches[site.name], node, *about)
         if session is None:
             return watch.end  # the watch begins when the site is joined

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from typing import Any
 
 from twisted.internet import defer
+from twisted.python.failure import Failure
 
-from sisock.client.merge import Batch, Gap, Merger, Passed, read_event
+from sisock.client.merge import Batch, Gap, Merger, Passed, read_events
 from sisock.client.missed import Source
-from sisock.connection.runtime import RepeatedWarning, make_logger
+from sisock.connection.runtime import RepeatedWarning, Turns, make_logger
 from sisock.connection.session import Session, subscribed
 from sisock.errors import HubMissing, NodeContractError, RouterUnreachable, UnknownNode
 from sisock.wire.fields import Field, KnownNode
@@ -21,6 +22,7 @@ from sisock.wire.protocol import contract
 POLL = 3.0  # seconds before asking a node again that publishes nothing
 MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds before asking a node again after an error
 GIVE_UP = 60.0  # seconds of errors after which missed samples count as lost
+MAX_HEARD = 200  # maximum events to handle later; if there are more, the node is asked instead
 MAX_TIMELINES = 50_000  # maximum of a node; if there are more, the least recent is dropped
 
 _AWAY = (HubMissing, RouterUnreachable, UnknownNode)
@@ -35,9 +37,10 @@ class Watches(set["Watch"]):
     They share a lock, because autobahn confuses a beginning subscription with an ending one.
     """
 
-    def __init__(self, source: Source, timeout: float, reactor: Any) -> None:
+    def __init__(self, source: Source, timeout: float, turns: Turns) -> None:
         super().__init__()
-        self.source, self.timeout, self.reactor = source, timeout, reactor
+        self.source, self.timeout, self.turns = source, timeout, turns
+        self.reactor = turns.reactor
         self.lock = defer.DeferredLock()
 
     def lose(self, node: str) -> None:
@@ -50,7 +53,9 @@ class Watch:
     """Pass on the new samples of a node, each once and in order, and gaps.
 
     Samples come from the node's topic or, if it publishes none, from calls every few seconds. After
-    a break the node is asked for missed samples, timeline by timeline; see `Merger`.
+    a break the node is asked for missed samples, timeline by timeline; see `Merger`. Events are
+    noted when they come, and handled later, as a ping of the router may be behind them. If too many
+    wait, they are dropped, and the node is asked for their samples.
 
     Parameters
     ----------
@@ -87,6 +92,8 @@ class Watch:
         self._must_look = False
         self._is_polled = False
         self._is_passing = False
+        self._heard: list[Any] = []
+        self._passed: deque[Batch | Gap] = deque()
         self._subscription: Any = None
         self._task: defer.Deferred | None = None
         self._pause: defer.Deferred | None = None
@@ -110,6 +117,8 @@ class Watch:
     def end(self) -> None:
         """Unsubscribe."""
         self._watches.discard(self)
+        self._heard.clear()
+        self._passed.clear()
         self._stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
@@ -117,6 +126,7 @@ class Watch:
 
     def lose(self) -> None:
         """Ask for samples that may have been missed."""
+        self._handle()  # these came before the break
         self._lose_all()
         if self._pause is not None and not self._pause.called:
             self._pause.callback(None)
@@ -141,22 +151,36 @@ class Watch:
             task.cancel()
 
     def _hear(self, *args: Any, **_: Any) -> None:
+        """Note an event."""
         if self not in self._watches:
             return
+        if not self._heard:
+            self._watches.turns.add(self._handle)
+        self._heard.append(args[0] if args else None)
+        if len(self._heard) > MAX_HEARD:
+            self._warn(f"asking {self.node!r} for samples: its events come too fast")
+            self._heard.clear()
+            self.lose()
+
+    def _handle(self) -> None:
+        """Handle the events that have come."""
+        events, self._heard = self._heard, []
         try:
-            event = args[0] if args else None
-            batches, lasts = read_event(event, self.node, self._timeline_of, self._wanted)
-            heard = [(self._line(batch.timeline), batch) for batch in batches]
-            announced = [(self._line(name), last) for name, last in lasts.items()]
-            with contract(self.node):
-                for line, batch in heard:
-                    self._pass(line.hear(batch))
-                for line, last in announced:
-                    line.hear_of(last)
+            for event in read_events(events, self.node, self._timeline_of, self._wanted):
+                self._take(*event)
         except NodeContractError as error:
             self._warn(f"asking for the samples of an event that cannot be used: {error}")
             self.lose()
-            return
+
+    def _take(self, batches: list[Batch], lasts: Mapping[str, float]) -> None:
+        """Handle samples, and the times of the last samples, by timeline."""
+        heard = [(self._line(batch.timeline), batch) for batch in batches]
+        announced = [(self._line(name), last) for name, last in lasts.items()]
+        with contract(self.node):
+            for line, batch in heard:
+                self._pass(line.hear(batch))
+            for line, last in announced:
+                line.hear_of(last)
         if not all(line.is_live for line, _ in [*heard, *announced]):
             self._start()
 
@@ -173,11 +197,14 @@ class Watch:
         return line
 
     def _pass(self, passed: Passed) -> None:
+        """Pass on samples and gaps, now or when there is room."""
+        self._passed += passed
         self._is_passing = True
-        for each in passed:
-            if self in self._watches:
-                room = deliver(f"the node {self.node!r}", self._on_samples, each)
-                self._room = room if room is not None and not room.called else self._room
+        while self._passed and self._room is None and self in self._watches:
+            each = self._passed.popleft()
+            room = deliver(f"the node {self.node!r}", self._on_samples, each)
+            if room is not None and not room.called:
+                self._room = room.addBoth(self._go_on)
         self._is_passing = False
         if self._room is not None:
             for line in self._lines.values():
@@ -271,10 +298,17 @@ class Watch:
             if not line.is_behind:
                 self._pass(line.release())
 
+    def _go_on(self, result: Any) -> None:
+        if isinstance(result, Failure):
+            log.error("samples of {node} are lost: {why}", node=self.node, why=str(result.value))
+        self._room = None
+        self._pass([])
+
     async def _wait_for_room(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            await room
+        while self._room is not None:
+            waiter: defer.Deferred = defer.Deferred()  # of its own, as a task that ends cancels it
+            self._room.addBoth(waiter.callback)
+            await waiter
 
 
 def deliver(what: str, callback: Callable[..., Any], *args: Any) -> Any:

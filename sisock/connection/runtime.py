@@ -9,10 +9,12 @@ import math
 import resource
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from twisted.internet import defer
 from twisted.python.threadpool import ThreadPool
 from txaio import tx, use_twisted
 
@@ -21,6 +23,7 @@ make_logger = tx.make_logger
 
 REPEAT_AFTER = 60.0  # seconds after which the same warning is logged again
 MAX_TEXTS = 100  # maximum number of different warnings to remember
+TURN = 0.05  # seconds of work after which the reactor reads its sockets
 
 _STARTING = threading.Lock()
 
@@ -47,15 +50,16 @@ class RepeatedWarning:
         self._log = log
         self._logged: dict[str, tuple[float, int]] = {}
 
-    def __call__(self, text: str) -> None:
-        """Log the warning, or count it."""
+    def __call__(self, text: str, times: int = 1) -> None:
+        """Log the warning, or count it; `times` is how often it holds."""
         self.last = text
         logged_at, count = self._logged.get(text, (-math.inf, 0))
+        count += times
         if time.monotonic() - logged_at < REPEAT_AFTER:
-            self._logged[text] = (logged_at, count + 1)
+            self._logged[text] = (logged_at, count)
             return
-        times = f" ({count + 1} times)" if count else ""
-        self._log.warn("{text}{times}", text=text, times=times)
+        repeated = f" ({count} times)" if count > 1 else ""
+        self._log.warn("{text}{repeated}", text=text, repeated=repeated)
         if len(self._logged) >= MAX_TEXTS:
             self._logged.clear()
         self._logged[text] = (time.monotonic(), 0)
@@ -64,6 +68,56 @@ class RepeatedWarning:
         """Forget all warnings once the trouble is over, so that the next one is logged at once."""
         self._logged.clear()
         self.last = None
+
+
+class Turns:
+    """Work in the reactor, a short time in each of its turns: it reads sockets in between.
+
+    So a connection answers the router's pings, however much work waits.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self._steps: deque[Callable[[], Any]] = deque()
+        self._is_due = False
+
+    def add(self, step: Callable[[], Any]) -> None:
+        """Call a function in a later turn, after those that were added before."""
+        self._steps.append(step)
+        self._plan()
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> defer.Deferred | None:
+        """Call a function with each item, now and, if that takes long, in later turns.
+
+        Return None if it was called with all items, or a Deferred that fires when it was.
+        """
+        rest, done = iter(items), defer.Deferred[None]()
+
+        def go_on() -> None:
+            end = self.reactor.seconds() + TURN
+            for item in rest:
+                function(item)
+                if self.reactor.seconds() >= end:
+                    self.add(go_on)
+                    return
+            done.callback(None)
+
+        go_on()
+        return None if done.called else done
+
+    def _plan(self) -> None:
+        if self._steps and not self._is_due:
+            self._is_due = True
+            self.reactor.callLater(0, self._work)
+
+    def _work(self) -> None:
+        end = self.reactor.seconds() + TURN
+        try:
+            while self._steps and self.reactor.seconds() < end:
+                self._steps.popleft()()
+        finally:
+            self._is_due = False
+            self._plan()
 
 
 def is_asynchronous(method: Callable[..., Any]) -> bool:

@@ -19,6 +19,9 @@ from sisock.errors import SettingsError
 from sisock.wire.protocol import REALM, USER_CONSUMER
 
 DEFAULT_PORT = 8080
+COMMAND_VARIABLE = "_SISOCK_COMMAND"
+"""Environment variable with the command that became the program, for its help."""
+
 LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import sys
 from typing import Any
 
+import txaio
+
 from sisock.connection.reconnect import RouterConnection, fail, run_program, settings_from_flags
-from sisock.connection.settings import Parser, add_common_flags
+from sisock.connection.settings import COMMAND_VARIABLE, Parser, add_common_flags
 from sisock.errors import SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.check import examine
@@ -33,6 +36,7 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
             instance.name = args.name
         instance.is_replica |= args.replica
         if args.check:
+            _show_warnings(args.log_level)
             lines, faults = examine(instance)
             sys.stdout.writelines(f"{line}\n" for line in lines)
             sys.stdout.flush()
@@ -50,9 +54,17 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         service.stop()
 
 
+def _show_warnings(level: str | None) -> None:
+    """Log to stderr; Twisted would also log what is printed."""
+    streams = sys.stdout, sys.stderr
+    txaio.start_logging(out=sys.stderr, level=level or "warn")
+    sys.stdout, sys.stderr = streams
+
+
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
     cls = node if isinstance(node, type) else type(node)
     parser = Parser(
+        prog=os.environ.pop(COMMAND_VARIABLE, None),
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a key `nam` in the file of `sisock serve` must not mean --name

@@ -12,10 +12,13 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from autobahn.exception import Disconnected
 from autobahn.wamp import message, serializer
 from autobahn.wamp.exception import ProtocolError, SerializationError
 from autobahn.wamp.types import TransportDetails
+from autobahn.websocket import protocol
 from autobahn.websocket.types import ConnectionDeny
+from autobahn.websocket.xormasker import XorMaskerNull
 from crossbar.common.twisted import endpoint
 from crossbar.router.broker import Broker
 from crossbar.router.dealer import Dealer
@@ -23,6 +26,7 @@ from crossbar.router.protocol import WampRawSocketServerProtocol, WampWebSocketS
 from crossbar.router.session import RouterApplicationSession, RouterSession
 from crossbar.worker import proxy
 from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
+from crossbar.worker.transport import RouterTransport
 from twisted.python.failure import Failure
 from twisted.web import http, server
 
@@ -78,6 +82,12 @@ def connection_made(original: Any, self: Any) -> None:
     self.webStatus = False  # autobahn's page forwards browsers to any address in its own
 
 
+@instead_of(protocol, "create_xor_masker")
+def create_masker(original: Any, mask: bytes, length: int) -> Any:
+    """Leave payloads that are masked with zeros, as sisock's programs do, as they are."""
+    return original(mask, length) if any(mask) else XorMaskerNull()
+
+
 @instead_of(WampWebSocketServerProtocol, "onConnect")
 def on_connect(original: Any, self: Any, request: Any) -> Any:
     """Refuse connections from pages of other origins."""
@@ -90,9 +100,14 @@ def on_connect(original: Any, self: Any, request: Any) -> Any:
 @instead_of(WampWebSocketServerProtocol, "send")
 @instead_of(WampRawSocketServerProtocol, "send")
 def send(original: Any, self: Any, msg: Any) -> None:
-    """Send a message; WELCOME ends the limits of strangers. Check the unread bytes."""
+    """Send a message; WELCOME ends the limits of strangers. Check the unread bytes.
+
+    A message to a connection that is being closed is dropped: an error would keep it from others.
+    """
     try:
         original(self, msg)
+    except Disconnected:
+        return
     except SerializationError as error:
         stranger = find_door(self.transport)
         if stranger is None or not stranger.is_stranger:
@@ -284,6 +299,18 @@ def is_path(path: bytes) -> bool:
 def make_doors(original: Any, *args: Any) -> Doors:
     """Count and guard connections, see `sisock.router.limits`."""
     return Doors(*args)
+
+
+@instead_of(RouterTransport, "start")
+def start(original: Any, self: Any, *args: Any) -> Any:
+    """Log the port once it is open; Crossbar does so only among many other messages."""
+
+    def tell(started: Any) -> Any:
+        if port := self._config["endpoint"].get("port"):
+            self.log.warn("listening on port {port}", port=port)
+        return started
+
+    return original(self, *args).addCallback(tell)
 
 
 # Do not log tracebacks for invalid messages of clients.

@@ -80,8 +80,8 @@ for unused in UNUSED:
     sys.modules.setdefault(unused, Placeholder(unused))
 
 from crossbar import personality
+from crossbar.node import main as command
 from crossbar.node import node
-from crossbar.node.main import main as run_crossbar
 from crossbar.worker.transport import create_router_transport
 from twisted.internet import reactor
 
@@ -127,7 +127,9 @@ def main() -> None:
         runpy.run_module(WORKER, run_name="__main__")
     else:
         try:
-            sys.exit(run_crossbar("crossbar", sys.argv[1:], reactor, Personality))
+            # It would print an empty line, logged with nothing but a time.
+            vars(command).update(print=lambda *words: print(*words) if words else None)
+            sys.exit(command.main("crossbar", sys.argv[1:], reactor, Personality))
         except SystemExit:
             # Crossbar exits with status 1 if a signal stopped the reactor: that is no error.
             if getattr(reactor, "_exitSignal", None) is None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -133,7 +134,7 @@ def as_times(values: Any, label: str) -> np.ndarray:
         block = t[max(start - 1, 0) : start + _BLOCK]
         if not np.isfinite(block).all():
             raise ValueError(f"{label} must be finite")
-        if (block[1:] < block[:-1]).any():
+        if len(block) > 1 and (block[1:] < block[:-1]).any():
             index = max(start, 1) + int(np.argmax(block[1:] < block[:-1]))
             raise ValueError(f"{label} must ascend: t[{index}] goes back")
     return t
@@ -187,6 +188,14 @@ def to_list(values: np.ndarray | Sequence[Any]) -> list[Any]:
     return values.tolist()
 
 
+def to_lists(columns: Collection[np.ndarray]) -> list[list[Any]]:
+    """Return each of some columns of equal length as `to_list` does."""
+    are_floats = {column.dtype.kind for column in columns} == {"f"}
+    if are_floats and np.isfinite(np.concatenate([*columns])).all():
+        return [column.tolist() for column in columns]
+    return [to_list(column) for column in columns]
+
+
 def to_binary(values: np.ndarray) -> dict[str, Any] | list[Any]:
     """Return a dict with dtype and raw bytes, or a list for objects (PROTOCOL.md, binary)."""
     if values.dtype == object:
@@ -213,6 +222,13 @@ def from_wire(encoded: Any) -> np.ndarray:
     if values.dtype == object and set(map(type, values)) == {int, type(None)}:
         return values.astype("<f8")
     return values
+
+
+def all_from_wire(encoded: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
+    """Decode lists of equal length as `from_wire` does, but floats all at once."""
+    if set(map(type, chain.from_iterable(encoded.values()))) == {float}:
+        return dict(zip(encoded, np.array([*encoded.values()], dtype="<f8"), strict=True))
+    return {name: from_wire(column) for name, column in encoded.items()}
 
 
 def has_value(values: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def test_a_node_whose_network_vanishes_goes_and_comes_back_with_it(router, far, 
         set_link("down")
         promised_event(events, "ticker", present=False)
         promised_list(client)
-        node.wait_for("was lost; trying again")
+        node.wait_for("; trying again")
         set_link("up")
         promised_event(events, "ticker", present=True)
         promised_list(client, "ticker")

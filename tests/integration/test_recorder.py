@@ -87,6 +87,7 @@ class Archive:
     def __init__(self, member, name, field="x", features=()):
         self.field = field
         self.first = float(int(time.time()) - 1000)
+        self.units = "V"
         self.count = 5
         self.asked = 0
         member.do("register", self.get_fields, node_uri(name, "get_fields"))
@@ -94,7 +95,7 @@ class Archive:
         assert member.add(name, features=list(features))
 
     def get_fields(self, start, end):
-        field = {"description": "a ramp", "timeline": "s", "type": "number", "units": "V"}
+        field = {"description": "a ramp", "timeline": "s", "type": "number", "units": self.units}
         return [{self.field: field}, {"s": {"interval": None, "field": [self.field]}}]
 
     def get_data(self, field, start, end, min_stride=None):
@@ -134,10 +135,19 @@ def test_a_node_of_part_1_is_asked_for_what_is_new_and_final(client, router, rec
         about = client.fields("rec_polling")["rec_archive.x"]
         assert (about.units, about.description) == ("V", "a ramp")
         program.end()
-        node.count = 11
+        node.count, node.units = 11, "mV"
         record("rec_polling", "rec_archive::*")
         assert wait_for_number(9).values.tolist() == [5, 6, 7, 8, 9]
-        assert client.fields("rec_polling")["rec_archive.x"].units == "V"
+        assert client.fields("rec_polling")["rec_archive.x"].units == "mV"
+
+
+def test_the_log_lists_fields_before_samples_and_names_missing_ones(router, record):
+    with Member(router) as member:
+        Archive(member, "rec_quiet")
+        program = record("rec_listing", "rec_quiet", "rec_quiet::y", "rec_qui*::z*")
+        program.wait_for("recording of node rec_quiet: x")
+        program.wait_for("node rec_quiet has no field 'y' yet")
+        program.wait_for("node rec_quiet has no field 'z*' yet")
 
 
 def test_comings_and_goings_are_recorded_and_kept(client, router, record):

@@ -107,6 +107,23 @@ def test_the_table_of_options_is_that_of_the_program():
     assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == own
 
 
+def test_a_check_shows_the_first_malformed_row_and_value(tmp_path):
+    good = [f'{T + i},{i},"a"' for i in range(99)]
+    bad = ["oops", f"{T + 99},x,a", f"when?,1,{'b' * 80}", f'{T},1,"a', "1,2,3,4"]
+    (tmp_path / "a.csv").write_text(
+        "\n".join(["time,n,text", *good, *bad, f"{T + 100},1,a"]) + "\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "data_nodes/tables.py", tmp_path / "a.csv", "--check"],
+        cwd=TOP, capture_output=True, text=True, check=True,
+        env={"SISOCK_CACHE": str(tmp_path / "cache"), "PATH": ""},
+    )  # fmt: skip
+    assert "n: 101 samples" in said.stdout
+    warning = said.stderr.partition("a.csv: ")[2]
+    assert warning.startswith("skipped 4 malformed rows, the first: '")
+    assert warning.endswith("; cannot read 1 malformed value, the first: 'x' in 'n'\n")
+
+
 def test_the_example_of_the_document_is_served(tmp_path):
     (example,) = re.findall(r"```csv\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "2026-01-01.csv").write_text(example)

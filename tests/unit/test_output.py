@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisock.cli.output import WRITERS, write_fields
+from sisock.cli.output import WRITERS, format_age, write_fields
 from sisock.client.data import Data, Series
 from sisock.wire.fields import Field, describe, parse_fields
 from sisock.wire.times import format_time
@@ -121,3 +121,11 @@ def test_fields_have_columns_for_what_is_said_of_any_of_them():
     assert head == ["field", "type", "units", "timeline", "interval/s", *told]
     assert stage == ["stage", "number", "K", "t", "2017-07-14T02:40:00Z", "60", "to 4.5", "3 to 6"]
     assert pump == ["pump", "bool", "pump", "0: off, 1: on", "its state"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2.5, "2.5 s"), (180, "3 min"), (86400, "1 day"), (3 * 86400, "3 days"), (3e8, "9.5 years")],
+)
+def test_an_age_is_in_the_largest_unit_that_fits(seconds, text):
+    assert format_age(seconds) == text
