@@ -24,6 +24,7 @@ from crossbar.router.protocol import WampRawSocketServerProtocol, WampWebSocketS
 from crossbar.router.session import RouterApplicationSession, RouterSession
 from crossbar.worker import proxy
 from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
+from crossbar.worker.transport import RouterTransport
 from twisted.python.failure import Failure
 from twisted.web import http, server
 
@@ -236,6 +237,18 @@ def is_path(path: bytes) -> bool:
 def make_doors(original: Any, *args: Any) -> Doors:
     """Count and guard connections, see `sisock.router.limits`."""
     return Doors(*args)
+
+
+@instead_of(RouterTransport, "start")
+def start(original: Any, self: Any, *args: Any) -> Any:
+    """Log the port once it is open; Crossbar does so only among many other messages."""
+
+    def tell(started: Any) -> Any:
+        if port := self._config["endpoint"].get("port"):
+            self.log.warn("listening on port {port}", port=port)
+        return started
+
+    return original(self, *args).addCallback(tell)
 
 
 # Do not log tracebacks for invalid messages of clients.

@@ -8,7 +8,7 @@ from sisock.testing import wait_until
 from tests.bridge.conftest import JULY_15, iso_range
 from tests.conftest import wait_for_nodes
 
-SOON = 5
+SOON = 20
 """Seconds after a write; on an idle machine it is one."""
 
 HEADER = "# A thing\n# line\n# m/s\n"

@@ -112,8 +112,9 @@ def test_interval_ms_is_preferred(bridge):
 
 
 def test_a_request_of_targets_alone_means_the_last_hour(bridge):
-    (series,) = bridge.ask("/query", {"targets": [{"target": "sensors::cpu_percent"}]}).json
-    assert series["datapoints"]
+    body = {"targets": [{"target": "sensors::cpu_percent"}]}
+    wait_until(lambda: bridge.ask("/query", body).json[0]["datapoints"], 20, "the first sample")
+    (series,) = bridge.ask("/query", body).json
     assert series["unit"] == "percent"
     assert "refId" not in series
 

@@ -163,7 +163,9 @@ class Page:
 
     def downloaded(self, suffix: str) -> Path | None:
         """The file of this kind that the browser has saved, if it has."""
-        return next(iter(self.browser.downloads.glob(f"*{suffix}")), None)
+        # While a file is on its way, an empty one has its name.
+        files = self.browser.downloads.glob(f"*{suffix}")
+        return next((file for file in files if file.stat().st_size), None)
 
     def save_samples(self, suffix: str = "csv") -> Path:
         """Save all samples of the view in a format, by the dialog."""

@@ -170,6 +170,8 @@ def test_live_samples_come_as_an_iterator_each_once(client, odd):
     assert times == sorted(set(times))
     kept = client.get(node, ["count", "state", "even"], "-1h")
     stored = dict(zip(kept["count"].t.tolist(), kept["state"].values, strict=True))
+    # The node keeps fifty: if the answer came late, the first have gone.
+    samples = [sample for sample in samples if sample.t >= min(stored)]
     assert all(stored[sample.t] == sample.values["state"] for sample in samples)
 
 

@@ -237,6 +237,6 @@ def test_nodes_of_sites_are_recorded(router, second_router, client, variables, s
         return {"south/twin.n", "north/twin.x", "nodes.south/twin"} <= set(fields)
 
     wait_until(recorded, 40, "recorded fields")
-    series = client.get("north/site_recorder", "south/twin.n", 1, time.time() + 60)
-    assert len(series["south/twin.n"])
+    asked = "north/site_recorder", "south/twin.n", 1, time.time() + 60
+    wait_until(lambda: len(client.get(*asked)["south/twin.n"]), 20, "a recorded sample")
     assert not [name for name in client.fields("north/site_recorder") if "site_recorder." in name]

@@ -302,8 +302,10 @@ def test_what_comes_too_late_is_dropped_and_said():
     node = made()
     node.push({"x": 1}, NOW)
     node.push({"x": 2}, NOW)
+    node.push({"x": [3, 4]}, [NOW - 1, NOW])
     assert series(node.get_data(["x"], EARLIEST, LATEST), "x") == [(NOW, 1.0)]
-    assert "too late for timeline 'pushed'" in node.status()["error"]
+    told = "too late for timeline 'pushed' are dropped (3 samples dropped since the start)"
+    assert told in node.status()["error"]
     node.end()
 
 
