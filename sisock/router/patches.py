@@ -127,7 +127,6 @@ def send(original: Any, self: Any, msg: Any) -> None:
 def fail_connection(original: Any, self: Any, code: int = 1001, reason: str = "going away") -> None:
     """Close at once and log one line; autobahn waits for a close frame and logs several."""
     door = find_door(self.transport)
-    self.log = DemotedLogger()
     if door is not None:
         self.failByDrop |= door.is_stranger
         door.tell(reason)
@@ -150,7 +149,6 @@ def fail_handshake(original: Any, self: Any, reason: str, *args: Any, **kwargs: 
     door = find_door(self.transport)
     if door is not None:
         door.tell(reason)
-    self.log = DemotedLogger()
     original(self, reason, *args, **kwargs)
 
 
@@ -314,7 +312,7 @@ def start(original: Any, self: Any, *args: Any) -> Any:
 
 
 # Do not log tracebacks for invalid messages of clients.
-WampWebSocketServerProtocol.log = DemotedLogger("warn", "error", "critical")
+WampWebSocketServerProtocol.log = DemotedLogger("info", "warn", "error", "critical")
 WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
 RouterApplicationSession.log = DemotedLogger("warn")  # a session that ends with the router
 ProxyFrontendSession.log = DemotedLogger("info", "warn", "error", "failure")
