@@ -304,8 +304,9 @@ def start(original: Any, self: Any, *args: Any) -> Any:
     """Log the port once it is open; Crossbar does so only among many other messages."""
 
     def tell(started: Any) -> Any:
-        if port := self._config["endpoint"].get("port"):
-            self.log.warn("listening on port {port}", port=port)
+        endpoint = self._config["endpoint"]
+        if endpoint["type"] == "tcp":  # Crossbar invents a port for a Unix socket
+            self.log.warn("listening on port {port}", port=endpoint["port"])
         return started
 
     return original(self, *args).addCallback(tell)
