@@ -47,6 +47,13 @@ def test_a_day_is_24_aligned_rows(sisock, weather):
     assert lines[1].startswith("2017-07-15T00:00:00Z  -")
 
 
+def test_an_empty_answer_says_when_the_last_sample_was(sisock, weather):
+    done = sisock("get", weather, "apex_temperature")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+    assert "the last one is of 2017-07-27T23:00:00Z" in done.stderr
+
+
 def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
     as_csv = sisock("get", weather, "apex_temperature", "apex_humidity", *DAY, "--csv").stdout
     rows = list(csv.reader(io.StringIO(as_csv)))
