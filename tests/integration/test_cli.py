@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import pytest
 
-from sisock.testing import free_port
+from sisock.testing import free_port, wait_until
 from tests import forkserver
 from tests.conftest import wait_for_nodes
 
@@ -154,6 +154,17 @@ def test_doctor_is_content_with_a_healthy_installation(sisock, weather):
     assert re.search(
         r"node cli_weather: 5 fields, the last sample \d+\.\d years ago, ", done.stdout
     )
+
+
+def test_a_node_that_lacks_its_source_is_bad(sisock, router, client, start, tmp_path):
+    start(router, "data_nodes/weather.py", "--directory", tmp_path, "--name", "cli_lost")
+    why = f"{tmp_path} is left out: no file of it ends in .dat"
+    listed = f"Archived APEX weather. [problem: {why}]"
+    wait_until(lambda: listed in [n.description for n in client.nodes()], 20, "its trouble")
+    done = sisock("status")
+    assert done.returncode == 1
+    assert re.search(rf"cli_lost +BAD +0 +{re.escape(why)}\n", done.stdout)
+    assert f"BAD  node cli_lost: {why}\n" in sisock("doctor").stdout
 
 
 @pytest.mark.parametrize("files", [["server"], ["consumer"], ["server", "consumer"]])
