@@ -230,6 +230,14 @@ def test_a_program_that_is_misspoken_to_is_one_sentence_too(sisock, program):
     assert done.stderr.splitlines() == [said]
 
 
+def test_a_file_that_does_not_run_its_node_says_so(sisock, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import sisock\n\n\nclass Mine(sisock.LiveNode):\n    name = 'mine'\n")
+    done = sisock("node", file)
+    said = f"sisock: {file} runs no node: end it with `sisock.run(Mine)`\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_a_traceback_is_shown_at_debug_only(sisock):
     assert "Traceback" in sisock("nodes", "--log-level", "debug", WAMP_SECRET="wrong").stderr
 
