@@ -86,7 +86,9 @@ class _Check:
                 await self._check_field(name, about)
             except NodeContractError as fault:
                 self.faults.append(fault)
-        if self._node.trouble:
+        if self._node.trouble and not fields:
+            self.faults.append(self._fault(None, self._node.trouble))
+        elif self._node.trouble:
             self.lines.append(f"doubtful: {self._node.trouble}")
 
     async def _check_field(self, name: str, about: dict[str, Any]) -> None:

@@ -68,6 +68,7 @@ BINARIES = {
     "itself": b"\xd8\x1c\x81\xd8\x1d\x00",
     "itself in a HELLO": b"\x83\x01\x66sisock\xd8\x1c\xa1\x65roles\xd8\x1d\x00",
     "large exponent": b"\x81\xc5\x82\x1b\x7f\xff\xff\xff\xff\xff\xff\xff\x03",
+    "long decimal": b"\x81\xc4\x82\x01\xc2\x59\xf0\x00" + b"\xff" * 0xF000,
     "random": NOISE,
 }
 FRAMES = {
@@ -90,6 +91,11 @@ REQUESTS = {
     "many headers": b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
     "odd length": b"GET / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
     "odd range": b"GET / HTTP/1.1\r\nHost: x\r\nRange: bytes=9-1,a-b\r\n\r\n",
+    "many ranges": b"GET /page.js HTTP/1.1\r\nHost: x\r\nRange: bytes="
+    + b"0-0," * 3000
+    + b"\r\n\r\n",
+    "odd redirection": b"GET /ws?redirect=http%3A%2F%2F'x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "odd delay": b"GET /ws?redirect=http%3A%2F%2Fx&after=y HTTP/1.1\r\nHost: x\r\n\r\n",
     "odd chunks": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
     "another method": b"\xc3\xbc / HTTP/1.1\r\nHost: x\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(100),
@@ -221,6 +227,14 @@ def test_a_path_that_cannot_be_is_refused(router):
         with send_request(router, REQUESTS[name]) as sock:
             status = sock.recv(12).decode()
             assert status.startswith("HTTP/1.1 4"), (name, status)
+
+
+def test_the_router_forwards_no_browser_elsewhere(router):
+    for query in (b"", b"&after=0"):
+        path = b"/ws?redirect=https%3A%2F%2Felsewhere.example%2F" + query
+        with send_request(router, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n") as sock:
+            answer = read_until_closed(sock)
+        assert answer.startswith(b"HTTP/1.1 426 ") and b"elsewhere" not in answer
 
 
 def test_a_message_before_login_holds_at_most_a_mebibyte(router):

@@ -132,6 +132,7 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
         (made(Archive, entry={"unit": "m"}), "'unit' is not one of the keys description, "),
         (made(Archive, list_fields=lambda *_: {"": {}}), "'' cannot be the name of a field"),
         (made(Archive, list_fields=lambda *_: ["a"]), "field name to a dict, not list"),
+        (made(Archive, list_fields=lambda *_: {}, trouble="no server"), "'archive': no server"),
     ],
 )
 def test_a_broken_node_fails_with_one_clear_sentence(node, sentence, capsys):

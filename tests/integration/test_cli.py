@@ -170,7 +170,7 @@ def test_doctor_checks_each_user_whose_secret_is_there(sisock, router, weather, 
         ({"CROSSBAR_TLS_PORT": "CLOSED"}, "start the router"),
         ({"WAMP_SECRET": "wrong"}, "refuses the user 'simonsobs'"),
         ({"CROSSBAR_HOST": "127.0.0.2"}, "sisock certs --name 127.0.0.2"),
-        ({"SISOCK_HOME": "/nonexistent"}, "no secret for 'simonsobs'"),
+        ({"SISOCK_HOME": "/nonexistent"}, "no secret for the user 'simonsobs'"),
         ({"CROSSBAR_HOST": "no-such-host.invalid"}, "check CROSSBAR_HOST"),
     ],
 )

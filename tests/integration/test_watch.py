@@ -2,6 +2,7 @@
 
 import gc
 import math
+import time
 
 import pytest
 from twisted.internet import defer, threads
@@ -175,6 +176,35 @@ def test_a_slow_consumer_gets_all_in_its_own_time(client, node):
         assert times(stream, count) == list(range(1, count + 1))
         node.take(count + 1)
         assert times(stream, 1) == [count + 1]
+
+
+def test_answers_come_while_a_slow_consumer_has_samples_to_handle(router, node):
+    reactor, heard, had = reactor_thread(), [], []
+
+    def do(function, *args):
+        return threads.blockingCallFromThread(
+            reactor, lambda: defer.ensureDeferred(function(*args))
+        )
+
+    def hear(sample):
+        heard.append(sample.t - T0)
+        if len(heard) == 1:
+            # The answer comes behind the events, as a ping of the router does.
+            asking = defer.ensureDeferred(client.nodes())
+            asking.addCallback(lambda _: had.append(len(heard)))
+        end = time.monotonic() + 0.05
+        while not had and time.monotonic() < end:
+            pass
+
+    client = TwistedClient(router.settings(), reactor=reactor)
+    do(client.connect)
+    do(client.watch, node.name, hear, ["text"])
+    for n in range(150):
+        node.take(n)
+    wait_until(lambda: len(heard) == 150, 30, "all samples")
+    assert had[0] < 150
+    assert heard == list(range(150))
+    do(client.close)
 
 
 def test_a_watch_ends_in_the_middle_of_a_question(client, node):
