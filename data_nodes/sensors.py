@@ -36,6 +36,8 @@ NETWORK = {
     "network_sent": ("sent to networks since boot", "bytes"),
 }
 
+FIRST_SECONDS = 0.1  # for which the first CPU load is measured
+
 UNITS = {"temp": "C", "fan": "rpm", "in": "V", "curr": "A", "power": "W"}
 """Units by kind of sensor, as lm-sensors names the kinds."""
 
@@ -70,18 +72,20 @@ class Sensors(sisock.LiveNode):
             },
             **{name: _entry(*about) for name, (_, *about) in found.items()},
         }
-        self._has_compared = False
+        self._is_first = True
 
     def read(self) -> dict[str, Any]:
         """Read all figures; a group that cannot be read is left out."""
         values = {name: value for name, (value, *_) in self.read_hardware().items()}
-        for group in (_read_cpu, _read_memory, _read_disk, _read_network):
+        for group in (self._read_cpu, _read_memory, _read_disk, _read_network):
             with suppress(OSError, AttributeError):
                 values.update(group())
-        if not self._has_compared:
-            # psutil measures since the previous call in this thread: the first call tells nothing.
-            self._has_compared = values.pop("cpu_percent", None) is not None
         return {name: value for name, value in values.items() if name in self.fields}
+
+    def _read_cpu(self) -> dict[str, float]:
+        # psutil measures since the previous call, so the first one has to wait.
+        seconds, self._is_first = FIRST_SECONDS if self._is_first else None, False
+        return {"cpu_percent": psutil.cpu_percent(seconds), "load_1min": psutil.getloadavg()[0]}
 
 
 def read_hardware(system: Any = psutil) -> dict[str, tuple[Any, str, str | None]]:
@@ -138,10 +142,6 @@ def _name(kind: str, where: str, index: int, taken: Container[str]) -> str:
 
 def _entry(description: str, units: str | None) -> dict[str, str | None]:
     return {"description": description, "units": units}
-
-
-def _read_cpu() -> dict[str, float]:
-    return {"cpu_percent": psutil.cpu_percent(), "load_1min": psutil.getloadavg()[0]}
 
 
 def _read_memory() -> dict[str, float]:

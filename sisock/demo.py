@@ -104,7 +104,7 @@ def _run() -> None:
 
 
 def _announce() -> None:
-    """Print the line that begins with ``ready:`` once a query has been answered."""
+    """Print the addresses, after ``ready:``, once a query has been answered."""
     from sisock.client.client import Client
     from sisock.connection.settings import DEFAULT_PORT, load_settings
     from sisock.wire.protocol import USER_CONSUMER
@@ -127,11 +127,11 @@ def _announce() -> None:
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
     port = "" if settings.port == DEFAULT_PORT else f"CROSSBAR_TLS_PORT={settings.port} "
-    grafana = f"http://127.0.0.1:{os.environ.get('BRIDGE_PORT', 5000)}"
+    grafana = f"http://127.0.0.1:{os.environ['BRIDGE_PORT']}"
     # The part after the # stays in the browser and reaches no server's log.
     secret = quote(settings.secret or "", safe="")
     page = f"https://{settings.host}:{settings.port}/#secret={secret}"
-    print(f"ready: {page}  for Grafana: {grafana}  try: {port}{command} nodes", flush=True)
+    print(f"ready: {page}  try: {port}{command} nodes\n       for Grafana: {grafana}", flush=True)
 
 
 if __name__ == "__main__":

@@ -230,7 +230,6 @@ class Routes:
 
 def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, Any]:
     """Return a node's entry in the list of nodes."""
-    keys = "description", "type", "units", "interval", "first", "last"
     entry = {
         "name": node.name,
         "description": node.description,
@@ -238,8 +237,17 @@ def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, 
     }
     if fields is None:
         return entry
-    described = {name: {key: getattr(one, key) for key in keys} for name, one in fields.items()}
-    return {**entry, "fields": described}
+    return {**entry, "fields": {name: _describe_field(one) for name, one in fields.items()}}
+
+
+def _describe_field(field: Field) -> dict[str, Any]:
+    """Return a field's entry in the list of nodes, without optional keys that it lacks."""
+    keys = "description", "type", "units", "interval", "first", "last"
+    optional = {
+        key: getattr(field, key) for key in ("limits", "precision", "labels", "stale_after")
+    }
+    known = {key: value for key, value in optional.items() if value is not None}
+    return {**{key: getattr(field, key) for key in keys}, **known}
 
 
 async def find_annotations(

@@ -12,6 +12,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from sisock.connection.settings import DEFAULTS
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.reply import Reply
 
@@ -19,7 +20,7 @@ MEMORY_LIMIT = 100_000_000
 """Bytes of samples and JSON that wait for their clients; joining and writing arrays temporarily
 takes about twice as much."""
 
-MAX_SAMPLES = 20_000_000
+MAX_SAMPLES = int(DEFAULTS["SISOCK_MAX_SAMPLES"])
 """Samples of one answer; as JSON they take 1 GB."""
 
 COLLECT_EVERY = 1.0

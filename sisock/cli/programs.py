@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sisock.connection.settings import Settings
+from sisock.connection.settings import COMMAND_VARIABLE, Settings
 from sisock.errors import SettingsError
 
 _TOP = Path(__file__).parents[2]
 NODES = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
 """The folder of sisock's own nodes, in the repository or installed by a wheel."""
+
+_NODE_CLASS = re.compile(r"^class (\w+)\([\w., ]*(?:Node\w*|Archive)\b", re.MULTILINE)
 
 
 def node_names() -> list[str]:
@@ -31,12 +34,16 @@ def complete(prefix: str, **_: Any) -> list[str]:
 def find_node(program: str, folder: Path) -> Path:
     """Find the file of a node: one of sisock's own, or the path of a ``.py`` file.
 
-    A relative path starts from `folder`. Raises SettingsError, which lists sisock's own nodes.
+    A relative path starts from `folder`. Raises SettingsError, which lists sisock's own nodes, if
+    there is no such file, or if it defines a node but does not run it.
     """
     file = folder / program if program.endswith(".py") else NODES / f"{program}.py"
     if not file.is_file():
         known = ", ".join(node_names())
         raise SettingsError(f"there is no {file}; the ready-made nodes are {known}")
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if "run(" not in text and (defined := _NODE_CLASS.search(text)):
+        raise SettingsError(f"{file} runs no node: end it with `sisock.run({defined[1]})`")
     return file
 
 
@@ -72,12 +79,15 @@ def node(args: argparse.Namespace, settings: Settings) -> None:
         print("\n".join(f"  {name}" for name in node_names()))
         print("`sisock node FILE --help` lists its flags.")
         return
-    _become(str(find_node(args.file, Path())), *args.rest)
+    file = find_node(args.file, Path())
+    os.environ[COMMAND_VARIABLE] = f"sisock node {args.file}"
+    _become(str(file), *args.rest)
 
 
 def record(args: argparse.Namespace, settings: Settings) -> None:
     """Become the recorder."""
     flags = [f"--keep={args.keep}", f"--name={args.name}", *given_flags(args)]
+    os.environ[COMMAND_VARIABLE] = "sisock record"
     _become(str(NODES / "recorder.py"), *args.sources, *flags)
 
 

@@ -50,15 +50,16 @@ class RepeatedWarning:
         self._log = log
         self._logged: dict[str, tuple[float, int]] = {}
 
-    def __call__(self, text: str) -> None:
-        """Log the warning, or count it."""
+    def __call__(self, text: str, times: int = 1) -> None:
+        """Log the warning, or count it; `times` is how often it holds."""
         self.last = text
         logged_at, count = self._logged.get(text, (-math.inf, 0))
+        count += times
         if time.monotonic() - logged_at < REPEAT_AFTER:
-            self._logged[text] = (logged_at, count + 1)
+            self._logged[text] = (logged_at, count)
             return
-        times = f" ({count + 1} times)" if count else ""
-        self._log.warn("{text}{times}", text=text, times=times)
+        repeated = f" ({count} times)" if count > 1 else ""
+        self._log.warn("{text}{repeated}", text=text, repeated=repeated)
         if len(self._logged) >= MAX_TEXTS:
             self._logged.clear()
         self._logged[text] = (time.monotonic(), 0)

@@ -16,9 +16,9 @@ from autobahn.wamp.request import Registration
 from twisted.internet import defer, task
 from twisted.python.failure import Failure
 
+from sisock.connection.cbor import UnreadableInvocation
 from sisock.connection.runtime import DemotedLogger, make_logger
 from sisock.connection.settings import Settings
-from sisock.connection.transport import UnreadableInvocation
 from sisock.errors import (
     AuthenticationRejected,
     HubMissing,

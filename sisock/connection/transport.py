@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import socket
 import struct
 import sys
@@ -11,11 +10,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import cbor2
 from autobahn.twisted.websocket import WampWebSocketClientFactory, WampWebSocketClientProtocol
-from autobahn.wamp import message
-from autobahn.wamp.exception import ProtocolError
-from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
+from autobahn.wamp.serializer import JsonSerializer, MsgPackSerializer
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
@@ -27,10 +23,10 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sisock.connection.cbor import TolerantSerializer
 from sisock.connection.runtime import DemotedLogger
 from sisock.connection.settings import Settings
 from sisock.errors import RouterUnreachable, SettingsError
-from sisock.wire.protocol import ERROR_NODE_FAILED
 
 CONNECT_TIMEOUT = 10
 PING_INTERVAL = 5
@@ -80,34 +76,6 @@ def leave_log_texts_plain() -> None:
         for name in ("hlval", "hltype", "hlid", "pformat"):
             if hasattr(module, name):
                 setattr(module, name, lambda value, **_style: value)
-
-
-class UnreadableInvocation(message.Invocation):
-    """An invocation whose arguments cannot be decoded."""
-
-
-class TolerantSerializer(CBORSerializer):
-    """CBOR that answers undecodable (too deeply nested) payloads; autobahn would disconnect."""
-
-    def unserialize(self, payload: bytes, isBinary: bool | None = None) -> list[Any]:
-        """Decode one message."""
-        with suppress(ProtocolError):
-            return super().unserialize(payload, isBinary)
-        # Skip the first byte, of the array: the message's type and ids follow.
-        decoder = cbor2.CBORDecoder(io.BytesIO(payload[1:]))
-        try:
-            kind, first, second = (decoder.decode() for _ in range(3))
-        except cbor2.CBORDecodeError as error:
-            raise ProtocolError(f"invalid serialization of WAMP message: {error}") from None
-        if kind == message.Invocation.MESSAGE_TYPE:
-            return [UnreadableInvocation(first, second)]
-        if kind == message.Event.MESSAGE_TYPE:
-            return []
-        if kind == message.Result.MESSAGE_TYPE:
-            kind, first, second = message.Error.MESSAGE_TYPE, message.Call.MESSAGE_TYPE, first
-        if kind != message.Error.MESSAGE_TYPE:
-            raise ProtocolError(f"a message of type {kind!r} cannot be decoded")
-        return [message.Error(first, second, ERROR_NODE_FAILED, ["its answer cannot be decoded"])]
 
 
 class ClientProtocol(WampWebSocketClientProtocol):

@@ -20,6 +20,7 @@ from sisock.store.memory import Memory, TimelineInfo
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples
+from sisock.wire.times import counted
 
 CHECK_FOR = 5.0  # seconds that `--check` waits for a sample
 
@@ -161,7 +162,10 @@ class LiveNode(DataNodeServer):
     def status(self) -> dict[str, Any]:
         """Return the number of values taken, the time of the newest, and the last warning."""
         last = max((about.last for about in self._store.timelines().values()), default=None)
-        return {"samples": self._taken, "last": last, "error": self._warn.last}
+        error = self._warn.last
+        if self._dropped:
+            error = f"{error} ({counted(self._dropped, 'sample')} dropped since the start)"
+        return {"samples": self._taken, "last": last, "error": error}
 
     def silent_for(self) -> dict[str, float]:
         """Return the seconds since the last samples of each timeline, or since the start."""
@@ -235,7 +239,7 @@ class LiveNode(DataNodeServer):
                 rows, dropped = line.release(time.monotonic(), is_last)
                 if dropped:
                     self._dropped += dropped
-                    self._warn(line.why_dropped())
+                    self._warn(line.why_dropped(), dropped)
                 if len(rows[0]):
                     self._store.put(line.name, rows)
                     if not self._is_early:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
+import os
 import sys
 from typing import Any
 
 import txaio
 
 from sisock.connection.reconnect import RouterConnection, fail, run_program, settings_from_flags
-from sisock.connection.settings import Parser, add_common_flags
+from sisock.connection.settings import COMMAND_VARIABLE, Parser, add_common_flags
 from sisock.errors import SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.check import examine
@@ -35,10 +37,13 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
             instance.name = args.name
         instance.is_replica |= args.replica
         if args.check:
-            _show_warnings(args.log_level)
+            log = _collect_log(args.log_level or "warn")
             lines, faults = examine(instance)
             sys.stdout.writelines(f"{line}\n" for line in lines)
             sys.stdout.flush()
+            for line in log.getvalue().splitlines():
+                if instance.trouble is None or instance.trouble not in line:  # not a second time
+                    print(line, file=sys.stderr)
             if faults:
                 raise SisockError("\n".join(map(str, faults)))
             return
@@ -53,16 +58,18 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         service.stop()
 
 
-def _show_warnings(level: str | None) -> None:
-    """Log to stderr; Twisted would also log what is printed."""
-    streams = sys.stdout, sys.stderr
-    txaio.start_logging(out=sys.stderr, level=level or "warn")
+def _collect_log(level: str) -> io.StringIO:
+    """Start to log to memory; Twisted would also log what is printed."""
+    log, streams = io.StringIO(), (sys.stdout, sys.stderr)
+    txaio.start_logging(out=log, level=level)
     sys.stdout, sys.stderr = streams
+    return log
 
 
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:
     cls = node if isinstance(node, type) else type(node)
     parser = Parser(
+        prog=os.environ.pop(COMMAND_VARIABLE, None),
         description=inspect.getdoc(cls),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a key `nam` in the file of `sisock serve` must not mean --name

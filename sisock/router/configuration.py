@@ -61,6 +61,8 @@ def load_configuration(
     for worker in find_parts(configuration, "realms", "transports"):
         for transport in worker["transports"] if connections else ():
             transport["max_connections"] = connections
+    for permission in find_parts(configuration, "uri", "allow"):
+        permission["cache"] = False  # the cache keeps every URI that a client has ever named
     for_the_page = {"type": "json", "value": {"realm": realm or realms[0]}}
     add_path(configuration, "settings", for_the_page)
     return configuration

@@ -25,6 +25,18 @@ ANSWER_TIMEOUT = 60
 MAX_STRANGER_BYTES = 64 << 10
 """Bytes that a connection may send before its login, or in one HTTP request."""
 
+MAX_MESSAGE_BYTES = 1 << 20
+"""Bytes of a message from a client other than a node: those of consumers are calls."""
+
+MAX_TOPIC = 1000
+"""Characters of a topic."""
+
+MAX_SUBSCRIPTIONS = 100_000
+"""Subscriptions of all clients other than nodes; beyond this, the one with the most has to go."""
+
+MANY_SUBSCRIPTIONS = 100
+"""Subscriptions of a client; at each multiple of this, the sum over all clients is checked."""
+
 MAX_UNREAD_BYTES = 128 << 20
 """Unread bytes of all clients together; beyond this, the client with the most is disconnected."""
 

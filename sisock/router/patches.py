@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from autobahn.exception import Disconnected
 from autobahn.wamp import message, serializer
 from autobahn.wamp.exception import ProtocolError, SerializationError
 from autobahn.wamp.types import TransportDetails
@@ -19,20 +20,32 @@ from autobahn.websocket import protocol
 from autobahn.websocket.types import ConnectionDeny
 from autobahn.websocket.xormasker import XorMaskerNull
 from crossbar.common.twisted import endpoint
+from crossbar.router.broker import Broker
 from crossbar.router.dealer import Dealer
 from crossbar.router.protocol import WampRawSocketServerProtocol, WampWebSocketServerProtocol
 from crossbar.router.session import RouterApplicationSession, RouterSession
 from crossbar.worker import proxy
 from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
+from crossbar.worker.transport import RouterTransport
 from twisted.python.failure import Failure
 from twisted.web import http, server
 
+from sisock.connection.cbor import load_cbor
 from sisock.connection.runtime import DemotedLogger
 from sisock.connection.transport import tune
 from sisock.errors import SettingsError
-from sisock.router.limits import LARGE, Doors, find_door, find_fault
+from sisock.router.limits import (
+    LARGE,
+    MANY_SUBSCRIPTIONS,
+    MAX_MESSAGE_BYTES,
+    MAX_SUBSCRIPTIONS,
+    MAX_TOPIC,
+    Doors,
+    find_door,
+    find_fault,
+)
 from sisock.router.page import ORIGINS_VARIABLE, may_connect, parse_origins
-from sisock.wire.protocol import ERROR_INVALID_ARGUMENT
+from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, USER_SERVER
 
 PROXIED = "anonymous-proxy"
 """Authentication method of sessions that come through a proxy."""
@@ -66,6 +79,7 @@ def connection_made(original: Any, self: Any) -> None:
     """Tune the socket: the first call on a connection then takes 1 ms instead of 44 ms."""
     original(self)
     tune(self)
+    self.webStatus = False  # autobahn's page forwards browsers to any address in its own
 
 
 @instead_of(protocol, "create_xor_masker")
@@ -86,9 +100,14 @@ def on_connect(original: Any, self: Any, request: Any) -> Any:
 @instead_of(WampWebSocketServerProtocol, "send")
 @instead_of(WampRawSocketServerProtocol, "send")
 def send(original: Any, self: Any, msg: Any) -> None:
-    """Send a message; WELCOME ends the time limit for the login. Check the unread bytes."""
+    """Send a message; WELCOME ends the limits of strangers. Check the unread bytes.
+
+    A message to a connection that is being closed is dropped: an error would keep it from others.
+    """
     try:
         original(self, msg)
+    except Disconnected:
+        return
     except SerializationError as error:
         stranger = find_door(self.transport)
         if stranger is None or not stranger.is_stranger:
@@ -98,6 +117,8 @@ def send(original: Any, self: Any, msg: Any) -> None:
         self.door = find_door(self.transport)
         if self.door is not None:
             self.door.end_wait()
+        if msg.authrole != USER_SERVER:
+            self.maxMessagePayloadSize = MAX_MESSAGE_BYTES
     elif self.door is not None and self.door.unread > LARGE:
         self.door.factory.relieve()
 
@@ -106,7 +127,6 @@ def send(original: Any, self: Any, msg: Any) -> None:
 def fail_connection(original: Any, self: Any, code: int = 1001, reason: str = "going away") -> None:
     """Close at once and log one line; autobahn waits for a close frame and logs several."""
     door = find_door(self.transport)
-    self.log = DemotedLogger()
     if door is not None:
         self.failByDrop |= door.is_stranger
         door.tell(reason)
@@ -129,7 +149,6 @@ def fail_handshake(original: Any, self: Any, reason: str, *args: Any, **kwargs: 
     door = find_door(self.transport)
     if door is not None:
         door.tell(reason)
-    self.log = DemotedLogger()
     original(self, reason, *args, **kwargs)
 
 
@@ -138,6 +157,30 @@ def on_message(original: Any, self: Any, msg: Any) -> None:
     """Handle a client's message if it is harmless; a proxy has checked its clients' messages."""
     if self._authmethod == PROXIED or is_harmless(self, self._transport, msg):
         original(self, msg)
+
+
+@instead_of(Dealer, "processCall")
+def process_call(original: Any, self: Any, session: Any, call: Any) -> None:
+    """Process a call; disconnect a client that uses the number of a running call again."""
+    if (session._session_id, call.request) in self._invocations_by_call:
+        raise ProtocolError(f"the call {call.request} is still running")
+    original(self, session, call)
+
+
+@instead_of(Broker, "processSubscribe")
+def process_subscribe(original: Any, self: Any, session: Any, subscribe: Any) -> None:
+    """Process a subscription; if there are too many, disconnect the client with the most."""
+    if len(subscribe.topic) > MAX_TOPIC:
+        raise ProtocolError(f"a topic has at most {MAX_TOPIC} characters")
+    original(self, session, subscribe)
+    topics = self._session_to_subscriptions
+    if len(topics[session]) % MANY_SUBSCRIPTIONS:
+        return
+    clients = {each: len(has) for each, has in topics.items() if each._authrole != USER_SERVER}
+    if sum(clients.values()) > MAX_SUBSCRIPTIONS:
+        door = find_door(max(clients, key=clients.__getitem__)._transport.transport)
+        if door is not None:
+            door.close(f"there are over {MAX_SUBSCRIPTIONS} subscriptions, and it has the most")
 
 
 @instead_of(Dealer, "_remove_invoke_request")
@@ -172,11 +215,20 @@ def on_close(original: Any, self: Any, was_clean: bool) -> None:
 
 
 def is_harmless(session: Any, transport: Any, msg: Any) -> bool:
-    """Return whether a message may be handled; answer harmful arguments with an error."""
+    """Return whether a message may be handled; answer harmful arguments with an error.
+
+    Raises ProtocolError for messages that Crossbar would log, or believe.
+    """
     if isinstance(msg, message.Authenticate) and not (
         len(msg.signature) <= MAX_SIGNATURE and msg.signature.isprintable()
     ):
         raise ProtocolError("a signature must be one line")  # Crossbar logs wrong signatures
+    if isinstance(msg, message.Hello) and session._session_id is not None:
+        raise ProtocolError("the session has begun already")
+    if getattr(msg, "forward_for", None):
+        raise ProtocolError("only routers may forward messages")
+    if getattr(msg, "payload", None) is not None:
+        raise ProtocolError("encrypted payloads are not supported")
     is_payload = session._session_id is not None and isinstance(msg, message.Call | message.Publish)
     if not is_payload or (fault := find_fault(msg.args, msg.kwargs)) is None:
         return True
@@ -201,6 +253,12 @@ def marshal(original: Any, self: Any) -> dict[str, Any]:
     return {**details, "channel_id": channel or None}
 
 
+@instead_of(serializer, "_cbor_loads")
+def cbor_loads(original: Any, payload: bytes) -> Any:
+    """Decode CBOR in a short time, whatever strangers send."""
+    return load_cbor(payload)
+
+
 @instead_of(serializer, "_loads")
 def loads(original: Any, text: str, **options: Any) -> Any:
     """Parse JSON fast; autobahn's slow Python scanner is only for bytes, which begin with NUL."""
@@ -214,6 +272,9 @@ def process(original: Any, self: Any) -> None:
     """Answer an HTTP request and renew the time limit; reject paths that are no file names."""
     channel = self.channel
     door = find_door(channel.transport)
+    if b"," in (self.getHeader(b"range") or b""):
+        # Twisted fails at many ranges; without the header, it answers with the whole file.
+        self.requestHeaders.removeHeader(b"range")
     if is_path(self.path):
         original(self)
     else:
@@ -238,8 +299,21 @@ def make_doors(original: Any, *args: Any) -> Doors:
     return Doors(*args)
 
 
+@instead_of(RouterTransport, "start")
+def start(original: Any, self: Any, *args: Any) -> Any:
+    """Log the port once it is open; Crossbar does so only among many other messages."""
+    port = self._config["endpoint"].get("port")  # later a Unix socket has one, too
+
+    def tell(started: Any) -> Any:
+        if port is not None:
+            self.log.warn("listening on port {port}", port=port)
+        return started
+
+    return original(self, *args).addCallback(tell)
+
+
 # Do not log tracebacks for invalid messages of clients.
-WampWebSocketServerProtocol.log = DemotedLogger("warn", "error", "critical")
+WampWebSocketServerProtocol.log = DemotedLogger("info", "warn", "error", "critical")
 WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
 RouterApplicationSession.log = DemotedLogger("warn")  # a session that ends with the router
 ProxyFrontendSession.log = DemotedLogger("info", "warn", "error", "failure")

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,11 +32,39 @@ from sisock.router.credentials import make_certificates, make_credentials
 from sisock.router.launch import SECRET_VARIABLES, crossbar_command, prepare
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
+_BLOCK = 32
+_BLOCKS = range(15_000, 32_768 - _BLOCK, _BLOCK)
+"""First ports of blocks below those that the system gives to outgoing connections."""
+
+_claims: list[socket.socket] = []
+_choosing = threading.Lock()
+
+
+def _claim_ports() -> Iterator[int]:
+    """Yield each port of blocks that no other process has claimed."""
+    while True:
+        claim = socket.socket()
+        first = secrets.choice(_BLOCKS)
+        try:
+            claim.bind(("127.0.0.1", first))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)  # kept open: whoever holds a block's first port has the block
+        yield from range(first + 1, first + _BLOCK)
+
+
+_claimed = _claim_ports()
+
 
 def free_port() -> int:
-    """Return a free TCP port of loopback, outside of the range for outgoing connections."""
+    """Return a free TCP port of loopback, outside of the range for outgoing connections.
+
+    No other call returns the same port, in this process or in another one that still runs.
+    """
     while True:
-        port = secrets.choice(range(15_000, 32_768))
+        with _choosing:
+            port = next(_claimed)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
@@ -117,7 +146,7 @@ class RouterProcess:
             self._process = subprocess.Popen(
                 command, env=variables, start_new_session=True, **streams
             )
-        wait_until(self._listens, 60, "the start of the router")
+        wait_until(self._listens, 120, "the start of the router")
         return self
 
     def _listens(self) -> bool:
@@ -131,9 +160,9 @@ class RouterProcess:
         """Stop the router and its worker."""
         if self._process is not None:
             self._process.send_signal(with_signal)
-            self._process.wait(20)
+            self._process.wait(60)
             with suppress(ProcessLookupError):
-                wait_until(lambda: os.killpg(self.pid, 0), 20, "the end of the router's worker")
+                wait_until(lambda: os.killpg(self.pid, 0), 60, "the end of the router's worker")
             self._process = None
 
     def __enter__(self) -> RouterProcess:

@@ -27,6 +27,16 @@ def odd(router, start):
         wait_for_absence(client, "odd_bridged")
 
 
+@pytest.fixture
+def waiting(router, start, tmp_path):
+    """A node that answers once there is a file, and that file."""
+    go_on = tmp_path / "go_on"
+    command = "tests/bridge/nodes.py", "waiting", "--name", "slow_one"
+    node = start(router, *command, TEST_GO_ON=str(go_on))
+    node.wait_for("is in the hub's list", 60)
+    return node, go_on
+
+
 def test_a_failing_field_costs_the_others_nothing_and_is_noticed(bridge, odd):
     targets = [{"target": t} for t in ("odd_bridged::fails", "apex_archive::apex_temperature")]
     answer = bridge.ask("/query", {"range": DAY, "targets": targets})
@@ -56,17 +66,19 @@ def test_every_type_of_value_has_its_place(bridge, odd):
     assert [row["value"] for row in rows] == ["a", None, "ü", "", "e"]
 
 
-def test_a_slow_node_delays_nobody_longer_than_the_limit(start_bridge, bridge, odd):
-    hasty = start_bridge(SISOCK_NODE_TIMEOUT="2.5")
-    targets = [{"target": t} for t in ("odd_bridged::slow", "apex_archive::apex_temperature")]
+def test_a_slow_node_delays_nobody_longer_than_the_limit(start_bridge, bridge, waiting):
+    _, go_on = waiting
+    hasty = start_bridge(SISOCK_NODE_TIMEOUT="4")
+    targets = [{"target": t} for t in ("slow_one::x", "apex_archive::apex_temperature")]
     answer = hasty.ask("/query", {"range": DAY, "targets": targets})
     slow, good = answer.json
     assert (slow["datapoints"], len(good["datapoints"])) == ([], 24)
-    assert "did not answer in 2.5 s" in answer.headers["X-Sisock-Notice"]
-    # Its late answer, after three seconds, disturbs nobody.
+    assert "did not answer in 4 s" in answer.headers["X-Sisock-Notice"]
+    # Its late answer disturbs nobody.
     begun = hasty.program.output.count("joined the router")
-    wait_until(lambda: bridge.query("odd_bridged::slow", range=RANGE)[0]["datapoints"], 20, "slow")
-    assert len(hasty.query("odd_bridged::nan", range=RANGE)[0]["datapoints"]) == 5
+    go_on.touch()
+    assert len(bridge.query("slow_one::x", range=RANGE)[0]["datapoints"]) == 1
+    assert len(hasty.query("slow_one::x", range=RANGE)[0]["datapoints"]) == 1
     assert hasty.program.output.count("joined the router") == begun
 
 
@@ -82,12 +94,8 @@ def test_a_stopped_node_costs_the_others_nothing(start_bridge, bridge, odd):
     assert (stopped["datapoints"], len(good["datapoints"])) == ([], 24)
 
 
-def test_many_at_once_are_answered_beside_a_slow_one(router, bridge, start, tmp_path):
-    go_on = tmp_path / "go_on"
-    node = start(
-        router, "tests/bridge/nodes.py", "waiting", "--name", "slow_one", TEST_GO_ON=str(go_on)
-    )
-    node.wait_for("is in the hub's list", 60)
+def test_many_at_once_are_answered_beside_a_slow_one(bridge, waiting):
+    node, go_on = waiting
     results = []
 
     def ask(target, given):
@@ -122,7 +130,7 @@ def test_the_router_killed_and_back_is_503_and_then_right_data(own_router, tmp_p
         )
         before = bridge.query("apex_archive::apex_temperature")
         own_router.stop(signal.SIGKILL)
-        wait_until(lambda: bridge.ask("/readyz").status == 503, 15, "notice of the loss")
+        wait_until(lambda: bridge.ask("/readyz").status == 503, 40, "notice of the loss")
         body = {"range": DAY, "targets": [{"target": "apex_archive::apex_temperature"}]}
         for path, sent in (("/query", body), ("/search", b""), ("/series?target=a::b", None)):
             answer = bridge.ask(path, sent)
@@ -135,7 +143,7 @@ def test_the_router_killed_and_back_is_503_and_then_right_data(own_router, tmp_p
                 bridge.ask("/query", body).status == 200
                 and bridge.query("apex_archive::apex_temperature") == before
             ),
-            15,
+            60,
             "the same data again",
         )
         assert bridge.program.process.poll() is None
@@ -176,15 +184,14 @@ def test_a_router_without_a_hub_is_not_healthy(tmp_path):
 
 
 def test_a_call_that_is_given_up_is_cancelled(router, tmp_path, start):
-    start(router, "tests/nodes.py", "odd", "--name", "cancelled", "--log-level", "debug")
-    with Client(router.settings()) as client:
-        wait_for_nodes(client, "cancelled")
+    command = "tests/bridge/nodes.py", "waiting", "--name", "cancelled", "--log-level", "debug"
+    node = start(router, *command)
+    node.wait_for("is in the hub's list", 60)
     hasty = RunningBridge(router, tmp_path, SISOCK_NODE_TIMEOUT="2.5")
     try:
         hasty.wait_until_healthy()
-        hasty.query("cancelled::slow", range=RANGE)
-        node_log = tmp_path / "program-0.log"
-        wait_until(lambda: "the caller gave up" in node_log.read_text(), 20, "the cancellation")
+        hasty.query("cancelled::x", range=RANGE)
+        node.wait_for("the caller gave up")
     finally:
         hasty.program.end()
 
@@ -253,7 +260,7 @@ def test_figures_for_prometheus(bridge):
 def test_a_bridge_that_cannot_work_ends_with_one_sentence(router, start, variables, sentence):
     given = {"PORT": str(free_port()), **variables}
     program = start(router, "grafana_http_json.py", user="simonsobs", **given)
-    assert program.wait(30) == 1
+    assert program.wait() == 1
     assert sentence in program.output.splitlines()[-1]
     assert "Traceback" not in program.output
 
@@ -270,9 +277,9 @@ def test_a_stopping_bridge_waits_no_longer_than_the_limit(router, start, tmp_pat
         threads = [threading.Thread(target=_ask_quietly, args=(bridge, targets)) for _ in range(8)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: node.output.count("asked") == 8, 20, "requests under way")
+        wait_until(lambda: node.output.count("asked") == 8, 40, "requests under way")
         bridge.program.signal(signal.SIGTERM)
-        assert bridge.program.wait(6) == 0
+        assert bridge.program.wait() == 0
         assert "not finished in 0.5 s: 8 requests" in bridge.program.output
         assert "Traceback" not in bridge.program.output
         for thread in threads:

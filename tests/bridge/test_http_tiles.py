@@ -14,7 +14,7 @@ from sisock.testing import free_port
 from tests import grid_oracle as oracle
 from tests import sites
 from tests.bridge.model import VALUES, Version
-from tests.bridge.tile_node import TILE, TileNode, tile_of, tile_path
+from tests.bridge.tile_node import OPTIONAL, TILE, TileNode, tile_of, tile_path
 from tests.conftest import wait_for_nodes
 
 START = 1_500_000_000
@@ -237,6 +237,7 @@ def test_the_list_of_nodes_has_what_tiles_need(bridge, node):
         **{"type": "string", "units": "K", "interval": 1.0},
         **dict.fromkeys(["description", "first", "last"]),
     }
+    assert OPTIONAL["integer"].items() <= entry["fields"]["integer"].items()
     field = archive["fields"]["apex_temperature"]
     tile = tile_path(
         "apex_archive", archive["generation"], "apex_temperature", 12, int(field["last"]) >> 18

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sisock import Client
+from sisock.testing import wait_until
 from tests.bridge.conftest import iso_range
 from tests.bridge.nodes import GROWING, GROWING_VALUES, SECONDS, START
 from tests.conftest import wait_for_absence, wait_for_nodes
@@ -202,8 +203,8 @@ def test_tiles_go_with_their_node(router, start_bridge, grow):
     node.end()
     with Client(router.settings()) as client:
         wait_for_absence(client, "mortal")
+    wait_until(lambda: counts(bridge)["bytes"] == 0, 40, "the end of its tiles")
     assert len(shown(bridge, "mortal::slow", *view)[0]) == 0
-    assert counts(bridge)["bytes"] == 0
     again, _ = grow("growing", "mortal")
     check("slow", shown(bridge, "mortal::slow", *view), *view)
     assert len(asked(again)) == 1

@@ -15,6 +15,14 @@ from tests.bridge.model import Samples, Version, reply
 from tests.integration.peers import Member
 
 TILE = 64
+OPTIONAL = {
+    "integer": {
+        "limits": {"warning": [None, 4], "alarm": [0, 5]},
+        "labels": {"3": "open"},
+        "precision": 0,
+    }
+}
+"""Optional metadata by the field's name."""
 
 
 def tile_path(node: str, generation: str, field: str, k: Any, index: Any) -> str:
@@ -78,6 +86,7 @@ class TileNode:
     def _get_fields(self, start: float, end: float) -> tuple[dict[str, Any], dict[str, Any]]:
         fields = {
             name: {"description": None, "timeline": name, "type": kind, "units": "K"}
+            | OPTIONAL.get(name, {})
             for name, kind in self._types.items()
         }
         return fields, {name: {"interval": 1.0, "field": [name]} for name in self._types}

@@ -137,6 +137,7 @@ def test_one_switch_makes_it_dark_and_light_again(page, screen):
     page.wait(lambda: page.run(paper) != light, "the dark page")
     assert switch.get_attribute("aria-pressed") == "true"
     page.browser.refresh()
+    page.wait_until_connected()
     page.wait(lambda: page.run(paper) != light, "the dark page, anew")
     page.element("theme").click()
     page.wait(lambda: page.run(paper) == light, "the light page")

@@ -63,7 +63,8 @@ def test_nodes_and_fields_are_requested_once(view, mixed):
     view.run(f"document.querySelector('[data-node={mixed}]').open = true")
     view.rest()
     calls = view.run("return window.calls_")
-    assert calls.count("get_data_node") == 1
+    # The list is read again every 30 s.
+    assert calls.count("get_data_node") <= 1 + view.run("return performance.now()") / 30_000
     # One that does not say where its samples lie is asked again after 2, 4, 8 s, and so on.
     assert calls.count(f"{mixed}.get_fields") <= 6
     # The tree asks other nodes for their fields, but nobody for their samples.

@@ -221,17 +221,24 @@ def test_the_tree_is_used_by_keyboard(opened):
         "const row = document.getElementById(id); return row && [row.querySelector('.name')"
         ".textContent, row.ariaChecked, row.ariaExpanded, row.ariaLevel]"
     )
-    opened.wait(lambda: opened.run(active)[:2] == ["channel_0042", "true"], "its row")
+
+    def wait_for_row(*wanted):
+        def is_active():
+            return tuple((opened.run(active) or [])[: len(wanted)]) == wanted
+
+        opened.wait(is_active, f"the row {wanted}")
+
+    wait_for_row("channel_0042", "true")
     press(opened, Keys.ARROW_LEFT)
-    assert opened.run(active) == ["wafer_0", None, "true", "2"]
+    wait_for_row("wafer_0", None, "true", "2")
     press(opened, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
-    assert opened.run(active) == ["page_wide", None, "true", "1"]
+    wait_for_row("page_wide", None, "true", "1")
     press(opened, Keys.ARROW_LEFT)
-    assert opened.run(active) == ["page_wide", None, "false", "1"]
+    wait_for_row("page_wide", None, "false", "1")
     press(opened, Keys.HOME)
-    assert opened.run(active)[0] == "On the page"
+    wait_for_row("On the page")
     press(opened, Keys.END)
-    assert opened.run(active)[0] == names(opened)[-1]
+    opened.wait(lambda: (opened.run(active) or [""])[0] == names(opened)[-1], "the last row")
 
 
 def test_the_first_visit_shows_something_moving(page, weather, sensors):

@@ -153,8 +153,8 @@ def test_a_node_that_is_killed_stays_greyed_and_comes_back(page, router, start):
     first.end()
     page.wait(lambda: page.legend(key)[0] == "gone", "the greyed curve")
     assert page.counts()[key] > 0
-    assert "page_killed is gone" in page.text("message")
-    assert "page_killed" not in page.nodes()
+    page.wait(lambda: "page_killed is gone" in page.text("message"), "the message")
+    page.wait(lambda: "page_killed" not in page.nodes(), "the greyed node")
     page.picture("node-gone")
     start(router, "tests/nodes.py", "ticker", "--name", "page_killed")
     page.wait(lambda: page.legend(key)[0] == "", "the curve of the new node")
@@ -217,7 +217,7 @@ def test_what_has_no_data_says_why(page, weather, serve):
     page.open("?" + "&".join(f"s={key}" for key in keys) + "&from=1500076800&to=1500163200")
     page.wait(lambda: page.counts().get(TEMPERATURE) == 24, "what has data")
     page.wait(lambda: "no field typo" in page.legend(keys[0])[1], "the wrong name")
-    assert "nowhere is not there" in page.legend(keys[2])[1]
+    page.wait(lambda: "nowhere is not there" in page.legend(keys[2])[1], "the wrong node")
     page.wait(lambda: "OSError" in page.legend(keys[3])[1], "the failure")
     page.wait(lambda: "no samples" in page.legend(keys[4])[1], "the field without data")
     page.wait(lambda: "too large" in page.legend(keys[5])[1], "the reply of False")

@@ -210,7 +210,7 @@ def test_panels_are_added_moved_resized_maximised_and_removed(page, instrument):
     page.wait(lambda: boxes(page, ".chart")[0]["height"] == before + 40, "a lower one, by key")
     page.browser.find_elements("css selector", ".large")[1].click()
     page.wait(lambda: len(boxes(page, ".panel")) == 1, "one panel alone")
-    assert boxes(page, ".chart")[0]["height"] > 400
+    page.wait(lambda: boxes(page, ".chart")[0]["height"] > 400, "it to fill the page")
     page.picture("maximised")
     page.press(Keys.ESCAPE)
     page.wait(lambda: len(boxes(page, ".panel")) == 2, "both panels")

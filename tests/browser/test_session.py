@@ -131,9 +131,9 @@ def test_a_lost_router_is_told_once_and_with_the_time(browser, own_router, start
         ".observe(arguments[0], { childList: true })",
         page.element("announcement"),
     )
-    before = page.counts()
     own_router.stop()
     page.wait(lambda: "router away since 20" in page.text("connection"), "the loss")
+    before = page.counts()
     page.run(
         "window.tries = 0; new MutationObserver(() => { window.tries += 1; })"
         ".observe(arguments[0], { childList: true, characterData: true, subtree: true })",

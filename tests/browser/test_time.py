@@ -65,8 +65,9 @@ def test_presets_follow_and_the_mode_is_switched(following):
     following.element("follow").click()
     following.wait(lambda: "fixed" in following.text("follow"), "the other mode")
     start, end = drawn_range(following)
+    following.wait(lambda: time.time() > end + 2, "what was under way")
     count = following.counts()
-    following.wait(lambda: time.time() > end + 4, "further samples to come")
+    following.wait(lambda: time.time() > end + 6, "further samples to come")
     assert drawn_range(following) == (start, end)
     assert following.counts() == count
     following.element("follow").click()

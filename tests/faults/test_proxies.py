@@ -1,7 +1,6 @@
 """A router behind proxy workers: as safe as without, and nobody sees a difference."""
 
 import stat
-import time
 
 import psutil
 import pytest
@@ -13,7 +12,7 @@ from sisock.errors import AuthenticationRejected, SettingsError
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import wait_for_absence, wait_for_nodes
 from tests.faults.doors import connect_websocket, read_until_closed
-from tests.faults.test_doors import JSON_TEXTS, TEXT, log_of_garbage, send_messages
+from tests.faults.test_doors import JSON_TEXTS, TEXT, log_of_garbage, send_messages, work_of
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def test_nodes_and_consumers_meet_behind_proxies(proxied, start):
         program = start(proxied, "data_nodes/sensors.py", "--name", "behind", CROSSBAR_SOCKET="")
         wait_for_nodes(client, "behind")
         field = next(iter(client.fields("behind")))
-        wait_until(lambda: len(client.get("behind", field, -60, 0)[field].t), 20, "samples")
+        wait_until(lambda: len(client.get("behind", field, -60, 0)[field].t), 40, "samples")
         with client.watch("behind") as stream:
             assert next(iter(stream)).t
         program.process.kill()
@@ -68,11 +67,11 @@ def test_the_secrets_are_in_a_file_for_its_owner_alone(proxied):
 
 def test_brackets_stop_no_proxy(proxied):
     for name in ("deep", "deep in a HELLO"):
+        before = work_of(proxied)
         with send_messages(proxied, JSON_TEXTS[name], "json", TEXT) as sock:
             read_until_closed(sock)
-            began = time.monotonic()
             connect_websocket(proxied).close()
-            assert time.monotonic() - began < 1, name
+            assert work_of(proxied) - before < 1, name
 
 
 def test_a_proxy_does_not_draw_its_key_at_each_login(proxied):
@@ -92,7 +91,7 @@ def test_a_proxy_does_not_draw_its_key_at_each_login(proxied):
 
 
 def test_garbage_before_login_leaves_one_line_in_the_log(proxied):
-    assert log_of_garbage(proxied)
+    assert log_of_garbage(proxied)[0]
 
 
 @pytest.mark.parametrize("number", ["0", "many", "-1", "65"])

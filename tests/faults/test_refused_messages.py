@@ -1,5 +1,7 @@
 """Messages that would end the session of whoever receives them end at the router."""
 
+from decimal import Decimal
+
 import pytest
 
 from sisock.client.client import Client
@@ -10,6 +12,7 @@ from tests.faults.helpers import SENSORS, answers
 
 INVALID = "org.simonsobservatory.error.invalid_argument"
 CALL, ERROR, PUBLISH, PUBLISHED, SUBSCRIBE, EVENT = 48, 8, 16, 17, 32, 36
+HELLO, RESULT = 1, 50
 HUB, NODE = "consumer.get_data_node", "consumer.sensors.get_data"
 
 
@@ -45,8 +48,6 @@ def test_a_harmful_call_is_an_error_for_its_caller_alone(router, node, client, s
     ]
     if serializer != "cbor":
         harmful.append(((nested(450),), {}))
-    if serializer == "cbor":
-        harmful.append(((), {"x": {1: nested(300)}}))
     with Peer(router, serializer) as peer:
         for procedure in (HUB, NODE):
             for args, kwargs in harmful:
@@ -69,6 +70,48 @@ def test_half_a_surrogate_is_an_error_for_its_caller(router, node, procedure, te
     with Peer(router, "json") as peer:
         assert error_of(peer, procedure, text) == INVALID
         assert error_of(peer, procedure, x=text) == INVALID
+
+
+OTHERS = [{"session": 1, "authid": "server", "authrole": "server"}]
+LONG = 2 << 20
+ENDING = {
+    "a second HELLO": [HELLO, "sisock", {"roles": {"caller": {}}}],
+    "another's name": [CALL, 1, {"forward_for": OTHERS}, uri(HUB)],
+    "an encrypted payload": [CALL, 1, {"enc_algo": "x", "enc_serializer": "cbor"}, uri(HUB), b"x"],
+    "a long message": [CALL, 1, {}, uri(HUB), ["x" * LONG]],
+    "a long topic": [SUBSCRIBE, 1, {}, uri("consumer." + "x" * 2000)],
+    "equal hashes": [CALL, 1, {}, uri(HUB), [{n * (2**61 - 1): n for n in range(10)}]],
+    "a long decimal": [CALL, 1, {}, uri(HUB), [Decimal("1" * 1000)]],
+}
+
+
+@pytest.mark.parametrize("sent", ENDING.values(), ids=ENDING)
+def test_a_message_that_no_program_sends_ends_its_connection(router, sent):
+    with Peer(router, "cbor") as peer:
+        peer.send(sent)
+        with pytest.raises((AssertionError, OSError)):
+            peer.receive()
+    with Client(router.settings()) as client:
+        client.nodes()
+
+
+def test_a_node_may_send_long_messages(router):
+    with Peer(router, "cbor", USER_SERVER) as peer:
+        peer.call(HUB, "x" * LONG)
+        assert peer.receive()[:2] == [ERROR, CALL]
+
+
+def test_a_number_of_a_running_call_is_not_used_again(router, node):
+    with Peer(router, "cbor") as peer:
+        for _ in range(3):
+            peer.send([CALL, 7, {}, uri(NODE), [["cpu_percent"], -3600, 0]])
+        with pytest.raises(AssertionError, match="the call 7 is still running"):
+            while peer.receive()[0] == RESULT:
+                pass
+    # Crossbar would keep the session for ever.
+    with Client(router.settings()) as client:
+        assert answers(client, "sensors", "cpu_percent")
+    assert "Failed to detach" not in router.log and "INTERNAL ERROR" not in router.log
 
 
 @pytest.mark.parametrize("serializer", CODECS)

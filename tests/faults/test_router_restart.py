@@ -36,7 +36,7 @@ def three_nodes(own_router, start):
 def test_after_a_restart_of_the_router_all_is_as_before(own_router, three_nodes, end_router):
     with Client(own_router.settings()) as client, client.watch("ticker") as ticks:
         promised_list(client, *FIELDS)
-        ticks.next(timeout=5)
+        ticks.next(timeout=30)
         end_router(own_router)
         restarted = time.time()
         own_router.start()

@@ -1,6 +1,6 @@
 """A procedure that another member of role server takes by force is taken back."""
 
-import time
+import re
 
 import pytest
 from autobahn.wamp.types import RegisterOptions
@@ -14,7 +14,6 @@ from tests.integration.peers import Member
 HUB = ["data_node.add", "data_node.subtract", "consumer.get_data_node"]
 NODE = ["consumer.robbed.get_fields", "consumer.robbed.get_data"]
 FORCED = RegisterOptions(force_reregister=True)
-NOTICED = 5
 
 
 def stolen(*_, **__):
@@ -44,12 +43,10 @@ def check_taken_back(router, victim_log, procedures):
     with Member(router) as witness:
         for procedure in procedures:
             with Member(router) as thief:
-                began = time.monotonic()
                 steal(thief, procedure)
                 wait_until(lambda p=procedure: not is_stolen(witness, p), PROMISE, "the return")
-                assert time.monotonic() - began < NOTICED
                 text = f"taken {uri(procedure)} by force"
-                wait_until(lambda t=text: t in victim_log(), NOTICED, text)
+                wait_until(lambda t=text: t in victim_log(), 20, text)
             # The thief has left, and the procedure stayed.
             assert answer(witness, procedure) == uri("error.invalid_argument")
 
@@ -75,15 +72,11 @@ def test_two_that_take_a_name_from_each_other_slow_down(router, start, client):
     wait_for_nodes(client, "robbed")
     with Member(router) as thief:
         # Each time that the node is back, it is robbed at once.
-        waits = []
         for _ in range(3):
             steal(thief, NODE[0])
-            began = time.monotonic()
             wait_until(lambda: not is_stolen(thief, NODE[0]), 30, "the return")
-            waits.append(time.monotonic() - began)
-        # Seconds of 1, 2 and 4, each up to a half shorter.
-        assert waits[2] > 1.5 * waits[0]
-        assert node.output.count("by force") == 3
+        said = re.findall(r"by force: taking it back in (\d+) s", node.output)
+        assert said == ["1", "2", "4"]
     assert "robbed" in node_names(client)
 
 

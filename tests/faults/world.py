@@ -22,14 +22,14 @@ from tests.faults import machine_nodes
 from tests.faults.helpers import PROMISE, listed
 from tests.faults.processes import Host, Process, Router, Single, Watcher, replay
 
-CONTESTED = 20
+CONTESTED = PROMISE + 5
 """Seconds until a name has passed from a process that was stopped to another one: the router drops
 the first after 13 s, and the second tries every two seconds."""
 
 CALL = 2.0
 """Seconds that the trial's own client waits for a node."""
 
-HANGS = 20
+HANGS = PROMISE + 5
 """Seconds after which a `get` that should have ended after a few times `CALL` is hanging."""
 
 MEMORY = 60e6

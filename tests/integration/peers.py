@@ -124,7 +124,7 @@ def listening(
     authid: str = USER_CONSUMER,
 ) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Subscribe a bare consumer to a topic; gives a function that waits for `count` events."""
-    request = {"subscribe": suffix, "seconds": LIMIT / 2, "count": count}
+    request = {"subscribe": suffix, "seconds": 2 * LIMIT, "count": count}
     with TemporaryFile("w+") as stdin, TemporaryDirectory() as folder:
         json.dump([request], stdin)
         stdin.seek(0)
@@ -138,7 +138,7 @@ def listening(
             return f"subscribed {suffix}" in err.read_text()
 
         def events() -> list[dict[str, Any]]:
-            peer.wait(LIMIT)
+            peer.wait(2 * LIMIT)
             return json.loads(out.read_text())["events"]
 
         try:

@@ -15,7 +15,7 @@ from sisock.testing import free_port, wait_until
 from tests import forkserver
 from tests.conftest import TOP
 
-PREFIX = re.compile(r"\d\d:\d\d:\d\d (system|router|weather|sensors|bridge) +\| ")
+PREFIX = re.compile(r"\d\d:\d\d:\d\d (system|router|apex_archive|sensors|bridge) +\| ")
 
 
 class Demo:
@@ -52,7 +52,7 @@ class Demo:
             assert self.process.poll() is None, self.output
             return any(line.startswith("ready: ") for line in self.output.splitlines())
 
-        wait_until(ready, 60, f"the line ready: in {self.log}")
+        wait_until(ready, 90, f"the line ready: in {self.log}")
         self.children = psutil.Process(self.process.pid).children(recursive=True)
 
     def survivors(self):
@@ -61,7 +61,7 @@ class Demo:
     def end(self):
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(15)
+            self.process.wait(60)
 
 
 def alive(process):
@@ -88,7 +88,7 @@ def start_demo():
 
 
 def ask(demo, *words):
-    return forkserver.run(["-m", "sisock.cli", *words], demo.environ, seconds=30)
+    return forkserver.run(["-m", "sisock.cli", *words], demo.environ, seconds=60)
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -104,10 +104,12 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
     # As the terminal does with Ctrl-C, for the whole group; as a supervisor does, for make alone.
     send = os.killpg if by == signal.SIGINT else os.kill
     send(demo.process.pid, by)
-    demo.process.wait(10)
-    wait_until(lambda: not demo.survivors(), 10, "the end of all programs")
+    demo.process.wait(60)
+    wait_until(lambda: not demo.survivors(), 30, "the end of all programs")
     assert "router stopped (rc=0)" in demo.output
     assert not [line for line in demo.output.splitlines() if line.rstrip().endswith("]")]
+    opened = re.findall(r"router +\| .*\[Router .*\] listening on port (.*)\n", demo.output)
+    assert opened == [demo.environ["CROSSBAR_TLS_PORT"]]
     assert len(demo.children) >= 6
     server, consumer = (
         Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
@@ -121,11 +123,11 @@ def test_the_demo_serves_and_leaves_no_process(start_demo, by):
 def test_the_log_names_programs_and_complains_of_none_that_starts(start_demo):
     demo = start_demo()
     demo.wait_until_ready()
-    wait_until(lambda: "bridge  | " in demo.output, 20, "the bridge's first line")
-    wait_until(lambda: not waiting(demo), 10, "the end of the program that says ready:")
+    wait_until(lambda: re.search("bridge +[|] ", demo.output), 60, "the bridge's first line")
+    wait_until(lambda: not waiting(demo), 30, "the end of the program that says ready:")
     lines = [line for line in demo.output.splitlines() if not line.startswith("make")]
     others = [line for line in lines if not PREFIX.match(line)]
-    assert [line[:7] for line in others] == ["ready: "]
+    assert [line[:7] for line in others] == ["ready: ", " " * len("ready: ")]
     # The port is not the usual one, so the command needs it.
     assert f"try: CROSSBAR_TLS_PORT={demo.port} " in others[0]
     assert "cannot be reached" not in demo.output
@@ -166,7 +168,7 @@ def test_a_second_demo_in_the_same_home_says_that_one_runs(start_demo):
     first = start_demo()
     first.wait_until_ready()
     second = start_demo(folder=first.log.parent)
-    assert second.process.wait(30) != 0
+    assert second.process.wait(60) != 0
     assert "a router is already running in" in second.output
     assert "apex_archive" in ask(first, "nodes").stdout
 
@@ -177,10 +179,10 @@ def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, prog
     demo.wait_until_ready()
     # Crossbar's command line names its folder, as it has become crossbar.
     sign = "crossbar" if program == "sisock.router.launch" else program
-    name = {"sensors.py": "sensors", "weather.py": "weather"}.get(program, "router")
+    name = {"sensors.py": "sensors", "weather.py": "apex_archive"}.get(program, "router")
     next(child for child in demo.children if sign in " ".join(child.cmdline())).kill()
-    assert demo.process.wait(15) != 0
-    wait_until(lambda: not demo.survivors(), 10, "the end of all programs")
+    assert demo.process.wait(60) != 0
+    wait_until(lambda: not demo.survivors(), 30, "the end of all programs")
     assert f"{name} stopped (rc=" in demo.output
 
 

@@ -176,7 +176,7 @@ def test_a_camera_with_two_rates(client, documented):
     bright = samples(client, "camera", "brightness", 150)
     state = samples(client, "camera", "mode", 2)
     assert (bright.timeline, state.timeline) == ("frames", "state")
-    assert len(bright) > 20 * len(state)
+    assert len(bright) > 5 * len(state)
     about = client.fields("camera")
     assert {name: field.type for name, field in about.items()} == {
         "brightness": "number",

@@ -22,12 +22,10 @@ def test_figures_of_this_computer_are_served_live_with_units(router, client, sta
     assert fields["memory_available"].units == "bytes"
     assert all(field.description for field in fields.values())
     wait_until(
-        lambda: len(client.get("own_sensors", "cpu_percent")["cpu_percent"]) > 2, 20, "samples"
+        lambda: len(client.get("own_sensors", "cpu_percent")["cpu_percent"]) > 1, 20, "samples"
     )
     data = client.get("own_sensors", ["cpu_percent", "memory_available"])
-    # The first reading has nothing to compare with, and so no load.
-    assert data["cpu_percent"].values[0] != data["cpu_percent"].values[0]
-    assert (data["cpu_percent"].values[1:] >= 0).all()
+    assert (data["cpu_percent"].values >= 0).all(), "also of the first reading"
     assert 0 < data["memory_available"].values[0] < psutil.virtual_memory().total
 
 
@@ -58,7 +56,7 @@ def test_the_originals_names_are_those_of_the_command_sensors(router, client, st
     names = ["coretemp-isa-0000_temp1", "coretemp-isa-0000_temp2", "thinkpad-isa-0000_fan1"]
     assert [name for name in fields if "isa" in name] == names
     assert fields[names[2]].units == "rpm"
-    wait_until(lambda: client.get("old_sensors", names)[names[2]], 20, "samples")
+    wait_until(lambda: client.get("old_sensors", names)[names[2]], 40, "samples")
     got = client.get("old_sensors", names)
     assert [got[name].values[0] for name in names] == [45.0, 43.5, 2100.0]
 

@@ -45,8 +45,9 @@ def test_status_shows_each_part_and_the_age_of_each_node(sisock, client, start, 
     last = lambda: client.fields("status_weather")["apex_temperature"].last  # noqa: E731
     wait_until(last, 30, "the last sample's time")
     bridge.wait_for("joined the router")
+    # The bridge is ready once it has the list of nodes, too.
+    wait_until(lambda: sisock("status").returncode == 0, 30, "all to be well")
     done = sisock("status")
-    assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["bridge", "ok", f"http://127.0.0.1:{port}"] in rows
     (row,) = (row for row in rows if row[:1] == ["status_weather"])
@@ -58,7 +59,7 @@ def test_a_stale_node_is_named_and_status_fails(sisock, client, start, router, t
     (tmp_path / "rare.py").write_text(STALE)
     start(router, "-m", "sisock.cli", "node", tmp_path / "rare.py", "--name", "rare")
     wait_for_nodes(client, "rare")
-    wait_until(lambda: client.fields("rare")["x"].last, 20, "a sample")
+    wait_until(lambda: client.fields("rare")["x"].last, 40, "a sample")
     done = sisock("status", "--json")
     assert done.returncode == 1
     assert "problems with: rare" in done.stderr

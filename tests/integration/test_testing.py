@@ -1,5 +1,6 @@
 """The kit for node authors, `sisock.testing`."""
 
+import json
 import threading
 from dataclasses import replace
 
@@ -8,7 +9,8 @@ from autobahn.wamp.exception import ApplicationError
 
 import sisock
 from sisock.errors import RouterUnreachable
-from sisock.testing import Clock, Part1Consumer, run_on_clock, serve_node, wait_until
+from sisock.testing import Clock, Part1Consumer, free_port, run_on_clock, serve_node, wait_until
+from tests import forkserver
 
 
 class Ramp(sisock.LiveNode):
@@ -39,7 +41,7 @@ def test_a_clock_moves_a_node_that_reads():
             clock.advance(node.interval)
             return node.status()["samples"] >= 3
 
-        wait_until(passes, 10, "three readings")
+        wait_until(passes, 30, "three readings")
     assert node.n >= 3
 
 
@@ -61,7 +63,7 @@ def test_a_node_is_served_for_a_client_and_for_one_of_part_1(sisock_router):
     node = Pushed()
     with serve_node(sisock_router, node) as client:
         node.push({"x": [1.0, 2.0]}, [1e9, 1e9 + 1])
-        wait_until(lambda: len(client.get("kit_pushed", "x", 1, "now")["x"]), 10, "samples")
+        wait_until(lambda: len(client.get("kit_pushed", "x", 1, "now")["x"]), 40, "samples")
         assert client.latest("kit_pushed")["x"].units == "V"
         with Part1Consumer(sisock_router) as consumer:
             assert "kit_pushed" in [entry["name"] for entry in consumer.nodes()]
@@ -75,12 +77,21 @@ def test_a_node_is_served_for_a_client_and_for_one_of_part_1(sisock_router):
                 consumer.call("consumer.kit_nowhere.get_data", ["x"], 1, 0)
     with sisock.Client(sisock_router.settings()) as client:
         gone = lambda: "kit_pushed" not in [each.name for each in client.nodes()]  # noqa: E731
-        wait_until(gone, 10, "the end of the node")
+        wait_until(gone, 40, "the end of the node")
 
 
 def test_a_consumer_that_cannot_join_says_why(sisock_router):
     with pytest.raises(RouterUnreachable, match="no_such_realm"):
         Part1Consumer(Elsewhere(sisock_router))
+
+
+PORTS = "from sisock.testing import free_port; print([free_port() for _ in range(400)])"
+
+
+def test_a_free_port_is_given_to_nobody_else():
+    mine = [free_port() for _ in range(400)]
+    theirs = json.loads(forkserver.run(["-c", PORTS], {}).stdout)
+    assert len({*mine, *theirs}) == 800
 
 
 class Elsewhere:

@@ -91,12 +91,12 @@ def test_files_that_appear_change_and_go_are_noticed(router, client, start, arch
     assert get("a")["a"].values.tolist() == [10.0, 20.0, 30.0]
     write(archive, "b", "2 200")
     fields = lambda: set(client.fields("growing"))  # noqa: E731
-    wait_until(lambda: fields() == {"a", "b"}, 10, "the new file")
+    wait_until(lambda: fields() == {"a", "b"}, 30, "the new file")
     grown = get("a", "b")
     assert grown["a"].values.tolist() == [10.0, 20.0, 30.0]
     np.testing.assert_array_equal(grown["b"].values, [np.nan, 200.0, np.nan])
     (archive / "b.dat").unlink()
-    wait_until(lambda: fields() == {"a"}, 10, "the end of the file")
+    wait_until(lambda: fields() == {"a"}, 30, "the end of the file")
 
 
 def test_a_field_is_never_made_into_a_path(router, client, start, archive, tmp_path):
