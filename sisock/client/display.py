@@ -22,6 +22,9 @@ GAP = 5.0  # a curve is interrupted where the spacing is over this many usual sp
 DELAY = 1.0
 """Seconds before a progress bar is shown."""
 
+MAX_COUNT = 1e15
+"""Value below which whole numbers are shown with all their digits."""
+
 MAX_DRAWN = 20_000
 """Maximum number of samples drawn of a series; longer ones are decimated to their extremes."""
 
@@ -98,6 +101,8 @@ def to_html(data: Mapping[str, Any]) -> str:
 def _short(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
+    if value.is_integer() and abs(value) < MAX_COUNT:
+        return f"{value:,.0f}"
     return np.format_float_positional(value, precision=6, fractional=False, trim="-")
 
 

@@ -170,7 +170,7 @@ def test_doctor_checks_each_user_whose_secret_is_there(sisock, router, weather, 
         ({"CROSSBAR_TLS_PORT": "CLOSED"}, "start the router"),
         ({"WAMP_SECRET": "wrong"}, "refuses the user 'simonsobs'"),
         ({"CROSSBAR_HOST": "127.0.0.2"}, "sisock certs --name 127.0.0.2"),
-        ({"SISOCK_HOME": "/nonexistent"}, "no secret for 'simonsobs'"),
+        ({"SISOCK_HOME": "/nonexistent"}, "no secret for the user 'simonsobs'"),
         ({"CROSSBAR_HOST": "no-such-host.invalid"}, "check CROSSBAR_HOST"),
     ],
 )
@@ -228,6 +228,14 @@ def test_a_program_that_is_misspoken_to_is_one_sentence_too(sisock, program):
     assert (done.returncode, done.stdout) == (1, "")
     said = f"sisock {program}: unrecognized arguments: --frobnicate; see `sisock {program} --help`"
     assert done.stderr.splitlines() == [said]
+
+
+def test_a_file_that_does_not_run_its_node_says_so(sisock, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import sisock\n\n\nclass Mine(sisock.LiveNode):\n    name = 'mine'\n")
+    done = sisock("node", file)
+    said = f"sisock: {file} runs no node: end it with `sisock.run(Mine)`\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_a_traceback_is_shown_at_debug_only(sisock):

@@ -64,6 +64,13 @@ def test_a_table_without_samples_says_where_there_are_some():
     assert "none here" in shown and "2026-01-01T00:00:00Z" in shown and "00:01:00Z" in shown
 
 
+def test_the_table_shows_all_digits_of_counts_and_few_of_others():
+    values = {"bytes": [347431672412.0], "ratio": [1 / 3], "huge": [1e300]}
+    shown = Data({name: series(name, each) for name, each in values.items()})
+    html = DisplayFormatter().format(shown)[0]["text/html"]
+    assert "<td>347,431,672,412</td>" in html and "<td>0.333333</td>" in html
+
+
 def test_states_and_texts_are_steps_and_missing_ones_left_out(drawn):
     door = series("door", [True, None, False], kind="bool")
     mode = series("mode", ["a", None, "b"], kind="string")
