@@ -121,13 +121,16 @@ class AnswerMemory:
 
     def check(self, share: Share) -> None:
         """Check that there is enough memory for an answer that has grown; raises `Overloaded`."""
-        if not self._has_room(share) and time.monotonic() - self._collected > COLLECT_EVERY:
+        if self._has_room(share):
+            return
+        if time.monotonic() - self._collected > COLLECT_EVERY:
             # A failed or abandoned request leaves a cycle: its traceback holds its samples.
             gc.collect()
             self._collected = time.monotonic()
-        if not self._has_room(share):
-            share.nbytes = 0  # the request fails, so its samples are dropped
-            raise Overloaded
+            if self._has_room(share):
+                return
+        share.nbytes = 0  # the request fails, so its samples are dropped
+        raise Overloaded
 
     def _has_room(self, share: Share) -> bool:
         sizes = [other.nbytes for other in self._shares if other is not share]
