@@ -6,30 +6,22 @@ The reactor answers panels (`sisock/bridge/panels.py`); Flask answers the other 
 
 from __future__ import annotations
 
-import os
-
 from sisock.bridge.app import ROUTES, make_app
 from sisock.bridge.bridge import Bridge
-from sisock.bridge.metrics import MAX_SAMPLES, Metrics
+from sisock.bridge.metrics import Metrics
 from sisock.bridge.panels import Panels
-from sisock.bridge.server import DRAIN_SECONDS, Front, load_web_settings
+from sisock.bridge.server import Front, load_web_settings
 from sisock.client.site import load_routers
 from sisock.connection.reconnect import fail, run_program
 from sisock.connection.runtime import make_logger
-from sisock.connection.settings import Parser, add_common_flags, parse_count
+from sisock.connection.settings import Parser, add_common_flags, find_setting, parse_count
 from sisock.errors import SettingsError, SisockError
-
-NODE_TIMEOUT = 10.0
-"""Default of SISOCK_NODE_TIMEOUT: seconds that one node may take for one request."""
-
-CACHE_MEGABYTES = 256
-"""Default of SISOCK_CACHE_MB: memory for tiles."""
 
 log = make_logger()
 
 
-def _positive(name: str, default: float) -> float:
-    text = os.environ.get(name) or str(default)
+def _positive(name: str) -> float:
+    text = find_setting(name)
     try:
         number = float(text)
     except ValueError:
@@ -47,11 +39,10 @@ def main() -> None:
     try:
         routers = load_routers(args.router, args.log_level)
         web = load_web_settings()
-        cache_bytes = int(_positive("SISOCK_CACHE_MB", CACHE_MEGABYTES) * 1e6)
-        samples = os.environ.get("SISOCK_MAX_SAMPLES") or str(MAX_SAMPLES)
-        max_samples = parse_count(samples, "SISOCK_MAX_SAMPLES")
-        node_timeout = _positive("SISOCK_NODE_TIMEOUT", NODE_TIMEOUT)
-        drain_seconds = _positive("SISOCK_DRAIN_SECONDS", DRAIN_SECONDS)
+        cache_bytes = int(_positive("SISOCK_CACHE_MB") * 1e6)
+        max_samples = parse_count(find_setting("SISOCK_MAX_SAMPLES"), "SISOCK_MAX_SAMPLES")
+        node_timeout = _positive("SISOCK_NODE_TIMEOUT")
+        drain_seconds = _positive("SISOCK_DRAIN_SECONDS")
         bridge = Bridge(routers, node_timeout, cache_bytes, max_samples)
     except SisockError as error:
         fail(error)

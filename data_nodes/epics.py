@@ -16,7 +16,7 @@ from sisock.sources.options import Described, require
 class Epics(sisock.SubscriberNode):
     """Live values of EPICS process variables (PVs).
 
-        python data_nodes/epics.py --pv TANK:LEVEL --pv TANK:VALVE
+        sisock node epics --pv TANK:LEVEL --pv TANK:VALVE
 
     The usual variables name the IOCs: EPICS_CA_ADDR_LIST, EPICS_CA_AUTO_ADDR_LIST,
     EPICS_CA_SERVER_PORT. Each PV is a field, with the times of its IOC.

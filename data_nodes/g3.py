@@ -9,7 +9,7 @@ from typing import Any
 
 import sisock
 from sisock.sources.g3.archive import Archive
-from sisock.sources.options import Described, require
+from sisock.sources.options import Described, add_path, given_path, require
 from sisock.wire.protocol import check_interval
 from sisock.wire.reply import Decimated
 
@@ -17,7 +17,7 @@ from sisock.wire.reply import Decimated
 class G3(sisock.ArchiveNode):
     """Housekeeping archives of .g3 files, as the aggregator of OCS writes them.
 
-        python data_nodes/g3.py --path /data/hk
+        sisock node g3 /data/hk
 
     Serves all files of a folder and its subfolders, also while they are written. The field F of
     the feed FEED of the agent AGENT is named AGENT.FEED.F, as in ocs_feeds.py.
@@ -26,15 +26,16 @@ class G3(sisock.ArchiveNode):
     name = "g3"
     pyramid = False
 
-    def __init__(self, path: Path, config: Path | None = None) -> None:
-        self._archive = Archive(self, path, Described(config))
+    def __init__(self, path: str | Path | None, config: Path | None = None) -> None:
+        self._archive = Archive(self, given_path(path), Described(config))
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the flags that name the archive and its settings."""
-        add = parser.add_argument
-        add("--path", type=Path, required=True, help="folder of the archive")
-        add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
+        add_path(parser, "folder of the archive")
+        parser.add_argument(
+            "--config", type=Path, metavar="FILE", help="TOML file of units and limits"
+        )
 
     def prepare(self) -> None:
         """Check that so3g is installed; the folder may appear later."""

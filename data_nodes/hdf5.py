@@ -12,7 +12,7 @@ from typing import Any
 import sisock
 from sisock.archive.ingest import stamp_of
 from sisock.sources.hdf5 import Part, entry_of, find_files, look, read_parts
-from sisock.sources.options import Described, require
+from sisock.sources.options import Described, add_path, given_path, require
 
 SCAN_EVERY = 1.0
 SETTLED = 2.0
@@ -22,7 +22,7 @@ SETTLED = 2.0
 class Hdf5(sisock.ArchiveNode):
     """Datasets of HDF5 files, also while they are written (SWMR).
 
-        python data_nodes/hdf5.py --path /data/run.h5 --time time
+        sisock node hdf5 /data/run.h5 --time time
 
     Serves one file, or all files of a folder and its subfolders, which follow each other in time.
     A dataset is a field if the dataset of the times, in its group or above, has as many rows.
@@ -30,9 +30,11 @@ class Hdf5(sisock.ArchiveNode):
 
     name = "hdf5"
 
-    def __init__(self, path: Path, time: str = "time", config: Path | None = None) -> None:
+    def __init__(
+        self, path: str | Path | None, time: str = "time", config: Path | None = None
+    ) -> None:
         require("h5py", "hdf5")
-        self._path, self._time, self._described = path, time, Described(config)
+        self._path, self._time, self._described = given_path(path), time, Described(config)
         # One thread at a time opens files: HDF5 would show a file that is still open as it was.
         self._lock = threading.RLock()
         self._warn = sisock.RepeatedWarning(self.log)
@@ -42,8 +44,8 @@ class Hdf5(sisock.ArchiveNode):
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the flags that name the files, and the dataset of their times."""
+        add_path(parser, "a file, or a folder of files")
         add = parser.add_argument
-        add("--path", type=Path, required=True, help="a file, or a folder of files")
         add("--time", default="time", help="dataset or column of the times (default: %(default)s)")
         add("--config", type=Path, metavar="FILE", help="TOML file of units and limits")
 

@@ -19,7 +19,7 @@ MAX_FIELDS = 10_000
 class Influxdb(DatabaseNode):
     """Measurements in a database of InfluxDB 1.x.
 
-        python data_nodes/influxdb.py --url http://influx:8086 --database telegraf
+        sisock node influxdb --url http://influx:8086 --database telegraf
 
     The field usage_idle of the measurement cpu with the tag host=a is named
     cpu,host=a.usage_idle. Samples stay in the database, which also finds the extremes of buckets.

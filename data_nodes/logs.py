@@ -24,7 +24,7 @@ class Logs(sisock.TableArchive):
 
     Each named group of a --pattern is a field, with a sample for each matching line. Example:
 
-        python data_nodes/logs.py /var/log/pump.log --pattern 'pressure=(?P<pressure>\S+) bar' \
+        sisock node logs /var/log/pump.log --pattern 'pressure=(?P<pressure>\S+) bar' \
             --pattern 'valve (?P<valve>open|closed)'
 
     Rotated files have longer names: pump.log.1, pump.log.2.gz, pump.log-20260101.

@@ -24,7 +24,7 @@ class Mqtt(sisock.SubscriberNode):
     A payload is a number, true, false, a text, or JSON. Each nested key of JSON is a field:
     `{"wind": {"speed": 4.2}}` on the topic mast/north gives mast/north.wind.speed. Example:
 
-        python data_nodes/mqtt.py --host broker --topic 'mast/#' --topic 'tank/+/level'
+        sisock node mqtt --host broker --topic 'mast/#' --topic 'tank/+/level'
     """
 
     name = "mqtt"

@@ -28,7 +28,7 @@ class OcsFeeds(sisock.SubscriberNode):
     Finds all agents by their feeds; none has to be named. The field F of the feed FEED of the
     agent AGENT is named AGENT.FEED.F, the state of its operation OP AGENT.heartbeat.OP. Example:
 
-        python data_nodes/ocs_feeds.py --url ws://ocs-host:8001/ws
+        sisock node ocs_feeds --url ws://ocs-host:8001/ws
     """
 
     name = "ocs_feeds"

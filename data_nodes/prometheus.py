@@ -29,7 +29,7 @@ UNITS |= {"amperes": "A", "joules": "J", "grams": "g", "hertz": "Hz", "watts": "
 class Prometheus(DatabaseNode):
     """Series of Prometheus, VictoriaMetrics, or another server with their HTTP API.
 
-        python data_nodes/prometheus.py --url http://prometheus:9090 --selector '{job="node"}'
+        sisock node prometheus --url http://prometheus:9090 --selector '{job="node"}'
 
     Each series is a field, like node_load1{instance="a:9100",job="node"}. Samples stay on the
     server, which also finds the extremes of buckets.

@@ -23,8 +23,8 @@ class SerialLines(sisock.SubscriberNode):
 
     It sends lines by itself, or answers each --command with a line. Examples:
 
-        python data_nodes/serial_lines.py --port /dev/ttyUSB0 --fields 'temp [K], heater [%]'
-        python data_nodes/serial_lines.py --port socket://10.0.0.7:5025 --scpi \
+        sisock node serial_lines --port /dev/ttyUSB0 --fields 'temp [K], heater [%]'
+        sisock node serial_lines --port socket://10.0.0.7:5025 --scpi \
             --command 'MEAS:VOLT?' --fields 'voltage [V]' --interval 5
     """
 

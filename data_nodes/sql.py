@@ -20,7 +20,7 @@ UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 class Sql(DatabaseNode):
     """A table or query of a database: SQLite, PostgreSQL or DuckDB.
 
-        python data_nodes/sql.py --database sqlite:/data/site.db --table weather --time t
+        sisock node sql --database sqlite:/data/site.db --table weather --time t
 
     Each column is a field; with --key and --value, the rows of each key are one. Samples stay in
     the database, which also decimates them.

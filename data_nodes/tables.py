@@ -12,13 +12,13 @@ import sisock
 from sisock.archive.delimited import COLUMNAR, TEXT, find_tables, table_of, try_to_open
 from sisock.archive.ingest import SETTLED, stamp_of
 from sisock.archive.table_files import TableFile, Times, use_little_memory
-from sisock.sources.options import Described, add_path, require
+from sisock.sources.options import Described, add_path, given_path, require
 
 
 class Tables(sisock.TableArchive):
     """Tables in files: CSV, TSV, text in columns (also .gz), Parquet, Feather.
 
-        python data_nodes/tables.py /data/weather --name weather --time timestamp
+        sisock node tables /data/weather --name weather --time timestamp
 
     Serves one file, or all files of a folder and its subfolders. Files with paths that differ only
     in dates or numbers of four digits form one table, such as a file per day. Each column is a
@@ -37,9 +37,7 @@ class Tables(sisock.TableArchive):
     ) -> None:
         require("pyarrow", "tables")
         use_little_memory()
-        if path is None:
-            raise sisock.SisockError("name a file or a folder, see --help")
-        self._path, self._described = Path(path), Described(config)
+        self._path, self._described = given_path(path), Described(config)
         self.description = self.description or f"Tables in {path}"
         self._times = Times(tuple(time.split(",")) if time else (), time_format, zone)
         self.version = repr((3, self._times))

@@ -59,10 +59,12 @@ class WeatherArchive(sisock.FileArchive):
 
     def list_files(self) -> dict[str, Path]:
         """Find the files of the directory."""
+        paths = sorted(self._directory.glob(f"*{SUFFIX}"))
+        self.left_out = {} if paths else {self._directory: f"no file of it ends in {SUFFIX}"}
         # A name must be valid text, or nobody could request it.
         return {
             os.fsencode(path.name).decode("utf-8", "replace").removesuffix(SUFFIX): path
-            for path in sorted(self._directory.glob(f"*{SUFFIX}"))
+            for path in paths
         }
 
     def describe_file(self, path: Path) -> dict[str, str | None]:

@@ -127,7 +127,7 @@ def _announce() -> None:
     if command.is_relative_to(Path.cwd()):
         command = command.relative_to(Path.cwd())
     port = "" if settings.port == DEFAULT_PORT else f"CROSSBAR_TLS_PORT={settings.port} "
-    grafana = f"http://127.0.0.1:{os.environ.get('BRIDGE_PORT', 5000)}"
+    grafana = f"http://127.0.0.1:{os.environ['BRIDGE_PORT']}"
     # The part after the # stays in the browser and reaches no server's log.
     secret = quote(settings.secret or "", safe="")
     page = f"https://{settings.host}:{settings.port}/#secret={secret}"

@@ -11,7 +11,7 @@ import { valueIn } from "../page/panels/legend.js";
 import { judge, limitsOf } from "../page/panels/limits.js";
 import { trace } from "../page/panels/lines.js";
 import { changeField, changePanel, isolateField, movePanel, removePanel } from "../page/panels/place.js";
-import { axisLabels, numberText, precisionFor, scaledUnit } from "../page/panels/units.js";
+import { axisLabels, columnTexts, numberText, precisionFor, scaledUnit } from "../page/panels/units.js";
 
 /** What is traced of a curve: its lines as lists of [x, y], a point by its middle. */
 function tracedLines(curve, range, pixels) {
@@ -27,6 +27,23 @@ function tracedLines(curve, range, pixels) {
 }
 
 const curveOf = (t, values, more = {}) => ({ t: new Growing(t), values: new Growing(values), longest: 5, gaps: [], ...more });
+
+test("a line becomes thicker by and by as one zooms in, not at once", () => {
+  const widths = [2000, 1000, 900, 500, 100, 0].map((count) => {
+    const t = Float64Array.from({ length: count }, (_, i) => (1000 * i) / count);
+    const ctx = { moveTo() {}, lineTo() {}, arc() {} };
+    return trace(ctx, curveOf(t, t), { start: 0, end: 1000 }, Number, Number, 1000);
+  });
+  assert.deepEqual([widths[0], widths.at(-1)], [1, 1.75]);
+  widths.slice(1).forEach((width, i) => assert.ok(width - widths[i] >= 0 && width - widths[i] < 0.3));
+});
+
+test("the numbers of a column of the table have the same digits after the point", () => {
+  assert.deepEqual(columnTexts([1.5, 1.25, -2, null, 1e-7], null), ["1.50", "1.25", "-2.00", "", "1e-7"]);
+  assert.deepEqual(columnTexts([1.5, 1.25], { precision: 1 }), ["1.5", "1.3"]);
+  assert.deepEqual(columnTexts([3, 4n, true], null), ["3", "4", "true"]);
+  assert.deepEqual(columnTexts(["1.5", "1.25"], null), ["1.5", "1.25"]);
+});
 
 test("a line keeps every spike, however many samples share a pixel", () => {
   const t = Float64Array.from({ length: 100_000 }, (_, i) => i);
@@ -177,6 +194,15 @@ test("a panel has at most two axes, lanes for what has no axis, and hidden curve
   const hidden = { fields: [{ key: "n::T", isHidden: true, label: "stage" }, { key: "n::p" }] };
   const other = figureOf(hidden, curves, { start: 0, end: 9 });
   assert.deepEqual([other.units.length, other.lines.length, other.fields[0].name], [2, 1, "stage"]);
+});
+
+test("an axis without a unit has the name of its field, if there is another axis", () => {
+  const of = (units, value) => ({ ...curveOf([1], [value]), about: { type: "number", units } });
+  const curves = new Map([["n::cpu", of("percent", 5)], ["n::load", of(null, 1)], ["n::more", of("", 2)]]);
+  const above = (...keys) => figureOf({ fields: keys.map((key) => ({ key })) }, curves, { start: 0, end: 9 }).units.map(({ scale }) => scale.text);
+  assert.deepEqual(above("n::cpu", "n::load"), ["percent", "load"]);
+  assert.deepEqual(above("n::load", "n::more", "n::cpu"), ["no unit", "percent"]);
+  assert.deepEqual(above("n::load"), [""]);
 });
 
 test("an axis without values shows where the limits lie", () => {

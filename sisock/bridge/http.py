@@ -262,6 +262,8 @@ class Connection(Protocol, TimeoutMixin):
                 request.sent = len(body)
                 head = self._head(request, answer, length)
                 self.transport.writeSequence([head] if request.method == "HEAD" else [head, body])
+                # Send it now: this turn of the reactor may have to make answers for others.
+                self.transport.doWrite()
                 if len(body) > SHORT:
                     await self._wait_for_client()
         finally:

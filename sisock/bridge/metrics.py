@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from sisock.connection.runtime import allow_open_files
+from sisock.connection.settings import DEFAULTS
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.reply import Reply
 
@@ -22,7 +23,7 @@ MEMORY_LIMIT = 100_000_000
 """Bytes of samples and JSON that wait for their clients; joining and writing arrays temporarily
 takes about twice as much."""
 
-MAX_SAMPLES = 20_000_000
+MAX_SAMPLES = int(DEFAULTS["SISOCK_MAX_SAMPLES"])
 """Samples of one answer; as JSON they take 1 GB."""
 
 COLLECT_EVERY = 1.0
@@ -129,13 +130,16 @@ class AnswerMemory:
 
     def check(self, share: Share) -> None:
         """Check that there is enough memory for an answer that has grown; raises `Overloaded`."""
-        if not self._has_room(share) and time.monotonic() - self._collected > COLLECT_EVERY:
+        if self._has_room(share):
+            return
+        if time.monotonic() - self._collected > COLLECT_EVERY:
             # A failed or abandoned request leaves a cycle: its traceback holds its samples.
             gc.collect()
             self._collected = time.monotonic()
-        if not self._has_room(share):
-            share.nbytes = 0  # the request fails, so its samples are dropped
-            raise Overloaded
+            if self._has_room(share):
+                return
+        share.nbytes = 0  # the request fails, so its samples are dropped
+        raise Overloaded
 
     def _has_room(self, share: Share) -> bool:
         sizes = [other.nbytes for other in self._shares if other is not share]

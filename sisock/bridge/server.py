@@ -29,7 +29,7 @@ from sisock.bridge.app import TILES, call_wsgi
 from sisock.bridge.http import Connection, Request
 from sisock.bridge.metrics import Crowd
 from sisock.connection.runtime import make_logger, make_pool
-from sisock.connection.settings import find_secret, parse_port
+from sisock.connection.settings import find_secret, find_setting, parse_port
 from sisock.errors import SettingsError
 from sisock.wire.times import counted
 
@@ -38,10 +38,6 @@ THREADS = 32
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: 32 dashboards of ten panels open 320 at once."""
-
-DRAIN_SECONDS = 7.0
-"""Time limit for what is under way when the bridge stops. Leaving the router can take 2 s more, and
-Docker kills a program after 10 s."""
 
 NOTICE_SECONDS = 3.0
 """Seconds for a load balancer to notice that the bridge stops; until then it answers requests."""
@@ -162,7 +158,7 @@ def load_web_settings(environ: Mapping[str, str] = os.environ) -> WebSettings:
 
     Raises SettingsError if a setting is invalid.
     """
-    port, bind = environ.get("PORT") or "5000", environ.get("BIND") or "127.0.0.1"
+    port, bind = find_setting("PORT", environ), find_setting("BIND", environ)
     basic = find_secret("SISOCK_HTTP_BASIC", environ).value
     if basic is not None and ":" not in basic:
         raise SettingsError("SISOCK_HTTP_BASIC must be of the form user:password")

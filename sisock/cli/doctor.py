@@ -17,7 +17,7 @@ from cryptography import x509
 
 from sisock.cli.output import format_age, write_table
 from sisock.client.client import Client
-from sisock.connection.settings import Settings, find_secret, load_settings
+from sisock.connection.settings import DEFAULTS, Settings, find_secret, load_settings
 from sisock.connection.sites import load_sites
 from sisock.connection.transport import certified_names, is_certificate_for
 from sisock.errors import SettingsError, SisockError
@@ -33,27 +33,19 @@ _Check = tuple[bool, str]  # whether a part is good, and a sentence about it
 _RENEW_BEFORE = datetime.timedelta(days=30)
 """A certificate that ends within this time should be renewed."""
 
-_DEFAULTS = {
+_OTHERS = {
     "CROSSBAR_MAX_CONNECTIONS": "10000",
-    "SISOCK_PROXIES": "none",
-    "SISOCK_PAGE_ORIGINS": "none",
     "SISOCK_LAYOUTS": "SISOCK_HOME/layouts",
     "SISOCK_RUN": "SISOCK_HOME",
     "SISOCK_SITES": "SISOCK_HOME/sites.toml",
-    "SISOCK_CACHE": "~/.cache/sisock",
-    "SISOCK_DATA": "~/.local/share/sisock",
+    "SISOCK_PROXIES": "none",
+    "SISOCK_PAGE_ORIGINS": "none",
     "SISOCK_HEALTH": "none",
     "SISOCK_NAMES": "none",
-    "PORT": "5000",
-    "BIND": "127.0.0.1",
     "SISOCK_HTTP_HOSTS": "none",
     "SISOCK_HTTP_ORIGINS": "none",
-    "SISOCK_NODE_TIMEOUT": "10",
-    "SISOCK_CACHE_MB": "256",
-    "SISOCK_MAX_SAMPLES": "20000000",
-    "SISOCK_DRAIN_SECONDS": "7",
 }
-"""Defaults of settings that only one program reads, and no client."""
+"""Settings without a text as default, and what to show instead."""
 
 
 def show(args: argparse.Namespace, settings: Settings) -> None:
@@ -125,7 +117,7 @@ def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
     for name, path in {**secrets, "SISOCK_HTTP_TOKEN": None, "SISOCK_HTTP_BASIC": None}.items():
         found = find_secret(name, path=path)
         rows.append((name, "hidden" if found.value else "none", found.source))
-    for name, default in _DEFAULTS.items():
+    for name, default in (_OTHERS | DEFAULTS).items():
         given = os.environ.get(name)
         rows.append((name, given or default, f"environment ({name})" if given else "default"))
     return rows
@@ -158,10 +150,10 @@ def _credentials(settings: Settings) -> Iterator[_Check]:
         yield True, f"credentials: the socket {settings.socket} needs none"
         return
     path = settings.secret_file
-    if settings.secret is None:
-        advice = f"set SISOCK_HOME to the folder that has it, or copy it to {path}"
-        made = "`sisock certs` makes it on the router's computer"
-        yield False, f"credentials: no secret for {settings.user!r}: {advice}; {made}"
+    try:
+        settings.check_secret()
+    except SettingsError as error:
+        yield False, f"credentials: {error}"
         return
     yield True, f"credentials: {settings.user!r}, secret from {settings.sources['WAMP_SECRET']}"
     if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:

@@ -17,7 +17,7 @@ from sisock.cli.serve import status_socket
 from sisock.client.client import Client
 from sisock.client.site import load_routers
 from sisock.connection.health import OK, ask_figures, is_served
-from sisock.connection.settings import Settings, parse_port
+from sisock.connection.settings import Settings, find_setting, parse_port
 from sisock.errors import SettingsError, SisockError
 from sisock.wire.fields import KnownNode
 from sisock.wire.times import counted
@@ -103,8 +103,8 @@ def _node(client: Client, node: KnownNode) -> Part:
 
 
 def _bridge(environ: Mapping[str, str]) -> Part:
-    port, bind = parse_port(environ.get("PORT") or "5000", "PORT"), environ.get("BIND")
-    host = "127.0.0.1" if bind in (None, "", "0.0.0.0", "::") else bind
+    port, bind = parse_port(find_setting("PORT", environ), "PORT"), find_setting("BIND", environ)
+    host = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
     url, connection = f"http://{host}:{port}", HTTPConnection(host, port, timeout=TIMEOUT)
     try:
         connection.request("GET", "/readyz")

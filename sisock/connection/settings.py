@@ -22,6 +22,18 @@ DEFAULT_PORT = 8080
 COMMAND_VARIABLE = "_SISOCK_COMMAND"
 """Environment variable with the command that became the program, for its help."""
 
+DEFAULTS = {
+    "SISOCK_CACHE": "~/.cache/sisock",
+    "SISOCK_DATA": "~/.local/share/sisock",
+    "PORT": "5000",
+    "BIND": "127.0.0.1",
+    "SISOCK_NODE_TIMEOUT": "10",
+    "SISOCK_CACHE_MB": "256",
+    "SISOCK_MAX_SAMPLES": "20000000",
+    "SISOCK_DRAIN_SECONDS": "7",  # leaving the router takes 2 s more, and Docker kills after 10 s
+}
+"""Defaults of settings that are no client's, see docs/reference/settings.md."""
+
 LOG_LEVELS = ("critical", "error", "warn", "info", "debug", "trace")
 
 
@@ -87,11 +99,20 @@ class Settings:
     def check_secret(self) -> None:
         """Raise a `SettingsError` if a secret is needed but missing."""
         if self.secret is None and not self.socket:
-            raise SettingsError(
-                f"there is no secret for the user {self.user!r} in {self.secret_file}: set"
-                " SISOCK_HOME to the folder that has it, or WAMP_SECRET_FILE; on the router's"
-                " computer `sisock certs` makes and exports it"
-            )
+            raise missing_secret("WAMP_SECRET", self.user, self.secret_file)
+
+
+def missing_secret(variable: str, user: str, path: Path | None) -> SettingsError:
+    """Return an error that says where the secret of a user was looked for."""
+    return SettingsError(
+        f"there is no secret for the user {user!r} in {path}: set SISOCK_HOME to the folder that"
+        f" has it, or {variable}_FILE; on the router's computer `sisock certs` makes and exports it"
+    )
+
+
+def find_setting(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the value of one of `DEFAULTS` in the environment, or its default."""
+    return environ.get(name) or DEFAULTS[name]
 
 
 def read_secret(path: Path) -> str:

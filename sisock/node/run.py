@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import os
 import sys
 from typing import Any
@@ -36,10 +37,13 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
             instance.name = args.name
         instance.is_replica |= args.replica
         if args.check:
-            _show_warnings(args.log_level)
+            log = _collect_log(args.log_level or "warn")
             lines, faults = examine(instance)
             sys.stdout.writelines(f"{line}\n" for line in lines)
             sys.stdout.flush()
+            for line in log.getvalue().splitlines():
+                if instance.trouble is None or instance.trouble not in line:  # not a second time
+                    print(line, file=sys.stderr)
             if faults:
                 raise SisockError("\n".join(map(str, faults)))
             return
@@ -54,11 +58,12 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         service.stop()
 
 
-def _show_warnings(level: str | None) -> None:
-    """Log to stderr; Twisted would also log what is printed."""
-    streams = sys.stdout, sys.stderr
-    txaio.start_logging(out=sys.stderr, level=level or "warn")
+def _collect_log(level: str) -> io.StringIO:
+    """Start to log to memory; Twisted would also log what is printed."""
+    log, streams = io.StringIO(), (sys.stdout, sys.stderr)
+    txaio.start_logging(out=log, level=level)
     sys.stdout, sys.stderr = streams
+    return log
 
 
 def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) -> Any:

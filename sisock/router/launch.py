@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from sisock.connection.health import is_served
-from sisock.connection.settings import Home, Parser, find_secret, load_settings, parse_count
+from sisock.connection.settings import (
+    Home,
+    Parser,
+    find_secret,
+    load_settings,
+    missing_secret,
+    parse_count,
+)
 from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError, SisockError
 from sisock.router.configuration import (
@@ -79,10 +86,10 @@ def _find_secrets(
     text, found = json.dumps(configuration), {}
     for variable, user in SECRET_VARIABLES.items():
         if f"${{{variable}}}" in text:
-            found[variable] = find_secret(variable, environ, home.secret_file(user)).value
+            file = home.secret_file(user)
+            found[variable] = find_secret(variable, environ, file).value
             if found[variable] is None:
-                advice = f"set {variable}, or make one with `sisock certs`"
-                raise SettingsError(f"there is no secret for the user {user!r}: {advice}")
+                raise missing_secret(variable, user, file)
     return found
 
 

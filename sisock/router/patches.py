@@ -127,7 +127,6 @@ def send(original: Any, self: Any, msg: Any) -> None:
 def fail_connection(original: Any, self: Any, code: int = 1001, reason: str = "going away") -> None:
     """Close at once and log one line; autobahn waits for a close frame and logs several."""
     door = find_door(self.transport)
-    self.log = DemotedLogger()
     if door is not None:
         self.failByDrop |= door.is_stranger
         door.tell(reason)
@@ -150,7 +149,6 @@ def fail_handshake(original: Any, self: Any, reason: str, *args: Any, **kwargs: 
     door = find_door(self.transport)
     if door is not None:
         door.tell(reason)
-    self.log = DemotedLogger()
     original(self, reason, *args, **kwargs)
 
 
@@ -304,9 +302,10 @@ def make_doors(original: Any, *args: Any) -> Doors:
 @instead_of(RouterTransport, "start")
 def start(original: Any, self: Any, *args: Any) -> Any:
     """Log the port once it is open; Crossbar does so only among many other messages."""
+    port = self._config["endpoint"].get("port")  # later a Unix socket has one, too
 
     def tell(started: Any) -> Any:
-        if port := self._config["endpoint"].get("port"):
+        if port is not None:
             self.log.warn("listening on port {port}", port=port)
         return started
 
@@ -314,7 +313,7 @@ def start(original: Any, self: Any, *args: Any) -> Any:
 
 
 # Do not log tracebacks for invalid messages of clients.
-WampWebSocketServerProtocol.log = DemotedLogger("warn", "error", "critical")
+WampWebSocketServerProtocol.log = DemotedLogger("info", "warn", "error", "critical")
 WampWebSocketServerProtocol.door = WampRawSocketServerProtocol.door = None
 RouterApplicationSession.log = DemotedLogger("warn")  # a session that ends with the router
 ProxyFrontendSession.log = DemotedLogger("info", "warn", "error", "failure")

@@ -130,7 +130,8 @@ def make_parsers(
     """Return a parser for the answer to each command, or for all lines."""
     count = max(1, len(commands))
     if len(fields) != (0 if pattern else count):
-        raise SisockError("give --fields once for each --command, or a --pattern instead")
+        advice = "with --fields (once for each --command), or with one --pattern"
+        raise SisockError(f"name the values of a line {advice}")
     try:
         return [LineParser(text, separator, None) for text in fields] or [
             LineParser("", separator, pattern)

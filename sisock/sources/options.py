@@ -63,6 +63,13 @@ def add_path(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--path", help="the same, as a flag")
 
 
+def given_path(path: str | Path | None) -> Path:
+    """Return the path that `add_path` read; SisockError if there is none."""
+    if path is None:
+        raise SisockError("name a file or a folder, see --help")
+    return Path(path)
+
+
 def read_password(path: Path | None, variable: str) -> str | None:
     """Return the password from a file, or else from an environment variable."""
     if path is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import marshal
-import os
 import sqlite3
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from sisock.connection.settings import find_setting
 from sisock.store.files import Files, file_name, lock_folder
 from sisock.store.pyramid import Pyramid
 from sisock.store.series import Damaged, Record, Series
@@ -33,7 +33,7 @@ PRAGMA user_version={FORMAT};
 
 def cache_folder(node: str) -> Path:
     """Make and return the folder in which a node may keep what can be made again."""
-    base = Path(os.environ.get("SISOCK_CACHE") or "~/.cache/sisock").expanduser()
+    base = Path(find_setting("SISOCK_CACHE")).expanduser()
     folder = base / file_name(node)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

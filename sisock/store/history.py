@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sisock.connection.runtime import allow_open_files
+from sisock.connection.settings import find_setting
 from sisock.errors import SettingsError
 from sisock.store.files import file_name, lock_folder
 from sisock.store.memory import Memory
@@ -27,8 +28,8 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def history_folder(node: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return a node's folder below ``SISOCK_DATA``, or else ``~/.local/share/sisock``."""
-    base = Path(environ.get("SISOCK_DATA") or "~/.local/share/sisock")
+    """Return a node's folder below ``SISOCK_DATA``."""
+    base = Path(find_setting("SISOCK_DATA", environ))
     try:
         return base.expanduser() / file_name(node)
     except RuntimeError as error:

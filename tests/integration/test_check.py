@@ -109,6 +109,8 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
         (made(Live, answer={"x": "4"}), "read returned str for 'x', which is a number"),
         (made(Live, answer={"x": np.datetime64("2026")}), "returned datetime64 for 'x'"),
         (made(Live, answer={"z": 4}), "the field 'z', which is not in fields"),
+        (made(Live, read=lambda: {}), "takes 0 positional arguments but 1 was given\n"),
+        (made(Live, answer=None), "it returned NoneType, not a dict of field to value\n"),
         (made(Live, read=raising(OSError("no answer"))), "read raised OSError: no answer"),
         (
             made(Archive, read=raising(OSError("no file"))),
@@ -132,6 +134,7 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
         (made(Archive, entry={"unit": "m"}), "'unit' is not one of the keys description, "),
         (made(Archive, list_fields=lambda *_: {"": {}}), "'' cannot be the name of a field"),
         (made(Archive, list_fields=lambda *_: ["a"]), "field name to a dict, not list"),
+        (made(Archive, list_fields=lambda *_: {}, trouble="no server"), "'archive': no server"),
     ],
 )
 def test_a_broken_node_fails_with_one_clear_sentence(node, sentence, capsys):

@@ -330,9 +330,9 @@ def test_a_line_of_other_values_is_an_error():
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ({}, "give --fields once for each --command"),
-        ({"command": ["A?", "B?"], "fields": ["a"]}, "give --fields once"),
-        ({"fields": ["a"], "pattern": "(?P<a>.)"}, "give --fields once"),
+        ({}, "name the values of a line"),
+        ({"command": ["A?", "B?"], "fields": ["a"]}, "name the values of a line"),
+        ({"fields": ["a"], "pattern": "(?P<a>.)"}, "name the values of a line"),
         ({"pattern": "("}, "--pattern: missing"),
         ({"pattern": "x"}, "each field needs a name"),
         ({"fields": ["a [K"]}, "is not a list such as"),

@@ -137,5 +137,8 @@ def test_the_example_of_the_document_is_served(tmp_path):
     for path in ([words[1]], ["--path", words[1]]):
         line = [sys.executable, words[0], *path, *words[2:], "--check"]
         assert subprocess.run(line, **run).stdout == printed
+    (tmp_path / "none").write_text("no times")
+    wrong = subprocess.run([sys.executable, words[0], tmp_path / "none", "--check"], **run)
+    assert wrong.returncode == 1 and wrong.stderr.count("is left out") == 1
     nothing = subprocess.run([sys.executable, words[0], "--check"], **run)
     assert nothing.returncode == 1 and "name a file or a folder" in nothing.stderr

@@ -26,7 +26,9 @@ def test_each_variable_that_is_read_is_documented():
     text = "".join(path.read_text() for path in files)
     read = set(re.findall(r'"((?:SISOCK|CROSSBAR|WAMP)_[A-Z_]+|[A-Z]+_PASSWORD)"', text))
     # Or by its name right where the environment is: PORT, say. The demo's are its own.
-    read |= set(re.findall(r'environ(?:\.get)?[([]"(?!DEMO_|BRIDGE_PORT)([A-Z_]+)"', text))
+    read |= set(
+        re.findall(r'(?:environ(?:\.get)?|find_setting)[([]"(?!DEMO_|BRIDGE_PORT)([A-Z_]+)"', text)
+    )
     for path in TOP.glob("docker-compose*.yml"):
         read |= set(re.findall(r"\$\{([A-Z_]+)", path.read_text()))
     assert {"SISOCK_MAX_SAMPLES", "PORT", "MQTT_PASSWORD", "GRAFANA_PORT"} <= read

@@ -31,6 +31,7 @@ def test_a_wheel_is_made_of_the_sdist_without_node(tmp_path):
     names = set(zipfile.ZipFile(again).namelist())
     assert names == set(zipfile.ZipFile(built("*.whl")).namelist())
     assert "sisock_programs/js/dist/page.js" in names
+    assert "sisock_programs/setup.py" not in names
 
 
 def test_what_an_extra_would_bring_is_one_sentence(library, place):

@@ -26,6 +26,9 @@ export function figureOf({ fields, axes = {} }, curves, range) {
   // A hidden curve keeps its axis, so that nothing jumps when it reappears.
   const names = [...new Set(all.filter(({ kind }) => kind === "number").map(({ unit }) => unit))].slice(0, MAX_AXES);
   const units = names.map((unit) => axisOf(unit, lines.filter((line) => line.unit === unit), axes[unit]));
+  // Beside another axis, one without a unit is named by its field.
+  const nameless = units.length > 1 ? units.find(({ scale }) => !scale.text) : null;
+  if (nameless) nameless.scale.text = nameOf(lines.filter(({ unit }) => unit === nameless.unit));
   const ofUnit = new Map(units.map((each) => [each.unit, each]));
   for (const field of all) Object.assign(field, { factor: 1, text: field.unit ?? "" }, pick(ofUnit.get(field.unit)));
   return { fields: all, units, lines, lanes: seen.filter(({ kind }) => kind !== "number") };
@@ -54,6 +57,10 @@ function ofLimits(lines) {
   const limits = limitsOf(lines.map(({ curve }) => curve)) ?? {};
   const ends = Object.values(limits).flatMap((pair) => pair ?? []).filter((end) => end !== null);
   return [{ low: Math.min(...ends), high: Math.max(...ends), lowPositive: Math.min(...ends.filter((end) => end > 0)) }];
+}
+
+function nameOf(lines) {
+  return lines.length === 1 ? lines[0].name.split("::").at(-1) : "no unit";
 }
 
 function pick(axis) {

@@ -6,7 +6,8 @@ import { firstFrom } from "../../arrays.js";
 // through all is as fast, and has no steps.
 const DENSE = 4;
 const [THIN, THICK] = [1, 1.75];
-// Thin lines are drawn much faster, and with many samples per pixel nobody sees the line anyway.
+// Samples per pixel from which lines are thin: they are drawn much faster, and nobody sees the line anyway. With fewer
+// they become thicker by and by; curves of extremes alone are thin, as these are many at most views.
 const THIN_FROM = 1.2;
 // Samples per pixel up to which points mark them, too.
 const SPARSE = 0.06;
@@ -23,7 +24,7 @@ const GONE_DASH = [5, 4];
  * @param {number} pixels of the range
  * @returns {number} width of the line
  */
-export function trace(ctx, { t, values, longest, gaps }, { start, end }, toX, toY, pixels) {
+export function trace(ctx, { t, values, longest, gaps, isWhole = true }, { start, end }, toX, toY, pixels) {
   const [times, array] = [t.array, values.array];
   // One sample beyond each edge, so that the line reaches the edge.
   const from = Math.max(firstFrom(times, start) - 1, 0);
@@ -42,7 +43,7 @@ export function trace(ctx, { t, values, longest, gaps }, { start, end }, toX, to
     before = times[i];
   }
   if (to - from < SPARSE * pixels) points(ctx, times, array, from, to, toX, toY);
-  return (to - from) / pixels > THIN_FROM ? THIN : THICK;
+  return isWhole ? Math.max(THICK - ((THICK - THIN) * (to - from)) / pixels / THIN_FROM, THIN) : THIN;
 }
 
 /** Set how a line is drawn. */

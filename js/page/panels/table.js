@@ -2,7 +2,7 @@
 
 import { make } from "../dom.js";
 import { timeText, zoneText } from "../time/text.js";
-import { valueText } from "./units.js";
+import { columnTexts } from "./units.js";
 
 const MAX_ROWS = 500;
 
@@ -34,10 +34,12 @@ export function showTable(element, series, { start, end }, zone) {
     head.append(make("th", { scope: "col" }, about?.units ? `${key} [${about.units}]` : key));
   }
   const untils = series.map(({ finalizedUntil }) => finalizedUntil ?? Infinity);
-  const body = all.slice(-MAX_ROWS).reverse().map(([t, ...values]) => {
+  const newest = all.slice(-MAX_ROWS).reverse();
+  const texts = series.map(({ about }, i) => columnTexts(newest.map((row) => row[i + 1]), about));
+  const body = newest.map(([t, ...values], line) => {
     const row = make("tr", {}, make("th", { scope: "row" }, timeText(t, zone, 3)));
     values.forEach((value, i) => {
-      const cell = make("td", {}, valueText(value, series[i].about));
+      const cell = make("td", {}, texts[i][line]);
       if (t >= untils[i] && value !== null) {
         cell.className = "open";
         cell.title = "may still change";

@@ -65,6 +65,14 @@ export function valueText(value, about, factor = 1, digits = DIGITS) {
   return numberText(value, factor, about?.precision ?? null, digits);
 }
 
+/** Return the texts of a column: numbers without a precision of the node's get the same digits after the point. */
+export function columnTexts(values, about) {
+  const texts = values.map((value) => valueText(value, about));
+  const found = texts.map((text, i) => (typeof values[i] === "number" ? /^-?\d+(?:\.(\d+))?$/.exec(text) : null));
+  const decimals = Math.max(0, ...found.map((parts) => parts?.[1]?.length ?? 0));
+  return texts.map((text, i) => (found[i] ? Number(text).toFixed(decimals) : text));
+}
+
 /** Return how many digits after the point are worth showing in a range; null if it is empty. */
 export function precisionFor(low, high) {
   return high > low ? Math.ceil(-Math.log10((high - low) / PARTS)) : null;
