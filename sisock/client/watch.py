@@ -34,14 +34,15 @@ log = make_logger()
 class Watches(set["Watch"]):
     """The running watches of a client at one router; `source` asks its nodes.
 
-    They share a lock, because autobahn confuses a beginning subscription with an ending one.
+    Those of one node share a lock, because autobahn confuses a beginning subscription with an
+    ending one. Those of other nodes do not wait: at a busy router that could take too long.
     """
 
     def __init__(self, source: Source, timeout: float, turns: Turns) -> None:
         super().__init__()
         self.source, self.timeout, self.turns = source, timeout, turns
         self.reactor = turns.reactor
-        self.lock = defer.DeferredLock()
+        self.locks: defaultdict[str, defer.DeferredLock] = defaultdict(defer.DeferredLock)
 
     def lose(self, node: str) -> None:
         """Make the watches of a node ask for samples that they may have missed."""
@@ -106,7 +107,8 @@ class Watch:
         """Subscribe on a session; raises as `subscribed`."""
         self._subscription = None
         self._stop()
-        begun = self._watches.lock.run(session.subscribe, self._hear, self._source.topic(self.node))
+        lock, topic = self._watches.locks[self.node], self._source.topic(self.node)
+        begun = lock.run(session.subscribe, self._hear, topic)
         self._subscription = await subscribed(begun, self._watches.timeout, session.reactor)
         if self not in self._watches:
             self.end()
@@ -122,7 +124,8 @@ class Watch:
         self._stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._watches.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
+            lock = self._watches.locks[self.node]
+            lock.run(subscription.unsubscribe).addErrback(lambda _: None)
 
     def lose(self) -> None:
         """Ask for samples that may have been missed."""

@@ -302,9 +302,10 @@ def make_doors(original: Any, *args: Any) -> Doors:
 @instead_of(RouterTransport, "start")
 def start(original: Any, self: Any, *args: Any) -> Any:
     """Log the port once it is open; Crossbar does so only among many other messages."""
+    port = self._config["endpoint"].get("port")  # later a Unix socket has one, too
 
     def tell(started: Any) -> Any:
-        if port := self._config["endpoint"].get("port"):
+        if port is not None:
             self.log.warn("listening on port {port}", port=port)
         return started
 

@@ -209,6 +209,22 @@ def test_a_step_that_fails_does_not_keep_others_from_their_turn():
     assert done == [1]
 
 
+def test_a_subscription_waits_only_for_one_of_the_same_node():
+    consumer, asked = Consumer(), []
+
+    def subscribe(hear, topic):
+        asked.append((topic, defer.Deferred()))
+        return asked[-1][1]
+
+    consumer.node.subscribe = subscribe
+    for name in ("a", "b", "b", "c"):
+        watch = Watch(consumer.watches, name, consumer.take)
+        defer.ensureDeferred(watch.begin(consumer.node))
+    assert [topic for topic, _ in asked] == ["a", "b", "c"]
+    asked[1][1].callback(consumer.node)
+    assert [topic for topic, _ in asked] == ["a", "b", "c", "b"]
+
+
 NUMBERS = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(-5, 5), st.just("a"))
 EVENTS = st.builds(
     lambda t, data, line: {"data": data, "timeline": {line: {"t": t}}},
