@@ -8,7 +8,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Collection
-from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ import txaio
 from sisock.cli.new import KINDS
 from sisock.connection.settings import Parser, Settings, add_common_flags, load_settings
 from sisock.errors import SisockError, SiteWarning
+from sisock.wire.fields import suggest
 
 _COMMANDS = {
     "nodes": ("ask:nodes", "List the available data nodes."),
@@ -96,9 +96,7 @@ class _Parser(Parser):
     def check_command(self, words: list[str]) -> None:
         """Exit if the first word is no command, and suggest a similar one."""
         if words and not words[0].startswith("-") and words[0] not in self.commands:
-            meant = get_close_matches(words[0], self.commands, 1)
-            advice = f", did you mean {meant[0]!r}?" if meant else ""
-            self.error(f"there is no command {words[0]!r}{advice}")
+            self.error(f"there is no command {words[0]!r}{suggest(words[0], self.commands)}")
 
 
 def make_parser() -> _Parser:

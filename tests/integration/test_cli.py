@@ -205,7 +205,7 @@ def test_doctor_says_what_to_do(sisock, variables, advice):
         (["nodes"], {"CROSSBAR_TLS_PORT": "x"}, "CROSSBAR_TLS_PORT"),
         (["nodes", "--router", "/no/socket"], {}, "unset CROSSBAR_SOCKET"),
         (["frobnicate"], {}, "there is no command 'frobnicate'; see `sisock --help`"),
-        (["note"], {}, "there is no command 'note', did you mean 'node'?"),
+        (["note"], {}, "there is no command 'note' (did you mean 'node'?)"),
         (["get"], {}, "required"),
     ],
 )
