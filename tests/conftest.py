@@ -56,7 +56,7 @@ class Program:
         """Everything that it printed so far."""
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, text: str, seconds: float = 30) -> None:
+    def wait_for(self, text: str, seconds: float = 60) -> None:
         """Wait until it has printed `text`."""
 
         def printed() -> bool:
@@ -68,7 +68,7 @@ class Program:
 
         wait_until(printed, seconds, f"the line {text!r} in:\n{self.output}\n")
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Wait for its end; returns the exit status."""
         return self.process.wait(seconds)
 
@@ -80,7 +80,7 @@ class Program:
         """Kill it, also when it is stopped."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -139,11 +139,11 @@ def node_names(client: Client) -> set[str]:
     return {node.name for node in client.nodes()}
 
 
-def wait_for_nodes(client: Client, *names: str, seconds: float = 30) -> None:
+def wait_for_nodes(client: Client, *names: str, seconds: float = 60) -> None:
     """Wait until these nodes are in the hub's list."""
     wait_until(lambda: set(names) <= node_names(client), seconds, f"{names} in the hub's list")
 
 
-def wait_for_absence(client: Client, *names: str, seconds: float = 30) -> None:
+def wait_for_absence(client: Client, *names: str, seconds: float = 60) -> None:
     """Wait until none of these nodes is in the hub's list."""
     wait_until(lambda: not set(names) & node_names(client), seconds, f"{names} gone from the hub")

@@ -17,8 +17,8 @@ import numpy as np
 
 from sisock.store.background import Steps, WorkLog
 from sisock.store.pyramid import Pyramid
-from sisock.store.series import NOTHING, Series, ascends
-from sisock.wire.arrays import Samples, check_length, join, normalise
+from sisock.store.series import NOTHING, Series
+from sisock.wire.arrays import Samples, ascends, check_length, join, normalise
 from sisock.wire.protocol import contract
 
 HEAD = 1 << 16

@@ -78,6 +78,11 @@ class Call:
         self._job = defer.ensureDeferred(run(self))
         self._job.addBoth(self._end)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several panels wait for the call."""
+        return len(self._waiters) > 1
+
     def wait(self) -> defer.Deferred:
         """Return a Deferred of the result of the call."""
         waiter: defer.Deferred = defer.Deferred(self._stop_waiting)
@@ -109,6 +114,8 @@ class Views:
         self._bridge = bridge
         # Calls under way.
         self._calls: dict[Buckets, list[Call]] = {}
+        # Whether panels came together the last time, as those of a dashboard do at each refresh.
+        self._is_crowded = False
 
     async def find(
         self, share: Share, pairs: Iterable[Pair], interval: Interval, points: int
@@ -220,11 +227,13 @@ class Views:
     async def _run(self, buckets: Buckets, call: Call) -> dict[str, Samples]:
         """Wait until other panels have added their fields, then fetch all of them.
 
-        A call waits while each turn of the reactor adds fields, so that the panels of a dashboard
-        share one, and a single panel's begins immediately.
+        A call waits while each turn of the reactor adds fields, and `COMBINE_WITHIN` longer if the
+        last call was not the only one. So the panels of a dashboard share one, and a single panel's
+        begins immediately.
         """
         try:
-            if len(self._calls) > 1 or self._calls[buckets]:
+            is_alone = len(self._calls) == 1 and not self._calls[buckets]
+            if self._is_crowded or not is_alone:
                 await task.deferLater(self._bridge.reactor, COMBINE_WITHIN)
             count = -1
             while len(call.fields) > count:
@@ -233,6 +242,7 @@ class Views:
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:
+            self._is_crowded = not is_alone or call.is_shared or len(self._calls[buckets]) > 1
             # Another call for the same buckets may be under way by now.
             self._calls[buckets].remove(call)
             if not self._calls[buckets]:

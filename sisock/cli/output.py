@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sisock.client.data import Data, Progress, Series
+from sisock.client.display import MAX_COUNT
 from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
@@ -108,7 +109,10 @@ def _range(ends: Sequence[float | None] | None) -> str:
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    is_count = value.is_integer() and abs(value) < MAX_COUNT
+    return f"{value:.0f}" if is_count else f"{value:.10g}"
 
 
 def _columns(data: Data) -> tuple[np.ndarray, list[np.ndarray]]:

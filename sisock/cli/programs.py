@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +15,8 @@ from sisock.errors import SettingsError
 _TOP = Path(__file__).parents[2]
 NODES = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
 """The folder of sisock's own nodes, in the repository or installed by a wheel."""
+
+_NODE_CLASS = re.compile(r"^class (\w+)\([\w., ]*(?:Node\w*|Archive)\b", re.MULTILINE)
 
 
 def node_names() -> list[str]:
@@ -31,12 +34,16 @@ def complete(prefix: str, **_: Any) -> list[str]:
 def find_node(program: str, folder: Path) -> Path:
     """Find the file of a node: one of sisock's own, or the path of a ``.py`` file.
 
-    A relative path starts from `folder`. Raises SettingsError, which lists sisock's own nodes.
+    A relative path starts from `folder`. Raises SettingsError, which lists sisock's own nodes, if
+    there is no such file, or if it defines a node but does not run it.
     """
     file = folder / program if program.endswith(".py") else NODES / f"{program}.py"
     if not file.is_file():
         known = ", ".join(node_names())
         raise SettingsError(f"there is no {file}; the ready-made nodes are {known}")
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if "run(" not in text and (defined := _NODE_CLASS.search(text)):
+        raise SettingsError(f"{file} runs no node: end it with `sisock.run({defined[1]})`")
     return file
 
 

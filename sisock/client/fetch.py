@@ -20,7 +20,7 @@ from sisock.wire.reply import Reply, decode
 
 MAX_CALLS = 4  # simultaneous calls to a node that is asked for each field separately
 MAX_SAMPLES = (50_000, 10_000, 2_000)  # per field, if a node cannot decimate: tried in this order
-ENLARGE_UNDER = 2.0  # seconds: after a window that arrives faster, a larger one is requested
+ENLARGE_WITHIN = 2.0  # seconds in which the next window should arrive, at the speed of the last
 
 
 async def fetch(
@@ -253,8 +253,9 @@ class _Request:
 
     def _finish(self, window: _Window, chunk: Any) -> None:
         self._take(window, chunk)
-        if self.session.reactor.seconds() - window.began < ENLARGE_UNDER:
-            self._size = min(self._size * 4, WINDOW_MAX)
+        # Enlarge the window to what would arrive within this time at the same speed.
+        factor = ENLARGE_WITHIN / max(self.session.reactor.seconds() - window.began, 1e-3)
+        self._size = min(int(self._size * max(factor, 1.0)), WINDOW_MAX)
 
     def _give_up(self, error: Exception) -> None:
         self._error = self._error or error

@@ -141,14 +141,19 @@ class _Check:
         except defer.TimeoutError:
             rule = f"{verb} has not returned for {seconds:g} s"
         except Exception as error:
-            frames, own = traceback.extract_tb(error.__traceback__), _file_of(self._node)
-            place = [*frames, *(frame for frame in frames if frame.filename == own)][-1]
-            where = f"{place.filename}, line {place.lineno}"
-            rule = f"{verb} raised {type(error).__name__}: {error} ({where})"
+            where = _place_of(error, _file_of(self._node))
+            rule = f"{verb} raised {type(error).__name__}: {error}{where}"
         raise self._fault(field, rule)
 
     def _fault(self, field: str | None, rule: str) -> NodeContractError:
         return NodeContractError(self._node.name, field, rule)
+
+
+def _place_of(error: Exception, own: str | None) -> str:
+    """Return the last line of the author's code that an error came through; empty if none did."""
+    every = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in every if own in (None, frame.filename)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _file_of(node: DataNodeServer) -> str | None:

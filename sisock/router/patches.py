@@ -302,11 +302,11 @@ def make_doors(original: Any, *args: Any) -> Doors:
 @instead_of(RouterTransport, "start")
 def start(original: Any, self: Any, *args: Any) -> Any:
     """Log the port once it is open; Crossbar does so only among many other messages."""
+    port = self._config["endpoint"].get("port")  # later a Unix socket has one, too
 
     def tell(started: Any) -> Any:
-        endpoint = self._config["endpoint"]
-        if endpoint["type"] == "tcp":  # Crossbar invents a port for a Unix socket
-            self.log.warn("listening on port {port}", port=endpoint["port"])
+        if port is not None:
+            self.log.warn("listening on port {port}", port=port)
         return started
 
     return original(self, *args).addCallback(tell)

@@ -9,13 +9,14 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from sisock.store.files import CannotStore, Files
 from sisock.wire.arrays import WIRE_DTYPES as STORED_DTYPES
-from sisock.wire.arrays import Samples, Span
+from sisock.wire.arrays import Samples, Span, ascends
 
 BLOCK = 8192  # samples that share a checksum
 
@@ -65,17 +66,17 @@ class Record:
         """Time before which a level is complete."""
         return float(self.identity.get("until", -math.inf))
 
-    @property
+    @cached_property
     def files(self) -> tuple[str, str]:
         """Names of the files of times and values."""
         return f"{self.key}-{self.w}.t", f"{self.key}-{self.w}.values"
 
-    @property
+    @cached_property
     def dtypes(self) -> tuple[np.dtype, np.dtype]:
         """Types of the times and of the values in these files."""
         return np.dtype("<f8"), np.dtype(self.dtype or "<f8")
 
-    @property
+    @cached_property
     def sizes(self) -> list[int]:
         """Number of complete bytes in each file."""
         return [self.count * dtype.itemsize for dtype in self.dtypes]
@@ -233,11 +234,6 @@ def _extend(blocks: np.ndarray, count: int, t: np.ndarray, values: np.ndarray) -
 def _checksum(items: np.ndarray, before: int = 0) -> int:
     """Return the CRC-32 of an array's bytes, after those of `before`."""
     return zlib.crc32(items.view(np.uint8).data, before)
-
-
-def ascends(t: np.ndarray) -> bool:
-    """Return whether times never go back, and none is NaN."""
-    return bool((t[1:] >= t[:-1]).all())
 
 
 def _check(record: Record, t: np.ndarray, given: np.dtype, stored: np.dtype) -> None:

@@ -146,7 +146,7 @@ class RouterProcess:
             self._process = subprocess.Popen(
                 command, env=variables, start_new_session=True, **streams
             )
-        wait_until(self._listens, 60, "the start of the router")
+        wait_until(self._listens, 120, "the start of the router")
         return self
 
     def _listens(self) -> bool:
@@ -160,9 +160,9 @@ class RouterProcess:
         """Stop the router and its worker."""
         if self._process is not None:
             self._process.send_signal(with_signal)
-            self._process.wait(20)
+            self._process.wait(60)
             with suppress(ProcessLookupError):
-                wait_until(lambda: os.killpg(self.pid, 0), 20, "the end of the router's worker")
+                wait_until(lambda: os.killpg(self.pid, 0), 60, "the end of the router's worker")
             self._process = None
 
     def __enter__(self) -> RouterProcess:

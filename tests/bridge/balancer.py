@@ -30,7 +30,7 @@ class Balancer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._is_listening, 20, "HAProxy")
+        wait_until(self._is_listening, 40, "HAProxy")
 
     def _is_listening(self) -> bool:
         with socket.socket() as link:

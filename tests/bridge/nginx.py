@@ -62,7 +62,7 @@ class Nginx:
         self._log = folder / "log"
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(self._listens, 20, "nginx")
+        wait_until(self._listens, 40, "nginx")
 
     def _listens(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()

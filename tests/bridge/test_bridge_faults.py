@@ -260,7 +260,7 @@ def test_figures_for_prometheus(bridge):
 def test_a_bridge_that_cannot_work_ends_with_one_sentence(router, start, variables, sentence):
     given = {"PORT": str(free_port()), **variables}
     program = start(router, "grafana_http_json.py", user="simonsobs", **given)
-    assert program.wait(30) == 1
+    assert program.wait() == 1
     assert sentence in program.output.splitlines()[-1]
     assert "Traceback" not in program.output
 
@@ -277,7 +277,7 @@ def test_a_stopping_bridge_waits_no_longer_than_the_limit(router, start, tmp_pat
         threads = [threading.Thread(target=_ask_quietly, args=(bridge, targets)) for _ in range(8)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: node.output.count("asked") == 8, 20, "requests under way")
+        wait_until(lambda: node.output.count("asked") == 8, 40, "requests under way")
         bridge.program.signal(signal.SIGTERM)
         assert bridge.program.wait() == 0
         assert "not finished in 0.5 s: 8 requests" in bridge.program.output

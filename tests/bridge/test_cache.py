@@ -73,7 +73,7 @@ def test_the_cache_dies_with_its_nodes_session(router, bridge, start, tmp_path):
     first.end()
     (folder / "a.dat").write_text(HEADER + "100 2\n")
     start(router, "data_nodes/weather.py", "--directory", folder, "--name", "edited")
-    wait_until(lambda: shown(bridge) == [(100, 2)], 20, "the samples of the new session")
+    wait_until(lambda: shown(bridge) == [(100, 2)], 40, "the samples of the new session")
 
 
 def test_live_samples_of_two_refreshes_are_without_hole_and_duplicate(router, bridge, start):
@@ -87,9 +87,9 @@ def test_live_samples_of_two_refreshes_are_without_hole_and_duplicate(router, br
             )
             return answer.json[0]["datapoints"]
 
-        wait_until(lambda: len(series()) >= 5, 20, "samples")
+        wait_until(lambda: len(series()) >= 5, 40, "samples")
         first = series()
-        wait_until(lambda: len(series()) >= len(first) + 5, 20, "more samples")
+        wait_until(lambda: len(series()) >= len(first) + 5, 40, "more samples")
         second = series()
         assert second[: len(first)] == first
         everything = client.get("cached_ticker", "count")["count"]

@@ -113,7 +113,7 @@ def test_interval_ms_is_preferred(bridge):
 
 def test_a_request_of_targets_alone_means_the_last_hour(bridge):
     body = {"targets": [{"target": "sensors::cpu_percent"}]}
-    wait_until(lambda: bridge.ask("/query", body).json[0]["datapoints"], 20, "the first sample")
+    wait_until(lambda: bridge.ask("/query", body).json[0]["datapoints"], 40, "the first sample")
     (series,) = bridge.ask("/query", body).json
     assert series["unit"] == "percent"
     assert "refId" not in series
@@ -247,7 +247,7 @@ def test_annotations_of_simplejson_show_gaps_and_nodes(bridge, start, router):
         events = bridge.ask("/annotations", now).json
         return [e["title"] for e in events if "annotated" in e["tags"]]
 
-    wait_until(lambda: nodes() == ["annotated appeared", "annotated vanished"], 15, "annotations")
+    wait_until(lambda: nodes() == ["annotated appeared", "annotated vanished"], 40, "annotations")
 
 
 def test_what_a_recorder_knows_of_nodes_is_shown_by_every_plugin(bridge, start, router, tmp_path):
@@ -277,7 +277,7 @@ def test_what_a_recorder_knows_of_nodes_is_shown_by_every_plugin(bridge, start, 
 
     both = ["noted appeared", "noted vanished"]
     for ask in (simplejson, simpod, infinity):
-        wait_until(lambda ask=ask: titles(ask) == both, 20, f"annotations of {ask.__name__}")
+        wait_until(lambda ask=ask: titles(ask) == both, 40, f"annotations of {ask.__name__}")
 
 
 def test_a_dashboard_of_simpod(bridge):

@@ -245,7 +245,7 @@ def test_annotations_show_a_node_that_came_and_went(full_bridge, router, client,
 
     both = ["on_dashboards appeared", "on_dashboards vanished"]
     for plugin in ASK_ANNOTATIONS:
-        wait_until(lambda plugin=plugin: seen(plugin) == both, 20, f"annotations of {plugin}")
+        wait_until(lambda plugin=plugin: seen(plugin) == both, 40, f"annotations of {plugin}")
 
 
 @pytest.mark.parametrize("plugin", ASK_ANNOTATIONS)

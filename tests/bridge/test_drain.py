@@ -78,7 +78,7 @@ def test_what_is_under_way_is_finished_and_what_is_new_refused(stopping, waiting
     assert kept.getresponse().read()
 
     stopping.program.signal(signal.SIGTERM)
-    wait_until(lambda: stopping.ask("/readyz").status == 503, 10, "the bridge not ready")
+    wait_until(lambda: stopping.ask("/readyz").status == 503, 40, "the bridge not ready")
     assert "stopping" in stopping.ask("/readyz").json["message"]
     assert stopping.ask("/healthz").status == 200
     kept.request("GET", "/")
@@ -90,7 +90,7 @@ def test_what_is_under_way_is_finished_and_what_is_new_refused(stopping, waiting
     assert read_all(long).endswith(LAST_CHUNK)
     assert stopping.program.process.poll() is None
     (tmp_path / "go_on").touch()
-    assert stopping.program.wait(20) == 0
+    assert stopping.program.wait() == 0
     asking.join(10)
     assert answers[0].status == 200
     assert len(answers[0].json[0]["datapoints"]) == 1
@@ -105,8 +105,8 @@ def test_a_second_signal_ends_the_bridge_at_once(stopping, waiting):
         for number in (signal.SIGTERM, signal.SIGINT):
             assert stopping.program.process.poll() is None
             stopping.program.signal(number)
-            wait_until(lambda: is_stopping(stopping), 10, "the bridge stopping")
-        assert stopping.program.wait(10) == 0
+            wait_until(lambda: is_stopping(stopping), 40, "the bridge stopping")
+        assert stopping.program.wait() == 0
     assert "Traceback" not in stopping.program.output
 
 

@@ -85,7 +85,7 @@ def test_clients_that_read_nothing_cost_bounded_memory(start_bridge, big, way):
         assert all(b"\r\nRetry-After: 5\r\n" in answer for answer in shed)
     wait_until(
         lambda: read_all(bridge, request_of(way)).startswith(b"HTTP/1.1 200"),
-        20,
+        40,
         "an answer once the others have gone",
     )
     assert "Traceback" not in bridge.program.output

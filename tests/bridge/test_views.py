@@ -203,7 +203,7 @@ def test_tiles_go_with_their_node(router, start_bridge, grow):
     node.end()
     with Client(router.settings()) as client:
         wait_for_absence(client, "mortal")
-    wait_until(lambda: counts(bridge)["bytes"] == 0, 20, "the end of its tiles")
+    wait_until(lambda: counts(bridge)["bytes"] == 0, 40, "the end of its tiles")
     assert len(shown(bridge, "mortal::slow", *view)[0]) == 0
     again, _ = grow("growing", "mortal")
     check("slow", shown(bridge, "mortal::slow", *view), *view)

@@ -82,7 +82,7 @@ class Page:
         """Run JavaScript in the page."""
         return self.browser.execute_script(script, *arguments)
 
-    def wait(self, condition: Any, what: str, seconds: float = 30) -> Any:
+    def wait(self, condition: Any, what: str, seconds: float = 60) -> Any:
         """Poll until a condition holds; a picture is taken if it does not."""
         try:
             return wait_until(condition, seconds, what)
@@ -93,7 +93,7 @@ class Page:
                 f"{self.text('message')} | {self.text('panels')}"
             ) from None
 
-    def wait_until_connected(self, seconds: float = 30) -> None:
+    def wait_until_connected(self, seconds: float = 60) -> None:
         """Wait until the page says so."""
         self.wait(lambda: self.text("connection") == "connected", "the connection", seconds)
 

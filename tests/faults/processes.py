@@ -104,7 +104,7 @@ class Process:
             process.send_signal(signal.SIGCONT)
         self.frozen = False
         os.close(self._stdin)
-        return process.wait(20)
+        return process.wait(60)
 
     def freeze(self) -> None:
         """Stop it, as by Ctrl-Z."""

@@ -113,6 +113,6 @@ def test_a_subscription_that_failed_is_not_made_later(own_router, start):
 
     wait_until(is_back, PROMISE, "the client's return")
     with Client(own_router.settings()) as other, other.watch("ticker") as stream:
-        stream.next(10)
+        stream.next(40)
     do(client.close)
     assert heard == []

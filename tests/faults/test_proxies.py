@@ -38,7 +38,7 @@ def test_nodes_and_consumers_meet_behind_proxies(proxied, start):
         program = start(proxied, "data_nodes/sensors.py", "--name", "behind", CROSSBAR_SOCKET="")
         wait_for_nodes(client, "behind")
         field = next(iter(client.fields("behind")))
-        wait_until(lambda: len(client.get("behind", field, -60, 0)[field].t), 20, "samples")
+        wait_until(lambda: len(client.get("behind", field, -60, 0)[field].t), 40, "samples")
         with client.watch("behind") as stream:
             assert next(iter(stream)).t
         program.process.kill()

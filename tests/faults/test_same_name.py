@@ -54,4 +54,4 @@ def test_a_node_that_has_begun_to_read_goes_on_without_a_router(own_router, star
     own_router.stop()
     node.wait_for("nothing listens there")
     count = node.output.count("read the instrument")
-    wait_until(lambda: node.output.count("read the instrument") > count + 5, 20, "more readings")
+    wait_until(lambda: node.output.count("read the instrument") > count + 5, 40, "more readings")

@@ -100,9 +100,9 @@ def test_after_a_kill_amid_the_parsing_all_is_there(
     program = start(
         router, "data_nodes/weather.py", "--directory", archive, "--name", "killed", **variables
     )
-    wait_until(lambda: list((tmp_path / "cache").rglob("*.values")), 20, "the first file's store")
+    wait_until(lambda: list((tmp_path / "cache").rglob("*.values")), 40, "the first file's store")
     began = time.monotonic()
-    wait_until(lambda: time.monotonic() - began >= pause, 5, "the pause")
+    wait_until(lambda: time.monotonic() - began >= pause, 40, "the pause")
     program.signal(signal.SIGKILL)
     program.wait()
     weather("killed")
@@ -148,7 +148,7 @@ def test_a_temporary_cache_goes_with_its_program_amid_the_work(client, weather, 
     with open(archive / "large.dat", "w") as file:
         file.writelines(f"{1_500_000_000 + i} {i}.25\n" for i in range(600_000))
     program = weather("brief", SISOCK_CACHE="/proc/nowhere", TMPDIR=str(tmp_path))
-    wait_until(lambda: list(tmp_path.glob("sisock-cache-*")), 20, "the temporary folder")
+    wait_until(lambda: list(tmp_path.glob("sisock-cache-*")), 40, "the temporary folder")
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
     assert "Error" not in program.output.replace("SettingsError", "")

@@ -109,6 +109,8 @@ def test_a_good_node_is_described_with_its_times_and_extremes():
         (made(Live, answer={"x": "4"}), "read returned str for 'x', which is a number"),
         (made(Live, answer={"x": np.datetime64("2026")}), "returned datetime64 for 'x'"),
         (made(Live, answer={"z": 4}), "the field 'z', which is not in fields"),
+        (made(Live, read=lambda: {}), "takes 0 positional arguments but 1 was given\n"),
+        (made(Live, answer=None), "it returned NoneType, not a dict of field to value\n"),
         (made(Live, read=raising(OSError("no answer"))), "read raised OSError: no answer"),
         (
             made(Archive, read=raising(OSError("no file"))),

@@ -65,6 +65,11 @@ def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
     assert loaded["apex_humidity"]["t"][0] == 1500076800.0
 
 
+def test_without_fields_all_are_printed(sisock, weather):
+    header = sisock("get", weather, *DAY, "--max-points", "8", "--csv").stdout.partition("\n")[0]
+    assert len(header.split(",")) == 6
+
+
 def test_min_stride_takes_a_duration(sisock, weather):
     lines = sisock("get", weather, "apex_pressure", *DAY, "--min-stride", "6h").stdout.splitlines()
     assert len(lines) == 5
@@ -223,7 +228,7 @@ def test_doctor_says_what_to_do(sisock, variables, advice):
         (["nodes"], {"CROSSBAR_TLS_PORT": "x"}, "CROSSBAR_TLS_PORT"),
         (["nodes", "--router", "/no/socket"], {}, "unset CROSSBAR_SOCKET"),
         (["frobnicate"], {}, "there is no command 'frobnicate'; see `sisock --help`"),
-        (["note"], {}, "there is no command 'note', did you mean 'node'?"),
+        (["note"], {}, "there is no command 'note' (did you mean 'node'?)"),
         (["get"], {}, "required"),
     ],
 )
@@ -246,6 +251,14 @@ def test_a_program_that_is_misspoken_to_is_one_sentence_too(sisock, program):
     assert (done.returncode, done.stdout) == (1, "")
     said = f"sisock {program}: unrecognized arguments: --frobnicate; see `sisock {program} --help`"
     assert done.stderr.splitlines() == [said]
+
+
+def test_a_file_that_does_not_run_its_node_says_so(sisock, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import sisock\n\n\nclass Mine(sisock.LiveNode):\n    name = 'mine'\n")
+    done = sisock("node", file)
+    said = f"sisock: {file} runs no node: end it with `sisock.run(Mine)`\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_a_traceback_is_shown_at_debug_only(sisock):

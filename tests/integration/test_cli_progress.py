@@ -71,7 +71,7 @@ class Terminal:
         while self.read():
             pass
         os.close(self.master)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def screen(self):
         """The lines as they stand in the end, the cursor's last."""

@@ -159,7 +159,7 @@ def test_a_forgotten_stream_of_the_client_is_closed_too(client, node):
     stream = client.watch(node.name)
     assert is_watched(node)
     del stream
-    wait_until(lambda: not is_watched(node), 20, "the end of the watch")
+    wait_until(lambda: not is_watched(node), 40, "the end of the watch")
 
 
 def test_a_time_limit_for_the_next_sample_loses_none(run, node):
@@ -270,7 +270,7 @@ def test_an_interrupted_program_takes_its_call_back_and_says_no_more(router, nod
     first, last = said.splitlines()[:1], said.splitlines()[-1:]
     assert (first, last) == (["Traceback (most recent call last):"], ["KeyboardInterrupt"]), said
     assert "ignored" not in said and "Warning" not in said
-    wait_until(lambda: is_cancelled(node), 20, "the end of the question")
+    wait_until(lambda: is_cancelled(node), 40, "the end of the question")
 
 
 def settings_of(tmp_path, port):

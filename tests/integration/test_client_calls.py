@@ -61,7 +61,7 @@ def test_to_watch_a_known_node_asks_nobody(counted):
     client, calls, member = counted
     with client.watch("n") as all_fields, client.watch("n", "x") as one:
         member.do("publish", node_uri("n", "data"), REPLY)
-        assert all_fields.next(10).t == one.next(10).t == 5
+        assert all_fields.next(40).t == one.next(40).t == 5
     assert calls == []
 
 
@@ -81,7 +81,7 @@ def test_a_node_that_comes_anew_is_asked_for_its_fields_once(counted):
         client.get("n", "x", 1, 10)
         return "get_fields" in calls
 
-    wait_until(is_asked_again, 10, "the node's fields")
+    wait_until(is_asked_again, 40, "the node's fields")
     calls.clear()
     client.get("n", "x", 1, 10)
     assert calls == ["get_data"]

@@ -46,7 +46,7 @@ def test_commands_and_own_nodes_are_completed(completions):
 
 def test_nodes_and_fields_are_completed(completions, router):
     with serve_node(router, Completed()) as client:
-        wait_until(lambda: client.fields("completed_node"), 10, "the fields")
+        wait_until(lambda: client.fields("completed_node"), 40, "the fields")
         assert completions("sisock get completed_n") == ["completed_node"]
         assert completions("sisock get completed_node fi") == ["first_field"]
 

@@ -43,7 +43,7 @@ def lone(router_without_hub):
     with Member(router_without_hub) as member:
         wait_until(
             lambda: member.refusal("call", uri(LIST["call"])) == "wamp.error.no_such_procedure",
-            20,
+            40,
             "the end of the hub of the test before",
         )
     return router_without_hub
@@ -177,7 +177,7 @@ def test_by_way_of_a_bare_hub_our_nodes_serve_part_1(lone, start, lone_client):
     start(lone, "tests/nodes.py", "big")
     wait_for_nodes(lone_client, "ticker", "big")
     assert {node.features for node in lone_client.nodes()} == {frozenset()}
-    wait_until(lambda: len(lone_client.get("ticker", "count")["count"]), 20, "a reading")
+    wait_until(lambda: len(lone_client.get("ticker", "count")["count"]), 40, "a reading")
     with pytest.raises(errors.InvalidArgument, match="live"):
         lone_client.watch("ticker")
     with pytest.raises(errors.ReplyTooLarge):
@@ -214,7 +214,7 @@ def test_nodes_are_exchanged_under_one_name_with_either_hub(lone, start, start_h
         ours.wait_for("is in the hub's list")
         assert set(lone_client.fields("one")) >= {"text", "flag"}
         ours.end()
-        wait_until(lambda: not node_names(lone_client), 20, "the end of our node")
+        wait_until(lambda: not node_names(lone_client), 40, "the end of our node")
 
 
 def test_our_hub_says_when_it_is_ready(lone, start):

@@ -54,7 +54,7 @@ def test_of_an_archive(client, odd):
 def test_of_a_live_node(client, odd):
     node = odd("ticker", "latest_ticker")
     with client.watch(node, "state") as stream:
-        seen = stream.next(20)
+        seen = stream.next(40)
     last = client.latest(node)
     assert last["state"].t[0] >= seen.t
     assert last["state"].values[0] in ("ok", "odd")

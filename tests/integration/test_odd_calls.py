@@ -155,10 +155,10 @@ def test_odd_events_are_ignored_by_nodes_bridge_and_client(hubless, programs):
         client.watch_nodes(),
         client.watch("ticker") as samples,
     ):
-        samples.next(20)
+        samples.next(40)
         answers = ask(hubless, published, authid=USER_SERVER)
         assert answers == [{"result": None}] * len(published)
-        samples.next(20)
+        samples.next(40)
         assert {node.name for node in client.nodes()} >= {"odd", "ticker"}
     with listening(hubless, "consumer.ticker.data", 1) as events:
         assert len(events()) == 1
@@ -173,7 +173,7 @@ def test_an_answer_that_cannot_be_decoded_fails_that_call_alone(hubless, program
     with Client(hubless.settings()) as client, client.watch("ticker") as samples:
         with pytest.raises(NodeFailed, match="cannot be decoded"):
             client.fields("nested")
-        assert samples.next(20)
+        assert samples.next(40)
     with Member(hubless) as member:
         member_id = member.id
         error = member.refusal("request", uri("consumer.nested.get_data"))

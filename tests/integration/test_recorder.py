@@ -73,7 +73,7 @@ def test_a_recorder_killed_before_the_first_sample_misses_none(client, router, s
         program.end()
     start(router, "tests/nodes.py", "numbered", "--name", "rec_late")
     wait_for_nodes(client, "rec_late")
-    wait_until(lambda: client.latest("rec_late", "n")["n"].values[-1] > 50, 20, "samples")
+    wait_until(lambda: client.latest("rec_late", "n")["n"].values[-1] > 50, 40, "samples")
     record("rec_early", "rec_late")
     series = wait_for_samples(
         client, "rec_early", "rec_late.n", lambda s: s.values[-1] > 100, "samples"
@@ -112,7 +112,7 @@ def test_a_polling_recorder_killed_early_misses_none(client, router, record):
     with Member(router) as member:
         node = Archive(member, "rec_slow")
         program = record("rec_soon", "rec_slow")
-        wait_until(lambda: node.asked, 20, "the first question")
+        wait_until(lambda: node.asked, 40, "the first question")
         program.end()
         node.first = time.time()
         node.count = 5
@@ -129,7 +129,7 @@ def test_a_node_of_part_1_is_asked_for_what_is_new_and_final(client, router, rec
     with Member(router) as member:
         node = Archive(member, "rec_archive")
         program = record("rec_polling", "rec_archive::*")
-        wait_until(lambda: node.asked > 5, 20, "the question for the last sample, and the next one")
+        wait_until(lambda: node.asked > 5, 40, "the question for the last sample, and the next one")
         node.count = 8
         wait_for_number(6)
         about = client.fields("rec_polling")["rec_archive.x"]
@@ -183,13 +183,13 @@ def test_wildcards_name_nodes_and_fields(client, router, start, record, tmp_path
 
 def test_wildcards_leave_out_other_recorders_and_itself(client, router, start, record):
     record("rec_one", "rec_none")
-    wait_until(lambda: "nodes.rec_one" in client.fields("rec_one"), 20, "its field")
+    wait_until(lambda: "nodes.rec_one" in client.fields("rec_one"), 40, "its field")
     with Member(router) as member:
         # In trouble, so that its description is another one.
         busy = Archive(member, "rec_busy", field="nodes.rec_busy")
         usual = Archive(member, "rec_usual", field="nodes.rec_busy")
         record("rec_two", "rec_[botu]*")
-        wait_until(lambda: usual.asked > 5, 20, "the question for samples")
+        wait_until(lambda: usual.asked > 5, 40, "the question for samples")
         usual.count = 9
         wait_for_samples(
             client, "rec_two", "rec_usual.nodes.rec_busy", lambda s: len(s) > 1, "samples"
@@ -214,7 +214,7 @@ def test_a_sample_of_the_far_future_is_not_recorded(client, router, record):
             return recorded(client, "rec_true", "rec_odd.x")
 
         node.count = 0
-        wait_until(is_watched, 20, "the first sample")
+        wait_until(is_watched, 40, "the first sample")
         publish(now + 2 * 86400, 2)
         program.wait_for("in the future")
         node.first, node.count = time.time(), 1

@@ -50,7 +50,7 @@ def test_replicas_are_listed_once_with_their_number(router, client, replica, fil
         generation = next(node.generation for node in client.nodes() if node.name == name)
         for left, program in zip((2, 1), programs, strict=False):
             program.process.kill()
-            wait_until(lambda left=left: replicas_of(client, name) == left, 20, "one replica less")
+            wait_until(lambda left=left: replicas_of(client, name) == left, 40, "one replica less")
         assert next(n.generation for n in client.nodes() if n.name == name) == generation
         programs[-1].end()
         wait_for_absence(client, name)

@@ -56,7 +56,7 @@ def test_the_originals_names_are_those_of_the_command_sensors(router, client, st
     names = ["coretemp-isa-0000_temp1", "coretemp-isa-0000_temp2", "thinkpad-isa-0000_fan1"]
     assert [name for name in fields if "isa" in name] == names
     assert fields[names[2]].units == "rpm"
-    wait_until(lambda: client.get("old_sensors", names)[names[2]], 20, "samples")
+    wait_until(lambda: client.get("old_sensors", names)[names[2]], 40, "samples")
     got = client.get("old_sensors", names)
     assert [got[name].values[0] for name in names] == [45.0, 43.5, 2100.0]
 

@@ -76,10 +76,10 @@ def test_each_site_is_asked_for_its_own_nodes(client):
     assert set(client.fields("north/twin")) == {"x"}
     assert set(client.fields("south/twin")) == {"n"}
     assert set(client.fields("south/north/twin")) == {"x"}
-    wait_until(lambda: len(client.get("south/twin", "n")["n"]), 20, "samples")
+    wait_until(lambda: len(client.get("south/twin", "n")["n"]), 40, "samples")
     assert len(client.latest("north/twin")["x"]) == 1
     with client.watch("south/twin") as stream:
-        first, second = stream.next(20), stream.next(20)
+        first, second = stream.next(40), stream.next(40)
     assert second.values["n"] == first.values["n"] + 1
     with pytest.raises(UnknownField, match="'south/twin' has no field 'x'"):
         client.get("south/twin", "x")
@@ -238,5 +238,5 @@ def test_nodes_of_sites_are_recorded(router, second_router, client, variables, s
 
     wait_until(recorded, 40, "recorded fields")
     asked = "north/site_recorder", "south/twin.n", 1, time.time() + 60
-    wait_until(lambda: len(client.get(*asked)["south/twin.n"]), 20, "a recorded sample")
+    wait_until(lambda: len(client.get(*asked)["south/twin.n"]), 40, "a recorded sample")
     assert not [name for name in client.fields("north/site_recorder") if "site_recorder." in name]

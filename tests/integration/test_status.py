@@ -59,7 +59,7 @@ def test_a_stale_node_is_named_and_status_fails(sisock, client, start, router, t
     (tmp_path / "rare.py").write_text(STALE)
     start(router, "-m", "sisock.cli", "node", tmp_path / "rare.py", "--name", "rare")
     wait_for_nodes(client, "rare")
-    wait_until(lambda: client.fields("rare")["x"].last, 20, "a sample")
+    wait_until(lambda: client.fields("rare")["x"].last, 40, "a sample")
     done = sisock("status", "--json")
     assert done.returncode == 1
     assert "problems with: rare" in done.stderr

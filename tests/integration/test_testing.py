@@ -63,7 +63,7 @@ def test_a_node_is_served_for_a_client_and_for_one_of_part_1(sisock_router):
     node = Pushed()
     with serve_node(sisock_router, node) as client:
         node.push({"x": [1.0, 2.0]}, [1e9, 1e9 + 1])
-        wait_until(lambda: len(client.get("kit_pushed", "x", 1, "now")["x"]), 10, "samples")
+        wait_until(lambda: len(client.get("kit_pushed", "x", 1, "now")["x"]), 40, "samples")
         assert client.latest("kit_pushed")["x"].units == "V"
         with Part1Consumer(sisock_router) as consumer:
             assert "kit_pushed" in [entry["name"] for entry in consumer.nodes()]
@@ -77,7 +77,7 @@ def test_a_node_is_served_for_a_client_and_for_one_of_part_1(sisock_router):
                 consumer.call("consumer.kit_nowhere.get_data", ["x"], 1, 0)
     with sisock.Client(sisock_router.settings()) as client:
         gone = lambda: "kit_pushed" not in [each.name for each in client.nodes()]  # noqa: E731
-        wait_until(gone, 10, "the end of the node")
+        wait_until(gone, 40, "the end of the node")
 
 
 def test_a_consumer_that_cannot_join_says_why(sisock_router):

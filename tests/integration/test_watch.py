@@ -25,7 +25,7 @@ def node(router):
 
 
 def times(stream, count):
-    return [stream.next(20).t - T0 for _ in range(count)]
+    return [stream.next(40).t - T0 for _ in range(count)]
 
 
 def test_what_was_lost_comes_when_the_node_is_heard_of_again(client, node):
@@ -38,7 +38,7 @@ def test_what_was_lost_comes_when_the_node_is_heard_of_again(client, node):
         node.come_back()
         assert sorted(times(stream, 3)) == [3, 4, 20]
         node.take(5)
-        sample = stream.next(20)
+        sample = stream.next(40)
         assert (sample.t, sample.timeline) == (T0 + 5, "fast")
         assert sample.values == {"even": None, "text": "at 5"}
     # From the last sample on, that shows that none is missing.
@@ -48,10 +48,10 @@ def test_what_was_lost_comes_when_the_node_is_heard_of_again(client, node):
 def test_fetched_samples_are_like_published_ones(client, node):
     with client.watch(node.name) as stream:
         node.take(1, 2, 3)
-        published = [stream.next(20) for _ in range(3)]
+        published = [stream.next(40) for _ in range(3)]
         node.take(11, 12, 13, is_published=False)
         node.come_back()
-        fetched = [stream.next(20) for _ in range(3)]
+        fetched = [stream.next(40) for _ in range(3)]
     assert [each.values["text"] for each in fetched] == ["at 11", "at 12", "at 13"]
     assert [each.values["even"] for each in fetched] == [None, 12, None]
     for one, other in zip(published, fetched, strict=True):
@@ -66,7 +66,7 @@ def test_events_that_come_during_the_question_wait_for_its_answer(client, node):
         node.take(2, is_published=False)
         node.hold_answers()
         node.come_back()
-        wait_until(lambda: node.held, 20, "the question")
+        wait_until(lambda: node.held, 40, "the question")
         node.take(3)
         node.take(4)
         with pytest.raises(TimeoutError):
@@ -82,7 +82,7 @@ def test_a_timeline_that_begins_while_fields_are_asked_for_is_whole(client, node
         assert times(stream, 1) == [1]
         node.hold_fields()
         node.come_back()
-        wait_until(lambda: node.held, 20, "the question")
+        wait_until(lambda: node.held, 40, "the question")
         node.fields = FIELDS
         node.take(1000, line="slow", is_published=False)
         node.take(2000, line="slow")
@@ -143,9 +143,9 @@ def test_what_the_node_has_forgotten_is_a_gap(client, node):
         assert times(stream, 2) == [1, 2]
         node.taken["fast"] = []
         node.come_back()
-        wait_until(lambda: node.asked, 20, "the question")
+        wait_until(lambda: node.asked, 40, "the question")
         node.take(7)
-        assert stream.next(20) == Gap("fast", T0 + 2.0, T0 + 7.0)
+        assert stream.next(40) == Gap("fast", T0 + 2.0, T0 + 7.0)
         assert times(stream, 1) == [7]
 
 
@@ -155,7 +155,7 @@ def test_only_wanted_fields_come_and_samples_that_have_them(client, node):
         node.take(1, line="slow")
         node.take(4, is_published=False)
         node.come_back()
-        samples = [stream.next(20) for _ in range(2)]
+        samples = [stream.next(40) for _ in range(2)]
     assert [each.t - T0 for each in samples] == [2, 4]
     assert [each.values for each in samples] == [{"even": 2}, {"even": 4}]
     assert {tuple(names) for names, _ in node.asked} == {("even",)}
@@ -214,7 +214,7 @@ def test_a_watch_ends_in_the_middle_of_a_question(client, node):
         assert times(stream, 1) == times(other, 1) == [1]
         node.take(2, is_published=False)
         node.come_back()
-        wait_until(lambda: len(node.held) >= 2, 20, "both questions")
+        wait_until(lambda: len(node.held) >= 2, 40, "both questions")
         stream.close()
         node.give_answers()
         assert times(other, 1) == [2]
@@ -237,10 +237,10 @@ def test_a_callback_may_end_its_watch(router, node):
     do(client.connect)
     stops.append(do(client.watch, node.name, hear, ["text"]))
     node.take(1)
-    wait_until(lambda: heard, 20, "a sample")
+    wait_until(lambda: heard, 40, "a sample")
     node.take(2, 3, 4, is_published=False)
     node.come_back()
-    wait_until(lambda: len(heard) == 3, 20, "the others")
+    wait_until(lambda: len(heard) == 3, 40, "the others")
     node.take(5)
     do(client.latest, node.name)
     assert heard == [1, 2, 3]
@@ -257,6 +257,6 @@ def test_a_node_that_answers_with_errors_at_first_is_asked_again(client, node):
         node.take(2, is_published=False)
         node.answers = fail
         node.come_back()
-        wait_until(lambda: node.asked, 20, "the question")
+        wait_until(lambda: node.asked, 40, "the question")
         node.answers = None
         assert times(stream, 1) == [2]

@@ -105,7 +105,7 @@ class Growing(ArchiveNode):
 
     def wait_until_built(self, **arguments):
         count = len(self.t[self.t == self.t[-1]])
-        wait_until(lambda: self.reads(**arguments) == [count], 20, "the pyramid")
+        wait_until(lambda: self.reads(**arguments) == [count], 40, "the pyramid")
         return self
 
 
@@ -189,7 +189,7 @@ def test_after_samples_changed_nothing_old_is_answered():
 def test_strings_and_missing_integers_are_read_for_each_answer(values):
     node = begun(np.arange(5.0) + 1, values)
     assert list(node.few().values) == values
-    wait_until(lambda: sum(node.reads()) == 5, 20, "an answer beside which nothing is read")
+    wait_until(lambda: sum(node.reads()) == 5, 40, "an answer beside which nothing is read")
 
 
 def test_booleans_are_prepared_too():
@@ -211,7 +211,7 @@ def test_integers_that_become_floats_are_built_as_floats():
     # A list of what there is in each window, of whichever type.
     node.stored = np.array(node.stored, dtype=object)
     node.begin(None)
-    wait_until(lambda: node.reads() == [1], 20, "the pyramid")
+    wait_until(lambda: node.reads() == [1], 40, "the pyramid")
     np.testing.assert_array_equal(node.few().values, [1.0, 2.0, 3.0, 4.5, math.nan])
 
 
@@ -223,7 +223,7 @@ def test_the_first_and_the_last_time_are_told_once_all_has_been_read():
 
 def test_of_no_samples_neither_first_nor_last_are_told():
     node = begun(T[:0], T[:0])
-    wait_until(lambda: node.reads() == [0], 20, "the pyramid")
+    wait_until(lambda: node.reads() == [0], 40, "the pyramid")
     (line,) = node.get_fields(1, 0)[1].values()
     assert line.keys() == {"interval", "field"}
 
@@ -286,7 +286,7 @@ def test_samples_are_found_soon_if_nobody_says_where_they_begin(interval, limit)
 
 def test_building_begins_where_the_samples_do():
     node = begun(1.5e9 + T, T, first=1.5e9 + T[0])
-    wait_until(lambda: sum(count for *_, count in node.windows) >= len(T), 20, "all of it")
+    wait_until(lambda: sum(count for *_, count in node.windows) >= len(T), 40, "all of it")
     assert node.windows[0][0] == 1.5e9 + T[0]
 
 
@@ -408,7 +408,7 @@ def test_a_field_that_comes_later_is_built_when_it_is_asked_for():
         node.get_decimated(["b"], 1, 1e9, max_points=100)
         return [count for *_, count in node.windows] == [1]
 
-    wait_until(is_built, 20, "the pyramid of the new field")
+    wait_until(is_built, 40, "the pyramid of the new field")
 
 
 class Turning(Growing):

@@ -137,9 +137,9 @@ def test_a_file_that_was_only_touched_has_not_changed(node, file):
 def test_a_file_that_went_and_came_back_is_not_parsed_again(node, file, tmp_path):
     os.rename(file, tmp_path / "aside")
     assert node.values() == []
-    wait_until(lambda: node.values() == [] and node.changes == 1, 10, "the news of it")
+    wait_until(lambda: node.values() == [] and node.changes == 1, 40, "the news of it")
     os.rename(tmp_path / "aside", file)
-    wait_until(lambda: node.values() == [10, 20], 10, "the file")
+    wait_until(lambda: node.values() == [10, 20], 40, "the file")
     assert node.offsets == [0]
 
 
@@ -198,11 +198,11 @@ def test_a_field_that_is_asked_for_is_parsed_before_the_others(folder):
         (folder / f"{name}.dat").write_text("x")
     node = Slow(folder)
     node.list_fields(1, 0)
-    wait_until(lambda: len(passed) == 6, 10, "the first file to be in work")
+    wait_until(lambda: len(passed) == 6, 40, "the first file to be in work")
     asking = threading.Thread(target=node.values, args=("c",))
     asking.start()
     # Nobody sees from outside that it waits already.
-    asking.join(0.5)
+    asking.join(1)
     may_go_on.set()
     asking.join(20)
     # Afterwards the others go on at once, maybe before this thread has come here.

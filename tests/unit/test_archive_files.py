@@ -76,7 +76,7 @@ def test_no_call_waits_for_a_scan_and_what_was_appended_is_there(folder):
     node = Watched(folder)
     assert node.values() == [10, 20]
     node.may_scan.clear()
-    wait_until(lambda: node.get_fields(1, 0) and node.scans == 2, 10, "the next scan")
+    wait_until(lambda: node.get_fields(1, 0) and node.scans == 2, 40, "the next scan")
     add(folder / "a.dat", "3 30\n")
     try:
         assert node.values() == [10, 20, 30]
@@ -109,7 +109,7 @@ def test_a_changed_file_does_not_hold_up_others_while_the_hub_is_slow(folder):
     changed = threading.Thread(target=lambda: answers.append(node.values("a")))
     changed.start()
     try:
-        wait_until(lambda: node.changes, 10, "the news for the hub")
+        wait_until(lambda: node.changes, 40, "the news for the hub")
         add(folder / "b.dat", "3 30\n")
         assert node.values("b") == [10, 20, 30]
         # Nobody gets the old samples as those of the new generation.

@@ -99,8 +99,9 @@ def test_two_windows_are_under_way_and_grow_while_they_are_fast():
     assert (calls[1].start, calls[1].end) == (201.0, 1001.0)
     calls[1].on_progress(chunk([201], next=301.0, end=1001.0))
     assert len(calls) == 2, "a third one waits for the first"
+    session.reactor.advance(0.5)
     calls[0].answer(chunk([200]))
-    assert calls[2].keywords["window"] == 4 * MIB
+    assert calls[2].keywords["window"] == 4 * MIB, "it would arrive in 2 s"
     session.reactor.advance(2.5)
     calls[1].answer(chunk([300]))
     calls[2].on_progress(chunk([301], next=401.0, end=1001.0))

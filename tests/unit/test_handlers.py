@@ -37,6 +37,8 @@ class Visit:
         self._transport = StringTransport(peerAddress=client)
         self._transport.abortConnection = self._abort
         self._transport.setTcpNoDelay = lambda is_on: None
+        self._transport.doWrite = self._send
+        self.sent = b""
         self.was_aborted = False
         self._channel.makeConnection(self._transport)
         for part in parts or [REQUEST]:
@@ -45,6 +47,9 @@ class Visit:
     def _abort(self):
         self.was_aborted = True
         self.leave()
+
+    def _send(self):
+        self.sent = self.written
 
     def pause(self):
         """Be as if the client read no more."""
@@ -87,6 +92,11 @@ def test_a_short_answer_says_how_long_it_is():
     assert visit.head[0] == b"http/1.1 502 bad gateway"
     assert {b"content-length: 5", b"content-type: application/json", b"x-a: b"} < set(visit.head)
     assert visit.body == b"[1,2]"
+
+
+def test_a_short_answer_is_sent_before_the_reactor_does_anything_else():
+    visit = Visit(answering(Answer([b"[]"])))
+    assert visit.sent == visit.written != b""
 
 
 def test_a_long_answer_goes_out_part_by_part():

@@ -129,3 +129,9 @@ def test_fields_have_columns_for_what_is_said_of_any_of_them():
 )
 def test_an_age_is_in_the_largest_unit_that_fits(seconds, text):
     assert format_age(seconds) == text
+
+
+def test_a_table_shows_all_digits_of_counts():
+    values = np.array([347431672412.0, 0.1, 1e300, 100])
+    lines = written("table", {"a": series("a", np.arange(4) + NOON, values)}).splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["347431672412", "0.1", "1e+300", "100"]

@@ -125,6 +125,27 @@ def test_panels_that_arrive_in_one_turn_after_another_share_a_call(world):
     assert world.node.fields == [["x", "y", "z"]]
 
 
+def test_panels_that_came_together_wait_for_each_other_the_next_time(world):
+    for name, number in (("x", 1), ("y", 2)):
+        world.ask(name=name)
+        assert len(world.calls) == number
+    for call in (0, 1):
+        world.node.answer(102.0, call=call)
+    world.ask(name="x", points=9)
+    world.clock.advance(0.0005)
+    world.ask(name="y", points=9)
+    assert len(world.calls) == 3
+    assert world.node.fields[-1] == ["x", "y"]
+    world.node.answer(102.0)
+    for end in (200_000, 400_000):
+        world.ask(points=9, end=end)
+        asked = len(world.calls)
+        world.node.answer(102.0)
+    world.ask(points=9, end=800_000)
+    world.clock.advance(0.0)
+    assert len(world.node.calls) == asked + 1, "one that comes alone does not wait again"
+
+
 @pytest.mark.parametrize("different", [{"end": 190_000}, {"points": 9}])
 def test_other_buckets_are_asked_for_by_another_call(world, different):
     world.ask()
