@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import sys
 from collections import Counter
@@ -29,7 +28,7 @@ from sisock.bridge.requests import (
     parse_range,
     tag_values,
 )
-from sisock.bridge.targets import SEPARATOR, parse_target, parse_words
+from sisock.bridge.targets import SEPARATOR, matches, parse_target, parse_words
 from sisock.bridge.tiles import View
 from sisock.client.site import NodeChange
 from sisock.errors import InvalidArgument, SisockError
@@ -163,11 +162,7 @@ class Routes:
         share = self._bridge.memory.share()
         known = self._run(self._bridge.fields, share)
         names = [f"{node}::{name}" for node, fields in known.items() for name in fields]
-        found = [
-            entry(name)
-            for name in names
-            if (text or "") in name or any(fnmatch.fnmatchcase(name, p) for p in patterns)
-        ]
+        found = [entry(name) for name in names if (text or "") in name or matches(name, *patterns)]
         return _json_response(found, share.notices)
 
     def nodes(self) -> Response:

@@ -18,7 +18,7 @@ from sisock.bridge.metrics import (
     Share,
     TooManySamples,
 )
-from sisock.bridge.targets import SPECIAL, Pair, Pattern, expand, split_literally
+from sisock.bridge.targets import SPECIAL, Pair, Pattern, check_wildcards, expand, split_literally
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
@@ -152,6 +152,7 @@ class Bridge:
                 or any(p.matches_site(site) for p in wild)
             ),
         )
+        check_wildcards(len(wild), sum(map(len, fields.values())))
         accepted = [
             (node, name)
             for node, fields_of_node in fields.items()

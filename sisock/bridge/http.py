@@ -107,14 +107,14 @@ class _Reader:
         try:
             self._parser.feed_data(data)
             if self._travelled > (HEAD_LIMIT if self._is_head else TRAVEL_LIMIT):
-                self._refuse(431 if self._is_head else 413, "the request is too long")
+                self.refuse(431 if self._is_head else 413, "the request is too long")
         except HttpParserUpgrade:
             pass  # the request is answered without an upgrade, as the connection's last one
         except HttpParserError as error:
-            self._refuse(400, f"the request is not valid HTTP/1.1: {error}")
+            self.refuse(400, f"the request is not valid HTTP/1.1: {error}")
 
     def on_message_begin(self) -> None:
-        self._request, self._is_head, self._size = Request(self._client), True, 0
+        self._request, self._is_head, self.size = Request(self._client), True, 0
         self._parts: list[bytes] = []
 
     def on_url(self, part: bytes) -> None:
@@ -129,13 +129,13 @@ class _Reader:
         self._request.method = self._parser.get_method().decode()
         self._check(size := max(map(int, self._request.values(b"content-length")), default=0))
         if self._parser.should_upgrade() and (size or self._request.values(b"transfer-encoding")):
-            self._refuse(501, "upgrades are not supported: send a body without the header Upgrade")
+            self.refuse(501, "upgrades are not supported: send a body without the header Upgrade")
         self.is_continued = b"100-continue" in self._request.values(b"expect")
 
     def on_body(self, part: bytes) -> None:
-        self._size += len(part)
+        self.size += len(part)
         self._parts.append(part)
-        self._check(self._size)
+        self._check(self.size)
 
     def on_message_complete(self) -> None:
         if not self.has_all:
@@ -145,14 +145,14 @@ class _Reader:
             is_kept_alive = parser.should_keep_alive() and not parser.should_upgrade()
             self.has_all = request.is_last = request.is_old or not is_kept_alive
             self.requests.append(request)
-            self._travelled = 0
+            self._travelled = self.size = 0
 
     def _check(self, size: int) -> None:
         if size > BODY_LIMIT:
-            self._parts.clear()
-            self._refuse(413, f"the body is over {BODY_LIMIT} bytes")
+            self.refuse(413, f"the body is over {BODY_LIMIT} bytes")
 
-    def _refuse(self, status: int, why: str) -> None:
+    def refuse(self, status: int, why: str) -> None:
+        self._parts, self.size = [], 0
         if not self.has_all:
             self.has_all = self._request.is_last = True
             self._request.refusal = failure(status, why, HTTPStatus(status).phrase)
@@ -180,12 +180,17 @@ class Connection(Protocol, TimeoutMixin):
         self.transport.SEND_LIMIT = WRITE_BYTES
         self.transport.registerProducer(self, True)
         self.setTimeout(KEEP_ALIVE)
-        self._front.connections.add(self)
+        self._front.connections.use(self)
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is under way."""
         return self._current is not None or bool(self._reader.requests)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the body of an unfinished request."""
+        return self._reader.size
 
     def close(self) -> None:
         """Close the connection once the client has taken all that is written."""
@@ -203,7 +208,7 @@ class Connection(Protocol, TimeoutMixin):
         """Cancel the request under way."""
         self.setTimeout(None)
         self._is_lost = True
-        self._front.connections.discard(self)
+        self._front.connections.pop(self, None)
         if self._current is not None:
             self._front.ended(self._current)
             self._job.cancel()
@@ -225,6 +230,8 @@ class Connection(Protocol, TimeoutMixin):
         """Parse received bytes, and answer the requests."""
         self.resetTimeout()
         self._reader.feed(data)
+        if not self._front.connections.may_hold(self.held):
+            self._reader.refuse(503, "the bridge holds too many unfinished requests: try again")
         if self._reader.is_continued and not self._reader.has_all:
             self._reader.is_continued = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -264,6 +271,7 @@ class Connection(Protocol, TimeoutMixin):
         if self._is_lost:
             return
         self._front.ended(request)
+        self._front.connections.use(self)
         self._current = None
         self.resetTimeout()
         if request.refusal is not None:

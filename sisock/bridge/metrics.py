@@ -1,17 +1,20 @@
-"""Collect metrics for Prometheus, and limit the memory of all answers."""
+"""Collect metrics for Prometheus, and limit connections and the memory of all answers."""
 
 from __future__ import annotations
 
 import gc
+import resource
 import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from sisock.connection.runtime import allow_open_files
 from sisock.connection.settings import DEFAULTS
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.reply import Reply
@@ -25,6 +28,12 @@ MAX_SAMPLES = int(DEFAULTS["SISOCK_MAX_SAMPLES"])
 
 COLLECT_EVERY = 1.0
 """Minimum seconds between full garbage collections; one takes a tenth of a second."""
+
+MAX_CONNECTIONS, SPARE_FILES = 2000, 200
+"""Open connections, and open files that are kept for other purposes."""
+
+SMALL_BODY, MAX_HELD = 1 << 16, 1 << 26
+"""Bytes of a request's body that a connection may always hold, and of all unfinished ones."""
 
 GAUGES = {
     "cache_bytes": "Memory of cached samples",
@@ -168,6 +177,35 @@ class Share:
         self.count += sum(map(len, chunk.data.values()))
         self.check_size(self.count)
         self.add(size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values())))
+
+
+class Crowd(dict[Any, None]):
+    """Keep the open connections, the one used last at the end, and limit their number and bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        allow_open_files()
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = min(MAX_CONNECTIONS, max(files - SPARE_FILES, 1))
+
+    def has_room(self) -> bool:
+        """Return whether there is room for another; if not, close the one idle for longest."""
+        if len(self) < self._most:
+            return True
+        idle = next((each for each in self if not each.is_busy), None)
+        if idle is not None:
+            del self[idle]  # Twisted closes it a moment later
+            idle.transport.abortConnection()
+        return idle is not None
+
+    def use(self, connection: Any) -> None:
+        """Add a connection, or note that it has got an answer."""
+        self.pop(connection, None)
+        self[connection] = None
+
+    def may_hold(self, size: int) -> bool:
+        """Return whether a connection may hold so many bytes of an unfinished request."""
+        return size <= SMALL_BODY or sum(each.held for each in self) <= MAX_HELD
 
 
 def size_of(*arrays: np.ndarray) -> int:

@@ -7,7 +7,6 @@ The formats are those of `grafana-simple-json-datasource` 1.4, `simpod-json-data
 from __future__ import annotations
 
 import datetime
-import fnmatch
 import math
 import re
 import time
@@ -23,6 +22,7 @@ from sisock.bridge.targets import (
     SPECIAL,
     Budget,
     Pattern,
+    matches,
     parse_target,
     parse_words,
     split_top,
@@ -87,7 +87,7 @@ class Filter:
             return actual < self.values[0]
         if self.operator == ">":
             return actual > self.values[0]
-        is_equal = any(fnmatch.fnmatchcase(actual, value) for value in self.values)
+        is_equal = matches(actual, *self.values)
         return is_equal if self.operator in ("=", "=~") else not is_equal
 
 
@@ -226,7 +226,7 @@ def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter
         shell = [part.replace(".*", "*").replace(".+", "?*") for part in parts]
         words = tuple(word for part in shell for word in parse_words(part, budget))
         return Filter(key, operator, words)
-    budget.spend(1)
+    budget.spend(1, len(value))
     literal = value if operator in ("<", ">") else re.sub(r"([*?\[])", r"[\1]", value)
     return Filter(key, operator, (literal,))
 

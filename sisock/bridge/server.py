@@ -27,6 +27,7 @@ from twisted.internet.threads import deferToThreadPool
 from sisock.bridge.answers import NOTICE, RETRY_AFTER, Answer, failure, failure_of
 from sisock.bridge.app import TILES, call_wsgi
 from sisock.bridge.http import Connection, Request
+from sisock.bridge.metrics import Crowd
 from sisock.connection.runtime import make_logger, make_pool
 from sisock.connection.settings import find_secret, find_setting, parse_port
 from sisock.errors import SettingsError
@@ -225,7 +226,7 @@ class Front(Factory):
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
         self._is_open = access.is_open
         self._decide = lru_cache(access.decide)  # clients send the same headers again and again
-        self.connections: set[Connection] = set()
+        self.connections = Crowd()
         self.is_stopping = self._is_refusing = False
         self._ready_at: deque[float] = deque(maxlen=2)
         self._port: Any = None
@@ -242,9 +243,9 @@ class Front(Factory):
             advice = "stop the program that uses it, or set PORT or BIND"
             raise SettingsError(f"cannot listen on {where} ({error}): {advice}") from None
 
-    def buildProtocol(self, address: Any) -> Connection:
-        """Return the protocol for a client's connection."""
-        return Connection(self, address.host)
+    def buildProtocol(self, address: Any) -> Connection | None:
+        """Return the protocol for a client's connection; None if all places are taken."""
+        return Connection(self, address.host) if self.connections.has_room() else None
 
     async def answer(self, request: Request) -> Answer:
         """Return the answer to a request; errors are answers, too."""

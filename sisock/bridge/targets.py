@@ -10,10 +10,11 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from sisock.bridge.tiles import TILE
@@ -30,11 +31,15 @@ MAX_LENGTH = 4096
 MAX_ALTERNATIVES = 1000
 """Alternatives of a target."""
 
-MAX_PER_REQUEST = 2000
-"""Alternatives of all targets of a request."""
+MAX_PER_REQUEST, MAX_CHARACTERS = 2000, 250_000
+"""Alternatives of all targets of a request, and characters of these: compiling more patterns would
+keep other requests waiting."""
 
 SPECIAL = re.compile(r"[*?\[\](){}|\\]")
 """Characters with a special meaning in a target."""
+
+MAX_COMPARISONS = 2_000_000
+"""Comparisons of patterns with names for one request; they take about a second."""
 
 _WILDCARDS = "*?["
 _CLOSING = {"(": ")", "{": "}"}
@@ -86,7 +91,7 @@ class Pattern:
 
     def matches_node(self, node: str) -> bool:
         """Return whether the pattern can match fields of a node."""
-        return fnmatch.fnmatchcase(node, self.node)
+        return matches(node, self.node)
 
     def matches_site(self, site: str) -> bool:
         """Return whether the pattern may match nodes of a site."""
@@ -95,16 +100,31 @@ class Pattern:
 
 
 class Budget:
-    """Limit the number of alternatives of all targets of one request."""
+    """Limit the number of alternatives of all targets of one request, and their length."""
 
     def __init__(self) -> None:
-        self._remaining = MAX_PER_REQUEST
+        self._remaining, self._characters = MAX_PER_REQUEST, MAX_CHARACTERS
 
-    def spend(self, count: int) -> None:
-        """Count more alternatives; raises InvalidArgument if they are too many."""
+    def spend(self, count: int, characters: int = 0) -> None:
+        """Count more alternatives; raises InvalidArgument if they are too many or too long."""
         self._remaining -= count
+        self._characters -= characters
         if self._remaining < 0:
             raise InvalidArgument(f"a request may name at most {MAX_PER_REQUEST} series")
+        if self._characters < 0:
+            what = f"{MAX_CHARACTERS} characters when all alternatives are written out"
+            raise InvalidArgument(f"the targets of a request may have at most {what}")
+
+
+def matches(name: str, *shells: str) -> bool:
+    """Return whether a name matches one of these shell patterns."""
+    return compile_any(*shells)(name) is not None
+
+
+@lru_cache(MAX_PER_REQUEST)  # that of `fnmatch` keeps sixteen times as many
+def compile_any(*shells: str) -> Callable[[str], Any]:
+    """Return a function that finds whether a name matches one of these shell patterns."""
+    return re.compile("|".join(map(fnmatch.translate, shells)) or "(?!)").match
 
 
 def split_literally(text: str) -> Pair | None:
@@ -135,8 +155,9 @@ def parse_words(text: str, budget: Budget | None = None) -> list[str]:
     count = math.prod(map(len, parts))
     if count > MAX_ALTERNATIVES:
         raise InvalidArgument(f"a target may name at most {MAX_ALTERNATIVES} series")
-    if budget is not None:
-        budget.spend(count)
+    # Each alternative of a part occurs equally often.
+    characters = sum(count // len(part) * sum(map(len, part)) for part in parts)
+    (budget or Budget()).spend(count, characters)
     return list(dict.fromkeys("".join(chosen) for chosen in product(*parts)))
 
 
@@ -192,6 +213,13 @@ def _literal(node: str, field: str) -> Pair | None:
     return names[0], names[1]
 
 
+def check_wildcards(wildcards: int, names: int) -> None:
+    """Raise InvalidArgument if comparing patterns with names would keep other requests waiting."""
+    if wildcards * names > MAX_COMPARISONS:
+        what = f"{wildcards} targets with wildcards are compared with {names} fields"
+        raise InvalidArgument(f"{what}, which takes too long: use fewer, or name the fields")
+
+
 def expand(patterns: Iterable[Pattern], known: Iterable[Pair]) -> list[Pair]:
     """Return the known fields that patterns match, and the literal ones, known or not."""
     found: dict[Pair, None] = {}
@@ -199,7 +227,6 @@ def expand(patterns: Iterable[Pattern], known: Iterable[Pair]) -> list[Pair]:
         if pattern.literal is not None:
             found[pattern.literal] = None
             continue
-        for node, field in known:
-            if pattern.matches_node(node) and fnmatch.fnmatchcase(field, pattern.field):
-                found[node, field] = None
+        in_node, in_field = compile_any(pattern.node), compile_any(pattern.field)
+        found |= dict.fromkeys([pair for pair in known if in_node(pair[0]) and in_field(pair[1])])
     return list(found)

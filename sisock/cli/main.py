@@ -8,7 +8,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Collection
-from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ import txaio
 from sisock.cli.new import KINDS
 from sisock.connection.settings import Parser, Settings, add_common_flags, load_settings
 from sisock.errors import SisockError, SiteWarning
+from sisock.wire.fields import suggest
 
 _COMMANDS = {
     "nodes": ("ask:nodes", "List the available data nodes."),
@@ -75,7 +75,7 @@ EXAMPLES = {
 """Examples at the end of each command's help."""
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
-_FIELD = "its name, as `sisock fields` lists it"
+_FIELD = "its name, as `sisock fields` lists it (default: all fields)"
 
 
 class _Version(argparse.Action):
@@ -96,9 +96,7 @@ class _Parser(Parser):
     def check_command(self, words: list[str]) -> None:
         """Exit if the first word is no command, and suggest a similar one."""
         if words and not words[0].startswith("-") and words[0] not in self.commands:
-            meant = get_close_matches(words[0], self.commands, 1)
-            advice = f", did you mean {meant[0]!r}?" if meant else ""
-            self.error(f"there is no command {words[0]!r}{advice}")
+            self.error(f"there is no command {words[0]!r}{suggest(words[0], self.commands)}")
 
 
 def make_parser() -> _Parser:
@@ -149,14 +147,14 @@ def _add_node(sub: Any) -> None:
     node.completer = _completer("ask:complete_nodes")
 
 
-def _add_fields(sub: Any, count: str = "*", default: str = " (default: all fields)") -> None:
+def _add_fields(sub: Any) -> None:
     _add_node(sub)
-    field = sub.add_argument("fields", nargs=count, metavar="field", help=_FIELD + default)
+    field = sub.add_argument("fields", nargs="*", metavar="field", help=_FIELD)
     field.completer = _completer("ask:complete_fields")
 
 
 def _add_get(get: Any) -> None:
-    _add_fields(get, "+", "")
+    _add_fields(get)
     start, end = f"start: {_TIMES} (default: -1h)", "end (default: now)"
     get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=start)
     get.add_argument("--to", dest="end", default="now", metavar="TIME", help=end)

@@ -22,7 +22,7 @@ _NUMBERS = {int, float, type(None)}
 _MAX_AHEAD = 32  # maximum factor by which memory is reserved for later chunks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Series:
     """The samples of one field.
 
@@ -53,6 +53,14 @@ class Series:
     def __len__(self) -> int:
         return len(self.t)
 
+    def __repr__(self) -> str:
+        units = f" [{self.units}]" if self.units else ""
+        return f"<Series: {self.field.name}{units} ({len(self)}), with t and values>"
+
+    def _repr_html_(self) -> str:
+        """Show plot and table in a notebook."""
+        return display.to_html({self.field.name: self})
+
     @property
     def units(self) -> str | None:
         """Units of the values."""
@@ -81,6 +89,15 @@ class Progress:
     def expected(self) -> float | None:
         """Estimated number of samples of the whole reply; None before any of it is received."""
         return self.samples / self.fraction if self.fraction else None
+
+
+class Fields(dict[str, Field]):
+    """Field name to `Field`."""
+
+    def _repr_html_(self) -> str:
+        """Show a table in a notebook."""
+        rows = [(name, f.type, f.units or "", f.description or "") for name, f in self.items()]
+        return display.table(("field", "type", "units", "description"), rows)
 
 
 class Data(dict[str, Series]):

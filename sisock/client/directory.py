@@ -18,7 +18,7 @@ from sisock.connection.session import (
     translated,
 )
 from sisock.errors import HubMissing, RouterUnreachable, SisockError, UnknownNode
-from sisock.wire.fields import Field, KnownNode, parse_fields, parse_node
+from sisock.wire.fields import Field, KnownNode, parse_fields, parse_node, suggest
 from sisock.wire.protocol import Interval, node_uri, uri
 
 READ_AGAIN = 30.0  # seconds between readings of the list: no event announces a hub's restart
@@ -166,7 +166,8 @@ class Directory:
         if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(
-            f"there is no data node {name!r}: `sisock nodes` lists the available ones"
+            f"there is no data node {name!r}{suggest(name, self._nodes)}: `sisock nodes` lists the"
+            " available ones"
         )
 
     def uri(self, name: str, verb: str) -> str:

@@ -7,7 +7,7 @@ import html
 import io
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -84,18 +84,28 @@ def _as_datetime(t: np.ndarray) -> np.ndarray:
 
 def to_html(data: Mapping[str, Any]) -> str:
     """Return HTML: a plot of the series if matplotlib is installed, and a table of them."""
-    heads = ("field", "units", "samples", "from", "to", "last")
-    rows = ["".join(f"<th>{head}</th>" for head in heads)]
+    heads, rows = ("field", "units", "samples", "from", "to", "last"), []
     for name, series in data.items():
         cells = [name, series.units or "", f"{len(series):,}"]
         if len(series):
             cells += format_time(series.t[0]), format_time(series.t[-1]), _short(series.values[-1])
-        row = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        rows.append(row if len(series) else f'{row}<td colspan="3">{_elsewhere(series.field)}</td>')
-    table = "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
-    return (
-        _picture(data) if find_spec("matplotlib") and any(map(len, data.values())) else ""
-    ) + table
+        else:
+            cells.append(_elsewhere(series.field))
+        rows.append(cells)
+    # A plot of single points, as of the latest samples, would tell no more than the table.
+    is_curve = any(len(series) > 1 for series in data.values())
+    return (_picture(data) if is_curve and find_spec("matplotlib") else "") + table(heads, rows)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an HTML table of texts; the last cell of a short row fills it."""
+    lines = ["".join(f"<th>{head}</th>" for head in heads)]
+    for *cells, last in rows:
+        first = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        span = len(heads) - len(cells)
+        wide = f' colspan="{span}"' if span > 1 else ""
+        lines.append(f"{first}<td{wide}>{html.escape(last)}</td>")
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def _short(value: Any) -> str:

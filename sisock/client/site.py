@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet import defer
 
 from sisock.client.directory import Directory
+from sisock.client.display import table
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.session import Session, gather
 from sisock.connection.settings import Settings, find_sites, load_settings
@@ -27,7 +28,7 @@ from sisock.errors import (
     UnknownField,
     UnknownNode,
 )
-from sisock.wire.fields import Field, KnownNode
+from sisock.wire.fields import Field, KnownNode, suggest
 
 LIST_TIMEOUT = 5.0  # seconds to wait for each site when listing the nodes of all sites
 
@@ -78,6 +79,10 @@ class NodeList(list[KnownNode]):
     """Data nodes, sorted by name; `unreachable` maps each site that is left out to the reason."""
 
     unreachable: Mapping[str, str] = {}
+
+    def _repr_html_(self) -> str:
+        """Show a table in a notebook."""
+        return table(("node", "description"), [(node.name, node.description) for node in self])
 
     def check(self) -> NodeList:
         """Return the list; raises SiteUnreachable if it lacks the nodes of a site."""
@@ -260,8 +265,9 @@ class Site:
         known = await self.directory.fields(found, names)
         for name in known if names is None else names:
             if name not in known:
+                hint = suggest(name, known)
                 raise UnknownField(
-                    f"{node!r} has no field {name!r}: `sisock fields {node}` lists its fields"
+                    f"{node!r} has no field {name!r}{hint}: `sisock fields {node}` lists its fields"
                 )
         return found, known if names is None else {name: known[name] for name in names}
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from twisted.internet import defer
 
-from sisock.client.data import Data, Progress
+from sisock.client.data import Data, Fields, Progress
 from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
@@ -20,7 +20,7 @@ from sisock.connection.runtime import Turns
 from sisock.connection.session import CALL_TIMEOUT, Session, gather
 from sisock.connection.settings import Settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
-from sisock.wire.fields import Field, KnownNode
+from sisock.wire.fields import KnownNode
 from sisock.wire.protocol import check_strategy
 from sisock.wire.times import Time, parse_duration, to_interval
 
@@ -129,12 +129,13 @@ class TwistedClient:
         with site.named():
             yield site
 
-    async def fields(self, node: str, start: Time = 1, end: Time = 0) -> dict[str, Field]:
+    async def fields(self, node: str, start: Time = 1, end: Time = 0) -> Fields:
         """Ask a node for its fields with samples in an interval; by default for all fields."""
         interval = None if (start, end) == (1, 0) else to_interval(start, end)
         with self._asking(node) as site:
             await site.session()
-            return await site.directory.ask_fields(await site.directory.node(node), interval)
+            found = await site.directory.node(node)
+            return Fields(await site.directory.ask_fields(found, interval))
 
     async def get(
         self,

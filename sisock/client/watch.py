@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet import defer
 from twisted.python.failure import Failure
 
-from sisock.client.merge import Batch, Gap, Merger, Passed, read_events
+from sisock.client.merge import MAX_EVENTS, Batch, Gap, Merger, Passed, read_events
 from sisock.client.missed import Source
 from sisock.connection.runtime import RepeatedWarning, Turns, make_logger
 from sisock.connection.session import Session, subscribed
@@ -22,7 +22,6 @@ from sisock.wire.protocol import contract
 POLL = 3.0  # seconds before asking a node again that publishes nothing
 MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds before asking a node again after an error
 GIVE_UP = 60.0  # seconds of errors after which missed samples count as lost
-MAX_HEARD = 200  # maximum events to handle later; if there are more, the node is asked instead
 MAX_TIMELINES = 50_000  # maximum of a node; if there are more, the least recent is dropped
 
 _AWAY = (HubMissing, RouterUnreachable, UnknownNode)
@@ -34,14 +33,15 @@ log = make_logger()
 class Watches(set["Watch"]):
     """The running watches of a client at one router; `source` asks its nodes.
 
-    They share a lock, because autobahn confuses a beginning subscription with an ending one.
+    Those of one node share a lock, because autobahn confuses a beginning subscription with an
+    ending one. Those of other nodes do not wait: at a busy router that could take too long.
     """
 
     def __init__(self, source: Source, timeout: float, turns: Turns) -> None:
         super().__init__()
         self.source, self.timeout, self.turns = source, timeout, turns
         self.reactor = turns.reactor
-        self.lock = defer.DeferredLock()
+        self.locks: defaultdict[str, defer.DeferredLock] = defaultdict(defer.DeferredLock)
 
     def lose(self, node: str) -> None:
         """Make the watches of a node ask for samples that they may have missed."""
@@ -106,7 +106,8 @@ class Watch:
         """Subscribe on a session; raises as `subscribed`."""
         self._subscription = None
         self._stop()
-        begun = self._watches.lock.run(session.subscribe, self._hear, self._source.topic(self.node))
+        lock, topic = self._watches.locks[self.node], self._source.topic(self.node)
+        begun = lock.run(session.subscribe, self._hear, topic)
         self._subscription = await subscribed(begun, self._watches.timeout, session.reactor)
         if self not in self._watches:
             self.end()
@@ -122,7 +123,8 @@ class Watch:
         self._stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._watches.lock.run(subscription.unsubscribe).addErrback(lambda _: None)
+            lock = self._watches.locks[self.node]
+            lock.run(subscription.unsubscribe).addErrback(lambda _: None)
 
     def lose(self) -> None:
         """Ask for samples that may have been missed."""
@@ -157,7 +159,7 @@ class Watch:
         if not self._heard:
             self._watches.turns.add(self._handle)
         self._heard.append(args[0] if args else None)
-        if len(self._heard) > MAX_HEARD:
+        if len(self._heard) > MAX_EVENTS:
             self._warn(f"asking {self.node!r} for samples: its events come too fast")
             self._heard.clear()
             self.lose()

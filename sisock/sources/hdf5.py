@@ -22,6 +22,7 @@ SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".nxs")
 MAX_COLUMNS = 64
 NAMED = 8
 TAIL = 4096
+MAX_BYTES = 1 << 28  # bytes to read at once: of a file of a few KB, HDF5 may unpack many GB
 ABOUT = ("long_name", "description", "title", "TITLE")
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "second": 1.0, "millisecond": 1e-3}
 UNITS |= {"microsecond": 1e-6, "nanosecond": 1e-9, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
@@ -64,7 +65,7 @@ def open_file(path: Path, wait: float = 0.0) -> h5py.File:
 def find_parts(file: h5py.File, time_name: str) -> Iterator[tuple[str, Part]]:
     """Yield the fields of a file by name; raises ValueError if no dataset has times."""
     paths: list[str] = []
-    file.visititems(lambda path, it: paths.append(path) if isinstance(it, h5py.Dataset) else None)
+    file.visititems(lambda path, it: paths.append(path) if is_inside(it) else None)
     has_times = False
     for path in paths:
         dataset, line, own = file[path], "", None
@@ -90,6 +91,24 @@ def find_parts(file: h5py.File, time_name: str) -> Iterator[tuple[str, Part]]:
     if not has_times:
         there = ", ".join(paths[:NAMED]) or "nothing"
         raise ValueError(f"no dataset {time_name!r} has the times; there is {there}: see --time")
+
+
+def is_inside(item: Any) -> bool:
+    """Return whether an item is a dataset whose values are in the same file.
+
+    HDF5 would read any file of this computer that a dataset names.
+    """
+    return isinstance(item, h5py.Dataset) and not item.external and not item.is_virtual
+
+
+def check_size(dataset: h5py.Dataset, rows: int) -> None:
+    """Raise ValueError if reading so many rows would take too much memory."""
+    size = max(rows, math.prod(dataset.chunks or ())) * dataset.dtype.itemsize
+    if size > MAX_BYTES:
+        limit = f"at most {MAX_BYTES >> 20} are read at once"
+        raise ValueError(
+            f"{dataset.name}: {size >> 20} MiB in a chunk or at almost a time: {limit}"
+        )
 
 
 def columns_of(path: str, dataset: h5py.Dataset, own: str | None) -> Iterator[tuple[str, Any, Any]]:
@@ -137,6 +156,7 @@ class Times:
     """
 
     def __init__(self, file: h5py.File, path: str, column: str | None) -> None:
+        check_size(file[path], TAIL)
         if (file[path].dtype[column] if column else file[path].dtype).kind not in "fiu":
             raise ValueError(f"the times of {path!r} are not numbers")
         self._raw = file[path] if column is None else file[path].fields(column)
@@ -201,6 +221,8 @@ def read_part(path: Path, part: Part, start: float, end: float) -> tuple[Any, An
         times, dataset = Times(file, part.time_path, part.time_column), file[part.path]
         rows = min(times.rows, len(dataset))
         chosen = slice(times.before(start, rows), times.before(end, rows))
+        for read in (file[part.time_path], dataset):
+            check_size(read, chosen.stop - chosen.start)
         if part.entry["type"] == "string":
             dataset = dataset.asstr() if part.column is None else dataset
         if isinstance(part.column, str):

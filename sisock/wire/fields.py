@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
@@ -129,6 +129,14 @@ def parse_node(
         entry,
         site,
     )
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like a wrong one, to add to a message; or nothing."""
+    from difflib import get_close_matches  # imported here, because it is slow
+
+    similar = get_close_matches(name, known, 1)
+    return f" (did you mean {similar[0]!r}?)" if similar else ""
 
 
 def check_entries(entries: Any, node: str) -> None:

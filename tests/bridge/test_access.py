@@ -1,10 +1,14 @@
 """Pages of other sites read nothing, and a request that is cut off harms nobody."""
 
+import resource
+import select
 import socket
 import struct
 
 import pytest
 
+from sisock.bridge.metrics import MAX_CONNECTIONS, MAX_HELD
+from sisock.connection.runtime import allow_open_files
 from sisock.testing import free_port, wait_until
 
 ROUTES = [("/", None), ("/search", b""), ("/query", b"{}"), ("/%71uery", b"{}"), ("/series", None)]
@@ -107,3 +111,40 @@ def test_requests_cut_off_anywhere_leave_no_traceback(bridge):
     bridge.program.wait_for("/the-end")
     assert "Traceback" not in bridge.program.output
     assert "Unhandled" not in bridge.program.output
+
+
+def opened(bridge, data, count):
+    """Connections that have sent the beginning of a request."""
+    links = []
+    for _ in range(count):
+        links.append(socket.create_connection(("127.0.0.1", bridge.port), timeout=20))
+        links[-1].sendall(data)
+    return links
+
+
+@pytest.fixture
+def many_files():
+    """Let this process open as many files as the system allows."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allow_open_files()
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_requests_that_never_end_make_room_for_others(bridge, many_files):
+    links = opened(bridge, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", MAX_CONNECTIONS + 100)
+    assert bridge.ask("/healthz").status == 200
+    with pytest.raises(ConnectionResetError):  # the one that waited longest has to go
+        links[0].recv(1)
+    for link in links:
+        link.close()
+
+
+def test_unfinished_bodies_take_little_memory(bridge):
+    head = b"POST /query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    links = opened(bridge, head + b"x" * 900_000, MAX_HELD // 900_000 + 10)
+    refused, _, _ = select.select(links, [], [], 20)
+    assert refused[0].recv(12) == b"HTTP/1.1 503"
+    assert bridge.ask("/healthz").status == 200
+    for link in links:
+        link.close()

@@ -4,7 +4,18 @@ import json
 
 import pytest
 
+from sisock.bridge.targets import check_wildcards
+from sisock.errors import InvalidArgument
 from tests.bridge.conftest import DAY, JULY_15, iso_range
+
+LONG = "?" * 1000 + "::x"
+EQUAL = {"key": "node", "value": "x" * 900}
+
+
+def test_wildcards_that_would_keep_others_waiting_are_refused():
+    check_wildcards(200, 10_000)
+    with pytest.raises(InvalidArgument, match="use fewer, or name the fields"):
+        check_wildcards(1400, 10_000)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +36,9 @@ from tests.bridge.conftest import DAY, JULY_15, iso_range
         ("/search", {"target": 5}, 400, "must be a text"),
         ("/query", {"targets": [{"target": "a::b", "refId": "A" * 101}]}, 400, "refId"),
         ("/query", {"targets": [{"target": "(a|b)" * 9 + "::x"}] * 4}, 400, "at most 2000"),
+        ("/query", {"targets": [{"target": "(a|b)" * 9 + LONG}]}, 400, "characters when all"),
+        ("/search", {"target": "(a|b)" * 9 + LONG}, 400, "characters when all"),
+        ("/query", {"adhocFilters": [EQUAL] * 1000}, 400, "characters when all"),
         (
             "/query",
             {"filters": [{"key": "node", "operator": "=~", "value": "(a|b)" * 9}] * 4},

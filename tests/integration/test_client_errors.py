@@ -27,6 +27,14 @@ from tests.integration.peers import Member
 from tests.nodes import START
 
 
+def test_a_misspelt_name_is_answered_with_the_one_that_is_meant(client, odd):
+    node = odd()
+    with pytest.raises(UnknownNode, match=rf"\(did you mean '{node}'\?\)"):
+        client.fields(f"{node}s")
+    with pytest.raises(UnknownField, match=r"'unequl' \(did you mean 'unequal'\?\): `sisock"):
+        client.get(node, "unequl", START)
+
+
 def test_a_failing_node_is_named_without_what_its_exception_holds(client, odd):
     node = odd()
     with pytest.raises(NodeFailed, match="OSError") as caught:

@@ -167,6 +167,33 @@ def test_wrong_files_cost_themselves_and_are_named(tmp_path, asked):
     assert len(asking.samples(["valve"], 1, 0)["valve"]) == len(t)
 
 
+def test_no_dataset_shows_another_file_of_this_computer(tmp_path, asked):
+    (tmp_path / "secret").write_bytes(b"secret")
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["time"], file["x"] = np.arange(6.0), np.arange(6.0)
+        file.create_dataset("y", (6,), "u1", external=[(str(tmp_path / "secret"), 0, 6)])
+        layout = h5py.VirtualLayout((6,), "u1")
+        layout[:] = h5py.VirtualSource(".", "y", (6,))
+        file.create_virtual_dataset("z", layout)
+    _, asking = asked(Hdf5(tmp_path))
+    assert set(asking.fields()) == {"x"}
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_not_read(tmp_path, asked):
+    path, rows = tmp_path / "small.h5", 1 << 30
+    with h5py.File(path, "w") as file:
+        times = file.create_dataset("time", (rows,), "f8", chunks=(1 << 16,), fillvalue=BEGAN)
+        times[-1] = BEGAN + 1000
+        file.create_dataset("x", (rows,), "f8", chunks=(1 << 16,))
+    with pytest.raises(ValueError, match="MiB in a chunk or at almost a time"):
+        asked(Hdf5(path))[1].samples(["x"], 1, 0)
+    with h5py.File(path, "w") as file:
+        file["time"] = np.arange(6.0)
+        file.create_dataset("x", (6,), "f8", chunks=(rows,), maxshape=(None,), compression="gzip")
+    with pytest.raises(ValueError, match="MiB in a chunk or at almost a time"):
+        asked(Hdf5(path))[1].samples(["x"], 1, 0)
+
+
 def test_times_that_are_texts_are_said(tmp_path, asked):
     with h5py.File(tmp_path / "texts.h5", "w") as file:
         file["time"], file["x"] = ["2026-01-01T00:00:00Z"], [1.0]

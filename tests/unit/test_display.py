@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from sisock.client.data import Data, Series
-from sisock.wire.fields import Field
+from sisock.client.data import Data, Fields, Series
+from sisock.client.site import NodeList
+from sisock.wire.fields import Field, KnownNode
 
 matplotlib.use("agg")
 T = 1_767_225_600.0
@@ -69,6 +70,21 @@ def test_the_table_shows_all_digits_of_counts_and_few_of_others():
     shown = Data({name: series(name, each) for name, each in values.items()})
     html = DisplayFormatter().format(shown)[0]["text/html"]
     assert "<td>347,431,672,412</td>" in html and "<td>0.333333</td>" in html
+
+
+def test_samples_at_one_time_are_a_table_without_a_plot():
+    one, two = (DisplayFormatter().format(series("a", each))[0] for each in ([1.5], [1.5, 2.5]))
+    assert "<td>1.5</td></tr></table>" in one["text/html"] and "<img" not in one["text/html"]
+    assert "<img" in two["text/html"]
+    assert two["text/plain"] == "<Series: a (2), with t and values>"
+
+
+def test_nodes_and_fields_are_tables():
+    nodes = NodeList([KnownNode("a", "All <b>"), KnownNode("b")])
+    assert "<td>a</td><td>All &lt;b&gt;</td>" in DisplayFormatter().format(nodes)[0]["text/html"]
+    fields = Fields(x=Field("x", "an x", "line", "number", "K", None))
+    row = "<td>x</td><td>number</td><td>K</td><td>an x</td>"
+    assert row in DisplayFormatter().format(fields)[0]["text/html"]
 
 
 def test_states_and_texts_are_steps_and_missing_ones_left_out(drawn):
