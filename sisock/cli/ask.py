@@ -54,7 +54,7 @@ def fields(args: argparse.Namespace, settings: Settings) -> None:
 
 def get(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples, or write them to a file."""
-    what = (args.node, args.fields, args.start, args.end, args.min_stride)
+    what = (args.node, args.fields or None, args.start, args.end, args.min_stride)
     with _join(args) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:

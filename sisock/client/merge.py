@@ -18,6 +18,7 @@ from sisock.wire.protocol import LATEST, check_field_name, check_number, contrac
 from sisock.wire.reply import Reply, decode
 
 MAX_WAITING = 100_000  # maximum values of waiting events; all are dropped if there are more
+MAX_EVENTS = 200  # maximum number of waiting events, likewise
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Merger:
             return self._pass(batch)
         self._waiting.append(batch)
         self._waiting_values += len(batch) * max(len(batch.values), 1)
-        if self._waiting_values > MAX_WAITING:
+        if self._waiting_values > MAX_WAITING or len(self._waiting) > MAX_EVENTS:
             self._forget()
             self.lose()
         return []

@@ -101,9 +101,10 @@ class Peer:
         self.send([5, auth.compute_wcs(secret, challenge).decode(), {}])
         assert self.receive()[0] == 2
 
-    def send(self, message: list[Any]) -> None:
-        """Send a WAMP message."""
-        self.socket.sendall(frame(self._encode(message), self._opcode))
+    def send(self, *messages: list[Any]) -> None:
+        """Send WAMP messages, all at once."""
+        frames = [frame(self._encode(message), self._opcode) for message in messages]
+        self.socket.sendall(b"".join(frames))
 
     def receive(self) -> Any:
         """Return the next WAMP message; pings are answered on the way."""

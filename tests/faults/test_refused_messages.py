@@ -103,8 +103,7 @@ def test_a_node_may_send_long_messages(router):
 
 def test_a_number_of_a_running_call_is_not_used_again(router, node):
     with Peer(router, "cbor") as peer:
-        for _ in range(3):
-            peer.send([CALL, 7, {}, uri(NODE), [["cpu_percent"], -3600, 0]])
+        peer.send(*[[CALL, 7, {}, uri(NODE), [["cpu_percent"], -3600, 0]]] * 3)
         with pytest.raises(AssertionError, match="the call 7 is still running"):
             while peer.receive()[0] == RESULT:
                 pass

@@ -58,6 +58,11 @@ def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
     assert loaded["apex_humidity"]["t"][0] == 1500076800.0
 
 
+def test_without_fields_all_are_printed(sisock, weather):
+    header = sisock("get", weather, *DAY, "--max-points", "8", "--csv").stdout.partition("\n")[0]
+    assert len(header.split(",")) == 6
+
+
 def test_min_stride_takes_a_duration(sisock, weather):
     lines = sisock("get", weather, "apex_pressure", *DAY, "--min-stride", "6h").stdout.splitlines()
     assert len(lines) == 5
