@@ -19,9 +19,10 @@ from sisock.cli.output import (
     write_table,
 )
 from sisock.client.client import Client
-from sisock.client.display import elsewhere
+from sisock.client.data import Data
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import SisockError, SiteWarning
+from sisock.wire.times import format_time
 
 COMPLETION_TIMEOUT = 2.0  # seconds to wait for router and node, as the user waits for the shell
 
@@ -62,8 +63,13 @@ def get(args: argparse.Namespace, settings: Settings) -> None:
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
         WRITERS.get(form, WRITERS["table"])(out, data)
     if not any(map(len, data.values())):
-        for name, series in data.items():
-            print(f"{name}: {elsewhere(series.field)}", file=sys.stderr)
+        print(_explain_empty(data), file=sys.stderr)
+
+
+def _explain_empty(data: Data) -> str:
+    lasts = [series.field.last for series in data.values() if series.field.last is not None]
+    last = f"; the last one is of {format_time(max(lasts))}" if lasts else ""
+    return f"no samples between --from (default: -1h) and --to (default: now){last}"
 
 
 def latest(args: argparse.Namespace, settings: Settings) -> None:

@@ -90,7 +90,7 @@ def to_html(data: Mapping[str, Any]) -> str:
         if len(series):
             cells += format_time(series.t[0]), format_time(series.t[-1]), _short(series.values[-1])
         else:
-            cells.append(elsewhere(series.field))
+            cells.append(_elsewhere(series.field))
         rows.append(cells)
     # A plot of single points, as of the latest samples, would tell no more than the table.
     is_curve = any(len(series) > 1 for series in data.values())
@@ -116,7 +116,7 @@ def _short(value: Any) -> str:
     return np.format_float_positional(value, precision=6, fractional=False, trim="-")
 
 
-def elsewhere(field: Any) -> str:
+def _elsewhere(field: Any) -> str:
     """Return that there are no samples, and where the field has some if the node tells it."""
     if field.last is None:
         return "none here"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -44,7 +45,9 @@ def normalise(values: Any) -> np.ndarray:
     `values`, shape (n,), are numbers, booleans or strings; None, NaN or a mask marks missing ones.
     Raises ValueError for anything else.
     """
-    if isinstance(values, np.ma.MaskedArray):
+    # Importing numpy.ma takes 30 ms; without masked arrays it is not needed.
+    masked: Any = getattr(sys.modules.get("numpy.ma"), "MaskedArray", ())
+    if isinstance(values, masked):
         if np.ma.is_masked(values) and values.dtype.kind != "f":
             return _from_items(values.tolist())
         values = values.filled(np.nan) if np.ma.is_masked(values) else values.data
