@@ -169,8 +169,8 @@ def _add_get(get: Any) -> None:
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
-    get.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
-    get.set_defaults(form="table")
+    file = "write to a file; as CSV or JSON if its name ends so"
+    get.add_argument("-o", "--output", type=Path, metavar="FILE", help=file)
 
 
 def _add_certs(certs: Any) -> None:

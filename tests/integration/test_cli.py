@@ -65,6 +65,12 @@ def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
     assert loaded["apex_humidity"]["t"][0] == 1500076800.0
 
 
+def test_the_name_of_a_file_sets_its_form(sisock, weather, tmp_path):
+    for name, begin in (("a.csv", "time,"), ("a.json", '{"apex_'), ("a.txt", "time  ")):
+        sisock("get", weather, "apex_temperature", *DAY, "-o", tmp_path / name)
+        assert (tmp_path / name).read_text().startswith(begin)
+
+
 def test_without_fields_all_are_printed(sisock, weather):
     header = sisock("get", weather, *DAY, "--max-points", "8", "--csv").stdout.partition("\n")[0]
     assert len(header.split(",")) == 6
