@@ -14,7 +14,7 @@ import sisock
 from benchmarks.nodes import FAST_SAMPLES, START, fast_samples
 from benchmarks.relay import Relay
 from benchmarks.report import Figure, compared, measured, percentile
-from benchmarks.stack import CONSUMER, Stack, seconds_of
+from benchmarks.stack import CONSUMER, Stack, seconds_of, wait_until_idle
 
 LIST_SECONDS, LIST_CALLS = 20, 10
 """What a consumer of lists asks for: replies of 20,000 samples, 0.8 MB of JSON each."""
@@ -71,7 +71,7 @@ def figures(rounds: int) -> list[Figure]:
     """Measure."""
     size = FAST_SAMPLES * 16
     with Stack() as stack:
-        stack.start_node("fast", "-m", "benchmarks.nodes", "fast")
+        wait_until_idle(stack.start_node("fast", "-m", "benchmarks.nodes", "fast"))
         relay = Relay(stack.folder, size)
         with stack.client() as near, stack.client(use_socket=False) as tls:
             times: dict[str, list[float]] = {"near": [], "tls": [], "relay": [], "lists": []}

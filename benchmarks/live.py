@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from array import array
+from contextlib import suppress
 
 import txaio
 from twisted.internet import defer, task
@@ -94,7 +95,8 @@ def _watched(stack: Stack, each: int) -> list[Figure]:
         words = ("-m", "benchmarks.live", str(first), str(each))
         programs.append(stack.start(*words, user=CONSUMER))
     for program in programs:
-        program.wait_for("ready", 200)
+        with suppress(AssertionError):  # it has ended, which `_result` reports
+            program.wait_for("ready", 200)
     time.sleep(SETTLE)
     before, began = stack.worker.cpu_times(), time.monotonic()
     time.sleep(SECONDS - SETTLE)
@@ -105,10 +107,11 @@ def _watched(stack: Stack, each: int) -> list[Figure]:
 
 def _result(program: Program) -> dict:
     program.wait(SECONDS + 60)
-    *_, last = ["nothing", *program.output.splitlines()]
-    if not last.startswith("{"):
-        raise SystemExit(f"a process of watchers ended before it had measured; it said: {last}")
-    return json.loads(last)
+    *_, last = lines = ["nothing", *filter(str.strip, program.output.splitlines())]
+    for line in lines:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise SystemExit(f"a process of watchers ended before it had measured; it said: {last}")
 
 
 def _rows(each: int, cores: float, found: list[dict]) -> list[Figure]:

@@ -75,7 +75,7 @@ EXAMPLES = {
 """Examples at the end of each command's help."""
 
 _TIMES = 'ISO ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
-_FIELD = "its name, as `sisock fields` lists it"
+_FIELD = "its name, as `sisock fields` lists it (default: all fields)"
 
 
 class _Version(argparse.Action):
@@ -147,14 +147,14 @@ def _add_node(sub: Any) -> None:
     node.completer = _completer("ask:complete_nodes")
 
 
-def _add_fields(sub: Any, count: str = "*", default: str = " (default: all fields)") -> None:
+def _add_fields(sub: Any) -> None:
     _add_node(sub)
-    field = sub.add_argument("fields", nargs=count, metavar="field", help=_FIELD + default)
+    field = sub.add_argument("fields", nargs="*", default=[], metavar="field", help=_FIELD)
     field.completer = _completer("ask:complete_fields")
 
 
 def _add_get(get: Any) -> None:
-    _add_fields(get, "+", "")
+    _add_fields(get)
     start, end = f"start: {_TIMES} (default: -1h)", "end (default: now)"
     get.add_argument("--from", dest="start", default="-1h", metavar="TIME", help=start)
     get.add_argument("--to", dest="end", default="now", metavar="TIME", help=end)
@@ -169,8 +169,8 @@ def _add_get(get: Any) -> None:
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
-    get.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
-    get.set_defaults(form="table")
+    file = "write to a file; as CSV or JSON if its name ends so"
+    get.add_argument("-o", "--output", type=Path, metavar="FILE", help=file)
 
 
 def _add_certs(certs: Any) -> None:

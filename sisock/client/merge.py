@@ -18,6 +18,7 @@ from sisock.wire.protocol import LATEST, check_field_name, check_number, contrac
 from sisock.wire.reply import Reply, decode
 
 MAX_WAITING = 100_000  # maximum values of waiting events; all are dropped if there are more
+MAX_EVENTS = 200  # maximum number of waiting events, likewise
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Merger:
             return self._pass(batch)
         self._waiting.append(batch)
         self._waiting_values += len(batch) * max(len(batch.values), 1)
-        if self._waiting_values > MAX_WAITING:
+        if self._waiting_values > MAX_WAITING or len(self._waiting) > MAX_EVENTS:
             self._forget()
             self.lose()
         return []
@@ -247,8 +248,10 @@ def _joined(events: list[Any], shape: Any, wanted: Container[str] | None) -> Bat
     t = as_times([t for event in events for t in event["timeline"][line]["t"]], "its times")
     if len(t) and t[-1] >= LATEST:
         raise ValueError("its times are too late")
-    names = [name for name in names if wanted is None or name in wanted]
-    columns = {name: [v for event in events for v in event["data"][name]] for name in names}
+    parts = [event["data"] for event in events]
+    columns = {name: parts[0][name] for name in names if wanted is None or name in wanted}
+    if len(parts) > 1:
+        columns = {name: [v for part in parts for v in part[name]] for name in columns}
     return Batch(line, t, all_from_wire(columns)).present()
 
 

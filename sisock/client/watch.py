@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet import defer
 from twisted.python.failure import Failure
 
-from sisock.client.merge import Batch, Gap, Merger, Passed, read_events
+from sisock.client.merge import MAX_EVENTS, Batch, Gap, Merger, Passed, read_events
 from sisock.client.missed import Source
 from sisock.connection.runtime import RepeatedWarning, Turns, make_logger
 from sisock.connection.session import Session, subscribed
@@ -22,7 +22,6 @@ from sisock.wire.protocol import contract
 POLL = 3.0  # seconds before asking a node again that publishes nothing
 MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds before asking a node again after an error
 GIVE_UP = 60.0  # seconds of errors after which missed samples count as lost
-MAX_HEARD = 200  # maximum events to handle later; if there are more, the node is asked instead
 MAX_TIMELINES = 50_000  # maximum of a node; if there are more, the least recent is dropped
 
 _AWAY = (HubMissing, RouterUnreachable, UnknownNode)
@@ -160,7 +159,7 @@ class Watch:
         if not self._heard:
             self._watches.turns.add(self._handle)
         self._heard.append(args[0] if args else None)
-        if len(self._heard) > MAX_HEARD:
+        if len(self._heard) > MAX_EVENTS:
             self._warn(f"asking {self.node!r} for samples: its events come too fast")
             self._heard.clear()
             self.lose()

@@ -71,7 +71,9 @@ def leave_log_texts_plain() -> None:
     With small messages, the formatting takes up to a quarter of a router's time.
     """
     of_autobahn = ("wamp.websocket", "twisted.websocket", "websocket.protocol")
-    modules = (*(f"autobahn.{name}" for name in of_autobahn), "crossbar.router.router")
+    of_router = ("router", "role", "dealer", "broker")
+    modules = [f"autobahn.{name}" for name in of_autobahn]
+    modules += [f"crossbar.router.{name}" for name in of_router]
     for module in map(sys.modules.get, modules):
         for name in ("hlval", "hltype", "hlid", "pformat"):
             if hasattr(module, name):

@@ -18,6 +18,8 @@ _UNITS["y"] = 31557600.0  # a year of 365.25 days
 _BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")
 
+_YEAR_OR_SECONDS = re.compile(r"(19[789]|20\d)\d(\d{4})?")
+
 _HOW = 'use an ISO time ("2017-07-15T00:00Z"), a time before now ("-1h"), "now", or UNIX seconds'
 
 
@@ -54,7 +56,7 @@ def to_sisock_time(value: Any) -> float:
     if isinstance(value, str):
         return _from_text(value.strip())
     if hasattr(value, "astype") and value.dtype.kind == "M":  # numpy.datetime64
-        return _from_text(str(value))
+        return _from_text(str(value.astype("M8[us]")))
     if isinstance(value, bool) or not hasattr(value, "__float__") or not math.isfinite(value):
         raise InvalidArgument(f"{value!r} is not a time: {_HOW}")
     return float(value)
@@ -71,6 +73,11 @@ def _from_text(text: str) -> float:
         return 0.0
     if text.startswith("-"):
         return -parse_duration(text[1:])
+    if _YEAR_OR_SECONDS.fullmatch(text):
+        date = f"{text[:4]}-{text[4:6] or '01'}-{text[6:] or '01'}"
+        raise InvalidArgument(
+            f'{text!r} may be a date or UNIX seconds: write "{date}" or "{text}.0"'
+        )
     with suppress(ValueError):
         return to_sisock_time(float(text))
     try:

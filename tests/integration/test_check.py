@@ -92,6 +92,22 @@ def test_an_attribute_that_looks_misspelt_is_doubtful(parent, wrong, meant):
     assert [f"did you mean {meant!r}?" in line for line in doubts] == [True] * (meant is not None)
 
 
+class Raw(sisock.DataNodeServer):
+    name = "raw"
+
+    def get_fields(self, start, end):
+        return {"x": {"timeline": "t", "Unit": "K", "mine": 1}}, {"t": {"field": ["x"]}}
+
+    def get_data(self, field, start, end, min_stride=None):
+        return {"data": {"x": [1]}, "timeline": {"t": {"t": [1e9]}}}
+
+
+def test_a_key_that_looks_misspelt_is_a_warning(capsys):
+    sisock.run(Raw, ["--check"])
+    said = "the key 'Unit' of field 'x' has no effect (did you mean 'units'?)"
+    assert said in capsys.readouterr().err
+
+
 def test_an_error_about_what_is_missing_names_what_looks_misspelt(capsys):
     node = made(sisock.LiveNode, name="thermo", feilds={"x": {}}, read=lambda self: {"x": 1})
     said = ended(node, capsys)

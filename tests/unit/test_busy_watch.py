@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import defer, task
 
-from sisock.client.merge import Batch, read_event, read_events
-from sisock.client.watch import MAX_HEARD, Watch, Watches
+from sisock.client.merge import MAX_EVENTS, Batch, read_event, read_events
+from sisock.client.watch import Watch, Watches
 from sisock.connection.runtime import TURN, Turns
 from sisock.errors import NodeContractError
 from sisock.wire.fields import KnownNode
@@ -145,7 +145,7 @@ def test_events_beyond_measure_are_dropped_and_their_samples_asked_for():
     consumer = Consumer()
     consumer.node.take(1)
     consumer.turn()
-    consumer.node.take(10 * MAX_HEARD)
+    consumer.node.take(10 * MAX_EVENTS)
     consumer.turn()
     assert consumer.times == consumer.node.times
     # Once for each time that too many waited, from the last sample on; not for each event.
@@ -153,6 +153,27 @@ def test_events_beyond_measure_are_dropped_and_their_samples_asked_for():
     consumer.node.take(1)
     consumer.turn()
     assert consumer.times == consumer.node.times
+
+
+def test_events_do_not_pile_up_behind_a_consumer_that_stopped():
+    consumer, room = Consumer(), defer.Deferred()
+    rooms = [room]
+    watch = Watch(
+        consumer.watches,
+        "n",
+        lambda batch: consumer.batches.append(len(batch)) or (rooms.pop() if rooms else None),
+        since=0.0,
+    )
+    result(defer.ensureDeferred(watch.begin(consumer.node)))
+    for _ in range(2 * MAX_EVENTS):
+        consumer.node.take(1)
+        consumer.turn()
+    assert consumer.batches == [1]
+    room.callback(None)
+    consumer.turn()
+    assert sum(consumer.batches) == 2 * MAX_EVENTS
+    # Most came in one answer of the node, from the last sample on that was passed on.
+    assert consumer.node.asked == [1.0]
 
 
 def test_a_new_session_does_not_overtake_the_rest_of_a_batch():

@@ -31,6 +31,8 @@ NOON = 1500120000.0
         (datetime.datetime(2017, 7, 15, 12), NOON),
         (datetime.datetime(2017, 7, 15, 12, tzinfo=datetime.UTC), NOON),
         (np.datetime64("2017-07-15T12:00:00", "ns"), NOON),
+        (np.datetime64("1971", "Y"), 31536000.0),
+        ("2017.0", 2017.0),
         (pd.Timestamp("2017-07-15T12:00Z"), NOON),
     ],
 )
@@ -43,6 +45,12 @@ def test_times_as_people_write_them(written, time):
 )
 def test_what_is_no_time_says_how_to_write_one(written):
     with pytest.raises(InvalidArgument):
+        to_sisock_time(written)
+
+
+@pytest.mark.parametrize(("written", "date"), [("2025", "2025-01-01"), ("20170715", "2017-07-15")])
+def test_a_number_that_may_be_a_date_is_asked_back(written, date):
+    with pytest.raises(InvalidArgument, match=f'write "{date}" or "{written}.0"'):
         to_sisock_time(written)
 
 
