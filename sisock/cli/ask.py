@@ -56,11 +56,12 @@ def fields(args: argparse.Namespace, settings: Settings) -> None:
 
 def get(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples, or write them to a file."""
+    form = args.form or (args.output.suffix[1:] if args.output else "")
     what = (args.node, args.fields or None, args.start, args.end, args.min_stride)
     with _join(args) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
-        WRITERS[args.form](out, data)
+        WRITERS.get(form, WRITERS["table"])(out, data)
     if not any(map(len, data.values())):
         print(_explain_empty(data), file=sys.stderr)
 

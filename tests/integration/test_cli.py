@@ -65,6 +65,12 @@ def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
     assert loaded["apex_humidity"]["t"][0] == 1500076800.0
 
 
+def test_the_name_of_a_file_sets_its_form(sisock, weather, tmp_path):
+    for name, begin in (("a.csv", "time,"), ("a.json", '{"apex_'), ("a.txt", "time  ")):
+        sisock("get", weather, "apex_temperature", *DAY, "-o", tmp_path / name)
+        assert (tmp_path / name).read_text().startswith(begin)
+
+
 def test_without_fields_all_are_printed(sisock, weather):
     header = sisock("get", weather, *DAY, "--max-points", "8", "--csv").stdout.partition("\n")[0]
     assert len(header.split(",")) == 6
@@ -229,7 +235,8 @@ def test_doctor_says_what_to_do(sisock, variables, advice):
         (["nodes", "--router", "/no/socket"], {}, "unset CROSSBAR_SOCKET"),
         (["frobnicate"], {}, "there is no command 'frobnicate'; see `sisock --help`"),
         (["note"], {}, "there is no command 'note' (did you mean 'node'?)"),
-        (["get"], {}, "required"),
+        (["get"], {}, "the following arguments are required: node; see"),
+        (["node", "wether"], {}, "no ready-made node 'wether' (did you mean 'weather'?); the"),
     ],
 )
 def test_every_failure_is_one_sentence_and_status_1(sisock, weather, words, variables, sentence):
