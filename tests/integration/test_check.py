@@ -1,9 +1,11 @@
 """``--check`` and `check_node` judge a node; an author's slip costs one sentence and status 1."""
 
+import io
 import math
 import re
 import socket
 import threading
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -25,6 +27,13 @@ class Live(sisock.LiveNode):
 
     def read(self):
         return self.answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log():
+    """Have the log begun: it begins with what other tests of this process have logged."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        sisock.run(Live(), ["--check"])
 
 
 class Sent(sisock.SubscriberNode):
