@@ -149,7 +149,7 @@ def _add_node(sub: Any) -> None:
 
 def _add_fields(sub: Any) -> None:
     _add_node(sub)
-    field = sub.add_argument("fields", nargs="*", metavar="field", help=_FIELD)
+    field = sub.add_argument("fields", nargs="*", default=[], metavar="field", help=_FIELD)
     field.completer = _completer("ask:complete_fields")
 
 

@@ -235,7 +235,8 @@ def test_doctor_says_what_to_do(sisock, variables, advice):
         (["nodes", "--router", "/no/socket"], {}, "unset CROSSBAR_SOCKET"),
         (["frobnicate"], {}, "there is no command 'frobnicate'; see `sisock --help`"),
         (["note"], {}, "there is no command 'note' (did you mean 'node'?)"),
-        (["get"], {}, "required"),
+        (["get"], {}, "the following arguments are required: node; see"),
+        (["node", "wether"], {}, "no ready-made node 'wether' (did you mean 'weather'?); the"),
     ],
 )
 def test_every_failure_is_one_sentence_and_status_1(sisock, weather, words, variables, sentence):
