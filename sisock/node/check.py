@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -43,15 +43,22 @@ def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[s
 
 
 def examine(
-    node: DataNodeServer, start: float = 1, end: float = 0
+    node: DataNodeServer,
+    start: float = 1,
+    end: float = 0,
+    before_end: Callable[[], Any] = lambda: None,
 ) -> tuple[list[str], list[NodeContractError]]:
-    """Do as `check_node`, but return the lines of the good fields, and all faults."""
+    """Do as `check_node`, but return the lines of the good fields, and all faults.
+
+    `before_end` is called before the node is ended: its threads may still push samples afterwards.
+    """
     service = NodeService(node, reactor_thread())
     check = _Check(service, start, end)
     try:
         threads.blockingCallFromThread(
             service.reactor, lambda: defer.ensureDeferred(check.check_all())
         )
+        before_end()
     finally:
         threads.blockingCallFromThread(service.reactor, service.stop)
     return check.lines, check.faults

@@ -13,6 +13,7 @@ import pytest
 import sisock
 from sisock.errors import NodeContractError
 from sisock.testing import check_node, wait_until
+from tests import forkserver
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +191,33 @@ def test_a_check_of_a_node_that_pushes_shows_what_it_pushed():
     (head, line) = check_node(made(Live, interval=None, fields={}, begin=begin))
     assert head == "node live: 1 field"
     assert line.startswith("x: 1 sample on timeline live, ")
+
+
+PUSHING = """
+import threading, time, sisock
+
+class Pushing(sisock.LiveNode):
+    name, interval, fields = "pushing", None, {"x": {}}
+
+    def begin(self, service):
+        super().begin(service)
+        threading.Thread(target=self.push_on, daemon=True).start()
+
+    def push_on(self):
+        while True:
+            self.push({"x": 1.0})
+
+    def end(self):
+        super().end()
+        time.sleep(0.2)  # its thread pushes meanwhile, as a vendor's library would
+
+sisock.run(Pushing, ["--check"])
+"""
+
+
+def test_what_is_pushed_after_a_check_is_no_warning(tmp_path):
+    done = forkserver.run(["-c", PUSHING], {"SISOCK_CACHE": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reading_that_never_comes_back_is_a_fault():
