@@ -16,6 +16,7 @@ import sisock  # noqa: F401 - before autobahn, to keep that from importing bjdat
 # isort: split
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CallDetails, SessionDetails
+from twisted.python.failure import Failure
 
 from sisock.connection.health import OK, serve_health
 from sisock.connection.runtime import make_logger
@@ -138,6 +139,11 @@ class hub(SteadySession):
     def onConnect(self) -> None:
         """Join without a password: the router trusts the components that it loads."""
         self.join(self.config.realm)
+
+    def onUserError(self, fail: Failure, msg: str) -> None:
+        """Log errors of the hub, but not of its callers: these could fill the log."""
+        if not isinstance(fail.value, ApplicationError):
+            super().onUserError(fail, msg)
 
     async def onJoin(self, details: SessionDetails) -> None:
         """Register the hub's procedures, and answer health checks."""

@@ -301,16 +301,17 @@ class Recorder(sisock.LiveNode):
             self.log.info("recording of node {node}: {names}", node=node, names=", ".join(wanted))
         for field in patterns.without_match(known):
             self.log.warn("node {node} has no field {field!r} yet", node=node, field=field)
+        described = {}
         for name, about in wanted.items():
             entry = {key: getattr(about, key) for key in DESCRIBED}
             entry = {key: value for key, value in entry.items() if value is not None}
             # Recorded samples keep their type and timeline.
             stored = self.fields.get(f"{node}.{name}", {"timeline": f"{node}.{about.timeline}"})
-            self.fields[f"{node}.{name}"] = {
-                **entry,
-                **{key: stored[key] for key in ("type", "timeline") if key in stored},
-            }
-        self._save()
+            kept = {key: stored[key] for key in ("type", "timeline") if key in stored}
+            described[f"{node}.{name}"] = {**entry, **kept}
+        if any(self.fields.get(name) != entry for name, entry in described.items()):
+            self.fields.update(described)
+            self._save()
 
 
 def _within_site(node: str) -> str:

@@ -8,6 +8,8 @@ const SIZES = [1, 2, 4, 8];
 const FIRST_SIZE = 24;
 const [BIG, BIG_NEGATIVE] = [2, 3];
 const SHORT_TEXT = 32;
+// Bytes; making an integer of a megabyte would take minutes.
+const MAX_INTEGER = 64;
 const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder() };
 
 /**
@@ -195,6 +197,7 @@ class Reader {
   #tagged(tag) {
     const value = this.read();
     if (tag !== BIG && tag !== BIG_NEGATIVE) return value;
+    if (!(value.length <= MAX_INTEGER)) throw new Error(`a message has an integer of over ${MAX_INTEGER} bytes`);
     const whole = value.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
     return tag === BIG ? whole : -1n - whole;
   }

@@ -14,6 +14,7 @@
  */
 
 import { formatKeys, formatPanel, parseKeys, parsePanel } from "./address.js";
+import { parseIso } from "./time/text.js";
 
 /** @type {State} */
 export const DEFAULTS = {
@@ -224,8 +225,8 @@ function unitsOf({ fields }, units) {
 }
 
 function parseSpan(given) {
-  const [from, to] = [numberOf(given, "from"), numberOf(given, "to")];
-  if (from !== null && to !== null && from < to) return { from, to };
+  const [from, to] = ["from", "to"].map((name) => numberOf(given, name) ?? parseIso(given.get(name) ?? ""));
+  if (from < to) return { from, to };
   const [span, offset] = [numberOf(given, "last"), numberOf(given, "ago")];
   return { span: span > 0 ? span : DEFAULTS.time.span, offset: offset ?? 0 };
 }

@@ -63,3 +63,8 @@ test("what is no message is an error", () => {
     assert.throws(() => decode(bytes(text || "  ").subarray(text ? 0 : 1)), text);
   }
 });
+
+test("an integer that would take minutes is refused", () => {
+  const long = Uint8Array.from([0xc2, 0x5a, 0, 0x10, 0, 0, ...new Uint8Array(1 << 20)]);
+  assert.throws(() => decode(long), /an integer of over 64 bytes/);
+});

@@ -89,6 +89,16 @@ test("CSV tells a sample without a value from no sample at all", async () => {
   ]);
 });
 
+test("CSV has no formulas that a spreadsheet would run", async () => {
+  const writer = new CsvWriter([{ key: "=1::x", about: { units: null } }]);
+  const texts = ["=HYPERLINK(A1)", "@x", "-2+3", "\t=1", "-2.5e3", "+1", "-", "a=1"];
+  writer.add([series([...texts.keys()], texts)]);
+  const rows = (await writer.finish().text()).split("\n").slice(0, -1);
+  assert.equal(rows[0], 'time,unix,"\'=1::x"');
+  assert.deepEqual(rows.slice(1).map((row) => JSON.parse(row.split(",")[2].replace("\t", "\\t"))),
+    ["'=HYPERLINK(A1)", "'@x", "'-2+3", "'\t=1", "-2.5e3", "+1", "-", "a=1"]);
+});
+
 test("JSON has a list for each field, also an empty one", async () => {
   const writer = new JsonWriter([...FIELDS, { key: "n::none", about: {} }], { start: 0, end: 9 });
   for (const start of [0, 4]) {

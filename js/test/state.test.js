@@ -68,6 +68,13 @@ test("twelve panels of three fields each make an address short enough to mail", 
   );
 });
 
+test("a range in an address may be written by people", () => {
+  const july = { from: 1500076800, to: 1500120000 };
+  for (const range of ["from=1500076800&to=1500120000", "from=2017-07-15&to=2017-07-15T12:00Z", "from=2017-07-15&to=2017-07-15+12:00:00"]) {
+    assert.deepEqual(parseState(`?${range}`).time, july);
+  }
+});
+
 test("an odd address is the default view", () => {
   for (const odd of ["", "?last=-5&s=nothing", "?from=5&to=1", "?from=x&to=y", "?last=x", "?max=3&zone=mars&view=x&v=,;"]) {
     assert.deepEqual(parseState(odd), DEFAULTS);

@@ -82,6 +82,15 @@ class Request:
         """The query string, after the question mark."""
         return self.target.partition(b"?")[2].decode("ascii", "replace")
 
+    @property
+    def origins(self) -> tuple[bytes, ...]:
+        """The values of ``Origin``; "null" for what another page embeds, like an image."""
+        if b"no-cors" in self.values(b"sec-fetch-mode"):
+            sites = self.values(b"sec-fetch-site")
+            if b"cross-site" in sites or b"same-site" in sites:
+                return (b"null",)
+        return self.values(b"origin")
+
     def values(self, name: bytes) -> tuple[bytes, ...]:
         """Return the values of all headers with this name."""
         return tuple(self.headers.get(name, ()))

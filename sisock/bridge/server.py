@@ -47,8 +47,6 @@ WATCHED_WITHIN = 10.0
 
 HEALTHZ, READYZ = "/healthz", "/readyz"  # paths that need no login, and are answered until the end
 
-_ACCESS_HEADERS = b"host", b"origin", b"authorization"
-
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Answer]]
 """Answers a request in the reactor; it is cancelled if the client disconnects."""
 
@@ -250,7 +248,8 @@ class Front(Factory):
     async def answer(self, request: Request) -> Answer:
         """Return the answer to a request; errors are answers, too."""
         path, is_preflight = request.path, request.method == "OPTIONS"
-        headers = map(request.values, _ACCESS_HEADERS)
+        hosts, authorizations = map(request.values, (b"host", b"authorization"))
+        headers = hosts, request.origins, authorizations
         rejected, request.cors = self._decide(*headers, is_preflight, path in (HEALTHZ, READYZ))
         if (early := request.refusal or rejected or self._refuse(path)) is not None:
             return early

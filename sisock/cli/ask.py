@@ -19,8 +19,10 @@ from sisock.cli.output import (
     write_table,
 )
 from sisock.client.client import Client
+from sisock.client.data import Data
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import SisockError, SiteWarning
+from sisock.wire.times import format_time
 
 COMPLETION_TIMEOUT = 2.0  # seconds to wait for router and node, as the user waits for the shell
 
@@ -54,11 +56,20 @@ def fields(args: argparse.Namespace, settings: Settings) -> None:
 
 def get(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples, or write them to a file."""
+    form = args.form or (args.output.suffix[1:] if args.output else "")
     what = (args.node, args.fields or None, args.start, args.end, args.min_stride)
     with _join(args) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
-        WRITERS[args.form](out, data)
+        WRITERS.get(form, WRITERS["table"])(out, data)
+    if not any(map(len, data.values())):
+        print(_explain_empty(data), file=sys.stderr)
+
+
+def _explain_empty(data: Data) -> str:
+    lasts = [series.field.last for series in data.values() if series.field.last is not None]
+    last = f"; the last one is of {format_time(max(lasts))}" if lasts else ""
+    return f"no samples between --from (default: -1h) and --to (default: now){last}"
 
 
 def latest(args: argparse.Namespace, settings: Settings) -> None:

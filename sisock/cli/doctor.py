@@ -214,6 +214,9 @@ def _hub_and_nodes(client: Client) -> Iterator[_Check]:
     yield True, f"hub: {counted(len(nodes), 'data node')}, {milliseconds:.0f} ms"
     for node in nodes:
         try:
+            if node.trouble is not None:
+                yield False, f"node {node.name}: {node.trouble}"
+                continue
             yield True, f"node {node.name}: {_ask(client, node.name)}"
         except SisockError as error:
             yield False, f"node {node.name}: {error}"

@@ -149,7 +149,7 @@ def _add_node(sub: Any) -> None:
 
 def _add_fields(sub: Any) -> None:
     _add_node(sub)
-    field = sub.add_argument("fields", nargs="*", metavar="field", help=_FIELD)
+    field = sub.add_argument("fields", nargs="*", default=[], metavar="field", help=_FIELD)
     field.completer = _completer("ask:complete_fields")
 
 
@@ -169,8 +169,8 @@ def _add_get(get: Any) -> None:
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
-    get.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
-    get.set_defaults(form="table")
+    file = "write to a file; as CSV or JSON if its name ends so"
+    get.add_argument("-o", "--output", type=Path, metavar="FILE", help=file)
 
 
 def _add_certs(certs: Any) -> None:

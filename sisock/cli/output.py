@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,12 @@ _RUN = 1 << 16  # rows of CSV to make at once
 _SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
 """Columns of `sisock fields` that are shown only if a field has a value for them."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Characters that a terminal would obey."""
+
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d*\.?\d*(e[+-]?\d+)?$)", re.IGNORECASE)
+"""How texts begin that a spreadsheet would take for a formula; signed numbers are none."""
+
 _LIVE_WIDTH = 12
 _TIME_WIDTH = len("2017-07-15T00:00:00.000000Z")
 
@@ -41,7 +48,7 @@ def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]
     sampled = [header, *rows[:_SAMPLED_ROWS]]
     widths = [max(len(row[i]) for row in sampled) for i in range(len(header))]
     for row in [header, *rows]:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (_plain(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
         out.write("  ".join(cells).rstrip() + "\n")
 
 
@@ -106,11 +113,15 @@ def _range(ends: Sequence[float | None] | None) -> str:
     return f"{low} to {high}".strip()
 
 
+def _plain(text: str) -> str:
+    return _CONTROL.sub(" ", text)
+
+
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""
     if not isinstance(value, float):
-        return str(value)
+        return _plain(str(value))
     is_count = value.is_integer() and abs(value) < MAX_COUNT
     return f"{value:.0f}" if is_count else f"{value:.10g}"
 
@@ -139,9 +150,12 @@ def write_samples(out: TextIO, data: Data) -> None:
 
 
 def write_csv(out: TextIO, data: Data) -> None:
-    """Write CSV with a row for each time; an empty cell is a missing sample."""
+    """Write CSV with a row for each time; an empty cell is a missing sample.
+
+    An apostrophe before a text that begins like a formula keeps spreadsheets from running it.
+    """
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["time", *_headings(data)])
+    writer.writerow(["time", *map(_no_formula, _headings(data))])
     t, columns = _columns(data)
     for first in range(0, len(t), _RUN):
         run = slice(first, first + _RUN)
@@ -160,8 +174,12 @@ def _times(t: np.ndarray) -> list[str]:
 
 def _cells(column: np.ndarray) -> list[Any]:
     if column.dtype.kind not in "fiu":
-        return ["" if value is None else value for value in to_list(column)]
+        return ["" if value is None else _no_formula(value) for value in to_list(column)]
     return _json_numbers(column)[1:-1].replace("null", "").split(",")
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def _json_numbers(numbers: np.ndarray) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from sisock.connection.settings import COMMAND_VARIABLE, Settings
 from sisock.errors import SettingsError
+from sisock.wire.fields import suggest
 
 _TOP = Path(__file__).parents[2]
 NODES = next(filter(Path.is_dir, (_TOP / "data_nodes", _TOP / "sisock_nodes")), _TOP)
@@ -39,8 +40,12 @@ def find_node(program: str, folder: Path) -> Path:
     """
     file = folder / program if program.endswith(".py") else NODES / f"{program}.py"
     if not file.is_file():
-        known = ", ".join(node_names())
-        raise SettingsError(f"there is no {file}; the ready-made nodes are {known}")
+        names, own = node_names(), f"{program}.py"
+        what = str(file) if program.endswith(".py") else f"ready-made node {program!r}"
+        is_own = (folder / own).is_file()
+        hint = f" (did you mean {own!r}?)" if is_own else suggest(program, names)
+        known = ", ".join(names)
+        raise SettingsError(f"there is no {what}{hint}; the ready-made nodes are {known}")
     text = file.read_text(encoding="utf-8", errors="replace")
     if "run(" not in text and (defined := _NODE_CLASS.search(text)):
         raise SettingsError(f"{file} runs no node: end it with `sisock.run({defined[1]})`")

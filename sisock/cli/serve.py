@@ -45,10 +45,13 @@ POLL, POLLS = 2.0, 30
 MAX_LINE = 1 << 16  # maximum bytes kept of an unfinished line
 
 _ENDING_WITH_US = (
-    "import ctypes, os, sys; getattr(ctypes.CDLL(None), 'prctl', max)(1, 15);"
+    "import ctypes, os, sys; os.setsid(); getattr(ctypes.CDLL(None), 'prctl', max)(1, 15);"
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
-"""Python code that becomes a program to which Linux sends SIGTERM when its parent is killed."""
+"""Python code that becomes a program to which Linux sends SIGTERM when its parent is killed.
+
+Ctrl-C in a terminal reaches only the parent, which sends one SIGTERM.
+"""
 
 
 def run(args: argparse.Namespace, settings: Settings) -> None:

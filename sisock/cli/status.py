@@ -97,9 +97,9 @@ def _node(client: Client, node: KnownNode) -> Part:
         return {**_part(node.name, False, str(error)), "fields": None, "last": None}
     now, lasts = time.time(), [field.last for field in fields if field.last is not None]
     stale = [f.name for f in fields if f.last and f.stale_after and now - f.last > f.stale_after]
-    text = f"stale: {', '.join(stale)}" if stale else ""
+    text = node.trouble or (f"stale: {', '.join(stale)}" if stale else "")
     last = max(lasts, default=None)
-    return {**_part(node.name, not stale, text), "fields": len(fields), "last": last}
+    return {**_part(node.name, not text, text), "fields": len(fields), "last": last}
 
 
 def _bridge(environ: Mapping[str, str]) -> Part:

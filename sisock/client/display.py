@@ -117,9 +117,9 @@ def _short(value: Any) -> str:
 
 
 def _elsewhere(field: Any) -> str:
-    """Return where a field has samples, for a table without any."""
+    """Return that there are no samples, and where the field has some if the node tells it."""
     if field.last is None:
-        return ""
+        return "none here"
     start = "" if field.first is None else f"from {format_time(field.first)} "
     return f"none here; the node has samples {start}to {format_time(field.last)}"
 

@@ -248,8 +248,10 @@ def _joined(events: list[Any], shape: Any, wanted: Container[str] | None) -> Bat
     t = as_times([t for event in events for t in event["timeline"][line]["t"]], "its times")
     if len(t) and t[-1] >= LATEST:
         raise ValueError("its times are too late")
-    names = [name for name in names if wanted is None or name in wanted]
-    columns = {name: [v for event in events for v in event["data"][name]] for name in names}
+    parts = [event["data"] for event in events]
+    columns = {name: parts[0][name] for name in names if wanted is None or name in wanted}
+    if len(parts) > 1:
+        columns = {name: [v for part in parts for v in part[name]] for name in columns}
     return Batch(line, t, all_from_wire(columns)).present()
 
 

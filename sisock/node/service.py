@@ -23,8 +23,7 @@ from sisock.node.replica import REFUSALS, serves_the_same
 from sisock.node.requests import RequestHandler
 from sisock.node.validation import find_misspelt
 from sisock.wire import protocol
-
-MAX_TROUBLE = 300  # maximum number of characters of a node's `trouble` in the hub's list
+from sisock.wire.fields import with_trouble
 
 
 class NodeService:
@@ -128,7 +127,7 @@ class NodeService:
     def _describe(self) -> str:
         node = self.node
         text = node.description or inspect.cleandoc(type(node).__doc__ or "").partition("\n")[0]
-        return text if node.trouble is None else f"{text} [{node.trouble[:MAX_TROUBLE]}]"
+        return with_trouble(text, node.trouble)
 
     def left(self) -> None:
         """Note that the session has ended."""

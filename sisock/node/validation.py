@@ -10,6 +10,7 @@ from typing import Any
 from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.wire import arrays
+from sisock.wire.fields import ENTRY_KEYS, suggest
 from sisock.wire.protocol import NEVER_FINAL, check_number, contract
 from sisock.wire.reply import Decimated, Reply, no_samples, read_timeline
 
@@ -110,6 +111,15 @@ def find_misspelt(node: DataNodeServer) -> list[str]:
         for name, meant in sorted(likely.items())
         if meant
     ]
+
+
+def find_misspelt_key(fields: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return a sentence about the first key of a field that looks like a misspelt one, if any."""
+    for name, entry in fields.items():
+        for key in entry:
+            if key not in ENTRY_KEYS and (hint := suggest(str(key).lower(), ENTRY_KEYS)):
+                return f"the key {key!r} of field {name!r} has no effect{hint}"
+    return None
 
 
 def _is_setting(name: str, value: Any) -> bool:

@@ -167,6 +167,19 @@ def process_call(original: Any, self: Any, session: Any, call: Any) -> None:
     original(self, session, call)
 
 
+@instead_of(Dealer, "_call")
+def invoke(original: Any, self: Any, session: Any, call: Any, *args: Any, **kwargs: Any) -> Any:
+    """Pass a call on; answer it if the callee's serializer cannot write its arguments."""
+    try:
+        return original(self, session, call, *args, **kwargs)
+    except SerializationError as error:
+        self._remove_invoke_request(self._invocations_by_call[session._session_id, call.request])
+        kind, why = message.Call.MESSAGE_TYPE, [f"the node cannot get the arguments: {error}"]
+        reply = message.Error(kind, call.request, ERROR_INVALID_ARGUMENT, args=why)
+        self._router.send(session, reply)
+        return True
+
+
 @instead_of(Broker, "processSubscribe")
 def process_subscribe(original: Any, self: Any, session: Any, subscribe: Any) -> None:
     """Process a subscription; if there are too many, disconnect the client with the most."""

@@ -9,6 +9,9 @@ from typing import Any
 from sisock.errors import InvalidArgument
 from sisock.wire.protocol import MAX_DESCRIPTION, MAX_NAME, as_text, check_node_name, is_text
 
+MAX_FEATURES = 100
+"""Largest number of features of a node: every consumer gets them with each list."""
+
 
 @dataclass
 class _Entry:
@@ -125,4 +128,5 @@ def _strings(features: Any) -> list[str]:
     """Return the announced features without duplicates, including unknown ones."""
     if not isinstance(features, list | tuple):
         return []
-    return list(dict.fromkeys(f for f in features if isinstance(f, str) and is_text(f)))
+    named = dict.fromkeys(f for f in features if is_text(f) and len(f) <= MAX_NAME)
+    return list(named)[:MAX_FEATURES]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import threading
 from abc import abstractmethod
@@ -298,10 +299,14 @@ def open_database(url: str) -> Database:
     """Return the database of ``sqlite:PATH``, ``duckdb:PATH`` or ``postgresql://...``."""
     scheme, _, path = url.partition(":")
     if scheme in ("postgres", "postgresql"):
+        if re.search(r"//[^/@]*:[^/]*@|[?&]password=", url):
+            why = "every user of this computer sees the password in the command: put it"
+            raise ValueError(f"{why} into PGPASSWORD instead")
         return PostgreSQL(url)
     if path and scheme in ("sqlite", "duckdb"):
         return SQLite(path) if scheme == "sqlite" else DuckDB(path)
-    raise ValueError(f"{url!r} is none of sqlite:PATH, duckdb:PATH and postgresql://HOST/NAME")
+    kinds = "sqlite:PATH, duckdb:PATH and postgresql://HOST/NAME"
+    raise ValueError(f"{scheme!r} begins none of {kinds}")  # the rest may contain a password
 
 
 def _answers(cursor: Any, query: str, values: list[tuple[Any, ...]]) -> list[Any]:

@@ -116,12 +116,13 @@ def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
 class Table:
     """Hold samples in memory. One thread may add samples, any may read.
 
-    `first_journal` and `last_journal` are both the number of its journal; `size` is in bytes.
+    `first_journal` and `last_journal` are both the number of its journal; `size` is in bytes, and
+    `texts` is the part of it that texts take.
     """
 
     def __init__(self, number: int) -> None:
         self.first_journal = self.last_journal = number
-        self.count = self.size = 0
+        self.count = self.size = self.texts = 0
         self.first, self.last = math.inf, -math.inf
         self._lock = threading.Lock()
         self._batches: list[Rows] = []
@@ -133,9 +134,11 @@ class Table:
 
     def put(self, t: np.ndarray, columns: dict[str, Column]) -> None:
         """Add samples; the values of fields without a column are missing."""
-        for column in (t, *columns.values()):
-            is_text = column.dtype.kind == "O"
-            self.size += len(column) * _OBJECT_BYTES if is_text else column.nbytes
+        before = self.texts
+        texts = [text for column in columns.values() if column.dtype.kind == "O" for text in column]
+        self.texts += sum(_OBJECT_BYTES + len(text or "") for text in texts)
+        numbers = sum(column.nbytes for column in columns.values() if column.dtype.kind != "O")
+        self.size += t.nbytes + numbers + self.texts - before
         with self._lock:
             self._batches.append((t, columns))
             self.first, self.last = min(self.first, float(t[0])), float(t[-1])

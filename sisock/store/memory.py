@@ -19,6 +19,7 @@ from sisock.wire.reply import Decimated, Reply, just_after
 
 MAX_SAMPLES = 4_000_000  # default limit of a timeline: 64 MB if it has one field
 MAX_BYTES = 1 << 23  # size of a table, after which a new one begins
+MAX_TEXTS = 1 << 26  # bytes of the texts of a timeline: each may have a megabyte
 _TABLES = 8  # minimum number of tables when memory is full: dropping part of one copies it
 
 
@@ -35,7 +36,8 @@ class TimelineInfo:
 class MemoryTimeline:
     """Keep the samples of one timeline in memory, in successive `parts`.
 
-    Keeps the last `seconds`, and at most `depth` samples. One thread may append, any may read.
+    Keeps the last `seconds`, and at most `depth` samples and `MAX_TEXTS` bytes of texts. One thread
+    may append, any may read.
     """
 
     def __init__(self, name: str, seconds: float = math.inf, depth: float = math.inf) -> None:
@@ -57,6 +59,8 @@ class MemoryTimeline:
             tables.append(Table(0))
         tables[-1].put(t, columns)
         self.last = tables[-1].last
+        while sum(table.texts for table in tables) > MAX_TEXTS:
+            del tables[0]
         surplus = sum(table.count for table in tables) - self._depth
         for table in tables:
             surplus -= table.drop(self.last - self._seconds, surplus)

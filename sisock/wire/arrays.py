@@ -200,9 +200,10 @@ def to_list(values: np.ndarray | Sequence[Any]) -> list[Any]:
 
 def to_lists(columns: Collection[np.ndarray]) -> list[list[Any]]:
     """Return each of some columns of equal length as `to_list` does."""
-    are_floats = {column.dtype.kind for column in columns} == {"f"}
-    if are_floats and np.isfinite(np.concatenate([*columns])).all():
-        return [column.tolist() for column in columns]
+    if {column.dtype.kind for column in columns} == {"f"}:
+        joined = np.concatenate([*columns])
+        if np.isfinite(joined).all():
+            return joined.reshape(len(columns), -1).tolist()
     return [to_list(column) for column in columns]
 
 
@@ -236,8 +237,10 @@ def from_wire(encoded: Any) -> np.ndarray:
 
 def all_from_wire(encoded: Mapping[str, list[Any]]) -> dict[str, np.ndarray]:
     """Decode lists of equal length as `from_wire` does, but floats all at once."""
-    if set(map(type, chain.from_iterable(encoded.values()))) == {float}:
-        return dict(zip(encoded, np.array([*encoded.values()], dtype="<f8"), strict=True))
+    values = [*chain.from_iterable(encoded.values())]
+    if set(map(type, values)) == {float}:
+        rows = np.array(values, dtype="<f8").reshape(len(encoded), -1)
+        return dict(zip(encoded, rows, strict=True))
     return {name: from_wire(column) for name, column in encoded.items()}
 
 

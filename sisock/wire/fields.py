@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -60,6 +61,10 @@ class Field:
     stale_after: float | None = None
 
 
+MAX_TROUBLE = 300  # maximum number of characters of a node's trouble in the hub's list
+_TROUBLE = re.compile(r" \[problem: (.*)\]$")
+
+
 @dataclass(frozen=True)
 class KnownNode:
     """A data node as the hub lists it.
@@ -94,9 +99,20 @@ class KnownNode:
         """The node's name within its site."""
         return self.name.removeprefix(f"{self.site}/") if self.site else self.name
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the node from serving, which `with_trouble` has put into its description."""
+        found = _TROUBLE.search(self.description)
+        return found[1] if found else None
+
     def uri(self, verb: str) -> str:
         """Return the URI of one of the node's procedures, see `node_uri`."""
         return node_uri(self.own_name, verb)
+
+
+def with_trouble(description: str, trouble: str | None) -> str:
+    """Return a node's description with what keeps the node from serving, if anything does."""
+    return description if trouble is None else f"{description} [problem: {trouble[:MAX_TROUBLE]}]"
 
 
 def parse_node(

@@ -68,6 +68,15 @@ def test_pages_of_other_origins_may_not(bridge, origin):
             assert "SISOCK_HTTP_ORIGINS" in answer.json["message"]
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_pages_of_other_origins_embed_no_answers(bridge, site):
+    fetched = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"}
+    assert bridge.ask("/series", method="GET", headers=fetched).status == 403
+    for mode in ("navigate", "cors"):
+        told = {**fetched, "Sec-Fetch-Mode": mode}
+        assert bridge.ask("/series", method="GET", headers=told).status == 200
+
+
 def test_further_hosts_and_origins_are_a_setting_each(start_bridge):
     hosts = "bridge.example.org, 192.0.2.7:5000"
     opened = start_bridge(SISOCK_HTTP_HOSTS=hosts, SISOCK_HTTP_ORIGINS="https://g.example.org/ x.y")

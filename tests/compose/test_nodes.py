@@ -39,6 +39,50 @@ def test_a_node_on_another_computer(
         far.down()
 
 
+TICKER = """
+import sisock
+
+
+class Ticker(sisock.LiveNode):
+    fields = {"x": {}}
+
+    def read(self):
+        return {"x": 1}
+
+
+sisock.run(Ticker)
+"""
+
+NODES = """
+[site_ticker]
+program = "ticker.py"
+
+[site_sensors]
+program = "sensors"
+"""
+
+
+def test_the_nodes_of_a_file_run_in_one_container(
+    demo: tuple[Project, Outside], tree: Path
+) -> None:
+    project, outside = demo
+    site = tree / "site"
+    site.mkdir()
+    (site / "ticker.py").write_text(TICKER)
+    (site / "nodes.toml").write_text(NODES)
+    file = "/site/nodes.toml"
+    said = project.compose("run", "--rm", "nodes", "sisock", "serve", "--check", file)
+    assert "node site_ticker: 1 field" in said
+    try:
+        project.compose("up", "-d", "nodes")
+        project.wait_until_healthy("nodes")
+        for field in ("site_ticker::x", "site_sensors::load_1min"):
+            wait_until(lambda field=field: outside.query(field), PATIENCE, field, every=0.5)
+        assert "site_ticker" in project.run_in("nodes", "sisock", "status", file)
+    finally:
+        project.compose("rm", "-sf", "nodes")
+
+
 def test_it_says_what_is_missing(demo: tuple[Project, Outside], tree: Path) -> None:
     project, _ = demo
     tag = project.variables["SISOCK_TAG"]

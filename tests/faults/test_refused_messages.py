@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgpack
 import pytest
 
 from sisock.client.client import Client
@@ -93,6 +94,22 @@ def test_a_message_that_no_program_sends_ends_its_connection(router, sent):
             peer.receive()
     with Client(router.settings()) as client:
         client.nodes()
+
+
+def test_arguments_that_cannot_be_sent_to_a_node_are_an_error(router, node):
+    with Peer(router, "msgpack") as peer:
+        assert error_of(peer, NODE, msgpack.Timestamp(0, 1)) == INVALID
+        peer.call(HUB)
+        assert peer.receive()[0] == RESULT
+    assert "Traceback" not in router.log
+
+
+def test_errors_of_callers_do_not_fill_the_routers_log(router):
+    before = len(router.log)
+    with Peer(router, "cbor") as peer:
+        for _ in range(10):
+            assert error_of(peer, HUB, "too many arguments") == INVALID
+    assert "too many" not in router.log[before:]
 
 
 def test_a_node_may_send_long_messages(router):

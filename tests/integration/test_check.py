@@ -1,9 +1,11 @@
 """``--check`` and `check_node` judge a node; an author's slip costs one sentence and status 1."""
 
+import io
 import math
 import re
 import socket
 import threading
+from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
@@ -25,6 +27,13 @@ class Live(sisock.LiveNode):
 
     def read(self):
         return self.answer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def log():
+    """Have the log begun: it begins with what other tests of this process have logged."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        sisock.run(Live(), ["--check"])
 
 
 class Sent(sisock.SubscriberNode):
@@ -81,6 +90,23 @@ def ended(node, capsys, *flags):
 def test_an_attribute_that_looks_misspelt_is_doubtful(parent, wrong, meant):
     doubts = [line for line in check_node(made(parent, **wrong)) if line.startswith("doubtful")]
     assert [f"did you mean {meant!r}?" in line for line in doubts] == [True] * (meant is not None)
+
+
+class Raw(sisock.DataNodeServer):
+    name = "raw"
+
+    def get_fields(self, start, end):
+        return {"x": {"timeline": "t", "Unit": "K", "mine": 1}}, {"t": {"field": ["x"]}}
+
+    def get_data(self, field, start, end, min_stride=None):
+        return {"data": {"x": [1]}, "timeline": {"t": {"t": [1e9]}}}
+
+
+def test_a_key_that_looks_misspelt_is_a_warning():
+    node = Raw()
+    check_node(node)
+    said = "the key 'Unit' of field 'x' has no effect (did you mean 'units'?)"
+    assert node.service.status()["error"] == said
 
 
 def test_an_error_about_what_is_missing_names_what_looks_misspelt(capsys):

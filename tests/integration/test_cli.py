@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import pytest
 
-from sisock.testing import free_port
+from sisock.testing import free_port, wait_until
 from tests import forkserver
 from tests.conftest import wait_for_nodes
 
@@ -47,6 +47,13 @@ def test_a_day_is_24_aligned_rows(sisock, weather):
     assert lines[1].startswith("2017-07-15T00:00:00Z  -")
 
 
+def test_an_empty_answer_says_when_the_last_sample_was(sisock, weather):
+    done = sisock("get", weather, "apex_temperature")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+    assert "the last one is of 2017-07-27T23:00:00Z" in done.stderr
+
+
 def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
     as_csv = sisock("get", weather, "apex_temperature", "apex_humidity", *DAY, "--csv").stdout
     rows = list(csv.reader(io.StringIO(as_csv)))
@@ -56,6 +63,12 @@ def test_csv_and_json_hold_the_same_samples(sisock, weather, tmp_path):
     assert [float(row[1]) for row in rows[1:]] == loaded["apex_temperature"]["values"]
     assert loaded["apex_humidity"]["units"] == "%"
     assert loaded["apex_humidity"]["t"][0] == 1500076800.0
+
+
+def test_the_name_of_a_file_sets_its_form(sisock, weather, tmp_path):
+    for name, begin in (("a.csv", "time,"), ("a.json", '{"apex_'), ("a.txt", "time  ")):
+        sisock("get", weather, "apex_temperature", *DAY, "-o", tmp_path / name)
+        assert (tmp_path / name).read_text().startswith(begin)
 
 
 def test_without_fields_all_are_printed(sisock, weather):
@@ -154,6 +167,17 @@ def test_doctor_is_content_with_a_healthy_installation(sisock, weather):
     )
 
 
+def test_a_node_that_lacks_its_source_is_bad(sisock, router, client, start, tmp_path):
+    start(router, "data_nodes/weather.py", "--directory", tmp_path, "--name", "cli_lost")
+    why = f"{tmp_path} is left out: no file of it ends in .dat"
+    listed = f"Archived APEX weather. [problem: {why}]"
+    wait_until(lambda: listed in [n.description for n in client.nodes()], 20, "its trouble")
+    done = sisock("status")
+    assert done.returncode == 1
+    assert re.search(rf"cli_lost +BAD +0 +{re.escape(why)}\n", done.stdout)
+    assert f"BAD  node cli_lost: {why}\n" in sisock("doctor").stdout
+
+
 @pytest.mark.parametrize("files", [["server"], ["consumer"], ["server", "consumer"]])
 def test_doctor_checks_each_user_whose_secret_is_there(sisock, router, weather, tmp_path, files):
     shutil.copytree(router.home.path / "tls", tmp_path / "tls")
@@ -211,7 +235,8 @@ def test_doctor_says_what_to_do(sisock, variables, advice):
         (["nodes", "--router", "/no/socket"], {}, "unset CROSSBAR_SOCKET"),
         (["frobnicate"], {}, "there is no command 'frobnicate'; see `sisock --help`"),
         (["note"], {}, "there is no command 'note' (did you mean 'node'?)"),
-        (["get"], {}, "required"),
+        (["get"], {}, "the following arguments are required: node; see"),
+        (["node", "wether"], {}, "no ready-made node 'wether' (did you mean 'weather'?); the"),
     ],
 )
 def test_every_failure_is_one_sentence_and_status_1(sisock, weather, words, variables, sentence):

@@ -98,6 +98,12 @@ def sisock(router):
     return run
 
 
+def test_a_program_without_its_suffix_is_found_out(file):
+    file.write_text('[x]\nprogram = "ticker"')
+    with pytest.raises(SettingsError, match=r"'ticker' \(did you mean 'ticker.py'\?\)"):
+        load_nodes(file)
+
+
 @pytest.fixture
 def serve(router, start, file):
     """Start `sisock serve` of the file; it and its nodes are ended with the test."""
@@ -168,6 +174,7 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
 
     pids = [state["pid"] for state in states().values() if state["is_well"]]
     assert len(pids) == 2
+    assert [os.getsid(pid) for pid in pids] == pids, "Ctrl-C reaches the supervisor alone"
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
     assert not [pid for pid in pids if psutil.pid_exists(pid)]

@@ -270,7 +270,9 @@ def test_a_postgresql_that_is_restarted_is_found_again(asked):
         ({}, "name a --table, or give a --query"),
         ({"table": "a", "query": "select 1"}, "name a --table"),
         ({"table": "a", "key": "k"}, "--key and --value need each other"),
-        ({"table": "a", "url": "mysql://x"}, "'mysql://x' is none of sqlite:PATH"),
+        ({"table": "a", "url": "mysql://x"}, "'mysql' begins none of sqlite:PATH"),
+        ({"table": "a", "url": "postgresql://u:SECRET@h/n"}, "into PGPASSWORD"),
+        ({"table": "a", "url": "postgresql://h/n?password=SECRET"}, "into PGPASSWORD"),
     ],
 )
 def test_flags_that_cannot_be_are_an_error(flags, sentence):

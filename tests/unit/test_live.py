@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 import sisock
 from sisock.errors import NodeContractError, SettingsError
 from sisock.node.intake import MAX_FIELDS
+from sisock.store.columns import encode
+from sisock.store.memory import MAX_TEXTS, Memory
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
@@ -604,3 +606,11 @@ def test_the_last_values_are_found_on_disk_however_old():
     }
     assert series(node.get_latest(["on"], NOW + 1), "on") == [(NOW, True)]
     node.end()
+
+
+def test_long_texts_take_limited_memory():
+    memory, text = Memory(math.inf, None), encode(["x" * 1_000_000])
+    for t in range(100):
+        memory.put("line", (np.array([float(t)]), {"x": text}))
+    t, _ = memory.samples("line", ["x"], 0, 1000)
+    assert 50 <= len(t) <= MAX_TEXTS // 1_000_000 and t[-1] == 99

@@ -65,6 +65,20 @@ def test_csv_has_a_row_a_time_and_nothing_where_a_sample_is_missing():
         assert read == ["" if v is None else str(v) if name == "flag" else v for v in plain(column)]
 
 
+def test_csv_has_no_formulas_that_a_spreadsheet_would_run():
+    texts = ["=HYPERLINK(A1)", "@x", "-2+3", "\t=1", "-2.5e3", "+1", "-", "a=1"]
+    values = np.array(texts, dtype=object)
+    header, *rows = rows_of_csv({"=x": series("=x", NOON + np.arange(len(texts)), values)})
+    assert header == ["time", "'=x"]
+    assert [row[1] for row in rows] == [f"'{text}" for text in texts[:4]] + texts[4:]
+
+
+def test_a_terminal_obeys_no_text_of_a_sample():
+    values = np.array(["\x1b]52;c;eA==\x07", "two\nlines", "\x9b2J"], dtype=object)
+    table = written("table", {"x\x1b": series("x\x1b", NOON + np.arange(3), values)})
+    assert table.count("\n") == 4 and table.replace("\n", "").isprintable()
+
+
 def test_rows_are_at_the_union_of_the_times():
     data = {
         "a": series("a", [NOON, NOON + 1], np.array([1.5, 2.5])),

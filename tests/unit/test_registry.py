@@ -1,7 +1,7 @@
 import pytest
 
 from sisock.errors import InvalidArgument, InvalidNodeName
-from sisock.router.registry import NodeRegistry
+from sisock.router.registry import MAX_FEATURES, NodeRegistry
 
 
 @pytest.fixture
@@ -47,6 +47,11 @@ def test_bad_names_are_refused_and_change_nothing(registry, name):
         registry.add(name, "", 1)
     registry.subtract(name, 1)
     assert registry.events == []
+
+
+def test_a_node_has_few_and_short_features(registry):
+    registry.add("a", "", 1, ["x" * 1000, *map(str, range(1000))])
+    assert registry.nodes()[0]["features"] == [str(i) for i in range(MAX_FEATURES)]
 
 
 @pytest.mark.parametrize("features", [None, "live", 5, [1, None], {}])

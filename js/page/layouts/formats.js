@@ -2,6 +2,8 @@
 
 // Characters that are joined into one part of a file.
 const PART = 1 << 20;
+// How texts begin that a spreadsheet would take for a formula; signed numbers are none.
+const FORMULA = /^(?:[=@\t\r]|[+-](?!\d*\.?\d*(?:e[+-]?\d+)?$))/i;
 
 /**
  * Write a time as ISO does in UTC, with milliseconds, or microseconds if it has any.
@@ -44,7 +46,8 @@ class Parts {
 
 /**
  * Write CSV: time as ISO and as UNIX time, then a column for each field. A value is empty where a field has no
- * sample at a time, and NaN where its sample has no value; texts stand in quotes.
+ * sample at a time, and NaN where its sample has no value; texts stand in quotes. An apostrophe before a text that
+ * begins like a formula keeps spreadsheets from running it.
  */
 export class CsvWriter {
   type = "text/csv";
@@ -139,11 +142,11 @@ function csvText(value) {
 }
 
 function plainOrQuoted(text) {
-  return /[",\r\n]/.test(text) ? quoted(text) : text;
+  return /[",\r\n]/.test(text) || FORMULA.test(text) ? quoted(text) : text;
 }
 
 function quoted(text) {
-  return `"${text.replaceAll('"', '""')}"`;
+  return `"${FORMULA.test(text) ? "'" : ""}${text.replaceAll('"', '""')}"`;
 }
 
 function jsonText(value) {

@@ -1,6 +1,7 @@
 // Ranges of time: presets, typed ones, and the arithmetic of moving and zooming.
 
 import { rangeOf } from "../state.js";
+import { parseIso } from "./text.js";
 
 const [MINUTE, HOUR, DAY, YEAR] = [60, 3600, 86400, 365 * 86400];
 const UNITS = { s: 1, min: MINUTE, m: MINUTE, h: HOUR, d: DAY, w: 7 * DAY, y: YEAR };
@@ -25,11 +26,7 @@ const NEAR = 0.02;
  */
 export function parseTime(text, zone = "utc", now = Date.now() / 1000) {
   const ago = parseAgo(text);
-  if (ago !== null) return now - ago;
-  const iso = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?(Z?)$/.exec(text.trim());
-  if (!iso) return NaN;
-  const [, date, time = "00:00", z] = iso;
-  return Date.parse(`${date}T${time}${z || zone === "utc" ? "Z" : ""}`) / 1000;
+  return ago === null ? parseIso(text, zone) : now - ago;
 }
 
 /**

@@ -5,6 +5,19 @@ const UNITS = [["y", 365 * 86400], ["d", 86400], ["h", 3600], ["min", 60]];
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
 /**
+ * Read a time such as 2017-07-14, 2017-07-14 12:00:00 or 2017-07-14T12:00Z.
+ * @param {string} text
+ * @param {"utc"|"local"} [zone] of the text, unless it ends with Z
+ * @returns {number} UNIX seconds; NaN if it is not a time
+ */
+export function parseIso(text, zone = "utc") {
+  const iso = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?(Z?)$/.exec(text.trim());
+  if (!iso) return NaN;
+  const [, date, time = "00:00", z] = iso;
+  return Date.parse(`${date}T${time}${z || zone === "utc" ? "Z" : ""}`) / 1000;
+}
+
+/**
  * Write a time as 2017-07-14 12:00:00.
  * @param {number} t in UNIX seconds
  * @param {"utc"|"local"} [zone]
