@@ -82,7 +82,7 @@ test-proxies: $(TESTABLE) $(PAGE)
 	    --ignore tests/integration/test_demo.py tests/integration
 
 # A site behind 200 ms, 5 % loss and 1 Mbit/s, then cut off for a minute: prints how long the panels
-# of another site take meanwhile, compared with before.
+# of another site take meanwhile, compared with those of a bridge that has only this one.
 test-sites: $(TESTABLE)
 	SISOCK_TEST_CUT=60 $(BIN)/python -m pytest -s tests/faults/test_sites.py
 
