@@ -189,6 +189,8 @@ class Site:
     def trouble(self) -> str | None:
         """Return what is wrong with the router, if callers may wait for it; else None."""
         session, settings = self.connection.session, self.connection.settings
+        if self.name and self.is_starting:
+            return None  # lists wait for it only now, and tell why it is left out
         if self._waiting or (session is None and not self.name):
             return str(self.connection.last_error or silence(settings))
         return silence(settings) if session is not None and session.is_silent else None
