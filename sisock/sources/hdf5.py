@@ -101,9 +101,10 @@ def is_inside(item: Any) -> bool:
     return isinstance(item, h5py.Dataset) and not item.external and not item.is_virtual
 
 
-def check_size(dataset: h5py.Dataset, rows: int) -> None:
-    """Raise ValueError if reading so many rows would take too much memory."""
-    size = max(rows, math.prod(dataset.chunks or ())) * dataset.dtype.itemsize
+def check_size(dataset: h5py.Dataset, column: Any, rows: int) -> None:
+    """Raise ValueError if reading so many rows of a column would take too much memory."""
+    dtype = dataset.dtype[column] if isinstance(column, str) else dataset.dtype
+    size = max(rows * dtype.itemsize, math.prod(dataset.chunks or ()) * dataset.dtype.itemsize)
     if size > MAX_BYTES:
         limit = f"at most {MAX_BYTES >> 20} are read at once"
         raise ValueError(
@@ -156,7 +157,7 @@ class Times:
     """
 
     def __init__(self, file: h5py.File, path: str, column: str | None) -> None:
-        check_size(file[path], TAIL)
+        check_size(file[path], column, TAIL)
         if (file[path].dtype[column] if column else file[path].dtype).kind not in "fiu":
             raise ValueError(f"the times of {path!r} are not numbers")
         self._raw = file[path] if column is None else file[path].fields(column)
@@ -221,8 +222,8 @@ def read_part(path: Path, part: Part, start: float, end: float) -> tuple[Any, An
         times, dataset = Times(file, part.time_path, part.time_column), file[part.path]
         rows = min(times.rows, len(dataset))
         chosen = slice(times.before(start, rows), times.before(end, rows))
-        for read in (file[part.time_path], dataset):
-            check_size(read, chosen.stop - chosen.start)
+        check_size(file[part.time_path], part.time_column, chosen.stop - chosen.start)
+        check_size(dataset, part.column, chosen.stop - chosen.start)
         if part.entry["type"] == "string":
             dataset = dataset.asstr() if part.column is None else dataset
         if isinstance(part.column, str):

@@ -194,6 +194,15 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_not_read(tmp_path, asked):
         asked(Hdf5(path))[1].samples(["x"], 1, 0)
 
 
+def test_a_column_of_a_large_table_is_read_without_the_others(tmp_path, asked):
+    rows, row = 1 << 20, np.dtype([("x", "f8"), ("notes", "S2000")])
+    with h5py.File(tmp_path / "table.h5", "w") as file:
+        file["time"] = BEGAN + np.arange(float(rows))
+        file.create_dataset("table", (rows,), row, chunks=(1 << 12,))
+    whole = BEGAN, BEGAN + rows
+    assert asked(Hdf5(tmp_path))[1].samples(["table.x"], *whole, max_points=100)["table.x"]
+
+
 def test_times_that_are_texts_are_said(tmp_path, asked):
     with h5py.File(tmp_path / "texts.h5", "w") as file:
         file["time"], file["x"] = ["2026-01-01T00:00:00Z"], [1.0]
