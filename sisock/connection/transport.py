@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 import struct
 import sys
@@ -41,19 +40,8 @@ WRITE_BYTES = 1 << 20
 """Bytes to read from or write to a socket at once; Twisted's defaults are 64 and 128 KiB."""
 
 
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let the C library keep up to 62 MiB of freed memory for the next messages.
-
-    Otherwise glibc returns it to the system, and getting it back takes up to half of a router's
-    time. glibc keeps twice as much as the largest block that was ever freed, so this frees one.
-    """
-    _ = bytes(31 << 20)  # takes no memory, as nothing is written to it; glibc ignores larger ones
-
-
 def tune(protocol: Any) -> None:
-    """Send small messages at once and large ones in large parts, in memory that is kept."""
-    keep_freed_memory()
+    """Send small messages at once and large ones in large parts."""
     transport = protocol.transport
     with suppress(AttributeError, OSError):  # a Unix socket has no such option
         transport.setTcpNoDelay(True)  # saves 44 ms per message; autobahn sets it too early
