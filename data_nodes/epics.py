@@ -71,9 +71,10 @@ class Epics(sisock.SubscriberNode):
         self._over.set()
 
     def _describe(self, name: str, entry: dict[str, Any]) -> None:
-        self.fields[name] = entry | self._described[name]
+        line = {"timeline": name}
+        self.fields[name] = line | entry | self._described[name]
         if self._with_severity:
-            self.fields[f"{name}.SEVR"] = {"labels": SEVERITIES}
+            self.fields[f"{name}.SEVR"] = line | {"labels": SEVERITIES}
 
     def _take(self, name: str, value: Any, severity: int | None, t: float) -> None:
         values = {name: value, f"{name}.SEVR": severity}

@@ -71,7 +71,7 @@ class Api:
 
     def samples(self, selector: str, start: int, end: int) -> Iterator[tuple[Labels, Samples]]:
         """Yield labels and samples of series, from `start` to before `end`, in ms."""
-        query = f"{selector}[{end - start}ms]"
+        query = f"{selector}[{_duration(end - start)}]"
         for series in self.ask("query", query=query, time=_seconds(end - 1))["result"]:
             pairs = series.get("values", ())
             t = np.array([t for t, _ in pairs], "<f8")
@@ -178,7 +178,7 @@ class PrometheusSeries:
     def _aggregate(self, function: str, start: int, end: int) -> float | None:
         """Return a function of the samples from `start` to before `end`; None without samples."""
         length = max(end - start - self._api.is_closed, 1)
-        query = f"{function}_over_time({self._selector}[{length}ms])"
+        query = f"{function}_over_time({self._selector}[{_duration(length)}])"
         return next((v for _, v in self._ask("query", query, time=_seconds(end - 1))), None)
 
     def _count(self, start: int, end: int) -> int:
@@ -242,14 +242,14 @@ class PrometheusSeries:
         """Return the extremes of the buckets from number `first` to before `last`."""
         size = round(w * 1000)
         # Shifted by an hour, as VictoriaMetrics returns old values for the last half minute.
-        length, shift = size - self._api.is_closed, f"offset -{SHIFT}ms"
+        length, shift = _duration(size - self._api.is_closed), f"offset -{_duration(SHIFT)}"
         ends = [(number + 1) * size - 1 - SHIFT for number in (first, last - 1)]
         times = {"start": _seconds(ends[0]), "end": _seconds(ends[1]), "step": _seconds(size)}
         if first >= last:
             return {}
         low, high = (
             self._ask(
-                "query_range", f"{name}_over_time({self._selector}[{length}ms] {shift})", **times
+                "query_range", f"{name}_over_time({self._selector}[{length}] {shift})", **times
             )
             for name in ("min", "max")
         )
@@ -278,6 +278,12 @@ def _pair(low: float, high: float) -> tuple[Any, Any]:
 
 def _seconds(milliseconds: int) -> str:
     return f"{milliseconds / 1000:.3f}"
+
+
+def _duration(milliseconds: int) -> str:
+    """Return a duration in PromQL: VictoriaMetrics takes 8126ms, but not 8s126ms, for 8125 ms."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return "".join(f"{n}{unit}" for n, unit in ((seconds, "s"), (rest, "ms")) if n)
 
 
 def _milliseconds(t: float) -> int:

@@ -92,6 +92,15 @@ def test_series_are_served_and_decimated_by_the_server(server):
     check(lambda: make(server.url, "wind", "zero"), is_placed=True, examples=100)
 
 
+def test_durations_are_not_rounded_down_by_the_server(server, asked):
+    # VictoriaMetrics takes 8126ms for 8125 ms.
+    times = [BEGAN, BEGAN + 8125]
+    server.write(({"__name__": "wind"}, [(t, 1.0) for t in times]))
+    _, asking = asked(make(server.url, "wind"))
+    found = asking.samples(["wind"], BEGAN / 1000, BEGAN / 1000 + 8.126, max_points=8)["wind"]
+    assert [round(t * 1000) for t, _ in found] == times
+
+
 def test_buckets_are_those_of_the_grid_to_the_millisecond(server, asked):
     moments = [BEGAN + i * 1000 + off for i in range(600) for off in (-1, 0, 1)]
     server.write(({"__name__": "w"}, [(t, float(i)) for i, t in enumerate(moments)]))
