@@ -10,8 +10,10 @@ from typing import Any
 
 import hypothesis
 import pytest
+from twisted.internet import defer, threads
 
 from sisock.client.client import Client
+from sisock.connection.runtime import reactor_thread
 from sisock.pytest_plugin import sisock_router as sisock_router
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
@@ -137,6 +139,13 @@ def client(router: RouterProcess) -> Iterator[Client]:
 def node_names(client: Client) -> set[str]:
     """Names in the hub's list now."""
     return {node.name for node in client.nodes()}
+
+
+def in_reactor(function: Callable[..., Any], *args: Any) -> Any:
+    """Run a coroutine function in the reactor's thread, and return its result."""
+    return threads.blockingCallFromThread(
+        reactor_thread(), lambda: defer.ensureDeferred(function(*args))
+    )
 
 
 def wait_for_nodes(client: Client, *names: str, seconds: float = 60) -> None:

@@ -256,7 +256,7 @@ def silence(settings: Settings) -> str:
 def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
     """Return an error that says why the connection failed or ended, and what to do."""
     cause = failure.value
-    address = dict.fromkeys(map(settings.setting, ("CROSSBAR_HOST", "CROSSBAR_TLS_PORT")))
+    names = dict.fromkeys(map(settings.setting, ("CROSSBAR_HOST", "CROSSBAR_TLS_PORT")))
     if isinstance(cause, error.ConnectionAborted):  # by us
         return RouterUnreachable(silence(settings))
     if isinstance(cause, error.ConnectionDone | error.ConnectionLost):
@@ -264,14 +264,14 @@ def explain(failure: Failure, settings: Settings) -> RouterUnreachable:
     if isinstance(cause, error.DNSLookupError):
         why = f"the host {settings.host} is not known: check {settings.setting('CROSSBAR_HOST')}"
     elif isinstance(cause, error.ConnectionRefusedError | error.UnknownHostError):
-        why = f"nothing listens there: start the router, or check {' and '.join(address)}"
+        why = f"nothing listens there: start the router, or check {' and '.join(names)}"
     elif isinstance(cause, error.ConnectError) and settings.socket:
         advice = "unset CROSSBAR_SOCKET to use TLS"
         if settings.site is not None:
             advice = f"check {settings.setting('CROSSBAR_SOCKET')}"
         why = f"{cause}: start the router, or {advice}"
     elif isinstance(cause, error.TimeoutError):
-        why = f"no answer: check {', '.join(address)} and the network"
+        why = f"no answer: check {', '.join(names)} and the network"
     elif isinstance(cause, VerificationError):
         advice = f"on its computer run `sisock certs --name {settings.host}` and restart it"
         why = f"its certificate is not for {settings.host}: {advice}"

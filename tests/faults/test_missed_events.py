@@ -4,13 +4,12 @@ import os
 import signal
 
 import pytest
-from twisted.internet import defer, threads
 
 from sisock import Client, TwistedClient
 from sisock.connection.runtime import reactor_thread
 from sisock.errors import RouterUnreachable
 from sisock.testing import RouterProcess, wait_until
-from tests.conftest import wait_for_nodes
+from tests.conftest import in_reactor, wait_for_nodes
 from tests.faults.helpers import (
     LISTED,
     PROMISE,
@@ -85,19 +84,14 @@ def test_nodes_that_were_there_before_have_not_come(router, start):
 def test_a_subscription_that_failed_is_not_made_later(own_router, start):
     reactor, heard = reactor_thread(), []
 
-    def do(function, *args):
-        return threads.blockingCallFromThread(
-            reactor, lambda: defer.ensureDeferred(function(*args))
-        )
-
     start(own_router, *TICKER).wait_for(LISTED, 60)
     client = TwistedClient(own_router.settings(), timeout=1, reactor=reactor)
-    do(client.connect)
-    assert [node.name for node in do(client.nodes)] == ["ticker"]
+    in_reactor(client.connect)
+    assert [node.name for node in in_reactor(client.nodes)] == ["ticker"]
     os.killpg(own_router.pid, signal.SIGSTOP)
     try:
         with pytest.raises(RouterUnreachable, match="does not answer"):
-            do(client.watch, "ticker", heard.append)
+            in_reactor(client.watch, "ticker", heard.append)
     finally:
         os.killpg(own_router.pid, signal.SIGCONT)
     own_router.stop()
@@ -107,12 +101,12 @@ def test_a_subscription_that_failed_is_not_made_later(own_router, start):
 
     def is_back():
         try:
-            return do(client.nodes)
+            return in_reactor(client.nodes)
         except RouterUnreachable:
             return False
 
     wait_until(is_back, PROMISE, "the client's return")
     with Client(own_router.settings()) as other, other.watch("ticker") as stream:
         stream.next(40)
-    do(client.close)
+    in_reactor(client.close)
     assert heard == []

@@ -5,13 +5,14 @@ import gc
 import json
 
 import pytest
-from twisted.internet import defer, threads
+from twisted.internet import defer
 
 from sisock import Client, TwistedClient
 from sisock.connection.runtime import reactor_thread
 from sisock.router.configuration import DEFAULT_CONFIGURATION, load_configuration
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import node_uri, uri
+from tests.conftest import in_reactor
 from tests.integration.peers import Member
 
 CALLS = 3_000
@@ -72,20 +73,15 @@ def test_thousands_of_watches_leave_nothing_behind(telling):
             for watching in each:
                 (await watching)()
 
-    def do(function, *args):
-        return threads.blockingCallFromThread(
-            reactor, lambda: defer.ensureDeferred(function(*args))
-        )
-
     client = TwistedClient(router.settings(), reactor=reactor)
-    do(client.connect)
-    do(watch, client, AT_ONCE)
+    in_reactor(client.connect)
+    in_reactor(watch, client, AT_ONCE)
     before = objects()
-    do(watch, client, CALLS)
-    do(client.nodes)
+    in_reactor(watch, client, CALLS)
+    in_reactor(client.nodes)
     assert left_behind(before, CALLS) == {}
     assert_unsubscribed(member, topic)
-    do(client.close)
+    in_reactor(client.close)
 
 
 def test_streams_that_are_closed_leave_nothing_behind(telling):

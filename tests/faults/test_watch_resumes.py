@@ -2,12 +2,11 @@
 
 from itertools import pairwise
 
-from twisted.internet import defer, threads
-
 from sisock import Client, TwistedClient
 from sisock.client.merge import Gap
 from sisock.connection.runtime import reactor_thread
 from sisock.testing import wait_until
+from tests.conftest import in_reactor
 from tests.faults.helpers import LISTED, kill_router
 
 NUMBERED = ["tests/nodes.py", "numbered"]
@@ -25,14 +24,9 @@ def test_no_sample_is_missed_while_the_router_is_killed(own_router, start):
     start(own_router, *NUMBERED).wait_for(LISTED, 60)
     reactor, heard, numbers = reactor_thread(), [], []
 
-    def do(function, *args):
-        return threads.blockingCallFromThread(
-            reactor, lambda: defer.ensureDeferred(function(*args))
-        )
-
     asynchronous = TwistedClient(own_router.settings(), reactor=reactor)
-    do(asynchronous.connect)
-    do(asynchronous.watch, "numbered", heard.append)
+    in_reactor(asynchronous.connect)
+    in_reactor(asynchronous.watch, "numbered", heard.append)
     with Client(own_router.settings()) as client, client.watch("numbered", "n") as stream:
         take_until(stream, numbers, 50)
         kill_router(own_router)
@@ -43,7 +37,7 @@ def test_no_sample_is_missed_while_the_router_is_killed(own_router, start):
     wait_until(lambda: heard[-1].values["n"] >= last, 60, "the last sample at both clients")
     counted = [int(sample.values["n"]) for sample in heard]
     assert all(after == before + 1 for before, after in pairwise(counted))
-    do(asynchronous.close)
+    in_reactor(asynchronous.close)
 
 
 def test_a_node_that_was_killed_is_a_gap_and_then_goes_on(own_router, start):

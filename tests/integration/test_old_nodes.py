@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from twisted.internet import defer, threads
+from twisted.internet import defer
 
 from sisock.connection.reconnect import RouterConnection
 from sisock.connection.runtime import reactor_thread
 from sisock.testing import wait_until
-from tests.conftest import TOP, wait_for_nodes
+from tests.conftest import TOP, in_reactor, wait_for_nodes
 from tests.integration.peers import data, results
 from tests.old_nodes import FEED, START
 
@@ -38,7 +38,7 @@ def publish(router, message):
         await connection.stop()
         await running
 
-    threads.blockingCallFromThread(reactor, lambda: defer.ensureDeferred(work()))
+    in_reactor(work)
 
 
 def test_fields_of_one_timeline_come_at_their_own_times(router, client, start):

@@ -5,7 +5,7 @@ import math
 import time
 
 import pytest
-from twisted.internet import defer, threads
+from twisted.internet import defer
 
 from sisock import TwistedClient
 from sisock.client.merge import Gap, Merger
@@ -14,6 +14,7 @@ from sisock.client.watch import MAX_TIMELINES
 from sisock.connection.runtime import reactor_thread
 from sisock.errors import UnknownField
 from sisock.testing import wait_until
+from tests.conftest import in_reactor
 from tests.integration.live_node import FIELDS, T0, Node
 from tests.integration.peers import Member
 
@@ -181,11 +182,6 @@ def test_a_slow_consumer_gets_all_in_its_own_time(client, node):
 def test_answers_come_while_a_slow_consumer_has_samples_to_handle(router, node):
     reactor, heard, had = reactor_thread(), [], []
 
-    def do(function, *args):
-        return threads.blockingCallFromThread(
-            reactor, lambda: defer.ensureDeferred(function(*args))
-        )
-
     def hear(sample):
         heard.append(sample.t - T0)
         if len(heard) == 1:
@@ -197,14 +193,14 @@ def test_answers_come_while_a_slow_consumer_has_samples_to_handle(router, node):
             pass
 
     client = TwistedClient(router.settings(), reactor=reactor)
-    do(client.connect)
-    do(client.watch, node.name, hear, ["text"])
+    in_reactor(client.connect)
+    in_reactor(client.watch, node.name, hear, ["text"])
     for n in range(150):
         node.take(n)
     wait_until(lambda: len(heard) == 150, 30, "all samples")
     assert had[0] < 150
     assert heard == list(range(150))
-    do(client.close)
+    in_reactor(client.close)
 
 
 def test_a_watch_ends_in_the_middle_of_a_question(client, node):
@@ -223,28 +219,23 @@ def test_a_watch_ends_in_the_middle_of_a_question(client, node):
 def test_a_callback_may_end_its_watch(router, node):
     reactor, heard, stops = reactor_thread(), [], []
 
-    def do(function, *args):
-        return threads.blockingCallFromThread(
-            reactor, lambda: defer.ensureDeferred(function(*args))
-        )
-
     def hear(sample):
         heard.append(sample.t - T0)
         if len(heard) == 3:
             stops[0]()
 
     client = TwistedClient(router.settings(), reactor=reactor)
-    do(client.connect)
-    stops.append(do(client.watch, node.name, hear, ["text"]))
+    in_reactor(client.connect)
+    stops.append(in_reactor(client.watch, node.name, hear, ["text"]))
     node.take(1)
     wait_until(lambda: heard, 40, "a sample")
     node.take(2, 3, 4, is_published=False)
     node.come_back()
     wait_until(lambda: len(heard) == 3, 40, "the others")
     node.take(5)
-    do(client.latest, node.name)
+    in_reactor(client.latest, node.name)
     assert heard == [1, 2, 3]
-    do(client.close)
+    in_reactor(client.close)
 
 
 def test_a_node_that_answers_with_errors_at_first_is_asked_again(client, node):
