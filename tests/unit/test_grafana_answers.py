@@ -83,12 +83,27 @@ def test_no_answers_are_an_empty_list():
     assert b"".join(body_of([])) == b"[]"
 
 
-@pytest.mark.parametrize("time", [0.001, 1e9, 1e11])
-def test_numbers_of_any_size_keep_their_rows(time):
-    values = np.array([np.nan, np.inf, 0.0, -0.0, 1e-300, 1e300, -1.5, 3, 123456789012.5, 1e16])
-    t = np.full(len(values), time)
+FLOATS = [np.nan, np.inf, 0, -0.0, 3, -1.5, 1e300, 1e16, 123456789012.5, -1 / 3]
+FLOATS += [-2.2250738585072014e-308, -1.7976931348623157e308, 5e-324]
+
+
+@pytest.mark.parametrize("start", [0.001, 0.99, 999_999.95, 1e9, 1e11])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.array(FLOATS),
+        np.array(FLOATS[:6], "<f4"),
+        np.array([0, -1, 10**9, -(2**63), 2**63 - 1]),
+        np.array([0, 7, 255], "|u1"),
+    ],
+    ids=lambda numbers: numbers.dtype.str,
+)
+def test_numbers_of_any_length_keep_their_rows(numbers, start):
+    values = np.random.default_rng(1).choice(numbers, 400)
+    t = start + np.arange(400) / 1000
     points = written(series_answer("n::x", series(values, t=t), None))["datapoints"]
-    assert points == [[v if np.isfinite(v) else None, round(time * 1000)] for v in values]
+    shown = [value if np.isfinite(value) else None for value in values.tolist()]
+    assert points == [list(row) for row in zip(shown, np.rint(t * 1000), strict=True)]
 
 
 def test_values_of_a_table_are_at_their_times():
