@@ -17,7 +17,7 @@ from benchmarks.stack import Connection
 from benchmarks.victoria import Victoria, last_path
 from sisock.store.columns import Table
 from sisock.store.history import History
-from sisock.store.segment_writer import write
+from sisock.store.segments import write
 
 START = 1_700_006_400.0
 DAYS, FIELDS = 30, 100
