@@ -10,6 +10,7 @@ from typing import Any
 import sisock
 from sisock.sources.g3.archive import Archive
 from sisock.sources.options import Described, add_path, given_path, require
+from sisock.wire.grid import Wanted
 from sisock.wire.protocol import check_interval
 from sisock.wire.reply import Decimated
 
@@ -71,9 +72,10 @@ class G3(sisock.ArchiveNode):
     ) -> dict[str, Decimated]:
         """Decimate from the cached buckets, or else from the samples in the files."""
         interval, found = check_interval(start, end), {}
+        wanted = Wanted(interval.start, interval.end, bucket, max_points)
         listed = self.list_fields(interval.start, interval.end)
         for name in (name for name in field if name in listed):
-            kept = self._archive.decimate(name, interval, bucket, max_points)
+            kept = self._archive.decimate(name, wanted)
             if kept is not None:
                 found[name] = kept
         others = [name for name in field if name not in found]

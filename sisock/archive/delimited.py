@@ -46,22 +46,8 @@ MAX_HEADER = 3  # header rows: names, units, and how the values were measured
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
-NULLS = [
-    "",
-    "nan",
-    "NaN",
-    "NAN",
-    "null",
-    "NULL",
-    "None",
-    "NA",
-    "N/A",
-    "#N/A",
-    "n/a",
-    "-",
-    "--",
-    "---",
-]
+NULLS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "#N/A", "n/a"]
+NULLS += ["-", "--", "---"]
 
 _CELL = re.compile(r"[^\s\[(]+(?:\s*[\[(][^\])]*[\])])?")
 _NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")

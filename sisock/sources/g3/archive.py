@@ -16,7 +16,7 @@ from sisock.sources.g3.levels import Levels, read_field
 from sisock.sources.options import Described
 from sisock.store.background import WorkLog
 from sisock.wire.arrays import Samples
-from sisock.wire.protocol import Interval
+from sisock.wire.grid import Wanted
 from sisock.wire.reply import Decimated
 
 LOOK_EVERY, SHARE = 1.0, 20
@@ -65,15 +65,13 @@ class Archive:
         """Return the samples of a field in an interval."""
         return read_field(self._index, self._blocks[name], _field_of(name), start, end)
 
-    def decimate(
-        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
-    ) -> Decimated | None:
+    def decimate(self, name: str, wanted: Wanted) -> Decimated | None:
         """Decimate an interval; return None if its samples have to be read from the files."""
         blocks, field = self._blocks[name], _field_of(name)
         kinds = {block.fields[field] for block in blocks}
         if len(kinds) > 1 or "string" in kinds:
             return None
-        return self._levels.decimate(blocks, field, interval, bucket, max_points)
+        return self._levels.decimate(blocks, field, wanted)
 
     def check_prepared(self, name: str) -> None:
         """Raise NodeFailed, with the progress, if plots of a field are being prepared."""
