@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sisock.store import columns
-from sisock.store.columns import Column, Rows, Table
-from sisock.store.segments import Part
+from sisock.history import columns
+from sisock.history.columns import Column, Rows, Table
+from sisock.history.segments import Part
 from sisock.wire import grid
 from sisock.wire.arrays import Samples, last_present
 from sisock.wire.protocol import MAX_EXPONENT

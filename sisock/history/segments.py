@@ -19,19 +19,8 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import orjson
 
-from sisock.store.columns import (
-    TIMES,
-    Column,
-    Rows,
-    Table,
-    decimate,
-    from_bytes,
-    join,
-    missing,
-    take,
-    to_bytes,
-)
-from sisock.store.journal import sync_folder
+from sisock.history.columns import TIMES, Column, Rows, Table, decimate, join, missing, take
+from sisock.history.journal import sync_folder
 from sisock.store.pyramid import cover, level_sizes
 from sisock.wire.arrays import Span
 
@@ -60,6 +49,18 @@ def _read(path: Path, size: int, offset: int) -> bytes:
         return os.pread(descriptor, size, offset)
     finally:
         os.close(descriptor)
+
+
+def _to_bytes(column: Column) -> bytes:
+    """Return a column as bytes, for `_from_bytes`."""
+    return orjson.dumps(column.tolist()) if column.dtype.kind == "O" else column.tobytes()
+
+
+def _from_bytes(data: memoryview, dtype: np.dtype) -> Column:
+    """Return a column from its bytes: a read-only view, except for strings."""
+    if dtype.kind != "O":
+        return np.frombuffer(data, dtype)
+    return np.array(orjson.loads(data), dtype=object)
 
 
 class _Array:
@@ -101,7 +102,7 @@ class _Array:
         count = min(BLOCK, self.count - block * BLOCK)
         for dtype in self.dtypes:
             size = len(view) if dtype.kind == "O" else count * dtype.itemsize
-            columns.append(from_bytes(view[:size], dtype))
+            columns.append(_from_bytes(view[:size], dtype))
             view = view[size:]
         return columns
 
@@ -243,10 +244,8 @@ def write(
     `go_on` is called before each block, and may raise to stop. Raises OSError if the file cannot
     be written.
     """
-    numbers, ends = (
-        (parts[0].first_journal, parts[-1].last_journal, rank),
-        (parts[0].first, parts[-1].last),
-    )
+    first, last = parts[0], parts[-1]
+    numbers, ends = (first.first_journal, last.last_journal, rank), (first.first, last.last)
     temporary = path.with_suffix(".part")
     with open(temporary, "wb") as file:
         _write(file, {"timeline": timeline, "numbers": numbers, "ends": ends}, parts, go_on)
@@ -275,7 +274,7 @@ def _write(
         for start in range(0, len(columns[0]), BLOCK):
             go_on()
             block = [column[start : start + BLOCK] for column in columns]
-            data = b"".join(map(to_bytes, block))
+            data = b"".join(map(_to_bytes, block))
             file.write(data)
             first = block[0][0] if w or field is None else 0
             table.append((zlib.crc32(data), first, file.tell()))
