@@ -17,6 +17,16 @@ WebSocket.prototype.send = function (data) {
 };
 """
 
+# Tells the page of new sizes a second late, as a browser does that is slow to draw its first frame.
+LATE = """
+window.told_ = 0;
+window.ResizeObserver = class extends ResizeObserver {
+  constructor(call) {
+    super((...sizes) => setTimeout(() => { call(...sizes); window.told_ += 1; }, 1000));
+  }
+};
+"""
+
 
 @pytest.fixture
 def mixed(serve):
@@ -77,6 +87,15 @@ def test_the_fields_of_a_node_come_by_one_call(view, mixed):
 
 def test_a_slow_computer_requests_nothing_twice(slow, view, mixed):
     assert view.run("return window.calls_").count(f"{mixed}.get_data") == 1
+
+
+def test_a_page_that_is_slow_to_draw_requests_nothing_twice(page, mixed):
+    page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NOTE + LATE})
+    page.open(f"?s={mixed}::number&from={START + 2000}&to={START + 5600}")
+    page.wait(lambda: page.run("return window.told_"), "the page to be told its size")
+    page.wait(lambda: page.counts().get(f"{mixed}::number", 0) > 1000, "the samples")
+    page.rest()
+    assert page.run("return window.calls_").count(f"{mixed}.get_data") == 1
 
 
 def test_going_back_to_what_was_seen_makes_no_call(view):
