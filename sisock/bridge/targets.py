@@ -35,8 +35,7 @@ MAX_PER_REQUEST, MAX_CHARACTERS = 2000, 250_000
 """Alternatives of all targets of a request, and characters of these: compiling more patterns would
 keep other requests waiting."""
 
-SPECIAL = re.compile(r"[*?\[\](){}|\\]")
-"""Characters with a special meaning in a target."""
+SPECIAL = re.compile(r"[*?\[\](){}|\\]")  # characters with a special meaning in a target
 
 MAX_COMPARISONS = 2_000_000
 """Comparisons of patterns with names for one request; they take about a second."""
@@ -88,10 +87,6 @@ class Pattern:
     node: str
     field: str
     literal: Pair | None
-
-    def matches_node(self, node: str) -> bool:
-        """Return whether the pattern can match fields of a node."""
-        return matches(node, self.node)
 
     def matches_site(self, site: str) -> bool:
         """Return whether the pattern may match nodes of a site."""

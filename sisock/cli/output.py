@@ -33,8 +33,7 @@ _RUN = 1 << 16  # rows of CSV to make at once
 _SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
 """Columns of `sisock fields` that are shown only if a field has a value for them."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""Characters that a terminal would obey."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # characters that a terminal would obey
 
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d*\.?\d*(e[+-]?\d+)?$)", re.IGNORECASE)
 """How texts begin that a spreadsheet would take for a formula; signed numbers are none."""

@@ -25,8 +25,7 @@ DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 MAX_PROXIES = 64
 """Largest value of SISOCK_PROXIES."""
 
-CONNECTION = "router"
-"""Name of a proxy's connection to the router."""
+CONNECTION = "router"  # name of a proxy's connection to the router
 
 _VARIABLE = re.compile(r"\$\{(.+)\}")
 
