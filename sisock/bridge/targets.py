@@ -41,6 +41,7 @@ MAX_COMPARISONS = 2_000_000
 """Comparisons of patterns with names for one request; they take about a second."""
 
 _WILDCARDS = "*?["
+_WILD, _ESCAPED = re.compile(r"[*?]|\[[^\]]*\]"), re.compile(r"\[([*?\[])\]")
 _CLOSING = {"(": ")", "{": "}"}
 _DELIMITER = {"(": "|", "{": ","}
 _TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
@@ -198,14 +199,9 @@ def _parse_parts(text: str) -> list[list[str]]:
 
 def _literal(node: str, field: str) -> Pair | None:
     """Return the names that two shell patterns match, or None if they contain a wildcard."""
-    if not SPECIAL.search(node + field):
-        return node, field
-    for shell in (node, field):
-        without_escaped = re.sub(r"\[[*?\[]\]", "", shell)
-        if re.search(r"[*?]|\[[^\]]*\]", without_escaped):
-            return None
-    names = [re.sub(r"\[([*?\[])\]", r"\1", shell) for shell in (node, field)]
-    return names[0], names[1]
+    if any(_WILD.search(_ESCAPED.sub("", shell)) for shell in (node, field)):
+        return None
+    return _ESCAPED.sub(r"\1", node), _ESCAPED.sub(r"\1", field)
 
 
 def check_wildcards(wildcards: int, names: int) -> None:
