@@ -61,6 +61,8 @@ export class Panels {
 
   /** Number of samples of each curve that fit. */
   get points() {
+    // The first samples are wanted before the observer has told how wide the list is.
+    if (!this.#width) this.#measure();
     return Math.ceil(Math.max(this.#width, MIN_WIDTH) * devicePixelRatio) * POINTS_PER_COLUMN;
   }
 
