@@ -18,7 +18,15 @@ from sisock.bridge.metrics import (
     Share,
     TooManySamples,
 )
-from sisock.bridge.targets import SPECIAL, Pair, Pattern, check_wildcards, expand, split_literally
+from sisock.bridge.targets import (
+    SPECIAL,
+    Pair,
+    Pattern,
+    check_wildcards,
+    expand,
+    matches,
+    split_literally,
+)
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
@@ -102,13 +110,9 @@ class Bridge:
         is_nothing_left = found.unreachable.keys() == set(filter(is_wanted, self.sites))
         return found.check() if is_nothing_left else found
 
-    def current(self, node: KnownNode) -> KnownNode | None:
-        """Return a node as it is registered now, perhaps in another generation, or None."""
-        return self.sites[node.site].directory.current(node.name)
-
     def is_current(self, node: KnownNode) -> bool:
         """Return whether a node is still registered, in the same generation."""
-        current = self.current(node)
+        current = self.sites[node.site].directory.current(node.name)
         return current is not None and current.generation == node.generation
 
     async def fields(
@@ -146,7 +150,7 @@ class Bridge:
         literal_nodes = {node for node, _ in literal.values()}
         fields = await self.fields(
             share,
-            lambda name: name in literal_nodes or any(p.matches_node(name) for p in wild),
+            lambda name: name in literal_nodes or any(matches(name, p.node) for p in wild),
             lambda site: (
                 any(name.startswith(f"{site}/") for name in literal_nodes)
                 or any(p.matches_site(site) for p in wild)
@@ -207,10 +211,11 @@ class Bridge:
     ) -> Mapping[str, Any]:
         """Call `fetch_fields` for one node; once more if its generation changed meanwhile."""
         for is_last in (False, True):
-            node = await self._find_node(name)
-            if node is None and is_last:
-                raise UnknownNode(f"the data node {name!r} has just gone")
-            if node is None:
+            try:
+                node = await self.node(name)
+            except UnknownNode:
+                if is_last:
+                    raise UnknownNode(f"the data node {name!r} has just gone") from None
                 break
             try:
                 fields = await self.sites[node.site].directory.fields(node, field_names)
@@ -232,12 +237,6 @@ class Bridge:
             await self._wait_for_vanished(name.__eq__)
             node = await site.directory.node(name)
         return node
-
-    async def _find_node(self, name: str) -> KnownNode | None:
-        try:
-            return await self.node(name)
-        except UnknownNode:
-            return None
 
     async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
         """Wait briefly for nodes that just vanished: they may return in a new generation."""

@@ -35,13 +35,13 @@ MAX_PER_REQUEST, MAX_CHARACTERS = 2000, 250_000
 """Alternatives of all targets of a request, and characters of these: compiling more patterns would
 keep other requests waiting."""
 
-SPECIAL = re.compile(r"[*?\[\](){}|\\]")
-"""Characters with a special meaning in a target."""
+SPECIAL = re.compile(r"[*?\[\](){}|\\]")  # characters with a special meaning in a target
 
 MAX_COMPARISONS = 2_000_000
 """Comparisons of patterns with names for one request; they take about a second."""
 
 _WILDCARDS = "*?["
+_WILD, _ESCAPED = re.compile(r"[*?]|\[[^\]]*\]"), re.compile(r"\[([*?\[])\]")
 _CLOSING = {"(": ")", "{": "}"}
 _DELIMITER = {"(": "|", "{": ","}
 _TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
@@ -88,10 +88,6 @@ class Pattern:
     node: str
     field: str
     literal: Pair | None
-
-    def matches_node(self, node: str) -> bool:
-        """Return whether the pattern can match fields of a node."""
-        return matches(node, self.node)
 
     def matches_site(self, site: str) -> bool:
         """Return whether the pattern may match nodes of a site."""
@@ -203,14 +199,9 @@ def _parse_parts(text: str) -> list[list[str]]:
 
 def _literal(node: str, field: str) -> Pair | None:
     """Return the names that two shell patterns match, or None if they contain a wildcard."""
-    if not SPECIAL.search(node + field):
-        return node, field
-    for shell in (node, field):
-        without_escaped = re.sub(r"\[[*?\[]\]", "", shell)
-        if re.search(r"[*?]|\[[^\]]*\]", without_escaped):
-            return None
-    names = [re.sub(r"\[([*?\[])\]", r"\1", shell) for shell in (node, field)]
-    return names[0], names[1]
+    if any(_WILD.search(_ESCAPED.sub("", shell)) for shell in (node, field)):
+        return None
+    return _ESCAPED.sub(r"\1", node), _ESCAPED.sub(r"\1", field)
 
 
 def check_wildcards(wildcards: int, names: int) -> None:

@@ -20,7 +20,6 @@ from sisock.wire.fields import Field
 
 TILE = 64  # buckets of a tile
 BLOCK = 8 * TILE  # largest number of buckets of a block; a view seldom has more
-MIN_CACHE = 4096  # bytes; the cache is off if it has less memory than a few tiles take
 DERIVE_LEVELS = 3  # a tile can be derived from tiles that are up to this many powers of two finer
 MAX_POINTS = 32_768  # largest number of samples of a view: no screen is wider
 
@@ -210,18 +209,9 @@ class TileCache:
         self._tiles: dict[tuple[Hashable, float], dict[int, Tile]] = {}
         self._blocks: OrderedDict[Block, None] = OrderedDict()
 
-    @property
-    def is_on(self) -> bool:
-        """Whether the cache has enough memory to keep anything."""
-        return self._limit >= MIN_CACHE
-
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
         """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
-        if not self.is_on:
-            if first < limit:
-                parts.add_missing(first, min(last, limit))
-            return parts
         tiles, block = self._tiles.get((series, w), {}), None
         for index in range(first // TILE, -(-last // TILE)):
             start, end, tile = index * TILE, (index + 1) * TILE, tiles.get(index)
@@ -242,7 +232,7 @@ class TileCache:
     ) -> None:
         """Store those buckets of a reply from `first` to `last` that are final."""
         final = last if final_to >= last * w else math.floor(final_to / w)
-        if final <= first or not self.is_on:
+        if final <= first:
             return
         if first % TILE:
             # The first buckets may extend an incomplete tile.

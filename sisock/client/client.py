@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import queue
 import warnings
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -219,22 +218,15 @@ class AsyncClient(_ThreadClient):
     """
 
     async def _wait(self, begin: Callable[..., Coroutine[Any, Any, _T]], show: Any = None) -> _T:
-        loop, items, has_items = asyncio.get_running_loop(), deque[Any](), asyncio.Event()
+        loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
         def tell(item: Any) -> None:
-            items.append(item)
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(has_items.set)
-
-        async def next_item() -> Any:
-            while not items:
-                has_items.clear()
-                await has_items.wait()
-            return items.popleft()
+                loop.call_soon_threadsafe(items.put_nowait, item)
 
         cancel = self._start(begin, tell, show)
         try:
-            while _show(item := await next_item(), show):
+            while _show(item := await items.get(), show):
                 pass
         except BaseException:
             cancel()

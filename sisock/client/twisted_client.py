@@ -296,10 +296,11 @@ class TwistedClient:
             absent |= site.directory.absent()
         tell = partial(deliver, "nodes", callback)
         self._node_watchers[tell] = absent
-        return partial(self._forget_watcher, tell)
 
-    def _forget_watcher(self, tell: Callable[[NodeEvent], None]) -> None:
-        self._node_watchers.pop(tell, None)
+        def end() -> None:
+            self._node_watchers.pop(tell, None)
+
+        return end
 
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
         for tell in list(self._node_watchers):

@@ -76,6 +76,10 @@ class RunningBridge:
         """Wait until it has router and hub."""
         wait_until(self.is_healthy, seconds, f"health of the bridge:\n{self.program.output}")
 
+    def known(self) -> dict[str, str]:
+        """Generations of the nodes that it knows, by name."""
+        return {node["name"]: node["generation"] for node in self.ask("/nodes").json}
+
     def query(self, *targets: Any, **more: Any) -> list[Any]:
         """Ask ``/query`` as a panel does; texts stand for targets."""
         given = [

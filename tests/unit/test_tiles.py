@@ -91,7 +91,6 @@ def test_whole_tiles_are_asked_for_but_nothing_after_now():
     assert cache.find(SERIES, 70, 200, 1.0, FAR).missing == [(64, 256)]
     assert cache.find(SERIES, 70, 200, 1.0, 150.5).missing == [(64, 151)]
     assert cache.find(SERIES, 70, 200, 1.0, 10.0).missing == []
-    assert TileCache(1).find(SERIES, 70, 80, 1.0, FAR).missing == [(70, 80)]
     complete(cache, samples, 70, 130, 1.0, final_to=140.5)
     assert cache.find(SERIES, 70, 140, 1.0, FAR).missing == []
     assert cache.find(SERIES, 70, 141, 1.0, FAR).missing == [(140, 192)]
