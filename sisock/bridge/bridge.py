@@ -18,15 +18,7 @@ from sisock.bridge.metrics import (
     Share,
     TooManySamples,
 )
-from sisock.bridge.targets import (
-    SPECIAL,
-    Pair,
-    Pattern,
-    check_wildcards,
-    expand,
-    matches,
-    split_literally,
-)
+from sisock.bridge.targets import Pair, Pattern, Search
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
@@ -142,33 +134,11 @@ class Bridge:
 
         `accepts` filters what wildcards match.
         """
-        special = filter(SPECIAL.search, targets)
-        literal = {text: pair for text in special if (pair := split_literally(text))}
-        wild = [p for patterns in targets.values() for p in patterns if p.literal is None]
-        if not wild and not literal:
-            return {text: [p.literal for p in ps if p.literal] for text, ps in targets.items()}
-        literal_nodes = {node for node, _ in literal.values()}
-        fields = await self.fields(
-            share,
-            lambda name: name in literal_nodes or any(matches(name, p.node) for p in wild),
-            lambda site: (
-                any(name.startswith(f"{site}/") for name in literal_nodes)
-                or any(p.matches_site(site) for p in wild)
-            ),
-        )
-        check_wildcards(len(wild), sum(map(len, fields.values())))
-        accepted = [
-            (node, name)
-            for node, fields_of_node in fields.items()
-            for name, field in fields_of_node.items()
-            if accepts(node, field)
-        ]
-        found = {text: expand(ps, accepted) for text, ps in targets.items()}
-        # Names may contain special characters: a field whose name is the text itself comes first.
-        for text, (node, name) in literal.items():
-            if name in fields.get(node, ()):
-                found[text] = [(node, name)]
-        return found
+        search = Search(targets)
+        fields: dict[str, dict[str, Field]] = {}
+        if search.needs_fields:
+            fields = await self.fields(share, search.concerns_node, search.concerns_site)
+        return search.match(fields, accepts)
 
     async def samples(
         self, share: Share, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
