@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from twisted.internet import defer, task
@@ -22,7 +25,7 @@ from sisock.bridge.targets import Pair, Pattern, Search
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
-from sisock.client.site import BACK_WITHIN, Changes, NodeChange, NodeList, Site, Sites
+from sisock.client.site import NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.settings import Settings
 from sisock.errors import (
@@ -38,6 +41,8 @@ from sisock.wire.protocol import Interval
 DROP_AFTER = 1.0
 """Seconds before the tiles of vanished nodes are dropped, all together, as that takes time."""
 
+MAX_CHANGES = 1000  # number of recent changes of a site's list of nodes kept for annotations
+BACK_WITHIN = 1.0  # seconds; a node that is back this soon has only announced a new generation
 _POLL_INTERVAL = 0.05
 
 FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
@@ -45,6 +50,37 @@ FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mappi
 
 _FATAL = RouterUnreachable, TooManySamples, Overloaded, defer.CancelledError
 """Errors that fail the whole request; others, also those of a site, become notices."""
+
+
+@dataclass(frozen=True)
+class NodeChange:
+    """Record that a node appeared or vanished, at a UNIX time."""
+
+    t: float
+    node: str
+    is_present: bool
+
+
+class Changes(deque[NodeChange]):
+    """Keep the most recent changes of a site; `now` returns the UNIX time."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(maxlen=MAX_CHANGES)
+        self._now = now
+
+    def note(self, node: KnownNode, is_present: bool) -> None:
+        """Note that a node appeared or vanished, unless it only has a new generation."""
+        vanished = self.just_vanished().get(node.name)
+        if is_present and vanished is not None:
+            self.remove(vanished)
+        else:
+            self.append(NodeChange(self._now(), node.name, is_present))
+
+    def just_vanished(self) -> dict[str, NodeChange]:
+        """Return the nodes that vanished less than `BACK_WITHIN` ago; they may be back soon."""
+        since = self._now() - BACK_WITHIN
+        recent = takewhile(lambda change: change.t >= since, reversed(self))
+        return {change.node: change for change in recent if not change.is_present}
 
 
 class Bridge:
