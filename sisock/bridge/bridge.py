@@ -38,9 +38,6 @@ from sisock.errors import (
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
-DROP_AFTER = 1.0
-"""Seconds before the tiles of vanished nodes are dropped, all together, as that takes time."""
-
 MAX_CHANGES = 1000  # number of recent changes of a site's list of nodes kept for annotations
 BACK_WITHIN = 1.0  # seconds; a node that is back this soon has only announced a new generation
 _POLL_INTERVAL = 0.05
@@ -104,7 +101,6 @@ class Bridge:
         self.reactor = every[0].reactor
         self._changes = {site.name: Changes(now) for site in every}
         self.tiles = TileCache(cache_bytes)
-        self._gone: set[str] = set()
         self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
         self.now = now
         self._timeout = node_timeout
@@ -119,14 +115,6 @@ class Bridge:
 
     def _node_changed(self, node: KnownNode, is_present: bool) -> None:
         self._changes[node.site].note(node, is_present)
-        if not is_present:
-            if not self._gone:
-                self.reactor.callLater(DROP_AFTER, self._drop_tiles)
-            self._gone.add(node.name)
-
-    def _drop_tiles(self) -> None:
-        gone, self._gone = self._gone, set()
-        self.tiles.drop(gone)
 
     async def nodes(self, is_wanted: Callable[[str], bool] = lambda site: True) -> NodeList:
         """Return the nodes of the wanted sites, by name; raises RouterUnreachable or HubMissing.
