@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import warnings
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial, wraps
@@ -201,15 +202,23 @@ class AsyncClient(_ThreadClient):
     """
 
     async def _wait(self, begin: Callable[..., Coroutine[Any, Any, _T]], show: Any = None) -> _T:
-        loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
+        # Not a queue of asyncio, which prints an error if its loop is closed during the call.
+        loop, items, has_items = asyncio.get_running_loop(), deque[Any](), asyncio.Event()
 
         def tell(item: Any) -> None:
+            items.append(item)
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(items.put_nowait, item)
+                loop.call_soon_threadsafe(has_items.set)
+
+        async def next_item() -> Any:
+            while not items:
+                has_items.clear()
+                await has_items.wait()
+            return items.popleft()
 
         cancel = self._start(begin, tell, show)
         try:
-            while callable(item := await items.get()):
+            while callable(item := await next_item()):
                 item()
         except BaseException:
             cancel()
