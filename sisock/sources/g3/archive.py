@@ -107,13 +107,13 @@ class Archive:
         changes = self._index.update(tell)
         if changes.files:
             self._list()
+        self._node.trouble = wrong = "; ".join(changes.wrong[:3]) or None
+        if wrong:
+            self._warn(wrong)
         self._is_read.set()
         if changes.is_other:
             self._levels.forget(changes.blocks.values())
             self._node.samples_changed()
-        self._node.trouble = wrong = "; ".join(changes.wrong[:3]) or None
-        if wrong:
-            self._warn(wrong)
         preparing = WorkLog(self._node.log, "preparing plots of long times")
 
         def tell_prepared(how_far: str) -> None:
@@ -129,6 +129,7 @@ class Archive:
         for block in sorted(self._index.blocks.values(), key=lambda block: block.last):
             for field in list(block.fields) if block.count else ():
                 blocks.setdefault(f"{short_name(block.feed)}.{field}", []).append(block)
+        self._blocks = blocks  # before the fields are listed that are read from them
         self._entries = {
             name: {
                 "type": every[-1].fields[_field_of(name)],
@@ -140,7 +141,6 @@ class Archive:
             }
             for name, every in blocks.items()
         }
-        self._blocks = blocks
 
 
 def _field_of(name: str) -> str:
