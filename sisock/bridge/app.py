@@ -15,7 +15,7 @@ from twisted.internet import defer, threads
 from werkzeug.exceptions import HTTPException
 
 from sisock.bridge.answers import OPEN, Answer, failure, failure_of, notice_headers
-from sisock.bridge.bridge import Bridge
+from sisock.bridge.bridge import Bridge, NodeChange
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
 from sisock.bridge.query import tile_generation
@@ -30,7 +30,6 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.targets import SEPARATOR, matches, parse_target, parse_words
 from sisock.bridge.tiles import View
-from sisock.client.site import NodeChange
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
 from sisock.wire.fields import Field, KnownNode
