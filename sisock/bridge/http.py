@@ -21,8 +21,7 @@ from twisted.protocols.policies import TimeoutMixin
 from sisock.bridge.answers import NONE, Answer, failure
 from sisock.connection.runtime import make_logger
 
-SHORT = 1 << 18
-"""Bytes; a shorter body is written without waiting for the client to take it."""
+SHORT = 1 << 18  # bytes; a shorter body is written without waiting for the client to take it
 
 WRITE_BYTES = 1 << 20
 """Bytes passed to the socket at once; Twisted's default is 128 KiB."""
@@ -36,11 +35,8 @@ HEAD_LIMIT, TRAVEL_LIMIT = 1 << 16, 4 << 20
 KEEP_ALIVE = 120
 """Seconds before an idle connection is closed: Grafana itself closes it after 90."""
 
-LINGER = 1.0
-"""Seconds during which the rest of a rejected request is discarded before closing."""
-
-STALLED_AFTER = 60.0
-"""Seconds without the client reading after which its answer is aborted."""
+LINGER = 1.0  # seconds during which the rest of a rejected request is discarded before closing
+STALLED_AFTER = 60.0  # seconds without the client reading after which its answer is aborted
 
 CLIENT_LEFT = 499
 """Logged status of a request whose client disconnected before the answer, as in nginx."""

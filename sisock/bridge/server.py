@@ -151,27 +151,27 @@ class WebSettings:
     access: Access
 
 
-def load_web_settings(environ: Mapping[str, str] = os.environ) -> WebSettings:
+def load_web_settings() -> WebSettings:
     """Read ``PORT``, ``BIND`` and the variables ``SISOCK_HTTP_…``.
 
     Raises SettingsError if a setting is invalid.
     """
-    port, bind = find_setting("PORT", environ), find_setting("BIND", environ)
-    basic = find_secret("SISOCK_HTTP_BASIC", environ).value
+    port, bind = find_setting("PORT"), find_setting("BIND")
+    basic = find_secret("SISOCK_HTTP_BASIC").value
     if basic is not None and ":" not in basic:
         raise SettingsError("SISOCK_HTTP_BASIC must be of the form user:password")
     access = Access(
-        HOSTS | {bind} | _parse_names("SISOCK_HTTP_HOSTS", environ),
-        ORIGINS | _parse_names("SISOCK_HTTP_ORIGINS", environ),
-        find_secret("SISOCK_HTTP_TOKEN", environ).value,
+        HOSTS | {bind} | _parse_names("SISOCK_HTTP_HOSTS"),
+        ORIGINS | _parse_names("SISOCK_HTTP_ORIGINS"),
+        find_secret("SISOCK_HTTP_TOKEN").value,
         basic,
     )
     return WebSettings(bind, parse_port(port, "PORT"), access)
 
 
-def _parse_names(variable: str, environ: Mapping[str, str]) -> frozenset[str]:
+def _parse_names(variable: str) -> frozenset[str]:
     names = set()
-    for word in environ.get(variable, "").replace(",", " ").split():
+    for word in os.environ.get(variable, "").replace(",", " ").split():
         name = _name_of(_SCHEME.sub("", word, count=1).rstrip("/"))
         if name is None:
             raise SettingsError(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from sisock.wire.fields import Field
 
 TILE = 64  # buckets of a tile
 BLOCK = 8 * TILE  # largest number of buckets of a block; a view seldom has more
-MIN_CACHE = 4096  # bytes; the cache is off if it has less memory than a few tiles take
-DERIVE_LEVELS = 3  # a tile can be derived from tiles that are up to this many powers of two finer
 MAX_POINTS = 32_768  # largest number of samples of a view: no screen is wider
+
+Key: TypeAlias = tuple[Hashable, float, int]  # of a tile: its series, bucket size and number
 
 _OVERHEAD, _ROW_BYTES = 700, 36
 """Approximate memory of a tile besides its arrays, and of the JSON of a sample."""
@@ -178,7 +178,7 @@ class Block:
 
     def __init__(self, samples: Samples, count: int) -> None:
         self.samples, self.kept = samples, count
-        self.keys: list[tuple[Hashable, float, int]] = []
+        self.keys: list[Key] = []
         json_bytes = _ROW_BYTES * len(samples)
         self.nbytes = size_of(samples.t, samples.values) + json_bytes + _OVERHEAD * count
 
@@ -204,35 +204,19 @@ class TileCache:
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
-        self.spacing: dict[tuple[str, str, str], float | None] = {}
-        """The interval of each series as first seen, which fixes the bucket sizes of its tiles."""
         self._limit = limit
-        # By series and bucket size: tiles by number.
-        self._tiles: dict[tuple[Hashable, float], dict[int, Tile]] = {}
+        self._tiles: dict[Key, Tile] = {}
         self._blocks: OrderedDict[Block, None] = OrderedDict()
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the cache has enough memory to keep anything."""
-        return self._limit >= MIN_CACHE
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
         """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
-        if not self.is_on:
-            if first < limit:
-                parts.add_missing(first, min(last, limit))
-            return parts
-        tiles, block = self._tiles.get((series, w), {}), None
         for index in range(first // TILE, -(-last // TILE)):
-            start, end, tile = index * TILE, (index + 1) * TILE, tiles.get(index)
-            if tile is None or tile.final < end:
-                tile = self._derive(series, w, index) or tile
+            start, end = index * TILE, (index + 1) * TILE
+            tile = self._tiles.get((series, w, index))
             if tile is not None:
                 parts.add(tile.block.samples, tile.low, tile.high)
-                if tile.block is not block and tile.block in self._blocks:
-                    block = tile.block
-                    self._blocks.move_to_end(block)
+                self._blocks.move_to_end(tile.block)
             reached = start if tile is None else tile.final
             if reached < end and reached < min(last, limit):
                 parts.add_missing(reached, min(end, limit))
@@ -243,12 +227,12 @@ class TileCache:
     ) -> None:
         """Store those buckets of a reply from `first` to `last` that are final."""
         final = last if final_to >= last * w else math.floor(final_to / w)
-        if final <= first or not self.is_on:
+        if final <= first:
             return
         if first % TILE:
             # The first buckets may extend an incomplete tile.
             begin, index, first = first, first // TILE, min(-(-first // TILE) * TILE, final)
-            tile = self._tiles.get((series, w), {}).get(index)
+            tile = self._tiles.get((series, w, index))
             if tile is not None and tile.final < first and begin <= tile.final:
                 more = samples.between(tile.final * w, first * w)
                 self._put(series, w, [index * TILE, first], join([tile.samples(), more]))
@@ -256,26 +240,8 @@ class TileCache:
             end = min(start + BLOCK, final)
             self._put(series, w, [*range(start, end, TILE), end], samples)
 
-    def drop(self, nodes: Container[str]) -> None:
-        """Drop all tiles of some nodes."""
-        for (series, w), tiles in list(self._tiles.items()):
-            if series[0] in nodes:  # type: ignore[index]
-                for index in list(tiles):
-                    self._forget(series, w, index)
-        self.spacing = {key: value for key, value in self.spacing.items() if key[0] not in nodes}
-
-    def _derive(self, series: Hashable, w: float, index: int) -> Tile | None:
-        """Derive a tile from complete tiles with smaller buckets, if there are any."""
-        for level in range(1, DERIVE_LEVELS + 1):
-            count, finer = 1 << level, self._tiles.get((series, w / (1 << level)), {})
-            numbers = range(index * count, (index + 1) * count)
-            if all(n in finer and finer[n].final == (n + 1) * TILE for n in numbers):
-                coarse = join(finer[n].samples() for n in numbers).decimated(w)
-                return self._put(series, w, [index * TILE, (index + 1) * TILE], coarse)
-        return None
-
-    def _put(self, series: Hashable, w: float, starts: list[int], samples: Samples) -> Tile:
-        """Store tiles between the given buckets, drop the oldest blocks; return the last tile."""
+    def _put(self, series: Hashable, w: float, starts: list[int], samples: Samples) -> None:
+        """Store tiles between the given buckets, and drop the oldest blocks."""
         low, *cuts = np.searchsorted(samples.t, np.array(starts, dtype="<f8") * w).tolist()
         block = Block(samples.part(low, cuts[-1]), len(cuts))
         self._blocks[block] = None
@@ -283,25 +249,19 @@ class TileCache:
         begin = 0
         for start, final, cut in zip(starts, starts[1:], cuts, strict=False):
             key = series, w, start // TILE
-            self._forget(*key)
-            tile = Tile(block, begin, cut - low, final)
-            self._tiles.setdefault((series, w), {})[start // TILE] = tile
+            self._forget(key)
+            self._tiles[key] = Tile(block, begin, cut - low, final)
             block.keys.append(key)
             begin = cut - low
         while self.nbytes > self._limit:
             oldest = next(iter(self._blocks))
-            for series, w, index in oldest.keys:
-                kept = self._tiles.get((series, w), {}).get(index)
-                if kept is not None and kept.block is oldest:
-                    self._forget(series, w, index)
-        return tile
+            for key in oldest.keys:
+                if key in self._tiles and self._tiles[key].block is oldest:
+                    self._forget(key)
 
-    def _forget(self, series: Hashable, w: float, index: int) -> None:
-        tiles = self._tiles.get((series, w), {})
-        tile = tiles.pop(index, None)
+    def _forget(self, key: Key) -> None:
+        tile = self._tiles.pop(key, None)
         if tile is not None:
-            if not tiles:
-                del self._tiles[series, w]
             tile.block.kept -= 1
             if not tile.block.kept:
                 self.nbytes -= tile.block.nbytes

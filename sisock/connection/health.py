@@ -21,8 +21,7 @@ from sisock.errors import SettingsError
 
 VARIABLE = "SISOCK_HEALTH"
 OK = "ok"
-TIMEOUT = 5.0
-"""Seconds within which a healthy program answers."""
+TIMEOUT = 5.0  # seconds within which a healthy program answers
 
 Check = Callable[[], "str | Awaitable[str]"]  # returns `OK`, or a sentence that says what is wrong
 

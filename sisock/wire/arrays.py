@@ -32,8 +32,7 @@ WIRE_DTYPES = frozenset(
 """The array types that travel as they are, in numpy's notation (PROTOCOL.md, binary)."""
 
 _CBOR_NUMBER_BYTES = 9
-_OBJECT_BYTES = 72
-"""Estimated memory of a short string and the reference to it."""
+_OBJECT_BYTES = 72  # estimated memory of a short string and the reference to it
 
 _BLOCK = 1 << 18
 """Number of times checked at once: for mapped files of gigabytes, one mask would be too large."""

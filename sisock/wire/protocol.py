@@ -54,8 +54,7 @@ EARLIEST = 1e-3
 LATEST = 1e11
 """UNIX time after all samples; the present would not do, as a node's clock may be ahead."""
 
-NEVER_FINAL = -1e300
-"""A ``final_to`` that makes no bucket final."""
+NEVER_FINAL = -1e300  # a ``final_to`` that makes no bucket final
 
 ERROR_PREFIX = PREFIX + "error."
 ERROR_INVALID_ARGUMENT = ERROR_PREFIX + "invalid_argument"
