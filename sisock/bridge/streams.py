@@ -80,7 +80,7 @@ class Stream:
         runs, index = self._runs[name], 0
         while index < len(runs) or self._error is not None or not self._is_over:
             if index < len(runs):
-                yield json_rows.text_of_pairs(*runs[index])[0]
+                yield json_rows.text_of_rows(*runs[index])
                 if self._is_paced:
                     self._waiting -= size_of(*runs.pop(index))
                 else:

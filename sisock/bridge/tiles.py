@@ -44,8 +44,7 @@ class Samples:
     def rows(self, low: int, high: int) -> bytes:
         """Return some samples as JSON, ``[value,ms],[value,ms]``."""
         if self._text is None:
-            text, self._starts = json_rows.text_of_pairs(self.values, json_rows.row_tails(self.t))
-            self._text = bytes(text)
+            self._text, self._starts = json_rows.text_of_pairs(self.values, self.t)
         if high - low == len(self.t):
             return self._text
         assert self._starts is not None

@@ -13,12 +13,10 @@ from sisock.wire.arrays import to_list
 ROWS = 1 << 14
 """Rows per call of orjson, which blocks all threads of the process: a few ms per call."""
 
-_COMMA = ord(",")
+_COMMA, _CLOSE, _OPEN = b",]["
 
 _NUMBER = np.dtype("V25")
 """A number with a comma before it: ``,-2.2250738585072014e-308`` is one of the longest."""
-
-_END = bytes(_NUMBER.itemsize)
 
 
 def dumps(answer: Any) -> bytes:
@@ -32,8 +30,30 @@ def milliseconds(t: np.ndarray) -> np.ndarray:
 
 
 def pairs(values: np.ndarray, t: np.ndarray) -> Iterator[bytes]:
-    """Yield consecutive parts of ``[value,ms],[value,ms]``, see `text_of_pairs`."""
-    return _in_runs(len(t), lambda run: bytes(text_of_pairs(values[run], row_tails(t[run]))[0]))
+    """Yield consecutive parts of ``[value,ms],[value,ms]``.
+
+    Numbers that are not finite become null, booleans become 1, 0 and null. The milliseconds must
+    be between 0 and 1e15.
+    """
+    return _in_runs(len(t), lambda run: text_of_pairs(values[run], t[run])[0])
+
+
+def text_of_pairs(values: np.ndarray, t: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Return the text of `pairs` in one part, and the offset of each row and of a next one."""
+    values, ms = truth_as_numbers(values), milliseconds(t)
+    if values.dtype == object:
+        rows = [dumps(row) for row in zip(to_list(values), ms.tolist(), strict=True)]
+        starts = np.cumsum([0, *(len(row) + 1 for row in rows)])
+        return b",".join(rows), starts
+    # Write one long array, in 85 % of the time of many short ones, and then turn it into rows:
+    # between a time and the next value there is ".0,", which is as long as "],[".
+    numbers = np.empty(2 * len(ms))
+    numbers[::2], numbers[1::2] = values, ms
+    text = np.frombuffer(bytearray(dumps(numbers)), dtype=np.uint8)
+    starts = (text == _COMMA).nonzero()[0][1::2]
+    text[starts - 2], text[starts - 1], text[starts] = _CLOSE, _COMMA, _OPEN
+    text[-3] = _CLOSE
+    return text[:-2].tobytes(), np.concatenate([[0], starts, [len(text) - 1]])
 
 
 def row_tails(t: np.ndarray) -> np.ndarray:
@@ -54,40 +74,36 @@ def row_tails(t: np.ndarray) -> np.ndarray:
     return tails.view(f"V{tails.itemsize}")
 
 
-def text_of_pairs(values: np.ndarray, tails: np.ndarray) -> tuple[memoryview, np.ndarray]:
-    """Return the text ``[value,ms],[value,ms]``, and the offset of each row and of a next one.
+def text_of_rows(values: np.ndarray, tails: np.ndarray) -> memoryview:
+    """Return the text of `pairs` in one part, given what follows each value (`row_tails`).
 
-    `tails` are those of `row_tails`. Numbers that are not finite become null, booleans become 1, 0
-    and null.
+    If `tails` is used for several fields, this takes half of the time of `text_of_pairs`.
     """
     values = truth_as_numbers(values)
-    if values.dtype == object:
-        rows = [*map(bytes.__add__, map(dumps, to_list(values)), tails.tolist())]
-        text, starts = bytearray(b"[" + b"".join(rows)), np.cumsum([0, *map(len, rows)])
-    else:
-        text, starts = _insert(values, tails)
-    return memoryview(text)[: starts[-1] - 1], starts
+    if values.dtype != object:
+        return _insert(values, tails)
+    rows = map(bytes.__add__, map(dumps, to_list(values)), tails.tolist())
+    return memoryview(b"[" + b"".join(rows))[:-2]
 
 
-def _insert(values: np.ndarray, tails: np.ndarray) -> tuple[bytearray, np.ndarray]:
-    """Write a JSON list of numbers with a tail in place of each comma and at the end.
+def _insert(values: np.ndarray, tails: np.ndarray) -> memoryview:
+    """Write numbers as a JSON list, but with a tail in place of each comma.
 
-    Returns the text, with more bytes after it, and the offset of each tail's end, after 0. Each
-    number is copied together with what follows it. That is then written over by the next numbers,
-    as numpy assigns in order, and by the tails.
+    Each number is copied together with what follows it. That is then written over by the next
+    numbers, as numpy assigns in order, and by the tails.
     """
-    kind = "<f8" if values.dtype.kind == "f" else None
-    numbers = bytearray(dumps(np.ascontiguousarray(values, kind)))
+    numbers = bytearray(dumps(np.ascontiguousarray(values, "<f8")))
     numbers[0] = numbers[-1] = _COMMA
     commas = (np.frombuffer(numbers, dtype=np.uint8) == _COMMA).nonzero()[0]
     more = tails.itemsize - 1
     starts = commas + np.arange(0, len(commas) * more, more)
-    numbers += _END
-    text = bytearray(int(starts[-1]) + len(_END))
+    end = int(starts[-1])
+    numbers += bytes(_NUMBER.itemsize)
+    text = bytearray(end + _NUMBER.itemsize)
     _parts(text, _NUMBER)[starts[:-1]] = _parts(numbers, _NUMBER)[commas[:-1]]
     _parts(text, tails.dtype)[starts[1:] - more] = tails
     text[:1] = b"["
-    return text, starts
+    return memoryview(text)[: end - 1]
 
 
 def _parts(text: bytearray, kind: np.dtype) -> np.ndarray:
