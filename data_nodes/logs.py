@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import sisock
-from sisock.archive.loglines import LogLines, is_number
 from sisock.archive.text import open_text, whole_lines
 from sisock.sources.options import Described, add_path, require
+from sisock.sources.tables.loglines import LogLines, is_number
 
 TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 CHUNK_BYTES, MAX_LINE = 1 << 20, 1 << 14

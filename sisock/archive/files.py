@@ -19,6 +19,7 @@ from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid, View
 from sisock.store.series import NOTHING, Damaged
 from sisock.wire.arrays import Samples
+from sisock.wire.grid import Wanted
 from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Decimated
 
@@ -96,12 +97,9 @@ class TableArchive(ArchiveNode):
         # The whole interval, as views of the cache take no memory.
         return self.read(name, interval.start, interval.end), interval.end
 
-    def _prepared(
-        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
-    ) -> Decimated | None:
-        arguments = interval.start, interval.end, bucket, max_points
+    def _prepared(self, name: str, wanted: Wanted) -> Decimated | None:
         return self._archive_files().query(
-            name, lambda view: None if "texts" in view.identity else view.decimate(*arguments)
+            name, lambda view: None if "texts" in view.identity else view.decimate(*wanted)
         )
 
     def _archive_files(self) -> ArchiveFiles:

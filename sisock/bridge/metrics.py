@@ -28,11 +28,13 @@ MAX_SAMPLES = int(DEFAULTS["SISOCK_MAX_SAMPLES"])
 COLLECT_EVERY = 1.0
 """Minimum seconds between full garbage collections; one takes a tenth of a second."""
 
-MAX_CONNECTIONS, SPARE_FILES = 2000, 200
-"""Open connections, and open files that are kept for other purposes."""
+SPARE_FILES = 200  # open files that are kept for other purposes than connections
+MAX_CONNECTIONS = 2000
+"""Open connections; beyond this, the one that is idle for longest is closed."""
 
-SMALL_BODY, MAX_HELD = 1 << 16, 1 << 26
-"""Bytes of a request's body that a connection may always hold, and of all unfinished ones."""
+SMALL_BODY = 1 << 16  # bytes of a request's body that a connection may always hold
+MAX_HELD = 1 << 26
+"""Bytes of all unfinished requests together; beyond this, the next one gets status 503."""
 
 GAUGES = {
     "cache_bytes": "Memory of cached samples",

@@ -11,12 +11,12 @@ from twisted.internet import defer, task, threads
 
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
+from sisock.history.disk import History, history_folder, parse_keep
+from sisock.history.memory import Memory, TimelineInfo
 from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
 from sisock.node.intake import Intake, LiveTimeline
 from sisock.node.validation import check_seconds
-from sisock.store.history import History, history_folder, parse_keep
-from sisock.store.memory import Memory, TimelineInfo
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples

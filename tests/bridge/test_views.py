@@ -206,6 +206,7 @@ def test_tiles_go_with_their_node(router, start_bridge, grow):
     wait_until(lambda: counts(bridge)["bytes"] == 0, 40, "the end of its tiles")
     assert len(shown(bridge, "mortal::slow", *view)[0]) == 0
     again, _ = grow("growing", "mortal")
+    bridge.wait_for_node("mortal")
     check("slow", shown(bridge, "mortal::slow", *view), *view)
     assert len(asked(again)) == 1
 

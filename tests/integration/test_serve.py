@@ -132,8 +132,13 @@ def children(program):
 def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, states, client, file):
     program = serve(SISOCK_HEALTH=str(file.with_name("health")))
     wait_for_nodes(client, "served_ticker", "served_sensors")
-    assert "served_ticker | I am loud" in program.output
-    assert client.get("served_ticker", "count", "-1min")["count"].values[0] > 1000
+    program.wait_for("served_ticker | I am loud")
+
+    def counts():
+        return client.get("served_ticker", "count", "-1min")["count"].values
+
+    wait_until(lambda: len(counts()), 40, "a sample")
+    assert counts()[0] > 1000
 
     def is_counted():
         every = states()
@@ -172,8 +177,11 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     assert states()["served_sensors"]["pid"] == every["served_sensors"]["pid"]
     assert "run already" in sisock("serve", file).stderr
 
-    pids = [state["pid"] for state in states().values() if state["is_well"]]
-    assert len(pids) == 2
+    def pids_of_good_ones():
+        pids = [state["pid"] for state in states().values() if state["is_well"]]
+        return pids if len(pids) == 2 else None
+
+    pids = wait_until(pids_of_good_ones, 60, "both good nodes to be well", every=0.2)
     assert [os.getsid(pid) for pid in pids] == pids, "Ctrl-C reaches the supervisor alone"
     program.signal(signal.SIGTERM)
     assert program.wait() == 0

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import sisock
 from sisock.errors import NodeContractError, SettingsError
+from sisock.history.columns import encode
+from sisock.history.memory import MAX_TEXTS, Memory
 from sisock.node.intake import MAX_FIELDS
-from sisock.store.columns import encode
-from sisock.store.memory import MAX_TEXTS, Memory
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle

@@ -11,7 +11,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sisock.archive.table_files import (
+from sisock.archive.text import open_text, whole_lines
+from sisock.errors import SisockError
+from sisock.sources.tables.parquet import (
     HEAD_ROWS,
     TIME_NAMES,
     UNREADABLE,
@@ -24,9 +26,7 @@ from sisock.archive.table_files import (
     quoted,
     split_units,
 )
-from sisock.archive.text import open_text, whole_lines
-from sisock.archive.timestamps import count_numbers
-from sisock.errors import SisockError
+from sisock.sources.tables.timestamps import count_numbers
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -46,22 +46,8 @@ MAX_HEADER = 3  # header rows: names, units, and how the values were measured
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
-NULLS = [
-    "",
-    "nan",
-    "NaN",
-    "NAN",
-    "null",
-    "NULL",
-    "None",
-    "NA",
-    "N/A",
-    "#N/A",
-    "n/a",
-    "-",
-    "--",
-    "---",
-]
+NULLS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "#N/A", "n/a"]
+NULLS += ["-", "--", "---"]
 
 _CELL = re.compile(r"[^\s\[(]+(?:\s*[\[(][^\])]*[\])])?")
 _NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")

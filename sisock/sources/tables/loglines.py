@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from sisock.archive.text import open_text
-from sisock.archive.timestamps import guess_style, seconds
 from sisock.errors import SisockError
+from sisock.sources.tables.timestamps import guess_style, seconds
 
 with suppress(ImportError):  # the extra ``logs``
     import pyarrow as pa
