@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from sisock.errors import InvalidNodeName, NodeContractError
 from sisock.wire.protocol import (
+    MAX_DESCRIPTION,
     as_line,
     as_text,
     check_field_name,
@@ -138,7 +139,7 @@ def parse_node(
     replicas = entry.get("replicas")
     return KnownNode(
         name,
-        as_line(description) if isinstance(description, str) else "",
+        as_line(description, MAX_DESCRIPTION) if isinstance(description, str) else "",
         frozenset(filter(is_text, features if isinstance(features, list | tuple) else ())),
         generation,
         replicas if isinstance(replicas, int) else None,
