@@ -44,15 +44,26 @@ def slow(page):
     page.browser.execute_cdp_cmd(throttle, {"rate": 1})
 
 
-@pytest.fixture
-def view(page, mixed):
-    """The page on an hour of the node's number and flag, with all its calls noted."""
+def open_noted(page, mixed, *fields):
+    """Open the page on an hour of fields of the node, with all its calls noted."""
     page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": NOTE})
-    keys = f"s={mixed}::number&s={mixed}::flag"
+    keys = "&".join(f"s={mixed}::{field}" for field in fields)
     page.open(f"?{keys}&from={START + 2000}&to={START + 5600}")
     page.wait(lambda: page.counts().get(f"{mixed}::number", 0) > 100, "the samples")
     page.rest()
     return page
+
+
+@pytest.fixture
+def view(page, mixed):
+    """The page on the node's number and flag."""
+    return open_noted(page, mixed, "number", "flag")
+
+
+@pytest.fixture
+def final(page, mixed):
+    """The page on the number, which is final: others are asked for again after ten seconds."""
+    return open_noted(page, mixed, "number")
 
 
 def data_calls(page):
@@ -100,21 +111,21 @@ def test_a_page_that_is_slow_to_draw_requests_nothing_twice(page, mixed):
     assert page.run("return window.calls_").count(f"{mixed}.get_data") == 1
 
 
-def test_going_back_to_what_was_seen_makes_no_call(view):
-    assert press(view, Keys.ARROW_RIGHT)
-    assert press(view, Keys.ARROW_LEFT, Keys.ARROW_RIGHT) == []
-    assert press(view, "+")
-    before = view.counts()
-    assert press(view, "-", "+") == []
-    assert view.counts() == before
+def test_going_back_to_what_was_seen_makes_no_call(final):
+    assert press(final, Keys.ARROW_RIGHT)
+    assert press(final, Keys.ARROW_LEFT, Keys.ARROW_RIGHT) == []
+    assert press(final, "+")
+    before = final.counts()
+    assert press(final, "-", "+") == []
+    assert final.counts() == before
 
 
-def test_ticking_another_field_fetches_that_one_alone(view, mixed):
-    view.tick(f"{mixed}::text")
-    view.wait(lambda: view.counts().get(f"{mixed}::text", 0) > 100, "its samples")
-    before = len(data_calls(view))
-    view.tick(f"{mixed}::text")
-    view.wait(lambda: f"{mixed}::text" not in view.counts(), "it to go")
-    view.tick(f"{mixed}::text")
-    view.wait(lambda: view.counts().get(f"{mixed}::text", 0) > 100, "them again")
-    assert data_calls(view)[before:] == []
+def test_ticking_another_field_fetches_that_one_alone(final, mixed):
+    final.tick(f"{mixed}::text")
+    final.wait(lambda: final.counts().get(f"{mixed}::text", 0) > 100, "its samples")
+    before = len(data_calls(final))
+    final.tick(f"{mixed}::text")
+    final.wait(lambda: f"{mixed}::text" not in final.counts(), "it to go")
+    final.tick(f"{mixed}::text")
+    final.wait(lambda: final.counts().get(f"{mixed}::text", 0) > 100, "them again")
+    assert data_calls(final)[before:] == []

@@ -48,7 +48,7 @@ def serve(router: Any, client: Any, tmp_path: Any) -> Iterator[Callable[..., Any
     yield start
     for process in started.values():
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     wait_for_absence(client, *started)
 
 

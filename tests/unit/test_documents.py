@@ -86,6 +86,12 @@ def test_each_metric_says_what_it_measures_in_the_reference():
     assert kinds - said == set()
 
 
+def test_each_module_whose_limits_are_in_the_reference_exists():
+    names = " ".join(re.findall(r"^```{derived} limits (.+)$", page("limits.md"), re.M)).split()
+    assert len(names) >= 5
+    assert [n for n in names if not (TOP / f"{n.replace('.', '/')}.py").exists()] == []
+
+
 def test_each_uri_of_an_error_is_in_the_reference():
     uris = {value for name, value in vars(protocol).items() if name.startswith("ERROR_")}
     text = page("errors.md")
