@@ -201,7 +201,7 @@ class Views:
             for names, fetched in zip(missing.values(), await gather(calls), strict=True):
                 share.add(sum(size_of(fetched[name].t, fetched[name].values) for name in names))
                 for name in names:
-                    cached[name].add(fetched[name], 0, len(fetched[name]))
+                    cached[name].add(fetched[name])
                     cached[name].is_final &= fetched[name].is_final
         return cached
 

@@ -56,7 +56,7 @@ def decode(column: Column) -> np.ndarray:
 
 
 def type_of(dtype: np.dtype) -> str:
-    """Return the type of a field with such a column, as PROTOCOL.md calls it."""
+    """Return the type of a field with such a column, as the protocol calls it."""
     return "string" if dtype.kind == "O" else "bool" if dtype == _BOOL else "number"
 
 

@@ -41,7 +41,7 @@ def complete(cache, samples, first, last, w, final_to=FAR, now=FAR):
     parts = cache.find(SERIES, first, last, w, now)
     for start, end in parts.missing:
         came = reply(samples, start, end, w)
-        parts.add(came, 0, len(came))
+        parts.add(came)
         cache.store(SERIES, w, start, end, came, final_to)
     view = parts.view(FIELD)
     rows = orjson.loads(b"[%s]" % b"".join(view.rows()))
