@@ -15,9 +15,9 @@ import orjson
 from benchmarks.report import Figure, compared, measured, milliseconds
 from benchmarks.stack import Connection
 from benchmarks.victoria import Victoria, last_path
-from sisock.store.columns import Table
-from sisock.store.history import History
-from sisock.store.segment_writer import write
+from sisock.history.columns import Table
+from sisock.history.disk import History
+from sisock.history.segments import write
 
 START = 1_700_006_400.0
 DAYS, FIELDS = 30, 100

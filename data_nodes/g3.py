@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import sisock
-from sisock.sources.g3.archive import Archive
+from sisock.sources.g3.archive import G3Archive
 from sisock.sources.options import Described, add_path, given_path, require
-from sisock.wire.protocol import check_interval
-from sisock.wire.reply import Decimated
 
 
-class G3(sisock.ArchiveNode):
+class G3(G3Archive):
     """Housekeeping archives of .g3 files, as the aggregator of OCS writes them.
 
         sisock node g3 /data/hk
@@ -24,10 +20,9 @@ class G3(sisock.ArchiveNode):
     """
 
     name = "g3"
-    pyramid = False
 
     def __init__(self, path: str | Path | None, config: Path | None = None) -> None:
-        self._archive = Archive(self, given_path(path), Described(config))
+        super().__init__(given_path(path), Described(config))
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -40,44 +35,6 @@ class G3(sisock.ArchiveNode):
     def prepare(self) -> None:
         """Check that so3g is installed; the folder may appear later."""
         require("so3g", "g3")
-
-    def begin(self, service: Any) -> None:
-        """Start to read the files, and to follow new ones."""
-        self._archive.start()
-
-    def end(self) -> None:
-        """Stop following the folder."""
-        self._archive.end()
-
-    def list_fields(self, start: float, end: float) -> dict[str, dict[str, Any]]:
-        """List the fields of all blocks."""
-        return self._archive.entries()
-
-    def read(self, field: str, start: float, end: float) -> tuple[Any, Any]:
-        """Read the frames of an interval."""
-        return self._archive.read(field, start, end)
-
-    def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
-        """Raise NodeFailed, with the progress, if a field is still being prepared."""
-        self._archive.check_prepared(field)
-
-    def get_decimated(
-        self,
-        field: list[str],
-        start: float,
-        end: float,
-        bucket: float | None = None,
-        max_points: int | None = None,
-    ) -> dict[str, Decimated]:
-        """Decimate from the cached buckets, or else from the samples in the files."""
-        interval, found = check_interval(start, end), {}
-        listed = self.list_fields(interval.start, interval.end)
-        for name in (name for name in field if name in listed):
-            kept = self._archive.decimate(name, interval, bucket, max_points)
-            if kept is not None:
-                found[name] = kept
-        others = [name for name in field if name not in found]
-        return found | super().get_decimated(others, start, end, bucket, max_points)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import sisock
-from sisock.archive.loglines import LogLines, is_number
 from sisock.archive.text import open_text, whole_lines
 from sisock.sources.options import Described, add_path, require
+from sisock.sources.tables.loglines import LogLines, is_number
 
 TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 CHUNK_BYTES, MAX_LINE = 1 << 20, 1 << 14
@@ -93,8 +92,7 @@ class Logs(sisock.TableArchive):
 
     def parse_table(self, table: str, path: Path, offset: int) -> Iterator[tuple[Any, Any, Any]]:
         """Parse the matching lines."""
-        with ExitStack() as stack:
-            file = open_text(path, offset, stack)
+        with open_text(path, offset) as file:
             for lines, end in whole_lines(file, offset, MAX_LINE, CHUNK_BYTES):
                 t, texts = self._lines.parse(lines, path)
                 for name, found in texts.items():

@@ -19,7 +19,7 @@ from twisted.internet import defer, task, threads
 import sisock
 from sisock.client.merge import Batch
 from sisock.connection.settings import find_sites
-from sisock.store.history import history_folder
+from sisock.history.disk import history_folder
 from sisock.wire.fields import KnownNode, check_fields
 from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS, check_number
 from sisock.wire.times import format_time

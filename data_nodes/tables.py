@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import sisock
-from sisock.archive.delimited import COLUMNAR, TEXT, find_tables, table_of, try_to_open
 from sisock.archive.ingest import SETTLED, stamp_of
-from sisock.archive.table_files import TableFile, Times, use_little_memory
 from sisock.sources.options import Described, add_path, given_path, require
+from sisock.sources.tables.delimited import COLUMNAR, TEXT, find_tables, table_of, try_to_open
+from sisock.sources.tables.parquet import TableFile, Times, use_little_memory
 
 
 class Tables(sisock.TableArchive):

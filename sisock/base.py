@@ -6,6 +6,7 @@ Write new nodes as a `sisock.LiveNode`, `sisock.ArchiveNode` or `sisock.DataNode
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import partialmethod
 from typing import Any
@@ -19,10 +20,10 @@ from sisock.connection.session import Session
 from sisock.node import api
 from sisock.node.validation import check_reply
 from sisock.wire import protocol
-from sisock.wire.arrays import merge_timeline
+from sisock.wire.arrays import Samples
 from sisock.wire.fields import check_fields, listed_fields
 from sisock.wire.protocol import sisock_to_unix_time, uri
-from sisock.wire.reply import Reply, Timeline, no_samples
+from sisock.wire.reply import Reply
 
 __all__ = ["BASE_URI", "REALM", "DataNodeServer", "sisock_to_unix_time", "uri"]
 
@@ -119,7 +120,8 @@ class _Answers(api.DataNodeServer):
         waiting: dict[str, list[str]] = {}
         for name in field:
             waiting.setdefault(self._timeline_of.get(name, name), []).append(name)
-        parts: dict[str, dict[str, Reply]] = {line: {} for line in waiting}
+        found: dict[str, tuple[str, Samples]] = {}
+        untils: defaultdict[str, list[float]] = defaultdict(list)
         while any(waiting.values()):
             names = {line: left.pop(0) for line, left in waiting.items() if left}
             wanted = list(names.values())
@@ -128,8 +130,16 @@ class _Answers(api.DataNodeServer):
                 return False
             timeline_of = {**self._timeline_of, **_follows(raw)}
             for line, name in names.items():
-                parts[line][name] = check_reply(raw, [name], self.name, timeline_of)
-        return _combine(parts)
+                reply = check_reply(raw, [name], self.name, timeline_of)
+                if name in reply.follows:
+                    followed = reply.timelines[reply.follows[name]]
+                    found[name] = line, (followed.t, reply.data[name])
+                    if followed.finalized_until is not None:
+                        untils[line].append(followed.finalized_until)
+        merged = Reply.merged(found, field)
+        for line, timeline in merged.timelines.items():
+            timeline.finalized_until = min(untils[line], default=None)
+        return merged
 
 
 def _follows(raw: Any) -> dict[str, str]:
@@ -137,17 +147,3 @@ def _follows(raw: Any) -> dict[str, str]:
     lines = raw.get("timeline") if isinstance(raw, Mapping) else None
     entries = lines.items() if isinstance(lines, Mapping) else ()
     return {name: line for line, entry in entries for name in listed_fields(entry) or ()}
-
-
-def _combine(parts: Mapping[str, Mapping[str, Reply]]) -> Reply:
-    """Combine replies for one field each, given by timeline and field, into one reply."""
-    combined = Reply()
-    for line, replies in parts.items():
-        followed = {n: r.timelines[r.follows[n]] for n, r in replies.items() if n in r.follows}
-        t, merged = merge_timeline({n: (f.t, replies[n].data[n]) for n, f in followed.items()})
-        ends = [f.finalized_until for f in followed.values() if f.finalized_until is not None]
-        combined.data |= no_samples(replies) | merged
-        if followed:
-            combined.timelines[line] = Timeline(t, min(ends, default=None))
-            combined.follows |= dict.fromkeys(followed, line)
-    return combined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("sisock")
 
 TOP = Path(__file__).parent.parent
+LISTED = re.compile(r"node (\S+) is in the hub's list")
 
 LONG = (
     *("faults/test_machine.py", "faults/test_memory.py", "faults/test_network.py"),
@@ -68,7 +70,10 @@ class Program:
             assert not has_ended, f"it ended without {text!r}:\n{self.output}"
             return False
 
-        wait_until(printed, seconds, f"the line {text!r} in:\n{self.output}\n")
+        try:
+            wait_until(printed, seconds, f"the line {text!r}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it printed:\n{self.output}") from None
 
     def wait(self, seconds: float = 60) -> int:
         """Wait for its end; returns the exit status."""
@@ -86,15 +91,24 @@ class Program:
 
 
 @pytest.fixture(scope="session")
-def router(sisock_router: RouterProcess) -> RouterProcess:
-    """The router that most tests share: they leave no node and no session behind."""
-    return sisock_router
+def witnesses() -> dict[RouterProcess, Client]:
+    """A consumer on each router that tests share."""
+    return {}
 
 
 @pytest.fixture(scope="session")
-def second_router() -> Iterator[RouterProcess]:
+def router(
+    sisock_router: RouterProcess, witnesses: dict[RouterProcess, Client]
+) -> Iterator[RouterProcess]:
+    """The router that most tests share: they leave no node and no session behind."""
+    with Client(sisock_router.settings()) as witnesses[sisock_router]:
+        yield sisock_router
+
+
+@pytest.fixture(scope="session")
+def second_router(witnesses: dict[RouterProcess, Client]) -> Iterator[RouterProcess]:
     """The router of another site, shared likewise."""
-    with RouterProcess() as process:
+    with RouterProcess() as process, Client(process.settings()) as witnesses[process]:
         yield process
 
 
@@ -106,9 +120,15 @@ def own_router() -> Iterator[RouterProcess]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Start programs against a router; they are ended with the test."""
+def start(
+    tmp_path: Path, witnesses: dict[RouterProcess, Client]
+) -> Iterator[Callable[..., Program]]:
+    """Start programs against a router; they are ended with the test.
+
+    A further test may serve the same name: of a shared router's list, their nodes are gone then.
+    """
     programs: list[Program] = []
+    shared: list[tuple[Client, Program]] = []
 
     def start_program(
         router: RouterProcess,
@@ -122,11 +142,16 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
         environ = {**router.environ(user), "SISOCK_CACHE": cache, **variables}
         log = tmp_path / f"program-{len(programs)}.log"
         programs.append(Program([str(word) for word in command], environ, log, modules))
+        if router in witnesses:
+            shared.append((witnesses[router], programs[-1]))
         return programs[-1]
 
     yield start_program
     for program in programs:
         program.end()
+    for witness, program in shared:
+        if served := set(LISTED.findall(program.output)):
+            wait_for_absence(witness, *served)
 
 
 @pytest.fixture

@@ -104,6 +104,8 @@ const loadSoon = afterRest(REST_MILLISECONDS, load);
 
 async function load() {
   $("panels").ariaBusy = "true";
+  // Panels that are shown since a moment ago have had no frame yet to notice their width.
+  panels.measure();
   const isNewest = await store.load(keysInPanels(model.state), viewOf());
   if (!isNewest) return;
   $("panels").ariaBusy = "false";
@@ -139,7 +141,7 @@ const draw = onceAFrame(() => {
 conductor = new Conductor($("time"), $("zone"), model, say);
 panels = new Panels($("panels"), model, curves, () => {
   draw();
-  if (store && store.points !== panels.points) loadSoon();
+  if (store?.points && store.points !== panels.points) loadSoon();
 });
 model.listen(changed);
 nameTab(model.state);

@@ -18,7 +18,7 @@ from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import WorkLog
 from sisock.store.series import NOTHING
 from sisock.wire.arrays import Samples, as_samples, join
-from sisock.wire.grid import bucket_size_for, bucket_start
+from sisock.wire.grid import Wanted, bucket_size_for, bucket_start
 from sisock.wire.protocol import Interval
 from sisock.wire.reply import Decimated, Reply, just_after
 
@@ -133,17 +133,11 @@ class DatabaseNode(ArchiveNode):
         return reply
 
     def _read_decimated(
-        self,
-        name: str,
-        entry: Mapping[str, Any],
-        due: float,
-        interval: Interval,
-        bucket: float | None,
-        max_points: int | None,
+        self, name: str, entry: Mapping[str, Any], due: float, wanted: Wanted
     ) -> Decimated:
         """Have the database decimate if it can; otherwise decimate here."""
         until = time.time() - self.lateness if self.lateness else math.inf
-        t, values, w, is_placed = self._decimate(name, interval, bucket, max_points)
+        t, values, w, is_placed = self._decimate(name, wanted)
         known = [entry["last"]] if entry.get("last") is not None else []
         if len(t):
             # For a sample with a made-up time, only the bucket is known.
@@ -152,11 +146,10 @@ class DatabaseNode(ArchiveNode):
         return Decimated(t, values, w, final_to, is_placed)
 
     def _decimate(
-        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
+        self, name: str, wanted: Wanted
     ) -> tuple[np.ndarray, np.ndarray, float | None, bool]:
         """Return times, values, bucket size, and whether the times are made up (placed)."""
-        series, (start, end) = self._series[name][0], (interval.start, interval.end)
-        w, ends = bucket, None
+        series, (start, end, w, max_points), ends = self._series[name][0], wanted, None
         if max_points is not None and series.min_bucket < math.inf:
             found, is_all = series.read_few(start, end, max_points)
             t, values = ends = as_samples(*found)
@@ -167,7 +160,7 @@ class DatabaseNode(ArchiveNode):
         if w is None or w < series.min_bucket:
             parts = (as_samples(*part) for part in series.read(start, end))
             log = WorkLog(self.log, f"reading {name!r} to decimate it")
-            decimated = decimate_windows(parts, bucket, max_points, log)
+            decimated = decimate_windows(parts, wanted, log)
             return decimated.t, decimated.values, decimated.bucket, False
         if ends is not None and series.is_placed:
             # The true times of both ends are known: leave these samples out here.

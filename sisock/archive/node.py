@@ -18,6 +18,7 @@ from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
 from sisock.wire.arrays import Samples, as_samples, last_present
 from sisock.wire.fields import check_entries, describe
+from sisock.wire.grid import Wanted
 from sisock.wire.protocol import EARLIEST, MIN_POINTS, Interval, check_interval, contract, widening
 from sisock.wire.reply import Decimated, Reply, just_after
 
@@ -47,7 +48,7 @@ class ArchiveNode(DataNodeServer):
         the field's own name); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
         (mean spacing in seconds); ``first`` and ``last`` (UNIX times; the cache begins with
         ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
-        docs/how-to/live-nodes.md.
+        docs/reference/fields.md.
 
         With ``first`` and ``interval``, the samples of a long interval are read in parts of a few
         million while they are sent; otherwise all at once.
@@ -125,11 +126,10 @@ class ArchiveNode(DataNodeServer):
         max_points: int | None = None,
     ) -> Any:
         """Answer from the cache, or else from `read` in little memory."""
-        interval = check_interval(start, end)
-        arguments, due = (interval, bucket, max_points), time.monotonic() + self.answer_within
+        interval, due = check_interval(start, end), time.monotonic() + self.answer_within
+        wanted = Wanted(interval.start, interval.end, bucket, max_points)
         return {
-            name: self._prepared(name, *arguments)
-            or self._read_decimated(name, entry, due, *arguments)
+            name: self._prepared(name, wanted) or self._read_decimated(name, entry, due, wanted)
             for name, entry in self._entries_of(field, interval).items()
         }
 
@@ -138,7 +138,7 @@ class ArchiveNode(DataNodeServer):
         found: dict[str, tuple[str, Samples]] = {}
         for name, entry in self._entries_of(field, Interval(EARLIEST, end)).items():
             for interval in self._where_last(name, entry, end):
-                t, values = self._read_interval(name, interval.start, interval.end)
+                t, values = self._read_checked(name, interval.start, interval.end)
                 which = last_present(values)
                 if len(which):
                     found[name] = entry.get("timeline") or name, (t[which], values[which])
@@ -147,7 +147,7 @@ class ArchiveNode(DataNodeServer):
 
     def _where_last(self, name: str, entry: Mapping[str, Any], end: float) -> Iterator[Interval]:
         """Yield the intervals in which to look for a field's last sample."""
-        few, last = self._prepared(name, Interval(EARLIEST, end), None, MIN_POINTS), None
+        few, last = self._prepared(name, Wanted(EARLIEST, end, max_points=MIN_POINTS)), None
         if few is None:
             last = entry.get("last")
         elif len(few.t):
@@ -161,7 +161,7 @@ class ArchiveNode(DataNodeServer):
         self._turn = threading.Lock()
         if not self.pyramid:
             return
-        self._pyramids = Pyramids(self, self._read_interval)
+        self._pyramids = Pyramids(self, self._read_checked)
         self._pyramids.build()
 
     def samples_changed(self) -> None:
@@ -179,27 +179,17 @@ class ArchiveNode(DataNodeServer):
         listed = self.list_fields(interval.start, interval.end)
         return {name: listed[name] for name in names if name in listed}
 
-    def _prepared(
-        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
-    ) -> Decimated | None:
+    def _prepared(self, name: str, wanted: Wanted) -> Decimated | None:
         """Answer from the cache; return None if it is not ready."""
-        if self._pyramids is None:
-            return None
-        return self._pyramids.decimate(name, interval, bucket, max_points)
+        return None if self._pyramids is None else self._pyramids.decimate(name, wanted)
 
     def _read_decimated(
-        self,
-        name: str,
-        entry: Mapping[str, Any],
-        due: float,
-        interval: Interval,
-        bucket: float | None,
-        max_points: int | None,
+        self, name: str, entry: Mapping[str, Any], due: float, wanted: Wanted
     ) -> Decimated:
         """Decimate without the cache, until the time `due`."""
         began = time.monotonic()
-        begin = max(interval.start, entry.get("first") or -math.inf)
-        end = min(interval.end, entry.get("last") or math.inf)
+        begin = max(wanted.start, entry.get("first") or -math.inf)
+        end = min(wanted.end, entry.get("last") or math.inf)
 
         def read(low: float, high: float) -> Samples:
             spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
@@ -208,11 +198,11 @@ class ArchiveNode(DataNodeServer):
             is_slow = began + expected >= due and 10 * spent >= due - began
             if is_slow:
                 self.check_prepared(name, entry)
-            return self._read_interval(name, low, high)
+            return self._read_checked(name, low, high)
 
-        parts = windows(read, begin, interval.end, entry.get("interval"))
+        parts = windows(read, begin, wanted.end, entry.get("interval"))
         progress = WorkLog(self.log, f"reading {name!r} to decimate it")
-        return decimate_windows(parts, bucket, max_points, progress, self._turn)
+        return decimate_windows(parts, wanted, progress, self._turn)
 
     def _read_part(
         self, name: str, entry: Mapping[str, Any], interval: Interval, most: float
@@ -226,17 +216,15 @@ class ArchiveNode(DataNodeServer):
             end = interval.end
         return self._read_checked(name, start, end), end
 
-    def _read_interval(self, name: str, start: float, end: float) -> Samples:
-        t, values = self._read_checked(name, start, end)
-        inside = slice(t.searchsorted(start), t.searchsorted(end))
-        return t[inside], values[inside]
-
     def _read_checked(self, name: str, start: float, end: float) -> Samples:
+        """Read the samples of an interval, check them, and cut off those outside."""
         pair = self.read(name, start, end)
         with contract(self.name, name):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise ValueError("read must return the pair (t, values)")
-            return as_samples(*pair)
+            t, values = as_samples(*pair)
+        inside = slice(t.searchsorted(start), t.searchsorted(end))
+        return t[inside], values[inside]
 
 
 def _final_until(times: list[np.ndarray]) -> float | None:

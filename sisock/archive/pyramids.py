@@ -20,7 +20,7 @@ from sisock.store.pyramid import Pyramid
 from sisock.store.series import NOTHING, Damaged
 from sisock.wire import grid
 from sisock.wire.arrays import Samples, join
-from sisock.wire.protocol import Interval
+from sisock.wire.grid import Wanted
 from sisock.wire.reply import Decimated, just_after
 from sisock.wire.times import counted
 
@@ -62,7 +62,7 @@ class Pyramids:
         self._entries: Mapping[str, Mapping[str, Any]] = {}
         self._warn = RepeatedWarning(source.log)
         self._store = Store(source.name, self._warn)
-        self._jobs = Jobs(source.name, self._warn, self._store.close)
+        self._jobs = Jobs(source.name, self._warn, self._store)
         self._complete: dict[str, Pyramid] = {}
         self._tried: dict[str, float] = {}
         self._reached: dict[str, float] = {}
@@ -104,11 +104,9 @@ class Pyramids:
             part = f", {100 * min(max(done, 0), 0.99):.0f} %"
         raise NodeFailed(f"{name!r} is still being prepared{part}: ask again later")
 
-    def decimate(
-        self, name: str, interval: Interval, bucket: float | None, max_points: int | None
-    ) -> Decimated | None:
+    def decimate(self, name: str, wanted: Wanted) -> Decimated | None:
         """Decimate the samples of an interval; return None if the pyramid is not ready."""
-        pyramid, start, end = self._complete.get(name), interval.start, interval.end
+        pyramid = self._complete.get(name)
         if pyramid is None:
             self._try(name)
             return None
@@ -118,11 +116,11 @@ class Pyramids:
         try:
             view = pyramid.view()
             until, tail = view.identity["until"], NOTHING
-            if end > until:
-                tail = self._read_numbers(name, max(start, until), end)
+            if wanted.end > until:
+                tail = self._read_numbers(name, max(wanted.start, until), wanted.end)
                 if len(tail[0]) > EXTEND_OVER:
                     self._try(name)
-            return view.decimate(start, end, bucket, max_points, tail)
+            return view.decimate(*wanted, tail)
         except _NotNumbers:
             return None
         except Damaged as damage:
@@ -176,7 +174,6 @@ class Pyramids:
                 if generation != self._generation:
                     return
                 yield step
-                self._store.release()
         except _NotNumbers:
             self._tried[name] = math.inf
 
@@ -257,21 +254,19 @@ def windows(
 
 def decimate_windows(
     parts: Iterator[Samples],
-    bucket: float | None,
-    max_points: int | None,
+    wanted: Wanted,
     progress: WorkLog,
     turn: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - it has no state
 ) -> Decimated:
     """Decimate samples part by part, with the memory of one part; `turn` is held meanwhile."""
-    kept: Samples = NOTHING
-    count = 0
+    kept, bucket, count = NOTHING, wanted.bucket, 0
     while True:
         with turn:
             part = next(parts, None)
             if part is None:
                 break
             count += len(part[0])
-            kept, bucket = _merge(kept, part, bucket, max_points)
+            kept, bucket = _merge(kept, part, bucket, wanted.max_points)
             del part
         progress.tell(counted(count, "sample"))
     progress.end(count)

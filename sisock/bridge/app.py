@@ -15,7 +15,7 @@ from twisted.internet import defer, threads
 from werkzeug.exceptions import HTTPException
 
 from sisock.bridge.answers import OPEN, Answer, failure, failure_of, notice_headers
-from sisock.bridge.bridge import Bridge
+from sisock.bridge.bridge import Bridge, NodeChange
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
 from sisock.bridge.query import tile_generation
@@ -30,7 +30,6 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.targets import SEPARATOR, matches, parse_target, parse_words
 from sisock.bridge.tiles import View
-from sisock.client.site import NodeChange
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
 from sisock.wire.fields import Field, KnownNode
@@ -39,6 +38,8 @@ from sisock.wire.protocol import Interval
 
 GAP_INTERVALS = 5  # a gap is longer than this many of the field's intervals
 PRESENCE = "nodes."  # prefix of the recorder's fields that tell when a node was registered
+FIELD_KEYS = ("description", "type", "units", "interval", "first", "last")
+OPTIONAL_KEYS = ("limits", "precision", "labels", "stale_after")
 MAX_NAME = 200  # characters of an annotation's name; each of its events repeats it
 TILES = "/tiles/"  # the route of all paths that begin with it
 
@@ -76,7 +77,6 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
 
 def call_wsgi(application: Any, request: Request) -> Answer:
     """Call a WSGI application with a request, but only with its header ``Host``."""
-    host = b"".join(request.values(b"host")[:1]).decode("latin-1")
     environ = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
@@ -86,7 +86,7 @@ def call_wsgi(application: Any, request: Request) -> Answer:
         "SERVER_NAME": "sisock",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": host or "sisock",
+        "HTTP_HOST": "".join(request.values("host")[:1]) or "sisock",
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.errors": sys.stderr,
@@ -225,24 +225,17 @@ class Routes:
 
 def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, Any]:
     """Return a node's entry in the list of nodes."""
-    entry = {
-        "name": node.name,
-        "description": node.description,
-        "generation": tile_generation(node),
-    }
-    if fields is None:
-        return entry
-    return {**entry, "fields": {name: _describe_field(one) for name, one in fields.items()}}
+    entry: dict[str, Any] = {"name": node.name, "description": node.description}
+    entry["generation"] = tile_generation(node)
+    if fields is not None:
+        entry["fields"] = {name: _describe_field(field) for name, field in fields.items()}
+    return entry
 
 
 def _describe_field(field: Field) -> dict[str, Any]:
     """Return a field's entry in the list of nodes, without optional keys that it lacks."""
-    keys = "description", "type", "units", "interval", "first", "last"
-    optional = {
-        key: getattr(field, key) for key in ("limits", "precision", "labels", "stale_after")
-    }
-    known = {key: value for key, value in optional.items() if value is not None}
-    return {**{key: getattr(field, key) for key in keys}, **known}
+    about = {key: getattr(field, key) for key in (*FIELD_KEYS, *OPTIONAL_KEYS)}
+    return {k: value for k, value in about.items() if k in FIELD_KEYS or value is not None}
 
 
 async def find_annotations(
@@ -266,28 +259,18 @@ async def find_annotations(
         )
     pairs = await bridge.find(share, {target: patterns})
     found = await bridge.samples(share, pairs[target], interval, None)
+    events: list[dict[str, Any]] = []
     end = min(interval.end, bridge.now())
-    events = [
-        event
-        for (node, _), view in found.items()
-        for event in (
-            _recorded_changes(view, bridge.sites.of(node).prefix)
-            if is_recorded
-            else _gaps(node, view, end)
-        )
-    ]
+    for (node, _), view in found.items():
+        prefix = bridge.sites.of(node).prefix
+        events += _recorded_changes(view, prefix) if is_recorded else _gaps(node, view, end)
     return sorted(events, key=lambda event: event["time"])
 
 
 def _event(change: NodeChange) -> dict[str, Any]:
     title = f"{change.node} {'appeared' if change.is_present else 'vanished'}"
-    tags = ["sisock", "node", change.node]
-    return {
-        "time": round(change.t * 1e3),
-        "title": title,
-        "text": f"data node {title}",
-        "tags": tags,
-    }
+    about = {"title": title, "text": f"data node {title}", "tags": ["sisock", "node", change.node]}
+    return {"time": round(change.t * 1e3), **about}
 
 
 def _recorded_changes(view: View, prefix: str) -> Iterator[dict[str, Any]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from twisted.internet import defer, task
@@ -18,11 +21,11 @@ from sisock.bridge.metrics import (
     Share,
     TooManySamples,
 )
-from sisock.bridge.targets import SPECIAL, Pair, Pattern, check_wildcards, expand, split_literally
+from sisock.bridge.targets import Pair, Pattern, Search
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
 from sisock.client.fetch import fetch
-from sisock.client.site import BACK_WITHIN, Changes, NodeChange, NodeList, Site, Sites
+from sisock.client.site import NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.settings import Settings
 from sisock.errors import (
@@ -35,9 +38,8 @@ from sisock.errors import (
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
-DROP_AFTER = 1.0
-"""Seconds before the tiles of vanished nodes are dropped, all together, as that takes time."""
-
+MAX_CHANGES = 1000  # number of recent changes of a site's list of nodes kept for annotations
+BACK_WITHIN = 1.0  # seconds; a node that is back this soon has only announced a new generation
 _POLL_INTERVAL = 0.05
 
 FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mapping[str, Any]]]
@@ -45,6 +47,37 @@ FetchFields: TypeAlias = Callable[[KnownNode, dict[str, Field]], Awaitable[Mappi
 
 _FATAL = RouterUnreachable, TooManySamples, Overloaded, defer.CancelledError
 """Errors that fail the whole request; others, also those of a site, become notices."""
+
+
+@dataclass(frozen=True)
+class NodeChange:
+    """Record that a node appeared or vanished, at a UNIX time."""
+
+    t: float
+    node: str
+    is_present: bool
+
+
+class Changes(deque[NodeChange]):
+    """Keep the most recent changes of a site; `now` returns the UNIX time."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(maxlen=MAX_CHANGES)
+        self._now = now
+
+    def note(self, node: KnownNode, is_present: bool) -> None:
+        """Note that a node appeared or vanished, unless it only has a new generation."""
+        vanished = self.just_vanished().get(node.name)
+        if is_present and vanished is not None:
+            self.remove(vanished)
+        else:
+            self.append(NodeChange(self._now(), node.name, is_present))
+
+    def just_vanished(self) -> dict[str, NodeChange]:
+        """Return the nodes that vanished less than `BACK_WITHIN` ago; they may be back soon."""
+        since = self._now() - BACK_WITHIN
+        recent = takewhile(lambda change: change.t >= since, reversed(self))
+        return {change.node: change for change in recent if not change.is_present}
 
 
 class Bridge:
@@ -68,7 +101,6 @@ class Bridge:
         self.reactor = every[0].reactor
         self._changes = {site.name: Changes(now) for site in every}
         self.tiles = TileCache(cache_bytes)
-        self._gone: set[str] = set()
         self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
         self.now = now
         self._timeout = node_timeout
@@ -83,14 +115,6 @@ class Bridge:
 
     def _node_changed(self, node: KnownNode, is_present: bool) -> None:
         self._changes[node.site].note(node, is_present)
-        if not is_present:
-            if not self._gone:
-                self.reactor.callLater(DROP_AFTER, self._drop_tiles)
-            self._gone.add(node.name)
-
-    def _drop_tiles(self) -> None:
-        gone, self._gone = self._gone, set()
-        self.tiles.drop(gone)
 
     async def nodes(self, is_wanted: Callable[[str], bool] = lambda site: True) -> NodeList:
         """Return the nodes of the wanted sites, by name; raises RouterUnreachable or HubMissing.
@@ -102,13 +126,9 @@ class Bridge:
         is_nothing_left = found.unreachable.keys() == set(filter(is_wanted, self.sites))
         return found.check() if is_nothing_left else found
 
-    def current(self, node: KnownNode) -> KnownNode | None:
-        """Return a node as it is registered now, perhaps in another generation, or None."""
-        return self.sites[node.site].directory.current(node.name)
-
     def is_current(self, node: KnownNode) -> bool:
         """Return whether a node is still registered, in the same generation."""
-        current = self.current(node)
+        current = self.sites[node.site].directory.current(node.name)
         return current is not None and current.generation == node.generation
 
     async def fields(
@@ -138,33 +158,11 @@ class Bridge:
 
         `accepts` filters what wildcards match.
         """
-        special = filter(SPECIAL.search, targets)
-        literal = {text: pair for text in special if (pair := split_literally(text))}
-        wild = [p for patterns in targets.values() for p in patterns if p.literal is None]
-        if not wild and not literal:
-            return {text: [p.literal for p in ps if p.literal] for text, ps in targets.items()}
-        literal_nodes = {node for node, _ in literal.values()}
-        fields = await self.fields(
-            share,
-            lambda name: name in literal_nodes or any(p.matches_node(name) for p in wild),
-            lambda site: (
-                any(name.startswith(f"{site}/") for name in literal_nodes)
-                or any(p.matches_site(site) for p in wild)
-            ),
-        )
-        check_wildcards(len(wild), sum(map(len, fields.values())))
-        accepted = [
-            (node, name)
-            for node, fields_of_node in fields.items()
-            for name, field in fields_of_node.items()
-            if accepts(node, field)
-        ]
-        found = {text: expand(ps, accepted) for text, ps in targets.items()}
-        # Names may contain special characters: a field whose name is the text itself comes first.
-        for text, (node, name) in literal.items():
-            if name in fields.get(node, ()):
-                found[text] = [(node, name)]
-        return found
+        search = Search(targets)
+        fields: dict[str, dict[str, Field]] = {}
+        if search.needs_fields:
+            fields = await self.fields(share, search.concerns_node, search.concerns_site)
+        return search.match(fields, accepts)
 
     async def samples(
         self, share: Share, pairs: Iterable[Pair], interval: Interval, min_stride: float | None
@@ -207,10 +205,11 @@ class Bridge:
     ) -> Mapping[str, Any]:
         """Call `fetch_fields` for one node; once more if its generation changed meanwhile."""
         for is_last in (False, True):
-            node = await self._find_node(name)
-            if node is None and is_last:
-                raise UnknownNode(f"the data node {name!r} has just gone")
-            if node is None:
+            try:
+                node = await self.node(name)
+            except UnknownNode:
+                if is_last:
+                    raise UnknownNode(f"the data node {name!r} has just gone") from None
                 break
             try:
                 fields = await self.sites[node.site].directory.fields(node, field_names)
@@ -232,12 +231,6 @@ class Bridge:
             await self._wait_for_vanished(name.__eq__)
             node = await site.directory.node(name)
         return node
-
-    async def _find_node(self, name: str) -> KnownNode | None:
-        try:
-            return await self.node(name)
-        except UnknownNode:
-            return None
 
     async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
         """Wait briefly for nodes that just vanished: they may return in a new generation."""

@@ -21,8 +21,7 @@ from twisted.protocols.policies import TimeoutMixin
 from sisock.bridge.answers import NONE, Answer, failure
 from sisock.connection.runtime import make_logger
 
-SHORT = 1 << 18
-"""Bytes; a shorter body is written without waiting for the client to take it."""
+SHORT = 1 << 18  # bytes; a shorter body is written without waiting for the client to take it
 
 WRITE_BYTES = 1 << 20
 """Bytes passed to the socket at once; Twisted's default is 128 KiB."""
@@ -36,11 +35,8 @@ HEAD_LIMIT, TRAVEL_LIMIT = 1 << 16, 4 << 20
 KEEP_ALIVE = 120
 """Seconds before an idle connection is closed: Grafana itself closes it after 90."""
 
-LINGER = 1.0
-"""Seconds during which the rest of a rejected request is discarded before closing."""
-
-STALLED_AFTER = 60.0
-"""Seconds without the client reading after which its answer is aborted."""
+LINGER = 1.0  # seconds during which the rest of a rejected request is discarded before closing
+STALLED_AFTER = 60.0  # seconds without the client reading after which its answer is aborted
 
 CLIENT_LEFT = 499
 """Logged status of a request whose client disconnected before the answer, as in nginx."""
@@ -62,7 +58,7 @@ class Request:
     client: str
     method: str = ""
     target: bytes = b""
-    headers: dict[bytes, list[bytes]] = field(default_factory=dict)
+    headers: dict[str, list[str]] = field(default_factory=dict)
     body: bytes = b""
     is_old: bool = False
     is_last: bool = False
@@ -83,17 +79,17 @@ class Request:
         return self.target.partition(b"?")[2].decode("ascii", "replace")
 
     @property
-    def origins(self) -> tuple[bytes, ...]:
+    def origins(self) -> list[str]:
         """The values of ``Origin``; "null" for what another page embeds, like an image."""
-        if b"no-cors" in self.values(b"sec-fetch-mode"):
-            sites = self.values(b"sec-fetch-site")
-            if b"cross-site" in sites or b"same-site" in sites:
-                return (b"null",)
-        return self.values(b"origin")
+        if "no-cors" in self.values("sec-fetch-mode"):
+            sites = self.values("sec-fetch-site")
+            if "cross-site" in sites or "same-site" in sites:
+                return ["null"]
+        return self.values("origin")
 
-    def values(self, name: bytes) -> tuple[bytes, ...]:
+    def values(self, name: str) -> list[str]:
         """Return the values of all headers with this name."""
-        return tuple(self.headers.get(name, ()))
+        return self.headers.get(name, [])
 
 
 class _Reader:
@@ -131,15 +127,16 @@ class _Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_head:  # ignore trailers after the body
-            self._request.headers.setdefault(name.lower(), []).append(value)
+            values = self._request.headers.setdefault(name.decode("latin-1").lower(), [])
+            values.append(value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         self._is_head = False
         self._request.method = self._parser.get_method().decode()
-        self._check(size := max(map(int, self._request.values(b"content-length")), default=0))
-        if self._parser.should_upgrade() and (size or self._request.values(b"transfer-encoding")):
+        self._check(size := max(map(int, self._request.values("content-length")), default=0))
+        if self._parser.should_upgrade() and (size or self._request.values("transfer-encoding")):
             self.refuse(501, "upgrades are not supported: send a body without the header Upgrade")
-        self.is_continued = b"100-continue" in self._request.values(b"expect")
+        self.is_continued = "100-continue" in self._request.values("expect")
 
     def on_body(self, part: bytes) -> None:
         self.size += len(part)

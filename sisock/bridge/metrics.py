@@ -6,7 +6,6 @@ import gc
 import resource
 import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
@@ -29,11 +28,13 @@ MAX_SAMPLES = int(DEFAULTS["SISOCK_MAX_SAMPLES"])
 COLLECT_EVERY = 1.0
 """Minimum seconds between full garbage collections; one takes a tenth of a second."""
 
-MAX_CONNECTIONS, SPARE_FILES = 2000, 200
-"""Open connections, and open files that are kept for other purposes."""
+SPARE_FILES = 200  # open files that are kept for other purposes than connections
+MAX_CONNECTIONS = 2000
+"""Open connections; beyond this, the one that is idle for longest is closed."""
 
-SMALL_BODY, MAX_HELD = 1 << 16, 1 << 26
-"""Bytes of a request's body that a connection may always hold, and of all unfinished ones."""
+SMALL_BODY = 1 << 16  # bytes of a request's body that a connection may always hold
+MAX_HELD = 1 << 26
+"""Bytes of all unfinished requests together; beyond this, the next one gets status 503."""
 
 GAUGES = {
     "cache_bytes": "Memory of cached samples",
@@ -42,8 +43,7 @@ GAUGES = {
 }
 """Values that are measured whenever metrics are requested."""
 
-_OBJECT_BYTES = 64
-"""Approximate memory of a Python object in an array."""
+_OBJECT_BYTES = 64  # approximate memory of a Python object in an array
 
 
 class Metrics:
@@ -51,33 +51,23 @@ class Metrics:
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
         self._paths = frozenset(paths)
-        self._registry = registry = CollectorRegistry()
-        labels = ["path", "status"]
-        requests = Counter(
-            "sisock_http_requests", "Requests by path and status", labels, registry=registry
-        )
-        seconds = Histogram(
-            "sisock_http_request_seconds",
-            "Seconds until a request is answered",
-            ["path"],
-            registry=registry,
-        )
-        # Looking up a metric by its labels takes longer than counting.
-        self._requests_with = lru_cache(lambda path, status: requests.labels(path, str(status)))
-        self._seconds_for = lru_cache(seconds.labels)
-        self._samples = Counter("sisock_samples", "Samples in answers", registry=registry)
-        self._hits = Counter(
-            "sisock_cache_hits", "Series that were partly in the cache", registry=registry
-        )
-        self._misses = Counter(
-            "sisock_cache_misses", "Series of which nothing was in the cache", registry=registry
-        )
+        self._registry = CollectorRegistry()
+
+        def make(kind: Any, name: str, text: str, *labels: str) -> Any:
+            return kind(f"sisock_{name}", text, labels, registry=self._registry)
+
+        requests, seconds = "Requests by path and status", "Seconds until a request is answered"
+        self._requests = make(Counter, "http_requests", requests, "path", "status")
+        self._seconds = make(Histogram, "http_request_seconds", seconds, "path")
+        self._samples = make(Counter, "samples", "Samples in answers")
+        self._hits = make(Counter, "cache_hits", "Series that were partly in the cache")
+        self._misses = make(Counter, "cache_misses", "Series of which nothing was in the cache")
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count a request; unknown paths are counted together as "other"."""
         path = path if path in self._paths else "other"
-        self._requests_with(path, status).inc()
-        self._seconds_for(path).observe(seconds)
+        self._requests.labels(path, status).inc()
+        self._seconds.labels(path).observe(seconds)
 
     def found(self, samples: int, hits: int, misses: int) -> None:
         """Count the samples of an answer, and its series with and without cached tiles."""

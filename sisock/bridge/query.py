@@ -159,10 +159,8 @@ class Views:
         # If all samples fit into the view, use buckets so small that regular data lose none.
         fine = {}
         for name, field in fields.items():
-            series = node.name, node.generation, name
-            spacing = self._bridge.tiles.spacing.setdefault(series, field.interval)
-            if spacing and seconds <= points * spacing:
-                fine[name] = fine_bucket_size(spacing)
+            if field.interval and seconds <= points * field.interval:
+                fine[name] = fine_bucket_size(field.interval)
         sizes = {name: fine.get(name, coarse) for name in fields}
         views = await self._complete_views(panel, node, fields, sizes)
         irregular = {}
@@ -203,7 +201,7 @@ class Views:
             for names, fetched in zip(missing.values(), await gather(calls), strict=True):
                 share.add(sum(size_of(fetched[name].t, fetched[name].values) for name in names))
                 for name in names:
-                    cached[name].add(fetched[name], 0, len(fetched[name]))
+                    cached[name].add(fetched[name])
                     cached[name].is_final &= fetched[name].is_final
         return cached
 

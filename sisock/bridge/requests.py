@@ -31,8 +31,7 @@ from sisock.errors import InvalidArgument
 from sisock.wire.fields import Field
 from sisock.wire.protocol import MIN_POINTS, Interval
 
-DEFAULT_SECONDS = 3600.0
-"""Length of the range up to now for a request without a range."""
+DEFAULT_SECONDS = 3600.0  # length of the range up to now for a request without a range
 
 MAX_ENTRIES = 1000
 """Largest number of targets, or of ad hoc filters, of a request."""
@@ -44,16 +43,14 @@ GAPS, RECORDED = "gaps ", "nodes "
 """Prefixes of annotation queries: for gaps of a field, and for the changes of nodes that a recorder
 kept. The third kind of query is ``nodes``."""
 
-TAG_KEYS = ("node", "timeline", "units")
-"""Keys of ad hoc filters."""
+TAG_KEYS = ("node", "timeline", "units")  # keys of ad hoc filters
 
 _OPERATORS = ("=", "!=", "=~", "!~", "<", ">")
 
 _EARLIEST = 1e-3
 """The earliest time of a range: in sisock, times of zero and below are relative to now."""
 
-_LATEST = 1e11
-"""The latest time, in seconds; larger numbers are rejected."""
+_LATEST = 1e11  # the latest time, in seconds; larger numbers are rejected
 
 _INTERVAL = re.compile(r"[<>~]?\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|M|y)")
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

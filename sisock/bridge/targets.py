@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from sisock.bridge.tiles import TILE
 from sisock.errors import InvalidArgument
+from sisock.wire.fields import Field
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 Pair: TypeAlias = tuple[str, str]
@@ -35,13 +36,13 @@ MAX_PER_REQUEST, MAX_CHARACTERS = 2000, 250_000
 """Alternatives of all targets of a request, and characters of these: compiling more patterns would
 keep other requests waiting."""
 
-SPECIAL = re.compile(r"[*?\[\](){}|\\]")
-"""Characters with a special meaning in a target."""
+SPECIAL = re.compile(r"[*?\[\](){}|\\]")  # characters with a special meaning in a target
 
 MAX_COMPARISONS = 2_000_000
 """Comparisons of patterns with names for one request; they take about a second."""
 
 _WILDCARDS = "*?["
+_WILD, _ESCAPED = re.compile(r"[*?]|\[[^\]]*\]"), re.compile(r"\[([*?\[])\]")
 _CLOSING = {"(": ")", "{": "}"}
 _DELIMITER = {"(": "|", "{": ","}
 _TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
@@ -89,10 +90,6 @@ class Pattern:
     field: str
     literal: Pair | None
 
-    def matches_node(self, node: str) -> bool:
-        """Return whether the pattern can match fields of a node."""
-        return matches(node, self.node)
-
     def matches_site(self, site: str) -> bool:
         """Return whether the pattern may match nodes of a site."""
         begin, prefix = re.split(r"[*?[]", self.node, maxsplit=1)[0], f"{site}/"
@@ -125,12 +122,6 @@ def matches(name: str, *shells: str) -> bool:
 def compile_any(*shells: str) -> Callable[[str], Any]:
     """Return a function that finds whether a name matches one of these shell patterns."""
     return re.compile("|".join(map(fnmatch.translate, shells)) or "(?!)").match
-
-
-def split_literally(text: str) -> Pair | None:
-    """Return node and field of a text, with special characters taken literally."""
-    node, _, field = text.partition(SEPARATOR)
-    return (node, field) if node and field else None
 
 
 def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
@@ -203,14 +194,62 @@ def _parse_parts(text: str) -> list[list[str]]:
 
 def _literal(node: str, field: str) -> Pair | None:
     """Return the names that two shell patterns match, or None if they contain a wildcard."""
-    if not SPECIAL.search(node + field):
-        return node, field
-    for shell in (node, field):
-        without_escaped = re.sub(r"\[[*?\[]\]", "", shell)
-        if re.search(r"[*?]|\[[^\]]*\]", without_escaped):
-            return None
-    names = [re.sub(r"\[([*?\[])\]", r"\1", shell) for shell in (node, field)]
-    return names[0], names[1]
+    if any(_WILD.search(_ESCAPED.sub("", shell)) for shell in (node, field)):
+        return None
+    return _ESCAPED.sub(r"\1", node), _ESCAPED.sub(r"\1", field)
+
+
+class Search:
+    """Find the fields that targets match; `targets` maps each text to its patterns.
+
+    As names may contain special characters, a text may also be the name of a field itself.
+    """
+
+    def __init__(self, targets: Mapping[str, Sequence[Pattern]]) -> None:
+        self._targets = targets
+        self._wild = [p for patterns in targets.values() for p in patterns if p.literal is None]
+        self._special: dict[str, Pair] = {}
+        for text in filter(SPECIAL.search, targets):
+            node, _, field = text.partition(SEPARATOR)
+            if node and field:
+                self._special[text] = node, field
+        self._nodes = {node for node, _ in self._special.values()}
+
+    @property
+    def needs_fields(self) -> bool:
+        """Whether the fields of nodes must be known."""
+        return bool(self._wild or self._special)
+
+    def concerns_node(self, name: str) -> bool:
+        """Return whether a node may have fields that match."""
+        return name in self._nodes or any(matches(name, p.node) for p in self._wild)
+
+    def concerns_site(self, site: str) -> bool:
+        """Return whether nodes of a site may have fields that match."""
+        is_named = any(name.startswith(f"{site}/") for name in self._nodes)
+        return is_named or any(p.matches_site(site) for p in self._wild)
+
+    def match(
+        self,
+        fields: Mapping[str, Mapping[str, Field]],
+        accepts: Callable[[str, Field], bool] = lambda node, field: True,
+    ) -> dict[str, list[Pair]]:
+        """Return the fields that each target matches, given those of all nodes that it concerns.
+
+        `accepts` filters what wildcards match. Names without wildcards match, known or not.
+        """
+        check_wildcards(len(self._wild), sum(map(len, fields.values())))
+        known = [
+            (node, name)
+            for node, fields_of_node in fields.items()
+            for name, field in fields_of_node.items()
+            if accepts(node, field)
+        ]
+        found = {text: _expand(patterns, known) for text, patterns in self._targets.items()}
+        for text, (node, name) in self._special.items():
+            if name in fields.get(node, ()):
+                found[text] = [(node, name)]
+        return found
 
 
 def check_wildcards(wildcards: int, names: int) -> None:
@@ -220,7 +259,7 @@ def check_wildcards(wildcards: int, names: int) -> None:
         raise InvalidArgument(f"{what}, which takes too long: use fewer, or name the fields")
 
 
-def expand(patterns: Iterable[Pattern], known: Iterable[Pair]) -> list[Pair]:
+def _expand(patterns: Iterable[Pattern], known: Iterable[Pair]) -> list[Pair]:
     """Return the known fields that patterns match, and the literal ones, known or not."""
     found: dict[Pair, None] = {}
     for pattern in patterns:

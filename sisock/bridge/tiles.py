@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +19,9 @@ from sisock.wire import arrays, grid, json_rows
 from sisock.wire.fields import Field
 
 TILE = 64  # buckets of a tile
-BLOCK = 8 * TILE  # largest number of buckets of a block; a view seldom has more
-MIN_CACHE = 4096  # bytes; the cache is off if it has less memory than a few tiles take
-DERIVE_LEVELS = 3  # a tile can be derived from tiles that are up to this many powers of two finer
 MAX_POINTS = 32_768  # largest number of samples of a view: no screen is wider
 
-_OVERHEAD, _ROW_BYTES = 700, 36
+_OVERHEAD, _ROW_BYTES = 900, 36
 """Approximate memory of a tile besides its arrays, and of the JSON of a sample."""
 
 
@@ -140,16 +137,14 @@ class Parts:
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
         self.is_known, self.is_final = False, True
-        self.runs: list[tuple[Samples, int, int]] = []
-        self._first, self._last, self._w = first, last, w
+        self._found: list[Samples] = []
+        self._start, self._end = first * w, last * w
 
-    def add(self, samples: Samples, low: int, high: int) -> None:
-        """Add a run of samples; runs may come in any order."""
+    def add(self, samples: Samples) -> None:
+        """Add samples; those of different buckets may come in any order."""
         self.is_known = True
-        if self.runs and self.runs[-1][0] is samples and self.runs[-1][2] == low:
-            low = self.runs.pop()[1]
-        if low < high:
-            self.runs.append((samples, low, high))
+        if len(samples):
+            self._found.append(samples)
 
     def add_missing(self, first: int, last: int) -> None:
         """Add a missing range; extend the previous one if they adjoin."""
@@ -159,80 +154,50 @@ class Parts:
 
     def view(self, field: Field) -> View:
         """Return the samples of all buckets, once the missing ones are added."""
-        runs: list[tuple[Samples, int, int]] = []
-        start, end = self._first * self._w, self._last * self._w
-        if len(self.runs) > 1:
-            self.runs.sort(key=lambda run: run[0].t[run[1]])
-        for samples, low, high in self.runs:
-            low, high = (bisect_left(samples.t, edge, low, high) for edge in (start, end))
+        runs = []
+        for samples in sorted(self._found, key=lambda each: each.t[0]):
+            t = samples.t
+            low = 0 if t[0] >= self._start else bisect_left(t, self._start)
+            high = len(t) if t[-1] < self._end else bisect_left(t, self._end)
             if low < high:
                 runs.append((samples, low, high))
         return View(field, runs)
 
 
-class Block:
-    """Hold the samples of tiles that were stored together, and count those still in use."""
-
-    __slots__ = ("kept", "keys", "nbytes", "samples")
-
-    def __init__(self, samples: Samples, count: int) -> None:
-        self.samples, self.kept = samples, count
-        self.keys: list[tuple[Hashable, float, int]] = []
-        json_bytes = _ROW_BYTES * len(samples)
-        self.nbytes = size_of(samples.t, samples.values) + json_bytes + _OVERHEAD * count
-
-
 class Tile(NamedTuple):
-    """Locate the samples of a tile in its block; it is complete up to bucket `final`, exclusive."""
+    """Hold the samples of a tile, which is complete up to bucket `final`, exclusive."""
 
-    block: Block
-    low: int
-    high: int
+    samples: Samples
     final: int
 
-    def samples(self) -> Samples:
-        """Return the samples of the tile."""
-        return self.block.samples.cut(self.low, self.high)
+    @property
+    def nbytes(self) -> int:
+        """Approximate memory of the tile."""
+        samples = self.samples
+        return size_of(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
 
 
 class TileCache:
-    """Keep the most recently used blocks of tiles, within a limit of bytes.
+    """Keep the most recently used tiles, within a limit of bytes.
 
     The key of a series is its node, generation and field.
     """
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
-        self.spacing: dict[tuple[str, str, str], float | None] = {}
-        """The interval of each series as first seen, which fixes the bucket sizes of its tiles."""
         self._limit = limit
-        # By series and bucket size: tiles by number.
-        self._tiles: dict[tuple[Hashable, float], dict[int, Tile]] = {}
-        self._blocks: OrderedDict[Block, None] = OrderedDict()
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the cache has enough memory to keep anything."""
-        return self._limit >= MIN_CACHE
+        # By series, bucket size and number of the tile.
+        self._tiles: OrderedDict[tuple[Hashable, float, int], Tile] = OrderedDict()
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
         """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
-        if not self.is_on:
-            if first < limit:
-                parts.add_missing(first, min(last, limit))
-            return parts
-        tiles, block = self._tiles.get((series, w), {}), None
         for index in range(first // TILE, -(-last // TILE)):
-            start, end, tile = index * TILE, (index + 1) * TILE, tiles.get(index)
-            if tile is None or tile.final < end:
-                tile = self._derive(series, w, index) or tile
-            if tile is not None:
-                parts.add(tile.block.samples, tile.low, tile.high)
-                if tile.block is not block and tile.block in self._blocks:
-                    block = tile.block
-                    self._blocks.move_to_end(block)
-            reached = start if tile is None else tile.final
+            reached, end, key = index * TILE, (index + 1) * TILE, (series, w, index)
+            if (tile := self._tiles.get(key)) is not None:
+                parts.add(tile.samples)
+                self._tiles.move_to_end(key)
+                reached = tile.final
             if reached < end and reached < min(last, limit):
                 parts.add_missing(reached, min(end, limit))
         return parts
@@ -242,66 +207,21 @@ class TileCache:
     ) -> None:
         """Store those buckets of a reply from `first` to `last` that are final."""
         final = last if final_to >= last * w else math.floor(final_to / w)
-        if final <= first or not self.is_on:
-            return
-        if first % TILE:
-            # The first buckets may extend an incomplete tile.
-            begin, index, first = first, first // TILE, min(-(-first // TILE) * TILE, final)
-            tile = self._tiles.get((series, w), {}).get(index)
-            if tile is not None and tile.final < first and begin <= tile.final:
-                more = samples.between(tile.final * w, first * w)
-                self._put(series, w, [index * TILE, first], join([tile.samples(), more]))
-        for start in range(first, final, BLOCK):
-            end = min(start + BLOCK, final)
-            self._put(series, w, [*range(start, end, TILE), end], samples)
+        for index in range(first // TILE, -(-final // TILE)):
+            begin, end, own = index * TILE, min((index + 1) * TILE, final), samples
+            if first > begin:  # the first buckets may extend an incomplete tile
+                tile = self._tiles.get((series, w, index))
+                if tile is None or not first <= tile.final < end:
+                    continue
+                own = join([tile.samples, samples.between(tile.final * w, end * w)])
+            part = own.part(*np.searchsorted(own.t, [begin * w, end * w]))
+            self._put((series, w, index), Tile(part, end))
 
-    def drop(self, nodes: Container[str]) -> None:
-        """Drop all tiles of some nodes."""
-        for (series, w), tiles in list(self._tiles.items()):
-            if series[0] in nodes:  # type: ignore[index]
-                for index in list(tiles):
-                    self._forget(series, w, index)
-        self.spacing = {key: value for key, value in self.spacing.items() if key[0] not in nodes}
-
-    def _derive(self, series: Hashable, w: float, index: int) -> Tile | None:
-        """Derive a tile from complete tiles with smaller buckets, if there are any."""
-        for level in range(1, DERIVE_LEVELS + 1):
-            count, finer = 1 << level, self._tiles.get((series, w / (1 << level)), {})
-            numbers = range(index * count, (index + 1) * count)
-            if all(n in finer and finer[n].final == (n + 1) * TILE for n in numbers):
-                coarse = join(finer[n].samples() for n in numbers).decimated(w)
-                return self._put(series, w, [index * TILE, (index + 1) * TILE], coarse)
-        return None
-
-    def _put(self, series: Hashable, w: float, starts: list[int], samples: Samples) -> Tile:
-        """Store tiles between the given buckets, drop the oldest blocks; return the last tile."""
-        low, *cuts = np.searchsorted(samples.t, np.array(starts, dtype="<f8") * w).tolist()
-        block = Block(samples.part(low, cuts[-1]), len(cuts))
-        self._blocks[block] = None
-        self.nbytes += block.nbytes
-        begin = 0
-        for start, final, cut in zip(starts, starts[1:], cuts, strict=False):
-            key = series, w, start // TILE
-            self._forget(*key)
-            tile = Tile(block, begin, cut - low, final)
-            self._tiles.setdefault((series, w), {})[start // TILE] = tile
-            block.keys.append(key)
-            begin = cut - low
+    def _put(self, key: tuple[Hashable, float, int], tile: Tile) -> None:
+        """Store a tile instead of any earlier one, and drop the oldest tiles."""
+        if key in self._tiles:
+            self.nbytes -= self._tiles.pop(key).nbytes
+        self._tiles[key] = tile
+        self.nbytes += tile.nbytes
         while self.nbytes > self._limit:
-            oldest = next(iter(self._blocks))
-            for series, w, index in oldest.keys:
-                kept = self._tiles.get((series, w), {}).get(index)
-                if kept is not None and kept.block is oldest:
-                    self._forget(series, w, index)
-        return tile
-
-    def _forget(self, series: Hashable, w: float, index: int) -> None:
-        tiles = self._tiles.get((series, w), {})
-        tile = tiles.pop(index, None)
-        if tile is not None:
-            if not tiles:
-                del self._tiles[series, w]
-            tile.block.kept -= 1
-            if not tile.block.kept:
-                self.nbytes -= tile.block.nbytes
-                del self._blocks[tile.block]
+            self.nbytes -= self._tiles.popitem(last=False)[1].nbytes

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from typing import Any
 from warnings import catch_warnings
 
 from sisock.cli.output import (
     WRITERS,
-    latest_row,
-    live_header,
-    live_headings,
-    live_row,
     progress_line,
     write_fields,
+    write_latest,
+    write_live,
     write_table,
 )
 from sisock.client.client import Client
@@ -76,36 +75,29 @@ def latest(args: argparse.Namespace, settings: Settings) -> None:
     """Print the last sample of each field."""
     with _join(args) as client:
         data = client.latest(args.node, args.fields or None)
-    rows = [latest_row(name, series) for name, series in data.items()]
-    write_table(sys.stdout, ("field", "value", "units", "time"), rows)
+    write_latest(sys.stdout, data)
 
 
 def watch(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples as they come."""
     with _join(args) as client, client.watch(args.node, args.fields or None) as stream:
         known = client.fields(args.node)
-        headings = live_headings(known[name] for name in args.fields or known)
-        print(live_header(headings), flush=True)
-        for sample in stream:
-            print(live_row(headings, sample), flush=True)
+        write_live(sys.stdout, [known[name] for name in args.fields or known], stream)
 
 
 def complete_nodes(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Return the names of the available nodes; none if the router does not answer."""
-    try:
-        with (
-            _join(parsed_args, timeout=COMPLETION_TIMEOUT) as client,
-            catch_warnings(action="ignore", category=SiteWarning),
-        ):
-            return [node.name for node in client.nodes()]
-    except SisockError:
-        return []
+    """Return the names of the available nodes."""
+    return _ask_for_names(parsed_args, lambda client: [node.name for node in client.nodes()])
 
 
 def complete_fields(prefix: str, parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Return the names of the fields of the node given before on the command line."""
-    try:
-        with _join(parsed_args, timeout=COMPLETION_TIMEOUT) as client:
-            return list(client.fields(parsed_args.node))
-    except SisockError:
-        return []
+    return _ask_for_names(parsed_args, lambda client: list(client.fields(parsed_args.node)))
+
+
+def _ask_for_names(args: argparse.Namespace, ask: Callable[[Client], list[str]]) -> list[str]:
+    """Return names for a shell; none if the router does not answer."""
+    quiet = catch_warnings(action="ignore", category=SiteWarning)
+    with suppress(SisockError), _join(args, timeout=COMPLETION_TIMEOUT) as client, quiet:
+        return ask(client)
+    return []

@@ -9,7 +9,7 @@ import ssl
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -53,7 +53,11 @@ def show(args: argparse.Namespace, settings: Settings) -> None:
     write_table(sys.stdout, ("setting", "value", "from"), setting_rows(settings))
     if sites := load_sites():
         print()
-        write_table(sys.stdout, ("site", "address", "CA", "secret from"), site_rows(sites.values()))
+        rows = [
+            (n, s.address, str(s.ca or "the system's"), str(s.secret_file or ""))
+            for n, s in sites.items()
+        ]
+        write_table(sys.stdout, ("site", "address", "CA", "secret from"), rows)
 
 
 def make_certs(args: argparse.Namespace, settings: Settings) -> None:
@@ -121,14 +125,6 @@ def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
         given = os.environ.get(name)
         rows.append((name, given or default, f"environment ({name})" if given else "default"))
     return rows
-
-
-def site_rows(sites: Iterable[Settings]) -> list[tuple[str, ...]]:
-    """Return name, address, CA and secret file of each site."""
-    return [
-        (site.site or "", site.address, str(site.ca or "the system's"), str(site.secret_file or ""))
-        for site in sites
-    ]
 
 
 def examine(every: Sequence[Settings]) -> bool:

@@ -7,7 +7,6 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Collection
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, NoReturn
@@ -88,27 +87,15 @@ class _Version(argparse.Action):
         raise SystemExit(0)
 
 
-class _Parser(Parser):
-    """A parser that suggests a command for a misspelt one."""
-
-    commands: Collection[str] = ()
-
-    def check_command(self, words: list[str]) -> None:
-        """Exit if the first word is no command, and suggest a similar one."""
-        if words and not words[0].startswith("-") and words[0] not in self.commands:
-            self.error(f"there is no command {words[0]!r}{suggest(words[0], self.commands)}")
-
-
-def make_parser() -> _Parser:
+def make_parser() -> Parser:
     """Return the parser of the command line, with its help."""
     common = argparse.ArgumentParser(add_help=False)
     add_common_flags(common)
     about = "Serve and read an observatory's time series."
     more = "To try everything: `sisock demo`. `sisock COMMAND --help` has examples."
-    parser = _Parser(prog="sisock", description=about, epilog=more)
+    parser = Parser(prog="sisock", description=about, epilog=more)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands: Any = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    parser.commands = commands.choices
     add_arguments = {
         "fields": _add_node,
         "get": _add_get,
@@ -232,7 +219,8 @@ def main(argv: list[str] | None = None) -> None:
 
         autocomplete(parser, always_complete_options="long")
     words = sys.argv[1:] if argv is None else argv
-    parser.check_command(words)
+    if words and not words[0].startswith("-") and words[0] not in _COMMANDS:
+        parser.error(f"there is no command {words[0]!r}{suggest(words[0], _COMMANDS)}")
     args, rest = parser.parse_known_args(allow_negative_times(words))
     args.rest = rest
     if rest and args.command not in PROGRAMS:

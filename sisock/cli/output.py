@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import time
@@ -14,12 +13,13 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from sisock.client.data import Data, Progress, Series
+from sisock.client.data import Data, Progress
 from sisock.client.display import MAX_COUNT
 from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
 from sisock.wire.json_rows import dumps
+from sisock.wire.protocol import as_line
 from sisock.wire.times import counted, format_time
 
 _SAMPLED_ROWS = 1000
@@ -33,9 +33,6 @@ _RUN = 1 << 16  # rows of CSV to make at once
 _SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
 """Columns of `sisock fields` that are shown only if a field has a value for them."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""Characters that a terminal would obey."""
-
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d*\.?\d*(e[+-]?\d+)?$)", re.IGNORECASE)
 """How texts begin that a spreadsheet would take for a formula; signed numbers are none."""
 
@@ -48,7 +45,7 @@ def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]
     sampled = [header, *rows[:_SAMPLED_ROWS]]
     widths = [max(len(row[i]) for row in sampled) for i in range(len(header))]
     for row in [header, *rows]:
-        cells = (_plain(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (as_line(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
         out.write("  ".join(cells).rstrip() + "\n")
 
 
@@ -113,15 +110,11 @@ def _range(ends: Sequence[float | None] | None) -> str:
     return f"{low} to {high}".strip()
 
 
-def _plain(text: str) -> str:
-    return _CONTROL.sub(" ", text)
-
-
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""
     if not isinstance(value, float):
-        return _plain(str(value))
+        return as_line(str(value))
     is_count = value.is_integer() and abs(value) < MAX_COUNT
     return f"{value:.0f}" if is_count else f"{value:.10g}"
 
@@ -175,38 +168,33 @@ def _times(t: np.ndarray) -> list[str]:
 def _cells(column: np.ndarray) -> list[Any]:
     if column.dtype.kind not in "fiu":
         return ["" if value is None else _no_formula(value) for value in to_list(column)]
-    return _json_numbers(column)[1:-1].replace("null", "").split(",")
+    return dumps(_as_written(column)).decode()[1:-1].replace("null", "").split(",")
 
 
 def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
-def _json_numbers(numbers: np.ndarray) -> str:
-    # Convert float32 to double, so that readers that use doubles get the same number.
-    numbers = np.ascontiguousarray(numbers, dtype="<f8" if numbers.dtype.kind == "f" else None)
-    return dumps(numbers).decode()
+def _as_written(numbers: np.ndarray) -> np.ndarray:
+    """Convert float32 to double, so that readers that use doubles get the same number."""
+    return np.ascontiguousarray(numbers, dtype="<f8" if numbers.dtype.kind == "f" else None)
 
 
 def write_json(out: TextIO, data: Data) -> None:
     """Write JSON: field name to its times in UNIX seconds, values, units and timeline."""
     out.write("{")
     for index, (name, series) in enumerate(data.items()):
-        out.write(f'{", " if index else ""}{json.dumps(name)}: {{"t": {_json_numbers(series.t)}')
-        out.write(f', "values": {_json(series.values)}')
+        values = series.values
         about = {
+            "t": series.t,
+            "values": _as_written(values) if values.dtype.kind in "fiu" else to_list(values),
             "units": series.units,
             "timeline": series.timeline,
             "finalized_until": series.finalized_until,
         }
-        out.write(f", {json.dumps(about)[1:]}")
+        # One by one, as the text of all series would not fit into memory.
+        out.write(f"{', ' if index else ''}{dumps(name).decode()}: {dumps(about).decode()}")
     out.write("}\n")
-
-
-def _json(column: np.ndarray) -> str:
-    if column.dtype.kind in "fiu":
-        return _json_numbers(column)
-    return json.dumps(to_list(column))
 
 
 WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
@@ -216,25 +204,25 @@ WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
 }
 
 
-def latest_row(name: str, series: Series) -> tuple[str, str, str, str]:
-    """Return a field's name, its last value, units and time."""
-    if not len(series):
-        return name, "", series.units or "", ""
-    return name, _text(to_list(series.values)[0]), series.units or "", format_time(series.t[0])
+def write_latest(out: TextIO, data: Data) -> None:
+    """Write a table with the last value of each field, its units and its time."""
+    rows = []
+    for name, series in data.items():
+        values, times = map(_text, to_list(series.values)), map(format_time, series.t)
+        rows.append((name, next(values, ""), series.units or "", next(times, "")))
+    write_table(out, ("field", "value", "units", "time"), rows)
 
 
-def live_headings(fields: Iterable[Field]) -> dict[str, str]:
-    """Return the column heading of each field for live samples."""
-    return {field.name: _heading(field.name, field.units).rjust(_LIVE_WIDTH) for field in fields}
+def write_live(out: TextIO, fields: Iterable[Field], samples: Iterable[LiveSample | Gap]) -> None:
+    """Write a header, and below it each live sample as soon as it comes."""
+    headings = {f.name: _heading(f.name, f.units).rjust(_LIVE_WIDTH) for f in fields}
+    print("  ".join(["time".ljust(_TIME_WIDTH), *headings.values()]), file=out, flush=True)
+    for sample in samples:
+        print(_live_row(headings, sample), file=out, flush=True)
 
 
-def live_header(headings: Mapping[str, str]) -> str:
-    """Return the header line above live samples."""
-    return "  ".join(["time".ljust(_TIME_WIDTH), *headings.values()])
-
-
-def live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
-    """Return one live sample in columns under `live_header`, or a line about a gap."""
+def _live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
+    """Return one live sample in columns below the headings, or a line about a gap."""
     if isinstance(sample, Gap):
         start, end = format_time(sample.start), format_time(sample.end)
         return f"{start.ljust(_TIME_WIDTH)}  samples between this time and {end} are lost"

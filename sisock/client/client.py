@@ -8,7 +8,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -40,24 +39,6 @@ def _progress(method: Any, options: dict[str, Any]) -> Callable[[Progress], None
     return options.pop("on_progress", None) or notebook_bar()
 
 
-@dataclass(frozen=True)
-class _Trouble:
-    """Why a call takes long."""
-
-    why: str
-
-
-def _show(item: Any, show: Callable[[Progress], None]) -> bool:
-    """Show progress or trouble; return False if the item is the call's result."""
-    if isinstance(item, _Trouble):
-        warnings.warn(f"still waiting: {item.why}", RouterWarning, stacklevel=4)
-    elif isinstance(item, Progress):
-        show(item)
-    else:
-        return False
-    return True
-
-
 def _result(result: Any) -> Any:
     """Return the result of a call, or raise its error; warn about each site missing in a list."""
     if isinstance(result, Failure):
@@ -82,17 +63,19 @@ class _ThreadClient:
     ) -> Callable[[], None]:
         """Run the coroutine of `begin` in the reactor's thread; return a function that cancels it.
 
-        There `tell` is called with each `Progress`, if `show` is given, with a `_Trouble` if the
-        router does not answer, and with the result or Failure.
+        There `tell` is called with functions to be called in the caller's thread, which `show` the
+        progress or warn if the router does not answer, and then with the result or Failure.
         """
         # Make the coroutine here, so that wrong arguments raise in the caller's own code.
-        work = begin() if show is None else begin(on_progress=tell)
+        telling = {} if show is None else {"on_progress": lambda each: tell(partial(show, each))}
+        work = begin(**telling)
         begun: list[defer.Deferred] = []
 
         def look() -> None:
             if (why := self._client.trouble()) is not None and looking.running:
                 looking.stop()
-                tell(_Trouble(why))
+                text = f"still waiting: {why}"
+                tell(partial(warnings.warn, text, RouterWarning, stacklevel=3))
 
         def end(result: Any) -> None:
             if looking.running:
@@ -150,8 +133,8 @@ class Client(_ThreadClient):
         items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         cancel = self._start(begin, items.put, show)
         try:
-            while _show(item := items.get(timeout=timeout), show):
-                pass
+            while callable(item := items.get(timeout=timeout)):
+                item()
         except BaseException:
             cancel()
             raise
@@ -219,6 +202,7 @@ class AsyncClient(_ThreadClient):
     """
 
     async def _wait(self, begin: Callable[..., Coroutine[Any, Any, _T]], show: Any = None) -> _T:
+        # Not a queue of asyncio, which prints an error if its loop is closed during the call.
         loop, items, has_items = asyncio.get_running_loop(), deque[Any](), asyncio.Event()
 
         def tell(item: Any) -> None:
@@ -234,8 +218,8 @@ class AsyncClient(_ThreadClient):
 
         cancel = self._start(begin, tell, show)
         try:
-            while _show(item := await next_item(), show):
-                pass
+            while callable(item := await next_item()):
+                item()
         except BaseException:
             cancel()
             raise

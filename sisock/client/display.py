@@ -18,12 +18,8 @@ from sisock.wire import grid
 from sisock.wire.times import format_time
 
 GAP = 5.0  # a curve is interrupted where the spacing is over this many usual spacings
-
-DELAY = 1.0
-"""Seconds before a progress bar is shown."""
-
-MAX_COUNT = 1e15
-"""Value below which whole numbers are shown with all their digits."""
+DELAY = 1.0  # seconds before a progress bar is shown
+MAX_COUNT = 1e15  # value below which whole numbers are shown with all their digits
 
 MAX_DRAWN = 20_000
 """Maximum number of samples drawn of a series; longer ones are decimated to their extremes."""

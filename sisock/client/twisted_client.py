@@ -17,7 +17,7 @@ from sisock.client.missed import Source
 from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
 from sisock.client.watch import Watch, Watches, deliver
 from sisock.connection.runtime import Turns
-from sisock.connection.session import CALL_TIMEOUT, Session, gather
+from sisock.connection.session import CALL_TIMEOUT, gather
 from sisock.connection.settings import Settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
 from sisock.wire.fields import KnownNode
@@ -44,8 +44,10 @@ class TwistedClient:
         every = load_routers() if settings is None else [settings]
         self._sites = Sites(self._make_site(each, reactor) for each in every)
         self._turns = Turns(next(iter(self._sites.values())).reactor)
-        # By site; made when one of its nodes is watched.
-        self._watches: dict[str, Watches] = {}
+        self._watches = {
+            name: Watches(Source(site.session, site.directory, timeout), timeout, self._turns)
+            for name, site in self._sites.items()
+        }
         self._is_running = False
         self._ended: BaseException | None = None
         # For each: nodes that were absent when it began, but may come back.
@@ -54,22 +56,14 @@ class TwistedClient:
 
     def _make_site(self, settings: Settings, reactor: Any) -> Site:
         name = settings.site or ""
-
-        def lose(node: str) -> None:
-            if name in self._watches:
-                self._watches[name].lose(node)
-
-        def begin(session: Session) -> list[Any]:
-            return [watch.begin(session) for watch in self._watches.get(name, ())]
-
         return Site(
             settings,
             self.timeout,
             reactor,
-            self._tell_watchers,
-            lose,
-            self._tell_late_watchers,
-            begin,
+            on_change=self._tell_watchers,
+            on_added=lambda node: self._watches[name].lose(node),
+            on_back=self._tell_late_watchers,
+            begin=lambda session: [watch.begin(session) for watch in self._watches[name]],
         )
 
     def start(self) -> None:
@@ -118,7 +112,7 @@ class TwistedClient:
         """Ask the hub for its data nodes, sorted by name; raises HubMissing if no hub answers.
 
         Sites that cannot be reached are left out: `NodeList.unreachable` has the reasons. `Client`
-        and `AsyncClient` also give a `SiteWarning` for each.
+        and `AsyncClient` also issue a `SiteWarning` for each.
         """
         return await self._sites.nodes()
 
@@ -156,7 +150,8 @@ class TwistedClient:
         fields : str or iterable of str, optional
             All fields of the node if None.
         start, end : float, str or datetime
-            Half-open interval, see `sisock.wire.times.to_sisock_time`.
+            Half-open interval: UNIX seconds, seconds before now if zero or negative, ``"-1h"``,
+            ``"now"``, an ISO text or a datetime. Times without a zone are UTC.
         min_stride : float or str, optional
             Minimum seconds between successive samples, or a duration such as ``"5min"``.
         bucket : float, optional
@@ -268,9 +263,6 @@ class TwistedClient:
         session = site.connection.session
         if site is self._sites.only:
             session = await site.session()
-        if site.name not in self._watches:
-            source = Source(site.session, site.directory, self.timeout)
-            self._watches[site.name] = Watches(source, self.timeout, self._turns)
         watch = Watch(self._watches[site.name], node, *about)
         if session is None:
             return watch.end  # the watch begins when the site is joined
@@ -296,10 +288,11 @@ class TwistedClient:
             absent |= site.directory.absent()
         tell = partial(deliver, "nodes", callback)
         self._node_watchers[tell] = absent
-        return partial(self._forget_watcher, tell)
 
-    def _forget_watcher(self, tell: Callable[[NodeEvent], None]) -> None:
-        self._node_watchers.pop(tell, None)
+        def end() -> None:
+            self._node_watchers.pop(tell, None)
+
+        return end
 
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
         for tell in list(self._node_watchers):

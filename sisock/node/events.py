@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.store.columns import Rows, decode, join
+from sisock.history.columns import Rows, decode, join
 from sisock.wire.reply import Reply, Timeline
 
 PAUSE = 0.05  # minimum seconds between two events of a timeline

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.store.columns import Column, Rows, as_number, encode, join, take, type_of
+from sisock.history.columns import Column, Rows, as_number, encode, join, take, type_of
 from sisock.wire.arrays import normalise
 from sisock.wire.protocol import EARLIEST, LATEST, check_field_name, is_text
 from sisock.wire.times import counted, format_time

@@ -25,8 +25,7 @@ DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 MAX_PROXIES = 64
 """Largest value of SISOCK_PROXIES."""
 
-CONNECTION = "router"
-"""Name of a proxy's connection to the router."""
+CONNECTION = "router"  # name of a proxy's connection to the router
 
 _VARIABLE = re.compile(r"\$\{(.+)\}")
 
@@ -169,7 +168,8 @@ def add_proxies(
     file must be private. Raises SettingsError for another layout or a missing variable.
     """
     routers = [worker for worker in configuration["workers"] if worker.get("type") == "router"]
-    fronts = [transport for worker in routers for transport in _with_tls(worker)]
+    transports = [transport for worker in routers for transport in worker["transports"]]
+    fronts = [each for each in transports if "tls" in each.get("endpoint", {})]
     if len(routers) != 1 or not fronts:
         raise SettingsError("SISOCK_PROXIES needs a configuration with one router that has TLS")
     router = routers[0]
@@ -206,10 +206,6 @@ def add_proxies(
         }
         for number in range(1, count + 1)
     ]
-
-
-def _with_tls(worker: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [t for t in worker["transports"] if "tls" in t.get("endpoint", {})]
 
 
 def _substitute(value: Any, variables: Mapping[str, str | None]) -> Any:

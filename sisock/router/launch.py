@@ -56,7 +56,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     connections = parse_count(limit, "CROSSBAR_MAX_CONNECTIONS") if limit else None
     configuration = load_configuration(path, port, environ.get("WAMP_REALM"), connections)
     folder = Path(environ.get("SISOCK_LAYOUTS") or home.path / "layouts").expanduser().absolute()
-    layouts = {"classname": "sisock.router.layouts.Layouts", "extra": {"folder": str(folder)}}
+    layouts = {"classname": "sisock.router.page.Layouts", "extra": {"folder": str(folder)}}
     add_path(configuration, "layouts", {"type": "resource", **layouts})
     parse_origins(environ.get(ORIGINS_VARIABLE, ""))
     sites = load_sites({**environ, "SISOCK_HOME": str(home.path)})

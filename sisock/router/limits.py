@@ -46,11 +46,8 @@ MANY_SUBSCRIPTIONS = 100
 MAX_UNREAD_BYTES = 128 << 20
 """Unread bytes of all clients together; beyond this, the client with the most is disconnected."""
 
-LARGE = 256 << 10
-"""Unread bytes of one client; beyond this, the sum over all clients is checked."""
-
-SPARE_FILES = 200
-"""Number of open files reserved for other purposes than connections."""
+LARGE = 256 << 10  # unread bytes of one client; beyond this, the sum over all clients is checked
+SPARE_FILES = 200  # number of open files reserved for other purposes than connections
 
 MAX_DEPTH = 200
 """Levels of nesting in arguments; CBOR's decoder supports 400 for the whole message."""

@@ -50,8 +50,7 @@ from sisock.router.limits import (
 from sisock.router.page import ORIGINS_VARIABLE, may_connect, parse_origins
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, USER_SERVER
 
-PROXIED = "anonymous-proxy"
-"""Authentication method of sessions that come through a proxy."""
+PROXIED = "anonymous-proxy"  # authentication method of sessions that come through a proxy
 
 ORIGINS = parse_origins(os.environ.get(ORIGINS_VARIABLE, ""))
 """Origins of web pages that may connect, besides the router's own page."""

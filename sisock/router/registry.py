@@ -9,24 +9,20 @@ from typing import Any
 from sisock.errors import InvalidArgument
 from sisock.wire.protocol import MAX_DESCRIPTION, MAX_NAME, as_text, check_node_name, is_text
 
-MAX_FEATURES = 100
-"""Largest number of features of a node: every consumer gets them with each list."""
+MAX_FEATURES = 100  # largest number of features of a node: every consumer gets them with each list
 
 
 @dataclass
 class _Entry:
-    """A node as sent to consumers, and its sessions: several if the node has replicas."""
+    """A node as described by its last session, and its sessions: several only if replicas."""
 
     node: dict[str, Any]
+    is_replica: bool
     sessions: set[int]
 
-    @property
-    def has_replicas(self) -> bool:
-        return "replicas" in self.node
-
-    def update(self, node: dict[str, Any]) -> None:
-        """Replace the description of the node, and count its replicas."""
-        self.node = {**node, "replicas": len(self.sessions)} if "replicas" in node else node
+    def listed(self) -> dict[str, Any]:
+        """Return the node as sent to consumers."""
+        return {**self.node, "replicas": len(self.sessions)} if self.is_replica else self.node
 
 
 class NodeRegistry:
@@ -61,23 +57,20 @@ class NodeRegistry:
             "description": _check_description(description),
             "features": _strings(features),
             **({} if generation is None else {"generation": _check_generation(generation)}),
-            **({"replicas": 1} if _check_replica(replica, generation) else {}),
         }
+        _check_replica(replica, generation)
         present = self._nodes.get(name)
-        is_same = (
-            present is not None
-            and present.node.get("generation") == generation
-            and present.has_replicas == replica
-        )
-        if present is not None and is_same and (replica or session in present.sessions):
-            present.sessions.add(session)
-            present.update(node)
-            return True
+        if present is not None and (replica or session in present.sessions):
+            before = present.node.get("generation"), present.is_replica
+            if before == (generation, replica):
+                present.sessions.add(session)
+                present.node = node
+                return True
         self.subtract(name, session)  # consumers then drop what they cached of this node
         if name in self._nodes:
             return False
-        self._nodes[name] = _Entry(node, {session})
-        self._on_added(node, session)
+        self._nodes[name] = entry = _Entry(node, replica, {session})
+        self._on_added(entry.listed(), session)
         return True
 
     def subtract(self, name: Any, session: int) -> None:
@@ -85,12 +78,11 @@ class NodeRegistry:
         entry = self._nodes.get(name) if isinstance(name, str) else None
         if entry is None or session not in entry.sessions:
             return
-        entry.sessions.remove(session)
-        if entry.sessions:
-            entry.update(entry.node)
+        if len(entry.sessions) > 1:
+            entry.sessions.remove(session)
             return
         del self._nodes[name]
-        self._on_subtracted(entry.node, session)
+        self._on_subtracted(entry.listed(), session)
 
     def session_left(self, session: int, *_: Any) -> None:
         """Remove all nodes that a session added."""
@@ -99,15 +91,14 @@ class NodeRegistry:
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return all nodes as sent to consumers, in the order in which they were added."""
-        return [entry.node for entry in self._nodes.values()]
+        return [entry.listed() for entry in self._nodes.values()]
 
 
-def _check_replica(replica: Any, generation: Any) -> bool:
+def _check_replica(replica: Any, generation: Any) -> None:
     if not isinstance(replica, bool):
         raise InvalidArgument("replica must be True or False")
     if replica and generation is None:
         raise InvalidArgument("a replica needs a generation, which all replicas share")
-    return replica
 
 
 def _check_description(description: Any) -> str:

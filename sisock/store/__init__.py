@@ -1,1 +1,1 @@
-"""Samples on disk: series, their pyramid, the catalogue of both, and background work."""
+"""Cache the samples of archives on disk: series, their pyramids, the catalogue, background work."""

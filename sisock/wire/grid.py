@@ -1,4 +1,4 @@
-"""Decimate samples, by the buckets of PROTOCOL.md's grid or by a minimum spacing; numpy only.
+"""Decimate samples, by the buckets of the protocol's grid or by a minimum spacing; numpy only.
 
 `js/grid.js` implements the same grid for the page.
 A bucket is ``[i w, (i + 1) w)``, where `w` is a power of two and ``i = floor(t / w)``.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,15 @@ _EXACT = 2.0**52
 _FEW_BUCKETS = 16  # with more samples per bucket, searching for edges beats comparing all samples
 _LARGE = 1500  # with more samples per bucket, a loop over buckets beats one numpy call
 _WALK_BELOW = 1 / 16  # if a smaller fraction is kept, one search per kept sample is faster
+
+
+class Wanted(NamedTuple):
+    """An interval to decimate: to buckets of one size, to at most `max_points`, or not at all."""
+
+    start: float
+    end: float
+    bucket: float | None = None
+    max_points: int | None = None
 
 
 def bucket_of(t: Any, w: float) -> Any:

@@ -1,4 +1,4 @@
-"""Define the names, times and limits of PROTOCOL.md, and check values against them."""
+"""Define the names, times and limits of the protocol, and check values against them."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ EARLIEST = 1e-3
 LATEST = 1e11
 """UNIX time after all samples; the present would not do, as a node's clock may be ahead."""
 
-NEVER_FINAL = -1e300
-"""A ``final_to`` that makes no bucket final."""
+NEVER_FINAL = -1e300  # a ``final_to`` that makes no bucket final
 
 ERROR_PREFIX = PREFIX + "error."
 ERROR_INVALID_ARGUMENT = ERROR_PREFIX + "invalid_argument"
@@ -99,7 +98,7 @@ def as_text(text: str) -> str:
     return "?" + text[1:] if text.startswith("\0") else text
 
 
-def as_line(text: str, limit: int = MAX_DESCRIPTION) -> str:
+def as_line(text: str, limit: int | None = None) -> str:
     """Return a text from a peer as one line to show, with at most `limit` characters."""
     return _CONTROL.sub(" ", text[:limit])
 

@@ -64,7 +64,11 @@ def to_sisock_time(value: Any) -> float:
 
 def to_interval(start: Any, end: Any) -> Interval:
     """Convert two times, as `to_sisock_time` takes them, to UNIX times with the same present."""
-    interval = check_interval(to_sisock_time(start), to_sisock_time(end))
+    times = to_sisock_time(start), to_sisock_time(end)
+    try:
+        interval = check_interval(*times)
+    except InvalidArgument:  # that of numbers can only mean their order: say it in the user's words
+        raise InvalidArgument(f"start ({start}) is after end ({end})") from None
     return Interval(max(interval.start, EARLIEST), max(interval.end, EARLIEST))
 
 

@@ -76,6 +76,14 @@ class RunningBridge:
         """Wait until it has router and hub."""
         wait_until(self.is_healthy, seconds, f"health of the bridge:\n{self.program.output}")
 
+    def known(self) -> dict[str, str]:
+        """Generations of the nodes that it knows, by name."""
+        return {node["name"]: node["generation"] for node in self.ask("/nodes").json}
+
+    def wait_for_node(self, name: str) -> None:
+        """Wait until it knows a node: it hears of one a little later than the hub's list has it."""
+        wait_until(lambda: name in self.known(), 40, f"the bridge to hear of {name}")
+
     def query(self, *targets: Any, **more: Any) -> list[Any]:
         """Ask ``/query`` as a panel does; texts stand for targets."""
         given = [

@@ -3,7 +3,7 @@
 Each state of the node's samples is a `Version`. An answer is right if it is what brute force makes
 of one version that held between request and answer. As requests for the same may share a call
 that is under way, the version of a call that was under way at the request counts too, unless the
-node has announced a new generation since.
+bridge has heard of a new generation since.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ from typing import Any
 from twisted.internet import task
 
 from sisock.client.client import reactor_thread
-from sisock.testing import RouterProcess
+from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import uri
 from tests import grid_oracle as oracle
 from tests.integration.peers import Member
-
-GRACE = 0.3
-"""Seconds in which a bridge hears of what the hub has published, and an answer arrives."""
 
 NEVER_FINAL = -1e300
 TYPES = {"regular": "number", "irregular": "number", "flag": "bool", "word": "string"}
@@ -84,7 +81,7 @@ def _drawn(value: Any) -> Any:
 
 @dataclass
 class Call:
-    """A call of the node: when its samples were taken, when its reply was sent."""
+    """A call of the node: when its samples were taken, when what it was for was answered."""
 
     generation: str
     begin: float
@@ -93,11 +90,15 @@ class Call:
 
 @dataclass
 class ModelNode:
-    """The node: a bare session that replies from the present version, at once or late."""
+    """The node: a bare session that replies from the present version, at once or late.
+
+    `known` returns the names of nodes that the bridge knows, each with its generation.
+    """
 
     router: RouterProcess
     name: str
     chance: random.Random
+    known: Callable[[], dict[str, str]]
     lag: float = 0.0
     versions: list[Version] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -106,6 +107,7 @@ class ModelNode:
     def __post_init__(self) -> None:
         self._generations = itertools.count()
         self._lock = threading.Lock()
+        self._marks, self._marker = itertools.count(), Member(self.router)
         self.clock = math.floor(time.time()) - 6000.0
         self.versions.append(Version({name: ([], []) for name in TYPES}, "first", NEVER_FINAL))
         self._join()
@@ -129,6 +131,7 @@ class ModelNode:
     def close(self) -> None:
         """Leave."""
         self._member.close()
+        self._marker.close()
 
     # What the test does with it.
 
@@ -169,7 +172,7 @@ class ModelNode:
             self._change(samples, self._final_to(samples, NEVER_FINAL), is_new=True)
         self._join()
         self._announce()
-        self.absences.append((left, time.monotonic() + GRACE))
+        self.absences.append((left, time.monotonic()))
 
     def _copy(self) -> dict[str, Samples]:
         return {name: (list(t), list(v)) for name, (t, v) in self.present.samples.items()}
@@ -216,12 +219,20 @@ class ModelNode:
             self.versions.append(version)
 
     def _announce(self) -> None:
-        """The hub has published the present generation: the bridge hears of it soon."""
+        """The hub has published the present generation: wait until the bridge has heard of it."""
         with self._lock:
             self.present.is_announced = True
+        self._wait_until_heard()
+        with self._lock:
             for version in self.versions:
                 if version.generation != self.present.generation:
-                    version.end = min(version.end, time.monotonic() + GRACE)
+                    version.end = min(version.end, time.monotonic())
+
+    def _wait_until_heard(self) -> None:
+        """Wait until the bridge knows what the hub publishes now, and so all before."""
+        name, mark = f"{self.name}_marker", f"m{next(self._marks)}"
+        assert self._marker.add(name, features=["bucket"], generation=mark)
+        wait_until(lambda: self.known().get(name) == mark, 60, "the bridge to hear of the hub")
 
     # What the bridge asks.
 
@@ -235,8 +246,7 @@ class ModelNode:
     def _get_data(self, names: list[str], start: float, end: float, *_: Any, **asked: Any) -> Any:
         with self._lock:
             version = self.present
-            call = Call(version.generation, time.monotonic())
-            self.calls.append(call)
+            self.calls.append(Call(version.generation, time.monotonic()))
         now = time.time()
         start, end = (t if t > 0 else now + t for t in (start, end))
         answer = reply(version, names, start, end, asked)
@@ -246,7 +256,6 @@ class ModelNode:
         def send() -> Any:
             if not version.is_announced:
                 return task.deferLater(reactor, 0.01, send)
-            call.end = time.monotonic() + GRACE
             return answer
 
         return task.deferLater(reactor, wait, send) if wait else send()
@@ -268,6 +277,14 @@ class ModelNode:
             if version.begin <= answered and version.end >= earliest:
                 found.append(version)
         return found
+
+    def end_calls(self, requests: list[tuple[float, float]]) -> None:
+        """Note when all requests so far were sent and answered: with them, their calls are over."""
+        with self._lock:
+            for call in self.calls:
+                if call.end == math.inf:
+                    ends = (end for begin, end in requests if begin <= call.begin <= end)
+                    call.end = max(ends, default=call.begin)
 
     def was_absent(self, asked: float, answered: float) -> bool:
         """Whether the node was not there at some time between request and answer."""

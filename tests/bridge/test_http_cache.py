@@ -39,13 +39,14 @@ def walk(seed):
 
 
 @pytest.fixture
-def node(router):
+def node(router, bridge):
     """A node of its own for each test; its present tile of buckets of 1 s is not final."""
     version = Version(walk(0), "first", NEVER_FINAL)
     version.final_to = version.samples["x"][0][-1] // TILE * TILE
     node = TileNode(router, f"viewed_{next(NUMBERS)}", {"x": "number", "y/z": "number"}, version)
     with Client(router.settings()) as client:
         wait_for_nodes(client, node.name)
+    bridge.wait_for_node(node.name)
     yield node
     node.close()
 
@@ -62,7 +63,7 @@ def pairs(answer):
 
 def test_five_hundred_viewers_cost_the_node_a_call_per_tile(cache, node):
     shown = [(field, present(node) - back) for field in ("x", "y/z") for back in (0, 2, 5)]
-    gate = threading.Barrier(AT_ONCE)
+    gate, began = threading.Barrier(AT_ONCE), time.monotonic()
 
     def view(number):
         if number < AT_ONCE:
@@ -81,7 +82,9 @@ def test_five_hundred_viewers_cost_the_node_a_call_per_tile(cache, node):
         calls[field, int(end - 1) // TILE] += count
     opened = [calls.pop((field, present(node))) for field in ("x", "y/z")]
     assert set(calls.values()) == {1}, "final tiles"
-    assert max(opened) < VIEWERS / 10, "tiles that are not final"
+    # They are kept for a second.
+    most = max(VIEWERS / 10, 2 * (time.monotonic() - began))
+    assert max(opened) < most, "tiles that are not final"
 
 
 def test_a_new_sample_is_shown_to_viewers_soon(cache, node):

@@ -39,11 +39,12 @@ def made():
 
 
 @pytest.fixture(scope="module")
-def node(router):
+def node(router, bridge):
     kinds = {**dict.fromkeys(NAMES, "number"), **FIELDS}
     node = TileNode(router, "tiled", kinds, made())
     with Client(router.settings()) as client:
         wait_for_nodes(client, "tiled")
+    bridge.wait_for_node("tiled")
     yield node
     node.close()
 

@@ -121,9 +121,11 @@ class Trial:
 
     def drain(self) -> None:
         """Wait for all answers, and judge them."""
-        for each in self.open:
-            self.judge(each.read, *each.future.result())
+        found = [(each.read, *each.future.result()) for each in self.open]
         self.open.clear()
+        self.node.end_calls([(asked, answered) for _, asked, _, answered in found])
+        for each in found:
+            self.judge(*each)
 
     def judge(self, read: Read, asked: float, answer: Answer, answered: float) -> None:
         """Compare an answer with what may have been answered."""
@@ -163,7 +165,7 @@ def test_no_sample_is_stale_or_missing(router, start_bridge, megabytes):
     variables = {"SISOCK_CACHE_MB": megabytes} if megabytes else {}
     bridge = start_bridge(**variables)
     name = f"model_{megabytes.replace('.', '_') or 'kept'}"
-    node = ModelNode(router, name, random.Random(SEED))
+    node = ModelNode(router, name, random.Random(SEED), bridge.known)
     try:
         with Client(router.settings()) as client:
             wait_for_nodes(client, name)

@@ -80,7 +80,7 @@ class TileTrial(Trial):
 
 
 def test_no_tile_is_stale_and_final_ones_never_change(router, bridge):
-    node = ModelNode(router, "model_tiles", random.Random(SEED))
+    node = ModelNode(router, "model_tiles", random.Random(SEED), bridge.known)
     try:
         with Client(router.settings()) as client:
             wait_for_nodes(client, "model_tiles")

@@ -34,7 +34,7 @@ def shown(bridge):
 
 @pytest.mark.parametrize("find", [searched, shown])
 def test_a_new_field_is_found_soon(bridge, fields, find):
-    assert find(bridge) == ["new_fields::old"]
+    wait_until(lambda: find(bridge) == ["new_fields::old"], WITHIN, "the node")
     fields.write_text("old new")
     both = ["new_fields::old", "new_fields::new"]
     wait_until(lambda: find(bridge) == both, WITHIN, "the new field")

@@ -47,6 +47,8 @@ class Page:
     def __init__(self, browser: webdriver.Chrome, router: RouterProcess) -> None:
         # Another test may have left a window that is too small.
         browser.set_window_size(1280, 900)
+        width = "return innerWidth"
+        wait_until(lambda: browser.execute_script(width) == 1280, 60, "the size of the window")
         self.browser = browser
         self.router = router
         self._errors: list[str] = []
@@ -123,6 +125,15 @@ class Page:
         """Press keys in the first chart that is shown."""
         self.run("document.querySelector('.panel:not([hidden]) .chart').focus()")
         ActionChains(self.browser, duration=0).send_keys(*keys).perform()
+
+    def double_click(self, element: Any) -> None:
+        """Click twice in the middle of an element, which are a double click however late it is."""
+        box = self.run("return arguments[0].getBoundingClientRect().toJSON()", element)
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        for count in (1, 2):
+            for kind in ("mousePressed", "mouseReleased"):
+                event = {"type": kind, "button": "left", "clickCount": count, **place}
+                self.browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
 
     def choose(self, item: str, panel: int = 0) -> None:
         """Open a panel's menu, and click on what begins like this."""

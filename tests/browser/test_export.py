@@ -76,7 +76,7 @@ def test_the_size_is_said_before_and_the_progress_meanwhile(page, spiky):
     parts = page.run("return parts")
     assert len(parts) > 3
     assert parts == sorted(parts)
-    assert page.run("return document.querySelector('#export')") is None
+    page.wait(lambda: page.run("return !document.querySelector('#export')"), "the end")
 
 
 def test_an_export_is_cancelled(page, spiky):

@@ -112,7 +112,7 @@ def test_a_field_outside_of_the_range_offers_to_go_there(page, wide, sensors):
     page.picture("find-go-there")
     page.element("message-action").click()
     page.wait(lambda: page.counts().get(CHANNEL, 0) > 1000, "its samples")
-    assert page.text("message") == ""
+    page.wait(lambda: page.text("message") == "", "the end of the notice")
     page.browser.back()
     page.wait(lambda: range_shown(page)[2] == 600, "the range before")
 
@@ -124,7 +124,7 @@ def test_an_offer_to_go_there_ends_with_another_range(page, wide, sensors):
     page.wait(lambda: "no samples in this range" in page.text("message"), "the notice")
     page.browser.find_element("xpath", "//button[.='All data']").click()
     page.wait(lambda: page.counts().get(CHANNEL, 0) > 0, "its samples")
-    assert page.text("message") == ""
+    page.wait(lambda: page.text("message") == "", "the end of the notice")
 
 
 def test_all_data_and_latest_are_a_click_away(page, wide):
@@ -262,8 +262,8 @@ def test_a_page_without_any_node_says_what_to_start(browser, lonely_router, star
     page.wait_until_connected()
     page.wait(lambda: "data_nodes/sensors.py" in page.text("welcome"), "what to start")
     page.picture("no-node")
-    assert page.element("welcome").is_displayed()
+    page.wait(page.element("welcome").is_displayed, "it to be seen")
     start(lonely_router, "data_nodes/weather.py", "--name", "late").wait_for("in the hub's list")
     page.wait(lambda: any(page.counts().values()), "the samples of the node that came")
-    assert not page.element("welcome").is_displayed()
+    page.wait(lambda: not page.element("welcome").is_displayed(), "the welcome to go")
     browser.get("about:blank")

@@ -67,8 +67,12 @@ def test_no_sample_is_lost_or_doubled_whatever_restarts(hubless_router, follower
     reached = follower.wait_for(now, "samples after the hub was restarted")
     assert (reached["missing"], reached["disordered"], reached["gaps"]) == (0, 0, [])
     assert reached["count"] == reached["last"] - reached["first"] + 1
-    page.wait(lambda: page.run(NEWEST)[:1] > [now / 100], "the newest samples in the page")
-    assert consecutive(page.run(NEWEST)[::-1])
+
+    def is_complete():
+        numbers = page.run(NEWEST)
+        return numbers[:1] > [now / 100] and consecutive(numbers[::-1])
+
+    page.wait(is_complete, "the newest samples in the page, and none missing before them")
     assert "lost" not in page.text("panels")
 
     node.end()

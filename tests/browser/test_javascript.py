@@ -18,7 +18,7 @@ def run_node(*files, **variables):
         env={**os.environ, "PATH": path, **variables},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
     )
 
 

@@ -49,7 +49,7 @@ await connect({ url: "wss://router/ws" });
 def run(*command, cwd, **variables):
     environ = {**os.environ, "PATH": PATH, **variables}
     done = subprocess.run(
-        command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=100
+        command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -94,7 +94,7 @@ def test_a_router_that_is_not_there_is_explained(browser):
         page.picture("trouble")
         router.start()
         page.wait_until_connected()
-        assert not page.element("trouble").is_displayed()
+        page.wait(lambda: not page.element("trouble").is_displayed(), "the end of the explanation")
         browser.get("about:blank")
         # That there was no router is what the console complained of.
         browser.get_log("browser")
@@ -146,6 +146,7 @@ def test_a_lost_router_is_told_once_and_with_the_time(browser, own_router, start
     assert link == f"https://localhost:{own_router.port}/"
     own_router.start()
     page.wait_until_connected()
+    page.wait(lambda: len(page.run("return told")) > 1, "the announcement")
     said = page.run("return told")
     assert len(said) == 2
     assert (said[0][:4], said[1]) == ("Lost", "The router is back")

@@ -122,12 +122,12 @@ def test_each_site_is_asked_for_its_own_secret(sites, two, sized):
     is_asked_for(sites, "there")
     # Nobody waits for that.
     sites.wait(lambda: shown(sites), "samples of the site that is there")
-    assert "1 of 5 sites connected" in sites.text("connection")
+    sites.wait(lambda: "1 of 5 sites connected" in sites.text("connection"), "their number")
     sites.picture("sites-sign-in")
     assert violations(sites) == []
     answer(sites, "wrong")
     sites.wait(lambda: "refuses this secret" in sites.text("sign-in-reason"), "the refusal")
-    assert "refuses" in rows(sites)["there"]
+    sites.wait(lambda: "refuses" in rows(sites)["there"], "the refusal in the tree")
     answer(sites, secret_of(two.there))
     sites.wait(lambda: {"there/sensors", "there/weather"} <= set(sites.nodes()), "its nodes")
     for site in ("gone", "hangs"):
@@ -145,7 +145,8 @@ def test_each_site_is_asked_for_its_own_secret(sites, two, sized):
     answer(sites, "any")
     sites.wait(lambda: "not reachable" in rows(sites)["closed"], "a router that takes no such page")
     sites.element("account").click()
-    assert f"include https://localhost:{two.here.port}" in sites.text("account-menu")
+    include = f"include https://localhost:{two.here.port}"
+    sites.wait(lambda: include in sites.text("account-menu"), "what the router has to be told")
     sites.picture("sites-account")
     assert violations(sites) == []
     stored = "return JSON.stringify([{ ...sessionStorage }, { ...localStorage }])"
@@ -157,13 +158,12 @@ def test_fields_of_sites_share_panels_searches_and_files(sites, two, sized):
     keys = [f"{site}/weather::apex_temperature" for site in ("here", "there", "gone")]
     open_signed_in(sites, two, f"?p={';'.join(keys)}&from=1500000000&to=1500086400")
     sites.wait(lambda: shown(sites) == set(keys[:2]), "samples of both sites")
-    kind, text = sites.legend(keys[2])
-    assert kind == "gone"
-    assert GONE in text
+    sites.wait(lambda: sites.legend(keys[2])[0] == "gone", "the lost one")
+    sites.wait(lambda: GONE in sites.legend(keys[2])[1], "why it is lost")
     sites.picture("sites-panel")
     sites.search("temperature")
     sites.wait(lambda: sites.nodes() == ["here/weather", "there/weather"], "what is found")
-    assert "not reachable" in rows(sites)["gone"]
+    sites.wait(lambda: "not reachable" in rows(sites)["gone"], "the lost site in the tree")
     sites.search("")
     row, click = f'#nodes [data-key="{keys[2]}"]', "document.querySelector(arguments[0]).click()"
     sites.wait(lambda: sites.browser.find_elements("css selector", row), "the tree")
@@ -217,4 +217,4 @@ def test_a_site_that_is_lost_says_so_and_comes_back(sites, two, sized):
     two.relay.open()
     sites.wait(lambda: sites.legend(other)[0] == "", "the site again")
     sites.wait(lambda: sites.counts()[other] > before[other], "further samples")
-    assert "away" not in rows(sites)["there"]
+    sites.wait(lambda: "away" not in rows(sites)["there"], "the site in the tree")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sisock.store.history import History
+from sisock.history.disk import History
 from tests.unit.stores import keep
 
 START = 1_700_000_000.0

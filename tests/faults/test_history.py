@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from sisock.store.history import History
+from sisock.history.disk import History
 from tests.unit.stores import keep, small_disk
 
 KILLS = int(os.environ.get("SISOCK_TEST_KILLS", "15"))

@@ -132,7 +132,7 @@ def test_watch_prints_samples_until_it_is_interrupted(router, client, start):
     )
     lines = [watch.stdout.readline() for _ in range(5)]
     watch.send_signal(signal.SIGINT)
-    _, errors = watch.communicate(timeout=20)
+    _, errors = watch.communicate(timeout=60)
     assert lines[0].split() == ["time", "count", "[1]", "state"]
     assert all(line.split()[0].startswith("20") for line in lines[1:])
     assert errors == ""

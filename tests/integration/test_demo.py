@@ -71,6 +71,14 @@ def alive(process):
         return False
 
 
+def command_of(process):
+    """Words of a command line; none of a process that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 @pytest.fixture
 def start_demo():
     demos = []
@@ -136,9 +144,7 @@ def test_the_log_names_programs_and_complains_of_none_that_starts(start_demo):
 def waiting(demo):
     """Commands of the demo's programs that wait for it to be ready."""
     children = psutil.Process(demo.process.pid).children(recursive=True)
-    # The command line of one that has just ended is None.
-    commands = [child.as_dict(["cmdline"])["cmdline"] or [] for child in children]
-    return [command for command in commands if "--wait" in command]
+    return [child for child in children if "--wait" in command_of(child)]
 
 
 def test_the_link_encodes_a_secret_with_reserved_characters(start_demo):
@@ -180,7 +186,7 @@ def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, prog
     # Crossbar's command line names its folder, as it has become crossbar.
     sign = "crossbar" if program == "sisock.router.launch" else program
     name = {"sensors.py": "sensors", "weather.py": "apex_archive"}.get(program, "router")
-    next(child for child in demo.children if sign in " ".join(child.cmdline())).kill()
+    next(child for child in demo.children if sign in " ".join(command_of(child))).kill()
     assert demo.process.wait(60) != 0
     wait_until(lambda: not demo.survivors(), 30, "the end of all programs")
     assert f"{name} stopped (rc=" in demo.output
@@ -189,7 +195,7 @@ def test_a_program_that_dies_ends_the_demo_which_says_which_one(start_demo, prog
 def test_no_secret_is_in_any_command_line(start_demo):
     demo = start_demo()
     demo.wait_until_ready()
-    lines = [" ".join(child.cmdline()) for child in demo.children]
+    lines = [" ".join(command_of(child)) for child in demo.children]
     for user in ("server", "consumer"):
         secret = Path(demo.environ["SISOCK_HOME"], "credentials", user).read_text().strip()
         assert not [line for line in lines if secret in line]

@@ -119,7 +119,6 @@ def test_a_server_that_sends_when_something_changes(client, documented):
             while text:
                 connection, _ = server.accept()
                 with connection:
-                    # A check that takes long may connect twice.
                     text = next(texts) if is_checked.is_set() else "WS 1.5\n"
                     connection.sendall(text.encode())
                     # The last connection stays, with nothing more to say.
@@ -127,7 +126,14 @@ def test_a_server_that_sends_when_something_changes(client, documented):
 
         threading.Thread(target=serve, daemon=True).start()
         port = server.getsockname()[1]
-        program = documented("mast", "--port", port, checked=is_checked.set)
+
+        def checked():
+            # A check that takes long connects again: those who came before us are served now.
+            with socket.create_connection(("localhost", port)) as last:
+                assert last.recv(100) == b"WS 1.5\n"
+            is_checked.set()
+
+        program = documented("mast", "--port", port, checked=checked)
         wind = samples(client, "mast", "wind_speed", 2)
     assert wind.values.tolist() == [4.2, 5.5]
     door = samples(client, "mast", "door", 1)

@@ -127,7 +127,7 @@ def connected(place, program, **variables):
             return None
         return client
 
-    return wait_until(try_once, 60, "an answer of the hub", every=0.2)
+    return wait_until(try_once, 180, "an answer of the hub", every=0.2)
 
 
 def test_router_hub_nodes_and_clients_use_the_realm_of_the_setting(place, run_router, start):

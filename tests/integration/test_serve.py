@@ -12,7 +12,7 @@ import pytest
 
 from sisock.cli.main import main
 from sisock.cli.serve import load_nodes, status_socket
-from sisock.connection.health import ask, ask_figures
+from sisock.connection.health import ask_figures
 from sisock.errors import SettingsError
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_absence, wait_for_nodes
@@ -132,8 +132,13 @@ def children(program):
 def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, states, client, file):
     program = serve(SISOCK_HEALTH=str(file.with_name("health")))
     wait_for_nodes(client, "served_ticker", "served_sensors")
-    assert "served_ticker | I am loud" in program.output
-    assert client.get("served_ticker", "count", "-1min")["count"].values[0] > 1000
+    program.wait_for("served_ticker | I am loud")
+
+    def counts():
+        return client.get("served_ticker", "count", "-1min")["count"].values
+
+    wait_until(lambda: len(counts()), 40, "a sample")
+    assert counts()[0] > 1000
 
     def is_counted():
         every = states()
@@ -149,7 +154,7 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     assert 0 < every["served_ticker"]["samples_per_second"] < 100
     assert every["served_ticker"]["memory"] > 1e7
     assert every["served_never"]["error"] == "status 1: the instrument is not plugged in"
-    assert "served_never: status 1: the instrument" in ask(str(file.with_name("health")))
+    assert "served_never: status 1: the instrument" in ask_figures(str(file.with_name("health")))[0]
     done = sisock("status", file)
     assert done.returncode == 1
     assert "problems with: served_never" in done.stderr
@@ -172,8 +177,11 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     assert states()["served_sensors"]["pid"] == every["served_sensors"]["pid"]
     assert "run already" in sisock("serve", file).stderr
 
-    pids = [state["pid"] for state in states().values() if state["is_well"]]
-    assert len(pids) == 2
+    def pids_of_good_ones():
+        pids = [state["pid"] for state in states().values() if state["is_well"]]
+        return pids if len(pids) == 2 else None
+
+    pids = wait_until(pids_of_good_ones, 60, "both good nodes to be well", every=0.2)
     assert [os.getsid(pid) for pid in pids] == pids, "Ctrl-C reaches the supervisor alone"
     program.signal(signal.SIGTERM)
     assert program.wait() == 0

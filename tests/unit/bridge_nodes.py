@@ -25,7 +25,7 @@ def described(interval=1.0, **timeline_of):
 class Node:
     """Samples of each timeline at some times; the values are the times, unless there is one."""
 
-    values = None
+    values = generation = None
 
     def __init__(self, timeline_of, times, final_to=None, interval=1.0):
         self.timeline_of, self.times, self.interval = timeline_of, times, interval
@@ -72,7 +72,9 @@ class Session:
         return defer.maybeDeferred(getattr(self.nodes[name], verb), *args, **keywords)
 
     def entry(self, name):
-        return {"name": name, "description": "", "features": list(self.features)}
+        own = getattr(self.nodes.get(name), "generation", None)
+        about = {} if own is None else {"generation": own}
+        return {"name": name, "description": "", "features": list(self.features), **about}
 
     def come(self, name, node):
         """Have a node come, or come again."""

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from sisock.history.columns import encode
 from sisock.store.catalogue import Store
-from sisock.store.columns import encode
 from sisock.wire import grid
 
 EVER = -math.inf, math.inf

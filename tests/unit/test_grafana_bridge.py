@@ -179,17 +179,28 @@ def test_nodes_that_come_and_go_hold_no_wildcard_up():
     assert ("a", "x") in meaning(world, "*::x")["*::x"]
 
 
-def test_what_was_kept_of_a_node_goes_with_it():
+def test_what_was_kept_of_a_node_is_not_of_the_next_one():
     node = Node({"x": "a"}, {"a": [100.0, 101.0]}, final_to=1e9)
     world = World(n=node)
     assert times(world, "n", "x", 64, 128, 100)["x"] == [100.0, 101.0]
     assert world.bridge.tiles.nbytes > 0
     world.session.go("n")
     world.clock.advance(1)
-    assert world.bridge.tiles.nbytes == 0
     node.times["a"] = [100.0, 105.0]
     world.session.come("n", node)
     assert times(world, "n", "x", 64, 128, 100)["x"] == [100.0, 105.0]
+
+
+def test_a_node_that_is_back_with_the_same_data_is_not_asked_again():
+    node = Node({"x": "a"}, {"a": [100.0, 101.0]}, final_to=1e9)
+    node.generation = "of these data"
+    world = World(n=node)
+    assert times(world, "n", "x", 64, 128, 100)["x"] == [100.0, 101.0]
+    world.session.go("n")
+    world.clock.advance(60)
+    world.session.come("n", node)
+    assert times(world, "n", "x", 64, 128, 100)["x"] == [100.0, 101.0]
+    assert len(node.asked) == 1
 
 
 @pytest.mark.parametrize("points", [None, 100])

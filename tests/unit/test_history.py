@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sisock.errors import SettingsError
-from sisock.store.history import History, history_folder
+from sisock.history.disk import History, history_folder
 from sisock.wire import arrays, grid
 from tests import grid_oracle
 from tests.unit.stores import keep

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from sisock.store.history import History
+from sisock.history.disk import History
 from sisock.wire import grid
 from tests.unit.stores import keep, small_disk
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import sisock
 from sisock.errors import NodeContractError, SettingsError
+from sisock.history.columns import encode
+from sisock.history.memory import MAX_TEXTS, Memory
 from sisock.node.intake import MAX_FIELDS
-from sisock.store.columns import encode
-from sisock.store.memory import MAX_TEXTS, Memory
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
@@ -376,6 +376,17 @@ def test_fields_and_timelines_are_discovered_and_described():
     assert line["made"]["field"] == ["x", "on"] and line["events"]["field"] == ["a", "b"]
     assert {line[name]["stale_after"] for name in line} == {7}
     assert (line["events"]["first"], line["made"]["last"]) == (NOW + 1, NOW)
+
+
+def test_a_field_described_later_is_listed_once_its_timeline_is_known():
+    node = made(fields={})
+    node.fields = {"a": {"units": "K"}, "b": {"timeline": "events"}}
+    assert {name: about["timeline"] for name, about in fields_of(node)[0].items()} == {
+        "b": "events"
+    }
+    node.push({"a": "text"}, NOW, "events")
+    about = fields_of(node)[0]["a"]
+    assert (about["timeline"], about["type"], about["units"]) == ("events", "string", "K")
 
 
 def test_a_field_found_later_is_missing_before():

@@ -173,7 +173,7 @@ def test_a_node_that_came_anew_is_asked_at_once(world):
     assert times(again) == [102.0]
     world.node.answer(101.0, call=0)
     # Its reply is of the old generation, and so is neither kept nor given.
-    if not world.bridge.tiles.is_on:
+    if not world.bridge.tiles.nbytes:
         assert len(world.calls) == 3
         world.node.answer(102.0)
     assert times(asking) == [102.0]

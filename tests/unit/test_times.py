@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sisock.errors import InvalidArgument
-from sisock.wire.times import format_time, parse_duration, parse_size, to_sisock_time
+from sisock.wire.times import format_time, parse_duration, parse_size, to_interval, to_sisock_time
 
 NOON = 1500120000.0
 
@@ -83,3 +83,8 @@ def test_times_are_shown_in_utc():
     assert format_time(NOON) == "2017-07-15T12:00:00Z"
     assert format_time(NOON + 0.25) == "2017-07-15T12:00:00.250000Z"
     assert format_time(1e20) == "1e+20"
+
+
+def test_an_end_before_the_start_is_named_as_it_was_written():
+    with pytest.raises(InvalidArgument, match=r"start \(-1h\) is after end \(2017-07-16\)"):
+        to_interval("-1h", "2017-07-16")

@@ -49,12 +49,12 @@ export class Panels {
     this.#add.addEventListener("click", () => model.change(model.state.maximised === null ? addPanel(model.state) : { maximised: null }));
     element.append(this.#list, this.#add);
     new ResizeObserver(() => {
-      this.#measure();
+      this.measure();
       onResize();
     }).observe(this.#list);
     addEventListener("resize", onResize);
     this.#observer = new IntersectionObserver((entries) => this.#seen(entries), { root: element.closest("main"), rootMargin: "300px" });
-    this.#measure();
+    this.measure();
     addEventListener("beforeprint", () => this.#print(true));
     addEventListener("afterprint", () => this.#print(false));
   }
@@ -146,7 +146,8 @@ export class Panels {
     this.#gutters = needed.map((need, side) => fit(need, this.#gutters[side]));
   }
 
-  #measure() {
+  /** Take the width and the size of text that the page has now. */
+  measure() {
     if (!this.#isPaper) this.#width = this.#list.clientWidth;
     this.#scale = parseFloat(getComputedStyle(this.#element).fontSize) / BODY_FONT;
   }
@@ -155,7 +156,7 @@ export class Panels {
   #print(isPaper) {
     this.#isPaper = isPaper;
     if (isPaper) this.#width = PAPER_WIDTH;
-    this.#measure();
+    this.measure();
     if (this.#frame) this.draw(this.#frame);
   }
 

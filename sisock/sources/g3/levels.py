@@ -22,8 +22,7 @@ from sisock.store.pyramid import Pyramid, View
 from sisock.store.series import Damaged
 from sisock.wire import grid
 from sisock.wire.arrays import Samples
-from sisock.wire.grid import bucket_size_for, bucket_start
-from sisock.wire.protocol import Interval
+from sisock.wire.grid import Wanted, bucket_size_for, bucket_start
 from sisock.wire.reply import Decimated, just_after
 
 SIZE = 16.0
@@ -168,16 +167,9 @@ class Levels:
                 if pyramid.is_due():
                     yield from pyramid.extend()
 
-    def decimate(
-        self,
-        blocks: list[Block],
-        field: str,
-        interval: Interval,
-        bucket: float | None,
-        max_points: int | None,
-    ) -> Decimated | None:
+    def decimate(self, blocks: list[Block], field: str, wanted: Wanted) -> Decimated | None:
         """Decimate an interval; return None if its samples have to be read from the files."""
-        start, end = interval.start, interval.end
+        start, end, bucket, max_points = wanted
         views = [(block, self._open(block, field).view()) for block in blocks]
         low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
         try:
@@ -224,9 +216,7 @@ class Levels:
             found = view.decimate(begin, stop, bucket, None)
             parts.append((found.t, found.values))
         t, values = in_order(parts)
-        which = grid.decimate(t, values, bucket)
-        if max_points is not None:
-            which = grid.with_ends(which, len(t))
+        which = grid.decimate(t, values, bucket, max_points is not None)
         last = max(block.last for block, _ in views)
         return Decimated(t[which], values[which], bucket, just_after(last))
 

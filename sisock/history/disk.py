@@ -15,9 +15,9 @@ from typing import Any
 from sisock.connection.runtime import allow_open_files
 from sisock.connection.settings import find_setting
 from sisock.errors import SettingsError
+from sisock.history.memory import Memory
+from sisock.history.timeline import StoredTimeline
 from sisock.store.files import file_name, lock_folder
-from sisock.store.memory import Memory
-from sisock.store.timelines import StoredTimeline
 from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0  # seconds between two syncs: a power failure loses no more

@@ -1,4 +1,4 @@
-"""Read tables from files: the base class, and Parquet and Feather; needs pyarrow."""
+"""Read tables from files: the base class of all formats, and Parquet and Feather."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
-from sisock.archive.timestamps import (
+from sisock.errors import SisockError
+from sisock.sources.tables.timestamps import (
     AMBIGUOUS,
     DAYS,
     MIN_GUESSED,
@@ -24,7 +25,6 @@ from sisock.archive.timestamps import (
     numbers,
     seconds,
 )
-from sisock.errors import SisockError
 from sisock.wire.times import counted
 
 with suppress(ImportError):  # the extra ``tables``

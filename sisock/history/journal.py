@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from sisock.store.columns import Column, Rows
+from sisock.history.columns import Column, Rows
 
 _MAGIC = b"\x93sisock\n"
 _HEAD = struct.Struct("<8sII")

@@ -7,11 +7,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sisock.archive.table_files import (
+from sisock.archive.text import open_text, whole_lines
+from sisock.errors import SisockError
+from sisock.sources.tables.parquet import (
     HEAD_ROWS,
     TIME_NAMES,
     UNREADABLE,
@@ -24,9 +26,7 @@ from sisock.archive.table_files import (
     quoted,
     split_units,
 )
-from sisock.archive.text import open_text, whole_lines
-from sisock.archive.timestamps import count_numbers
-from sisock.errors import SisockError
+from sisock.sources.tables.timestamps import count_numbers
 
 with suppress(ImportError):  # the extra ``tables``
     import pyarrow as pa
@@ -46,22 +46,8 @@ MAX_HEADER = 3  # header rows: names, units, and how the values were measured
 
 HEAD_BYTES, CHUNK_BYTES, MAX_LINE = 1 << 16, 1 << 21, 1 << 20
 
-NULLS = [
-    "",
-    "nan",
-    "NaN",
-    "NAN",
-    "null",
-    "NULL",
-    "None",
-    "NA",
-    "N/A",
-    "#N/A",
-    "n/a",
-    "-",
-    "--",
-    "---",
-]
+NULLS = ["", "nan", "NaN", "NAN", "null", "NULL", "None", "NA", "N/A", "#N/A", "n/a"]
+NULLS += ["-", "--", "---"]
 
 _CELL = re.compile(r"[^\s\[(]+(?:\s*[\[(][^\])]*[\])])?")
 _NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
@@ -73,8 +59,8 @@ class TextFile(TableFile):
     """Read a text file with columns, plain or gzipped; ``#`` begins a comment line."""
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
-        with ExitStack() as stack:
-            beginning = open_text(self.path, 0, stack).read(HEAD_BYTES)
+        with open_text(self.path) as file:
+            beginning = file.read(HEAD_BYTES)
         _check_text(beginning)
         text = _decode(beginning).lstrip("\ufeff")
         lines = [line for line in text.splitlines() if line.strip()]
@@ -115,8 +101,7 @@ class TextFile(TableFile):
 
     def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
         is_packed, skips = self.path.suffix == ".gz", 0 if offset else self._heads
-        with ExitStack() as stack:
-            file = open_text(self.path, offset, stack)
+        with open_text(self.path, offset) as file:
             for text, end in self._lines(file, offset, is_whole):
                 rows = self._rows(text, bad)
                 while skips and rows:

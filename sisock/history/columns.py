@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
-import orjson
 
 from sisock.wire import arrays, grid
 from sisock.wire.arrays import Span, span_of
@@ -57,7 +56,7 @@ def decode(column: Column) -> np.ndarray:
 
 
 def type_of(dtype: np.dtype) -> str:
-    """Return the type of a field with such a column, as PROTOCOL.md calls it."""
+    """Return the type of a field with such a column, as the protocol calls it."""
     return "string" if dtype.kind == "O" else "bool" if dtype == _BOOL else "number"
 
 
@@ -99,18 +98,6 @@ def decimate(t: np.ndarray, column: Column | None, w: float | None) -> np.ndarra
     """Return the indices of the samples that buckets of size `w` keep (all if `w` is None)."""
     starts = grid.edges(t, w)
     return starts[:-1] if column is None else grid.keep(as_number(column), starts)
-
-
-def to_bytes(column: Column) -> bytes:
-    """Return a column as bytes, for `from_bytes`."""
-    return orjson.dumps(column.tolist()) if column.dtype.kind == "O" else column.tobytes()
-
-
-def from_bytes(data: memoryview, dtype: np.dtype) -> Column:
-    """Return a column from its bytes: a read-only view, except for strings."""
-    if dtype.kind != "O":
-        return np.frombuffer(data, dtype)
-    return np.array(orjson.loads(data), dtype=object)
 
 
 class Table:

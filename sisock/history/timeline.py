@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sisock.store.columns import Column, Table, take
-from sisock.store.journal import Journal, records
-from sisock.store.memory import MAX_BYTES, MemoryTimeline
-from sisock.store.segment_writer import write
-from sisock.store.segments import BLOCK, Part, Segment
+from sisock.history.columns import Column, Table, take
+from sisock.history.journal import Journal, records
+from sisock.history.memory import MAX_BYTES, MemoryTimeline
+from sisock.history.segments import BLOCK, Part, Segment, write
 
 _MAX_SPAN = 3600.0  # seconds; samples in memory that span more become a file, if they fill a block
 _MAX_TABLES = 16  # full tables in memory that wait to become files

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from sisock.store import columns
-from sisock.store.columns import Column, Rows, Table
-from sisock.store.segments import Part, last_in
+from sisock.history import columns
+from sisock.history.columns import Column, Rows, Table
+from sisock.history.segments import Part
 from sisock.wire import grid
-from sisock.wire.arrays import Samples
+from sisock.wire.arrays import Samples, last_present
+from sisock.wire.protocol import MAX_EXPONENT
 from sisock.wire.reply import Decimated, Reply, just_after
 
 MAX_SAMPLES = 4_000_000  # default limit of a timeline: 64 MB if it has one field
@@ -160,9 +161,8 @@ class Memory:
         """Return the last sample of each field before `end` that has a value."""
         found: dict[str, tuple[str, Samples]] = {}
         for name in fields:
-            last = (last_in(part, name, end) for part in reversed(self._parts(name)))
-            rows = next((rows for rows in last if rows is not None), None)
-            if rows is not None:
+            last = (_last_in(part, name, end) for part in reversed(self._parts(name)))
+            if rows := next(filter(None, last), None):
                 found[name] = self._fields[name][0].name, (rows[0], self._decode(name, rows))
         return Reply.merged(found, fields)
 
@@ -189,3 +189,21 @@ class Memory:
                 raise ValueError(f"{name!r} is a field of the timeline {owner.name!r}")
             if columns.type_of(dtype) != columns.type_of(column.dtype):
                 raise ValueError(f"{name!r} is a {columns.type_of(dtype)}, not another type")
+
+
+def _last_in(part: Part, field: str, before: float) -> Rows | None:
+    """Return the last sample with a value of a field before a time."""
+    rows = t, _ = columns.join(part.gather(field, -math.inf, before, 2.0**MAX_EXPONENT))
+    for at in _last_present(rows, field):
+        # A bucket keeps at most two samples, so the last sample is in the bucket of this one.
+        stop = float(t[at + 2]) if at + 2 < len(t) else before
+        rows = columns.join(part.read([field], float(t[at]), stop))
+        if len(which := _last_present(rows, field)):
+            return columns.take(rows, which)
+    return None
+
+
+def _last_present(rows: Rows, field: str) -> np.ndarray:
+    """Return the index of the last sample with a value, shape (1,); shape (0,) without one."""
+    t, own = rows
+    return last_present(columns.decode(own.get(field, t[:0])))

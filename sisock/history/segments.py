@@ -1,4 +1,4 @@
-"""Read files of samples that never change, with decimated levels and a checksum per block.
+"""Write and read files of samples that never change, with decimated levels of each field.
 
 Such a file begins and ends with the same header: a description in JSON, and a table of all blocks
 (CRC-32, first time, end in the file). Each array lies in blocks of 8192 samples.
@@ -11,25 +11,27 @@ import os
 import struct
 import weakref
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import orjson
 
-from sisock.store.columns import Column, Rows, Table, decode, from_bytes, join, take
-from sisock.store.pyramid import cover
-from sisock.wire.arrays import Span, last_present
-from sisock.wire.protocol import MAX_EXPONENT
+from sisock.history.columns import TIMES, Column, Rows, Table, decimate, join, missing, take
+from sisock.history.journal import sync_folder
+from sisock.store.pyramid import cover, level_sizes
+from sisock.wire.arrays import Span
 
 BLOCK = 8192
-MAGIC = b"\x93sisocks"
-HEAD = struct.Struct("<8sIII")
+_MAGIC = b"\x93sisocks"
+_HEAD = struct.Struct("<8sIII")
 """Magic bytes, the lengths of description and table, and the CRC-32 of both."""
 
-TABLE = np.dtype([("checksum", "<u4"), ("first", "<f8"), ("end", "<u8")])
+_TABLE = np.dtype([("checksum", "<u4"), ("first", "<f8"), ("end", "<u8")])
+
+_DESCRIPTION_BYTES = 200  # maximum of an array's entry in the description, without its name
 
 
 class DamagedBlock(Exception):
@@ -47,6 +49,18 @@ def _read(path: Path, size: int, offset: int) -> bytes:
         return os.pread(descriptor, size, offset)
     finally:
         os.close(descriptor)
+
+
+def _to_bytes(column: Column) -> bytes:
+    """Return a column as bytes, for `_from_bytes`."""
+    return orjson.dumps(column.tolist()) if column.dtype.kind == "O" else column.tobytes()
+
+
+def _from_bytes(data: memoryview, dtype: np.dtype) -> Column:
+    """Return a column from its bytes: a read-only view, except for strings."""
+    if dtype.kind != "O":
+        return np.frombuffer(data, dtype)
+    return np.array(orjson.loads(data), dtype=object)
 
 
 class _Array:
@@ -88,7 +102,7 @@ class _Array:
         count = min(BLOCK, self.count - block * BLOCK)
         for dtype in self.dtypes:
             size = len(view) if dtype.kind == "O" else count * dtype.itemsize
-            columns.append(from_bytes(view[:size], dtype))
+            columns.append(_from_bytes(view[:size], dtype))
             view = view[size:]
         return columns
 
@@ -202,41 +216,105 @@ class Segment:
 
     def _header(self) -> tuple[dict[str, Any], np.ndarray]:
         for is_last in (False, True):
-            position = self.size - HEAD.size if is_last else 0
-            head = _read(self.path, HEAD.size, max(position, 0))
-            if len(head) < HEAD.size:
+            position = self.size - _HEAD.size if is_last else 0
+            head = _read(self.path, _HEAD.size, max(position, 0))
+            if len(head) < _HEAD.size:
                 continue
-            magic, *sizes, checksum = HEAD.unpack(head)
-            start = position - sum(sizes) if is_last else HEAD.size
-            if magic != MAGIC or start < 0:
+            magic, *sizes, checksum = _HEAD.unpack(head)
+            start = position - sum(sizes) if is_last else _HEAD.size
+            if magic != _MAGIC or start < 0:
                 continue
             data = _read(self.path, sum(sizes), start)
             if zlib.crc32(data) == checksum and len(data) == sum(sizes):
                 if is_last:
                     self._warn(f"{self.path}: its first header is damaged: its last one is used")
                 content = orjson.loads(data[: sizes[0]])
-                return content, np.frombuffer(data[sizes[0] :], TABLE)
+                return content, np.frombuffer(data[sizes[0] :], _TABLE)
         raise ValueError(f"{self.path} has no undamaged header")
 
 
 Part: TypeAlias = Table | Segment
 
 
-def last_in(part: Part, field: str, before: float) -> Rows | None:
-    """Return the last sample with a value of a field before a time."""
-    t, columns = join(part.gather(field, -math.inf, before, 2.0**MAX_EXPONENT))
-    at = _last_present(columns.get(field))
-    if at is None:
-        return None
-    # A bucket keeps at most two samples, so the last sample is in the bucket of this one.
-    stop = float(t[at + 2]) if at + 2 < len(t) else before
-    rows = join(part.read([field], float(t[at]), stop))
-    at = _last_present(rows[1].get(field))
-    return None if at is None else take(rows, slice(at, at + 1))
+def write(
+    path: Path, timeline: str, parts: Sequence[Part], rank: int, go_on: Callable[[], None]
+) -> None:
+    """Write the samples of successive parts to a new file, with one field in memory at a time.
+
+    `go_on` is called before each block, and may raise to stop. Raises OSError if the file cannot
+    be written.
+    """
+    first, last = parts[0], parts[-1]
+    numbers, ends = (first.first_journal, last.last_journal, rank), (first.first, last.last)
+    temporary = path.with_suffix(".part")
+    with open(temporary, "wb") as file:
+        _write(file, {"timeline": timeline, "numbers": numbers, "ends": ends}, parts, go_on)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    sync_folder(path.parent)
 
 
-def _last_present(column: Column | None) -> int | None:
-    if column is None:
-        return None
-    found = last_present(decode(column))
-    return int(found[0]) if len(found) else None
+def _write(
+    file: IO[bytes], about: dict[str, Any], parts: Sequence[Part], go_on: Callable[[], None]
+) -> None:
+    fields = sorted({name for part in parts for name in part.dtypes})
+    blocks = sum(part.count for part in parts) // BLOCK + 1
+    # A field has fewer than 16 levels, each at most half as long as the one below.
+    room = sum(
+        len(orjson.dumps(name)) + _DESCRIPTION_BYTES for name in (about["timeline"], *fields)
+    )
+    file.seek(16 * room + (len(fields) + 1) * (2 * blocks + 16) * _TABLE.itemsize)
+    entries: list[dict[str, Any]] = []
+    table: list[tuple[int, float, int]] = []
+    for field, w, columns in _arrays(parts, fields):
+        dtypes = [column.dtype.str for column in columns]
+        entry = {"field": field, "w": w, "dtypes": dtypes, "count": len(columns[0])}
+        entries.append({**entry, "at": file.tell(), "from": len(table)})
+        for start in range(0, len(columns[0]), BLOCK):
+            go_on()
+            block = [column[start : start + BLOCK] for column in columns]
+            data = b"".join(map(_to_bytes, block))
+            file.write(data)
+            first = block[0][0] if w or field is None else 0
+            table.append((zlib.crc32(data), first, file.tell()))
+    content = orjson.dumps({**about, "arrays": entries}), np.array(table, dtype=_TABLE).tobytes()
+    header = b"".join(content)
+    head = _HEAD.pack(_MAGIC, *map(len, content), zlib.crc32(header))
+    file.write(header + head)
+    file.seek(0)
+    file.write(head + header)
+
+
+def _arrays(
+    parts: Sequence[Part], fields: list[str]
+) -> Iterator[tuple[str | None, float, list[Column]]]:
+    """Yield field, bucket size and columns of each array.
+
+    First the times, then values and levels of each field, then levels for fields without values.
+    """
+    t, _ = _whole(parts, [])
+    yield None, 0.0, [t]
+    for field in fields:
+        times, columns = _whole(parts, [field])
+        column = columns.get(field, missing(TIMES, len(times)))
+        if len(column) != len(t):
+            raise OSError("a block of times could not be read again")
+        yield field, 0.0, [column]
+        for w, times, values in _levels(t, column):
+            yield field, w, [times, values]
+    for w, times, _ in _levels(t, None):
+        yield None, w, [times]
+
+
+def _whole(parts: Sequence[Part], fields: list[str]) -> Rows:
+    return join(rows for part in parts for rows in part.read(fields, -math.inf, math.inf))
+
+
+def _levels(t: np.ndarray, column: Column | None) -> Iterator[tuple[float, np.ndarray, Any]]:
+    """Yield bucket size and samples of each level that is short enough."""
+    for w in level_sizes(float(t[-1] - t[0]), len(t)):
+        kept = decimate(t, column, w)
+        if 2 * len(kept) <= len(t):
+            t, column = t[kept], None if column is None else column[kept]
+            yield w, t, column

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from sisock.archive.text import open_text
-from sisock.archive.timestamps import guess_style, seconds
 from sisock.errors import SisockError
+from sisock.sources.tables.timestamps import guess_style, seconds
 
 with suppress(ImportError):  # the extra ``logs``
     import pyarrow as pa
@@ -80,8 +80,8 @@ class LogLines:
 
     def head(self, path: Path) -> bytes:
         """Return the first lines of a file."""
-        with ExitStack() as stack:
-            return open_text(path, 0, stack).read(HEAD_BYTES).rpartition(b"\n")[0]
+        with open_text(path) as file:
+            return file.read(HEAD_BYTES).rpartition(b"\n")[0]
 
 
 def is_number(text: str) -> bool:

@@ -1,0 +1,1 @@
+"""Keep the samples of live nodes: in memory, and on disk over restarts."""
