@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -126,6 +127,7 @@ class LiveNode(DataNodeServer):
         self._store = Memory(self.history, self.history_samples)
         self._events = Events(self._intake.kinds, self.allowance)
         self._taken = self._dropped = 0
+        self._reading_since = math.inf
         self._flushing = threading.Lock()
         self._has_ended = threading.Event()
         self._warn = RepeatedWarning(self.log)
@@ -150,6 +152,7 @@ class LiveNode(DataNodeServer):
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
         if self.interval is not None:
             service.repeat(self.interval, self._read_and_warn)
+            service.repeat(self.read_limit, self._warn_of_late, now=False)
 
     def end(self) -> None:
         """Stop reading and publishing; store the samples that are still held."""
@@ -174,20 +177,21 @@ class LiveNode(DataNodeServer):
         return {line.name: now - line.came_at for line in lines}
 
     async def _read_and_warn(self) -> None:
-        """Read a sample; log errors, and when reading takes too long."""
-        limit, reactor = self.read_limit, self.service.reactor
-        late = task.LoopingCall(
-            self._warn, f"read has not returned for {limit:g} s: its sample is lost"
-        )
-        late.clock = reactor
-        late.start(limit, now=False)
+        """Read a sample; log errors."""
+        self._reading_since = time.monotonic()
         try:
-            for fault in await self.take_sample(reactor):
+            for fault in await self.take_sample(self.service.reactor):
                 self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
         finally:
-            late.stop()
+            self._reading_since = math.inf
+
+    def _warn_of_late(self) -> None:
+        """Log that a reading takes too long."""
+        limit = self.read_limit
+        if time.monotonic() - self._reading_since > limit:
+            self._warn(f"read has not returned for {limit:g} s: its sample is lost")
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read one sample, or wait for a pushed one; return a message for each rejected value.
@@ -200,7 +204,10 @@ class LiveNode(DataNodeServer):
             return []
         began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
-            values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
+            reading = defer.maybeDeferred(self.read)
+            if not reading.called:
+                reading.addTimeout(self.read_limit, reactor)
+            values = await reading
         else:
             # A thread cannot be stopped: the next reading waits until this one returns.
             values = await threads.deferToThreadPool(reactor, self._pool, self.read)
