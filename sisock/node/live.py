@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -127,7 +126,6 @@ class LiveNode(DataNodeServer):
         self._store = Memory(self.history, self.history_samples)
         self._events = Events(self._intake.kinds, self.allowance)
         self._taken = self._dropped = 0
-        self._reading_since = math.inf
         self._flushing = threading.Lock()
         self._has_ended = threading.Event()
         self._warn = RepeatedWarning(self.log)
@@ -152,7 +150,6 @@ class LiveNode(DataNodeServer):
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
         if self.interval is not None:
             service.repeat(self.interval, self._read_and_warn)
-            service.repeat(self.read_limit, self._warn_of_late, now=False)
 
     def end(self) -> None:
         """Stop reading and publishing; store the samples that are still held."""
@@ -177,21 +174,29 @@ class LiveNode(DataNodeServer):
         return {line.name: now - line.came_at for line in lines}
 
     async def _read_and_warn(self) -> None:
-        """Read a sample; log errors."""
-        self._reading_since = time.monotonic()
+        """Read a sample; log errors, and when reading takes too long."""
+        sample = defer.ensureDeferred(self.take_sample(self.service.reactor))
+        if not sample.called:
+            self._warn_while_waiting(sample)
         try:
-            for fault in await self.take_sample(self.service.reactor):
+            for fault in await sample:
                 self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
-        finally:
-            self._reading_since = math.inf
 
-    def _warn_of_late(self) -> None:
-        """Log that a reading takes too long."""
+    def _warn_while_waiting(self, sample: defer.Deferred) -> None:
         limit = self.read_limit
-        if time.monotonic() - self._reading_since > limit:
-            self._warn(f"read has not returned for {limit:g} s: its sample is lost")
+        late = task.LoopingCall(
+            self._warn, f"read has not returned for {limit:g} s: its sample is lost"
+        )
+        late.clock = self.service.reactor
+        late.start(limit, now=False)
+
+        def stop(result: Any) -> Any:
+            late.stop()
+            return result
+
+        sample.addBoth(stop)
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read one sample, or wait for a pushed one; return a message for each rejected value.
