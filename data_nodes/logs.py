@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +92,7 @@ class Logs(sisock.TableArchive):
 
     def parse_table(self, table: str, path: Path, offset: int) -> Iterator[tuple[Any, Any, Any]]:
         """Parse the matching lines."""
-        with ExitStack() as stack:
-            file = open_text(path, offset, stack)
+        with open_text(path, offset) as file:
             for lines, end in whole_lines(file, offset, MAX_LINE, CHUNK_BYTES):
                 t, texts = self._lines.parse(lines, path)
                 for name, found in texts.items():

@@ -16,7 +16,7 @@ from sisock.archive.table import ArchiveTable, due_pyramids
 from sisock.connection.runtime import RepeatedWarning
 from sisock.store.background import Jobs, Steps
 from sisock.store.catalogue import Store
-from sisock.store.pyramid import Pyramid, View
+from sisock.store.pyramid import View
 from sisock.store.series import NOTHING, Damaged
 from sisock.wire.arrays import Samples
 from sisock.wire.grid import Wanted
@@ -164,7 +164,7 @@ class ArchiveFiles:
         self._source = source
         self._warn = RepeatedWarning(source.log)
         self._store = Store(source.name, self._warn)
-        self._jobs = Jobs(source.name, self._warn, self._store.close)
+        self._jobs = Jobs(source.name, self._warn, self._store)
         # Including vanished tables: they may come back unchanged.
         self._known: dict[str, ArchiveTable] = {}
         # Tables by field, from the last scan.
@@ -231,20 +231,11 @@ class ArchiveFiles:
 
     def _start_parsing(self, table: ArchiveTable) -> None:
         def parse() -> Steps:
-            yield from self._released(table.parse())
+            yield from table.parse()
             for field, pyramid in due_pyramids(table.pyramids):
-                self._start_levels(field, pyramid)
+                self._jobs.start(("levels", field), pyramid.extend)
 
         self._jobs.start(table.name, parse)
-
-    def _start_levels(self, field: str, pyramid: Pyramid) -> None:
-        self._jobs.start(("levels", field), lambda: self._released(pyramid.extend()))
-
-    def _released(self, steps: Steps) -> Steps:
-        """Do the steps of a job, and release the memory of mapped files after each."""
-        for step in steps:
-            yield step
-            self._store.release()
 
     def _scan_once(self) -> None:
         has_lost = False

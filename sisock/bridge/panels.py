@@ -91,7 +91,7 @@ class Found:
         stream, separator = self.streams[pair], b""
         yield answers.series_start(name, stream.fields[pair[1]], ref_id)
         async for rows in stream.read(pair[1]):
-            yield separator + rows
+            yield b"".join((separator, rows))
             separator = b","
         yield answers.SERIES_END
 

@@ -156,7 +156,9 @@ class Parts:
         """Return the samples of all buckets, once the missing ones are added."""
         runs = []
         for samples in sorted(self._found, key=lambda each: each.t[0]):
-            low, high = (bisect_left(samples.t, edge) for edge in (self._start, self._end))
+            t = samples.t
+            low = 0 if t[0] >= self._start else bisect_left(t, self._start)
+            high = len(t) if t[-1] < self._end else bisect_left(t, self._end)
             if low < high:
                 runs.append((samples, low, high))
         return View(field, runs)

@@ -61,11 +61,11 @@ class RequestHandler:
         self._continuations.clear()
 
     async def get_fields(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
-        """Answer ``get_fields`` as a procedure, see PROTOCOL.md."""
+        """Answer ``get_fields`` as a procedure, see the protocol."""
         return await self._guarded("get_fields", self.answer_fields(args, kwargs))
 
     async def get_data(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
-        """Answer ``get_data`` as a procedure, see PROTOCOL.md."""
+        """Answer ``get_data`` as a procedure, see the protocol."""
         return await self._guarded("get_data", self.answer_data(args, kwargs, details.progress))
 
     async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:

@@ -42,7 +42,7 @@ ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
 
 @dataclass(frozen=True)
 class Field:
-    """Describe one field of a data node, as ``get_fields`` of PROTOCOL.md does.
+    """Describe one field of a data node, as ``get_fields`` of the protocol does.
 
     Fields of one timeline are sampled at the same instants, every `interval` seconds on average
     (None: aperiodic).

@@ -1,4 +1,4 @@
-"""Define the names, times and limits of PROTOCOL.md, and check values against them."""
+"""Define the names, times and limits of the protocol, and check values against them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exchangeability: our parts with the bare ones, which know Part 1 of PROTOCOL.md alone."""
+"""Exchangeability: our parts with the bare ones, which know Part 1 of the protocol alone."""
 
 from __future__ import annotations
 
