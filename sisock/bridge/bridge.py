@@ -38,7 +38,7 @@ from sisock.errors import (
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
-MAX_CHANGES = 1000  # number of recent changes of a site's list of nodes kept for annotations
+MAX_CHANGES = 5_000  # number of recent changes of the list of nodes kept for annotations
 BACK_WITHIN = 1.0  # seconds; a node that is back this soon has only announced a new generation
 _POLL_INTERVAL = 0.05
 
@@ -59,7 +59,7 @@ class NodeChange:
 
 
 class Changes(deque[NodeChange]):
-    """Keep the most recent changes of a site; `now` returns the UNIX time."""
+    """Keep the most recent changes, in time order; `now` returns the UNIX time."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__(maxlen=MAX_CHANGES)
@@ -96,25 +96,16 @@ class Bridge:
         reactor: Any = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        every = [Site(each, node_timeout, reactor, self._node_changed) for each in routers]
+        self.changes = Changes(now)
+        every = [Site(each, node_timeout, reactor, self.changes.note) for each in routers]
         self.sites = Sites(every)
         self.reactor = every[0].reactor
-        self._changes = {site.name: Changes(now) for site in every}
         self.tiles = TileCache(cache_bytes)
         self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
         self.now = now
         self._timeout = node_timeout
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
-
-    @property
-    def changes(self) -> list[NodeChange]:
-        """The most recent changes of the lists of nodes, in time order."""
-        every = [change for changes in self._changes.values() for change in changes]
-        return sorted(every, key=lambda change: change.t)
-
-    def _node_changed(self, node: KnownNode, is_present: bool) -> None:
-        self._changes[node.site].note(node, is_present)
 
     async def nodes(self, is_wanted: Callable[[str], bool] = lambda site: True) -> NodeList:
         """Return the nodes of the wanted sites, by name; raises RouterUnreachable or HubMissing.
@@ -234,8 +225,8 @@ class Bridge:
 
     async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
         """Wait briefly for nodes that just vanished: they may return in a new generation."""
-        every, end = self._changes.values(), self.reactor.seconds() + BACK_WITHIN
-        while any(is_wanted(name) for changes in every for name in changes.just_vanished()):
+        end = self.reactor.seconds() + BACK_WITHIN
+        while any(map(is_wanted, self.changes.just_vanished())):
             self.sites.check()
             if self.reactor.seconds() > end:
                 return  # do not wait for nodes that come and go all the time
