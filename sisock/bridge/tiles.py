@@ -19,7 +19,7 @@ import numpy as np
 from sisock.bridge.metrics import size_of
 from sisock.errors import InvalidArgument
 from sisock.wire import arrays, grid, json_rows
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 TILE = 64  # buckets of a tile
@@ -167,6 +167,11 @@ def parse_tile(path: bytes) -> TileAddress:
     if not (_INDEX.fullmatch(index) and int(index) <= _MAX_INDEX):
         raise InvalidArgument(f"index must be a whole number from 0 to {_MAX_INDEX}")
     return TileAddress(node, generation, field, math.ldexp(1.0, int(exponent)), int(index) * TILE)
+
+
+def tile_generation(node: KnownNode) -> str | None:
+    """Return the generation of a node's tiles; None if it cannot decimate, or announces none."""
+    return node.entry.get("generation") if "bucket" in node.features else None
 
 
 class Parts:
