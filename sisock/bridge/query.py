@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, TypeAlias
 from twisted.internet import defer, task
 
 from sisock.bridge.bridge import Bridge, views
-from sisock.bridge.metrics import Share, size_of
+from sisock.bridge.metrics import Share
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, TileAddress, View, tile_generation
 from sisock.connection.session import gather
 from sisock.errors import UnknownField, UnknownGeneration
+from sisock.wire.arrays import memory_size
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.grid import bucket_size_of_spacing, bucket_size_of_view
 from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, NEVER_FINAL, Interval
@@ -171,7 +172,7 @@ class Views:
         if missing:
             calls = [defer.ensureDeferred(self._join(*item)) for item in missing.items()]
             for names, fetched in zip(missing.values(), await gather(calls), strict=True):
-                share.add(sum(size_of(fetched[name].t, fetched[name].values) for name in names))
+                share.add(sum(memory_size(fetched[name].t, fetched[name].values) for name in names))
                 for name in names:
                     cached[name].add(fetched[name])
                     cached[name].is_final &= fetched[name].is_final

@@ -16,7 +16,6 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from sisock.bridge.metrics import size_of
 from sisock.errors import InvalidArgument
 from sisock.wire import arrays, grid, json_rows
 from sisock.wire.fields import Field, KnownNode
@@ -217,7 +216,7 @@ class Tile(NamedTuple):
     def nbytes(self) -> int:
         """Approximate memory of the tile."""
         samples = self.samples
-        return size_of(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
+        return arrays.memory_size(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
 
 
 class TileCache:
