@@ -186,7 +186,7 @@ class Page:
         enabled = "return document.querySelector('#export .main:enabled') !== null"
         self.wait(lambda: self.run(enabled), "the size of the file")
         self.run("document.querySelector('#export .main').click()")
-        return self.wait(lambda: self.downloaded(f".{suffix}"), "the file")
+        return self.wait(lambda: self.downloaded(f".{suffix}"), "the file", 240)
 
     def picture(self, name: str) -> Path:
         """Take a screenshot."""
@@ -218,7 +218,7 @@ def browser(tmp_path_factory: Any) -> Iterator[webdriver.Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     driver.downloads = downloads
-    driver.set_script_timeout(60)
+    driver.set_script_timeout(240)
     yield driver
     driver.quit()
 
