@@ -216,20 +216,24 @@ class Tile(NamedTuple):
 
 
 class TileCache:
-    """Keep the most recently used tiles, within a limit of bytes.
+    """Keep the most recently used tiles, within a limit of bytes: none if it is less than a tile's.
 
     The key of a series is its node, generation and field.
     """
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
-        self._limit = limit
+        self._limit, self._is_off = limit, limit < _OVERHEAD
         # By series, bucket size and number of the tile.
         self._tiles: OrderedDict[tuple[Hashable, float, int], Tile] = OrderedDict()
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
         """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
+        if self._is_off:  # the rest of a tile would be fetched in vain
+            if first < limit:
+                parts.add_missing(first, min(last, limit))
+            return parts
         for index in range(first // TILE, -(-last // TILE)):
             reached, end, key = index * TILE, (index + 1) * TILE, (series, w, index)
             if (tile := self._tiles.get(key)) is not None:
@@ -244,6 +248,8 @@ class TileCache:
         self, series: Hashable, w: float, first: int, last: int, samples: Samples, final_to: float
     ) -> None:
         """Store those buckets of a reply from `first` to `last` that are final."""
+        if self._is_off:
+            return
         final = last if final_to >= last * w else math.floor(final_to / w)
         for index in range(first // TILE, -(-final // TILE)):
             begin, end, own = index * TILE, min((index + 1) * TILE, final), samples

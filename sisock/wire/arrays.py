@@ -149,9 +149,7 @@ def ascends(t: np.ndarray) -> bool:
     return len(t) < 2 or bool((t[1:] >= t[:-1]).all())
 
 
-def merge_timeline(
-    samples_of: Mapping[str, Samples],
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def merge_timeline(samples_of: Mapping[str, Samples]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Merge the times of several fields, and align the values of each field with the merged times.
 
     Times and values of each field have shape (n,). Returns all times, shape (m,), and the values of

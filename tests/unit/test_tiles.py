@@ -96,6 +96,15 @@ def test_whole_tiles_are_asked_for_but_nothing_after_now():
     assert cache.find(SERIES, 70, 141, 1.0, FAR).missing == [(140, 192)]
 
 
+def test_a_cache_without_room_for_a_tile_asks_only_for_the_view():
+    cache, samples = TileCache(1), made(1)
+    for _ in range(2):
+        assert complete(cache, samples, 70, 200, 1.0)[1] == 130
+    assert cache.nbytes == 0
+    assert cache.find(SERIES, 70, 200, 1.0, 150.5).missing == [(70, 151)]
+    assert cache.find(SERIES, 70, 200, 1.0, 10.0).missing == []
+
+
 def test_tiles_of_texts_and_of_booleans_are_joined():
     t, texts = np.arange(200.0), np.array(["a", None] * 100, dtype=object)
     flags = np.arange(200) % 3 == 0
