@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 
 import sisock
 from sisock.archive.text import open_text, whole_lines
-from sisock.sources.options import Described, add_path, require
+from sisock.connection.settings import require
+from sisock.sources.options import Described, add_path
 from sisock.sources.tables.loglines import LogLines, is_number
 
 TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
@@ -93,8 +93,7 @@ class Logs(sisock.TableArchive):
 
     def parse_table(self, table: str, path: Path, offset: int) -> Iterator[tuple[Any, Any, Any]]:
         """Parse the matching lines."""
-        with ExitStack() as stack:
-            file = open_text(path, offset, stack)
+        with open_text(path, offset) as file:
             for lines, end in whole_lines(file, offset, MAX_LINE, CHUNK_BYTES):
                 t, texts = self._lines.parse(lines, path)
                 for name, found in texts.items():

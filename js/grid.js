@@ -1,4 +1,4 @@
-// Decimation on one time grid (PROTOCOL.md): the twin of sisock/wire/grid.py. Buckets are
+// Decimation on the time grid of the protocol: the twin of sisock/wire/grid.py. Buckets are
 // [i·w, (i+1)·w) for whole i, where w is a power of two, in seconds.
 
 export const MIN_EXPONENT = -20;

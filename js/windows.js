@@ -1,4 +1,4 @@
-// Fetch replies: window after window, each in chunks (PROTOCOL.md, progressive replies), or as nodes of 2018 send them.
+// Fetch replies: window after window, each in chunks (progressive replies of the protocol), or as nodes of 2018 send them.
 
 import { apart, decodeReply, joinChunks } from "./arrays.js";
 import { SisockError } from "./errors.js";

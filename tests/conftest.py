@@ -70,7 +70,10 @@ class Program:
             assert not has_ended, f"it ended without {text!r}:\n{self.output}"
             return False
 
-        wait_until(printed, seconds, f"the line {text!r} in:\n{self.output}\n")
+        try:
+            wait_until(printed, seconds, f"the line {text!r}")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; it printed:\n{self.output}") from None
 
     def wait(self, seconds: float = 60) -> int:
         """Wait for its end; returns the exit status."""

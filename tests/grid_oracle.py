@@ -1,4 +1,4 @@
-"""The grid of PROTOCOL.md as one would explain it, bucket by bucket: slow, and easy to check.
+"""The grid of the protocol as one would explain it, bucket by bucket: slow, and easy to check.
 
 Times are lists of floats, values lists of numbers, booleans or strings, None for a missing one.
 All arithmetic on times is exact. A result is a list of indices of the samples that are kept.

@@ -48,7 +48,7 @@ class ArchiveNode(DataNodeServer):
         the field's own name); ``type`` ("number", "string" or "bool"); ``units``; ``interval``
         (mean spacing in seconds); ``first`` and ``last`` (UNIX times; the cache begins with
         ``first``); ``stale_after``, ``limits``, ``precision`` and ``labels``, see
-        docs/how-to/live-nodes.md.
+        docs/reference/fields.md.
 
         With ``first`` and ``interval``, the samples of a long interval are read in parts of a few
         million while they are sent; otherwise all at once.

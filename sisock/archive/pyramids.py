@@ -62,7 +62,7 @@ class Pyramids:
         self._entries: Mapping[str, Mapping[str, Any]] = {}
         self._warn = RepeatedWarning(source.log)
         self._store = Store(source.name, self._warn)
-        self._jobs = Jobs(source.name, self._warn, self._store.close)
+        self._jobs = Jobs(source.name, self._warn, self._store)
         self._complete: dict[str, Pyramid] = {}
         self._tried: dict[str, float] = {}
         self._reached: dict[str, float] = {}
@@ -174,7 +174,6 @@ class Pyramids:
                 if generation != self._generation:
                     return
                 yield step
-                self._store.release()
         except _NotNumbers:
             self._tried[name] = math.inf
 

@@ -6,7 +6,7 @@ import gzip
 import io
 import math
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,13 +112,12 @@ def whole_lines(
     return rest
 
 
-def open_text(path: Path, offset: int, stack: ExitStack) -> IO[bytes]:
-    """Open a file at a byte, closed by `stack`; if its name ends with ``.gz``, decompress it."""
-    file: Any = stack.enter_context(path.open("rb"))
-    file.seek(offset)
-    if path.suffix == ".gz":
-        file = stack.enter_context(gzip.GzipFile(fileobj=file))
-    return file
+@contextmanager
+def open_text(path: Path, offset: int = 0) -> Iterator[Any]:
+    """Open a file at a byte; if its name ends with ``.gz``, decompress it."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        yield gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
 
 
 def _count_lines(path: Path, end: int) -> int:

@@ -77,7 +77,6 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
 
 def call_wsgi(application: Any, request: Request) -> Answer:
     """Call a WSGI application with a request, but only with its header ``Host``."""
-    host = b"".join(request.values(b"host")[:1]).decode("latin-1")
     environ = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
@@ -87,7 +86,7 @@ def call_wsgi(application: Any, request: Request) -> Answer:
         "SERVER_NAME": "sisock",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": host or "sisock",
+        "HTTP_HOST": "".join(request.values("host")[:1]) or "sisock",
         "wsgi.url_scheme": "http",
         "wsgi.input": io.BytesIO(request.body),
         "wsgi.errors": sys.stderr,

@@ -58,7 +58,7 @@ class Request:
     client: str
     method: str = ""
     target: bytes = b""
-    headers: dict[bytes, list[bytes]] = field(default_factory=dict)
+    headers: dict[str, list[str]] = field(default_factory=dict)
     body: bytes = b""
     is_old: bool = False
     is_last: bool = False
@@ -79,17 +79,17 @@ class Request:
         return self.target.partition(b"?")[2].decode("ascii", "replace")
 
     @property
-    def origins(self) -> tuple[bytes, ...]:
+    def origins(self) -> list[str]:
         """The values of ``Origin``; "null" for what another page embeds, like an image."""
-        if b"no-cors" in self.values(b"sec-fetch-mode"):
-            sites = self.values(b"sec-fetch-site")
-            if b"cross-site" in sites or b"same-site" in sites:
-                return (b"null",)
-        return self.values(b"origin")
+        if "no-cors" in self.values("sec-fetch-mode"):
+            sites = self.values("sec-fetch-site")
+            if "cross-site" in sites or "same-site" in sites:
+                return ["null"]
+        return self.values("origin")
 
-    def values(self, name: bytes) -> tuple[bytes, ...]:
+    def values(self, name: str) -> list[str]:
         """Return the values of all headers with this name."""
-        return tuple(self.headers.get(name, ()))
+        return self.headers.get(name, [])
 
 
 class _Reader:
@@ -127,15 +127,16 @@ class _Reader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._is_head:  # ignore trailers after the body
-            self._request.headers.setdefault(name.lower(), []).append(value)
+            values = self._request.headers.setdefault(name.decode("latin-1").lower(), [])
+            values.append(value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:
         self._is_head = False
         self._request.method = self._parser.get_method().decode()
-        self._check(size := max(map(int, self._request.values(b"content-length")), default=0))
-        if self._parser.should_upgrade() and (size or self._request.values(b"transfer-encoding")):
+        self._check(size := max(map(int, self._request.values("content-length")), default=0))
+        if self._parser.should_upgrade() and (size or self._request.values("transfer-encoding")):
             self.refuse(501, "upgrades are not supported: send a body without the header Upgrade")
-        self.is_continued = b"100-continue" in self._request.values(b"expect")
+        self.is_continued = "100-continue" in self._request.values("expect")
 
     def on_body(self, part: bytes) -> None:
         self.size += len(part)

@@ -6,7 +6,6 @@ import gc
 import resource
 import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
@@ -57,12 +56,9 @@ class Metrics:
         def make(kind: Any, name: str, text: str, *labels: str) -> Any:
             return kind(f"sisock_{name}", text, labels, registry=self._registry)
 
-        requests = make(Counter, "http_requests", "Requests by path and status", "path", "status")
-        answered = "Seconds until a request is answered"
-        seconds = make(Histogram, "http_request_seconds", answered, "path")
-        # Looking up a metric by its labels takes longer than counting.
-        self._requests_with = lru_cache(lambda path, status: requests.labels(path, str(status)))
-        self._seconds_for = lru_cache(seconds.labels)
+        requests, seconds = "Requests by path and status", "Seconds until a request is answered"
+        self._requests = make(Counter, "http_requests", requests, "path", "status")
+        self._seconds = make(Histogram, "http_request_seconds", seconds, "path")
         self._samples = make(Counter, "samples", "Samples in answers")
         self._hits = make(Counter, "cache_hits", "Series that were partly in the cache")
         self._misses = make(Counter, "cache_misses", "Series of which nothing was in the cache")
@@ -70,8 +66,8 @@ class Metrics:
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count a request; unknown paths are counted together as "other"."""
         path = path if path in self._paths else "other"
-        self._requests_with(path, status).inc()
-        self._seconds_for(path).observe(seconds)
+        self._requests.labels(path, status).inc()
+        self._seconds.labels(path).observe(seconds)
 
     def found(self, samples: int, hits: int, misses: int) -> None:
         """Count the samples of an answer, and its series with and without cached tiles."""

@@ -32,8 +32,8 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
-from sisock.bridge.targets import Pair, parse_tile
-from sisock.bridge.tiles import View
+from sisock.bridge.targets import Pair
+from sisock.bridge.tiles import View, parse_tile
 
 LONG_ANSWER = 50_000  # samples; a longer answer is written in a thread
 ROW_BYTES = 40  # additional memory of a sample in a table or in long rows, while these are made
@@ -91,7 +91,7 @@ class Found:
         stream, separator = self.streams[pair], b""
         yield answers.series_start(name, stream.fields[pair[1]], ref_id)
         async for rows in stream.read(pair[1]):
-            yield separator + rows
+            yield b"".join((separator, rows))
             separator = b","
         yield answers.SERIES_END
 
@@ -144,8 +144,8 @@ class Panels:
         address = parse_tile(request.target.partition(b"?")[0])
         view, is_final = await self._views.tile(share, address)
         self._metrics.found(len(view), share.hits, share.misses)
-        given = (b",".join(request.values(name)) for name in (b"accept", b"if-none-match"))
-        return answers.tile_answer(view, is_final, *(text.decode("latin-1") for text in given))
+        accept, known = (",".join(request.values(name)) for name in ("accept", "if-none-match"))
+        return answers.tile_answer(view, is_final, accept, known)
 
     async def _once(
         self, answer: Callable[[Share, Query], Coroutine[Any, Any, Answer]], query: Query

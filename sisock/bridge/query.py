@@ -11,8 +11,8 @@ from twisted.internet import defer, task
 
 from sisock.bridge.bridge import Bridge, views
 from sisock.bridge.metrics import Share, size_of
-from sisock.bridge.targets import Pair, TileAddress
-from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, View
+from sisock.bridge.targets import Pair
+from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, TileAddress, View
 from sisock.connection.session import gather
 from sisock.errors import UnknownField, UnknownGeneration
 from sisock.wire.fields import Field, KnownNode
@@ -201,7 +201,7 @@ class Views:
             for names, fetched in zip(missing.values(), await gather(calls), strict=True):
                 share.add(sum(size_of(fetched[name].t, fetched[name].values) for name in names))
                 for name in names:
-                    cached[name].add(fetched[name], 0, len(fetched[name]))
+                    cached[name].add(fetched[name])
                     cached[name].is_final &= fetched[name].is_final
         return cached
 

@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
@@ -87,40 +86,32 @@ class Access:
         """Whether requests need no credentials."""
         return self.token is None and self.basic is None
 
-    def decide(
-        self,
-        hosts: tuple[bytes, ...],
-        origins: tuple[bytes, ...],
-        authorizations: tuple[bytes, ...],
-        is_preflight: bool,
-        is_health: bool,
-    ) -> tuple[Answer | None, Mapping[str, str]]:
-        """Check the headers ``Host``, ``Origin`` and ``Authorization`` of a request.
+    def decide(self, request: Request) -> Answer | None:
+        """Return the answer to a rejected request or a CORS preflight; None if others answer.
 
-        Returns the answer if the request is rejected or a CORS preflight, otherwise None; and the
-        CORS headers, which tell the browser whether its page may read the answer.
+        Sets the CORS headers of the answer, which tell a browser whether its page may read it.
         """
-        given = [origin.decode("latin-1") for origin in origins]
-        allowed = [origin for origin in given if self._allows(origin)]
-        cors = {"Vary": "Origin", **(PREFLIGHT if is_preflight else CORS)}
-        cors |= {"Access-Control-Allow-Origin": allowed[0]} if allowed else {}
-        for authority in (host.decode("latin-1") for host in hosts):
+        is_preflight = request.method == "OPTIONS"
+        allowed = [origin for origin in request.origins if self._allows(origin)]
+        request.cors = {"Vary": "Origin", **(PREFLIGHT if is_preflight else CORS)}
+        request.cors |= {"Access-Control-Allow-Origin": allowed[0]} if allowed else {}
+        for authority in request.values("host"):
             name = _name_of(authority)
             # A request without a host, as in HTTP/1.0, does not come from a browser.
             if authority and not (name and (name in self.hosts or _is_loopback(name))):
                 text = "the bridge does not accept this host name: add it to SISOCK_HTTP_HOSTS"
-                return failure(403, text, "host not allowed"), cors
-        if len(allowed) < len(given):
+                return failure(403, text, "host not allowed")
+        if len(allowed) < len(request.origins):
             text = "pages of this origin have no access: add the origin to SISOCK_HTTP_ORIGINS"
-            return failure(403, text, "origin not allowed"), cors
+            return failure(403, text, "origin not allowed")
         if is_preflight:
-            return Answer([], 204), cors
-        authorization = authorizations[0].decode("latin-1") if authorizations else None
-        if is_health or self.is_authorized(authorization):
-            return None, cors
+            return Answer([], 204)
+        authorization = next(iter(request.values("authorization")), None)
+        if request.path in (HEALTHZ, READYZ) or self.is_authorized(authorization):
+            return None
         text = "sign in with the bridge's token or password"
         authenticate = {"WWW-Authenticate": 'Basic realm="sisock"'}
-        return failure(401, text, "unauthorized", authenticate), cors
+        return failure(401, text, "unauthorized", authenticate)
 
     def is_authorized(self, authorization: str | None) -> bool:
         """Return whether an ``Authorization`` header has the right credentials, if any are set."""
@@ -222,8 +213,7 @@ class Front(Factory):
         self._application, self._handlers, self._count = application, handlers, count
         # At exit nothing joins these threads: they may wait for the reactor, which has stopped.
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
-        self._is_open = access.is_open
-        self._decide = lru_cache(access.decide)  # clients send the same headers again and again
+        self._access = access
         self.connections = Crowd()
         self.is_stopping = self._is_refusing = False
         self._ready_at: deque[float] = deque(maxlen=2)
@@ -247,17 +237,14 @@ class Front(Factory):
 
     async def answer(self, request: Request) -> Answer:
         """Return the answer to a request; errors are answers, too."""
-        path, is_preflight = request.path, request.method == "OPTIONS"
-        hosts, authorizations = map(request.values, (b"host", b"authorization"))
-        headers = hosts, request.origins, authorizations
-        rejected, request.cors = self._decide(*headers, is_preflight, path in (HEALTHZ, READYZ))
+        path, rejected = request.path, self._access.decide(request)
         if (early := request.refusal or rejected or self._refuse(path)) is not None:
             return early
         handler = self._handlers.get((request.method, _route(path)))
         in_thread = self.reactor, self._pool, call_wsgi, self._application, request
         try:
             answer: Answer = await (handler(request) if handler else deferToThreadPool(*in_thread))
-            return answer if self._is_open else answer.private()
+            return answer if self._access.is_open else answer.private()
         except defer.CancelledError:
             raise
         except Exception as error:

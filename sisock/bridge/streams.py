@@ -20,7 +20,7 @@ from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
 LONG = 50_000  # samples; a field is long if more are expected from its interval
-SAMPLE_BYTES = 16  # memory of a sample
+SAMPLE_BYTES = 25  # memory of a sample: its value, and its time as text
 
 MAX_SHARED = 32_000_000
 """Bytes of one call, which buffers all fields but the one being written; if more are expected, each
@@ -75,12 +75,12 @@ class Stream:
         self._job.cancel()
         self._resume_node()
 
-    async def read(self, name: str) -> AsyncIterator[bytes]:
+    async def read(self, name: str) -> AsyncIterator[memoryview]:
         """Yield rows of a field as they arrive; raises the error that the call ends with."""
         runs, index = self._runs[name], 0
         while index < len(runs) or self._error is not None or not self._is_over:
             if index < len(runs):
-                yield b"".join(json_rows.pairs(*runs[index]))
+                yield json_rows.text_of_rows(*runs[index])
                 if self._is_paced:
                     self._waiting -= size_of(*runs.pop(index))
                 else:
@@ -101,12 +101,13 @@ class Stream:
         if "progressive" not in self._node.features:
             return None  # `_end` keeps the aligned fields
         self._follows |= chunk.follows
+        cuts = {name: self._cut(line.t) for name, line in chunk.timelines.items()}
         for name, values in chunk.data.items():
             line = chunk.timelines.get(self._follows.get(name, ""))
             if name in self.fields and line is not None and len(values):
                 with contract(self._node.name, name):
                     check_length(line.t, values)
-                self._keep(name, line.t, values)
+                self._keep(name, values, *cuts[self._follows[name]])
         if not self._is_spaced:
             # The samples are buffered here; only with `min_stride` the call itself needs them.
             chunk.data.clear()
@@ -116,15 +117,21 @@ class Stream:
         self._wake()
         return self._room
 
-    def _keep(self, name: str, t: Any, values: Any) -> None:
-        low, high = t.searchsorted([self._interval.start, self._interval.end])
-        if low == high:
+    def _cut(self, t: Any) -> tuple[slice, Any]:
+        """Return which samples are in the interval, and the tails of their rows."""
+        inside = slice(*t.searchsorted([self._interval.start, self._interval.end]).tolist())
+        tails = json_rows.row_tails(t[inside])
+        self._waiting += size_of(tails)
+        return inside, tails
+
+    def _keep(self, name: str, values: Any, inside: slice, tails: Any) -> None:
+        if not len(tails):
             return
-        self._share.count += int(high - low) * self._repeats[self._node.name, name]
+        self._share.count += len(tails) * self._repeats[self._node.name, name]
         self._share.check_size(self._share.count)
-        run = values[low:high], t[low:high]
+        run = values[inside], tails
         self._runs[name].append(run)
-        self._waiting += size_of(*run)
+        self._waiting += size_of(run[0])
         if self._waiting > self._counted:
             self._share.add(self._waiting - self._counted)
             self._counted = self._waiting
@@ -136,7 +143,7 @@ class Stream:
         elif "progressive" not in self._node.features:
             try:
                 for name, column in result.items():
-                    self._keep(name, column.t, column.values)
+                    self._keep(name, column.values, *self._cut(column.t))
             except SisockError as error:
                 self._error = error
         self._wake()

@@ -1,4 +1,4 @@
-"""Cache decimated samples in tiles of 64 buckets, and assemble views.
+"""Cache decimated samples in tiles of 64 buckets, parse their paths, and assemble views.
 
 A view of one field is a range of whole buckets of one size `w`: bucket number i is
 ``[i w, (i + 1) w)``, as everywhere (`sisock/wire/grid.py`).
@@ -7,25 +7,30 @@ A view of one field is a range of whole buckets of one size `w`: bucket number i
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
 from sisock.bridge.metrics import size_of
+from sisock.errors import InvalidArgument
 from sisock.wire import arrays, grid, json_rows
 from sisock.wire.fields import Field
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 TILE = 64  # buckets of a tile
-BLOCK = 8 * TILE  # largest number of buckets of a block; a view seldom has more
 MAX_POINTS = 32_768  # largest number of samples of a view: no screen is wider
 
-Key: TypeAlias = tuple[Hashable, float, int]  # of a tile: its series, bucket size and number
-
-_OVERHEAD, _ROW_BYTES = 700, 36
+_OVERHEAD, _ROW_BYTES = 900, 36
 """Approximate memory of a tile besides its arrays, and of the JSON of a sample."""
+
+_EXPONENT, _INDEX = re.compile("0|-?[1-9][0-9]?"), re.compile("0|[1-9][0-9]{0,14}")
+_MAX_INDEX = 2**53 // TILE - 1  # the numbers of all buckets are exact in float64
+_TILE_FORM = "/tiles/<node>/<generation>/<field>/<k>/<index>"
 
 
 class Samples:
@@ -134,22 +139,50 @@ class View:
             self._runs, self._count = [(kept, 0, len(kept))], len(kept)
 
 
+class TileAddress(NamedTuple):
+    """Name a tile: buckets of `w` seconds, from number `first` on."""
+
+    node: str
+    generation: str
+    field: str
+    w: float
+    first: int
+
+
+def parse_tile(path: bytes) -> TileAddress:
+    """Parse the path of a tile as it was sent; raises InvalidArgument."""
+    parts = path.split(b"/")[2:]
+    if len(parts) != 5:
+        raise InvalidArgument(f"the path of a tile is {_TILE_FORM}, with %2F for / in names")
+    try:
+        node, generation, field, exponent, index = (unquote_to_bytes(p).decode() for p in parts)
+    except UnicodeDecodeError:
+        raise InvalidArgument("names in the path of a tile must be percent-encoded UTF-8") from None
+    for name in (node, generation, field):
+        # Proxies and browsers would resolve a part of one or two dots as a step in the path.
+        if name in ("", ".", "..") or "\0" in name:
+            raise InvalidArgument(f"the path of a tile is {_TILE_FORM}: {name!r} is not a name")
+    if not (_EXPONENT.fullmatch(exponent) and MIN_EXPONENT <= int(exponent) <= MAX_EXPONENT):
+        raise InvalidArgument(f"k must be a whole number from {MIN_EXPONENT} to {MAX_EXPONENT}")
+    if not (_INDEX.fullmatch(index) and int(index) <= _MAX_INDEX):
+        raise InvalidArgument(f"index must be a whole number from 0 to {_MAX_INDEX}")
+    return TileAddress(node, generation, field, math.ldexp(1.0, int(exponent)), int(index) * TILE)
+
+
 class Parts:
     """Collect cached samples and missing ranges of buckets `first` to `last`, half-open."""
 
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
         self.is_known, self.is_final = False, True
-        self.runs: list[tuple[Samples, int, int]] = []
-        self._first, self._last, self._w = first, last, w
+        self._found: list[Samples] = []
+        self._start, self._end = first * w, last * w
 
-    def add(self, samples: Samples, low: int, high: int) -> None:
-        """Add a run of samples; runs may come in any order."""
+    def add(self, samples: Samples) -> None:
+        """Add samples; those of different buckets may come in any order."""
         self.is_known = True
-        if self.runs and self.runs[-1][0] is samples and self.runs[-1][2] == low:
-            low = self.runs.pop()[1]
-        if low < high:
-            self.runs.append((samples, low, high))
+        if len(samples):
+            self._found.append(samples)
 
     def add_missing(self, first: int, last: int) -> None:
         """Add a missing range; extend the previous one if they adjoin."""
@@ -159,64 +192,54 @@ class Parts:
 
     def view(self, field: Field) -> View:
         """Return the samples of all buckets, once the missing ones are added."""
-        runs: list[tuple[Samples, int, int]] = []
-        start, end = self._first * self._w, self._last * self._w
-        if len(self.runs) > 1:
-            self.runs.sort(key=lambda run: run[0].t[run[1]])
-        for samples, low, high in self.runs:
-            low, high = (bisect_left(samples.t, edge, low, high) for edge in (start, end))
+        runs = []
+        for samples in sorted(self._found, key=lambda each: each.t[0]):
+            t = samples.t
+            low = 0 if t[0] >= self._start else bisect_left(t, self._start)
+            high = len(t) if t[-1] < self._end else bisect_left(t, self._end)
             if low < high:
                 runs.append((samples, low, high))
         return View(field, runs)
 
 
-class Block:
-    """Hold the samples of tiles that were stored together, and count those still in use."""
-
-    __slots__ = ("kept", "keys", "nbytes", "samples")
-
-    def __init__(self, samples: Samples, count: int) -> None:
-        self.samples, self.kept = samples, count
-        self.keys: list[Key] = []
-        json_bytes = _ROW_BYTES * len(samples)
-        self.nbytes = size_of(samples.t, samples.values) + json_bytes + _OVERHEAD * count
-
-
 class Tile(NamedTuple):
-    """Locate the samples of a tile in its block; it is complete up to bucket `final`, exclusive."""
+    """Hold the samples of a tile, which is complete up to bucket `final`, exclusive."""
 
-    block: Block
-    low: int
-    high: int
+    samples: Samples
     final: int
 
-    def samples(self) -> Samples:
-        """Return the samples of the tile."""
-        return self.block.samples.cut(self.low, self.high)
+    @property
+    def nbytes(self) -> int:
+        """Approximate memory of the tile."""
+        samples = self.samples
+        return size_of(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
 
 
 class TileCache:
-    """Keep the most recently used blocks of tiles, within a limit of bytes.
+    """Keep the most recently used tiles, within a limit of bytes: none if it is less than a tile's.
 
     The key of a series is its node, generation and field.
     """
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
-        self._limit = limit
-        self._tiles: dict[Key, Tile] = {}
-        self._blocks: OrderedDict[Block, None] = OrderedDict()
+        self._limit, self._is_off = limit, limit < _OVERHEAD
+        # By series, bucket size and number of the tile.
+        self._tiles: OrderedDict[tuple[Hashable, float, int], Tile] = OrderedDict()
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
         """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
+        if self._is_off:  # the rest of a tile would be fetched in vain
+            if first < limit:
+                parts.add_missing(first, min(last, limit))
+            return parts
         for index in range(first // TILE, -(-last // TILE)):
-            start, end = index * TILE, (index + 1) * TILE
-            tile = self._tiles.get((series, w, index))
-            if tile is not None:
-                parts.add(tile.block.samples, tile.low, tile.high)
-                self._blocks.move_to_end(tile.block)
-            reached = start if tile is None else tile.final
+            reached, end, key = index * TILE, (index + 1) * TILE, (series, w, index)
+            if (tile := self._tiles.get(key)) is not None:
+                parts.add(tile.samples)
+                self._tiles.move_to_end(key)
+                reached = tile.final
             if reached < end and reached < min(last, limit):
                 parts.add_missing(reached, min(end, limit))
         return parts
@@ -225,43 +248,24 @@ class TileCache:
         self, series: Hashable, w: float, first: int, last: int, samples: Samples, final_to: float
     ) -> None:
         """Store those buckets of a reply from `first` to `last` that are final."""
-        final = last if final_to >= last * w else math.floor(final_to / w)
-        if final <= first:
+        if self._is_off:
             return
-        if first % TILE:
-            # The first buckets may extend an incomplete tile.
-            begin, index, first = first, first // TILE, min(-(-first // TILE) * TILE, final)
-            tile = self._tiles.get((series, w, index))
-            if tile is not None and tile.final < first and begin <= tile.final:
-                more = samples.between(tile.final * w, first * w)
-                self._put(series, w, [index * TILE, first], join([tile.samples(), more]))
-        for start in range(first, final, BLOCK):
-            end = min(start + BLOCK, final)
-            self._put(series, w, [*range(start, end, TILE), end], samples)
+        final = last if final_to >= last * w else math.floor(final_to / w)
+        for index in range(first // TILE, -(-final // TILE)):
+            begin, end, own = index * TILE, min((index + 1) * TILE, final), samples
+            if first > begin:  # the first buckets may extend an incomplete tile
+                tile = self._tiles.get((series, w, index))
+                if tile is None or not first <= tile.final < end:
+                    continue
+                own = join([tile.samples, samples.between(tile.final * w, end * w)])
+            part = own.part(*np.searchsorted(own.t, [begin * w, end * w]))
+            self._put((series, w, index), Tile(part, end))
 
-    def _put(self, series: Hashable, w: float, starts: list[int], samples: Samples) -> None:
-        """Store tiles between the given buckets, and drop the oldest blocks."""
-        low, *cuts = np.searchsorted(samples.t, np.array(starts, dtype="<f8") * w).tolist()
-        block = Block(samples.part(low, cuts[-1]), len(cuts))
-        self._blocks[block] = None
-        self.nbytes += block.nbytes
-        begin = 0
-        for start, final, cut in zip(starts, starts[1:], cuts, strict=False):
-            key = series, w, start // TILE
-            self._forget(key)
-            self._tiles[key] = Tile(block, begin, cut - low, final)
-            block.keys.append(key)
-            begin = cut - low
+    def _put(self, key: tuple[Hashable, float, int], tile: Tile) -> None:
+        """Store a tile instead of any earlier one, and drop the oldest tiles."""
+        if key in self._tiles:
+            self.nbytes -= self._tiles.pop(key).nbytes
+        self._tiles[key] = tile
+        self.nbytes += tile.nbytes
         while self.nbytes > self._limit:
-            oldest = next(iter(self._blocks))
-            for key in oldest.keys:
-                if key in self._tiles and self._tiles[key].block is oldest:
-                    self._forget(key)
-
-    def _forget(self, key: Key) -> None:
-        tile = self._tiles.pop(key, None)
-        if tile is not None:
-            tile.block.kept -= 1
-            if not tile.block.kept:
-                self.nbytes -= tile.block.nbytes
-                del self._blocks[tile.block]
+            self.nbytes -= self._tiles.popitem(last=False)[1].nbytes

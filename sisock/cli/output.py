@@ -19,6 +19,7 @@ from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
 from sisock.wire.json_rows import dumps
+from sisock.wire.protocol import as_line
 from sisock.wire.times import counted, format_time
 
 _SAMPLED_ROWS = 1000
@@ -32,8 +33,6 @@ _RUN = 1 << 16  # rows of CSV to make at once
 _SOMETIMES = ("first", "last", "stale after/s", "warning", "alarm", "precision", "labels")
 """Columns of `sisock fields` that are shown only if a field has a value for them."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # characters that a terminal would obey
-
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d*\.?\d*(e[+-]?\d+)?$)", re.IGNORECASE)
 """How texts begin that a spreadsheet would take for a formula; signed numbers are none."""
 
@@ -46,7 +45,7 @@ def write_table(out: TextIO, header: Sequence[str], rows: Sequence[Sequence[str]
     sampled = [header, *rows[:_SAMPLED_ROWS]]
     widths = [max(len(row[i]) for row in sampled) for i in range(len(header))]
     for row in [header, *rows]:
-        cells = (_plain(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (as_line(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
         out.write("  ".join(cells).rstrip() + "\n")
 
 
@@ -111,15 +110,11 @@ def _range(ends: Sequence[float | None] | None) -> str:
     return f"{low} to {high}".strip()
 
 
-def _plain(text: str) -> str:
-    return _CONTROL.sub(" ", text)
-
-
 def _text(value: Any) -> str:
     if value is None or value != value:
         return ""
     if not isinstance(value, float):
-        return _plain(str(value))
+        return as_line(str(value))
     is_count = value.is_integer() and abs(value) < MAX_COUNT
     return f"{value:.0f}" if is_count else f"{value:.10g}"
 

@@ -112,7 +112,7 @@ class TwistedClient:
         """Ask the hub for its data nodes, sorted by name; raises HubMissing if no hub answers.
 
         Sites that cannot be reached are left out: `NodeList.unreachable` has the reasons. `Client`
-        and `AsyncClient` also give a `SiteWarning` for each.
+        and `AsyncClient` also issue a `SiteWarning` for each.
         """
         return await self._sites.nodes()
 
@@ -150,7 +150,8 @@ class TwistedClient:
         fields : str or iterable of str, optional
             All fields of the node if None.
         start, end : float, str or datetime
-            Half-open interval, see `sisock.wire.times.to_sisock_time`.
+            Half-open interval: UNIX seconds, seconds before now if zero or negative, ``"-1h"``,
+            ``"now"``, an ISO text or a datetime. Times without a zone are UTC.
         min_stride : float or str, optional
             Minimum seconds between successive samples, or a duration such as ``"5min"``.
         bucket : float, optional

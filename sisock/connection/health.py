@@ -73,11 +73,6 @@ def is_served(path: str) -> bool:
     return False
 
 
-def ask(path: str) -> str:
-    """Return the answer of the program that listens on a socket."""
-    return ask_figures(path)[0]
-
-
 def ask_figures(path: str) -> tuple[str, dict[str, Any]]:
     """Return the answer and the figures of the program that listens on a socket."""
     try:
@@ -95,7 +90,7 @@ def ask_figures(path: str) -> tuple[str, dict[str, Any]]:
 def main() -> None:
     """Print the program's answer; exit with status 0 if it is healthy."""
     path = os.environ.get(VARIABLE)
-    answer = ask(path) if path else f"{VARIABLE} must name the program's socket"
+    answer = ask_figures(path)[0] if path else f"{VARIABLE} must name the program's socket"
     print(answer)
     sys.exit(answer != OK)
 

@@ -22,7 +22,7 @@ class DataNodeServer:
     Attributes
     ----------
     name : str
-        The node's name: one component of a WAMP URI, see `sisock.wire.protocol.check_node_name`.
+        The node's name: not empty, without ``.``, ``#``, ``::`` and white space.
     description : str
         One line for users; by default the first line of the class's docstring.
     trouble : str or None
@@ -106,7 +106,7 @@ class DataNodeServer:
         bucket : float, optional
             Size of the buckets in seconds.
         max_points : int, optional
-            Maximum samples of each field, instead of `bucket`. PROTOCOL.md says which to keep.
+            Maximum samples of each field, instead of `bucket`. The protocol says which to keep.
 
         Returns
         -------

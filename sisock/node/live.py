@@ -119,7 +119,8 @@ class LiveNode(DataNodeServer):
         check_seconds(self)
         with contract(self.name):
             self._keep = None if self.keep is None else parse_keep(self.keep)
-        described, _ = check_fields(describe(self._entries({}, {})), self.name)
+        entries = {name: {"timeline": self.name, **entry} for name, entry in self.fields.items()}
+        described, _ = check_fields(describe(entries), self.name)
         declared = {name: (about["type"], about["timeline"]) for name, about in described.items()}
         self._intake = Intake(self.name, self.lateness, declared)
         self._store = Memory(self.history, self.history_samples)
@@ -256,10 +257,11 @@ class LiveNode(DataNodeServer):
         """Describe the declared fields and the discovered ones."""
         entries: dict[str, dict[str, Any]] = {}
         for name in [*self.fields, *(name for name in known if name not in self.fields)]:
-            entry: dict[str, Any] = {"timeline": self.name, "stale_after": self.stale_after}
-            entry |= self.fields.get(name, {})
+            entry = {"stale_after": self.stale_after, **self.fields.get(name, {})}
             if name in known:
                 entry |= {"timeline": known[name].name, "type": self._intake.kinds[name]}
+            elif "timeline" not in entry:
+                continue  # described while the node runs: its first sample says which
             if self.interval is not None and entry["timeline"] == self.name:
                 entry.setdefault("interval", self.interval)
                 entry["stale_after"] = entry["stale_after"] or self.read_limit

@@ -16,12 +16,7 @@ from twisted.internet import defer, task, threads
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
-from sisock.node.validation import (
-    check_decimated,
-    check_reply,
-    find_misspelt_key,
-    needs_timelines,
-)
+from sisock.node.validation import check_decimated, check_reply, find_misspelt_key, needs_timelines
 from sisock.wire import protocol
 from sisock.wire.arrays import Samples
 from sisock.wire.fields import check_fields
@@ -61,11 +56,11 @@ class RequestHandler:
         self._continuations.clear()
 
     async def get_fields(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
-        """Answer ``get_fields`` as a procedure, see PROTOCOL.md."""
+        """Answer ``get_fields`` as a procedure, see the protocol."""
         return await self._guarded("get_fields", self.answer_fields(args, kwargs))
 
     async def get_data(self, *args: Any, details: CallDetails, **kwargs: Any) -> Any:
-        """Answer ``get_data`` as a procedure, see PROTOCOL.md."""
+        """Answer ``get_data`` as a procedure, see the protocol."""
         return await self._guarded("get_data", self.answer_data(args, kwargs, details.progress))
 
     async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:

@@ -53,8 +53,7 @@ def list_sites(sites: Mapping[str, Settings], socket: Path) -> list[dict[str, st
     listed = []
     for name, settings in sites.items():
         if settings.socket is None:
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            listed.append({"name": name, "url": f"wss://{host}:{settings.port}/ws"})
+            listed.append({"name": name, "url": settings.address})
         elif Path(settings.socket).resolve() == socket.resolve():
             listed.append({"name": name, "url": "unix:"})
     return listed

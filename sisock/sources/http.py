@@ -123,3 +123,10 @@ class JsonServer:
                 pass
         flags = "--user and the password" if response.status in (401, 403, 407) else "--url"
         raise ConnectionError(f"{self.where}: {response.status} {response.reason}: see {flags}")
+
+
+def quote(text: str, mark: str = '"') -> str:
+    """Quote a text for InfluxQL or PromQL; in InfluxQL the mark of a value is ``'``."""
+    for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), (mark, f"\\{mark}")):
+        text = text.replace(plain, escaped)
+    return f"{mark}{text}{mark}"

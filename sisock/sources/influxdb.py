@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.sources.http import JsonServer
+from sisock.sources.http import JsonServer, quote
 from sisock.wire import grid
 
 ROWS = 20_000  # rows per chunk of an answer
@@ -145,10 +145,3 @@ def nanoseconds_of(t: float) -> int:
     while first / 10**9 < t:
         first += 1
     return first
-
-
-def quote(text: str, mark: str = '"') -> str:
-    """Quote a text for InfluxQL: as a name, or with ``'`` as a value."""
-    for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), (mark, f"\\{mark}")):
-        text = text.replace(plain, escaped)
-    return f"{mark}{text}{mark}"

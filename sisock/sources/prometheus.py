@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.sources.http import JsonServer
+from sisock.sources.http import JsonServer, quote
 from sisock.store.series import NOTHING
 from sisock.wire import grid
 from sisock.wire.arrays import Samples, join
@@ -305,10 +305,3 @@ def selector_of(labels: Labels) -> str:
     plain = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
     names = {name: name if plain.fullmatch(name) else quote(name) for name in labels}
     return f"{{{','.join(f'{names[name]}={quote(value)}' for name, value in labels.items())}}}"
-
-
-def quote(text: str) -> str:
-    """Quote a text for PromQL."""
-    for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), ('"', '\\"')):
-        text = text.replace(plain, escaped)
-    return f'"{text}"'

@@ -68,7 +68,7 @@ class Column:
         return self._as_samples([some[0], *last]), is_all
 
     def decimate(self, start: float, end: float, w: float) -> Samples:
-        """Return the samples decimated to buckets of size `w`, as PROTOCOL.md defines."""
+        """Return the samples decimated to buckets of size `w`, as the protocol defines."""
         v = "v" if self.type == "number" else "cast(v as integer)"
         pairs: list[tuple[float, Any]] = []
         buckets = self._database.extremes(self._samples, self._parameters, v, w, (start, end))

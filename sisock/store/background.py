@@ -38,13 +38,13 @@ class _Job:
 class Jobs:
     """Run jobs one after the other in a thread, first those that a request waits for.
 
-    `warn` logs what a job raised. `at_end` is called at the end of the program, after the current
-    step.
+    They work with `store`: after each step, its memory is given back, and after the last one, at
+    the end of the program, it is closed. `warn` logs what a job raised.
     """
 
-    def __init__(self, node: str, warn: Callable[[str], None], at_end: Callable[[], None]) -> None:
+    def __init__(self, node: str, warn: Callable[[str], None], store: Store) -> None:
         self._warn = warn
-        self._at_end = at_end
+        self._store = store
         self._jobs: OrderedDict[Hashable, _Job] = OrderedDict()
         self._changed = threading.Condition()
         self._patient = threading.BoundedSemaphore(MAX_WAITING)
@@ -91,13 +91,14 @@ class Jobs:
             self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(STOP_TIMEOUT)
-        self._at_end()
+        self._store.close()
 
     def _work(self) -> None:
         while (chosen := self._choose()) is not None:
             key, job = chosen
             try:
                 job.waits_for = next(job.steps)
+                self._store.release()
             except Exception as error:
                 if not isinstance(error, StopIteration):
                     self._warn(f"{key!r} could not be made ready: {type(error).__name__}: {error}")

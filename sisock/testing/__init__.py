@@ -14,14 +14,10 @@ which sees the same as programs of 2018::
             assert client.latest("my_node")["temperature"].units == "K"
 """
 
-from sisock.node.check import check_node as check_node
-from sisock.testing.clock import Clock as Clock
-from sisock.testing.clock import run_on_clock as run_on_clock
-from sisock.testing.part1 import Part1Consumer as Part1Consumer
-from sisock.testing.router import RouterProcess as RouterProcess
-from sisock.testing.router import free_port as free_port
-from sisock.testing.router import serve_node as serve_node
-from sisock.testing.router import wait_until as wait_until
+from sisock.node.check import check_node
+from sisock.testing.clock import Clock, run_on_clock
+from sisock.testing.part1 import Part1Consumer
+from sisock.testing.router import RouterProcess, free_port, serve_node, wait_until
 
 __all__ = [
     "Clock",

@@ -29,7 +29,7 @@ Span: TypeAlias = tuple[int, float, float]
 WIRE_DTYPES = frozenset(
     {"<f8", "<f4", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1"}
 )
-"""The array types that travel as they are, in numpy's notation (PROTOCOL.md, binary)."""
+"""The array types that travel as they are, in numpy's notation (the protocol's binary arrays)."""
 
 _CBOR_NUMBER_BYTES = 9
 _OBJECT_BYTES = 72  # estimated memory of a short string and the reference to it
@@ -149,9 +149,7 @@ def ascends(t: np.ndarray) -> bool:
     return len(t) < 2 or bool((t[1:] >= t[:-1]).all())
 
 
-def merge_timeline(
-    samples_of: Mapping[str, Samples],
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def merge_timeline(samples_of: Mapping[str, Samples]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Merge the times of several fields, and align the values of each field with the merged times.
 
     Times and values of each field have shape (n,). Returns all times, shape (m,), and the values of
@@ -207,7 +205,7 @@ def to_lists(columns: Collection[np.ndarray]) -> list[list[Any]]:
 
 
 def to_binary(values: np.ndarray) -> dict[str, Any] | list[Any]:
-    """Return a dict with dtype and raw bytes, or a list for objects (PROTOCOL.md, binary)."""
+    """Return a dict with dtype and raw bytes, or a list for objects, for the encoding binary."""
     if values.dtype == object:
         return to_list(values)
     if values.dtype.kind == "f" and (infinite := np.isinf(values)).any():

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from sisock.errors import InvalidNodeName, NodeContractError
 from sisock.wire.protocol import (
+    MAX_DESCRIPTION,
     as_line,
     as_text,
     check_field_name,
@@ -41,7 +42,7 @@ ENTRY_KEYS = (*_TEXTS, "timeline", "type", *_EXTRAS, *_OF_TIMELINE)
 
 @dataclass(frozen=True)
 class Field:
-    """Describe one field of a data node, as ``get_fields`` of PROTOCOL.md does.
+    """Describe one field of a data node, as ``get_fields`` of the protocol does.
 
     Fields of one timeline are sampled at the same instants, every `interval` seconds on average
     (None: aperiodic).
@@ -138,7 +139,7 @@ def parse_node(
     replicas = entry.get("replicas")
     return KnownNode(
         name,
-        as_line(description) if isinstance(description, str) else "",
+        as_line(description, MAX_DESCRIPTION) if isinstance(description, str) else "",
         frozenset(filter(is_text, features if isinstance(features, list | tuple) else ())),
         generation,
         replicas if isinstance(replicas, int) else None,

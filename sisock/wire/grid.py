@@ -1,4 +1,4 @@
-"""Decimate samples, by the buckets of PROTOCOL.md's grid or by a minimum spacing; numpy only.
+"""Decimate samples, by the buckets of the protocol's grid or by a minimum spacing; numpy only.
 
 `js/grid.js` implements the same grid for the page.
 A bucket is ``[i w, (i + 1) w)``, where `w` is a power of two and ``i = floor(t / w)``.

@@ -15,6 +15,9 @@ ROWS = 1 << 14
 
 _COMMA, _CLOSE, _OPEN = b",]["
 
+_NUMBER = np.dtype("V25")
+"""A number with a comma before it: ``,-2.2250738585072014e-308`` is one of the longest."""
+
 
 def dumps(answer: Any) -> bytes:
     """Return an object, which may contain numpy arrays, as JSON."""
@@ -51,6 +54,61 @@ def text_of_pairs(values: np.ndarray, t: np.ndarray) -> tuple[bytes, np.ndarray]
     text[starts - 2], text[starts - 1], text[starts] = _CLOSE, _COMMA, _OPEN
     text[-3] = _CLOSE
     return text[:-2].tobytes(), np.concatenate([[0], starts, [len(text) - 1]])
+
+
+def row_tails(t: np.ndarray) -> np.ndarray:
+    """Return what follows each value in its row, ``,ms],[``, as bytes of one length, shape (n,).
+
+    All fields of a timeline share it. The milliseconds must be between 0 and 1e15.
+    """
+    ms = milliseconds(t).astype("<i8")
+    digits = [len(str(ms[i])) for i in (0, -1) if len(ms)]
+    width = max(digits, default=1)
+    if len(set(digits)) == 1:
+        text = b"," + dumps(ms)[1:-1]
+    else:
+        text = b"".join([b",%*d" % (width, each) for each in ms.tolist()])
+    tails = np.empty(len(ms), dtype=[("ms", f"V{1 + width}"), ("end", "S3")])
+    tails["ms"] = np.frombuffer(text, dtype=f"V{1 + width}")
+    tails["end"] = b"],["
+    return tails.view(f"V{tails.itemsize}")
+
+
+def text_of_rows(values: np.ndarray, tails: np.ndarray) -> memoryview:
+    """Return the text of `pairs` in one part, given what follows each value (`row_tails`).
+
+    If `tails` is used for several fields, this takes half of the time of `text_of_pairs`.
+    """
+    values = truth_as_numbers(values)
+    if values.dtype != object:
+        return _insert(values, tails)
+    rows = map(bytes.__add__, map(dumps, to_list(values)), tails.tolist())
+    return memoryview(b"[" + b"".join(rows))[:-2]
+
+
+def _insert(values: np.ndarray, tails: np.ndarray) -> memoryview:
+    """Write numbers as a JSON list, but with a tail in place of each comma.
+
+    Each number is copied together with what follows it. That is then written over by the next
+    numbers, as numpy assigns in order, and by the tails.
+    """
+    numbers = bytearray(dumps(np.ascontiguousarray(values, "<f8")))
+    numbers[0] = numbers[-1] = _COMMA
+    commas = (np.frombuffer(numbers, dtype=np.uint8) == _COMMA).nonzero()[0]
+    more = tails.itemsize - 1
+    starts = commas + np.arange(0, len(commas) * more, more)
+    end = int(starts[-1])
+    numbers += bytes(_NUMBER.itemsize)
+    text = bytearray(end + _NUMBER.itemsize)
+    _parts(text, _NUMBER)[starts[:-1]] = _parts(numbers, _NUMBER)[commas[:-1]]
+    _parts(text, tails.dtype)[starts[1:] - more] = tails
+    text[:1] = b"["
+    return memoryview(text)[: end - 1]
+
+
+def _parts(text: bytearray, kind: np.dtype) -> np.ndarray:
+    """Return the parts of a text from each offset; they overlap."""
+    return np.ndarray(len(text) - kind.itemsize + 1, kind, text, strides=1)
 
 
 def truth_as_numbers(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Define the names, times and limits of PROTOCOL.md, and check values against them."""
+"""Define the names, times and limits of the protocol, and check values against them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def as_text(text: str) -> str:
     return "?" + text[1:] if text.startswith("\0") else text
 
 
-def as_line(text: str, limit: int = MAX_DESCRIPTION) -> str:
+def as_line(text: str, limit: int | None = None) -> str:
     """Return a text from a peer as one line to show, with at most `limit` characters."""
     return _CONTROL.sub(" ", text[:limit])
 

@@ -58,7 +58,7 @@ class Reply:
 
     `follows` maps a field to its timeline. Values in `data` are empty, or have the shape (n,) of
     that timeline's times. A decoded chunk may lack fields in `follows`. `bucket`, `final_to` and
-    `placed` belong to a decimated reply, see PROTOCOL.md; otherwise `bucket` is None. If the node
+    `placed` belong to a decimated reply, see the protocol; otherwise `bucket` is None. If the node
     has not read a long interval to its end, `until` is the time up to which it has.
     """
 

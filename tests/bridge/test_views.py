@@ -184,17 +184,7 @@ def test_a_view_asks_for_tiles_that_no_view_has_had(start_bridge, grow):
     assert samples_asked(5005, 5040) == 0
 
 
-def test_coarser_buckets_are_made_of_finer_ones(start_bridge, grow):
-    node, _ = grow("growing", "zoomed")
-    bridge = start_bridge()
-    for first, last in [(6000, 8000), (8000, 10_000), (6000, 9900)]:
-        before = len(asked(node))
-        check("slow", shown(bridge, "zoomed::slow", first, last, 500), first, last, 500)
-    # Of the last view the middle was known; its ends are tiles of twice the length.
-    assert all(end - start < 2500 for start, end, _ in asked(node)[before:])
-
-
-def test_tiles_go_with_their_node(router, start_bridge, grow):
+def test_nothing_is_shown_of_a_node_that_has_ended(router, start_bridge, grow):
     node, _ = grow("growing", "mortal")
     bridge = start_bridge()
     view = 0, 9000, 500
@@ -203,8 +193,8 @@ def test_tiles_go_with_their_node(router, start_bridge, grow):
     node.end()
     with Client(router.settings()) as client:
         wait_for_absence(client, "mortal")
-    wait_until(lambda: counts(bridge)["bytes"] == 0, 40, "the end of its tiles")
-    assert len(shown(bridge, "mortal::slow", *view)[0]) == 0
+    shows_nothing = lambda: len(shown(bridge, "mortal::slow", *view)[0]) == 0  # noqa: E731
+    wait_until(shows_nothing, 40, "the bridge to hear of the end")
     again, _ = grow("growing", "mortal")
     bridge.wait_for_node("mortal")
     check("slow", shown(bridge, "mortal::slow", *view), *view)

@@ -18,7 +18,7 @@ TOP = Path(__file__).parent.parent.parent
 SERVICES = ("sisock-crossbar", "sisock-http", "weather", "sensors")
 """All without a profile, but for Grafana, whose image is not ours."""
 
-PATIENCE = 90.0
+PATIENCE = 300.0
 """Seconds within which all must be right again; Docker itself waits longer after each restart."""
 
 JULY = {"from": "2017-07-14T00:00:00.000Z", "to": "2017-07-15T00:00:00.000Z"}
@@ -123,7 +123,7 @@ class Project:
         image = f"sisock-node:{self.variables['SISOCK_TAG']}"
         docker("run", "--rm", "--pid=host", "--user=root", image, *command)
 
-    def wait_until_healthy(self, *services: str, seconds: float = PATIENCE) -> None:
+    def wait_until_healthy(self, *services: str) -> None:
         """Wait until Docker calls these services healthy."""
         for service in services:
             wait_until(
@@ -131,7 +131,7 @@ class Project:
                     self.container(service) != ""
                     and self.inspect(service)["State"].get("Health", {}).get("Status") == "healthy"
                 ),
-                seconds,
+                PATIENCE,
                 f"{service} healthy",
                 every=0.5,
             )
@@ -175,7 +175,7 @@ class Outside:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://{self.address}{path}", data)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def query(self, target: str, begin: str | None = None, end: str | None = None) -> list[Any]:
@@ -194,7 +194,18 @@ class Outside:
         """The 24 hourly samples of a day in 2017, from the archive's node."""
         return self.query("apex_archive::apex_temperature", JULY["from"], JULY["to"])
 
-    def wait_for_data(self, seconds: float = PATIENCE) -> None:
+    def wait_for_samples(self, target: str) -> None:
+        """Wait until a target has samples of the last minute."""
+
+        def has_come() -> bool:
+            try:
+                return bool(self.query(target))
+            except (OSError, ValueError):  # the bridge does not know the node yet
+                return False
+
+        wait_until(has_come, PATIENCE, f"samples of {target}", every=0.5)
+
+    def wait_for_data(self) -> None:
         """Wait until the archive's samples and new ones of the live node come through."""
         since = time.time() * 1000
 
@@ -205,7 +216,7 @@ class Outside:
             except (OSError, ValueError):
                 return False
 
-        wait_until(is_back, seconds, "samples of both nodes through the bridge", every=0.5)
+        wait_until(is_back, PATIENCE, "samples of both nodes through the bridge", every=0.5)
 
 
 def _iso(seconds: float) -> str:

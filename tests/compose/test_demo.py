@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.compose.project import JULY, SERVICES, TOP, Outside, Project
+from sisock.testing import wait_until
+from tests.compose.project import JULY, PATIENCE, SERVICES, TOP, Outside, Project
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -20,10 +21,10 @@ PRIVATE = {
 
 def test_the_bridge_answers_what_grafana_asks(demo: tuple[Project, Outside]) -> None:
     _, outside = demo
+    outside.wait_for_data()
     assert outside.ask("/readyz")
     names = outside.ask("/search", {"target": ""})
     assert "apex_archive::apex_temperature" in names and "sensors::cpu_percent" in names
-    outside.wait_for_data()
     values = [value for value, _ in outside.weather()]
     assert len(values) == 24 and all(-30 < value < 30 for value in values if value is not None)
     annotation = {"annotation": {"name": "n", "query": "nodes"}, "range": JULY}
@@ -103,19 +104,24 @@ def test_the_certificate_carries_the_names(demo: tuple[Project, Outside]) -> Non
 def test_health_is_what_the_program_says(demo: tuple[Project, Outside]) -> None:
     project, outside = demo
     ask = ("python", "-m", "sisock.connection.health")
+
+    def wait_for(service: str, text: str) -> None:
+        said = lambda: project.run_in(service, *ask, check=False)  # noqa: E731
+        wait_until(lambda: text in said(), PATIENCE, f"{text} as the health of {service}")
+
     for service in ("sisock-crossbar", "weather", "sensors"):
-        assert project.run_in(service, *ask).strip() == "ok"
+        wait_for(service, "ok")
     project.signal("weather", "STOP")
-    assert "no answer" in project.run_in("weather", *ask, check=False)
+    wait_for("weather", "no answer")
     project.signal("weather", "CONT")
     # Not its first process, but the one that has the hub in it.
     script = "kill -{} $(grep -l crossbar[.]worker /proc/[0-9]*/cmdline | cut -d/ -f3 | head -1)"
     project.run_in("sisock-crossbar", "sh", "-c", script.format("STOP"))
-    assert "no answer" in project.run_in("sisock-crossbar", *ask, check=False)
+    wait_for("sisock-crossbar", "no answer")
     project.run_in("sisock-crossbar", "sh", "-c", script.format("CONT"))
     outside.wait_for_data()
     project.compose("stop", "-t", "5", "sisock-crossbar")
-    assert "router" in project.run_in("weather", *ask, check=False)
+    wait_for("weather", "router")
     project.compose("start", "sisock-crossbar")
     outside.wait_for_data()
     project.wait_until_healthy(*SERVICES)

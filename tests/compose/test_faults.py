@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(1800)
 @pytest.mark.parametrize("service", SERVICES)
 def test_stopped_and_started(demo: tuple[Project, Outside], service: str) -> None:
     project, outside = demo
-    project.compose("stop", service)
+    project.compose("stop", "-t", "60", service)
     # Docker's own figure for a program that did not end when it was told to.
     assert project.inspect(service)["State"]["ExitCode"] != 137
     project.compose("start", service)
@@ -67,7 +67,7 @@ def test_the_worst_order(project: Callable[[str], tuple[Project, Outside]]) -> N
     )
     made.compose("up", "-d", "--no-deps", "sisock-crossbar")
     made.compose("up", "-d", "--no-deps", "credentials")
-    outside.wait_for_data(seconds=180)
+    outside.wait_for_data()
     made.wait_until_healthy(*SERVICES)
     _assert_nothing_is_left(made)
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from sisock.cli.new import KINDS
-from sisock.testing import wait_until
-from tests.compose.project import PATIENCE, Outside, Project, docker
+from tests.compose.project import Outside, Project, docker
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -23,7 +22,7 @@ def written(images: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
     def write(kind: str) -> Path:
         command = [sys.executable, "-m", "sisock.cli", "new", f"my_{kind}", "--kind", kind]
-        subprocess.run(command, cwd=folder, check=True, timeout=60)
+        subprocess.run(command, cwd=folder, check=True, timeout=300)
         file = folder / f"my_{kind}" / "Dockerfile"
         file.write_text(file.read_text().replace("FROM sisock-node", f"FROM sisock-node:{images}"))
         return file.parent
@@ -50,7 +49,7 @@ def test_a_project_runs_as_a_container_as_it_was_written(
     try:
         far.compose("up", "-d", "--build")
         far.wait_until_healthy("my_live")
-        wait_until(lambda: outside.query("my_live::value"), PATIENCE, "its samples", every=0.5)
+        outside.wait_for_samples("my_live::value")
         assert "running" in far.run_in("my_live", "sisock", "status", "/site/nodes.toml")
     finally:
         far.down()

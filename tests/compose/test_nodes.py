@@ -24,9 +24,7 @@ def test_a_node_on_another_computer(
     try:
         far.compose("up", "-d")
         far.wait_until_healthy("sensors")
-        wait_until(
-            lambda: outside.query("sensors_2::load_1min"), PATIENCE, "its samples", every=0.5
-        )
+        outside.wait_for_samples("sensors_2::load_1min")
         assert "sensors_2" in project.run_in("sisock-http", "sisock", "nodes")
         far.compose("stop")
         wait_until(
@@ -77,7 +75,7 @@ def test_the_nodes_of_a_file_run_in_one_container(
         project.compose("up", "-d", "nodes")
         project.wait_until_healthy("nodes")
         for field in ("site_ticker::x", "site_sensors::load_1min"):
-            wait_until(lambda field=field: outside.query(field), PATIENCE, field, every=0.5)
+            outside.wait_for_samples(field)
         assert "site_ticker" in project.run_in("nodes", "sisock", "status", file)
     finally:
         project.compose("rm", "-sf", "nodes")

@@ -107,7 +107,7 @@ def test_a_bridge_is_stopped_and_the_other_killed(
 ) -> None:
     project, _ = scaled
     load.wait_for_more()
-    project.compose("stop", "sisock-http")
+    project.compose("stop", "-t", "60", "sisock-http")
     assert project.inspect("sisock-http")["State"]["ExitCode"] == 0
     load.wait_for_more()
     project.compose("start", "sisock-http")

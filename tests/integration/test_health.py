@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sisock.connection.health import ask
+from sisock.connection.health import ask_figures
 from sisock.testing import RouterProcess, wait_until
 from tests.conftest import TOP, wait_for_nodes
 
@@ -33,15 +33,15 @@ def check(path):
 
 def test_a_node_is_well_while_consumers_can_find_it(own_router, start, path):
     program = start(own_router, "data_nodes/sensors.py", "--name", "healthy", SISOCK_HEALTH=path)
-    wait_until(lambda: ask(path) == "ok", 30, "a healthy node")
+    wait_until(lambda: ask_figures(path)[0] == "ok", 30, "a healthy node")
     assert check(path) == (0, "ok")
     own_router.stop()
-    wait_until(lambda: ask(path) != "ok", 30, "a node that knows of its trouble")
+    wait_until(lambda: ask_figures(path)[0] != "ok", 30, "a node that knows of its trouble")
     status, said = check(path)
     assert status == 1
     assert "router" in said
     program.signal(signal.SIGSTOP)
-    assert "no answer" in ask(path)
+    assert "no answer" in ask_figures(path)[0]
 
 
 def test_a_node_without_a_place_in_the_list_is_not_well(router, client, start, path):
@@ -49,21 +49,21 @@ def test_a_node_without_a_place_in_the_list_is_not_well(router, client, start, p
     wait_for_nodes(client, "same_name")
     second = start(router, "data_nodes/sensors.py", "--name", "same_name", SISOCK_HEALTH=path)
     second.wait_for("another program serves")
-    assert "not in the hub's list" in ask(path)
+    assert "not in the hub's list" in ask_figures(path)[0]
 
 
 def test_the_hub_in_the_router_asks_itself(path, monkeypatch):
     monkeypatch.setenv("SISOCK_HEALTH", path)
     with RouterProcess():
-        wait_until(lambda: ask(path) == "ok", 30, "a healthy hub")
-    assert "no answer" in ask(path)
+        wait_until(lambda: ask_figures(path)[0] == "ok", 30, "a healthy hub")
+    assert "no answer" in ask_figures(path)[0]
 
 
 def test_the_socket_of_a_run_that_was_killed_is_no_hindrance(router, start, path):
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(path)
     start(router, "data_nodes/sensors.py", "--name", "second_run", SISOCK_HEALTH=path)
-    wait_until(lambda: ask(path) == "ok", 30, "a healthy node")
+    wait_until(lambda: ask_figures(path)[0] == "ok", 30, "a healthy node")
 
 
 def test_a_socket_that_cannot_be_made_ends_the_program_with_a_sentence(router, start):
@@ -80,9 +80,9 @@ def test_without_the_variable_the_check_says_so():
 
 def test_a_second_program_leaves_the_socket_to_the_first(router, start, path):
     start(router, "data_nodes/sensors.py", "--name", "first_here", SISOCK_HEALTH=path)
-    wait_until(lambda: ask(path) == "ok", 30, "a healthy node")
+    wait_until(lambda: ask_figures(path)[0] == "ok", 30, "a healthy node")
     second = start(router, "data_nodes/sensors.py", "--name", "guest", SISOCK_HEALTH=path)
     second.wait_for("is in the hub's list")
     second.signal(signal.SIGTERM)
     assert second.wait() == 0
-    assert ask(path) == "ok"
+    assert ask_figures(path)[0] == "ok"

@@ -1,4 +1,4 @@
-"""Part 1 of PROTOCOL.md, the data node's rows, asked by a consumer that knows nothing else."""
+"""Part 1 of the protocol, the data node's rows, asked by a consumer that knows nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part 1 of PROTOCOL.md: what a node answers to a wrong request, and when its own code fails."""
+"""Part 1 of the protocol: what a node answers to a wrong request, and when its own code fails."""
 
 from __future__ import annotations
 

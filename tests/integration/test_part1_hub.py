@@ -1,4 +1,4 @@
-"""Part 1 of PROTOCOL.md, the hub's rows: who is in the list, who is told, who is refused."""
+"""Part 1 of the protocol, the hub's rows: who is in the list, who is told, who is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Part 1 of PROTOCOL.md: a large reply arrives or is False, and never costs a connection."""
+"""Part 1 of the protocol: a large reply arrives or is False, and never costs a connection."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ ALLOWED = {
     USER_CONSUMER: {uri("consumer."): {"call", "subscribe"}},
     USER_SERVER: {uri(""): ALL, "wamp.session.": {"subscribe"}},
 }
-"""By role, what may be done under which prefix, PROTOCOL.md; nothing else may."""
+"""By role, what the protocol allows under which prefix; nothing else is allowed."""
 
 JOINS_OTHERWISE = """
 import json, sys

@@ -12,7 +12,7 @@ import pytest
 
 from sisock.cli.main import main
 from sisock.cli.serve import load_nodes, status_socket
-from sisock.connection.health import ask, ask_figures
+from sisock.connection.health import ask_figures
 from sisock.errors import SettingsError
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_absence, wait_for_nodes
@@ -154,7 +154,7 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     assert 0 < every["served_ticker"]["samples_per_second"] < 100
     assert every["served_ticker"]["memory"] > 1e7
     assert every["served_never"]["error"] == "status 1: the instrument is not plugged in"
-    assert "served_never: status 1: the instrument" in ask(str(file.with_name("health")))
+    assert "served_never: status 1: the instrument" in ask_figures(str(file.with_name("health")))[0]
     done = sisock("status", file)
     assert done.returncode == 1
     assert "problems with: served_never" in done.stderr

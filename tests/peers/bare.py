@@ -1,4 +1,4 @@
-"""What the bare peers share: Part 1 of PROTOCOL.md on autobahn alone, nothing of sisock."""
+"""What the bare peers share: Part 1 of the protocol on autobahn alone, nothing of sisock."""
 
 import argparse
 import os

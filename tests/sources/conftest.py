@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from twisted.internet import defer, threads
 
 from sisock.connection.runtime import reactor_thread
+from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.service import NodeService
-from sisock.testing import check_node
+from sisock.testing import check_node, wait_until
 from tests import grid_oracle as oracle
 from tests.conftest import TOP, wait_for_absence, wait_for_nodes
 
@@ -48,7 +49,7 @@ def serve(router: Any, client: Any, tmp_path: Any) -> Iterator[Callable[..., Any
     yield start
     for process in started.values():
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     wait_for_absence(client, *started)
 
 
@@ -114,7 +115,7 @@ def check(
     bucket only the extremes (`is_placed`), only these are compared, but of texts. `fill` gives a
     live node its samples, and returns when it has them.
     """
-    check_node(make())
+    wait_until(lambda: _is_sound(make()), 60, "a check without trouble")
     asked = Asked(make())
     try:
         fill(asked)
@@ -151,6 +152,17 @@ def check(
         judge()
     finally:
         asked.stop()
+
+
+def _is_sound(node: DataNodeServer) -> bool:
+    """Return False if a node has trouble, as it may connect later than a check waits."""
+    try:
+        check_node(node)
+    except NodeContractError as fault:
+        if fault.rule == node.trouble:
+            return False
+        raise
+    return True
 
 
 def _judge(found: Pairs, inside: Pairs, how: dict[str, Any], is_placed: bool) -> None:

@@ -82,7 +82,7 @@ class Site:
                 return True
             return False
 
-        wait_until(is_silent, 30, "the end of crossbar's worker", every=0.1)
+        wait_until(is_silent, 60, "the end of crossbar's worker", every=0.1)
 
     def files(self) -> list[Path]:
         """Return the `.g3` files there are."""

@@ -35,7 +35,7 @@ class Server:
         with open(self._log, "ab") as log:
             outputs = {"stdout": log, "stderr": log}
             self._process = subprocess.Popen(self._command, user=self._user, **outputs)
-        wait_until(self._ready, 90, f"{self._command[0]} is ready: see {self._log}")
+        wait_until(self._ready, 180, f"{self._command[0]} is ready: see {self._log}")
 
     def _ready(self) -> bool:
         assert self._process and self._process.poll() is None, self._log.read_text()
@@ -53,14 +53,14 @@ class Server:
         """Ask it to end, at once."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
 
     def kill(self) -> None:
         """Kill it."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 

@@ -42,4 +42,4 @@ def write(url, *every):
     body = framed(b"".join(series(labels, samples) for labels, samples in every))
     headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
     request = urllib.request.Request(f"{url}/api/v1/write", body, headers)
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from sisock.errors import NodeFailed
+from sisock.errors import NodeFailed, NodeTimeout
 from sisock.testing import wait_until
 from tests.conftest import TOP, wait_for_nodes
 from tests.sources.conftest import check
@@ -23,7 +23,12 @@ BEGAN = 1_700_000_000.0
 
 WRITER = """
 import sys, h5py
-file = h5py.File(sys.argv[1], "a", libver="latest")
+file = None
+while file is None:
+    try:
+        file = h5py.File(sys.argv[1], "a", libver="latest")
+    except BlockingIOError:  # somebody reads it at the moment
+        pass
 for name in ("t", "x"):
     if name not in file:
         file.create_dataset(name, (0,), "<f8", maxshape=(None,), chunks=(64,))
@@ -59,9 +64,9 @@ class Writer:
 
 
 def write_day(path, day, rows=400):
-    """Write a file of a day with most kinds of datasets."""
+    """Write a file of a day with most kinds of datasets; it is there once it is whole."""
     t = BEGAN + day * 1000 + np.arange(rows) * 2.5
-    with h5py.File(path, "w") as file:
+    with h5py.File(path.with_suffix(".new"), "w") as file:
         file["time"] = t
         file["temp"] = np.where(np.arange(rows) % 50, np.sin(t / 40), np.nan)
         file["temp"].attrs.update(units="K", long_name="temperature of the stage")
@@ -79,6 +84,7 @@ def write_day(path, day, rows=400):
         table = np.zeros(rows // 2, dtype=[("time", "f8"), ("p", "f4"), ("n", "i4")])
         table["time"], table["p"], table["n"] = t[::2] + 0.25, np.cos(t[::2]), np.arange(rows // 2)
         file["table"] = table
+    path.with_suffix(".new").replace(path)
     return t
 
 
@@ -121,7 +127,7 @@ def test_a_file_is_served_over_the_wire_while_it_is_written(router, client, star
         assert client.get("run", "x", 1, 0)["x"].values[-1] == last
         writer.write(last + 1, 100 if first < 5000 else 4800)
         expected = last + (100 if first < 5000 else 4800)
-        wait_until(lambda n=expected: client.get("run", "x", 1, 0)["x"].values[-1] == n, 10, "rows")
+        wait_until(lambda n=expected: client.get("run", "x", 1, 0)["x"].values[-1] == n, 60, "rows")
     few = client.get("run", "x", 1, 0, max_points=100)["x"]
     assert len(few.values) <= 100 and few.values[-1] == 5099
     writer.close()
@@ -135,7 +141,7 @@ def test_a_file_that_its_writer_has_locked_is_tried_again(tmp_path, asked):
     assert asking.fields() == {}
     assert "a.h5: it is locked by its writer" in node.trouble
     writer.close()
-    wait_until(lambda: "x" in asking.fields(), 10, "the field")
+    wait_until(lambda: "x" in asking.fields(), 60, "the field")
     assert node.trouble is None
     assert len(asking.samples(["x"], 1, 0)["x"]) == 10
     writer = Writer(path)
@@ -143,7 +149,7 @@ def test_a_file_that_its_writer_has_locked_is_tried_again(tmp_path, asked):
         asking.samples(["x"], 1, 0)
     writer.write(10, 5)
     writer.close()
-    wait_until(lambda: len(asking.samples(["x"], 1, 0)["x"]) == 15, 10, "the rows")
+    wait_until(lambda: len(asking.samples(["x"], 1, 0)["x"]) == 15, 60, "the rows")
 
 
 def test_wrong_files_cost_themselves_and_are_named(tmp_path, asked):
@@ -157,7 +163,7 @@ def test_wrong_files_cost_themselves_and_are_named(tmp_path, asked):
         file["time"] = file["x"] = [1.0]
         file["time"].attrs["units"] = "parsec"
     t = write_day(tmp_path / "good.h5", 0)
-    wait_until(lambda: set(asking.fields()) == NAMES, 10, "the fields of the good one")
+    wait_until(lambda: set(asking.fields()) == NAMES, 60, "the fields of the good one")
     for text in (
         "broken.h5: it is no HDF5 file, or not written yet",
         "no dataset 'time' has the times; there is x: see --time",
@@ -220,11 +226,11 @@ def test_rows_that_are_others_begin_a_new_generation(tmp_path, asked):
     node.samples_changed = lambda: calls.append(1)
     asking.fields()
     write_day(tmp_path / "c.h5", 2)
-    wait_until(lambda: len(asking.samples(["valve"], 1, 0)["valve"]) == 1200, 10, "the third")
+    wait_until(lambda: len(asking.samples(["valve"], 1, 0)["valve"]) == 1200, 60, "the third")
     assert calls == []
     before = node.fingerprint("temp")
     write_day(tmp_path / "b.h5", 1, rows=200)
-    wait_until(lambda: len(asking.samples(["valve"], 1, 0)["valve"]) == 1000, 10, "the other rows")
+    wait_until(lambda: len(asking.samples(["valve"], 1, 0)["valve"]) == 1000, 60, "the other rows")
     assert calls == [1]
     assert node.fingerprint("temp") != before
 
@@ -245,6 +251,7 @@ def test_a_large_file_is_decimated_in_little_memory(tmp_path, asked):
     assert (found[0][1], found[-1][1]) == (0, rows - 1)
 
 
+@pytest.mark.timeout(900)
 def test_what_is_prepared_of_a_large_file_is_not_in_memory(tmp_path, serve, client):
     rows, names = 4_000_000, "abcd"
     with h5py.File(tmp_path / "large.h5", "w") as file:
@@ -258,12 +265,12 @@ def test_what_is_prepared_of_a_large_file_is_not_in_memory(tmp_path, serve, clie
         return used[-1] - used[-2] < 0.1
 
     def is_answered():
-        with suppress(NodeFailed):  # a busy machine has not prepared all yet
+        with suppress(NodeFailed, NodeTimeout):  # a busy machine has not prepared all yet
             found.update(client.get("large_hdf5", [*names], start=1, max_points=1000))
         return found
 
-    wait_until(is_prepared, 110, "the levels of all fields", every=1.0)
-    wait_until(is_answered, 90, "the answer", every=1.0)
+    wait_until(is_prepared, 300, "the levels of all fields", every=1.0)
+    wait_until(is_answered, 300, "the answer", every=1.0)
     assert all(abs(found[name].values).max() > 0.99 for name in names)
     assert peak(process) < 250_000_000
 

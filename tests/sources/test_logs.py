@@ -61,7 +61,7 @@ def samples(node, field):
 
 def wait_for(node, wanted):
     """Wait until these are the samples."""
-    wait_until(lambda: samples(node, "pressure")[1] == wanted, 10, f"{len(wanted)} samples")
+    wait_until(lambda: samples(node, "pressure")[1] == wanted, 60, f"{len(wanted)} samples")
 
 
 def rotate(log, *options):
@@ -123,9 +123,9 @@ def test_a_log_that_is_not_there_or_has_nothing_is_said_until_it_has(log):
     }
     for text, why in said.items():
         log.write_text(text)
-        wait_until(lambda: not node.list_fields(1, 0) and why in node.trouble, 10, why)  # noqa: B023
+        wait_until(lambda: not node.list_fields(1, 0) and why in node.trouble, 60, why)  # noqa: B023
     write(log, 0, 2)
-    wait_until(lambda: node.list_fields(1, 0), 10, "the log")
+    wait_until(lambda: node.list_fields(1, 0), 60, "the log")
     assert node.trouble is None
     with pytest.raises(SisockError, match="named groups"):
         make(log, pattern=["pressure"])

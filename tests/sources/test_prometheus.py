@@ -38,7 +38,7 @@ class Metrics(Server):
         )
 
     def ask(self, path):
-        urllib.request.urlopen(self.url + path, timeout=5).close()
+        urllib.request.urlopen(self.url + path, timeout=60).close()
 
     def write(self, *every):
         write(self.url, *every)
@@ -158,13 +158,16 @@ def test_labels_are_only_labels_whatever_they_hold(server, asked):
 def test_what_may_still_be_late_is_not_final(server):
     now = round(time.time() * 1000)
     server.write(({"__name__": "w"}, [(now - 1_000_000, 1.0), (now - 5000, 2.0)]))
-    for lateness, least, most in ((60.0, -60, -50), (0.0, -5.1, -4)):
-        node = make(server.url, "w", lateness=lateness)
-        start = now / 1000 - 2000
-        decimated = node.get_decimated(["w"], start, start + 2005, bucket=64.0)["w"]
-        assert least <= decimated.final_to - now / 1000 <= most
-        until = node.get_data(["w"], 1, 0).timelines["w"].finalized_until
-        assert until is None if lateness == 0 else least <= until - now / 1000 <= most
+    start, began = now / 1000 - 2000, time.time()
+    node = make(server.url, "w", lateness=60.0)
+    decimated = node.get_decimated(["w"], start, start + 2005, bucket=64.0)["w"]
+    assert began <= decimated.final_to + 60 <= time.time()
+    until = node.get_data(["w"], 1, 0).timelines["w"].finalized_until
+    assert began <= until + 60 <= time.time()
+    node = make(server.url, "w")
+    decimated = node.get_decimated(["w"], start, start + 2005, bucket=64.0)["w"]
+    assert -5.1 <= decimated.final_to - now / 1000 <= -4
+    assert node.get_data(["w"], 1, 0).timelines["w"].finalized_until is None
 
 
 def test_the_newest_samples_are_not_older_ones_repeated(server, asked):
@@ -211,20 +214,22 @@ def test_the_example_serves_what_is_scraped_and_invents_nothing(router, client, 
         start(router, *words[1:], "--name", "site", "--selector", "tank_level_meters")
         wait_for_nodes(client, "site")
         name = f'tank_level_meters{{instance={address},job="site"}}'.replace("'", '"')
-        wait_until(lambda: name in client.fields("site"), 20, "the field")
+        wait_until(lambda: name in client.fields("site"), 60, "the field")
+        about = lambda: client.fields("site")[name].description  # noqa: E731
+        wait_until(lambda: about() == "Water in the tank.", 60, "its description")
         field = client.fields("site")[name]
-        assert (field.units, field.description) == ("m", "Water in the tank.")
+        assert field.units == "m"
         known = len(client.get("site", name, 1, 0)[name])
-        wait_until(lambda: len(client.get("site", name, 1, 0)[name]) > known + 1, 10, "samples")
+        wait_until(lambda: len(client.get("site", name, 1, 0)[name]) > known + 1, 60, "samples")
     other = name.replace("tank_level_meters", "up")
     start(router, "data_nodes/prometheus.py", "--url", server.url, "--selector", "up")
     wait_for_nodes(client, "prometheus")
     up = lambda: client.latest("prometheus", [other])[other].values[-1] == 0  # noqa: E731
-    wait_until(up, 20, "that the target is seen to be down")
+    wait_until(up, 60, "that the target is seen to be down")
     ended = client.get("prometheus", other, 1, 0)[other]
     last = client.get("site", name, 1, 0)[name]
     assert last.t[-1] < ended.t[-1]
-    assert client.get("site", name, 1, 0, max_points=50)[name].t.tolist() == last.t.tolist()
+    assert client.get("site", name, 1, 0, max_points=10_000)[name].t.tolist() == last.t.tolist()
     assert len(client.get("site", name, ended.t[-1], 0)[name]) == 0
     assert field.first == client.get("site", name, 1, 0)[name].t[0]
     server.stop()
@@ -233,11 +238,11 @@ def test_the_example_serves_what_is_scraped_and_invents_nothing(router, client, 
 def test_a_server_that_comes_late_and_is_restarted_is_found(asked, tmp_path):
     server = prometheus(tmp_path)
     node, asking = asked(make(server.url, "wind"))
-    wait_until(lambda: "refused" in (node.trouble or ""), 10, "that it is said, though nobody asks")
+    wait_until(lambda: "refused" in (node.trouble or ""), 60, "that it is said, though nobody asks")
     assert asking.fields() == {}
     server.start()
     server.write(({"__name__": "wind"}, list(samples(50))))
-    wait_until(lambda: "wind" in asking.fields(), 30, "the field")
+    wait_until(lambda: "wind" in asking.fields(), 60, "the field")
     assert node.trouble is None
     assert len(asking.samples(["wind"], 1, 0)["wind"]) == 50
     server.kill()

@@ -220,9 +220,9 @@ def test_what_is_missing_is_named_until_it_is_there(store, asked):
     assert asking.fields() == {}
     assert "wide" in node.trouble
     store(WIDE.replace("t double", "time double"))
-    wait_until(lambda: "there is no column 't', only time, x" in say(node, asking), 10, "it")
+    wait_until(lambda: "there is no column 't', only time, x" in say(node, asking), 60, "it")
     store("drop table wide", WIDE, f"insert into wide values {values(rows())}")
-    wait_until(lambda: set(asking.fields()) == {"x", "n", "word"}, 10, "the fields")
+    wait_until(lambda: set(asking.fields()) == {"x", "n", "word"}, 60, "the fields")
     assert node.trouble is None
 
 
@@ -245,7 +245,7 @@ def test_a_duckdb_that_is_written_is_tried_again(asked, tmp_path):
     node, asking = asked(make(url, table="wide"))
     assert "different configuration" in say(node, asking)
     writing.close()
-    wait_until(lambda: "x" in asking.fields(), 10, "the fields")
+    wait_until(lambda: "x" in asking.fields(), 60, "the fields")
     assert node.trouble is None
 
 

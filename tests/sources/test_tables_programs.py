@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from pyarrow import csv
 
 from sisock.errors import NodeFailed, NodeTimeout
@@ -57,15 +58,16 @@ def test_from_a_folder_of_daily_files_to_a_curve(serve, client, tmp_path, page):
     write_days(folder)
     (command,) = re.findall(r"^python data_nodes/tables.py (.*)$", README, re.MULTILINE)
     flags, name = command.replace("/data/weather", str(folder)).split(" --name ")
-    serve("tables", name, *flags.split(), seconds=30)
+    serve("tables", name, *flags.split())
     assert {field.name: field.units for field in client.fields(name).values()} == {
         **{"temp": "C", "wind": "m/s"}
     }
     page.open(f"?s={name}::temp&from={T}&to={T + 3 * 86400}")
-    page.wait(lambda: page.run(COLOURED_COLUMNS) > 0.7, "the curve", 30)
+    page.wait(lambda: page.run(COLOURED_COLUMNS) > 0.7, "the curve", 60)
     page.picture("tables")
 
 
+@pytest.mark.timeout(900)
 def test_ten_million_rows_are_decimated_exactly_in_little_memory(serve, client, tmp_path):
     random, i = np.random.default_rng(5), np.arange(COUNT)
     columns = {

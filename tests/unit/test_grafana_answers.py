@@ -20,6 +20,7 @@ from sisock.bridge.answers import (
 from sisock.bridge.server import Access
 from sisock.bridge.tiles import Samples, View
 from sisock.wire.fields import Field
+from sisock.wire.json_rows import row_tails, text_of_rows
 
 T = np.array([1.0, 2.0])
 
@@ -83,12 +84,28 @@ def test_no_answers_are_an_empty_list():
     assert b"".join(body_of([])) == b"[]"
 
 
-@pytest.mark.parametrize("time", [0.001, 1e9, 1e11])
-def test_numbers_of_any_size_keep_their_rows(time):
-    values = np.array([np.nan, np.inf, 0.0, -0.0, 1e-300, 1e300, -1.5, 3, 123456789012.5, 1e16])
-    t = np.full(len(values), time)
-    points = written(series_answer("n::x", series(values, t=t), None))["datapoints"]
-    assert points == [[v if np.isfinite(v) else None, round(time * 1000)] for v in values]
+FLOATS = [np.nan, np.inf, 0, -0.0, 3, -1.5, 1e300, 1e16, 123456789012.5, -1 / 3]
+FLOATS += [-2.2250738585072014e-308, -1.7976931348623157e308, 5e-324]
+
+
+@pytest.mark.parametrize("start", [0.001, 0.99, 999_999.95, 1e9, 1e11])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.array(FLOATS),
+        np.array(FLOATS[:6], "<f4"),
+        np.array([0, -1, 10**9, -(2**63)]),
+        np.array([0, 7, 255], "|u1"),
+    ],
+    ids=lambda numbers: numbers.dtype.str,
+)
+def test_numbers_of_any_length_keep_their_rows(numbers, start):
+    values = np.random.default_rng(1).choice(numbers, 400)
+    t = start + np.arange(400) / 1000
+    shown = [value if np.isfinite(value) else None for value in values.tolist()]
+    rows = [list(row) for row in zip(shown, np.rint(t * 1000), strict=True)]
+    assert written(series_answer("n::x", series(values, t=t), None))["datapoints"] == rows
+    assert json.loads(b"[%b]" % text_of_rows(values, row_tails(t))) == rows
 
 
 def test_values_of_a_table_are_at_their_times():

@@ -378,6 +378,17 @@ def test_fields_and_timelines_are_discovered_and_described():
     assert (line["events"]["first"], line["made"]["last"]) == (NOW + 1, NOW)
 
 
+def test_a_field_described_later_is_listed_once_its_timeline_is_known():
+    node = made(fields={})
+    node.fields = {"a": {"units": "K"}, "b": {"timeline": "events"}}
+    assert {name: about["timeline"] for name, about in fields_of(node)[0].items()} == {
+        "b": "events"
+    }
+    node.push({"a": "text"}, NOW, "events")
+    about = fields_of(node)[0]["a"]
+    assert (about["timeline"], about["type"], about["units"]) == ("events", "string", "K")
+
+
 def test_a_field_found_later_is_missing_before():
     node = made()
     node.push({"x": 1}, NOW)

@@ -13,7 +13,7 @@ from sisock.wire.protocol import ERROR_NODE_FAILED
 from sisock.wire.reply import Reply, Timeline
 from tests.unit.bridge_nodes import Node, Session, World
 
-WINDOW = 1 << 17
+WINDOW = 1 << 16
 """Samples; those of two windows are more bytes than may wait for a client."""
 
 

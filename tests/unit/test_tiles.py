@@ -41,7 +41,7 @@ def complete(cache, samples, first, last, w, final_to=FAR, now=FAR):
     parts = cache.find(SERIES, first, last, w, now)
     for start, end in parts.missing:
         came = reply(samples, start, end, w)
-        parts.add(came, 0, len(came))
+        parts.add(came)
         cache.store(SERIES, w, start, end, came, final_to)
     view = parts.view(FIELD)
     rows = orjson.loads(b"[%s]" % b"".join(view.rows()))
@@ -94,6 +94,15 @@ def test_whole_tiles_are_asked_for_but_nothing_after_now():
     complete(cache, samples, 70, 130, 1.0, final_to=140.5)
     assert cache.find(SERIES, 70, 140, 1.0, FAR).missing == []
     assert cache.find(SERIES, 70, 141, 1.0, FAR).missing == [(140, 192)]
+
+
+def test_a_cache_without_room_for_a_tile_asks_only_for_the_view():
+    cache, samples = TileCache(1), made(1)
+    for _ in range(2):
+        assert complete(cache, samples, 70, 200, 1.0)[1] == 130
+    assert cache.nbytes == 0
+    assert cache.find(SERIES, 70, 200, 1.0, 150.5).missing == [(70, 151)]
+    assert cache.find(SERIES, 70, 200, 1.0, 10.0).missing == []
 
 
 def test_tiles_of_texts_and_of_booleans_are_joined():

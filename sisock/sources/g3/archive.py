@@ -115,13 +115,13 @@ class G3Archive(ArchiveNode):
         changes = self._index.update(tell)
         if changes.files:
             self._list()
+        self.trouble = wrong = "; ".join(changes.wrong[:3]) or None
+        if wrong:
+            self._warn(wrong)
         self._is_read.set()
         if changes.is_other:
             self._levels.forget(changes.blocks.values())
             self.samples_changed()
-        self.trouble = wrong = "; ".join(changes.wrong[:3]) or None
-        if wrong:
-            self._warn(wrong)
         preparing = WorkLog(self.log, "preparing plots of long times")
 
         def tell_prepared(how_far: str) -> None:
@@ -137,6 +137,7 @@ class G3Archive(ArchiveNode):
         for block in sorted(self._index.blocks.values(), key=lambda block: block.last):
             for field in list(block.fields) if block.count else ():
                 blocks.setdefault(f"{short_name(block.feed)}.{field}", []).append(block)
+        self._blocks = blocks  # before the fields are listed that are read from them
         self._entries = {
             name: {
                 "type": every[-1].fields[_field_of(name)],
@@ -148,7 +149,6 @@ class G3Archive(ArchiveNode):
             }
             for name, every in blocks.items()
         }
-        self._blocks = blocks
 
 
 def _field_of(name: str) -> str:

@@ -216,9 +216,7 @@ class Levels:
             found = view.decimate(begin, stop, bucket, None)
             parts.append((found.t, found.values))
         t, values = in_order(parts)
-        which = grid.decimate(t, values, bucket)
-        if max_points is not None:
-            which = grid.with_ends(which, len(t))
+        which = grid.decimate(t, values, bucket, max_points is not None)
         last = max(block.last for block, _ in views)
         return Decimated(t[which], values[which], bucket, just_after(last))
 

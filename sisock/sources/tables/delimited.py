@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,8 +59,8 @@ class TextFile(TableFile):
     """Read a text file with columns, plain or gzipped; ``#`` begins a comment line."""
 
     def _read_head(self) -> tuple[list[str], list[str | None], Any]:
-        with ExitStack() as stack:
-            beginning = open_text(self.path, 0, stack).read(HEAD_BYTES)
+        with open_text(self.path) as file:
+            beginning = file.read(HEAD_BYTES)
         _check_text(beginning)
         text = _decode(beginning).lstrip("\ufeff")
         lines = [line for line in text.splitlines() if line.strip()]
@@ -101,8 +101,7 @@ class TextFile(TableFile):
 
     def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
         is_packed, skips = self.path.suffix == ".gz", 0 if offset else self._heads
-        with ExitStack() as stack:
-            file = open_text(self.path, offset, stack)
+        with open_text(self.path, offset) as file:
             for text, end in self._lines(file, offset, is_whole):
                 rows = self._rows(text, bad)
                 while skips and rows:

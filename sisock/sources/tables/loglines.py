@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import compress
 from pathlib import Path
@@ -80,8 +80,8 @@ class LogLines:
 
     def head(self, path: Path) -> bytes:
         """Return the first lines of a file."""
-        with ExitStack() as stack:
-            return open_text(path, 0, stack).read(HEAD_BYTES).rpartition(b"\n")[0]
+        with open_text(path) as file:
+            return file.read(HEAD_BYTES).rpartition(b"\n")[0]
 
 
 def is_number(text: str) -> bool:
