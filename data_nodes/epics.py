@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import sisock
+from sisock.connection.settings import require
 from sisock.sources.epics import SEVERITIES, Variables, read_names
-from sisock.sources.options import Described, require
+from sisock.sources.options import Described
 
 
 class Epics(sisock.SubscriberNode):

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 import sisock
+from sisock.connection.settings import require
 from sisock.sources.g3.archive import G3Archive
-from sisock.sources.options import Described, add_path, given_path, require
+from sisock.sources.options import Described, add_path, given_path
 
 
 class G3(G3Archive):

@@ -11,8 +11,9 @@ from typing import Any
 
 import sisock
 from sisock.archive.ingest import stamp_of
+from sisock.connection.settings import require
 from sisock.sources.hdf5 import Part, entry_of, find_files, look, read_parts
-from sisock.sources.options import Described, add_path, given_path, require
+from sisock.sources.options import Described, add_path, given_path
 
 SCAN_EVERY = 1.0
 SETTLED = 2.0

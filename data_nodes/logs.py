@@ -11,7 +11,8 @@ import numpy as np
 
 import sisock
 from sisock.archive.text import open_text, whole_lines
-from sisock.sources.options import Described, add_path, require
+from sisock.connection.settings import require
+from sisock.sources.options import Described, add_path
 from sisock.sources.tables.loglines import LogLines, is_number
 
 TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"

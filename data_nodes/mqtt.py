@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import sisock
+from sisock.connection.settings import require
 from sisock.sources.lines import convert, read_payload
-from sisock.sources.options import Described, parse_time, read_password, require
+from sisock.sources.options import Described, parse_time, read_password
 
 with suppress(ImportError):  # `require` says what is missing
     from paho.mqtt import client as paho

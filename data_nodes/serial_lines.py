@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import sisock
+from sisock.connection.settings import require
 from sisock.sources.lines import ENDS, LineParser, Lines, make_parsers, read_value
-from sisock.sources.options import Described, require
+from sisock.sources.options import Described
 
 with suppress(ImportError):  # `require` says what is missing
     import serial

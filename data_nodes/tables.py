@@ -10,7 +10,8 @@ from typing import Any
 
 import sisock
 from sisock.archive.ingest import SETTLED, stamp_of
-from sisock.sources.options import Described, add_path, given_path, require
+from sisock.connection.settings import require
+from sisock.sources.options import Described, add_path, given_path
 from sisock.sources.tables.delimited import COLUMNAR, TEXT, find_tables, table_of, try_to_open
 from sisock.sources.tables.parquet import TableFile, Times, use_little_memory
 

@@ -14,12 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from sisock.connection.settings import Parser
-from sisock.errors import AuthenticationRejected, SettingsError, SisockError
+from sisock.connection.settings import Parser, require
+from sisock.errors import AuthenticationRejected, SisockError
 
 # Each stage imports only what it needs: `--run` stays in memory and must be small.
 
@@ -41,8 +40,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _start() -> None:
     for module in ("crossbar", "flask", "httptools", "prometheus_client", "psutil", "honcho"):
-        if find_spec(module) is None:
-            raise SettingsError(f"{module} is not installed: pip install 'sisock[demo]'")
+        require(module, "demo")
     from sisock.bridge.server import load_web_settings
     from sisock.connection.settings import load_settings
     from sisock.router.configuration import PROGRAMS

@@ -13,14 +13,7 @@ from typing import Any, TypeAlias
 from twisted.internet import defer, task
 from twisted.python.failure import Failure
 
-from sisock.bridge.metrics import (
-    MAX_SAMPLES,
-    MEMORY_LIMIT,
-    AnswerMemory,
-    Overloaded,
-    Share,
-    TooManySamples,
-)
+from sisock.bridge.metrics import AnswerMemory, Overloaded, Share, TooManySamples
 from sisock.bridge.targets import Pair, Pattern, Search
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
@@ -28,17 +21,11 @@ from sisock.client.fetch import fetch
 from sisock.client.site import NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.settings import Settings
-from sisock.errors import (
-    NodeTimeout,
-    RouterUnreachable,
-    SisockError,
-    SiteUnreachable,
-    UnknownNode,
-)
+from sisock.errors import NodeTimeout, RouterUnreachable, SisockError, SiteUnreachable, UnknownNode
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
-MAX_CHANGES = 1000  # number of recent changes of a site's list of nodes kept for annotations
+MAX_CHANGES = 5_000  # number of recent changes of the list of nodes kept for annotations
 BACK_WITHIN = 1.0  # seconds; a node that is back this soon has only announced a new generation
 _POLL_INTERVAL = 0.05
 
@@ -59,7 +46,7 @@ class NodeChange:
 
 
 class Changes(deque[NodeChange]):
-    """Keep the most recent changes of a site; `now` returns the UNIX time."""
+    """Keep the most recent changes, in time order; `now` returns the UNIX time."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         super().__init__(maxlen=MAX_CHANGES)
@@ -92,29 +79,20 @@ class Bridge:
         routers: Iterable[Settings],
         node_timeout: float,
         cache_bytes: int,
-        max_samples: int = MAX_SAMPLES,
+        max_samples: int,
         reactor: Any = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        every = [Site(each, node_timeout, reactor, self._node_changed) for each in routers]
+        self.changes = Changes(now)
+        every = [Site(each, node_timeout, reactor, self.changes.note) for each in routers]
         self.sites = Sites(every)
         self.reactor = every[0].reactor
-        self._changes = {site.name: Changes(now) for site in every}
         self.tiles = TileCache(cache_bytes)
-        self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
+        self.memory = AnswerMemory(max_samples=max_samples)
         self.now = now
         self._timeout = node_timeout
         self._log = make_logger()
         self._warn = RepeatedWarning(self._log)
-
-    @property
-    def changes(self) -> list[NodeChange]:
-        """The most recent changes of the lists of nodes, in time order."""
-        every = [change for changes in self._changes.values() for change in changes]
-        return sorted(every, key=lambda change: change.t)
-
-    def _node_changed(self, node: KnownNode, is_present: bool) -> None:
-        self._changes[node.site].note(node, is_present)
 
     async def nodes(self, is_wanted: Callable[[str], bool] = lambda site: True) -> NodeList:
         """Return the nodes of the wanted sites, by name; raises RouterUnreachable or HubMissing.
@@ -234,8 +212,8 @@ class Bridge:
 
     async def _wait_for_vanished(self, is_wanted: Callable[[str], bool]) -> None:
         """Wait briefly for nodes that just vanished: they may return in a new generation."""
-        every, end = self._changes.values(), self.reactor.seconds() + BACK_WITHIN
-        while any(is_wanted(name) for changes in every for name in changes.just_vanished()):
+        end = self.reactor.seconds() + BACK_WITHIN
+        while any(map(is_wanted, self.changes.just_vanished())):
             self.sites.check()
             if self.reactor.seconds() > end:
                 return  # do not wait for nodes that come and go all the time

@@ -32,8 +32,8 @@ from sisock.bridge.requests import (
 )
 from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
-from sisock.bridge.targets import Pair, parse_tile
-from sisock.bridge.tiles import View
+from sisock.bridge.targets import Pair
+from sisock.bridge.tiles import View, parse_tile
 
 LONG_ANSWER = 50_000  # samples; a longer answer is written in a thread
 ROW_BYTES = 40  # additional memory of a sample in a table or in long rows, while these are made

@@ -1,4 +1,4 @@
-"""Parse Grafana targets, ``node::field`` with wildcards and template variables; paths of tiles.
+"""Parse Grafana targets, ``node::field`` with wildcards and template variables, and match them.
 
 Grafana escapes a template variable's value as in a regular expression, with backslashes, and
 sends several values as ``(a|b)``, or for Infinity as ``{a,b}``. Users may also write ``*``, ``?``
@@ -14,13 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import unquote_to_bytes
+from typing import Any, TypeAlias
 
-from sisock.bridge.tiles import TILE
 from sisock.errors import InvalidArgument
 from sisock.wire.fields import Field
-from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 Pair: TypeAlias = tuple[str, str]
 """Node and field."""
@@ -46,40 +43,6 @@ _WILD, _ESCAPED = re.compile(r"[*?]|\[[^\]]*\]"), re.compile(r"\[([*?\[])\]")
 _CLOSING = {"(": ")", "{": "}"}
 _DELIMITER = {"(": "|", "{": ","}
 _TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
-
-_EXPONENT, _INDEX = re.compile("0|-?[1-9][0-9]?"), re.compile("0|[1-9][0-9]{0,14}")
-_MAX_INDEX = 2**53 // TILE - 1  # the numbers of all buckets are exact in float64
-_TILE_FORM = "/tiles/<node>/<generation>/<field>/<k>/<index>"
-
-
-class TileAddress(NamedTuple):
-    """Name a tile: buckets of `w` seconds, from number `first` on."""
-
-    node: str
-    generation: str
-    field: str
-    w: float
-    first: int
-
-
-def parse_tile(path: bytes) -> TileAddress:
-    """Parse the path of a tile as it was sent; raises InvalidArgument."""
-    parts = path.split(b"/")[2:]
-    if len(parts) != 5:
-        raise InvalidArgument(f"the path of a tile is {_TILE_FORM}, with %2F for / in names")
-    try:
-        node, generation, field, exponent, index = (unquote_to_bytes(p).decode() for p in parts)
-    except UnicodeDecodeError:
-        raise InvalidArgument("names in the path of a tile must be percent-encoded UTF-8") from None
-    for name in (node, generation, field):
-        # Proxies and browsers would resolve a part of one or two dots as a step in the path.
-        if name in ("", ".", "..") or "\0" in name:
-            raise InvalidArgument(f"the path of a tile is {_TILE_FORM}: {name!r} is not a name")
-    if not (_EXPONENT.fullmatch(exponent) and MIN_EXPONENT <= int(exponent) <= MAX_EXPONENT):
-        raise InvalidArgument(f"k must be a whole number from {MIN_EXPONENT} to {MAX_EXPONENT}")
-    if not (_INDEX.fullmatch(index) and int(index) <= _MAX_INDEX):
-        raise InvalidArgument(f"index must be a whole number from 0 to {_MAX_INDEX}")
-    return TileAddress(node, generation, field, math.ldexp(1.0, int(exponent)), int(index) * TILE)
 
 
 @dataclass(frozen=True)
@@ -126,6 +89,10 @@ def compile_any(*shells: str) -> Callable[[str], Any]:
 
 def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
     """Return the alternatives of a target; empty if it does not have the form ``node::field``."""
+    node, _, field = text.partition(SEPARATOR)
+    is_plain = SEPARATOR not in field and len(text) <= MAX_LENGTH and not SPECIAL.search(text)
+    if node and field and is_plain:
+        return [Pattern(node, field, (node, field))]  # as most are: this is faster
     patterns = []
     for shell in parse_words(text, budget):
         node, separator, field = shell.partition(SEPARATOR)

@@ -1,4 +1,4 @@
-"""Cache decimated samples in tiles of 64 buckets, and assemble views.
+"""Cache decimated samples in tiles of 64 buckets, parse their paths, and assemble views.
 
 A view of one field is a range of whole buckets of one size `w`: bucket number i is
 ``[i w, (i + 1) w)``, as everywhere (`sisock/wire/grid.py`).
@@ -7,22 +7,29 @@ A view of one field is a range of whole buckets of one size `w`: bucket number i
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from sisock.bridge.metrics import size_of
+from sisock.errors import InvalidArgument
 from sisock.wire import arrays, grid, json_rows
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 TILE = 64  # buckets of a tile
 MAX_POINTS = 32_768  # largest number of samples of a view: no screen is wider
 
 _OVERHEAD, _ROW_BYTES = 900, 36
 """Approximate memory of a tile besides its arrays, and of the JSON of a sample."""
+
+_EXPONENT, _INDEX = re.compile("0|-?[1-9][0-9]?"), re.compile("0|[1-9][0-9]{0,14}")
+_MAX_INDEX = 2**53 // TILE - 1  # the numbers of all buckets are exact in float64
+_TILE_FORM = "/tiles/<node>/<generation>/<field>/<k>/<index>"
 
 
 class Samples:
@@ -131,6 +138,41 @@ class View:
             self._runs, self._count = [(kept, 0, len(kept))], len(kept)
 
 
+class TileAddress(NamedTuple):
+    """Name a tile: buckets of `w` seconds, from number `first` on."""
+
+    node: str
+    generation: str
+    field: str
+    w: float
+    first: int
+
+
+def parse_tile(path: bytes) -> TileAddress:
+    """Parse the path of a tile as it was sent; raises InvalidArgument."""
+    parts = path.split(b"/")[2:]
+    if len(parts) != 5:
+        raise InvalidArgument(f"the path of a tile is {_TILE_FORM}, with %2F for / in names")
+    try:
+        node, generation, field, exponent, index = (unquote_to_bytes(p).decode() for p in parts)
+    except UnicodeDecodeError:
+        raise InvalidArgument("names in the path of a tile must be percent-encoded UTF-8") from None
+    for name in (node, generation, field):
+        # Proxies and browsers would resolve a part of one or two dots as a step in the path.
+        if name in ("", ".", "..") or "\0" in name:
+            raise InvalidArgument(f"the path of a tile is {_TILE_FORM}: {name!r} is not a name")
+    if not (_EXPONENT.fullmatch(exponent) and MIN_EXPONENT <= int(exponent) <= MAX_EXPONENT):
+        raise InvalidArgument(f"k must be a whole number from {MIN_EXPONENT} to {MAX_EXPONENT}")
+    if not (_INDEX.fullmatch(index) and int(index) <= _MAX_INDEX):
+        raise InvalidArgument(f"index must be a whole number from 0 to {_MAX_INDEX}")
+    return TileAddress(node, generation, field, math.ldexp(1.0, int(exponent)), int(index) * TILE)
+
+
+def tile_generation(node: KnownNode) -> str | None:
+    """Return the generation of a node's tiles; None if it cannot decimate, or announces none."""
+    return node.entry.get("generation") if "bucket" in node.features else None
+
+
 class Parts:
     """Collect cached samples and missing ranges of buckets `first` to `last`, half-open."""
 
@@ -174,24 +216,28 @@ class Tile(NamedTuple):
     def nbytes(self) -> int:
         """Approximate memory of the tile."""
         samples = self.samples
-        return size_of(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
+        return arrays.memory_size(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
 
 
 class TileCache:
-    """Keep the most recently used tiles, within a limit of bytes.
+    """Keep the most recently used tiles, within a limit of bytes: none if it is less than a tile's.
 
     The key of a series is its node, generation and field.
     """
 
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
-        self._limit = limit
+        self._limit, self._is_off = limit, limit < _OVERHEAD
         # By series, bucket size and number of the tile.
         self._tiles: OrderedDict[tuple[Hashable, float, int], Tile] = OrderedDict()
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
         """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
         parts, limit = Parts(first, last, w), math.floor(now / w) + 1
+        if self._is_off:  # the rest of a tile would be fetched in vain
+            if first < limit:
+                parts.add_missing(first, min(last, limit))
+            return parts
         for index in range(first // TILE, -(-last // TILE)):
             reached, end, key = index * TILE, (index + 1) * TILE, (series, w, index)
             if (tile := self._tiles.get(key)) is not None:
@@ -206,6 +252,8 @@ class TileCache:
         self, series: Hashable, w: float, first: int, last: int, samples: Samples, final_to: float
     ) -> None:
         """Store those buckets of a reply from `first` to `last` that are final."""
+        if self._is_off:
+            return
         final = last if final_to >= last * w else math.floor(final_to / w)
         for index in range(first // TILE, -(-final // TILE)):
             begin, end, own = index * TILE, min((index + 1) * TILE, final), samples

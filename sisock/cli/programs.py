@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sisock.connection.settings import COMMAND_VARIABLE, Settings
+from sisock.connection.settings import COMMAND_VARIABLE, Settings, require
 from sisock.errors import SettingsError
 from sisock.wire.fields import suggest
 
@@ -65,8 +65,6 @@ def hub(args: argparse.Namespace, settings: Settings) -> None:
 
 def bridge(args: argparse.Namespace, settings: Settings) -> None:
     """Become the bridge."""
-    from sisock.sources.options import require
-
     for module in ("flask", "httptools", "prometheus_client"):
         require(module, "grafana")
     _become(_program("grafana_http_json.py"), *args.rest)

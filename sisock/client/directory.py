@@ -216,7 +216,7 @@ class Directory:
     def _added(self, entry: Any, *_: Any, **__: Any) -> None:
         # A node that announces no generation begins a new one each time it is added.
         has_own = isinstance(entry, dict) and "generation" in entry
-        node = parse_node(entry, self._site, self.current if has_own else _nothing)
+        node = parse_node(entry, self._site, self.current if has_own else lambda _: None)
         if node is None or (node.name not in self._nodes and len(self._nodes) >= MAX_NODES):
             return
         if self._is_telling and node.name in self._nodes:
@@ -225,7 +225,7 @@ class Directory:
         self._on_added(node.name)
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
-        if (node := parse_node(entry, self._site, _nothing)) is not None:
+        if (node := parse_node(entry, self._site, self.current)) is not None:
             self._missed.pop(node.name, None)  # the node may come back at once
             self._hear(node.name, None)
 
@@ -273,7 +273,3 @@ class Directory:
             pause = HUB_RETRY
         unsettled = self._settled_at - self._reactor.seconds()
         self._look_in(min(pause, unsettled) if unsettled > 0 else pause)
-
-
-def _nothing(name: str) -> None:
-    """Know no node."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.errors import SisockError
+from sisock.connection.settings import require
 from sisock.wire import grid
 from sisock.wire.times import format_time
 
@@ -25,14 +25,9 @@ MAX_DRAWN = 20_000
 """Maximum number of samples drawn of a series; longer ones are decimated to their extremes."""
 
 
-def _require(module: str) -> None:
-    if find_spec(module) is None:
-        raise SisockError(f"{module} is missing: pip install 'sisock[notebooks]'")
-
-
 def plot(data: Mapping[str, Any]) -> Any:
     """Draw all series with matplotlib: a panel for each unit, and curves interrupted at gaps."""
-    _require("matplotlib")
+    require("matplotlib", "notebooks")
     from matplotlib import dates, pyplot
 
     panels: dict[tuple[str, str | None], list[str]] = {}
@@ -132,7 +127,7 @@ def _picture(data: Mapping[str, Any]) -> str:
 
 def to_xarray(data: Mapping[str, Any]) -> Any:
     """Return an xarray Dataset; series with the same times share a coordinate."""
-    _require("xarray")
+    require("xarray", "notebooks")
     import xarray
 
     lines: list[np.ndarray] = []

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -108,6 +109,12 @@ def missing_secret(variable: str, user: str, path: Path | None) -> SettingsError
         f"there is no secret for the user {user!r} in {path}: set SISOCK_HOME to the folder that"
         f" has it, or {variable}_FILE; on the router's computer `sisock certs` makes and exports it"
     )
+
+
+def require(module: str, extra: str) -> None:
+    """Check that a module is installed; SettingsError says how to install it."""
+    if find_spec(module) is None:
+        raise SettingsError(f"{module} is missing: pip install 'sisock[{extra}]'")
 
 
 def find_setting(name: str, environ: Mapping[str, str] = os.environ) -> str:

@@ -1,4 +1,4 @@
-"""Keep samples in memory: one array per field, with missing values, in tables that grow.
+"""Represent samples as columns: one array per field, with missing values, and tables that grow.
 
 Numbers keep their type, with NaN where one is missing (integers then become floats); booleans are
 ``|i1``, with -1 where one is missing; strings are objects, with None where one is missing.

@@ -13,7 +13,6 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from sisock.connection.settings import (
     load_settings,
     missing_secret,
     parse_count,
+    require,
 )
 from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError, SisockError
@@ -148,8 +148,7 @@ def _is_free(port: int, address: str) -> bool:
 
 def crossbar_command(home: Home, log_level: str) -> list[str]:
     """Return the command line of the router, without any secret."""
-    if find_spec("crossbar") is None:
-        raise SettingsError("crossbar is not installed: pip install 'sisock[router]'")
+    require("crossbar", "router")
     # At level debug Crossbar prints the secrets that it reads.
     level = {"critical": "error", "trace": "info", "debug": "info"}.get(log_level, log_level)
     directory = str(home.router_directory.absolute())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import tomllib
 from collections.abc import Mapping
@@ -48,12 +47,6 @@ class Described:
             if name == pattern or fnmatchcase(name, pattern):
                 return dict(entry)
         return {}
-
-
-def require(module: str, extra: str) -> None:
-    """Check that a module is installed; SisockError says how to install it."""
-    if importlib.util.find_spec(module) is None:
-        raise SisockError(f"{module} is missing: pip install 'sisock[{extra}]'")
 
 
 def add_path(parser: argparse.ArgumentParser, text: str) -> None:

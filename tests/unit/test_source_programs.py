@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sisock.connection.settings import require
 from sisock.errors import SisockError
-from sisock.sources.options import require
 
 PROGRAMS = sorted((Path(__file__).parents[2] / "data_nodes").glob("[a-z]*.py"))
 
