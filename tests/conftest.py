@@ -128,7 +128,7 @@ def start(
     A further test may serve the same name: of a shared router's list, their nodes are gone then.
     """
     programs: list[Program] = []
-    shared: list[tuple[Client, Program]] = []
+    shared: list[tuple[Client, Program, set[str]]] = []
 
     def start_program(
         router: RouterProcess,
@@ -141,16 +141,19 @@ def start(
         cache = str(tmp_path / "cache")
         environ = {**router.environ(user), "SISOCK_CACHE": cache, **variables}
         log = tmp_path / f"program-{len(programs)}.log"
-        programs.append(Program([str(word) for word in command], environ, log, modules))
+        words = [str(word) for word in command]
+        programs.append(Program(words, environ, log, modules))
         if router in witnesses:
-            shared.append((witnesses[router], programs[-1]))
+            # What the peers print has no names.
+            named = {word.removeprefix("--name=") for word in words if word.startswith("--name=")}
+            shared.append((witnesses[router], programs[-1], named))
         return programs[-1]
 
     yield start_program
     for program in programs:
         program.end()
-    for witness, program in shared:
-        if served := set(LISTED.findall(program.output)):
+    for witness, program, named in shared:
+        if served := {*LISTED.findall(program.output), *named}:
             wait_for_absence(witness, *served)
 
 

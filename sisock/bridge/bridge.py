@@ -13,14 +13,7 @@ from typing import Any, TypeAlias
 from twisted.internet import defer, task
 from twisted.python.failure import Failure
 
-from sisock.bridge.metrics import (
-    MAX_SAMPLES,
-    MEMORY_LIMIT,
-    AnswerMemory,
-    Overloaded,
-    Share,
-    TooManySamples,
-)
+from sisock.bridge.metrics import AnswerMemory, Overloaded, Share, TooManySamples
 from sisock.bridge.targets import Pair, Pattern, Search
 from sisock.bridge.tiles import Samples, TileCache, View
 from sisock.client.data import Data
@@ -28,13 +21,7 @@ from sisock.client.fetch import fetch
 from sisock.client.site import NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.settings import Settings
-from sisock.errors import (
-    NodeTimeout,
-    RouterUnreachable,
-    SisockError,
-    SiteUnreachable,
-    UnknownNode,
-)
+from sisock.errors import NodeTimeout, RouterUnreachable, SisockError, SiteUnreachable, UnknownNode
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval
 
@@ -92,7 +79,7 @@ class Bridge:
         routers: Iterable[Settings],
         node_timeout: float,
         cache_bytes: int,
-        max_samples: int = MAX_SAMPLES,
+        max_samples: int,
         reactor: Any = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -101,7 +88,7 @@ class Bridge:
         self.sites = Sites(every)
         self.reactor = every[0].reactor
         self.tiles = TileCache(cache_bytes)
-        self.memory = AnswerMemory(MEMORY_LIMIT, max_samples)
+        self.memory = AnswerMemory(max_samples=max_samples)
         self.now = now
         self._timeout = node_timeout
         self._log = make_logger()

@@ -16,17 +16,7 @@ from typing import Any
 
 import orjson
 
-from sisock.bridge.targets import (
-    MAX_LENGTH,
-    SEPARATOR,
-    SPECIAL,
-    Budget,
-    Pattern,
-    matches,
-    parse_target,
-    parse_words,
-    split_top,
-)
+from sisock.bridge.targets import Budget, Pattern, matches, parse_target, parse_words, split_top
 from sisock.errors import InvalidArgument
 from sisock.wire.fields import Field
 from sisock.wire.protocol import MIN_POINTS, Interval
@@ -202,12 +192,8 @@ def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
     # SimpleJSON sends the format as `type`; users of simPod's plugin put `type` into the payload.
     payload = target.get("payload")
     formats = target.get("type"), payload.get("type") if isinstance(payload, dict) else None
-    pair = tuple(text.split(SEPARATOR))
-    if len(pair) == 2 and all(pair) and not SPECIAL.search(text) and len(text) <= MAX_LENGTH:
-        patterns = [Pattern(*pair, pair)]  # most targets are plain names
-    else:
-        patterns = parse_target(text, budget)
-    return Target(text, patterns, ref_id if isinstance(ref_id, str) else None, "table" in formats)
+    ref_id = ref_id if isinstance(ref_id, str) else None
+    return Target(text, parse_target(text, budget), ref_id, "table" in formats)
 
 
 def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter:

@@ -89,6 +89,10 @@ def compile_any(*shells: str) -> Callable[[str], Any]:
 
 def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
     """Return the alternatives of a target; empty if it does not have the form ``node::field``."""
+    node, _, field = text.partition(SEPARATOR)
+    is_plain = SEPARATOR not in field and len(text) <= MAX_LENGTH and not SPECIAL.search(text)
+    if node and field and is_plain:
+        return [Pattern(node, field, (node, field))]  # as most are: this is faster
     patterns = []
     for shell in parse_words(text, budget):
         node, separator, field = shell.partition(SEPARATOR)

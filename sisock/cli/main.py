@@ -53,14 +53,8 @@ EXAMPLES = {
     "latest": ["sisock latest sensors", "sisock latest sensors cpu_percent"],
     "watch": ["sisock watch sensors cpu_percent"],
     "config": ["sisock config"],
-    "certs": [
-        "sisock certs --name router.example.org",
-        "sisock certs --export server=sisock-home",
-    ],
-    "record": [
-        "sisock record sensors 'apex_archive::apex_*'",
-        "sisock record '*' --keep 30d",
-    ],
+    "certs": ["sisock certs --name router.example.org", "sisock certs --export server=sisock-home"],
+    "record": ["sisock record sensors 'apex_archive::apex_*'", "sisock record '*' --keep 30d"],
     "serve": ["sisock serve --check nodes.toml", "sisock serve nodes.toml"],
     "status": ["sisock status", "sisock status nodes.toml"],
     "new": ["sisock new thermometer", "sisock new weather --kind files"],

@@ -16,12 +16,7 @@ from twisted.internet import defer, task, threads
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
-from sisock.node.validation import (
-    check_decimated,
-    check_reply,
-    find_misspelt_key,
-    needs_timelines,
-)
+from sisock.node.validation import check_decimated, check_reply, find_misspelt_key, needs_timelines
 from sisock.wire import protocol
 from sisock.wire.arrays import Samples
 from sisock.wire.fields import check_fields

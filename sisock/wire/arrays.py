@@ -149,9 +149,7 @@ def ascends(t: np.ndarray) -> bool:
     return len(t) < 2 or bool((t[1:] >= t[:-1]).all())
 
 
-def merge_timeline(
-    samples_of: Mapping[str, Samples],
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def merge_timeline(samples_of: Mapping[str, Samples]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Merge the times of several fields, and align the values of each field with the merged times.
 
     Times and values of each field have shape (n,). Returns all times, shape (m,), and the values of
@@ -278,8 +276,12 @@ def held_by(values: np.ndarray) -> tuple[int, int]:
         values = values.base
     if isinstance(values.base, mmap.mmap):
         return id(values.base), 0
-    nbytes = len(values) * _OBJECT_BYTES if values.dtype == object else values.nbytes
-    return id(values if values.base is None else values.base), nbytes
+    return id(values if values.base is None else values.base), memory_size(values)
+
+
+def memory_size(*arrays: np.ndarray) -> int:
+    """Return the approximate bytes of memory that arrays take."""
+    return sum(len(a) * _OBJECT_BYTES if a.dtype == object else a.nbytes for a in arrays)
 
 
 def cbor_size(values: np.ndarray) -> int:

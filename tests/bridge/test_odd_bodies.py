@@ -101,7 +101,7 @@ bodies = st.one_of(
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def connection(bridge):
     link = http.client.HTTPConnection("127.0.0.1", bridge.port, timeout=20)
     yield link

@@ -61,12 +61,11 @@ class Page:
     def open(self, query: str = "", secret: str | None = None, fresh: bool = True) -> None:
         """Open the page, by the link that carries the secret unless another is given."""
         link = f"#secret={self.secret if secret is None else secret}" if secret != "" else ""
-        before = self.errors()
+        self._errors += self._complaints()
         if fresh:
             self.browser.get("about:blank")
         self.browser.get(f"https://localhost:{self.router.port}/{query}{link}")
-        errors = self.errors()
-        self._errors = before
+        errors = self._complaints()
         if any(NETWORK_CHANGED in error for error in errors):
             self.open(query, secret)
         else:
@@ -187,7 +186,7 @@ class Page:
         enabled = "return document.querySelector('#export .main:enabled') !== null"
         self.wait(lambda: self.run(enabled), "the size of the file")
         self.run("document.querySelector('#export .main').click()")
-        return self.wait(lambda: self.downloaded(f".{suffix}"), "the file")
+        return self.wait(lambda: self.downloaded(f".{suffix}"), "the file", 240)
 
     def picture(self, name: str) -> Path:
         """Take a screenshot."""
@@ -197,13 +196,14 @@ class Page:
         return path
 
     def errors(self) -> list[str]:
-        """What the browser's console complained of since the last call."""
-        known, self._errors = self._errors, []
-        return known + [
-            entry["message"]
-            for entry in self.browser.get_log("browser")
-            if entry["level"] == "SEVERE" and "WebSocket" not in entry["message"]
-        ]
+        """What the browser's console complained of since the last call, but for the network."""
+        errors, self._errors = self._errors + self._complaints(), []
+        return [error for error in errors if NETWORK_CHANGED not in error]
+
+    def _complaints(self) -> list[str]:
+        log = self.browser.get_log("browser")
+        errors = [entry["message"] for entry in log if entry["level"] == "SEVERE"]
+        return [error for error in errors if "WebSocket" not in error]
 
 
 @pytest.fixture(scope="session")
@@ -218,7 +218,7 @@ def browser(tmp_path_factory: Any) -> Iterator[webdriver.Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     driver.downloads = downloads
-    driver.set_script_timeout(60)
+    driver.set_script_timeout(240)
     yield driver
     driver.quit()
 

@@ -40,8 +40,10 @@ def screen(page):
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
         )
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        # What is half faded in has too little contrast.
+        wanted = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in wanted.items()]
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     yield set_screen
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -5,14 +5,7 @@ import pytest
 
 from sisock.client.client import Client
 from sisock.router.configuration import DEFAULT_CONFIGURATION
-from tests.faults.helpers import (
-    LISTED,
-    TICKER,
-    WEATHER,
-    answers,
-    promised_list,
-    unstarted_router,
-)
+from tests.faults.helpers import LISTED, TICKER, WEATHER, answers, promised_list, unstarted_router
 
 WRONG = "a-wrong-secret-of-a-test"
 

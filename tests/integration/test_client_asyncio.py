@@ -19,13 +19,7 @@ from sisock.client.streams import MAX_QUEUED
 from sisock.client.watch import Watch
 from sisock.connection.runtime import reactor_thread
 from sisock.connection.settings import load_settings
-from sisock.errors import (
-    InvalidArgument,
-    RouterUnreachable,
-    SisockError,
-    UnknownField,
-    UnknownNode,
-)
+from sisock.errors import InvalidArgument, RouterUnreachable, SisockError, UnknownField, UnknownNode
 from sisock.testing import free_port, wait_until
 from tests.conftest import TOP
 from tests.integration.live_node import T0, Node

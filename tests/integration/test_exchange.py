@@ -11,15 +11,7 @@ from sisock.client.client import Client
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import USER_SERVER, uri
 from tests.conftest import node_names, wait_for_nodes
-from tests.integration.peers import (
-    Member,
-    call,
-    data,
-    fields,
-    listening,
-    results,
-    start_bare,
-)
+from tests.integration.peers import Member, call, data, fields, listening, results, start_bare
 
 T0 = 1_500_000_000.0
 """The first sample of the bare node."""

@@ -9,13 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from sisock import AsyncClient, Client
-from sisock.errors import (
-    RouterUnreachable,
-    SiteUnreachable,
-    SiteWarning,
-    UnknownField,
-    UnknownNode,
-)
+from sisock.errors import RouterUnreachable, SiteUnreachable, SiteWarning, UnknownField, UnknownNode
 from sisock.testing import free_port, wait_until
 from tests import forkserver, sites
 from tests.conftest import Program

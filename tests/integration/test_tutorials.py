@@ -16,10 +16,7 @@ from tests.documents import blocks, page, pages, steps
 
 TUTORIAL = TOP / "docs" / "tutorial"
 sys.path.insert(0, str(TUTORIAL))
-from step10 import (  # noqa: E402, F401 - the last step is a test
-    test_a_disk_that_is_gone_costs_only_its_own_field,
-    test_the_node_keeps_the_rules,
-)
+from step10 import test_a_disk_that_is_gone_costs_only_its_own_field, test_the_node_keeps_the_rules  # noqa: E402, F401 - the last step is a test
 
 VENV = Path(sys.executable).parent
 PROGRAMS = sorted(path for path in TUTORIAL.glob("step*.py") if "sisock.run(" in path.read_text())

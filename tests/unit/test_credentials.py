@@ -7,12 +7,7 @@ from sisock.cli.main import main
 from sisock.connection.settings import Home, load_settings
 from sisock.connection.transport import certified_names
 from sisock.errors import SettingsError
-from sisock.router.credentials import (
-    export,
-    load_certificate,
-    make_certificates,
-    make_credentials,
-)
+from sisock.router.credentials import export, load_certificate, make_certificates, make_credentials
 
 
 @pytest.fixture

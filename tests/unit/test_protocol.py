@@ -4,13 +4,7 @@ import pytest
 
 from sisock.errors import InvalidArgument, InvalidNodeName, NodeContractError
 from sisock.wire.fields import check_entries, check_fields, describe, parse_fields
-from sisock.wire.protocol import (
-    WINDOW_MAX,
-    check_node_name,
-    node_uri,
-    sisock_to_unix_time,
-    uri,
-)
+from sisock.wire.protocol import WINDOW_MAX, check_node_name, node_uri, sisock_to_unix_time, uri
 from sisock.wire.request import parse_get_data, parse_get_fields
 
 
