@@ -175,19 +175,28 @@ class LiveNode(DataNodeServer):
 
     async def _read_and_warn(self) -> None:
         """Read a sample; log errors, and when reading takes too long."""
-        limit, reactor = self.read_limit, self.service.reactor
-        late = task.LoopingCall(
-            self._warn, f"read has not returned for {limit:g} s: its sample is lost"
-        )
-        late.clock = reactor
-        late.start(limit, now=False)
+        sample = defer.ensureDeferred(self.take_sample(self.service.reactor))
+        if not sample.called:
+            self._warn_while_waiting(sample)
         try:
-            for fault in await self.take_sample(reactor):
+            for fault in await sample:
                 self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
-        finally:
+
+    def _warn_while_waiting(self, sample: defer.Deferred) -> None:
+        limit = self.read_limit
+        late = task.LoopingCall(
+            self._warn, f"read has not returned for {limit:g} s: its sample is lost"
+        )
+        late.clock = self.service.reactor
+        late.start(limit, now=False)
+
+        def stop(result: Any) -> Any:
             late.stop()
+            return result
+
+        sample.addBoth(stop)
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read one sample, or wait for a pushed one; return a message for each rejected value.
@@ -200,7 +209,10 @@ class LiveNode(DataNodeServer):
             return []
         began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
-            values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
+            reading = defer.maybeDeferred(self.read)
+            if not reading.called:
+                reading.addTimeout(self.read_limit, reactor)
+            values = await reading
         else:
             # A thread cannot be stopped: the next reading waits until this one returns.
             values = await threads.deferToThreadPool(reactor, self._pool, self.read)
