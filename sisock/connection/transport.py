@@ -129,8 +129,12 @@ class ClientProtocol(WampWebSocketClientProtocol):
             length = struct.pack("!BH", 0x80 | 126, size)
         else:
             length = struct.pack("!BQ", 0x80 | 127, size)
-        first = bytes([fin << 7 | rsv << 4 | opcode])
-        self.sendData(b"".join((first, length, bytes(4), payload)))
+        head = b"".join((bytes([fin << 7 | rsv << 4 | opcode]), length, bytes(4)))
+        if size < 1 << 16:
+            self.sendData(head + payload)
+        else:  # not joined, as that copies the payload
+            self.sendData(head)
+            self.sendData(payload)
 
     def connectionLost(self, reason: Failure) -> None:
         """Report the reason; a failed TLS handshake is reported nowhere else."""
