@@ -57,15 +57,13 @@ def _find_payload(data: bytes, start: int, is_masked: bool) -> tuple[int, int]:
     if size == 126:
         begin += 2
         size = int.from_bytes(data[start + 2 : begin])
-        if size < 126:
-            return 0, 0
-    elif not 0 <= size < 126:
-        return 0, 0
+        is_usual = size >= 126
+    else:
+        is_usual = 0 <= size < 126
     if is_masked:
         begin += 4
-        if data[begin - 4 : begin] != _NO_MASK:
-            return 0, 0
-    return (begin, begin + size) if begin + size <= len(data) else (0, 0)
+        is_usual &= data[begin - 4 : begin] == _NO_MASK
+    return (begin, begin + size) if is_usual and begin + size <= len(data) else (0, 0)
 
 
 def load_cbor(payload: bytes) -> Any:

@@ -175,28 +175,22 @@ class LiveNode(DataNodeServer):
 
     async def _read_and_warn(self) -> None:
         """Read a sample; log errors, and when reading takes too long."""
-        sample = defer.ensureDeferred(self.take_sample(self.service.reactor))
+        limit, reactor = self.read_limit, self.service.reactor
+        late = task.LoopingCall(
+            self._warn, f"read has not returned for {limit:g} s: its sample is lost"
+        )
+        late.clock = reactor
+        sample = defer.ensureDeferred(self.take_sample(reactor))
         if not sample.called:
-            self._warn_while_waiting(sample)
+            late.start(limit, now=False)
         try:
             for fault in await sample:
                 self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
-
-    def _warn_while_waiting(self, sample: defer.Deferred) -> None:
-        limit = self.read_limit
-        late = task.LoopingCall(
-            self._warn, f"read has not returned for {limit:g} s: its sample is lost"
-        )
-        late.clock = self.service.reactor
-        late.start(limit, now=False)
-
-        def stop(result: Any) -> Any:
-            late.stop()
-            return result
-
-        sample.addBoth(stop)
+        finally:
+            if late.running:
+                late.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read one sample, or wait for a pushed one; return a message for each rejected value.
