@@ -6,12 +6,14 @@ that, and the machine can start them.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
 from array import array
 from contextlib import suppress
 
+import psutil
 import txaio
 from twisted.internet import defer, task
 
@@ -80,29 +82,38 @@ async def watch(reactor, first: int, each: int) -> None:
 def figures(_rounds: int) -> list[Figure]:
     """Measure."""
     with Stack() as stack:
+        nodes = []
         for first in range(0, NODES, NODES // NODE_PROCESSES):
             numbers = map(str, (first, NODES // NODE_PROCESSES, FIELDS, RATE))
-            stack.start("-m", "benchmarks.load", "nodes", *numbers)
+            nodes.append(stack.start("-m", "benchmarks.load", "nodes", *numbers))
         with stack.client() as client:
             wait_for_nodes(client, *map(node_name, range(NODES)), seconds=60)
-        return [row for each in WATCHED for row in _watched(stack, each)]
+        return [row for each in WATCHED for row in _watched(stack, nodes, each)]
 
 
-def _watched(stack: Stack, each: int) -> list[Figure]:
+def _watched(stack: Stack, nodes: list[Program], each: int) -> list[Figure]:
     """Measure ten watchers of so many nodes each."""
-    programs = []
+    watchers = []
     for first in range(0, WATCHERS, WATCHERS // WATCHER_PROCESSES):
         words = ("-m", "benchmarks.live", str(first), str(each))
-        programs.append(stack.start(*words, user=CONSUMER))
-    for program in programs:
+        watchers.append(stack.start(*words, user=CONSUMER))
+    for program in watchers:
         with suppress(AssertionError):  # it has ended, which `_result` reports
             program.wait_for("ready", 200)
     time.sleep(SETTLE)
-    before, began = stack.worker.cpu_times(), time.monotonic()
+    pids = [[program.process.pid for program in nodes], [stack.worker.pid]]
+    pids += [[program.process.pid for program in watchers]]
+    before, began = list(map(_cpu_of, pids)), time.monotonic()
     time.sleep(SECONDS - SETTLE)
-    after, passed = stack.worker.cpu_times(), time.monotonic() - began
-    cores = (after.user + after.system - before.user - before.system) / passed
-    return _rows(each, cores, [_result(program) for program in programs])
+    passed = time.monotonic() - began
+    cores = [(_cpu_of(kind) - then) / passed for kind, then in zip(pids, before, strict=True)]
+    return _rows(each, cores, [_result(program) for program in watchers])
+
+
+def _cpu_of(pids: list[int]) -> float:
+    """Return the CPU seconds of processes so far; of those that still run."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids if psutil.pid_exists(pid)]
+    return sum(part.user + part.system for part in times)
 
 
 def _result(program: Program) -> dict:
@@ -114,21 +125,27 @@ def _result(program: Program) -> dict:
     raise SystemExit(f"a process of watchers ended before it had measured; it said: {last}")
 
 
-def _rows(each: int, cores: float, found: list[dict]) -> list[Figure]:
+def _rows(each: int, cores: list[float], found: list[dict]) -> list[Figure]:
     late = [second for result in found for second in result["late"]]
     lost = sum(result["lost"] for result in found)
     what = f"{NODES} live nodes, 10 fields at {RATE} Hz; {WATCHERS} watchers, each of {each}"
     given = f"{len(late) / SECONDS:,.0f} samples/s, {lost} lost"
     p50, p99 = (percentile(late, part) * 1e3 for part in (0.5, 0.99))
     way = f"p50 {p50:.3g} ms, p99 {p99:.3g} ms"
+    read = NODES * RATE
+    costs = zip(cores, (read, read, len(late) / SECONDS), strict=True)
+    node, router, watcher = (f"{part / rate * 1e6:.0f} µs" for part, rate in costs)
+    shown = f"{node} in the node, {router} in the router; {watcher} in each watcher"
     return [
         Figure("live", what, given, lost, "<= 0 lost"),
         Figure("live", "the same: from `read` to a watcher", way, p99, "< 100 ms"),
-        measured("live", "the same: the router's CPU", cores, "cores", "< 1 core"),
+        Figure("live", "the same: CPU of a reading", shown, cores[1]),
+        measured("live", "the same: the router's CPU", cores[1], "cores", "< 1 core"),
     ]
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as programs do
     txaio.start_logging(level="warn")
     first, each = map(int, sys.argv[1:])
     task.react(lambda reactor: defer.ensureDeferred(watch(reactor, first, each)))

@@ -9,6 +9,7 @@ Each node and watcher has a connection of its own. They print "ready" when all h
 
 from __future__ import annotations
 
+import gc
 import sys
 
 import txaio
@@ -101,6 +102,7 @@ def say(text: str) -> None:
 KINDS = {"nodes": serve, "watchers": watch, "adds": add}
 
 if __name__ == "__main__":
+    gc.freeze()  # as programs do
     txaio.start_logging(level="warn")
     kind, *numbers = sys.argv[1:]
     task.react(KINDS[kind], [float(n) if "." in n else int(n) for n in numbers])

@@ -18,7 +18,6 @@ from sisock.bridge.answers import OPEN, Answer, failure, failure_of, notice_head
 from sisock.bridge.bridge import Bridge, NodeChange
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
-from sisock.bridge.query import tile_generation
 from sisock.bridge.requests import (
     GAPS,
     RECORDED,
@@ -29,7 +28,7 @@ from sisock.bridge.requests import (
     tag_values,
 )
 from sisock.bridge.targets import SEPARATOR, matches, parse_target, parse_words
-from sisock.bridge.tiles import View
+from sisock.bridge.tiles import View, tile_generation
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
 from sisock.wire.fields import Field, KnownNode

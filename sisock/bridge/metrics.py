@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakSet
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from sisock.connection.runtime import allow_open_files
 from sisock.connection.settings import DEFAULTS
 from sisock.errors import InvalidArgument, SisockError
+from sisock.wire.arrays import memory_size
 from sisock.wire.reply import Reply
 
 MEMORY_LIMIT = 100_000_000
@@ -42,8 +42,6 @@ GAUGES = {
     "router_up": "1 while the bridge has joined the router",
 }
 """Values that are measured whenever metrics are requested."""
-
-_OBJECT_BYTES = 64  # approximate memory of a Python object in an array
 
 
 class Metrics:
@@ -166,7 +164,7 @@ class Share:
         """Count the samples and the memory of a received chunk of a reply."""
         self.count += sum(map(len, chunk.data.values()))
         self.check_size(self.count)
-        self.add(size_of(*chunk.data.values(), *(line.t for line in chunk.timelines.values())))
+        self.add(memory_size(*chunk.data.values(), *(line.t for line in chunk.timelines.values())))
 
 
 class Crowd(dict[Any, None]):
@@ -196,9 +194,3 @@ class Crowd(dict[Any, None]):
     def may_hold(self, size: int) -> bool:
         """Return whether a connection may hold so many bytes of an unfinished request."""
         return size <= SMALL_BODY or sum(each.held for each in self) <= MAX_HELD
-
-
-def size_of(*arrays: np.ndarray) -> int:
-    """Return the approximate memory of arrays, in bytes."""
-    objects = sum(len(array) for array in arrays if array.dtype == object)
-    return sum(array.nbytes for array in arrays) + _OBJECT_BYTES * objects

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -10,20 +9,15 @@ from typing import Any, NamedTuple, TypeAlias
 from twisted.internet import defer, task
 
 from sisock.bridge.bridge import Bridge, views
-from sisock.bridge.metrics import Share, size_of
+from sisock.bridge.metrics import Share
 from sisock.bridge.targets import Pair
-from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, TileAddress, View
+from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, TileAddress, View, tile_generation
 from sisock.connection.session import gather
 from sisock.errors import UnknownField, UnknownGeneration
+from sisock.wire.arrays import memory_size
 from sisock.wire.fields import Field, KnownNode
-from sisock.wire.protocol import (
-    MAX_BUCKETS,
-    MAX_CELLS,
-    MAX_EXPONENT,
-    MIN_EXPONENT,
-    NEVER_FINAL,
-    Interval,
-)
+from sisock.wire.grid import bucket_size_of_spacing, bucket_size_of_view
+from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, NEVER_FINAL, Interval
 
 MAX_UNDECIMATED = 50_000  # samples of a field to request from a node without buckets
 COMBINE_WITHIN = 1e-3  # seconds that a call waits for more fields, if others are under way
@@ -32,27 +26,6 @@ Fields: TypeAlias = Mapping[str, Field]
 Sizes: TypeAlias = Mapping[str, float]  # bucket sizes by field
 
 _AFTER_1970 = 1e-300  # the earliest UNIX time: zero means now and negative times are relative
-
-
-def fine_bucket_size(spacing: float) -> float:
-    """Return the largest bucket size with at most one sample per bucket of regular data."""
-    exponent = math.frexp(1.01 * spacing)[1] - 1
-    return math.ldexp(1.0, min(max(exponent, MIN_EXPONENT), MAX_EXPONENT))
-
-
-def tile_generation(node: KnownNode) -> str | None:
-    """Return the generation of a node's tiles; None if it cannot decimate, or announces none."""
-    return node.entry.get("generation") if "bucket" in node.features else None
-
-
-def bucket_size(interval: Interval, points: int) -> float:
-    """Return the smallest bucket size that gives a view at most `points` samples."""
-    lowest = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
-    for exponent in range(max(lowest, MIN_EXPONENT), MAX_EXPONENT):
-        w = math.ldexp(1.0, exponent)
-        if 2 * (math.ceil(interval.end / w) - math.floor(interval.start / w)) <= points:
-            return w
-    return math.ldexp(1.0, MAX_EXPONENT)
 
 
 @dataclass(frozen=True)
@@ -155,12 +128,12 @@ class Views:
 
     async def _from_tiles(self, panel: Panel, node: KnownNode, fields: Fields) -> dict[str, View]:
         interval, points = panel.interval, panel.points
-        coarse, seconds = bucket_size(interval, points), interval.end - interval.start
+        coarse, seconds = bucket_size_of_view(interval, points), interval.end - interval.start
         # If all samples fit into the view, use buckets so small that regular data lose none.
         fine = {}
         for name, field in fields.items():
             if field.interval and seconds <= points * field.interval:
-                fine[name] = fine_bucket_size(field.interval)
+                fine[name] = bucket_size_of_spacing(field.interval)
         sizes = {name: fine.get(name, coarse) for name in fields}
         views = await self._complete_views(panel, node, fields, sizes)
         irregular = {}
@@ -199,7 +172,7 @@ class Views:
         if missing:
             calls = [defer.ensureDeferred(self._join(*item)) for item in missing.items()]
             for names, fetched in zip(missing.values(), await gather(calls), strict=True):
-                share.add(sum(size_of(fetched[name].t, fetched[name].values) for name in names))
+                share.add(sum(memory_size(fetched[name].t, fetched[name].values) for name in names))
                 for name in names:
                     cached[name].add(fetched[name])
                     cached[name].is_final &= fetched[name].is_final

@@ -9,12 +9,12 @@ from typing import Any
 from twisted.internet import defer
 
 from sisock.bridge.bridge import Bridge
-from sisock.bridge.metrics import Share, size_of
+from sisock.bridge.metrics import Share
 from sisock.bridge.targets import Pair
 from sisock.connection.session import gather
 from sisock.errors import SisockError
 from sisock.wire import json_rows
-from sisock.wire.arrays import check_length
+from sisock.wire.arrays import check_length, memory_size
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
@@ -82,7 +82,7 @@ class Stream:
             if index < len(runs):
                 yield json_rows.text_of_rows(*runs[index])
                 if self._is_paced:
-                    self._waiting -= size_of(*runs.pop(index))
+                    self._waiting -= memory_size(*runs.pop(index))
                 else:
                     index += 1
             elif self._error is not None:
@@ -121,7 +121,7 @@ class Stream:
         """Return which samples are in the interval, and the tails of their rows."""
         inside = slice(*t.searchsorted([self._interval.start, self._interval.end]).tolist())
         tails = json_rows.row_tails(t[inside])
-        self._waiting += size_of(tails)
+        self._waiting += memory_size(tails)
         return inside, tails
 
     def _keep(self, name: str, values: Any, inside: slice, tails: Any) -> None:
@@ -131,7 +131,7 @@ class Stream:
         self._share.check_size(self._share.count)
         run = values[inside], tails
         self._runs[name].append(run)
-        self._waiting += size_of(run[0])
+        self._waiting += memory_size(run[0])
         if self._waiting > self._counted:
             self._share.add(self._waiting - self._counted)
             self._counted = self._waiting

@@ -16,10 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
-from sisock.bridge.metrics import size_of
 from sisock.errors import InvalidArgument
 from sisock.wire import arrays, grid, json_rows
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 
 TILE = 64  # buckets of a tile
@@ -169,6 +168,11 @@ def parse_tile(path: bytes) -> TileAddress:
     return TileAddress(node, generation, field, math.ldexp(1.0, int(exponent)), int(index) * TILE)
 
 
+def tile_generation(node: KnownNode) -> str | None:
+    """Return the generation of a node's tiles; None if it cannot decimate, or announces none."""
+    return node.entry.get("generation") if "bucket" in node.features else None
+
+
 class Parts:
     """Collect cached samples and missing ranges of buckets `first` to `last`, half-open."""
 
@@ -212,7 +216,7 @@ class Tile(NamedTuple):
     def nbytes(self) -> int:
         """Approximate memory of the tile."""
         samples = self.samples
-        return size_of(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
+        return arrays.memory_size(samples.t, samples.values) + _ROW_BYTES * len(samples) + _OVERHEAD
 
 
 class TileCache:

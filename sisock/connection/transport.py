@@ -22,7 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sisock.connection.cbor import TolerantSerializer
+from sisock.connection.incoming import TolerantSerializer, read_messages
 from sisock.connection.runtime import DemotedLogger
 from sisock.connection.settings import Settings
 from sisock.errors import RouterUnreachable, SettingsError
@@ -63,9 +63,9 @@ def leave_log_texts_plain() -> None:
     modules = [f"autobahn.{name}" for name in of_autobahn]
     modules += [f"crossbar.router.{name}" for name in of_router]
     for module in map(sys.modules.get, modules):
-        for name in ("hlval", "hltype", "hlid", "pformat"):
+        for name in ("hlval", "hltype", "hlid", "hlflag", "pformat"):
             if hasattr(module, name):
-                setattr(module, name, lambda value, **_style: value)
+                setattr(module, name, lambda value, *_texts, **_style: value)
 
 
 class ClientProtocol(WampWebSocketClientProtocol):
@@ -110,6 +110,11 @@ class ClientProtocol(WampWebSocketClientProtocol):
         self._last_data = time.monotonic()
         super().dataReceived(data)
 
+    def consumeData(self) -> None:
+        """Read frames, the usual ones fast."""
+        read_messages(self)
+        super().consumeData()
+
     def sendFrame(
         self, opcode: int, payload: bytes = b"", fin: bool = True, rsv: int = 0, **_: Any
     ) -> None:
@@ -124,8 +129,12 @@ class ClientProtocol(WampWebSocketClientProtocol):
             length = struct.pack("!BH", 0x80 | 126, size)
         else:
             length = struct.pack("!BQ", 0x80 | 127, size)
-        first = bytes([fin << 7 | rsv << 4 | opcode])
-        self.sendData(b"".join((first, length, bytes(4), payload)))
+        head = b"".join((bytes([fin << 7 | rsv << 4 | opcode]), length, bytes(4)))
+        if size < 1 << 16:
+            self.sendData(head + payload)
+        else:  # not joined, as that copies the payload
+            self.sendData(head)
+            self.sendData(payload)
 
     def connectionLost(self, reason: Failure) -> None:
         """Report the reason; a failed TLS handshake is reported nowhere else."""

@@ -180,14 +180,17 @@ class LiveNode(DataNodeServer):
             self._warn, f"read has not returned for {limit:g} s: its sample is lost"
         )
         late.clock = reactor
-        late.start(limit, now=False)
+        sample = defer.ensureDeferred(self.take_sample(reactor))
+        if not sample.called:
+            late.start(limit, now=False)
         try:
-            for fault in await self.take_sample(reactor):
+            for fault in await sample:
                 self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
         finally:
-            late.stop()
+            if late.running:
+                late.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read one sample, or wait for a pushed one; return a message for each rejected value.
@@ -200,7 +203,10 @@ class LiveNode(DataNodeServer):
             return []
         began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
-            values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
+            reading = defer.maybeDeferred(self.read)
+            if not reading.called:
+                reading.addTimeout(self.read_limit, reactor)
+            values = await reading
         else:
             # A thread cannot be stopped: the next reading waits until this one returns.
             values = await threads.deferToThreadPool(reactor, self._pool, self.read)

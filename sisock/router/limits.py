@@ -10,11 +10,14 @@ import gc
 import resource
 from typing import Any
 
+from autobahn.wamp import message
+from autobahn.wamp.exception import ProtocolError
 from cbor2 import CBORTag
 from crossbar.common.twisted import endpoint
 from twisted.internet import reactor
 
 from sisock.connection.runtime import make_logger
+from sisock.wire.protocol import ERROR_INVALID_ARGUMENT
 
 LOGIN_TIMEOUT = 20
 """Seconds from the start of a connection to the login, including all handshakes."""
@@ -30,6 +33,9 @@ MAX_MESSAGE_BYTES = 1 << 20
 
 MAX_TOPIC = 1000
 """Characters of a topic."""
+
+MAX_SIGNATURE = 4096
+"""Characters of a signature; a ticket may be long."""
 
 MAX_SUBSCRIPTIONS = 100_000
 """Subscriptions of all clients other than nodes; beyond this, the one with the most has to go."""
@@ -185,6 +191,30 @@ def return_memory() -> None:
         trim(0)
 
 
+def is_harmless(session: Any, transport: Any, msg: Any) -> bool:
+    """Return whether a message may be handled; answer harmful arguments with an error.
+
+    Raises ProtocolError for messages that Crossbar would log, or believe.
+    """
+    if isinstance(msg, message.Authenticate) and not (
+        len(msg.signature) <= MAX_SIGNATURE and msg.signature.isprintable()
+    ):
+        raise ProtocolError("a signature must be one line")  # Crossbar logs wrong signatures
+    if isinstance(msg, message.Hello) and session._session_id is not None:
+        raise ProtocolError("the session has begun already")
+    if getattr(msg, "forward_for", None):
+        raise ProtocolError("only routers may forward messages")
+    if getattr(msg, "payload", None) is not None:
+        raise ProtocolError("encrypted payloads are not supported")
+    is_payload = session._session_id is not None and isinstance(msg, message.Call | message.Publish)
+    if not is_payload or (fault := find_fault(msg.args, msg.kwargs)) is None:
+        return True
+    if isinstance(msg, message.Call) or msg.acknowledge:
+        kind, uri = msg.MESSAGE_TYPE, ERROR_INVALID_ARGUMENT
+        transport.send(message.Error(kind, msg.request, uri, args=[fault]))
+    return False
+
+
 def find_fault(args: Any, kwargs: Any) -> str | None:
     """Return why a message's arguments would harm its receiver or cannot be sent, or None."""
     for name in kwargs or ():
@@ -196,21 +226,30 @@ def find_fault(args: Any, kwargs: Any) -> str | None:
         below: list[Any] = []
         for value in level:
             if isinstance(value, str):
-                if not value.isascii() and value.encode(errors="replace").decode() != value:
+                if value.encode(errors="replace").decode() != value:
                     return "text must not hold half a surrogate pair"
                 continue
-            children: list[Any] = []
-            if isinstance(value, dict):
-                children = [*value, *value.values()]
-            elif isinstance(value, CBORTag):
-                children = [value.value]
-            elif isinstance(value, list | tuple | set | frozenset):
-                children = list(value)
+            children = _children(value)
             if children and id(value) in seen:  # CBOR can write references
                 return "arguments must not contain themselves, or the same object twice"
             seen.add(id(value))
-            below += [child for child in children if type(child) not in _PLAIN]
+            below += [
+                child
+                for child in children
+                if type(child) not in _PLAIN and not (type(child) is str and child.isascii())
+            ]
         if not below:
             return None
         level = below
     return f"arguments must not be nested deeper than {MAX_DEPTH} levels"
+
+
+def _children(value: Any) -> list[Any] | tuple[Any, ...]:
+    """Return what a value contains."""
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    if isinstance(value, set | frozenset):
+        return list(value)
+    return [value.value] if isinstance(value, CBORTag) else []

@@ -276,8 +276,12 @@ def held_by(values: np.ndarray) -> tuple[int, int]:
         values = values.base
     if isinstance(values.base, mmap.mmap):
         return id(values.base), 0
-    nbytes = len(values) * _OBJECT_BYTES if values.dtype == object else values.nbytes
-    return id(values if values.base is None else values.base), nbytes
+    return id(values if values.base is None else values.base), memory_size(values)
+
+
+def memory_size(*arrays: np.ndarray) -> int:
+    """Return the approximate bytes of memory that arrays take."""
+    return sum(len(a) * _OBJECT_BYTES if a.dtype == object else a.nbytes for a in arrays)
 
 
 def cbor_size(values: np.ndarray) -> int:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sisock.wire.arrays import Span
-from sisock.wire.protocol import MIN_EXPONENT
+from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT, Interval
 
 _EXACT = 2.0**52
 _FEW_BUCKETS = 16  # with more samples per bucket, searching for edges beats comparing all samples
@@ -59,6 +59,22 @@ def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
     if len(t) <= max_points:
         return None
     return bucket_size_for(float(t[0]), float(t[-1]), max_points)
+
+
+def bucket_size_of_view(interval: Interval, points: int) -> float:
+    """Return the smallest bucket size that gives a view at most `points` samples."""
+    lowest = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
+    for exponent in range(max(lowest, MIN_EXPONENT), MAX_EXPONENT):
+        w = math.ldexp(1.0, exponent)
+        if 2 * (math.ceil(interval.end / w) - math.floor(interval.start / w)) <= points:
+            return w
+    return math.ldexp(1.0, MAX_EXPONENT)
+
+
+def bucket_size_of_spacing(spacing: float) -> float:
+    """Return the largest bucket size with at most one sample per bucket of regular data."""
+    exponent = math.frexp(1.01 * spacing)[1] - 1
+    return math.ldexp(1.0, min(max(exponent, MIN_EXPONENT), MAX_EXPONENT))
 
 
 def plan_reading(

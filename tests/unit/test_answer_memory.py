@@ -5,7 +5,8 @@ import gc
 import numpy as np
 import pytest
 
-from sisock.bridge.metrics import AnswerMemory, Overloaded, size_of
+from sisock.bridge.metrics import AnswerMemory, Overloaded
+from sisock.wire.arrays import memory_size
 
 
 def test_answers_together_have_no_more_than_the_limit():
@@ -44,6 +45,6 @@ def test_what_is_not_there_any_more_takes_nothing():
 
 
 def test_memory_is_that_of_the_arrays_and_of_their_objects():
-    assert size_of(np.zeros(10), np.zeros(10, "<i4")) == 120
-    assert size_of(np.array(["a", None], object)) >= 2 * 64
-    assert size_of() == 0
+    assert memory_size(np.zeros(10), np.zeros(10, "<i4")) == 120
+    assert memory_size(np.array(["a", None], object)) >= 2 * 64
+    assert memory_size() == 0

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.bridge.query import bucket_size, fine_bucket_size
 from sisock.bridge.tiles import Samples, TileCache, join
 from sisock.wire.fields import Field
+from sisock.wire.grid import bucket_size_of_spacing, bucket_size_of_view
 from sisock.wire.json_rows import dumps, truth_as_numbers
 from sisock.wire.protocol import Interval
 
@@ -118,11 +118,11 @@ def test_tiles_of_texts_and_of_booleans_are_joined():
 @pytest.mark.parametrize("points", [8, 100, 1000])
 def test_buckets_are_the_smallest_of_which_a_view_fits(points):
     for start, span in [(1.5e9, 86_400), (1.5e9 + 0.3, 1e-3), (0.001, 1e11), (100.0, 7.7)]:
-        w = bucket_size(Interval(start, start + span), points)
+        w = bucket_size_of_view(Interval(start, start + span), points)
 
         def count(w, start=start, end=start + span):
             return 2 * int(-(-end // w) - start // w)
 
         assert count(w) <= points
         assert w == 2.0**-20 or count(w / 2) > points
-    assert [fine_bucket_size(x) for x in (1.0, 0.995, 0.98, 60.0, 2.5)] == [1, 1, 0.5, 32, 2]
+    assert [bucket_size_of_spacing(x) for x in (1.0, 0.995, 0.98, 60.0, 2.5)] == [1, 1, 0.5, 32, 2]
