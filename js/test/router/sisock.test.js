@@ -38,11 +38,12 @@ test("fields come with units, timeline and interval", async () => {
   );
 });
 
-test("two million samples come as typed arrays, whole and in order", async () => {
-  const { f8, f4, i4, b1 } = await sisock.get("js_big", ["f8", "f4", "i4", "b1"], START, START + 2000);
-  assert.equal(f8.t.length, 2_000_000);
+// More would come slowly on a machine that is full, and a ping of the router waits behind all of it.
+test("half a million samples come as typed arrays, whole and in order", async () => {
+  const { f8, f4, i4, b1 } = await sisock.get("js_big", ["f8", "f4", "i4", "b1"], START, START + 500);
+  assert.equal(f8.t.length, 500_000);
   assert.ok(f8.values instanceof Float64Array && f4.values instanceof Float32Array && i4.values instanceof Int32Array);
-  for (let i = 0; i < 2_000_000; i += 997) {
+  for (let i = 0; i < 500_000; i += 997) {
     assert.equal(f8.t[i], START + i / 1000);
     assert.ok(Math.abs(f8.values[i] - Math.sin(i / 1e4)) < 1e-15);
     assert.equal(i4.values[i], i - 1000);
@@ -51,15 +52,15 @@ test("two million samples come as typed arrays, whole and in order", async () =>
 });
 
 test("a bucket size gives each bucket's extremes, and what is final", async () => {
-  const whole = await sisock.get("js_big", ["f8", "i4"], START, START + 2000);
-  const data = await sisock.get("js_big", ["f8", "i4"], START, START + 2000, { bucket: 4 });
+  const whole = await sisock.get("js_big", ["f8", "i4"], START, START + 500);
+  const data = await sisock.get("js_big", ["f8", "i4"], START, START + 500, { bucket: 4 });
   for (const name of ["f8", "i4"]) {
     const { t, values } = whole[name];
     const kept = decimate(t, values, 4);
     assert.deepEqual(data[name].t, Float64Array.from(kept, (i) => t[i]));
     assert.deepEqual(data[name].values, values.constructor.from(kept, (i) => values[i]));
     assert.equal(data[name].bucket, 4);
-    assert.ok(data[name].finalTo >= START + 1999.999);
+    assert.ok(data[name].finalTo >= START + 499.999);
   }
   await fails(sisock.get("js_big", ["f8"], START, START + 5, { bucket: 3 }), "argument");
   await fails(sisock.get("js_big", ["f8"], START, START + 5, { bucket: 1, maxPoints: 9 }), "argument");
