@@ -7,6 +7,7 @@ import { openSites } from "./sites.js";
 import { explain } from "./trouble.js";
 
 const page = new URL("/", location.href).href;
+const RETRY_MILLISECONDS = 1000;
 
 /**
  * Join the router, or the sites that it names, with the secret from the address, this browser or the sign-in form.
@@ -139,6 +140,10 @@ function showLink(element, address) {
 
 /** Return the router's settings for the page: its realm and its sites. Routers of 2018 have none. */
 async function findJson(name) {
-  const answer = await fetch(name, { cache: "no-store" }).catch(() => null);
-  return answer?.ok ? answer.json() : {};
+  for (;;) {
+    const answer = await fetch(name, { cache: "no-store" }).catch(() => null);
+    if (answer) return answer.ok ? answer.json() : {};
+    // No answer is no router of 2018: without its settings, the page would join another realm.
+    await new Promise((done) => setTimeout(done, RETRY_MILLISECONDS));
+  }
 }

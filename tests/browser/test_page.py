@@ -81,6 +81,24 @@ def test_the_page_takes_the_realm_of_the_router_and_says_when_it_changes(browser
         browser.get("about:blank")
 
 
+def test_settings_that_do_not_arrive_are_asked_for_again(browser, monkeypatch):
+    monkeypatch.setenv("WAMP_REALM", "test_realm")
+    with RouterProcess() as router:
+        page = Page(browser, router)
+        # The network fails once, just then.
+        command = "Page.addScriptToEvaluateOnNewDocument"
+        fail = (
+            "const own = fetch; fetch = async () => { fetch = own; throw new TypeError('lost'); };"
+        )
+        script = browser.execute_cdp_cmd(command, {"source": fail})
+        try:
+            page.open()
+            page.wait_until_connected()
+        finally:
+            browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+        browser.get("about:blank")
+
+
 def test_two_weeks_are_plotted_and_a_dragged_range_is_fetched(page, weather):
     page.open(f"?s={TEMPERATURE}&s={WIND}&{WEEKS}")
     page.wait(lambda: all_there(page), "the samples")
