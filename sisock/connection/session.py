@@ -16,7 +16,7 @@ from autobahn.wamp.request import Registration
 from twisted.internet import defer, task
 from twisted.python.failure import Failure
 
-from sisock.connection.incoming import UnreadableInvocation
+from sisock.connection.cbor import UnreadableInvocation
 from sisock.connection.runtime import DemotedLogger, make_logger
 from sisock.connection.settings import Settings
 from sisock.errors import (

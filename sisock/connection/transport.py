@@ -22,7 +22,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sisock.connection.incoming import TolerantSerializer, read_messages
+from sisock.connection.cbor import TolerantSerializer
 from sisock.connection.runtime import DemotedLogger
 from sisock.connection.settings import Settings
 from sisock.errors import RouterUnreachable, SettingsError
@@ -109,11 +109,6 @@ class ClientProtocol(WampWebSocketClientProtocol):
         """Process data, and note the time: any byte shows that the router is alive."""
         self._last_data = time.monotonic()
         super().dataReceived(data)
-
-    def consumeData(self) -> None:
-        """Read frames, the usual ones fast."""
-        read_messages(self)
-        super().consumeData()
 
     def sendFrame(
         self, opcode: int, payload: bytes = b"", fin: bool = True, rsv: int = 0, **_: Any

@@ -33,7 +33,7 @@ from twisted.internet import defer
 from twisted.python.failure import Failure
 from twisted.web import http, server
 
-from sisock.connection.incoming import load_cbor, read_messages
+from sisock.connection.cbor import load_cbor
 from sisock.connection.runtime import DemotedLogger
 from sisock.connection.transport import tune
 from sisock.errors import SettingsError
@@ -85,13 +85,6 @@ def connection_made(original: Any, self: Any) -> None:
 def create_masker(original: Any, mask: bytes, length: int) -> Any:
     """Leave payloads that are masked with zeros, as sisock's programs do, as they are."""
     return original(mask, length) if any(mask) else XorMaskerNull()
-
-
-@instead_of(WampWebSocketServerProtocol, "consumeData")
-def consume_data(original: Any, self: Any) -> None:
-    """Read frames, those of sisock's programs fast."""
-    read_messages(self)
-    original(self)
 
 
 @instead_of(WampWebSocketServerProtocol, "onConnect")

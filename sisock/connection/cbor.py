@@ -1,4 +1,4 @@
-"""Read what peers send: frames fast, CBOR harmless, and answers to what cannot be decoded."""
+"""Decode CBOR of others: harmless whatever it contains, and answer what cannot be decoded."""
 
 from __future__ import annotations
 
@@ -17,53 +17,9 @@ from sisock.wire.protocol import ERROR_NODE_FAILED
 MAX_INTEGER = 64
 """Maximum bytes of an integer: a decimal or fraction of 500 KB takes half a minute to decode."""
 
-_BINARY = 0x82
-"""First byte of a frame that is a whole binary message, not compressed."""
-
-_NO_MASK = bytes(4)
-
 _POSITIVE, _NEGATIVE = 2, 3
 _REFUSED = {35: "regular expressions", 36: "e-mails", 258: "sets"}
 """Tags of values that take much longer to decode than others, or even unlimited time."""
-
-
-def read_messages(protocol: Any) -> None:
-    """Handle the messages at the start of the received bytes, in a fifth of autobahn's time.
-
-    Frames that are long, masked, text or in parts are left for autobahn, with all that follow. It
-    copies the bytes behind each frame, so that a receiver that is late becomes even slower.
-    """
-    if protocol.state != protocol.STATE_OPEN or protocol.current_frame or protocol.inside_message:
-        return
-    data, start = protocol.data, 0
-    while protocol.state == protocol.STATE_OPEN:
-        begin, end = _find_payload(data, start, protocol.factory.isServer)
-        if not end or 0 < protocol.maxMessagePayloadSize < end - begin:
-            break
-        start = end
-        protocol._onMessage(data[begin:end], True)
-    if start:
-        protocol.data = data[start:]
-        if protocol.autoPingTimeoutCall and protocol.autoPingRestartOnAnyTraffic:
-            protocol._cancelAutoPingTimeoutCall()  # the peer is alive
-
-
-def _find_payload(data: bytes, start: int, is_masked: bool) -> tuple[int, int]:
-    """Return begin and end of a message's payload; 0, 0 if it is not whole, short and unmasked."""
-    begin = start + 2
-    if len(data) < begin or data[start] != _BINARY:
-        return 0, 0
-    size = data[start + 1] - (0x80 if is_masked else 0)
-    if size == 126:
-        begin += 2
-        size = int.from_bytes(data[start + 2 : begin])
-        is_usual = size >= 126
-    else:
-        is_usual = 0 <= size < 126
-    if is_masked:
-        begin += 4
-        is_usual &= data[begin - 4 : begin] == _NO_MASK
-    return (begin, begin + size) if is_usual and begin + size <= len(data) else (0, 0)
 
 
 def load_cbor(payload: bytes) -> Any:

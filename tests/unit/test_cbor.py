@@ -6,7 +6,7 @@ from decimal import Decimal
 import cbor2
 import pytest
 
-from sisock.connection.incoming import load_cbor
+from sisock.connection.cbor import load_cbor
 
 LENGTH = 100_000
 DIGITS = b"\xc2\x5a" + struct.pack("!I", LENGTH) + b"\xff" * LENGTH
