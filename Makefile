@@ -12,7 +12,7 @@ PACKAGES := js/node_modules/.installed
 PAGE := js/dist/index.html
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo demo-cost wheel test test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-sites test-odd test-compose bench bench-peers bench-scale docs trials lint clean
+.PHONY: demo demo-cost wheel test test-search test-wheel test-page pictures test-faults test-sources test-minimum test-proxies test-sites test-odd test-compose bench bench-peers bench-scale docs trials lint clean
 
 demo: $(INSTALLED) $(PAGE)
 	@exec $(BIN)/python -m sisock.demo
@@ -33,6 +33,12 @@ test-wheel: wheel
 test: $(TESTABLE) $(PAGE)
 	@tests/install-system-packages
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# The property tests with new examples; `make test` tries the same ones each time.
+test-search: $(TESTABLE) $(PAGE)
+	@tests/install-system-packages
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile search --numprocesses 3 \
+	    --dist loadfile $(TESTS)
 
 # What the page costs: frames while ten panels of a million samples are moved, the time to the first
 # curve, and 200 live fields, watched for 10 minutes as values and as curves; prints the figures.
