@@ -179,14 +179,17 @@ class Parts:
     def __init__(self, first: int, last: int, w: float) -> None:
         self.missing: list[tuple[int, int]] = []
         self.is_known, self.is_final = False, True
-        self._found: list[Samples] = []
+        self._runs: list[tuple[Samples, int, int]] = []
         self._start, self._end = first * w, last * w
 
-    def add(self, samples: Samples) -> None:
-        """Add samples; those of different buckets may come in any order."""
+    def add(self, samples: Samples, is_within: bool = False) -> None:
+        """Add samples, which may be known to be within the range; parts may come in any order."""
         self.is_known = True
-        if len(samples):
-            self._found.append(samples)
+        low, high = 0, len(samples)
+        if not is_within:
+            low, high = (bisect_left(samples.t, edge) for edge in (self._start, self._end))
+        if low < high:
+            self._runs.append((samples, low, high))
 
     def add_missing(self, first: int, last: int) -> None:
         """Add a missing range; extend the previous one if they adjoin."""
@@ -196,14 +199,7 @@ class Parts:
 
     def view(self, field: Field) -> View:
         """Return the samples of all buckets, once the missing ones are added."""
-        runs = []
-        for samples in sorted(self._found, key=lambda each: each.t[0]):
-            t = samples.t
-            low = 0 if t[0] >= self._start else bisect_left(t, self._start)
-            high = len(t) if t[-1] < self._end else bisect_left(t, self._end)
-            if low < high:
-                runs.append((samples, low, high))
-        return View(field, runs)
+        return View(field, sorted(self._runs, key=lambda run: run[0].t[run[1]]))
 
 
 class Tile(NamedTuple):
@@ -228,8 +224,8 @@ class TileCache:
     def __init__(self, limit: int) -> None:
         self.nbytes = 0
         self._limit, self._is_off = limit, limit < _OVERHEAD
-        # By series, bucket size and number of the tile.
-        self._tiles: OrderedDict[tuple[Hashable, float, int], Tile] = OrderedDict()
+        # By series and bucket size, the most recently used last: tiles by number.
+        self._tiles: OrderedDict[tuple[Hashable, float], dict[int, Tile]] = OrderedDict()
 
     def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
         """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
@@ -238,11 +234,13 @@ class TileCache:
             if first < limit:
                 parts.add_missing(first, min(last, limit))
             return parts
+        tiles = self._tiles.get((series, w), {})
+        if tiles:
+            self._tiles.move_to_end((series, w))
         for index in range(first // TILE, -(-last // TILE)):
-            reached, end, key = index * TILE, (index + 1) * TILE, (series, w, index)
-            if (tile := self._tiles.get(key)) is not None:
-                parts.add(tile.samples)
-                self._tiles.move_to_end(key)
+            reached, end = index * TILE, (index + 1) * TILE
+            if (tile := tiles.get(index)) is not None:
+                parts.add(tile.samples, first <= reached and end <= last)
                 reached = tile.final
             if reached < end and reached < min(last, limit):
                 parts.add_missing(reached, min(end, limit))
@@ -255,21 +253,30 @@ class TileCache:
         if self._is_off:
             return
         final = last if final_to >= last * w else math.floor(final_to / w)
-        for index in range(first // TILE, -(-final // TILE)):
-            begin, end, own = index * TILE, min((index + 1) * TILE, final), samples
+        numbers = range(first // TILE, -(-final // TILE))
+        edges = [min(index * TILE, final) * w for index in range(numbers.start, numbers.stop + 1)]
+        cuts = np.searchsorted(samples.t, edges).tolist()
+        for index, low, high in zip(numbers, cuts, cuts[1:], strict=False):
+            begin, end = index * TILE, min((index + 1) * TILE, final)
             if first > begin:  # the first buckets may extend an incomplete tile
-                tile = self._tiles.get((series, w, index))
+                tile = self._tiles.get((series, w), {}).get(index)
                 if tile is None or not first <= tile.final < end:
                     continue
-                own = join([tile.samples, samples.between(tile.final * w, end * w)])
-            part = own.part(*np.searchsorted(own.t, [begin * w, end * w]))
-            self._put((series, w, index), Tile(part, end))
+                more = join([tile.samples, samples.between(tile.final * w, end * w)])
+                part = more.part(0, len(more))
+            else:
+                part = samples.part(low, high)
+            self._put((series, w), index, Tile(part, end))
 
-    def _put(self, key: tuple[Hashable, float, int], tile: Tile) -> None:
-        """Store a tile instead of any earlier one, and drop the oldest tiles."""
-        if key in self._tiles:
-            self.nbytes -= self._tiles.pop(key).nbytes
-        self._tiles[key] = tile
+    def _put(self, key: tuple[Hashable, float], index: int, tile: Tile) -> None:
+        """Store a tile instead of any earlier one, and drop the oldest of the oldest series."""
+        tiles = self._tiles.setdefault(key, {})
+        if index in tiles:
+            self.nbytes -= tiles.pop(index).nbytes
+        tiles[index] = tile
         self.nbytes += tile.nbytes
         while self.nbytes > self._limit:
-            self.nbytes -= self._tiles.popitem(last=False)[1].nbytes
+            key, tiles = next(iter(self._tiles.items()))
+            self.nbytes -= tiles.pop(next(iter(tiles))).nbytes
+            if not tiles:
+                del self._tiles[key]
