@@ -110,7 +110,7 @@ class View:
         for index, (samples, low, high) in enumerate(self._runs):
             if index:
                 yield b","
-            if len(samples) <= MAX_POINTS:
+            if len(samples.t) <= MAX_POINTS:
                 yield samples.rows(low, high)
             else:
                 yield from json_rows.pairs(samples.values[low:high], samples.t[low:high])
@@ -185,7 +185,7 @@ class Parts:
     def add(self, samples: Samples, is_within: bool = False) -> None:
         """Add samples, which may be known to be within the range; parts may come in any order."""
         self.is_known = True
-        low, high = 0, len(samples)
+        low, high = 0, len(samples.t)
         if not is_within:
             low, high = (bisect_left(samples.t, edge) for edge in (self._start, self._end))
         if low < high:
@@ -199,7 +199,9 @@ class Parts:
 
     def view(self, field: Field) -> View:
         """Return the samples of all buckets, once the missing ones are added."""
-        return View(field, sorted(self._runs, key=lambda run: run[0].t[run[1]]))
+        if self.missing:  # tiles alone are in order
+            self._runs.sort(key=lambda run: run[0].t[run[1]])
+        return View(field, self._runs)
 
 
 class Tile(NamedTuple):
