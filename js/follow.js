@@ -15,7 +15,8 @@ const MAX_KNOWN = 50_000;
 // Kinds of errors that only a new connection or the return of the node can end.
 const AWAY = ["node", "hub", "unreachable"];
 
-const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+/** Return a promise that resolves after this many seconds. */
+export const wait = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
 /** The state of one timeline; it is broken until missed samples are fetched. */
 class Line {

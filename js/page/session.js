@@ -1,5 +1,6 @@
 // The session with the router: sign-in, connection, and its problems.
 
+import { wait } from "../follow.js";
 import { connect } from "../sisock.js";
 import { $, make, write } from "./dom.js";
 import { Secret, takeFromAddress } from "./secret.js";
@@ -7,7 +8,7 @@ import { openSites } from "./sites.js";
 import { explain } from "./trouble.js";
 
 const page = new URL("/", location.href).href;
-const RETRY_MILLISECONDS = 1000;
+const RETRY_SECONDS = 1;
 
 /**
  * Join the router, or the sites that it names, with the secret from the address, this browser or the sign-in form.
@@ -144,6 +145,6 @@ async function findJson(name) {
     const answer = await fetch(name, { cache: "no-store" }).catch(() => null);
     if (answer) return answer.ok ? answer.json() : {};
     // No answer is no router of 2018: without its settings, the page would join another realm.
-    await new Promise((done) => setTimeout(done, RETRY_MILLISECONDS));
+    await wait(RETRY_SECONDS);
   }
 }

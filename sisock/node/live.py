@@ -180,17 +180,14 @@ class LiveNode(DataNodeServer):
             self._warn, f"read has not returned for {limit:g} s: its sample is lost"
         )
         late.clock = reactor
-        sample = defer.ensureDeferred(self.take_sample(reactor))
-        if not sample.called:
-            late.start(limit, now=False)
+        late.start(limit, now=False)
         try:
-            for fault in await sample:
+            for fault in await self.take_sample(reactor):
                 self._warn(f"{fault}: the value is lost")
         except Exception as error:
             self._warn(f"read failed, a sample is lost: {type(error).__name__}: {error}")
         finally:
-            if late.running:
-                late.stop()
+            late.stop()
 
     async def take_sample(self, reactor: Any) -> list[str]:
         """Read one sample, or wait for a pushed one; return a message for each rejected value.
@@ -203,10 +200,7 @@ class LiveNode(DataNodeServer):
             return []
         began, clock = time.time(), time.monotonic()
         if is_asynchronous(self.read):
-            reading = defer.maybeDeferred(self.read)
-            if not reading.called:
-                reading.addTimeout(self.read_limit, reactor)
-            values = await reading
+            values = await defer.maybeDeferred(self.read).addTimeout(self.read_limit, reactor)
         else:
             # A thread cannot be stopped: the next reading waits until this one returns.
             values = await threads.deferToThreadPool(reactor, self._pool, self.read)

@@ -1,5 +1,6 @@
 // Fetch all samples of fields over a range, window after window, without keeping them in memory.
 
+import { wait } from "../../follow.js";
 import { splitKey } from "../state.js";
 
 // Desired number of samples of a window.
@@ -109,8 +110,4 @@ function firstSpan(fields, range) {
 function countOf({ interval, first, last }, { start, end }) {
   const within = Math.min(end, last ?? end) - Math.max(start, first ?? start);
   return interval ? Math.max(Math.round(within / interval), 0) : 0;
-}
-
-function wait(seconds) {
-  return new Promise((done) => setTimeout(done, 1000 * seconds));
 }
