@@ -122,14 +122,7 @@ class G3Archive(ArchiveNode):
         if changes.is_other:
             self._levels.forget(changes.blocks.values())
             self.samples_changed()
-        preparing = WorkLog(self.log, "preparing plots of long times")
-
-        def tell_prepared(how_far: str) -> None:
-            preparing.tell(how_far)
-            self.trouble = wrong or f"plots of long times are being prepared: {how_far}"
-
-        self._levels.extend(tell_prepared)
-        self.trouble = wrong
+        self._levels.extend(WorkLog(self.log, "preparing plots of long times").tell)
 
     def _list(self) -> None:
         """List the known fields, and for each its blocks, the latest one last."""
