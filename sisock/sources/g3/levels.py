@@ -127,13 +127,13 @@ class Levels:
             return self._store.make(_key(block, field))
         return pyramid
 
-    def share(self, blocks: list[Block], field: str) -> float | None:
-        """Return the prepared share of a field; None if it is complete, or never will be."""
-        for block in blocks:
-            until = self._open(block, field).base.record.identity.get("until", -math.inf)
-            if block.fields[field] != "string" and block.last - until > BEHIND:
-                return max(0.0, until - block.first) / (block.last - block.first)
-        return None
+    def is_behind(self, blocks: Iterable[Block], field: str) -> bool:
+        """Return whether the cache of a field lags behind its samples by more than `BEHIND`."""
+        return any(
+            block.fields[field] != "string"
+            and block.last - _until(self._open(block, field)) > BEHIND
+            for block in blocks
+        )
 
     def _extend(self, blocks: list[Block], tell: Callable[[str], None]) -> Steps:
         """Extend the cache of a feed's blocks together, as each frame has all of them."""
