@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header, parse_etags
 
 from sisock.bridge.metrics import Overloaded
@@ -88,6 +89,10 @@ def failure(status: int, message: str, kind: str, headers: Mapping[str, str] = N
 def failure_of(error: Exception, path: str) -> Answer:
     """Return the answer for an exception; unexpected ones are logged."""
     kind = type(error).__name__
+    if isinstance(error, HTTPException):  # no such path, or not with this method
+        allow = {name: value for name, value in error.get_headers() if name == "Allow"}
+        text = f"{error.name}: {error.description}"
+        return failure(error.code or 500, text, error.name, allow)
     if not isinstance(error, SisockError):
         log.error("{path} failed: {kind}: {why}", path=path, kind=kind, why=error)
         return failure(500, "the bridge failed: its log has the details", kind)
