@@ -33,8 +33,6 @@ from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
 NONE: Mapping[str, str] = {}
 NOTICE = "X-Sisock-Notice"
 _MAX_NOTICE = 1000
-_MAX_PART = 300
-"""Characters of one notice, so that there is room for others."""
 
 RETRY_AFTER = "5"  # seconds after which a client should retry when the bridge is overloaded
 PART_BYTES = 1 << 18  # minimum bytes of each part of an answer
@@ -135,7 +133,7 @@ def tile_answer(view: View, is_final: bool, accept: str, known: str) -> Answer:
 def notice_headers(notices: Iterable[str]) -> dict[str, str]:
     """Return the header that shows notices, without duplicates; empty if there are none."""
     # Only printable ASCII is safe in a header.
-    text = "; ".join(dict.fromkeys(notice[:_MAX_PART] for notice in notices))[:_MAX_NOTICE]
+    text = "; ".join(dict.fromkeys(notices))[:_MAX_NOTICE]
     return {NOTICE: re.sub(r"[^\x20-\x7e]+", " ", text)} if text else {}
 
 

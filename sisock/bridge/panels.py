@@ -169,8 +169,7 @@ class Panels:
             # Decimated fields have different times and would not share rows.
             found.tables = await self._find(share, tables, replace(query, max_points=None))
             share.add(ROW_BYTES * _count(found.tables, tables))
-        is_empty = query.interval.start >= query.interval.end
-        if query.max_points is None and not tables and not is_empty:
+        if query.max_points is None and not tables:
             arguments = share, panels, query.interval, query.min_stride
             found.streams = await open_streams(self._bridge, *arguments)
         else:
