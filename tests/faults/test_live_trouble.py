@@ -16,7 +16,7 @@ DEPTH = 50
 
 WARNINGS = (
     "read failed, a sample is lost: OSError: the instrument does not answer",
-    "read returned str for 'count', which is a number: the value is lost",
+    "read returned a string for 'count', which is a number: the value is lost",
     "read failed, a sample is lost: TypeError: it returned NoneType, not a dict",
     "read has not returned for 2 s: its sample is lost",
 )
