@@ -17,15 +17,13 @@ from sisock.errors import UnknownField, UnknownGeneration
 from sisock.wire.arrays import memory_size
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.grid import bucket_size_of_spacing, bucket_size_of_view
-from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, NEVER_FINAL, Interval
+from sisock.wire.protocol import EARLIEST, MAX_BUCKETS, MAX_CELLS, NEVER_FINAL, Interval
 
 MAX_UNDECIMATED = 50_000  # samples of a field to request from a node without buckets
 COMBINE_WITHIN = 1e-3  # seconds that a call waits for more fields, if others are under way
 
 Fields: TypeAlias = Mapping[str, Field]
 Sizes: TypeAlias = Mapping[str, float]  # bucket sizes by field
-
-_AFTER_1970 = 1e-300  # the earliest UNIX time: zero means now and negative times are relative
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Views:
             find = self._from_tiles if "bucket" in node.features else self._without_buckets
             return await find(panel, node, fields)
 
-        return await self._bridge.ask_nodes(share, pairs, interval, fetch_fields)
+        return await self._bridge.ask_nodes(share, pairs, fetch_fields)
 
     async def tile(self, share: Share, address: TileAddress) -> tuple[View, bool]:
         """Return the samples of a tile, and whether they will not change in this generation.
@@ -222,7 +220,7 @@ class Views:
     async def _fetch(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
         """Fetch buckets from a node, and cache those that are final."""
         node, w, first, last = buckets.node, buckets.w, buckets.first, buckets.last
-        interval = Interval(max(first * w, _AFTER_1970), last * w)
+        interval = Interval(max(first * w, EARLIEST), last * w)
         data = await self._bridge.fetch(node, fields, interval, bucket=w)
         fetched, is_current = {}, self._bridge.is_current(node)
         for name, column in data.items():
