@@ -40,9 +40,9 @@ class LiveNode(DataNodeServer):
         Field name to a dict with any of the keys of `sisock.describe`. Fields without a timeline
         share the one with the node's name. Pushed fields need not be listed.
     history : float
-        Seconds for which samples are kept in memory.
+        Seconds for which samples are kept in memory, as long as a timeline takes less than 128 MB.
     history_samples : int or None
-        Maximum number of samples of a timeline in memory; four million if None.
+        Number of samples to keep of a timeline, if these are fewer. A few older ones stay, too.
     keep : str, float or dict, optional
         Keep samples on disk instead, even over restarts: for a time such as ``"30d"`` or a number
         of seconds, or ``{"time": "1y", "bytes": "20GB"}``.
