@@ -114,13 +114,13 @@ def build(folder: Path, count: int, fields: int) -> None:
     place.mkdir()
     begin = 0
     while count - begin > SEGMENT:
-        rank = int(count - begin > 16 * SEGMENT)
-        table, part = Table(begin // SEGMENT), slice(begin, begin + SEGMENT * 16**rank)
-        table.last_journal += 16**rank - 1
+        merged = 16 if count - begin > 16 * SEGMENT else 1
+        table, part = Table(begin // SEGMENT), slice(begin, begin + SEGMENT * merged)
+        table.last_journal += merged - 1
         times = START + np.arange(float(part.start), part.stop)
         table.put(times, dict.fromkeys(names, values[part]))
         path = place / f"segment-{table.first_journal:08d}-{table.last_journal:08d}"
-        write(path, "line", [table], rank, lambda: None)
+        write(path, "line", [table], lambda: None)
         begin = part.stop
     # The last ones came one by one, as they do from an instrument.
     history = opened(folder)

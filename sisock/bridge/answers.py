@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_accept_header, parse_etags
 
 from sisock.bridge.metrics import Overloaded
@@ -32,8 +33,6 @@ from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
 NONE: Mapping[str, str] = {}
 NOTICE = "X-Sisock-Notice"
 _MAX_NOTICE = 1000
-_MAX_PART = 300
-"""Characters of one notice, so that there is room for others."""
 
 RETRY_AFTER = "5"  # seconds after which a client should retry when the bridge is overloaded
 PART_BYTES = 1 << 18  # minimum bytes of each part of an answer
@@ -88,6 +87,10 @@ def failure(status: int, message: str, kind: str, headers: Mapping[str, str] = N
 def failure_of(error: Exception, path: str) -> Answer:
     """Return the answer for an exception; unexpected ones are logged."""
     kind = type(error).__name__
+    if isinstance(error, HTTPException):  # no such path, or not with this method
+        allow = {name: value for name, value in error.get_headers() if name == "Allow"}
+        text = f"{error.name}: {error.description}"
+        return failure(error.code or 500, text, error.name, allow)
     if not isinstance(error, SisockError):
         log.error("{path} failed: {kind}: {why}", path=path, kind=kind, why=error)
         return failure(500, "the bridge failed: its log has the details", kind)
@@ -130,7 +133,7 @@ def tile_answer(view: View, is_final: bool, accept: str, known: str) -> Answer:
 def notice_headers(notices: Iterable[str]) -> dict[str, str]:
     """Return the header that shows notices, without duplicates; empty if there are none."""
     # Only printable ASCII is safe in a header.
-    text = "; ".join(dict.fromkeys(notice[:_MAX_PART] for notice in notices))[:_MAX_NOTICE]
+    text = "; ".join(dict.fromkeys(notices))[:_MAX_NOTICE]
     return {NOTICE: re.sub(r"[^\x20-\x7e]+", " ", text)} if text else {}
 
 

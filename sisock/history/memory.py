@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +17,9 @@ from sisock.wire.arrays import Samples, last_present
 from sisock.wire.protocol import MAX_EXPONENT
 from sisock.wire.reply import Decimated, Reply, just_after
 
-MAX_SAMPLES = 4_000_000  # default limit of a timeline: 64 MB if it has one field
-MAX_BYTES = 1 << 23  # size of a table, after which a new one begins
-MAX_TEXTS = 1 << 26  # bytes of the texts of a timeline: each may have a megabyte
-_TABLES = 8  # minimum number of tables when memory is full: dropping part of one copies it
+MAX_TABLE = 1 << 23  # bytes of a table, after which a new one begins
+MAX_MEMORY = 1 << 27  # bytes of a timeline in memory
+_TABLES = 8  # minimum number of tables when memory is full: only whole tables are dropped
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class TimelineInfo:
 class MemoryTimeline:
     """Keep the samples of one timeline in memory, in successive `parts`.
 
-    Keeps the last `seconds`, and at most `depth` samples and `MAX_TEXTS` bytes of texts. One thread
-    may append, any may read.
+    The oldest part is dropped once all of it is older than `seconds`, or the others have `depth`
+    samples or more than `MAX_MEMORY` bytes. One thread may append, any may read.
     """
 
     def __init__(self, name: str, seconds: float = math.inf, depth: float = math.inf) -> None:
@@ -53,63 +51,51 @@ class MemoryTimeline:
         return TimelineInfo(parts[0].first, parts[-1].last, count, fields) if parts else None
 
     def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
-        """Add samples; raises ValueError if they are not later than the last one."""
-        self._check(t)
+        """Add samples, which are later than the last one."""
         tables = [part for part in self.parts if isinstance(part, Table)]
         if not tables or self._is_full(tables[-1]):
             tables.append(Table(0))
         tables[-1].put(t, columns)
         self.last = tables[-1].last
-        while sum(table.texts for table in tables) > MAX_TEXTS:
+        while self._is_surplus(tables[0], tables[1:]):
             del tables[0]
-        surplus = sum(table.count for table in tables) - self._depth
-        for table in tables:
-            surplus -= table.drop(self.last - self._seconds, surplus)
-        self.parts = tuple(table for table in tables if table.count)
+        self.parts = tuple(tables)
 
     def _is_full(self, table: Table) -> bool:
-        """Return whether to begin a new table: dropping whole tables copies nothing."""
         is_long = table.last - table.first >= self._seconds / _TABLES
-        return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_BYTES
+        return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_TABLE
 
-    def _check(self, t: np.ndarray) -> None:
-        if t[0] <= self.last:
-            raise ValueError(
-                f"samples of {self.name!r} must be later than the last one, at {self.last};"
-                f" the one at {t[0]} is not"
-            )
+    def _is_surplus(self, oldest: Table, others: list[Table]) -> bool:
+        is_old = oldest.last < self.last - self._seconds
+        is_deep = sum(table.count for table in others) >= self._depth
+        return is_old or is_deep or sum(table.size for table in others) > MAX_MEMORY
 
 
 class Memory:
-    """Keep the samples of a node's timelines. Any thread may use it.
+    """Keep the samples of a node's timelines. One thread may put samples, any may read.
 
-    Keeps the last `seconds` of each timeline, and at most `depth` samples.
+    Keeps at least the last `seconds` of each timeline, or the last `depth` samples if it has more.
     """
 
     generation: str | None = None
 
     def __init__(self, seconds: float, depth: int | None) -> None:
-        self._seconds, self._depth = seconds, depth or MAX_SAMPLES
-        self._lock = threading.Lock()
+        self._seconds, self._depth = seconds, depth or math.inf
         self._timelines: dict[str, Any] = {}
         self._fields: dict[str, tuple[MemoryTimeline, np.dtype]] = {}
 
     def put(self, timeline: str, rows: Rows) -> None:
-        """Append at least one sample, as columns that must not change afterwards.
+        """Append samples later than the timeline's last one, as columns that must not change.
 
-        Raises ValueError if they are not later than the last one, or a column has not the type or
-        the timeline of its field; then nothing is stored.
+        A field keeps its type and its timeline.
         """
         times, found = rows
-        with self._lock:
-            line = self._timelines.get(timeline)
-            if line is None:
-                line = self._begin(timeline)
-            self._check(line, found)
-            line.append(times, found)
-            self._timelines[timeline] = line
-            for name in found.keys() - self._fields.keys():
-                self._fields[name] = line, found[name].dtype
+        if timeline not in self._timelines:
+            self._timelines[timeline] = self._begin(timeline)
+        line = self._timelines[timeline]
+        line.append(times, found)
+        for name in found.keys() - self._fields.keys():
+            self._fields[name] = line, found[name].dtype
 
     def timelines(self) -> dict[str, TimelineInfo]:
         """Describe each timeline that has samples."""
@@ -181,14 +167,6 @@ class Memory:
             _, dtype = self._fields.get(field, (None, columns.TIMES))
             return columns.decode(columns.missing(dtype, len(t)))
         return columns.decode(own[field])
-
-    def _check(self, line: MemoryTimeline, given: Mapping[str, Column]) -> None:
-        for name, column in given.items():
-            owner, dtype = self._fields.get(name, (line, column.dtype))
-            if owner is not line:
-                raise ValueError(f"{name!r} is a field of the timeline {owner.name!r}")
-            if columns.type_of(dtype) != columns.type_of(column.dtype):
-                raise ValueError(f"{name!r} is a {columns.type_of(dtype)}, not another type")
 
 
 def _last_in(part: Part, field: str, before: float) -> Rows | None:

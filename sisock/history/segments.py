@@ -120,8 +120,7 @@ class _Array:
 class Segment:
     """Read a file of samples of one timeline. `warn` logs damage.
 
-    Its samples come from the journals `first_journal` to `last_journal`; a file with a higher
-    `rank` was merged from several files.
+    Its samples come from the journals `first_journal` to `last_journal`, which its name has.
 
     Raises ValueError if the file is of another kind, or both headers are damaged.
     """
@@ -133,7 +132,7 @@ class Segment:
         self.size = path.stat().st_size
         content, table = self._header()
         self.timeline: str = content["timeline"]
-        self.first_journal, self.last_journal, self.rank = content["numbers"]
+        self.first_journal, self.last_journal = map(int, path.name.split("-")[1:])
         self.first, self.last = content["ends"]
         self._values: dict[str, _Array] = {}
         self._levels: dict[str | None, list[_Array]] = {}
@@ -236,19 +235,16 @@ class Segment:
 Part: TypeAlias = Table | Segment
 
 
-def write(
-    path: Path, timeline: str, parts: Sequence[Part], rank: int, go_on: Callable[[], None]
-) -> None:
+def write(path: Path, timeline: str, parts: Sequence[Part], go_on: Callable[[], None]) -> None:
     """Write the samples of successive parts to a new file, with one field in memory at a time.
 
     `go_on` is called before each block, and may raise to stop. Raises OSError if the file cannot
     be written.
     """
-    first, last = parts[0], parts[-1]
-    numbers, ends = (first.first_journal, last.last_journal, rank), (first.first, last.last)
+    ends = parts[0].first, parts[-1].last
     temporary = path.with_suffix(".part")
     with open(temporary, "wb") as file:
-        _write(file, {"timeline": timeline, "numbers": numbers, "ends": ends}, parts, go_on)
+        _write(file, {"timeline": timeline, "ends": ends}, parts, go_on)
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)

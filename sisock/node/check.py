@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
@@ -43,22 +43,15 @@ def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[s
 
 
 def examine(
-    node: DataNodeServer,
-    start: float = 1,
-    end: float = 0,
-    before_end: Callable[[], Any] = lambda: None,
+    node: DataNodeServer, start: float = 1, end: float = 0
 ) -> tuple[list[str], list[NodeContractError]]:
-    """Do as `check_node`, but return the lines of the good fields, and all faults.
-
-    `before_end` is called before the node is ended: its threads may still push samples afterwards.
-    """
+    """Do as `check_node`, but return the lines of the good fields, and all faults."""
     service = NodeService(node, reactor_thread())
     check = _Check(service, start, end)
     try:
         threads.blockingCallFromThread(
             service.reactor, lambda: defer.ensureDeferred(check.check_all())
         )
-        before_end()
     finally:
         threads.blockingCallFromThread(service.reactor, service.stop)
     return check.lines, check.faults
@@ -68,7 +61,7 @@ class _Check:
     """Check one node, and collect lines and faults."""
 
     def __init__(self, service: NodeService, start: float, end: float) -> None:
-        self.lines = [f"doubtful: {text}" for text in service.misspelt]
+        self.lines: list[str] = []
         self.faults: list[NodeContractError] = []
         self._service = service
         self._node = service.node

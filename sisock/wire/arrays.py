@@ -83,8 +83,8 @@ def _from_items(values: Sequence[Any]) -> np.ndarray:
         with suppress(OverflowError):
             array = np.array([v for v in values if v is not None], dtype="<i8")
             return _objects(values) if has_missing else array
-    if kinds == {str}:
-        return _objects([v if v is None else as_text(v) for v in values])
+    if kinds and all(issubclass(kind, str) for kind in kinds):  # also enumerations
+        return _objects([v if v is None else as_text(str.__str__(v)) for v in values])
     if kinds == {bytes}:
         return _objects([v if v is None else v.decode("utf-8", "replace") for v in values])
     if has_missing and not kinds:

@@ -220,35 +220,6 @@ def test_files_are_merged_and_answer_as_before(tmp_path):
     history.close()
 
 
-@pytest.mark.parametrize(
-    ("t", "columns"),
-    [
-        ([START], {"n": [1.0]}),
-        ([START - 1], {"n": [1.0]}),
-        ([START + 2, START + 2], {"n": [1.0, 2.0]}),
-        ([math.nan], {"n": [1.0]}),
-        ([START + 2], {"n": [1.0, 2.0]}),
-        ([START + 2], {"n": ["text"]}),
-        ([START + 2], {"n": [object()]}),
-        ([START + 2], {"n": [True]}),
-        ([START + 2], {"other": [True]}),
-    ],
-)
-def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path, t, columns):
-    history = opened(tmp_path)
-    keep(history, "line", [START - 1, START], {"n": [0.5, 1.5]})
-    keep(history, "another", [START], {"other": ["text"]})
-    history.close()
-    history = opened(tmp_path)
-    before = history.timelines()
-    with pytest.raises(ValueError):
-        keep(history, "line", t, columns)
-    assert history.timelines() == before
-    keep(history, "line", [START + 2], {"n": [2]})
-    assert history.samples("line", ["n"], *EVER)[1]["n"].tolist() == [0.5, 1.5, 2.0]
-    history.close()
-
-
 def test_two_processes_cannot_share_a_history(tmp_path):
     history = opened(tmp_path)
     with pytest.raises(SettingsError, match="in use by another process"):
