@@ -1,16 +1,15 @@
-"""Answer all routes except panels, with Flask in threads, and find annotations."""
+"""Answer all routes except panels, with Flask, and find annotations."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from flask import Flask, request
-from twisted.internet import defer, threads
 
 from sisock.bridge.answers import OPEN, Answer, notice_headers
 from sisock.bridge.bridge import Bridge, NodeChange
@@ -70,7 +69,7 @@ def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
     return app
 
 
-def call_flask(app: Flask, sent: Request) -> Answer:
+async def call_flask(app: Flask, sent: Request) -> Answer:
     """Return the answer of the view for a request; raises HTTPException if there is none."""
     environ = {
         "REQUEST_METHOD": sent.method,
@@ -85,7 +84,9 @@ def call_flask(app: Flask, sent: Request) -> Answer:
     with app.request_context(environ):
         if request.routing_exception is not None:
             raise request.routing_exception
-        return cast(Answer, app.view_functions[request.endpoint or ""]())
+        view: Callable[[], Any] = app.view_functions[request.endpoint or ""]
+        answer: Answer = await view()
+        return answer
 
 
 def _body() -> dict[str, Any]:
@@ -97,52 +98,46 @@ def _json_answer(content: Any, notices: Iterable[str] = (), **headers: str) -> A
 
 
 class Routes:
-    """Answer the routes as Flask's views, in threads."""
+    """Answer the routes as Flask's views: coroutines in the reactor."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
         self._metrics = metrics
 
-    def _run(self, method: Callable[..., Coroutine], *args: Any) -> Any:
-        """Run a coroutine in the reactor and wait for it in this thread."""
-        return threads.blockingCallFromThread(
-            self._bridge.reactor, lambda: defer.ensureDeferred(method(*args))
-        )
-
-    def root(self) -> Answer:
+    async def root(self) -> Answer:
         """Confirm that the bridge runs, for Grafana's "Save & test"."""
         return Answer([b"sisock Grafana bridge\n"], headers={"Content-Type": "text/plain"})
 
-    def search(self) -> Answer:
+    async def search(self) -> Answer:
         """List the targets that contain a text (SimpleJSON)."""
-        return self._list_targets(_body().get("target"), lambda name: name)
+        return await self._list_targets(_body().get("target"), lambda name: name)
 
-    def metrics(self) -> Answer:
+    async def metrics(self) -> Answer:
         """List all targets (simPod)."""
-        return self._list_targets(None, lambda name: {"value": name, "label": name})
+        return await self._list_targets(None, lambda name: {"value": name, "label": name})
 
-    def payload_options(self) -> Answer:
+    async def payload_options(self) -> Answer:
         """List the options of a target's payload: there are none (simPod)."""
         return _json_answer([])
 
-    def variable(self) -> Answer:
+    async def variable(self) -> Answer:
         """List the targets that contain a text, for a template variable (simPod)."""
         payload = _body().get("payload")
         text = payload.get("target") if isinstance(payload, dict) else payload
-        return self._list_targets(text, lambda name: {"__text": name, "__value": name})
+        return await self._list_targets(text, lambda name: {"__text": name, "__value": name})
 
-    def _list_targets(self, text: Any, entry: Callable[[str], Any]) -> Answer:
+    async def _list_targets(self, text: Any, entry: Callable[[str], Any]) -> Answer:
         """List the targets that contain `text`, each as `entry` makes it."""
         if text is not None and not isinstance(text, str):
             raise InvalidArgument("target must be a text")
         patterns = [f"*{word}*" for word in parse_words(text or "")]
         share = self._bridge.memory.share()
-        known = self._run(self._bridge.fields, share)
+        known = await self._bridge.fields(share)
         names = [f"{node}::{name}" for node, fields in known.items() for name in fields]
         found = [entry(name) for name in names if (text or "") in name or matches(name, *patterns)]
         return _json_answer(found, share.notices)
 
-    def nodes(self) -> Answer:
+    async def nodes(self) -> Answer:
         """List all nodes, or those that the arguments ``node`` name, with their fields."""
         wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
         bridge = self._bridge
@@ -151,41 +146,41 @@ class Routes:
             return not wanted or any(name.startswith(f"{site}/") for name in wanted)
 
         names = wanted.__contains__, is_site_wanted
-        known = self._run(bridge.fields, share, *names) if wanted else {}
-        nodes = self._run(bridge.nodes, is_site_wanted)
+        known = await bridge.fields(share, *names) if wanted else {}
+        nodes = await bridge.nodes(is_site_wanted)
         share.notices += nodes.unreachable.values()
         found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
         return _json_answer(found, share.notices, **{"Cache-Control": OPEN})
 
-    def annotations(self) -> Answer:
+    async def annotations(self) -> Answer:
         """List nodes that appeared or vanished, or gaps of a field (SimpleJSON)."""
         body, share = _body(), self._bridge.memory.share()
         annotation, interval = body.get("annotation"), parse_range(body.get("range"))
         text = annotation.get("query") if isinstance(annotation, dict) else None
-        events = self._run(find_annotations, self._bridge, share, text or "nodes", interval)
+        events = await find_annotations(self._bridge, share, text or "nodes", interval)
         if isinstance(annotation, dict):
             # Grafana matches events to their annotation by the name.
             name = str(annotation.get("name", ""))[:MAX_NAME]
             events = [{**event, "annotation": {"name": name}} for event in events]
         return _json_answer(events, share.notices)
 
-    def tag_keys(self) -> Answer:
+    async def tag_keys(self) -> Answer:
         """List the keys of ad hoc filters."""
         _body()
         return _json_answer([{"type": "string", "text": key} for key in TAG_KEYS])
 
-    def tag_values(self) -> Answer:
+    async def tag_values(self) -> Answer:
         """List the values of a key of ad hoc filters."""
         key, share = str(_body().get("key")), self._bridge.memory.share()
-        known = self._run(self._bridge.fields, share)
+        known = await self._bridge.fields(share)
         pairs = [(node, field) for node in known for field in known[node].values()]
         values = {tag_values(*pair).get(key) for pair in pairs}
         found = [{"text": value} for value in sorted(v for v in values if v)]
         return _json_answer(found, share.notices)
 
-    def prometheus(self) -> Answer:
+    async def prometheus(self) -> Answer:
         """Return the metrics in Prometheus's text format."""
-        text, content_type = self._metrics.expose(self._run(self._gauges))
+        text, content_type = self._metrics.expose(await self._gauges())
         return Answer([text], headers={"Content-Type": content_type})
 
     async def _gauges(self) -> dict[str, Mapping[str, float]]:

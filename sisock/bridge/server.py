@@ -32,8 +32,7 @@ from sisock.connection.settings import find_secret, find_setting, parse_port
 from sisock.errors import SettingsError
 from sisock.wire.times import counted
 
-THREADS = 32
-"""Flask requests and long answers that are handled at once; most of them wait for a node."""
+THREADS = 8  # long answers that are written at once
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: 32 dashboards of ten panels open 320 at once."""
@@ -242,9 +241,8 @@ class Front(Factory):
             return early
         method = "GET" if request.method == "HEAD" else request.method
         handler = self._handlers.get((method, _route(path)))
-        in_thread = self.reactor, self._pool, call_flask, self._app, request
         try:
-            answer: Answer = await (handler(request) if handler else deferToThreadPool(*in_thread))
+            answer = await (handler(request) if handler else call_flask(self._app, request))
             return answer if self._access.is_open else answer.private()
         except defer.CancelledError:
             raise

@@ -52,7 +52,7 @@ def test_wildcards_that_would_keep_others_waiting_are_refused():
         ("/series?maxDataPoints=x", None, 400, "maxDataPoints"),
         ("/nothing", None, 404, "Not Found"),
         ("/query", None, 405, "Method Not Allowed"),
-        ("/query", b" " * (1 << 20) + b"{}", 413, "over 1048576 bytes"),
+        ("/query", b" " * (5 << 18) + b"{}", 413, "over 1048576 bytes"),
     ],
 )
 def test_an_error_is_json_with_a_message(bridge, path, body, status, message):
