@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,14 +55,13 @@ class Answer:
     """Hold an HTTP answer.
 
     `parts` is a list of bytes if the body is ready, an async generator if the reactor makes it, or
-    a slow iterator, which runs in a thread. `on_end` is called when the client has taken all or has
-    disconnected. `share` counts the memory of the answer for as long as the answer exists.
+    a slow iterator, which runs in a thread. `share` counts the memory of the answer for as long as
+    the answer exists.
     """
 
     parts: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    on_end: Callable[[], Any] = lambda: None
     share: Any = None
 
     def private(self) -> Answer:
