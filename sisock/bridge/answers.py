@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from sisock.errors import (
     UnknownGeneration,
     UnknownNode,
 )
-from sisock.wire import json_rows
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
 from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
@@ -189,7 +189,7 @@ def table_answer(found: Sequence[tuple[str, View]], ref_id: str | None) -> Itera
         columns += [_column(node, view.field) for view in members]
         cells += aligned.values()
     yield _open_list("rows", type="table", columns=columns, refId=ref_id)
-    yield from json_rows.rows(_rows(cells))
+    yield from _rows(cells)
     yield SERIES_END
 
 
@@ -201,16 +201,13 @@ def _column(node: str, field: Field) -> dict[str, str]:
     return column if unit is None else {**column, "unit": unit}
 
 
-def _rows(columns: list[np.ndarray]) -> np.ndarray | list[list[Any]]:
-    """Return columns of different lengths as rows, padded with NaN or None."""
-    length = max(map(len, columns), default=0)
-    if all(column.dtype.kind in "fiu" for column in columns):
-        rows = np.full((length, len(columns)), np.nan)
-        for i, column in enumerate(columns):
-            rows[: len(column), i] = column
-        return rows
-    padded = [to_list(column) + [None] * (length - len(column)) for column in columns]
-    return list(map(list, zip(*padded, strict=True)))
+def _rows(columns: list[np.ndarray]) -> Iterator[bytes]:
+    """Yield columns of different lengths as parts of rows; what a column lacks is null."""
+    for first in range(0, max(map(len, columns), default=0), ROWS):
+        if first:
+            yield b","
+        cells = [to_list(column[first : first + ROWS]) for column in columns]
+        yield dumps(list(zip_longest(*cells)))[1:-1]
 
 
 def long_rows(found: Iterable[tuple[str, View]]) -> Iterator[bytes]:
