@@ -166,6 +166,7 @@ class Routes:
 
     async def tag_keys(self) -> Answer:
         """List the keys of ad hoc filters."""
+        _body()
         return _json_answer([{"type": "string", "text": key} for key in TAG_KEYS])
 
     async def tag_values(self) -> Answer:
