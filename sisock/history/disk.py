@@ -93,7 +93,7 @@ class History(Memory):
         self._warn = warn
         self._seconds, self._bytes = keep_seconds or math.inf, keep_bytes or math.inf
         self._tidying = threading.Lock()
-        self._timelines: dict[str, StoredTimeline] = {}
+        self.lines: dict[str, StoredTimeline] = {}
         self._stopping = threading.Event()
         allow_open_files()  # each timeline keeps one open
         # If the computer has restarted, the last second of samples may be lost.
@@ -124,13 +124,13 @@ class History(Memory):
 
     def sync(self) -> None:
         """Sync all samples, so that they survive a power failure."""
-        for line in list(self._timelines.values()):
+        for line in list(self.lines.values()):
             line.sync()
 
     def tidy(self) -> None:
         """Write full tables to files, and remove files that are too old or exceed the size."""
         with self._tidying:
-            lines = list(self._timelines.values())
+            lines = list(self.lines.values())
             for line in lines:
                 line.tidy(self._seconds / _PARTS, self._bytes / _PARTS, self._go_on)
             # A clock that is ahead must not remove anything.
@@ -141,7 +141,7 @@ class History(Memory):
                 last, name = min(found)
                 if last >= oldest and size <= self._bytes:
                     break
-                size -= self._timelines[name].drop_oldest()
+                size -= self.lines[name].drop_oldest()
 
     def close(self) -> None:
         """Write all samples, and release the folder."""
@@ -149,9 +149,9 @@ class History(Memory):
         for thread in self._threads:
             thread.join()
         self.sync()
-        for line in self._timelines.values():
+        for line in self.lines.values():
             line.close()
-        if all(line.is_written for line in self._timelines.values()):
+        if all(line.is_written for line in self.lines.values()):
             self._write_state(_CLOSED)
         self._locked.close()
 
@@ -166,9 +166,7 @@ class History(Memory):
         for folder in sorted(self._folder.glob("t-*")):
             line = StoredTimeline.load(folder, report)
             if line is not None:
-                self._timelines[line.name] = line
-                for part in line.parts:
-                    self._fields |= {name: (line, dtype) for name, dtype in part.dtypes.items()}
+                self.lines[line.name] = line
         return not damage
 
     def _repeat(self, do: Callable[[], None]) -> None:

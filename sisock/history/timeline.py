@@ -80,6 +80,7 @@ class StoredTimeline(MemoryTimeline):
         self._disk = threading.Lock()
         self._failing: set[str] = set()
         self.parts = tuple(parts)
+        self.dtypes = {name: dtype for part in parts for name, dtype in part.dtypes.items()}
         newest = parts[-1] if parts else None
         if not isinstance(newest, _Recent) or newest.is_full:
             self._begin()
@@ -127,6 +128,7 @@ class StoredTimeline(MemoryTimeline):
         """Add samples, which are later than the last one."""
         with self._changed:
             self._changed.wait_for(self._has_room, _MAX_WAIT)
+            self.dtypes = {name: column.dtype for name, column in columns.items()} | self.dtypes
             table = self._tables()[-1]
             table.put(t, columns)
             self.last = table.last
