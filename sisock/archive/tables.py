@@ -94,9 +94,9 @@ class ArchiveTable:
 
         def fill() -> Steps:
             yield from ingest.fill()
-            if not self.pyramids:
-                # Without levels the first requests would have to decimate all samples.
-                for _, pyramid in _due_pyramids(ingest.pyramids):
+            for pyramid in ingest.pyramids.values():
+                # Texts have no levels.
+                if "texts" not in pyramid.base.record.identity and pyramid.is_due():
                     yield from pyramid.extend()
 
         yield from until_stored(self.store, fill)
@@ -112,15 +112,6 @@ class ArchiveTable:
         # Checking thousands of files at each request would take too long; only the last one grows.
         *others, (last, _) = self._described
         return (*others, (last, stamp_of(last)))
-
-
-def _due_pyramids(pyramids: Mapping[str, Pyramid]) -> list[tuple[str, Pyramid]]:
-    """Return names and pyramids whose levels are due to be extended; texts have no levels."""
-    return [
-        (name, pyramid)
-        for name, pyramid in pyramids.items()
-        if "texts" not in pyramid.base.record.identity and pyramid.is_due()
-    ]
 
 
 class TableCache:
@@ -192,16 +183,8 @@ class TableCache:
         for _ in range(2):
             if table.is_parsed():
                 return
-            self._start_parsing(table)
+            self._jobs.start(table.name, table.parse)
             self._jobs.wait(table.name)
-
-    def _start_parsing(self, table: ArchiveTable) -> None:
-        def parse() -> Steps:
-            yield from table.parse()
-            for field, pyramid in _due_pyramids(table.pyramids):
-                self._jobs.start(("levels", field), pyramid.extend)
-
-        self._jobs.start(table.name, parse)
 
     def _scan_once(self) -> None:
         has_lost = False
@@ -236,7 +219,7 @@ class TableCache:
                 continue
             present.update(dict.fromkeys(table.fields, table))
             if not is_parsed:
-                self._start_parsing(table)
+                self._jobs.start(table.name, table.parse)
         self._report({**left_out, **self._source.left_out})
         before, self._present = self._present, present
         return any(field in before[field].pyramids for field in before.keys() - present.keys())

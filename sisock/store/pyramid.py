@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sisock.store.series import NOTHING, Series, Snapshot
 from sisock.wire import grid
-from sisock.wire.arrays import Samples, join, span_of
+from sisock.wire.arrays import Samples, Span, join, span_of
 from sisock.wire.grid import bucket_start
 from sisock.wire.protocol import MAX_EXPONENT, MIN_EXPONENT
 from sisock.wire.reply import Decimated, just_after
@@ -135,6 +135,10 @@ class View:
     def samples(self, start: float, end: float) -> Samples:
         """Return the samples of an interval in UNIX seconds, half-open."""
         return self._base.between(start, end)[0]
+
+    def span(self, start: float, end: float) -> Span | None:
+        """Return count, first and last time of an interval's samples."""
+        return self._base.span(start, end)
 
     def decimate(
         self,

@@ -54,13 +54,6 @@ def bucket_size_for(first: float, last: float, max_points: int) -> float:
     return w
 
 
-def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
-    """Return the bucket size that keeps at most `max_points` samples; None keeps all."""
-    if len(t) <= max_points:
-        return None
-    return bucket_size_for(float(t[0]), float(t[-1]), max_points)
-
-
 def bucket_size_of_view(interval: Interval, points: int) -> float:
     """Return the smallest bucket size that gives a view at most `points` samples."""
     lowest = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
@@ -153,8 +146,10 @@ def decimate_by(
 
     Returns the ascending indices of the kept samples, and the bucket size (None: all are kept).
     """
-    w = bucket if max_points is None else bucket_size_to(t, max_points)
-    return decimate(t, values, w, max_points is not None), w
+    if max_points is None:
+        return decimate(t, values, bucket), bucket
+    w = bucket_size_for(float(t[0]), float(t[-1]), max_points) if len(t) > max_points else None
+    return decimate(t, values, w, has_ends=True), w
 
 
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:

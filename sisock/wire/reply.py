@@ -98,19 +98,13 @@ class Reply:
     def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Reply:
         """Decimate to buckets of one size, or to at most `max_points` samples of each field."""
         kept = Reply(bucket={})
-        cuts: dict[str, tuple[float | None, np.ndarray]] = {}  # by timeline: its fields share one
         for name, values in self.data.items():
             followed = self.follows.get(name)
             if followed is None:
                 kept.add_field(name, Decimated(values, values, bucket, NEVER_FINAL))
                 continue
             t, until = self.timelines[followed].t, self.timelines[followed].finalized_until
-            if followed not in cuts:
-                w = bucket if max_points is None else grid.bucket_size_to(t, max_points)
-                cuts[followed] = w, grid.edges(t, w)
-            w, starts = cuts[followed]
-            which = grid.keep(values, starts)
-            which = which if max_points is None else grid.with_ends(which, len(t))
+            which, w = grid.decimate_by(t, values, bucket, max_points)
             final_to = just_after(float(t[-1])) if until is None else until
             kept.add_field(name, Decimated(t[which], values[which], w, final_to))
             kept.timelines[name].finalized_until = until

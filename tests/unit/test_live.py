@@ -607,5 +607,5 @@ def test_a_timeline_takes_limited_memory():
     memory, text = Memory(math.inf, None), encode(["x" * 1_000_000])
     for t in range(200):
         memory.put("line", (np.array([float(t)]), {"x": text}))
-    t, _ = memory.samples("line", ["x"], 0, 1000)
+    t, _ = memory.lines["line"].samples(["x"], 0, 1000)
     assert MAX_MEMORY <= len(t) * 1_000_100 < 1.1 * MAX_MEMORY and t[-1] == 199
