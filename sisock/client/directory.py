@@ -152,9 +152,15 @@ class Directory:
     async def node(self, name: str) -> KnownNode:
         """Return the node with this name; raises UnknownNode, or as `nodes`.
 
-        A node that may add itself again after a restart of router or hub is returned unchanged.
+        While no hub answers, or the node may add itself again after a restart of router or hub, it
+        is returned unchanged.
         """
-        await self.nodes()
+        try:
+            await self.nodes()
+        except HubMissing:
+            if name in self._nodes:
+                return self._nodes[name]
+            raise
         now = self._reactor.seconds()
         if not self.current(name) and now - self._missed.get(name, -math.inf) >= ASK_AGAIN:
             recent = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}

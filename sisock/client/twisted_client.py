@@ -13,10 +13,8 @@ from sisock.client.data import Data, Fields, Progress
 from sisock.client.fetch import fetch
 from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
-from sisock.client.missed import Source
 from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
-from sisock.client.watch import Watch, Watches, deliver
-from sisock.connection.runtime import Turns
+from sisock.client.watch import Watch, deliver
 from sisock.connection.session import CALL_TIMEOUT, gather
 from sisock.connection.settings import Settings
 from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
@@ -42,29 +40,13 @@ class TwistedClient:
     ) -> None:
         self.timeout = timeout
         every = load_routers() if settings is None else [settings]
-        self._sites = Sites(self._make_site(each, reactor) for each in every)
-        self._turns = Turns(next(iter(self._sites.values())).reactor)
-        self._watches = {
-            name: Watches(Source(site.session, site.directory, timeout), timeout, self._turns)
-            for name, site in self._sites.items()
-        }
+        tell = self._tell_watchers, self._tell_late_watchers
+        self._sites = Sites(Site(each, timeout, reactor, *tell) for each in every)
         self._is_running = False
         self._ended: BaseException | None = None
         # For each: nodes that were absent when it began, but may come back.
         self._node_watchers: dict[Callable[[NodeEvent], None], set[str]] = {}
         self._end_watchers: set[Callable[[BaseException], None]] = set()
-
-    def _make_site(self, settings: Settings, reactor: Any) -> Site:
-        name = settings.site or ""
-        return Site(
-            settings,
-            self.timeout,
-            reactor,
-            on_change=self._tell_watchers,
-            on_added=lambda node: self._watches[name].lose(node),
-            on_back=self._tell_late_watchers,
-            begin=lambda session: [watch.begin(session) for watch in self._watches[name]],
-        )
 
     def start(self) -> None:
         """Begin to join the router; calls wait until it is joined, or raise why joining failed."""
@@ -214,7 +196,7 @@ class TwistedClient:
 
         def cut(passed: Batch | Gap) -> defer.Deferred | None:
             each = passed.samples() if isinstance(passed, Batch) else [passed]
-            return self._turns.each(tell, each)
+            return self._sites.of(node).turns.each(tell, each)
 
         def end() -> None:
             nonlocal is_ended
@@ -263,7 +245,7 @@ class TwistedClient:
         session = site.connection.session
         if site is self._sites.only:
             session = await site.session()
-        watch = Watch(self._watches[site.name], node, *about)
+        watch = Watch(site, node, *about)
         if session is None:
             return watch.end  # the watch begins when the site is joined
         try:

@@ -260,6 +260,17 @@ def test_a_hub_that_is_missing_is_asked_again(world):
     assert not world.clock.getDelayedCalls()
 
 
+def test_while_there_is_no_hub_a_known_node_is_as_before(world):
+    world.join(node("a", generation="1"))
+    world.directory.left()
+    hub = Hub(world.clock)
+    hub.is_there = False
+    result(world.directory.joined(hub))
+    assert result(world.directory.node("a")).generation == "1"
+    with pytest.raises(HubMissing):
+        result(world.directory.node("other"))
+
+
 def test_fields_are_asked_once_in_a_generation(world):
     hub = world.join(node("a", generation="1"))
     asked = [LIST]
