@@ -159,15 +159,6 @@ class Site:
         why = self.connection.last_error or "the router has not answered yet"
         return self.with_name(RouterUnreachable(f"{why}; the client tries again by itself"))
 
-    def trouble(self) -> str | None:
-        """Return what is wrong with the router, if callers may wait for it; else None."""
-        session, settings = self.connection.session, self.connection.settings
-        if self.name and self.is_starting:
-            return None  # lists wait for it only now, and tell why it is left out
-        if self._waiting or (session is None and not self.name):
-            return str(self.connection.last_error or silence(settings))
-        return silence(settings) if session is not None and session.is_silent else None
-
     async def session(self, timeout: float | None = None) -> Session:
         """Return the session, or wait for the next one.
 

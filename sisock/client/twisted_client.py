@@ -77,10 +77,6 @@ class TwistedClient:
         await gather(site.stop() for site in self._sites.values())
         self._end(RouterUnreachable("the client is closed"))
 
-    def trouble(self) -> str | None:
-        """Return what is wrong with a router that calls wait for; None if nothing is."""
-        return next(filter(None, (site.trouble() for site in self._sites.values())), None)
-
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
         """Call back with the reason when the client ends; return a function that cancels this."""
         tell = partial(callback)
