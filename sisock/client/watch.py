@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet import defer
 from twisted.python.failure import Failure
 
-from sisock.client.merge import MAX_EVENTS, Batch, Gap, Merger, Passed, read_events
+from sisock.client.merge import MAX_EVENTS, Batch, Gap, Last, Merger, Passed, read_events
 from sisock.client.missed import fetch_missed
 from sisock.client.site import Site
 from sisock.connection.runtime import RepeatedWarning, make_logger
@@ -152,22 +152,21 @@ class Watch:
         """Handle the events that have come."""
         events, self._heard = self._heard, []
         try:
-            for event in read_events(events, self.node, self._timeline_of, self._wanted):
-                self._take(*event)
+            for each in read_events(events, self.node, self._timeline_of, self._wanted):
+                self._take(each)
         except NodeContractError as error:
             self._warn(f"asking for the samples of an event that cannot be used: {error}")
             self.lose()
 
-    def _take(self, batches: list[Batch], lasts: Mapping[str, float]) -> None:
-        """Handle samples, and the times of the last samples, by timeline."""
-        heard = [(self._line(batch.timeline), batch) for batch in batches]
-        announced = [(self._line(name), last) for name, last in lasts.items()]
+    def _take(self, heard: Batch | Last) -> None:
+        """Handle samples of a timeline, or the time of its last one."""
+        line = self._line(heard.timeline)
         with contract(self.node):
-            for line, batch in heard:
-                self._pass(line.hear(batch))
-            for line, last in announced:
-                line.hear_of(last)
-        if not all(line.is_live for line, _ in [*heard, *announced]):
+            if isinstance(heard, Batch):
+                self._pass(line.hear(heard))
+            else:
+                line.hear_of(heard.t)
+        if not line.is_live:
             self._start()
 
     def _line(self, name: str) -> Merger:
