@@ -22,7 +22,7 @@ from sisock.wire.fields import Field, KnownNode, parse_fields, parse_node, sugge
 from sisock.wire.protocol import Interval, node_uri, uri
 
 READ_AGAIN = 30.0  # seconds between readings of the list: no event announces a hub's restart
-SETTLE = 5.0  # seconds for nodes to add themselves again after a restart of router or hub
+SETTLE = 5.0  # seconds in which nodes add themselves again after a restart of router or hub
 HUB_RETRY = 2.0  # seconds before calling a hub again that did not answer
 ASK_AGAIN = 1.0  # seconds before reading the list again for a node that is not in it
 FIELDS_AGE = 3.0  # seconds before asking a node again whether it has more fields
@@ -32,9 +32,9 @@ MAX_NODES = 10_000  # maximum length of the list
 class Directory:
     """Keep the list of nodes by subscription, and the fields of each.
 
-    The hub's list is read at each join, every 30 s, and `SETTLE` seconds after a sign that the hub
-    has restarted: a known node is added again, or is missing without an event that it left. Until
-    then the nodes can add themselves again.
+    The hub's list is read at each join, every 30 s, and soon after a known node is added again,
+    which is a sign that the hub has restarted. A node has left if an event says so, or if the list
+    lacks it for `SETTLE` seconds: until then it can add itself again.
 
     `timeout` is in seconds, for each answer of the hub or a node. `on_change` is called with a
     `KnownNode` and whether it is present, for each change after the first list; a new generation
@@ -58,11 +58,10 @@ class Directory:
         self._on_added = on_added
         self._session: Session | None = None
         self._nodes: dict[str, KnownNode] = {}
-        # Nodes that have not added themselves again after a restart of router or hub.
-        self._doubtful: set[str] = set()
+        # Nodes that the list lacks since a time, or that it may lack after a join (infinity).
+        self._doubtful: dict[str, float] = {}
         self.is_listed = False
         self._is_telling = False  # whether to call back; true after the first list
-        self._settled_at = 0.0
         # By the node's name: its generation, the time of the request, and its fields.
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
         self._read_at = -math.inf  # when the hub was last asked for the list
@@ -72,8 +71,6 @@ class Directory:
     async def joined(self, session: Session) -> None:
         """Subscribe on a new session, and read the list; raises as `subscribed`."""
         self._session = session
-        if self._is_telling:
-            self._settled_at = self._reactor.seconds() + SETTLE
         begun = [
             session.subscribe(self._added, uri("consumer.data_node_added")),
             session.subscribe(self._subtracted, uri("consumer.data_node_subtracted")),
@@ -85,7 +82,7 @@ class Directory:
     def left(self) -> None:
         """Note that the session has ended; the list is read again after the next join."""
         self._session, self.is_listed = None, False
-        self._doubtful = set(self._nodes)
+        self._doubtful = dict.fromkeys(self._nodes, math.inf)
         self._look_in(0)  # only cancels the next reading, as there is no session
 
     def tell(self) -> None:
@@ -99,7 +96,7 @@ class Directory:
         """
         if not self.is_listed:
             return await self._shared.ask(self._session, self.refresh)
-        return [self._nodes[name] for name in sorted(self._nodes.keys() - self._doubtful)]
+        return [self._nodes[name] for name in sorted(self._nodes.keys() - self._doubtful.keys())]
 
     async def refresh(self) -> list[KnownNode]:
         """Ask the hub, and return the nodes that it lists, by name; raises as `nodes`."""
@@ -117,18 +114,14 @@ class Directory:
         self._fields = {name: kept for name, kept in self._fields.items() if name in self._nodes}
         return await self.nodes()
 
-    def _doubt(self, missing: set[str], began: float) -> None:
-        """Remove nodes missing in the hub's list, unless they may add themselves again soon."""
-        self._doubtful |= missing
-        if missing and began > self._settled_at + SETTLE:
-            self._settle()
-        for name in missing if began >= self._settled_at else ():
-            self._put(name, None)
-
-    def _settle(self) -> None:
-        """Give the nodes time to add themselves to a restarted hub, then read its list."""
-        self._settled_at = self._reactor.seconds() + SETTLE
-        self._look_in(SETTLE)
+    def _doubt(self, missing: set[str], now: float) -> None:
+        """Remove nodes that have been missing in the hub's list for some time."""
+        for name in missing:
+            since = self._doubtful[name] = min(self._doubtful.get(name, math.inf), now)
+            if now - since >= SETTLE:
+                self._put(name, None)
+        if self._doubtful:
+            self._look_in(SETTLE)
 
     async def settled(self) -> None:
         """Wait until nodes that `nodes` omits are back or gone, unless that takes too long."""
@@ -211,7 +204,7 @@ class Directory:
         if node is None or (node.name not in self._nodes and len(self._nodes) >= MAX_NODES):
             return
         if self._is_telling and node.name in self._nodes:
-            self._settle()
+            self._look_in(ASK_AGAIN)
         self._put(node.name, node)
         self._on_added(node.name)
 
@@ -223,7 +216,7 @@ class Directory:
     def _put(self, name: str, node: KnownNode | None) -> None:
         """Note that a node is present, or has left (None); call back if that is new."""
         before = self._nodes.pop(name, None)
-        self._doubtful.discard(name)
+        self._doubtful.pop(name, None)
         if node is not None:
             self._nodes[name] = node
         own = None if node is None else node.entry.get("generation")
@@ -248,11 +241,9 @@ class Directory:
         """Read the list, and schedule the next reading."""
         try:
             await self._shared.ask(self._session, self.refresh)
-            # Jitter, so that not all consumers call in the same instant.
-            pause = READ_AGAIN * random.uniform(0.7, 1.0)
         except SisockError:
             self.tell()  # report nodes that are listed later as new
-            self._settled_at = self._reactor.seconds() + HUB_RETRY + SETTLE
-            pause = HUB_RETRY
-        unsettled = self._settled_at - self._reactor.seconds()
-        self._look_in(min(pause, unsettled) if unsettled > 0 else pause)
+            self._look_in(HUB_RETRY)
+            return
+        # Jitter, so that not all consumers call in the same instant.
+        self._look_in(SETTLE if self._doubtful else READ_AGAIN * random.uniform(0.7, 1.0))
