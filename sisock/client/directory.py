@@ -64,7 +64,8 @@ class Directory:
         self._is_telling = False  # whether to call back; true after the first list
         # By the node's name: its generation, the time of the request, and its fields.
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
-        self._read_at = -math.inf  # when the hub was last asked for the list
+        # By name of an unlisted node: when the hub was asked for it, if in the last second.
+        self._missed: dict[str, float] = {}
         self._shared = SingleFlight()
         self._next_look: Any = None
 
@@ -100,7 +101,7 @@ class Directory:
 
     async def refresh(self) -> list[KnownNode]:
         """Ask the hub, and return the nodes that it lists, by name; raises as `nodes`."""
-        self._read_at = began = self._reactor.seconds()
+        began = self._reactor.seconds()
         answer = await self._ask(None, uri("consumer.get_data_node"))
         if not isinstance(answer, list) or len(answer) > MAX_NODES:
             raise HubMissing(f"the hub's answer is not a list of at most {MAX_NODES} data nodes")
@@ -145,7 +146,10 @@ class Directory:
             if name in self._nodes:
                 return self._nodes[name]
             raise
-        if not self.current(name) and self._reactor.seconds() - self._read_at >= ASK_AGAIN:
+        now = self._reactor.seconds()
+        self._missed = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
+        if not self.current(name) and name not in self._missed:
+            self._missed[name] = now
             await self._shared.ask(self._session, self.refresh)
         if (found := self._nodes.get(name)) is not None:
             return found
@@ -210,7 +214,7 @@ class Directory:
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
         if (node := parse_node(entry, self._site, self.current)) is not None:
-            self._read_at = -math.inf  # the node may come back at once
+            self._missed.pop(node.name, None)  # the node may come back at once
             self._put(node.name, None)
 
     def _put(self, name: str, node: KnownNode | None) -> None:
