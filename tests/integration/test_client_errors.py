@@ -121,6 +121,6 @@ async def join(settings):
 
 
 @pytest.mark.parametrize("begin", [lambda s: Client(s, timeout=1), lambda s: asyncio.run(join(s))])
-def test_a_router_that_accepts_connections_and_says_nothing_is_unreachable(silent, begin):
+def test_a_router_that_says_nothing_is_unreachable(silent, begin):
     with pytest.raises(RouterUnreachable, match=r"the router at wss://.* is its process stopped"):
         begin(load_settings(environ=silent))
