@@ -234,7 +234,7 @@ def _live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
 def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
     """Show the progress of fetching, on a terminal only and only if it takes over a second.
 
-    The line is removed at the end, but remains if the user interrupts.
+    The line is removed at the end.
     """
     # A terminal of unknown size reports 0 columns, and tqdm would print nothing.
     width = (os.get_terminal_size(out.fileno()).columns or 80) - 1 if out.isatty() else None
@@ -245,9 +245,4 @@ def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
             line.total = progress.expected
             line.update(progress.samples - line.n)
 
-        try:
-            yield show
-        except KeyboardInterrupt:
-            # Without a delay tqdm ends the line even if it was interrupted while writing it.
-            line.leave, line.delay = True, 0
-            raise
+        yield show

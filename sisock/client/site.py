@@ -160,7 +160,8 @@ class Site:
         """Return the session, or wait for the next one.
 
         Raises RouterUnreachable after `timeout` seconds, or at once if no attempt to join has ever
-        succeeded and the last one failed.
+        succeeded and the last one failed. A router that hangs up may have just started: it gets
+        the whole time.
         """
         end = self.reactor.seconds() + (self.timeout if timeout is None else timeout)
         with self.named():
@@ -168,7 +169,8 @@ class Site:
                 if self.connection.session is not None:
                     return self.connection.session
                 error = self.connection.last_error
-                if error is not None and not self._has_joined:
+                is_patient = self._has_joined or self.connection.is_router_there
+                if error is not None and not is_patient:
                     raise error
                 await self._next_attempt(end - self.reactor.seconds())
             raise self.ended
