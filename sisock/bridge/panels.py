@@ -12,7 +12,6 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -72,18 +71,23 @@ class Found:
                 else:
                     yield answers.series_answer(name, self.views.get(pair), target.ref_id)
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the JSON list of answers while the samples arrive."""
-        separator = b"["
-        for answer in self.write():
-            yield separator
-            if isinstance(answer, AsyncIterator):
-                async for part in answer:
-                    yield part
-            else:
-                yield b"".join(answer)
-            separator = b","
-        yield b"[]" if separator == b"[" else b"]"
+    async def stream(self, on_end: Callable[[], None]) -> AsyncIterator[bytes]:
+        """Yield the JSON list of answers while the samples arrive; finally call `on_end`."""
+        try:
+            separator = b"["
+            for answer in self.write():
+                yield separator
+                if isinstance(answer, AsyncIterator):
+                    async for part in answer:
+                        yield part
+                else:
+                    yield b"".join(answer)
+                separator = b","
+            yield b"[]" if separator == b"[" else b"]"
+        finally:
+            for stream in self.streams.values():
+                stream.stop()
+            on_end()
 
     async def _write_stream(
         self, pair: Pair, name: str, ref_id: str | None
@@ -175,7 +179,8 @@ class Panels:
         else:
             found.views = await self._find(share, panels, query)
         if found.streams:
-            return self._stream(share, found)
+            parts = found.stream(lambda: self._metrics.found(share.count, 0, 0))
+            return Answer(parts, 200, notice_headers(share.notices))
         # A repeated target is answered, and counted, each time.
         count = _count(found.views, panels) + _count(found.tables, tables)
         return self._answer(share, answers.body_of(found.write()), count)
@@ -195,20 +200,12 @@ class Panels:
             return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
         return await self._views.find(share, pairs, query.interval, query.max_points)
 
-    def _stream(self, share: Share, found: Found) -> Answer:
-        def on_end() -> None:
-            for stream in found.streams.values():
-                stream.stop()
-            self._metrics.found(share.count, 0, 0)
-
-        return Answer(found.stream(), 200, notice_headers(share.notices), on_end)
-
     def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:
         share.check_size(count)
-        on_end = partial(self._metrics.found, count, share.hits, share.misses)
+        self._metrics.found(count, share.hits, share.misses)
         body = parts if count > LONG_ANSWER else [b"".join(parts)]
         # The answer holds on to its share, so that its samples stay counted.
-        return Answer(body, 200, notice_headers(share.notices), on_end, share)
+        return Answer(body, 200, notice_headers(share.notices), share)
 
 
 def pick(views: Mapping[Pair, View], wanted: Iterable[Pair]) -> list[tuple[str, View]]:

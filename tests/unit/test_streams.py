@@ -75,7 +75,8 @@ class Asked(World):
             async for part in self.answers[0].parts:
                 self.parts.append(part)
 
-        defer.ensureDeferred(read()).addErrback(lambda failure: self.errors.append(failure.value))
+        self.reading = defer.ensureDeferred(read())
+        self.reading.addErrback(lambda failure: self.errors.append(failure.value))
         self.clock.pump([0.0] * 200)
 
     @property
@@ -156,7 +157,9 @@ def test_a_client_that_leaves_ends_the_calls():
     asked = Asked("x")
     asked.node.send([1, 2], 3.0)
     assert not asked.node.windows[-1][-1].called
-    asked.answers[0].on_end()
+    asked.read()
+    assert not asked.node.windows[-1][-1].called
+    asked.reading.cancel()
     assert asked.node.windows[-1][-1].called
 
 
