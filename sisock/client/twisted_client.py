@@ -16,7 +16,7 @@ from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
 from sisock.client.watch import Watch, deliver
 from sisock.connection.session import CALL_TIMEOUT, gather
 from sisock.connection.settings import Settings
-from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
+from sisock.errors import ClientClosed, HubMissing, InvalidArgument, RouterUnreachable
 from sisock.wire.fields import KnownNode
 from sisock.wire.protocol import check_strategy
 from sisock.wire.times import Time, parse_duration, to_interval
@@ -73,7 +73,7 @@ class TwistedClient:
     async def close(self) -> None:
         """Leave the router, or the routers of all sites."""
         await gather(site.stop() for site in self._sites.values())
-        self._end(RouterUnreachable("the client is closed"))
+        self._end(ClientClosed())
 
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
         """Call back with the reason when the client ends; return a function that cancels this."""
