@@ -1,7 +1,6 @@
 """The Grafana bridge: answer HTTP requests of Grafana's plugins with samples of data nodes.
 
-The reactor answers panels (`sisock/bridge/panels.py`); Flask answers the other routes in threads
-(`sisock/bridge/app.py`).
+`sisock/bridge/panels.py` answers panels, and Flask the other routes (`sisock/bridge/app.py`).
 """
 
 from __future__ import annotations

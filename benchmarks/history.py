@@ -114,13 +114,13 @@ def build(folder: Path, count: int, fields: int) -> None:
     place.mkdir()
     begin = 0
     while count - begin > SEGMENT:
-        rank = int(count - begin > 16 * SEGMENT)
-        table, part = Table(begin // SEGMENT), slice(begin, begin + SEGMENT * 16**rank)
-        table.last_journal += 16**rank - 1
+        merged = 16 if count - begin > 16 * SEGMENT else 1
+        table, part = Table(begin // SEGMENT), slice(begin, begin + SEGMENT * merged)
+        table.last_journal += merged - 1
         times = START + np.arange(float(part.start), part.stop)
         table.put(times, dict.fromkeys(names, values[part]))
         path = place / f"segment-{table.first_journal:08d}-{table.last_journal:08d}"
-        write(path, "line", [table], rank, lambda: None)
+        write(path, "line", [table])
         begin = part.stop
     # The last ones came one by one, as they do from an instrument.
     history = opened(folder)
@@ -143,6 +143,7 @@ def beside_others(rounds: int) -> Iterator[Figure]:
             yield compared("history", what, ours, others, "/api/v1/import", ">= 1 x")
             yield compared("history", what, ours, rows, "SQLite, a row each")
             history, connection = opened(folder / "ours"), Connection(victoria.port)
+            line = history.lines["line"]
             database = sqlite3.connect(folder / "rows.sqlite")
             end = START + DAYS * 86_400
             path = last_path("walk", START, end, POINTS, nocache=1)
@@ -152,9 +153,7 @@ def beside_others(rounds: int) -> Iterator[Figure]:
             )
             ours, others, rows = [], [], []
             for _ in range(rounds):
-                ours.append(
-                    seconds(lambda: history.decimate("walk", START, end, max_points=POINTS))
-                )
+                ours.append(seconds(lambda: line.decimate("walk", START, end, max_points=POINTS)))
                 others.append(seconds(lambda: orjson.loads(connection.ask(path))))
                 rows.append(seconds(lambda: database.execute(query).fetchall()))
             what = f"{DAYS} days at 1 Hz at {POINTS:,} points"

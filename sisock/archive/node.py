@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sisock.archive.pyramids import Pyramids, decimate_windows, windows
+from sisock.errors import NodeFailed
 from sisock.node.api import DataNodeServer
 from sisock.store.background import WorkLog
 from sisock.wire.arrays import Samples, as_samples, last_present
@@ -31,7 +32,7 @@ class ArchiveNode(DataNodeServer):
     Override `list_fields` and `read`. Unless `pyramid` is False, the samples of numbers and
     booleans are read and decimated in the background, and cached in the folder ``SISOCK_CACHE``.
     Until the cache is complete, requests read all their samples, one window at a time; one that
-    takes more than `answer_within` seconds fails with the progress of the cache.
+    takes more than `answer_within` seconds fails and asks to try again later.
     """
 
     pyramid: bool = True
@@ -72,14 +73,6 @@ class ArchiveNode(DataNodeServer):
         read. With None (the default) the cache is rebuilt at each start.
         """
         return None
-
-    def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
-        """Raise NodeFailed, with the progress, if a field is still being prepared.
-
-        Called for answers that take longer than `answer_within`; `entry` is that of `list_fields`.
-        """
-        if self._pyramids is not None:
-            self._pyramids.check_prepared(field, entry)
 
     def get_fields(self, start: float, end: float) -> Any:
         """Answer from `list_fields`."""
@@ -183,21 +176,19 @@ class ArchiveNode(DataNodeServer):
         """Answer from the cache; return None if it is not ready."""
         return None if self._pyramids is None else self._pyramids.decimate(name, wanted)
 
+    def _is_being_prepared(self, name: str) -> bool:
+        """Return whether the cache of a field is not ready, but will be."""
+        return self._pyramids is not None and self._pyramids.is_being_built(name)
+
     def _read_decimated(
         self, name: str, entry: Mapping[str, Any], due: float, wanted: Wanted
     ) -> Decimated:
         """Decimate without the cache, until the time `due`."""
-        began = time.monotonic()
         begin = max(wanted.start, entry.get("first") or -math.inf)
-        end = min(wanted.end, entry.get("last") or math.inf)
 
         def read(low: float, high: float) -> Samples:
-            spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
-            expected = spent / done if 0 < done < 1 else spent
-            # In the first tenth of the time, an estimate would be unreliable.
-            is_slow = began + expected >= due and 10 * spent >= due - began
-            if is_slow:
-                self.check_prepared(name, entry)
+            if time.monotonic() >= due and self._is_being_prepared(name):
+                raise NodeFailed(f"{name!r} is still being prepared: ask again later")
             return self._read_checked(name, low, high)
 
         parts = windows(read, begin, wanted.end, entry.get("interval"))

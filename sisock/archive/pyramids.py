@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from sisock.connection.runtime import RepeatedWarning
-from sisock.errors import NodeFailed
 from sisock.store.background import Jobs, Steps, WorkLog, until_stored
 from sisock.store.catalogue import Store
 from sisock.store.pyramid import Pyramid
@@ -65,7 +64,6 @@ class Pyramids:
         self._jobs = Jobs(source.name, self._warn, self._store)
         self._complete: dict[str, Pyramid] = {}
         self._tried: dict[str, float] = {}
-        self._reached: dict[str, float] = {}
         self._generation = 0
         self._release_due = -math.inf
         self._lock = threading.Lock()
@@ -94,15 +92,9 @@ class Pyramids:
         # The samples of the last instant are not stored yet.
         return {"first": record.first, "last": record.identity["until"]}
 
-    def check_prepared(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Raise NodeFailed, with the progress, if a field's pyramid is being built."""
-        if name in self._complete or not self._jobs.has(_key(name, self._generation)):
-            return
-        first, last, part = entry.get("first"), entry.get("last"), ""
-        if first is not None and last is not None and first < last:
-            done = (self._reached.get(name, first) - first) / (last - first)
-            part = f", {100 * min(max(done, 0), 0.99):.0f} %"
-        raise NodeFailed(f"{name!r} is still being prepared{part}: ask again later")
+    def is_being_built(self, name: str) -> bool:
+        """Return whether a field's pyramid is not ready, but will be."""
+        return name not in self._complete and self._jobs.has(_key(name, self._generation))
 
     def decimate(self, name: str, wanted: Wanted) -> Decimated | None:
         """Decimate the samples of an interval; return None if the pyramid is not ready."""
@@ -143,14 +135,6 @@ class Pyramids:
         for name, entry in self._entries.items():
             if entry.get("type", "number") != "string":
                 self._try(name)
-        self._jobs.start(("tell", self._generation), self._tell)
-        yield None
-
-    def _tell(self) -> Steps:
-        """Log how many pyramids are complete, after the earlier jobs."""
-        if ready := len(self._complete):
-            fields = counted(ready, "field")
-            self._source.log.info("the pyramids of {fields} are ready", fields=fields)
         yield None
 
     def _make_ready(self, name: str, generation: int) -> Steps:
@@ -200,13 +184,11 @@ class Pyramids:
                 dtype = identity.get("dtype", values.dtype)
                 series.append(t[:stop], values[:stop].astype(dtype, copy=False), **identity)
             progress.tell(counted(len(series), "sample"))
-            self._reached[name] = identity["until"]
             yield None
         if len(held[0]):
             identity["until"] = float(held[0][0])
         series.append(*NOTHING, **identity)
-        if pyramid.is_due():
-            yield from pyramid.extend()
+        yield from pyramid.extend()
 
     def _read_numbers(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read(name, start, end)

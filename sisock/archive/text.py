@@ -15,6 +15,7 @@ import numpy as np
 from sisock.wire.times import counted
 
 MAX_LINE = 1 << 12  # bytes; a longer line is malformed
+MAX_QUOTED = 60  # bytes of a malformed line that a warning shows
 
 CHUNK_BYTES = 1 << 20
 """Bytes of a file that are read at once; an unusual line has all of them parsed line by line."""
@@ -76,20 +77,18 @@ def read_pairs(
     Malformed lines are left out, with one warning for all of them. A last line without a newline
     counts as half written.
     """
-    malformed, before_first, index = 0, 0, 0
+    malformed, first = 0, b""
     with open(path, "rb") as file:
         file.seek(offset)
         for lines, end in whole_lines(file, offset, MAX_LINE):
             t, values, bad = parse_pairs(lines)
             if bad and not malformed:
-                before_first, index = offset, bad[0]
+                first = lines.split(b"\n")[bad[0]]
             malformed += len(bad)
-            offset = end
-            yield t, values, offset
+            yield t, values, end
     if malformed:
-        first = _count_lines(path, before_first) + index + 1
         skipped = counted(malformed, "malformed line")
-        warn(f"{path}: {skipped} skipped, the first is line {first}")
+        warn(f"{path}: {skipped} skipped, the first: {first[:MAX_QUOTED].decode('latin-1')!r}")
 
 
 def whole_lines(
@@ -118,12 +117,3 @@ def open_text(path: Path, offset: int = 0) -> Iterator[Any]:
     with path.open("rb") as file:
         file.seek(offset)
         yield gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
-
-
-def _count_lines(path: Path, end: int) -> int:
-    """Return the number of newlines before a byte."""
-    count = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(min(CHUNK_BYTES, end - file.tell())):
-            count += chunk.count(b"\n")
-    return count

@@ -1,20 +1,17 @@
-"""Answer all routes except panels, with Flask in threads, and find annotations."""
+"""Answer all routes except panels, with Flask, and find annotations."""
 
 from __future__ import annotations
 
 import io
-import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from flask import Flask, Response, request
-from twisted.internet import defer, threads
-from werkzeug.exceptions import HTTPException
+from flask import Flask, request
 
-from sisock.bridge.answers import OPEN, Answer, failure, failure_of, notice_headers
+from sisock.bridge.answers import OPEN, Answer, notice_headers
 from sisock.bridge.bridge import Bridge, NodeChange
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
@@ -49,122 +46,98 @@ ROUTES = {
     "/metric-payload-options": ("POST", "payload_options"),
     "/variable": ("POST", "variable"),
     "/nodes": ("GET", "nodes"),
-    # `sisock.bridge.panels` answers these; Flask only rejects other methods.
-    "/query": ("POST", None),
-    "/series": ("GET", None),
-    "/healthz": ("GET", None),
-    "/readyz": ("GET", None),
-    TILES: ("GET", None),
+    "/query": ("POST", "query"),
+    "/series": ("GET", "series"),
+    "/healthz": ("GET", "healthz"),
+    "/readyz": ("GET", "readyz"),
+    TILES: ("GET", "tile"),
     "/annotations": ("POST", "annotations"),
     "/tag-keys": ("POST", "tag_keys"),
     "/tag-values": ("POST", "tag_values"),
     "/prometheus": ("GET", "prometheus"),
 }
+"""Method of each path, and the method of `Panels` or else of `Routes` that answers."""
 
 
 def make_app(bridge: Bridge, metrics: Metrics) -> Flask:
-    """Return the WSGI application for all routes except panels."""
+    """Return the Flask application; of the routes of panels, it only rejects other methods."""
     app, routes = Flask(__name__, static_folder=None), Routes(bridge, metrics)
+    app.url_map.merge_slashes = False
     for path, (method, name) in ROUTES.items():
-        view = None if name is None else getattr(routes, name)
         rule = f"{path}<path:rest>" if path == TILES else path
-        app.add_url_rule(rule, path, view, methods=[method])
-    app.register_error_handler(HTTPException, _http_failure)
-    app.register_error_handler(Exception, lambda error: _response(failure_of(error, request.path)))
+        app.add_url_rule(rule, name, getattr(routes, name, None), methods=[method])
     return app
 
 
-def call_wsgi(application: Any, request: Request) -> Answer:
-    """Call a WSGI application with a request, but only with its header ``Host``."""
+async def call_flask(app: Flask, sent: Request) -> Answer:
+    """Return the answer of the view for a request; raises HTTPException if there is none."""
     environ = {
-        "REQUEST_METHOD": request.method,
-        "SCRIPT_NAME": "",
-        "PATH_INFO": request.path.encode().decode("latin-1"),
-        "QUERY_STRING": request.query,
-        "CONTENT_LENGTH": str(len(request.body)),
+        "REQUEST_METHOD": sent.method,
+        "PATH_INFO": sent.path.encode().decode("latin-1"),
+        "QUERY_STRING": sent.query,
+        "CONTENT_LENGTH": str(len(sent.body)),
         "SERVER_NAME": "sisock",
         "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "".join(request.values("host")[:1]) or "sisock",
         "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(request.body),
-        "wsgi.errors": sys.stderr,
+        "wsgi.input": io.BytesIO(sent.body),
     }
-    start: list[Any] = []
-    parts = application(environ, lambda *arguments: start.extend(arguments[:2]))
-    body, (status, headers) = b"".join(parts), start
-    kept = {name: value for name, value in headers if name != "Content-Length"}
-    return Answer([body], int(status.split()[0]), kept)
+    with app.request_context(environ):
+        if request.routing_exception is not None:
+            raise request.routing_exception
+        view: Callable[[], Any] = app.view_functions[request.endpoint or ""]
+        answer: Answer = await view()
+        return answer
 
 
 def _body() -> dict[str, Any]:
     return parse_body(request.get_data())
 
 
-def _json_response(content: Any, notices: Iterable[str] = (), **headers: str) -> Response:
-    return _response(Answer([dumps(content)], headers={**notice_headers(notices), **headers}))
-
-
-def _response(answer: Answer) -> Response:
-    headers = {"Content-Type": "application/json", **answer.headers}
-    return Response(answer.body, answer.status, headers)
-
-
-def _http_failure(error: HTTPException) -> Response:
-    # Keep the headers that help the client: allowed methods, the address of a redirection.
-    original = error.get_response().headers
-    headers = {name: original[name] for name in ("Allow", "Location") if name in original}
-    text = f"{error.name}: {error.description}"
-    return _response(failure(error.code or 500, text, error.name, headers))
+def _json_answer(content: Any, notices: Iterable[str] = (), **headers: str) -> Answer:
+    return Answer([dumps(content)], headers={**notice_headers(notices), **headers})
 
 
 class Routes:
-    """Answer the routes; the methods run in threads."""
+    """Answer the routes as Flask's views: coroutines in the reactor."""
 
     def __init__(self, bridge: Bridge, metrics: Metrics) -> None:
         self._bridge = bridge
         self._metrics = metrics
 
-    def _run(self, method: Callable[..., Coroutine], *args: Any) -> Any:
-        """Run a coroutine in the reactor and wait for it in this thread."""
-        return threads.blockingCallFromThread(
-            self._bridge.reactor, lambda: defer.ensureDeferred(method(*args))
-        )
-
-    def root(self) -> Response:
+    async def root(self) -> Answer:
         """Confirm that the bridge runs, for Grafana's "Save & test"."""
-        return Response("sisock Grafana bridge\n", mimetype="text/plain")
+        return Answer([b"sisock Grafana bridge\n"], headers={"Content-Type": "text/plain"})
 
-    def search(self) -> Response:
+    async def search(self) -> Answer:
         """List the targets that contain a text (SimpleJSON)."""
-        return self._list_targets(_body().get("target"), lambda name: name)
+        return await self._list_targets(_body().get("target"), lambda name: name)
 
-    def metrics(self) -> Response:
+    async def metrics(self) -> Answer:
         """List all targets (simPod)."""
-        return self._list_targets(None, lambda name: {"value": name, "label": name})
+        return await self._list_targets(None, lambda name: {"value": name, "label": name})
 
-    def payload_options(self) -> Response:
+    async def payload_options(self) -> Answer:
         """List the options of a target's payload: there are none (simPod)."""
-        return _json_response([])
+        return _json_answer([])
 
-    def variable(self) -> Response:
+    async def variable(self) -> Answer:
         """List the targets that contain a text, for a template variable (simPod)."""
         payload = _body().get("payload")
         text = payload.get("target") if isinstance(payload, dict) else payload
-        return self._list_targets(text, lambda name: {"__text": name, "__value": name})
+        return await self._list_targets(text, lambda name: {"__text": name, "__value": name})
 
-    def _list_targets(self, text: Any, entry: Callable[[str], Any]) -> Response:
+    async def _list_targets(self, text: Any, entry: Callable[[str], Any]) -> Answer:
         """List the targets that contain `text`, each as `entry` makes it."""
         if text is not None and not isinstance(text, str):
             raise InvalidArgument("target must be a text")
         patterns = [f"*{word}*" for word in parse_words(text or "")]
         share = self._bridge.memory.share()
-        known = self._run(self._bridge.fields, share)
+        known = await self._bridge.fields(share)
         names = [f"{node}::{name}" for node, fields in known.items() for name in fields]
         found = [entry(name) for name in names if (text or "") in name or matches(name, *patterns)]
-        return _json_response(found, share.notices)
+        return _json_answer(found, share.notices)
 
-    def nodes(self) -> Response:
+    async def nodes(self) -> Answer:
         """List all nodes, or those that the arguments ``node`` name, with their fields."""
         wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
         bridge = self._bridge
@@ -173,42 +146,42 @@ class Routes:
             return not wanted or any(name.startswith(f"{site}/") for name in wanted)
 
         names = wanted.__contains__, is_site_wanted
-        known = self._run(bridge.fields, share, *names) if wanted else {}
-        nodes = self._run(bridge.nodes, is_site_wanted)
+        known = await bridge.fields(share, *names) if wanted else {}
+        nodes = await bridge.nodes(is_site_wanted)
         share.notices += nodes.unreachable.values()
         found = [_describe(n, known.get(n.name)) for n in nodes if not wanted or n.name in known]
-        return _json_response(found, share.notices, **{"Cache-Control": OPEN})
+        return _json_answer(found, share.notices, **{"Cache-Control": OPEN})
 
-    def annotations(self) -> Response:
+    async def annotations(self) -> Answer:
         """List nodes that appeared or vanished, or gaps of a field (SimpleJSON)."""
         body, share = _body(), self._bridge.memory.share()
         annotation, interval = body.get("annotation"), parse_range(body.get("range"))
         text = annotation.get("query") if isinstance(annotation, dict) else None
-        events = self._run(find_annotations, self._bridge, share, text or "nodes", interval)
+        events = await find_annotations(self._bridge, share, text or "nodes", interval)
         if isinstance(annotation, dict):
             # Grafana matches events to their annotation by the name.
             name = str(annotation.get("name", ""))[:MAX_NAME]
             events = [{**event, "annotation": {"name": name}} for event in events]
-        return _json_response(events, share.notices)
+        return _json_answer(events, share.notices)
 
-    def tag_keys(self) -> Response:
+    async def tag_keys(self) -> Answer:
         """List the keys of ad hoc filters."""
         _body()
-        return _json_response([{"type": "string", "text": key} for key in TAG_KEYS])
+        return _json_answer([{"type": "string", "text": key} for key in TAG_KEYS])
 
-    def tag_values(self) -> Response:
+    async def tag_values(self) -> Answer:
         """List the values of a key of ad hoc filters."""
         key, share = str(_body().get("key")), self._bridge.memory.share()
-        known = self._run(self._bridge.fields, share)
+        known = await self._bridge.fields(share)
         pairs = [(node, field) for node in known for field in known[node].values()]
         values = {tag_values(*pair).get(key) for pair in pairs}
         found = [{"text": value} for value in sorted(v for v in values if v)]
-        return _json_response(found, share.notices)
+        return _json_answer(found, share.notices)
 
-    def prometheus(self) -> Response:
+    async def prometheus(self) -> Answer:
         """Return the metrics in Prometheus's text format."""
-        text, content_type = self._metrics.expose(self._run(self._gauges))
-        return Response(text, content_type=content_type)
+        text, content_type = self._metrics.expose(await self._gauges())
+        return Answer([text], headers={"Content-Type": content_type})
 
     async def _gauges(self) -> dict[str, Mapping[str, float]]:
         sites = self._bridge.sites.items()

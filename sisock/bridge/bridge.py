@@ -6,12 +6,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from typing import Any, TypeAlias
 
 from twisted.internet import defer, task
-from twisted.python.failure import Failure
 
 from sisock.bridge.metrics import AnswerMemory, Overloaded, Share, TooManySamples
 from sisock.bridge.targets import Pair, Pattern, Search
@@ -20,6 +18,7 @@ from sisock.client.data import Data
 from sisock.client.fetch import fetch
 from sisock.client.site import NodeList, Site, Sites
 from sisock.connection.runtime import RepeatedWarning, make_logger
+from sisock.connection.session import gather
 from sisock.connection.settings import Settings
 from sisock.errors import NodeTimeout, RouterUnreachable, SisockError, SiteUnreachable, UnknownNode
 from sisock.wire.fields import Field, KnownNode
@@ -151,7 +150,7 @@ class Bridge:
             options = {"min_stride": min_stride, "on_chunk": share.take}
             return views(await self.fetch(node, fields, interval, **options))
 
-        return await self.ask_nodes(share, pairs, interval, fetch_fields)
+        return await self.ask_nodes(share, pairs, fetch_fields)
 
     async def fetch(
         self, node: KnownNode, fields: Mapping[str, Field], interval: Interval, **options: Any
@@ -161,7 +160,7 @@ class Bridge:
         return await fetch(self.sites[node.site].current(), node, fields, interval, **options)
 
     async def ask_nodes(
-        self, share: Share, pairs: Iterable[Pair], interval: Interval, fetch_fields: FetchFields
+        self, share: Share, pairs: Iterable[Pair], fetch_fields: FetchFields
     ) -> dict[Pair, Any]:
         """Call `fetch_fields` for all nodes at the same time, each with its existing fields.
 
@@ -171,8 +170,6 @@ class Bridge:
         by_node: dict[str, dict[str, None]] = {}
         for node, name in pairs:
             by_node.setdefault(node, {})[name] = None
-        if not by_node or interval.start >= interval.end:
-            fetch_fields = _empty_views
         self.sites.check()
         jobs = {node: self._ask_node(node, names, fetch_fields) for node, names in by_node.items()}
         answers = await self._run_all(share, jobs)
@@ -223,31 +220,29 @@ class Bridge:
         self, share: Share, jobs: Mapping[str, Coroutine[Any, Any, Any]]
     ) -> dict[str, Any]:
         """Run a coroutine per node, with a time limit; one that fails leaves only a notice."""
-        started = {name: defer.ensureDeferred(job) for name, job in jobs.items()}
         results: dict[str, Any] = {}
-        waiting = []
-        for name, job in started.items():
-            if not job.called:
-                waiting.append(job.addTimeout(self._timeout, self.reactor))
-            job.addBoth(partial(results.__setitem__, name))
-        if waiting:
-            await defer.DeferredList(waiting)
         lost: list[SiteUnreachable] = []
-        for name in jobs:
-            if not isinstance(failure := results[name], Failure):
-                continue
-            del results[name]
-            error = self._cause(name, failure.value)
-            if isinstance(error, SiteUnreachable):
-                lost.append(error)
-            elif isinstance(error, _FATAL):
-                results.clear()  # an error's traceback would keep the samples in memory
-                raise error
-            share.notices.append(self._explain(name, error))
-            self._warn(share.notices[-1])
+
+        async def run(name: str, job: Coroutine[Any, Any, Any]) -> None:
+            started = defer.ensureDeferred(job)
+            if not started.called:  # the cache answers most at once
+                started.addTimeout(self._timeout, self.reactor)
+            try:
+                results[name] = await started
+            except Exception as failure:
+                error = self._cause(name, failure)
+                if isinstance(error, SiteUnreachable):
+                    lost.append(error)
+                elif isinstance(error, _FATAL):
+                    results.clear()  # an error's traceback would keep the samples in memory
+                    raise error from None
+                share.notices.append(self._explain(name, error))
+                self._warn(share.notices[-1])
+
+        await gather([run(name, job) for name, job in jobs.items()])
         if lost and len(lost) == len(jobs):
             raise lost[0]
-        return results
+        return {name: results[name] for name in jobs if name in results}
 
     def _cause(self, name: str, error: Exception) -> Exception:
         """Return the cause of a node's failure: a lost session ends calls with various errors."""
@@ -270,8 +265,3 @@ class Bridge:
 def views(data: Data) -> dict[str, View]:
     """Return all fetched samples as views, by field name."""
     return {name: View.whole(one.field, Samples(one.t, one.values)) for name, one in data.items()}
-
-
-async def _empty_views(node: KnownNode, fields: dict[str, Field]) -> dict[str, View]:
-    """Return views without samples, as an interval of length zero has none."""
-    return {name: View(field, []) for name, field in fields.items()}

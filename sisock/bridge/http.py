@@ -21,16 +21,12 @@ from twisted.protocols.policies import TimeoutMixin
 from sisock.bridge.answers import NONE, Answer, failure
 from sisock.connection.runtime import make_logger
 
-SHORT = 1 << 18  # bytes; a shorter body is written without waiting for the client to take it
-
 WRITE_BYTES = 1 << 20
 """Bytes passed to the socket at once; Twisted's default is 128 KiB."""
 
-BODY_LIMIT = 1 << 20
-"""Largest body of a request in bytes; those of dashboards have a few thousand."""
-
-HEAD_LIMIT, TRAVEL_LIMIT = 1 << 16, 4 << 20
-"""Bytes of a request's first line and headers, and of the whole request with its encoding."""
+HEAD_LIMIT, REQUEST_LIMIT = 1 << 16, 1 << 20
+"""Bytes of a request's first line and headers, and of the whole request; those of dashboards have a
+few thousand."""
 
 KEEP_ALIVE = 120
 """Seconds before an idle connection is closed: Grafana itself closes it after 90."""
@@ -95,31 +91,33 @@ class Request:
 class _Reader:
     """Parse bytes into requests; the parser calls the methods ``on_…``.
 
-    `has_all` is true after the connection's last request, or after an invalid one.
+    `has_all` is true after the connection's last request, or after an invalid one. `size` is the
+    number of bytes of an unfinished request.
     """
 
     def __init__(self, client: str) -> None:
         self.has_all = self.is_continued = False
         self.requests: deque[Request] = deque()
         self._parser = HttpRequestParser(self)
-        self._client, self._travelled = client, 0
+        self._client, self.size = client, 0
         self.on_message_begin()
 
     def feed(self, data: bytes) -> None:
         if self.has_all:
             return
-        self._travelled += len(data)
+        self.size += len(data)
         try:
             self._parser.feed_data(data)
-            if self._travelled > (HEAD_LIMIT if self._is_head else TRAVEL_LIMIT):
-                self.refuse(431 if self._is_head else 413, "the request is too long")
+            limit, status = (HEAD_LIMIT, 431) if self._is_head else (REQUEST_LIMIT, 413)
+            if self.size > limit:
+                self.refuse(status, f"the request is over {limit} bytes")
         except HttpParserUpgrade:
             pass  # the request is answered without an upgrade, as the connection's last one
         except HttpParserError as error:
             self.refuse(400, f"the request is not valid HTTP/1.1: {error}")
 
     def on_message_begin(self) -> None:
-        self._request, self._is_head, self.size = Request(self._client), True, 0
+        self._request, self._is_head = Request(self._client), True
         self._parts: list[bytes] = []
 
     def on_url(self, part: bytes) -> None:
@@ -133,15 +131,13 @@ class _Reader:
     def on_headers_complete(self) -> None:
         self._is_head = False
         self._request.method = self._parser.get_method().decode()
-        self._check(size := max(map(int, self._request.values("content-length")), default=0))
-        if self._parser.should_upgrade() and (size or self._request.values("transfer-encoding")):
+        has_body = {"content-length", "transfer-encoding"} & self._request.headers.keys()
+        if self._parser.should_upgrade() and has_body:
             self.refuse(501, "upgrades are not supported: send a body without the header Upgrade")
         self.is_continued = "100-continue" in self._request.values("expect")
 
     def on_body(self, part: bytes) -> None:
-        self.size += len(part)
         self._parts.append(part)
-        self._check(self.size)
 
     def on_message_complete(self) -> None:
         if not self.has_all:
@@ -151,11 +147,7 @@ class _Reader:
             is_kept_alive = parser.should_keep_alive() and not parser.should_upgrade()
             self.has_all = request.is_last = request.is_old or not is_kept_alive
             self.requests.append(request)
-            self._travelled = self.size = 0
-
-    def _check(self, size: int) -> None:
-        if size > BODY_LIMIT:
-            self.refuse(413, f"the body is over {BODY_LIMIT} bytes")
+            self.size = 0
 
     def refuse(self, status: int, why: str) -> None:
         self._parts, self.size = [], 0
@@ -195,7 +187,7 @@ class Connection(Protocol, TimeoutMixin):
 
     @property
     def held(self) -> int:
-        """Bytes of the body of an unfinished request."""
+        """Bytes of an unfinished request."""
         return self._reader.size
 
     def close(self) -> None:
@@ -259,21 +251,17 @@ class Connection(Protocol, TimeoutMixin):
         answer = await self._front.answer(request)
         request.status, body = answer.status, answer.body
         request.is_last |= self._front.is_stopping
-        try:
-            if body is None:
-                await self._write(request, answer)
-            else:
-                is_bare = answer.status in (204, 304)
-                length = {} if is_bare else {"Content-Length": str(len(body))}
-                request.sent = len(body)
-                head = self._head(request, answer, length)
-                self.transport.writeSequence([head] if request.method == "HEAD" else [head, body])
-                # Send it now: this turn of the reactor may have to make answers for others.
-                self.transport.doWrite()
-                if len(body) > SHORT:
-                    await self._wait_for_client()
-        finally:
-            answer.on_end()
+        if body is None:
+            await self._write(request, answer)
+        else:
+            is_bare = answer.status in (204, 304)
+            length = {} if is_bare else {"Content-Length": str(len(body))}
+            request.sent = len(body)
+            head = self._head(request, answer, length)
+            self.transport.writeSequence([head] if request.method == "HEAD" else [head, body])
+            # Send it now: this turn of the reactor may have to make answers for others.
+            self.transport.doWrite()
+            await self._wait_for_client()
         if self._is_lost:
             return
         self._front.ended(request)

@@ -32,7 +32,7 @@ SPARE_FILES = 200  # open files that are kept for other purposes than connection
 MAX_CONNECTIONS = 2000
 """Open connections; beyond this, the one that is idle for longest is closed."""
 
-SMALL_BODY = 1 << 16  # bytes of a request's body that a connection may always hold
+SMALL_REQUEST = 1 << 16  # bytes of an unfinished request that a connection may always hold
 MAX_HELD = 1 << 26
 """Bytes of all unfinished requests together; beyond this, the next one gets status 503."""
 
@@ -193,4 +193,4 @@ class Crowd(dict[Any, None]):
 
     def may_hold(self, size: int) -> bool:
         """Return whether a connection may hold so many bytes of an unfinished request."""
-        return size <= SMALL_BODY or sum(each.held for each in self) <= MAX_HELD
+        return size <= SMALL_REQUEST or sum(each.held for each in self) <= MAX_HELD

@@ -12,13 +12,12 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from sisock.bridge import answers
 from sisock.bridge.answers import Answer, notice_headers
-from sisock.bridge.app import TILES, find_annotations
+from sisock.bridge.app import ROUTES, find_annotations
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics, Share
@@ -73,18 +72,23 @@ class Found:
                 else:
                     yield answers.series_answer(name, self.views.get(pair), target.ref_id)
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the JSON list of answers while the samples arrive."""
-        separator = b"["
-        for answer in self.write():
-            yield separator
-            if isinstance(answer, AsyncIterator):
-                async for part in answer:
-                    yield part
-            else:
-                yield b"".join(answer)
-            separator = b","
-        yield b"[]" if separator == b"[" else b"]"
+    async def stream(self, on_end: Callable[[], None]) -> AsyncIterator[bytes]:
+        """Yield the JSON list of answers while the samples arrive; finally call `on_end`."""
+        try:
+            separator = b"["
+            for answer in self.write():
+                yield separator
+                if isinstance(answer, AsyncIterator):
+                    async for part in answer:
+                        yield part
+                else:
+                    yield b"".join(answer)
+                separator = b","
+            yield b"[]" if separator == b"[" else b"]"
+        finally:
+            for stream in self.streams.values():
+                stream.stop()
+            on_end()
 
     async def _write_stream(
         self, pair: Pair, name: str, ref_id: str | None
@@ -108,35 +112,29 @@ class Panels:
 
     def handlers(self) -> dict[tuple[str, str], Handler]:
         """Return the handlers by method and path."""
+        own = {path: (method, getattr(self, name, None)) for path, (method, name) in ROUTES.items()}
+        return {(method, path): handler for path, (method, handler) in own.items() if handler}
 
-        def answer(request: Request) -> Coroutine[Any, Any, Answer]:
-            if request.method == "POST":
-                return self.query(request.body)
-            return self.series(parse_qs(request.query, keep_blank_values=True))
+    async def healthz(self, request: Request) -> Answer:
+        """Confirm that the process works."""
+        return Answer([b'{"status":"ok"}'])
 
-        async def healthz(request: Request) -> Answer:
-            return Answer([b'{"status":"ok"}'])
+    async def readyz(self, request: Request) -> Answer:
+        """Confirm that queries can be answered; raises the reason why not."""
+        sites = self._bridge.sites.values()
+        # Except soon after the start, a slow site does not delay the others.
+        is_any_listed = any(site.directory.is_listed for site in sites)
+        if not is_any_listed or any(site.is_starting for site in sites):
+            await self._bridge.nodes()
+        return Answer([b'{"status":"ready"}'])
 
-        async def readyz(request: Request) -> Answer:
-            sites = self._bridge.sites.values()
-            # Except soon after the start, a slow site does not delay the others.
-            is_any_listed = any(site.directory.is_listed for site in sites)
-            if not is_any_listed or any(site.is_starting for site in sites):
-                await self._bridge.nodes()  # raises the reason
-            return Answer([b'{"status":"ready"}'])
+    async def query(self, request: Request) -> Answer:
+        """Answer with series, tables and annotations; raises SisockError."""
+        return await self._once(self._answer_query, parse_query(parse_body(request.body)))
 
-        gets = {"/series": answer, TILES: self.tile, "/healthz": healthz, "/readyz": readyz}
-        found: dict[tuple[str, str], Handler] = {("POST", "/query"): answer}
-        for path, handler in gets.items():
-            found |= {("GET", path): handler, ("HEAD", path): handler}
-        return found
-
-    async def query(self, body: bytes) -> Answer:
-        """Answer ``/query`` with series, tables and annotations; raises SisockError."""
-        return await self._once(self._answer_query, parse_query(parse_body(body)))
-
-    async def series(self, arguments: Mapping[str, list[str]]) -> Answer:
-        """Answer ``/series`` with long rows in time order, for Infinity; raises SisockError."""
+    async def series(self, request: Request) -> Answer:
+        """Answer with long rows in time order, for Infinity; raises SisockError."""
+        arguments = parse_qs(request.query, keep_blank_values=True)
         return await self._once(self._answer_series, parse_arguments(arguments))
 
     async def tile(self, request: Request) -> Answer:
@@ -176,14 +174,14 @@ class Panels:
             # Decimated fields have different times and would not share rows.
             found.tables = await self._find(share, tables, replace(query, max_points=None))
             share.add(ROW_BYTES * _count(found.tables, tables))
-        is_empty = query.interval.start >= query.interval.end
-        if query.max_points is None and not tables and not is_empty:
+        if query.max_points is None and not tables:
             arguments = share, panels, query.interval, query.min_stride
             found.streams = await open_streams(self._bridge, *arguments)
         else:
             found.views = await self._find(share, panels, query)
         if found.streams:
-            return self._stream(share, found)
+            parts = found.stream(lambda: self._metrics.found(share.count, 0, 0))
+            return Answer(parts, 200, notice_headers(share.notices))
         # A repeated target is answered, and counted, each time.
         count = _count(found.views, panels) + _count(found.tables, tables)
         return self._answer(share, answers.body_of(found.write()), count)
@@ -203,20 +201,12 @@ class Panels:
             return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
         return await self._views.find(share, pairs, query.interval, query.max_points)
 
-    def _stream(self, share: Share, found: Found) -> Answer:
-        def on_end() -> None:
-            for stream in found.streams.values():
-                stream.stop()
-            self._metrics.found(share.count, 0, 0)
-
-        return Answer(found.stream(), 200, notice_headers(share.notices), on_end)
-
     def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:
         share.check_size(count)
-        on_end = partial(self._metrics.found, count, share.hits, share.misses)
+        self._metrics.found(count, share.hits, share.misses)
         body = parts if count > LONG_ANSWER else [b"".join(parts)]
         # The answer holds on to its share, so that its samples stay counted.
-        return Answer(body, 200, notice_headers(share.notices), on_end, share)
+        return Answer(body, 200, notice_headers(share.notices), share)
 
 
 def pick(views: Mapping[Pair, View], wanted: Iterable[Pair]) -> list[tuple[str, View]]:

@@ -11,21 +11,19 @@ from twisted.internet import defer, task
 from sisock.bridge.bridge import Bridge, views
 from sisock.bridge.metrics import Share
 from sisock.bridge.targets import Pair
-from sisock.bridge.tiles import MAX_POINTS, TILE, Parts, Samples, TileAddress, View, tile_generation
+from sisock.bridge.tiles import MAX_POINTS, TILE, Samples, TileAddress, View, tile_generation
 from sisock.connection.session import gather
 from sisock.errors import UnknownField, UnknownGeneration
 from sisock.wire.arrays import memory_size
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.grid import bucket_size_of_spacing, bucket_size_of_view
-from sisock.wire.protocol import MAX_BUCKETS, MAX_CELLS, NEVER_FINAL, Interval
+from sisock.wire.protocol import EARLIEST, MAX_BUCKETS, MAX_CELLS, NEVER_FINAL, Interval
 
 MAX_UNDECIMATED = 50_000  # samples of a field to request from a node without buckets
 COMBINE_WITHIN = 1e-3  # seconds that a call waits for more fields, if others are under way
 
 Fields: TypeAlias = Mapping[str, Field]
 Sizes: TypeAlias = Mapping[str, float]  # bucket sizes by field
-
-_AFTER_1970 = 1e-300  # the earliest UNIX time: zero means now and negative times are relative
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Views:
             find = self._from_tiles if "bucket" in node.features else self._without_buckets
             return await find(panel, node, fields)
 
-        return await self._bridge.ask_nodes(share, pairs, interval, fetch_fields)
+        return await self._bridge.ask_nodes(share, pairs, fetch_fields)
 
     async def tile(self, share: Share, address: TileAddress) -> tuple[View, bool]:
         """Return the samples of a tile, and whether they will not change in this generation.
@@ -115,9 +113,9 @@ class Views:
             raise UnknownField(f"the data node {node.name!r} has no field {name!r}")
         panel = Panel(share, Interval(first * w, (first + TILE) * w), 2 * TILE)
         is_past = panel.interval.end <= self._bridge.now()
-        parts = (await self._complete(panel, node, fields, {name: w}))[name]
+        view = (await self._complete(panel, node, fields, {name: w}))[name]
         self._check_generation(node, address)
-        return parts.view(fields[name]), is_past and parts.is_final
+        return view, is_past and view.is_final
 
     def _check_generation(self, node: KnownNode, address: TileAddress) -> None:
         if tile_generation(node) != address.generation or not self._bridge.is_current(node):
@@ -135,48 +133,43 @@ class Views:
             if field.interval and seconds <= points * field.interval:
                 fine[name] = bucket_size_of_spacing(field.interval)
         sizes = {name: fine.get(name, coarse) for name in fields}
-        views = await self._complete_views(panel, node, fields, sizes)
+        views = await self._complete(panel, node, fields, sizes)
         irregular = {}
         for name, w in fine.items():
             if views[name].drop_after(interval.end, w) and coarse < w:
                 irregular[name] = coarse
         if irregular:
-            views |= await self._complete_views(panel, node, fields, irregular)
+            views |= await self._complete(panel, node, fields, irregular)
         for name, view in views.items():
             view.limit(points, irregular.get(name, sizes[name]))
         return views
 
-    async def _complete_views(
-        self, panel: Panel, node: KnownNode, fields: Fields, sizes: Sizes
-    ) -> dict[str, View]:
-        parts = await self._complete(panel, node, fields, sizes)
-        return {name: each.view(fields[name]) for name, each in parts.items()}
-
     async def _complete(
         self, panel: Panel, node: KnownNode, fields: Fields, sizes: Sizes
-    ) -> dict[str, Parts]:
+    ) -> dict[str, View]:
         """Return all buckets of the given sizes by field, and count cache hits and misses."""
-        cached: dict[str, Parts] = {}
+        views: dict[str, View] = {}
         missing: dict[Buckets, dict[str, Field]] = {}
         share, interval, now = panel.share, panel.interval, self._bridge.now()
         for name, w in sizes.items():
             series = node.name, node.generation, name
             first, last = int(interval.start // w), int(-(-interval.end // w))
-            parts = cached[name] = self._bridge.tiles.find(series, first, last, w, now)
-            share.hits += parts.is_known
-            share.misses += not parts.is_known
-            for begin, end in parts.missing:
+            runs, ranges = self._bridge.tiles.find(series, first, last, w, now)
+            views[name] = View(fields[name], runs)
+            share.hits += bool(runs)
+            share.misses += not runs
+            for begin, end in ranges:
                 for start in range(begin, end, MAX_BUCKETS):
                     key = Buckets(node, w, start, min(start + MAX_BUCKETS, end))
                     missing.setdefault(key, {})[name] = fields[name]
         if missing:
             calls = [defer.ensureDeferred(self._join(*item)) for item in missing.items()]
-            for names, fetched in zip(missing.values(), await gather(calls), strict=True):
-                share.add(sum(memory_size(fetched[name].t, fetched[name].values) for name in names))
-                for name in names:
-                    cached[name].add(fetched[name])
-                    cached[name].is_final &= fetched[name].is_final
-        return cached
+            for key, fetched in zip(missing, await gather(calls), strict=True):
+                edges = interval.start // key.w * key.w, -(-interval.end // key.w) * key.w
+                for name in missing[key]:
+                    share.add(memory_size(fetched[name].t, fetched[name].values))
+                    views[name].add(fetched[name], *edges)
+        return views
 
     async def _join(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
         """Wait for calls that fetch the fields: join one under way, or start a new one."""
@@ -222,7 +215,7 @@ class Views:
     async def _fetch(self, buckets: Buckets, fields: Mapping[str, Field]) -> dict[str, Samples]:
         """Fetch buckets from a node, and cache those that are final."""
         node, w, first, last = buckets.node, buckets.w, buckets.first, buckets.last
-        interval = Interval(max(first * w, _AFTER_1970), last * w)
+        interval = Interval(max(first * w, EARLIEST), last * w)
         data = await self._bridge.fetch(node, fields, interval, bucket=w)
         fetched, is_current = {}, self._bridge.is_current(node)
         for name, column in data.items():

@@ -19,7 +19,7 @@ import orjson
 from sisock.bridge.targets import Budget, Pattern, matches, parse_target, parse_words, split_top
 from sisock.errors import InvalidArgument
 from sisock.wire.fields import Field
-from sisock.wire.protocol import MIN_POINTS, Interval
+from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS, Interval
 
 DEFAULT_SECONDS = 3600.0  # length of the range up to now for a request without a range
 
@@ -35,12 +35,7 @@ kept. The third kind of query is ``nodes``."""
 
 TAG_KEYS = ("node", "timeline", "units")  # keys of ad hoc filters
 
-_OPERATORS = ("=", "!=", "=~", "!~", "<", ">")
-
-_EARLIEST = 1e-3
-"""The earliest time of a range: in sisock, times of zero and below are relative to now."""
-
-_LATEST = 1e11  # the latest time, in seconds; larger numbers are rejected
+_OPERATORS = ("=", "!=", "=~", "!~")
 
 _INTERVAL = re.compile(r"[<>~]?\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|M|y)")
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -59,7 +54,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Filter:
-    """Hold an ad hoc filter; its values are shell patterns, except for the operators < and >."""
+    """Hold an ad hoc filter; its values are shell patterns."""
 
     key: str
     operator: str
@@ -68,14 +63,7 @@ class Filter:
     def accepts(self, node: str, field: Field) -> bool:
         """Return whether a field passes the filter; unknown keys let all fields pass."""
         actual = tag_values(node, field).get(self.key)
-        if actual is None:
-            return True
-        if self.operator == "<":
-            return actual < self.values[0]
-        if self.operator == ">":
-            return actual > self.values[0]
-        is_equal = matches(actual, *self.values)
-        return is_equal if self.operator in ("=", "=~") else not is_equal
+        return actual is None or matches(actual, *self.values) == (self.operator in ("=", "=~"))
 
 
 @dataclass(frozen=True)
@@ -210,8 +198,7 @@ def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter
         words = tuple(word for part in shell for word in parse_words(part, budget))
         return Filter(key, operator, words)
     budget.spend(1, len(value))
-    literal = value if operator in ("<", ">") else re.sub(r"([*?\[])", r"[\1]", value)
-    return Filter(key, operator, (literal,))
+    return Filter(key, operator, (re.sub(r"([*?\[])", r"[\1]", value),))
 
 
 def parse_range(value: Any) -> Interval:
@@ -224,9 +211,10 @@ def parse_range(value: Any) -> Interval:
         end = time.time()
     if start is None:
         start = end - DEFAULT_SECONDS
-    if start > end:
-        raise InvalidArgument("range.from is after range.to")
-    return Interval(max(start, _EARLIEST), max(end, _EARLIEST))
+    start = max(start, EARLIEST)  # times of zero and below would be relative to now
+    if start >= end:
+        raise InvalidArgument("range.from must be before range.to, and range.to after 1970")
+    return Interval(start, end)
 
 
 def _parse_time(value: Any, name: str) -> float | None:
@@ -237,7 +225,7 @@ def _parse_time(value: Any, name: str) -> float | None:
         seconds = math.nan if isinstance(value, bool) else _seconds(value)
     except (ValueError, TypeError, OverflowError):
         seconds = math.nan
-    if not abs(seconds) < _LATEST:
+    if not abs(seconds) < LATEST:
         raise InvalidArgument(f"{name} must be an ISO time or milliseconds since 1970")
     return seconds
 
@@ -252,14 +240,14 @@ def _seconds(value: Any) -> float:
 
 def _parse_stride(body: Mapping[str, Any]) -> float | None:
     """Return the minimum spacing in seconds, from ``intervalMs`` or else ``interval``."""
-    milliseconds, text = _number(body, "intervalMs", 1000 * _LATEST), body.get("interval")
+    milliseconds, text = _number(body, "intervalMs", 1000 * LATEST), body.get("interval")
     if milliseconds is not None:
         seconds = milliseconds / 1000
     elif text is None or text == "":
         return None
     else:
         match = _INTERVAL.fullmatch(text) if isinstance(text, str) else None
-        if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < _LATEST:
+        if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) < LATEST:
             raise InvalidArgument('interval must be a duration like "20ms", "6h" or "1d"')
     # Times resolve 2e-7 s; much shorter spacings would overflow the number of points.
     return seconds if seconds >= 1e-9 else None

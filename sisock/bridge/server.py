@@ -24,7 +24,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 
 from sisock.bridge.answers import NOTICE, RETRY_AFTER, Answer, failure, failure_of
-from sisock.bridge.app import TILES, call_wsgi
+from sisock.bridge.app import TILES, call_flask
 from sisock.bridge.http import Connection, Request
 from sisock.bridge.metrics import Crowd
 from sisock.connection.runtime import make_logger, make_pool
@@ -32,8 +32,7 @@ from sisock.connection.settings import find_secret, find_setting, parse_port
 from sisock.errors import SettingsError
 from sisock.wire.times import counted
 
-THREADS = 32
-"""Flask requests and long answers that are handled at once; most of them wait for a node."""
+THREADS = 8  # long answers that are written at once
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: 32 dashboards of ten panels open 320 at once."""
@@ -195,22 +194,22 @@ def _is_loopback(name: str) -> bool:
 class Front(Factory):
     """Check access, pass requests to their handlers, count and log them.
 
-    `handlers` are by method and route; other requests go to the WSGI `application`. `count` is
-    called with route, status and seconds.
+    `handlers` are by method and route; other requests go to the Flask `app`. `count` is called with
+    route, status and seconds.
     """
 
     noisy = False
 
     def __init__(
         self,
-        application: Any,
+        app: Any,
         handlers: Mapping[tuple[str, str], Handler],
         count: Callable[[str, int, float], None],
         access: Access,
         reactor: Any,
         pool: Any = None,
     ) -> None:
-        self._application, self._handlers, self._count = application, handlers, count
+        self._app, self._handlers, self._count = app, handlers, count
         # At exit nothing joins these threads: they may wait for the reactor, which has stopped.
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
         self._access = access
@@ -240,10 +239,10 @@ class Front(Factory):
         path, rejected = request.path, self._access.decide(request)
         if (early := request.refusal or rejected or self._refuse(path)) is not None:
             return early
-        handler = self._handlers.get((request.method, _route(path)))
-        in_thread = self.reactor, self._pool, call_wsgi, self._application, request
+        method = "GET" if request.method == "HEAD" else request.method
+        handler = self._handlers.get((method, _route(path)))
         try:
-            answer: Answer = await (handler(request) if handler else deferToThreadPool(*in_thread))
+            answer = await (handler(request) if handler else call_flask(self._app, request))
             return answer if self._access.is_open else answer.private()
         except defer.CancelledError:
             raise

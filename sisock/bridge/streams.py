@@ -187,7 +187,7 @@ async def open_streams(
 
     opened: dict[Pair, Stream] = {}
     try:
-        opened = await bridge.ask_nodes(share, pairs, interval, fetch_fields)
+        opened = await bridge.ask_nodes(share, pairs, fetch_fields)
     finally:
         for stream in set(streams) - set(opened.values()):
             stream.stop()

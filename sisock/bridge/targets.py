@@ -26,9 +26,6 @@ SEPARATOR = "::"
 MAX_LENGTH = 4096
 """Characters of a target; one with a few hundred names still fits."""
 
-MAX_ALTERNATIVES = 1000
-"""Alternatives of a target."""
-
 MAX_PER_REQUEST, MAX_CHARACTERS = 2000, 250_000
 """Alternatives of all targets of a request, and characters of these: compiling more patterns would
 keep other requests waiting."""
@@ -111,8 +108,6 @@ def parse_words(text: str, budget: Budget | None = None) -> list[str]:
         raise InvalidArgument(f"a target or value may have at most {MAX_LENGTH} characters")
     parts = _parse_parts(text)
     count = math.prod(map(len, parts))
-    if count > MAX_ALTERNATIVES:
-        raise InvalidArgument(f"a target may name at most {MAX_ALTERNATIVES} series")
     # Each alternative of a part occurs equally often.
     characters = sum(count // len(part) * sum(map(len, part)) for part in parts)
     (budget or Budget()).spend(count, characters)

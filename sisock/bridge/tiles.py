@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator
+from typing import NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -67,14 +67,22 @@ class Samples:
         """Return some samples without copying them."""
         return Samples(self.t[low:high], self.values[low:high])
 
+    def run(self, start: float, end: float) -> Run:
+        """Return the run of samples in a half-open interval."""
+        return self, bisect_left(self.t, start), bisect_left(self.t, end)
+
     def between(self, start: float, end: float) -> Samples:
         """Return the samples of a half-open interval."""
-        return self.cut(*np.searchsorted(self.t, [start, end]))
+        return self.cut(*self.run(start, end)[1:])
 
     def decimated(self, w: float) -> Samples:
         """Return the samples decimated to buckets of size `w`."""
         kept = grid.decimate(self.t, self.values, w)
         return Samples(self.t[kept], self.values[kept])
+
+
+Run: TypeAlias = tuple[Samples, int, int]
+"""Samples, and the indices at which a run of them begins and ends."""
 
 
 def join(parts: Iterable[Samples]) -> Samples:
@@ -86,20 +94,26 @@ def join(parts: Iterable[Samples]) -> Samples:
 
 
 class View:
-    """Hold the samples to show of a field, as runs that follow each other."""
+    """Hold the samples to show of a field, as runs that follow each other, and are not empty."""
 
-    def __init__(self, field: Field, runs: Sequence[tuple[Samples, int, int]]) -> None:
-        self.field = field
-        self._runs = list(runs)
-        self._count = sum([high - low for _, low, high in runs])
+    def __init__(self, field: Field, runs: Iterable[Run]) -> None:
+        self.field, self.is_final = field, True
+        self._runs = [run for run in runs if run[1] < run[2]]
 
     @classmethod
     def whole(cls, field: Field, samples: Samples) -> View:
         """Make a view of all samples."""
-        return cls(field, [(samples, 0, len(samples))] if len(samples) else [])
+        return cls(field, [(samples, 0, len(samples))])
+
+    def add(self, samples: Samples, start: float, end: float) -> None:
+        """Add those samples that are in a half-open interval, before or after others."""
+        self.is_final &= samples.is_final
+        run = samples.run(start, end)
+        if run[1] < run[2]:
+            insort(self._runs, run, key=lambda run: run[0].t[run[1]])
 
     def __len__(self) -> int:
-        return self._count
+        return sum([high - low for _, low, high in self._runs])
 
     @property
     def samples(self) -> Samples:
@@ -126,7 +140,6 @@ class View:
         buckets = grid.bucket_of(t, w)
         if len(t) and t[-1] >= end and (buckets[-1:] != buckets[-2:-1]).all():
             samples, low, high = self._runs.pop()
-            self._count -= 1
             if low < high - 1:
                 self._runs.append((samples, low, high - 1))
         return bool((buckets[1:] == buckets[:-1]).any())
@@ -136,7 +149,7 @@ class View:
         while len(self) > points:
             w *= 2
             kept = self.samples.decimated(w)
-            self._runs, self._count = [(kept, 0, len(kept))], len(kept)
+            self._runs = [(kept, 0, len(kept))]
 
 
 class TileAddress(NamedTuple):
@@ -174,37 +187,6 @@ def tile_generation(node: KnownNode) -> str | None:
     return node.entry.get("generation") if "bucket" in node.features else None
 
 
-class Parts:
-    """Collect cached samples and missing ranges of buckets `first` to `last`, half-open."""
-
-    def __init__(self, first: int, last: int, w: float) -> None:
-        self.missing: list[tuple[int, int]] = []
-        self.is_known, self.is_final = False, True
-        self._runs: list[tuple[Samples, int, int]] = []
-        self._start, self._end = first * w, last * w
-
-    def add(self, samples: Samples, is_within: bool = False) -> None:
-        """Add samples, which may be known to be within the range; parts may come in any order."""
-        self.is_known = True
-        low, high = 0, len(samples.t)
-        if not is_within:
-            low, high = (bisect_left(samples.t, edge) for edge in (self._start, self._end))
-        if low < high:
-            self._runs.append((samples, low, high))
-
-    def add_missing(self, first: int, last: int) -> None:
-        """Add a missing range; extend the previous one if they adjoin."""
-        if self.missing and self.missing[-1][1] == first:
-            first = self.missing.pop()[0]
-        self.missing.append((first, last))
-
-    def view(self, field: Field) -> View:
-        """Return the samples of all buckets, once the missing ones are added."""
-        if self.missing:  # tiles alone are in order
-            self._runs.sort(key=lambda run: run[0].t[run[1]])
-        return View(field, self._runs)
-
-
 class Tile(NamedTuple):
     """Hold the samples of a tile, which is complete up to bucket `final`, exclusive."""
 
@@ -230,24 +212,32 @@ class TileCache:
         # By series and bucket size, the most recently used last: tiles by number.
         self._tiles: OrderedDict[tuple[Hashable, float], dict[int, Tile]] = OrderedDict()
 
-    def find(self, series: Hashable, first: int, last: int, w: float, now: float) -> Parts:
-        """Return cached samples and missing ranges of buckets, up to the bucket of time `now`."""
-        parts, limit = Parts(first, last, w), math.floor(now / w) + 1
+    def find(
+        self, series: Hashable, first: int, last: int, w: float, now: float
+    ) -> tuple[list[Run], list[tuple[int, int]]]:
+        """Return a run of each tile of a half-open range of buckets, and which of them are missing.
+
+        No bucket is missing after the one of time `now`.
+        """
+        runs: list[Run] = []
+        missing: list[tuple[int, int]] = []
+        limit = math.floor(now / w) + 1
         if self._is_off:  # the rest of a tile would be fetched in vain
-            if first < limit:
-                parts.add_missing(first, min(last, limit))
-            return parts
+            return runs, [(first, min(last, limit))] if first < limit else []
         tiles = self._tiles.get((series, w), {})
         if tiles:
             self._tiles.move_to_end((series, w))
         for index in range(first // TILE, -(-last // TILE)):
             reached, end = index * TILE, (index + 1) * TILE
             if (tile := tiles.get(index)) is not None:
-                parts.add(tile.samples, first <= reached and end <= last)
+                samples, is_within = tile.samples, first <= reached and end <= last
+                whole = samples, 0, len(samples)
+                runs.append(whole if is_within else samples.run(first * w, last * w))
                 reached = tile.final
             if reached < end and reached < min(last, limit):
-                parts.add_missing(reached, min(end, limit))
-        return parts
+                is_next = missing and missing[-1][1] == reached
+                missing.append((missing.pop()[0] if is_next else reached, min(end, limit)))
+        return runs, missing
 
     def store(
         self, series: Hashable, w: float, first: int, last: int, samples: Samples, final_to: float

@@ -33,7 +33,7 @@ _COMMANDS = {
     "node": ("programs:node", "Run a data node: your own file, or a ready-made one."),
     "record": ("programs:record", "Store samples of other data nodes, and serve them."),
     "serve": ("serve:run", "Run the data nodes of a TOML file, each in its own process."),
-    "status": ("status:show", "Show the state of router, hub, bridge and all data nodes."),
+    "status": ("serve:show_status", "Show the states of the nodes that `sisock serve` runs."),
     "new": ("new:new", "Write a project for a data node into a new folder."),
     "completion": ("main:show_completion", "Print code for completion in a shell."),
     "doctor": ("doctor:run", "Check secrets, router, hub and nodes, and explain problems."),
@@ -56,7 +56,7 @@ EXAMPLES = {
     "certs": ["sisock certs --name router.example.org", "sisock certs --export server=sisock-home"],
     "record": ["sisock record sensors 'apex_archive::apex_*'", "sisock record '*' --keep 30d"],
     "serve": ["sisock serve --check nodes.toml", "sisock serve nodes.toml"],
-    "status": ["sisock status", "sisock status nodes.toml"],
+    "status": ["sisock status nodes.toml"],
     "new": ["sisock new thermometer", "sisock new weather --kind files"],
     "completion": [
         'eval "$(sisock completion bash)"    # in ~/.bashrc',
@@ -150,7 +150,7 @@ def _add_get(get: Any) -> None:
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
-    file = "write to a file; as CSV or JSON if its name ends so"
+    file = "write to a file: CSV, JSON or a table if its name ends in .csv, .json or .txt"
     get.add_argument("-o", "--output", type=Path, metavar="FILE", help=file)
 
 
@@ -189,9 +189,8 @@ def _add_serve(serve: Any) -> None:
 
 
 def _add_status(status: Any) -> None:
-    status.add_argument("--json", action="store_true", help="print JSON")
-    text = "show only the nodes that `sisock serve FILE` runs"
-    status.add_argument("file", type=Path, nargs="?", help=text)
+    text = "the file of `sisock serve` (default: nodes.toml)"
+    status.add_argument("file", type=Path, nargs="?", default="nodes.toml", help=text)
 
 
 def _add_new(new: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sisock.client.data import Data, Progress
-from sisock.client.display import MAX_COUNT
+from sisock.client.display import MAX_COUNT, as_declared
 from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
@@ -203,13 +203,17 @@ WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
     "json": write_json,
 }
 
+ENDINGS: Mapping[str, str] = {"": "table", ".txt": "table", ".csv": "csv", ".json": "json"}
+"""Format by the ending of a file's name."""
+
 
 def write_latest(out: TextIO, data: Data) -> None:
     """Write a table with the last value of each field, its units and its time."""
     rows = []
     for name, series in data.items():
-        values, times = map(_text, to_list(series.values)), map(format_time, series.t)
-        rows.append((name, next(values, ""), series.units or "", next(times, "")))
+        times, values = map(format_time, series.t), to_list(series.values)
+        shown = (as_declared(series.field, value) or _text(value) for value in values)
+        rows.append((name, next(shown, ""), series.units or "", next(times, "")))
     write_table(out, ("field", "value", "units", "time"), rows)
 
 
@@ -234,7 +238,7 @@ def _live_row(headings: Mapping[str, str], sample: LiveSample | Gap) -> str:
 def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
     """Show the progress of fetching, on a terminal only and only if it takes over a second.
 
-    The line is removed at the end, but remains if the user interrupts.
+    The line is removed at the end.
     """
     # A terminal of unknown size reports 0 columns, and tqdm would print nothing.
     width = (os.get_terminal_size(out.fileno()).columns or 80) - 1 if out.isatty() else None
@@ -245,9 +249,4 @@ def progress_line(out: TextIO) -> Iterator[Callable[[Progress], None]]:
             line.total = progress.expected
             line.update(progress.samples - line.n)
 
-        try:
-            yield show
-        except KeyboardInterrupt:
-            # Without a delay tqdm ends the line even if it was interrupted while writing it.
-            line.leave, line.delay = True, 0
-            raise
+        yield show

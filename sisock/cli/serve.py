@@ -25,6 +25,7 @@ from twisted.internet import defer, protocol, reactor, task, threads
 from twisted.internet.error import ProcessExitedAlready
 from twisted.python.failure import Failure
 
+from sisock.cli.output import write_node_states
 from sisock.cli.programs import find_node, given_flags
 from sisock.connection.health import OK, VARIABLE, ask_figures, is_served, serve_health
 from sisock.connection.reconnect import fail
@@ -58,8 +59,13 @@ def run(args: argparse.Namespace, settings: Settings) -> None:
     """Run the nodes of a file until a signal comes; with ``--check``, only test them."""
     if args.check:
         check(args.file)
-    else:
-        task.react(Supervisor(settings.home, args.file, given_flags(args)).run)
+        return
+    flags, socket = given_flags(args), status_socket(settings.home, args.file)
+    commands = {name: [*words, *flags] for name, words in load_nodes(args.file).items()}
+    if is_served(str(socket)):
+        raise SettingsError(f"they run already: see `sisock status {args.file}`")
+    prepare_socket(socket)
+    task.react(_supervise, (commands, args.file.absolute().parent, str(socket)))
 
 
 def load_nodes(path: Path) -> dict[str, list[str]]:
@@ -87,8 +93,6 @@ def _command(name: str, section: Any, folder: Path) -> list[str]:
         for each in value if isinstance(value, list) else [value]:
             if not isinstance(each, str | int | float):
                 raise SettingsError(f"{key} must be text, a number, true, false, or a list of them")
-            if "\0" in str(each):
-                raise SettingsError(f"{key} has a NUL, which no flag can have")
             if each is not False:
                 command.append(f"--{key}" if each is True else f"--{key}={each}")
     return command
@@ -109,6 +113,16 @@ def status_socket(home: Home, path: Path) -> Path:
     """Return the socket on which the supervisor of a file reports the states of its nodes."""
     digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
     return home.router_socket.absolute().with_name(f"serve-{digest}.sock")
+
+
+def show_status(args: argparse.Namespace, settings: Settings) -> None:
+    """Print the states of the nodes of a file; raises SisockError, which names the bad ones."""
+    health, nodes = ask_figures(str(status_socket(settings.home, args.file)))
+    if not nodes:
+        raise SettingsError(f"`sisock serve {args.file}` is not running: {health}")
+    write_node_states(sys.stdout, nodes)
+    if bad := [name for name, status in nodes.items() if not status["is_well"]]:
+        raise SisockError(f"problems with: {', '.join(bad)}")
 
 
 class _Node(protocol.ProcessProtocol):
@@ -223,44 +237,35 @@ def _memory(pid: int | None) -> int | None:
     return None
 
 
-class Supervisor:
-    """Run the nodes of a file until a signal comes; a second signal kills them."""
+async def _supervise(
+    reactor: Any, commands: dict[str, list[str]], folder: Path, status_at: str
+) -> None:
+    """Run nodes until a signal comes; a second signal kills them."""
+    nodes: dict[str, _Node] = {}
+    kinds = iter(("TERM",))
 
-    def __init__(self, home: Home, path: Path, flags: list[str]) -> None:
-        self._commands = {name: [*words, *flags] for name, words in load_nodes(path).items()}
-        self._folder, self._socket = path.absolute().parent, status_socket(home, path)
-        if is_served(str(self._socket)):
-            raise SettingsError(f"the nodes of {path} run already: see `sisock status {path}`")
-        prepare_socket(self._socket)
-        self._nodes: dict[str, _Node] = {}
+    def stop() -> None:
+        kind = next(kinds, "KILL")
+        for node in nodes.values():
+            node.stop(kind)
 
-    async def run(self, reactor: Any) -> None:
-        """Run the nodes, for ``task.react``."""
-        kinds = iter(("TERM",))
+    def status() -> dict[str, Any]:
+        return {name: node.status() for name, node in nodes.items()}
 
-        def stop() -> None:
-            kind = next(kinds, "KILL")
-            for node in self._nodes.values():
-                node.stop(kind)
-
-        await task.deferLater(reactor, 0)  # until the reactor has installed its signal handlers
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: reactor.callFromThread(stop))
-        try:
-            await serve_health(self._health, reactor, self._status, str(self._socket))
-            await serve_health(self._health, reactor)
-        except SisockError as error:
-            fail(error)
-        with tempfile.TemporaryDirectory(prefix="sisock-") as sockets:
-            for name, command in self._commands.items():
-                socket = os.path.join(sockets, str(len(self._nodes)))
-                self._nodes[name] = _Node(name, command, self._folder, socket)
-            await defer.DeferredList([node.gone for node in self._nodes.values()])
-
-    def _status(self) -> dict[str, Any]:
-        return {name: node.status() for name, node in self._nodes.items()}
-
-    def _health(self) -> str:
-        every = self._status().items()
-        bad = [f"{name}: {status['error']}" for name, status in every if not status["is_well"]]
+    def health() -> str:
+        every = status().items()
+        bad = [f"{name}: {state['error']}" for name, state in every if not state["is_well"]]
         return "; ".join(bad) or OK
+
+    await task.deferLater(reactor, 0)  # until the reactor has installed its signal handlers
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: reactor.callFromThread(stop))
+    try:
+        await serve_health(health, reactor, status, status_at)
+        await serve_health(health, reactor)
+    except SisockError as error:
+        fail(error)
+    with tempfile.TemporaryDirectory(prefix="sisock-") as sockets:
+        for name, command in commands.items():
+            nodes[name] = _Node(name, command, folder, os.path.join(sockets, str(len(nodes))))
+        await defer.DeferredList([node.gone for node in nodes.values()])

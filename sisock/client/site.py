@@ -19,6 +19,7 @@ from sisock.connection.sites import load_sites
 from sisock.connection.transport import silence
 from sisock.errors import (
     AuthenticationRejected,
+    ClientClosed,
     HubMissing,
     RouterUnreachable,
     SisockError,
@@ -115,7 +116,7 @@ class Site:
     async def stop(self) -> None:
         """Leave the router."""
         await self.connection.stop()
-        self._end(RouterUnreachable("the client is closed"))
+        self._end(ClientClosed())
 
     def _end(self, reason: BaseException) -> None:
         self.ended = self.ended or reason
@@ -163,7 +164,8 @@ class Site:
         """Return the session, or wait for the next one.
 
         Raises RouterUnreachable after `timeout` seconds, or at once if no attempt to join has ever
-        succeeded and the last one failed.
+        succeeded and the last one failed. A router that hangs up may have just started: it gets
+        the whole time.
         """
         end = self.reactor.seconds() + (self.timeout if timeout is None else timeout)
         with self.named():
@@ -171,7 +173,8 @@ class Site:
                 if self.connection.session is not None:
                     return self.connection.session
                 error = self.connection.last_error
-                if error is not None and not self._has_joined:
+                is_patient = self._has_joined or self.connection.is_router_there
+                if error is not None and not is_patient:
                     raise error
                 await self._next_attempt(end - self.reactor.seconds())
             raise self.ended
@@ -192,7 +195,7 @@ class Site:
     def with_name(self, error: Exception) -> Exception:
         """Return an error; if it comes from a site's router or hub, add the site's name."""
         is_own = isinstance(error, RouterUnreachable | HubMissing | AuthenticationRejected)
-        if not (self.name and is_own) or isinstance(error, SiteUnreachable):
+        if not (self.name and is_own) or isinstance(error, ClientClosed | SiteUnreachable):
             return error
         return SiteUnreachable(f"the site {self.name!r} cannot be reached: {error}")
 

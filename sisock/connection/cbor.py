@@ -18,8 +18,8 @@ MAX_INTEGER = 64
 """Maximum bytes of an integer: a decimal or fraction of 500 KB takes half a minute to decode."""
 
 _POSITIVE, _NEGATIVE = 2, 3
-_REFUSED = {35: "regular expressions", 36: "e-mails", 258: "sets"}
-"""Tags of values that take much longer to decode than others, or even unlimited time."""
+_REFUSED = {29: "references", 35: "regular expressions", 36: "e-mails", 258: "sets"}
+"""Tags of values that take much longer to decode, check or send than others, or unlimited time."""
 
 
 def load_cbor(payload: bytes) -> Any:

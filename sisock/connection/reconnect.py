@@ -16,7 +16,7 @@ import txaio
 from autobahn.wamp import types
 from autobahn.wamp.exception import TransportLost
 from twisted.internet import defer, task
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import ConnectionDone, ConnectionLost, ReactorNotRunning
 from twisted.python.failure import Failure
 
 from sisock.connection import transport
@@ -67,6 +67,7 @@ class RouterConnection:
         self.reactor = global_reactor() if reactor is None else reactor
         self.session: Session | None = None
         self.last_error: SisockError | None = None
+        self.is_router_there = False  # the last attempt reached a router, which then hung up
         self.on_failure: Callable[[SisockError], None] | None = None
         self._on_join = on_join
         self._on_leave = on_leave
@@ -140,6 +141,8 @@ class RouterConnection:
         await ended
         if self.session is not None:
             self._session_lost()
+        hung_up = reasons[0].check(ConnectionDone, ConnectionLost) is not None
+        self.is_router_there = hung_up and self._cause is None
         return self._cause or transport.explain(reasons[0], self.settings)
 
     def _joined(self, session: Session) -> None:

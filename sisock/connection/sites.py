@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
 from sisock.connection.settings import (
     Settings,
     find_home,
@@ -72,7 +70,7 @@ def _parse_site(path: Path, name: str, entry: Any, environ: Mapping[str, str]) -
         log_level=parse_level(environ.get("LOGLEVEL") or "info"),
         home=find_home(environ),
         sources={**dict.fromkeys(names, str(path)), "WAMP_SECRET": f"file {secret}"},
-        ca=_find_ca(where, path.parent / entry["ca"]) if "ca" in entry else None,
+        ca=path.parent / entry["ca"] if "ca" in entry else None,
         secret_file=secret,
         site=name,
     )
@@ -92,14 +90,3 @@ def _parse_address(where: str, folder: Path, address: str) -> tuple[str, int, st
     if not is_good:
         raise SettingsError(f"{where}: address must be like {_EXAMPLE}, not {address!r}")
     return host, port, None
-
-
-def _find_ca(where: str, path: Path) -> Path:
-    """Return the file of a CA; raises SettingsError if it holds no certificate."""
-    try:
-        x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"{where}: the CA {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise SettingsError(f"{where}: {path} is not a certificate in PEM format") from None
-    return path

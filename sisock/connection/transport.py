@@ -238,12 +238,11 @@ def _host_id(host: str) -> DNS_ID | IPAddress_ID:
 
 def _trust_root(settings: Settings) -> Any:
     """Return the CA from the settings, or the system's CAs if there is none."""
-    if (path := settings.ca) is None:
+    path = settings.ca
+    if path is None or (settings.site is None and not path.exists()):
         return ssl.platformTrust()
     try:
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(path.read_bytes())])
-    except FileNotFoundError:
-        return ssl.platformTrust()
     except OSError as problem:
         why = f"the CA certificate {path} cannot be read: {problem.strerror}"
     except (SSL.Error, crypto.Error, ValueError):

@@ -100,16 +100,21 @@ def decimate(t: np.ndarray, column: Column | None, w: float | None) -> np.ndarra
     return starts[:-1] if column is None else grid.keep(as_number(column), starts)
 
 
+def _memory_size(column: Column) -> int:
+    if column.dtype.kind != "O":
+        return column.nbytes
+    return sum(_OBJECT_BYTES + len(text or "") for text in column)
+
+
 class Table:
     """Hold samples in memory. One thread may add samples, any may read.
 
-    `first_journal` and `last_journal` are both the number of its journal; `size` is in bytes, and
-    `texts` is the part of it that texts take.
+    `first_journal` and `last_journal` are both the number of its journal; `size` is in bytes.
     """
 
     def __init__(self, number: int) -> None:
         self.first_journal = self.last_journal = number
-        self.count = self.size = self.texts = 0
+        self.count = self.size = 0
         self.first, self.last = math.inf, -math.inf
         self._lock = threading.Lock()
         self._batches: list[Rows] = []
@@ -121,28 +126,13 @@ class Table:
 
     def put(self, t: np.ndarray, columns: dict[str, Column]) -> None:
         """Add samples; the values of fields without a column are missing."""
-        before = self.texts
-        texts = [text for column in columns.values() if column.dtype.kind == "O" for text in column]
-        self.texts += sum(_OBJECT_BYTES + len(text or "") for text in texts)
-        numbers = sum(column.nbytes for column in columns.values() if column.dtype.kind != "O")
-        self.size += t.nbytes + numbers + self.texts - before
+        self.size += t.nbytes + sum(map(_memory_size, columns.values()))
         with self._lock:
             self._batches.append((t, columns))
             self.first, self.last = min(self.first, float(t[0])), float(t[-1])
             self.count += len(t)
         if len(self._batches) > _MAX_BATCHES:
             self.rows()
-
-    def drop(self, before: float, surplus: float) -> int:
-        """Drop all samples before a time, and at least `surplus`; return how many."""
-        if self.first >= before and surplus <= 0:
-            return 0
-        t, _ = rows = self.rows()
-        low = min(max(int(surplus), int(np.searchsorted(t, before))), len(t))
-        with self._lock:
-            self._batches, self.count = [take(rows, slice(low, None))], len(t) - low
-            self.first = float(t[low]) if self.count else math.inf
-        return low
 
     def rows(self) -> Rows:
         """Return all samples."""

@@ -22,6 +22,7 @@ from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0  # seconds between two syncs: a power failure loses no more
 _PARTS = 8  # minimum number of files of a full history: only whole files are removed
+_MAX_FILE = 1 << 27  # bytes of a file: `close` waits while one is written
 
 _STATE, _CLOSED = "generation", "closed"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -49,10 +50,6 @@ def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
     if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
         raise ValueError(f"the attribute keep has {given!r}, which is not a limit")
     return bound
-
-
-class _Stopped(Exception):
-    pass
 
 
 class History(Memory):
@@ -93,7 +90,7 @@ class History(Memory):
         self._warn = warn
         self._seconds, self._bytes = keep_seconds or math.inf, keep_bytes or math.inf
         self._tidying = threading.Lock()
-        self._timelines: dict[str, StoredTimeline] = {}
+        self.lines: dict[str, StoredTimeline] = {}
         self._stopping = threading.Event()
         allow_open_files()  # each timeline keeps one open
         # If the computer has restarted, the last second of samples may be lost.
@@ -124,15 +121,16 @@ class History(Memory):
 
     def sync(self) -> None:
         """Sync all samples, so that they survive a power failure."""
-        for line in list(self._timelines.values()):
+        for line in list(self.lines.values()):
             line.sync()
 
     def tidy(self) -> None:
         """Write full tables to files, and remove files that are too old or exceed the size."""
         with self._tidying:
-            lines = list(self._timelines.values())
+            lines = list(self.lines.values())
             for line in lines:
-                line.tidy(self._seconds / _PARTS, self._bytes / _PARTS, self._go_on)
+                if not self._stopping.is_set():
+                    line.tidy(self._seconds / _PARTS, min(self._bytes / _PARTS, _MAX_FILE))
             # A clock that is ahead must not remove anything.
             newest = max((line.last for line in lines), default=-math.inf)
             oldest = min(self._clock(), newest) - self._seconds
@@ -141,7 +139,7 @@ class History(Memory):
                 last, name = min(found)
                 if last >= oldest and size <= self._bytes:
                     break
-                size -= self._timelines[name].drop_oldest()
+                size -= self.lines[name].drop_oldest()
 
     def close(self) -> None:
         """Write all samples, and release the folder."""
@@ -149,9 +147,9 @@ class History(Memory):
         for thread in self._threads:
             thread.join()
         self.sync()
-        for line in self._timelines.values():
+        for line in self.lines.values():
             line.close()
-        if all(line.is_written for line in self._timelines.values()):
+        if all(line.is_written for line in self.lines.values()):
             self._write_state(_CLOSED)
         self._locked.close()
 
@@ -166,24 +164,15 @@ class History(Memory):
         for folder in sorted(self._folder.glob("t-*")):
             line = StoredTimeline.load(folder, report)
             if line is not None:
-                self._timelines[line.name] = line
-                for part in line.parts:
-                    self._fields |= {name: (line, dtype) for name, dtype in part.dtypes.items()}
+                self.lines[line.name] = line
         return not damage
 
     def _repeat(self, do: Callable[[], None]) -> None:
         while not self._stopping.wait(EVERY):
             try:
                 do()
-            except _Stopped:
-                return
             except Exception as error:
                 self._warn(f"the history in {self._folder}: {type(error).__name__}: {error}")
-
-    def _go_on(self) -> None:
-        """Raise `_Stopped` if the history is being closed."""
-        if self._stopping.is_set():
-            raise _Stopped
 
     def _read_state(self) -> list[str]:
         """Return the two words that `_write_state` wrote last, or fewer if the file is damaged."""

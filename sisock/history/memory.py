@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,119 +14,66 @@ from sisock.history.segments import Part
 from sisock.wire import grid
 from sisock.wire.arrays import Samples, last_present
 from sisock.wire.protocol import MAX_EXPONENT
-from sisock.wire.reply import Decimated, Reply, just_after
+from sisock.wire.reply import Decimated, just_after
 
-MAX_SAMPLES = 4_000_000  # default limit of a timeline: 64 MB if it has one field
-MAX_BYTES = 1 << 23  # size of a table, after which a new one begins
-MAX_TEXTS = 1 << 26  # bytes of the texts of a timeline: each may have a megabyte
-_TABLES = 8  # minimum number of tables when memory is full: dropping part of one copies it
-
-
-@dataclass(frozen=True)
-class TimelineInfo:
-    """Describe a timeline's samples: first and last time, count, and the type of each field."""
-
-    first: float
-    last: float
-    count: int
-    fields: dict[str, str]
+MAX_TABLE = 1 << 23  # bytes of a table, after which a new one begins
+MAX_MEMORY = 1 << 27  # bytes of a timeline in memory
+_TABLES = 8  # minimum number of tables when memory is full: only whole tables are dropped
 
 
 class MemoryTimeline:
     """Keep the samples of one timeline in memory, in successive `parts`.
 
-    Keeps the last `seconds`, and at most `depth` samples and `MAX_TEXTS` bytes of texts. One thread
-    may append, any may read.
+    The oldest part is dropped once all of it is older than `seconds`, or the others have `depth`
+    samples or more than `MAX_MEMORY` bytes. One thread may append, any may read.
     """
 
     def __init__(self, name: str, seconds: float = math.inf, depth: float = math.inf) -> None:
         self.name, self.last = name, -math.inf
         self.parts: tuple[Part, ...] = ()
+        self.dtypes: dict[str, np.dtype] = {}
         self._seconds, self._depth = seconds, depth
 
-    def info(self, fields: dict[str, str]) -> TimelineInfo | None:
-        """Describe the samples; return None if there are none."""
-        parts = [part for part in self.parts if part.count]
-        count = sum(part.count for part in parts)
-        return TimelineInfo(parts[0].first, parts[-1].last, count, fields) if parts else None
+    @property
+    def first(self) -> float | None:
+        """Time of the first sample; None if there are none."""
+        return next((part.first for part in self.parts if part.count), None)
 
-    def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
-        """Add samples; raises ValueError if they are not later than the last one."""
-        self._check(t)
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return sum(part.count for part in self.parts)
+
+    def append(self, t: np.ndarray, values: dict[str, Column]) -> None:
+        """Add samples later than the last one, as columns that must not change.
+
+        A field keeps its type.
+        """
+        self.dtypes = {name: column.dtype for name, column in values.items()} | self.dtypes
         tables = [part for part in self.parts if isinstance(part, Table)]
         if not tables or self._is_full(tables[-1]):
             tables.append(Table(0))
-        tables[-1].put(t, columns)
-        self.last = tables[-1].last
-        while sum(table.texts for table in tables) > MAX_TEXTS:
+        tables[-1].put(t, values)
+        while self._is_surplus(tables[0], tables[1:], tables[-1].last - self._seconds):
             del tables[0]
-        surplus = sum(table.count for table in tables) - self._depth
-        for table in tables:
-            surplus -= table.drop(self.last - self._seconds, surplus)
-        self.parts = tuple(table for table in tables if table.count)
+        self.parts = tuple(tables)
+        self.last = tables[-1].last
 
     def _is_full(self, table: Table) -> bool:
-        """Return whether to begin a new table: dropping whole tables copies nothing."""
         is_long = table.last - table.first >= self._seconds / _TABLES
-        return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_BYTES
+        return is_long or table.count >= self._depth / _TABLES or table.size >= MAX_TABLE
 
-    def _check(self, t: np.ndarray) -> None:
-        if t[0] <= self.last:
-            raise ValueError(
-                f"samples of {self.name!r} must be later than the last one, at {self.last};"
-                f" the one at {t[0]} is not"
-            )
-
-
-class Memory:
-    """Keep the samples of a node's timelines. Any thread may use it.
-
-    Keeps the last `seconds` of each timeline, and at most `depth` samples.
-    """
-
-    generation: str | None = None
-
-    def __init__(self, seconds: float, depth: int | None) -> None:
-        self._seconds, self._depth = seconds, depth or MAX_SAMPLES
-        self._lock = threading.Lock()
-        self._timelines: dict[str, Any] = {}
-        self._fields: dict[str, tuple[MemoryTimeline, np.dtype]] = {}
-
-    def put(self, timeline: str, rows: Rows) -> None:
-        """Append at least one sample, as columns that must not change afterwards.
-
-        Raises ValueError if they are not later than the last one, or a column has not the type or
-        the timeline of its field; then nothing is stored.
-        """
-        times, found = rows
-        with self._lock:
-            line = self._timelines.get(timeline)
-            if line is None:
-                line = self._begin(timeline)
-            self._check(line, found)
-            line.append(times, found)
-            self._timelines[timeline] = line
-            for name in found.keys() - self._fields.keys():
-                self._fields[name] = line, found[name].dtype
-
-    def timelines(self) -> dict[str, TimelineInfo]:
-        """Describe each timeline that has samples."""
-        types: dict[str, dict[str, str]] = {}
-        for field, (line, dtype) in self._fields.copy().items():
-            types.setdefault(line.name, {})[field] = columns.type_of(dtype)
-        lines = self._timelines.copy().items()
-        found = {name: line.info(types.get(name, {})) for name, line in lines}
-        return {name: about for name, about in found.items() if about is not None}
+    def _is_surplus(self, oldest: Table, others: list[Table], start: float) -> bool:
+        is_old = oldest.last < start
+        is_deep = sum(table.count for table in others) >= self._depth
+        return is_old or is_deep or sum(table.size for table in others) > MAX_MEMORY
 
     def samples(
-        self, timeline: str, fields: Iterable[str], start: float, end: float
+        self, fields: Iterable[str], start: float, end: float
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return the samples of ``[start, end)``: times, and the values of each known field."""
-        line = self._timelines.get(timeline)
-        if line is None:
-            return np.empty(0), {}
-        known = [name for name in fields if self._fields.get(name, (None,))[0] is line]
-        rows = columns.join(r for part in line.parts for r in part.read(known, start, end))
+        known = [name for name in fields if name in self.dtypes]
+        rows = columns.join(r for part in self.parts for r in part.read(known, start, end))
         return rows[0], {name: self._decode(name, rows) for name in known}
 
     def decimate(
@@ -140,55 +85,54 @@ class Memory:
         max_points: int | None = None,
     ) -> Decimated:
         """Decimate the samples of ``[start, end)`` to one bucket size, or to `max_points`."""
-        line, _ = self._fields.get(field, (None, None))
-        final_to = just_after(line.last if line else None)
-        end = min(end, final_to)  # leave out samples that arrive meanwhile
-        spans = [part.span(start, end) for part in self._parts(field)] if max_points else []
+        final_to = just_after(self.last if self.parts else None)
+        end, parts = min(end, final_to), self.parts  # leave out samples that arrive meanwhile
+        spans = [part.span(start, end) for part in parts] if max_points else []
         filled = [span for span in spans if span is not None]
         w, asked = grid.plan_reading(start, end, filled, bucket, max_points)
         t, own = rows = columns.join(
-            each
-            for interval in asked
-            for part in self._parts(field)
-            for each in part.gather(field, *interval)
+            each for interval in asked for part in parts for each in part.gather(field, *interval)
         )
         kept = columns.decimate(t, own.get(field), w)
         if max_points is not None:
             kept = grid.with_ends(kept, len(t))
         return Decimated(t[kept], self._decode(field, columns.take(rows, kept)), w, final_to)
 
-    def latest(self, fields: Iterable[str], end: float) -> Reply:
-        """Return the last sample of each field before `end` that has a value."""
-        found: dict[str, tuple[str, Samples]] = {}
-        for name in fields:
-            last = (_last_in(part, name, end) for part in reversed(self._parts(name)))
-            if rows := next(filter(None, last), None):
-                found[name] = self._fields[name][0].name, (rows[0], self._decode(name, rows))
-        return Reply.merged(found, fields)
+    def latest(self, field: str, end: float) -> Samples | None:
+        """Return the last sample of a field before `end` that has a value, if there is one."""
+        last = (_last_in(part, field, end) for part in reversed(self.parts))
+        rows = next(filter(None, last), None)
+        return None if rows is None else (rows[0], self._decode(field, rows))
+
+    def _decode(self, field: str, rows: Rows) -> np.ndarray:
+        t, own = rows
+        dtype = self.dtypes.get(field, columns.TIMES)
+        return columns.decode(own[field] if field in own else columns.missing(dtype, len(t)))
+
+
+class Memory:
+    """Keep the samples of a node's timelines. One thread may put samples, any may read.
+
+    Keeps at least the last `seconds` of each timeline, or the last `depth` samples if it has more.
+    """
+
+    generation: str | None = None
+
+    def __init__(self, seconds: float, depth: int | None) -> None:
+        self.lines: dict[str, Any] = {}
+        self._seconds, self._depth = seconds, depth or math.inf
+
+    def put(self, timeline: str, rows: Rows) -> None:
+        """Append samples to a timeline; begin it if it is new."""
+        line = self.lines.get(timeline) or self._begin(timeline)
+        line.append(*rows)
+        self.lines[timeline] = line
 
     def close(self) -> None:
         """Do nothing: there are no files to close."""
 
     def _begin(self, timeline: str) -> MemoryTimeline:
         return MemoryTimeline(timeline, self._seconds, self._depth)
-
-    def _parts(self, field: str) -> tuple[Part, ...]:
-        return self._fields[field][0].parts if field in self._fields else ()
-
-    def _decode(self, field: str, rows: Rows) -> np.ndarray:
-        t, own = rows
-        if field not in own:
-            _, dtype = self._fields.get(field, (None, columns.TIMES))
-            return columns.decode(columns.missing(dtype, len(t)))
-        return columns.decode(own[field])
-
-    def _check(self, line: MemoryTimeline, given: Mapping[str, Column]) -> None:
-        for name, column in given.items():
-            owner, dtype = self._fields.get(name, (line, column.dtype))
-            if owner is not line:
-                raise ValueError(f"{name!r} is a field of the timeline {owner.name!r}")
-            if columns.type_of(dtype) != columns.type_of(column.dtype):
-                raise ValueError(f"{name!r} is a {columns.type_of(dtype)}, not another type")
 
 
 def _last_in(part: Part, field: str, before: float) -> Rows | None:

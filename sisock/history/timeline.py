@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from sisock.history.columns import Column, Table, take
 from sisock.history.journal import Journal, records
-from sisock.history.memory import MAX_BYTES, MemoryTimeline
+from sisock.history.memory import MAX_TABLE, MemoryTimeline
 from sisock.history.segments import BLOCK, Part, Segment, write
 
 _MAX_SPAN = 3600.0  # seconds; samples in memory that span more become a file, if they fill a block
 _MAX_TABLES = 16  # full tables in memory that wait to become files
 _MAX_WAIT = 10.0  # seconds that `append` waits while there are more
-_MERGED = 16  # files of one rank that become one of the next rank
+_MERGED = 16  # successive files that become one
 _MAX_MERGED = 1 << 21  # maximum samples of a merged file
 _NUMBER = "[0-9]" * 8  # pattern of a journal's number in file names
 
@@ -36,7 +35,7 @@ class _Recent(Table):
     def is_full(self) -> bool:
         """Whether the samples suffice for a file, or their journal is damaged."""
         is_long = self.count >= BLOCK and self.last - self.first >= _MAX_SPAN
-        return self._is_damaged or is_long or self.size >= MAX_BYTES
+        return self._is_damaged or is_long or self.size >= MAX_TABLE
 
     def load(self, after: float, warn: Callable[[str], None]) -> list[str]:
         """Read samples later than a time from the journal; return the timelines that it names."""
@@ -81,6 +80,7 @@ class StoredTimeline(MemoryTimeline):
         self._disk = threading.Lock()
         self._failing: set[str] = set()
         self.parts = tuple(parts)
+        self.dtypes = {name: dtype for part in parts for name, dtype in part.dtypes.items()}
         newest = parts[-1] if parts else None
         if not isinstance(newest, _Recent) or newest.is_full:
             self._begin()
@@ -125,10 +125,10 @@ class StoredTimeline(MemoryTimeline):
         return sum(part.size for part in self.parts)
 
     def append(self, t: np.ndarray, columns: dict[str, Column]) -> None:
-        """Add samples; raises ValueError if they are not later than the last one."""
+        """Add samples, which are later than the last one."""
         with self._changed:
             self._changed.wait_for(self._has_room, _MAX_WAIT)
-            self._check(t)
+            self.dtypes = {name: column.dtype for name, column in columns.items()} | self.dtypes
             table = self._tables()[-1]
             table.put(t, columns)
             self.last = table.last
@@ -152,13 +152,13 @@ class StoredTimeline(MemoryTimeline):
             if self.is_written:
                 self._failing.discard("journal")
 
-    def tidy(self, max_span: float, max_bytes: float, go_on: Callable[[], None]) -> None:
-        """Write full tables to files; merge small files, up to a span in seconds and a size."""
+    def tidy(self, max_span: float, max_bytes: float) -> None:
+        """Write full tables to files; merge some files, up to a span in seconds and a size."""
         try:
             for table in self._tables()[:-1]:
-                self._store([table], 0, go_on)
-            while run := self._mergeable(max_span, max_bytes):
-                self._store(run, run[0].rank + 1, go_on)
+                self._store([table])
+            if run := self._mergeable(max_span, max_bytes):
+                self._store(run)
             self._failing.discard("file")
         except OSError as error:
             self._fail("file", error)
@@ -210,28 +210,29 @@ class StoredTimeline(MemoryTimeline):
         )
 
     def _mergeable(self, max_span: float, max_bytes: float) -> list[Segment]:
-        """Return the oldest files of one rank that should be merged, if there are enough."""
-        segments = [part for part in self.parts if isinstance(part, Segment)]
-        for run in (segments[i : i + _MERGED] for i in range(len(segments) - _MERGED + 1)):
-            # Do not merge across a journal: the next start may load samples from it.
-            is_whole = all(a.last_journal + 1 == b.first_journal for a, b in pairwise(run))
-            if is_whole and len({each.rank for each in run}) == 1:
-                fits = [
-                    each
-                    for i, each in enumerate(run)
-                    if each.last - run[0].first <= max_span
-                    and sum(one.size for one in run[: i + 1]) <= max_bytes
-                    and sum(one.count for one in run[: i + 1]) <= _MAX_MERGED
-                ]
-                if len(fits) > 1:
-                    return fits
+        """Return the oldest successive files to merge: `_MERGED`, or as many as one may hold."""
+        run: list[Segment] = []
+        for each in self.parts:
+            if not isinstance(each, Segment):
+                continue
+            if run and not (
+                # Do not merge across a journal: the next start may load samples from it.
+                run[-1].last_journal + 1 == each.first_journal
+                and each.last - run[0].first <= max_span
+                and sum(one.size for one in (*run, each)) <= max_bytes
+                and sum(one.count for one in (*run, each)) <= _MAX_MERGED
+            ):
+                if len(run) > 1:
+                    return run
+                run = []
+            run.append(each)
+            if len(run) == _MERGED:
+                return run
         return []
 
-    def _store(
-        self, parts: Sequence[_Recent | Segment], rank: int, go_on: Callable[[], None]
-    ) -> None:
+    def _store(self, parts: Sequence[_Recent | Segment]) -> None:
         path = self._folder / f"segment-{parts[0].first_journal:08d}-{parts[-1].last_journal:08d}"
-        write(path, self.name, parts, rank, go_on)
+        write(path, self.name, parts)
         made = Segment(path, self._warn)
         with self._changed:
             others = [part for part in self.parts if part not in parts]

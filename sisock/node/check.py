@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
+from sisock.wire.arrays import has_value
 from sisock.wire.times import counted, format_time
 
 TIMEOUT = 30.0  # seconds to wait for an answer, as consumers do
@@ -43,22 +44,15 @@ def check_node(node: DataNodeServer, start: float = 1, end: float = 0) -> list[s
 
 
 def examine(
-    node: DataNodeServer,
-    start: float = 1,
-    end: float = 0,
-    before_end: Callable[[], Any] = lambda: None,
+    node: DataNodeServer, start: float = 1, end: float = 0
 ) -> tuple[list[str], list[NodeContractError]]:
-    """Do as `check_node`, but return the lines of the good fields, and all faults.
-
-    `before_end` is called before the node is ended: its threads may still push samples afterwards.
-    """
+    """Do as `check_node`, but return the lines of the good fields, and all faults."""
     service = NodeService(node, reactor_thread())
     check = _Check(service, start, end)
     try:
         threads.blockingCallFromThread(
             service.reactor, lambda: defer.ensureDeferred(check.check_all())
         )
-        before_end()
     finally:
         threads.blockingCallFromThread(service.reactor, service.stop)
     return check.lines, check.faults
@@ -68,7 +62,7 @@ class _Check:
     """Check one node, and collect lines and faults."""
 
     def __init__(self, service: NodeService, start: float, end: float) -> None:
-        self.lines = [f"doubtful: {text}" for text in service.misspelt]
+        self.lines: list[str] = []
         self.faults: list[NodeContractError] = []
         self._service = service
         self._node = service.node
@@ -169,13 +163,11 @@ def _file_of(node: DataNodeServer) -> str | None:
 
 
 def _extremes(values: np.ndarray) -> str:
-    is_object = values.dtype == object
-    array = values[values != None if is_object else np.isfinite(values)]  # noqa: E711 - item by item
-    if not len(array):
+    present = values[has_value(values)]
+    if not len(present):
         return "missing" if len(values) == 1 else "all of them missing"
-    if len(array) == 1:
-        return str(array[0])
-    return f"{min(array)} to {max(array)}" if is_object else f"{array.min()} to {array.max()}"
+    low, high = present.min(), present.max()
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _unit_of(last: float) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import groupby
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -17,25 +15,12 @@ from sisock.wire.arrays import normalise
 from sisock.wire.protocol import EARLIEST, LATEST, check_field_name, is_text
 from sisock.wire.times import counted, format_time
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "bool": (bool, np.bool_),
-    "string": (str,),
-    "number": (int, float, np.integer, np.floating, np.bool_),
-}
-"""The Python types of a field's values. A new field gets the first type that fits."""
-
 MAX_FIELDS = 50_000
 """Maximum number of fields, and of timelines: `get_fields` describes all in one message."""
 
 _MAX_FAULTS = 10  # maximum number of faults reported for one push
 
-_LARGEST = sys.float_info.max
-
 _RULE = "must be finite UNIX seconds, from 1970 to 5138 (milliseconds are not)"
-
-_TIME = (int, float, np.integer, np.floating)
-
-_Judge: TypeAlias = Callable[[Any, str | None], str | None]
 
 
 class Intake:
@@ -83,7 +68,7 @@ class Intake:
                 raise ValueError(f"{name!r} cannot be the name of a timeline")
             if len(self.lines) > MAX_FIELDS:
                 raise ValueError(f"timeline {name[:50]!r} is over the limit of {MAX_FIELDS}")
-            self.lines[name] = LiveTimeline(name, self._lateness, self.kinds, self._lock)
+            self.lines[name] = LiveTimeline(name, self._lateness, self._lock)
         return self.lines[name]
 
     def fields_of(self) -> dict[str, list[str]]:
@@ -104,33 +89,31 @@ class Intake:
                 f"the values must be a dict, field to value, not {type(values).__name__}"
             )
         if self.is_closed:
-            return ["a sample after the node had ended"]
-        faults: list[str] = []
-        is_batch = t is not None and not isinstance(t, _TIME)
-        if is_batch:
-            t, values = _copied(t, values, faults)
-        elif t is not None and not EARLIEST <= t < LATEST:
-            raise ValueError(f"the time of a sample {_RULE}, not {t!r}")
+            return []
+        is_single = t is None or not hasattr(t, "__len__")
+        if is_single:
+            values = {name: [value] for name, value in values.items()}
+        times = None if t is None else _times([t] if is_single else t)
+        columns, faults = _columns(values, 1 if times is None else len(times))
         with self._lock:
-            judge = _kind_of_column if is_batch else _kind_of
-            split = self._sort(values, timeline, judge, faults)
+            split = self._sort(columns, timeline, faults)
             # Read the clock while locked, so that the samples of two threads stay in order.
-            at = time.time() if t is None else t
+            at = np.array([time.time()]) if times is None else times
             for line, good in split.items():
                 line.pending.append((at, good))
-            if not self.wake.is_set():
-                self.wake.set()
+            self.wake.set()
         more = [f"{len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
         return faults[:_MAX_FAULTS] + more
 
     def _sort(
-        self, values: Mapping[str, Any], timeline: str | None, judge: _Judge, faults: list[str]
-    ) -> dict[LiveTimeline, dict[str, Any]]:
-        """Sort values by timeline; leave out those of a wrong type, and add these to `faults`."""
-        split: dict[LiveTimeline, dict[str, Any]] = {}
+        self, columns: Mapping[str, Column | None], timeline: str | None, faults: list[str]
+    ) -> dict[LiveTimeline, dict[str, Column]]:
+        """Sort columns by timeline; leave out those of a wrong type, and add these to `faults`."""
+        split: dict[LiveTimeline, dict[str, Column]] = {}
         new: dict[str, tuple[str, str]] = {}
-        for name, value in values.items():
-            if name not in self.kinds and len(self.kinds) + len(new) >= MAX_FIELDS:
+        for name, column in columns.items():
+            known = self.kinds.get(name)
+            if known is None and len(self.kinds) + len(new) >= MAX_FIELDS:
                 faults.append(
                     f"the new field {str(name)[:50]!r}, but there are {MAX_FIELDS} fields already"
                 )
@@ -139,18 +122,18 @@ class Intake:
             if timeline is not None and line.name != timeline:
                 raise ValueError(f"the field {name!r} belongs to timeline {line.name!r}")
             good = split.setdefault(line, {})
-            known = self.kinds.get(name)
-            kind = judge(value, known)
-            if kind is None:
-                what = f"which is a {known}" if known else "which no field can be"
-                if judge is _kind_of and isinstance(value, list | np.ndarray):
-                    what += "; an array needs an array of times"
-                faults.append(f"{type(value).__name__} for {name!r}, {what}")
-            elif kind:
-                if known is None:
-                    check_field_name(name)
-                    new[name] = kind, line.name
-                good[name] = value
+            if column is None:
+                continue
+            kind = type_of(column.dtype)
+            if known is None:
+                check_field_name(name)
+                new[name] = kind, line.name
+            elif (kind, known) == ("bool", "number"):
+                column = as_number(column).astype("<f8")
+            elif kind != known:
+                faults.append(f"a {kind} for {name!r}, which is a {known}")
+                continue
+            good[name] = column
         for name, (kind, its_line) in new.items():
             self.add_field(name, kind, its_line)
         return split
@@ -161,19 +144,17 @@ class LiveTimeline:
 
     A sample is held for `lateness` seconds, or until a sample that is this much later comes. A
     sample that is not later than all released ones is dropped. Of several samples with the same
-    time, the first one is kept. `kinds` has the type of each field; `lock` protects `pending`.
+    time, the first one is kept. `lock` protects `pending`.
     """
 
-    def __init__(
-        self, name: str, lateness: float, kinds: Mapping[str, str], lock: threading.Lock
-    ) -> None:
+    def __init__(self, name: str, lateness: float, lock: threading.Lock) -> None:
         self.name = name
-        self.pending: list[tuple[Any, dict[str, Any]]] = []
+        self.pending: list[Rows] = []
         self.newest = -math.inf
         """Time of the newest sample that was released."""
         self.came_at = time.monotonic()
         """Monotonic time of the last release."""
-        self._lateness, self._kinds, self._lock = lateness, kinds, lock
+        self._lateness, self._lock = lateness, lock
         self._latest = -math.inf
         self._held: Rows = (np.empty(0), {})
         self._came = np.empty(0)
@@ -201,7 +182,7 @@ class LiveTimeline:
         """
         with self._lock:
             pending, self.pending = self.pending, []
-        rows = t, _ = join([self._held, *self._runs(pending)])
+        rows = t, _ = join([self._held, *pending])
         came = np.append(self._came, np.full(len(t) - len(self._came), now))
         kept = self._choose(t, len(self._came))
         rows, came = take(rows, kept), came[kept]
@@ -232,35 +213,9 @@ class LiveTimeline:
         kept = kept[np.argsort(t[kept], kind="stable")]
         return kept[np.diff(t[kept], prepend=-np.inf) > 0]
 
-    def _runs(self, pending: Iterable[tuple[Any, dict[str, Any]]]) -> Iterator[Rows]:
-        """Yield pushed samples as columns, in the order in which they came."""
-        for is_batch, run in groupby(pending, lambda pushed: isinstance(pushed[0], np.ndarray)):
-            if is_batch:
-                yield from ((t, self._fit(columns)) for t, columns in run)
-                continue
-            times, rows = zip(*run, strict=True)
-            names = dict.fromkeys(name for row in rows for name in row)
-            columns = {name: self._column(name, [row.get(name) for row in rows]) for name in names}
-            yield np.array(times, dtype="<f8"), self._fit(columns)
 
-    def _column(self, name: str, values: list[Any]) -> Column | None:
-        # `push` has checked each number.
-        if self._kinds[name] == "number":
-            return np.array(values, "<f8")
-        # Store instances of subclasses of str, such as enumerations, as plain strings.
-        return encode([str.__str__(v) if isinstance(v, str) else v for v in values])
-
-    def _fit(self, columns: Mapping[str, Column | None]) -> dict[str, Column]:
-        """Drop columns without a value, and convert booleans in fields of numbers to numbers."""
-        fit = {name: column for name, column in columns.items() if column is not None}
-        for name, column in fit.items():
-            if self._kinds[name] != type_of(column.dtype):
-                fit[name] = as_number(column).astype("<f8")
-        return fit
-
-
-def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.ndarray, dict]:
-    """Return copies of pushed times and values, as the caller may change the arrays."""
+def _times(t: Any) -> np.ndarray:
+    """Return a copy of pushed times, shape (n,), as the caller may change an array."""
     try:
         times = normalise(t)
     except ValueError:
@@ -269,37 +224,21 @@ def _copied(t: Any, values: Mapping[str, Any], faults: list[str]) -> tuple[np.nd
     is_number = times.dtype.kind in "fiu"
     if not is_number or not ((times >= EARLIEST) & (times < LATEST)).all():
         raise ValueError(f"the times of samples {_RULE}")
-    copies: dict[str, Column | None] = {}
+    return times.astype("<f8")
+
+
+def _columns(values: Mapping[str, Any], count: int) -> tuple[dict[str, Column | None], list[str]]:
+    """Return copies of pushed values as columns, and a message for each that cannot be one."""
+    columns: dict[str, Column | None] = {}
+    faults: list[str] = []
     for name, given in values.items():
         try:
             column = encode(given)
         except ValueError as error:
-            faults.append(f"an array for {name!r}: {error}")
+            faults.append(f"wrong values for {name!r}: {error}")
             continue
-        if len(given) != len(times):
-            counts = f"{counted(len(given), 'value')} for {counted(len(times), 'time')}"
+        if len(given) != count:
+            counts = f"{counted(len(given), 'value')} for {counted(count, 'time')}"
             raise ValueError(f"the field {name!r} has {counts}")
-        copies[name] = None if column is None else column.copy()
-    return times.astype("<f8"), copies
-
-
-def _kind_of(value: Any, known: str | None) -> str | None:
-    """Return the `known` type of a field, or the first type that fits a value.
-
-    Returns None if the value does not fit, and "" if it is missing and no type is known.
-    """
-    if value is None:
-        return known or ""
-    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
-        return None
-    if known is not None:
-        return known if isinstance(value, _TYPES[known]) else None
-    return next((kind for kind, types in _TYPES.items() if isinstance(value, types)), None)
-
-
-def _kind_of_column(column: Column | None, known: str | None) -> str | None:
-    """Do as `_kind_of` for a column, which is None if all values are missing."""
-    if column is None:
-        return known or ""
-    own = type_of(column.dtype)
-    return own if known in (None, own) else known if (known, own) == ("number", "bool") else None
+        columns[name] = None if column is None else column.copy()
+    return columns, faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,16 +12,20 @@ from twisted.internet import defer, task, threads
 
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import NodeContractError
+from sisock.history.columns import type_of
 from sisock.history.disk import History, history_folder, parse_keep
-from sisock.history.memory import Memory, TimelineInfo
+from sisock.history.memory import Memory, MemoryTimeline
 from sisock.node.api import DataNodeServer
 from sisock.node.events import PAUSE, Events, add_samples
-from sisock.node.intake import Intake, LiveTimeline
+from sisock.node.intake import Intake
 from sisock.node.validation import check_seconds
+from sisock.wire.arrays import Samples
 from sisock.wire.fields import check_entries, check_fields, describe
 from sisock.wire.protocol import check_interval, contract
 from sisock.wire.reply import Reply, no_samples
 from sisock.wire.times import counted
+
+_NO_SAMPLES = MemoryTimeline("")
 
 CHECK_FOR = 5.0  # seconds that `--check` waits for a sample
 
@@ -40,9 +45,9 @@ class LiveNode(DataNodeServer):
         Field name to a dict with any of the keys of `sisock.describe`. Fields without a timeline
         share the one with the node's name. Pushed fields need not be listed.
     history : float
-        Seconds for which samples are kept in memory.
+        Seconds for which samples are kept in memory, as long as a timeline takes less than 128 MB.
     history_samples : int or None
-        Maximum number of samples of a timeline in memory; four million if None.
+        Number of samples to keep of a timeline, if these are fewer. A few older ones stay, too.
     keep : str, float or dict, optional
         Keep samples on disk instead, even over restarts: for a time such as ``"30d"`` or a number
         of seconds, or ``{"time": "1y", "bytes": "20GB"}``.
@@ -66,7 +71,6 @@ class LiveNode(DataNodeServer):
     features = (*DataNodeServer.features, "live")
 
     _intake: Intake
-    _is_early = False  # open but not begun: `push` flushes, as no thread does yet
 
     def read(self) -> Mapping[str, Any]:
         """Read the instrument once; return field name to value. Fields left out are missing.
@@ -97,9 +101,6 @@ class LiveNode(DataNodeServer):
             raise RuntimeError(f"push was called before the node runs: {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
-        # Logging a warning of the flush may call `push`, which must not wait for that flush.
-        if self._is_early and not self._flushing.locked():
-            self._flush()
 
     @property
     def read_limit(self) -> float:
@@ -135,17 +136,15 @@ class LiveNode(DataNodeServer):
         """Open the samples on disk; new samples must be later."""
         if self._keep is not None:
             self._store = History(history_folder(self.name), *self._keep, self._warn)
-        for line, about in self._store.timelines().items():
-            for name, kind in about.fields.items():
+        for line, kept in self._store.lines.items():
+            for name, dtype in kept.dtypes.items():
                 with contract(self.name, name):
-                    self._intake.add_field(name, kind, line)
-            self._intake.line(line).resume(about.last)
-        self._is_early = True
+                    self._intake.add_field(name, type_of(dtype), line)
+            self._intake.line(line).resume(kept.last)
         return self._store.generation
 
     def begin(self, service: Any) -> None:
         """Start reading and publishing."""
-        self._is_early = False
         name = f"sisock-{self.name}-live"
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
         if self.interval is not None:
@@ -162,16 +161,11 @@ class LiveNode(DataNodeServer):
 
     def status(self) -> dict[str, Any]:
         """Return the number of values taken, the time of the newest, and the last warning."""
-        last = max((about.last for about in self._store.timelines().values()), default=None)
+        last = max((line.last for line in self._store.lines.copy().values()), default=None)
         error = self._warn.last
         if self._dropped:
             error = f"{error} ({counted(self._dropped, 'sample')} dropped since the start)"
         return {"samples": self._taken, "last": last, "error": error}
-
-    def silent_for(self) -> dict[str, float]:
-        """Return the seconds since the last samples of each timeline, or since the start."""
-        now, lines = time.monotonic(), list(self._intake.lines.values())
-        return {line.name: now - line.came_at for line in lines}
 
     async def _read_and_warn(self) -> None:
         """Read a sample; log errors, and when reading takes too long."""
@@ -243,18 +237,12 @@ class LiveNode(DataNodeServer):
                     self._warn(line.why_dropped(), dropped)
                 if len(rows[0]):
                     self._store.put(line.name, rows)
-                    if not self._is_early:
-                        self._events.add(line.name, rows)
+                    self._events.add(line.name, rows)
                     self._taken += len(rows[0]) * len(rows[1])
 
     async def get_fields(self, start: float, end: float) -> Any:
         """List all fields, whether or not they have samples in the interval."""
-        return describe(self._entries(dict(self._intake.line_of), self._store.timelines()))
-
-    def _entries(
-        self, known: Mapping[str, LiveTimeline], kept: Mapping[str, TimelineInfo]
-    ) -> dict[str, dict[str, Any]]:
-        """Describe the declared fields and the discovered ones."""
+        known, kept = dict(self._intake.line_of), self._store.lines.copy()
         entries: dict[str, dict[str, Any]] = {}
         for name in [*self.fields, *(name for name in known if name not in self.fields)]:
             entry = {"stale_after": self.stale_after, **self.fields.get(name, {})}
@@ -265,10 +253,11 @@ class LiveNode(DataNodeServer):
             if self.interval is not None and entry["timeline"] == self.name:
                 entry.setdefault("interval", self.interval)
                 entry["stale_after"] = entry["stale_after"] or self.read_limit
-            if (about := kept.get(entry["timeline"])) is not None:
-                entry |= {"first": about.first, "last": about.last}
+            line = kept.get(entry["timeline"])
+            if line is not None and line.count:
+                entry |= {"first": line.first, "last": line.last}
             entries[name] = entry
-        return entries
+        return describe(entries)
 
     def get_data(
         self, field: list[str], start: float, end: float, min_stride: float | None = None
@@ -276,17 +265,13 @@ class LiveNode(DataNodeServer):
         """Return stored samples; those before the newest one never change."""
         interval = check_interval(start, end)
         self._flush()
-        reply, line_of = Reply(no_samples(field)), self._intake.line_of
-        kept = self._store.timelines()
-        wanted: dict[str, list[str]] = {}
+        reply, wanted = Reply(no_samples(field)), defaultdict[MemoryTimeline, list[str]](list)
         for name in field:
-            if name in line_of:
-                wanted.setdefault(line_of[name].name, []).append(name)
-        for line in wanted.keys() & kept.keys():
-            samples = self._store.samples(line, wanted[line], interval.start, interval.end)
+            wanted[self._line_of(name)].append(name)
+        for line, names in wanted.items():
+            last, samples = line.last, line.samples(names, interval.start, interval.end)
             if len(samples[0]):
-                last, kinds = kept[line].last, self._intake.kinds
-                add_samples(reply, line, last, wanted[line], samples, kinds)
+                add_samples(reply, line.name, last, names, samples, self._intake.kinds)
         return reply
 
     def get_decimated(
@@ -303,13 +288,23 @@ class LiveNode(DataNodeServer):
         reply = Reply(bucket={})
         for name in field:
             asked = name, interval.start, interval.end, bucket, max_points
-            reply.add_field(name, self._store.decimate(*asked))
+            reply.add_field(name, self._line_of(name).decimate(*asked))
         return reply
 
     def get_latest(self, field: list[str], end: float) -> Any:
         """Return the last stored sample of each field, however old it is."""
         self._flush()
-        return self._store.latest(field, end)
+        found: dict[str, tuple[str, Samples]] = {}
+        for name in field:
+            line = self._line_of(name)
+            if last := line.latest(name, end):
+                found[name] = line.name, last
+        return Reply.merged(found, field)
+
+    def _line_of(self, field: str) -> MemoryTimeline:
+        """Return the stored timeline of a field, or one without samples."""
+        line = self._intake.line_of.get(field)
+        return self._store.lines.get(line.name, _NO_SAMPLES) if line else _NO_SAMPLES
 
 
 async def wait_for(condition: Callable[[], Any], reactor: Any) -> None:

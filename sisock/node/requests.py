@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -16,7 +15,7 @@ from twisted.internet import defer, task, threads
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
-from sisock.node.validation import check_decimated, check_reply, find_misspelt_key, needs_timelines
+from sisock.node.validation import check_decimated, check_reply, needs_timelines
 from sisock.wire import protocol
 from sisock.wire.arrays import Samples
 from sisock.wire.fields import check_fields
@@ -65,9 +64,9 @@ class RequestHandler:
 
     async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:
         """Await an answer; convert exceptions of the author's code to errors of the protocol."""
-        log, began = self._node.log, time.perf_counter()
+        log = self._node.log
         try:
-            result = await answer
+            return await answer
         except InvalidArgument as error:
             raise ApplicationError(protocol.ERROR_INVALID_ARGUMENT, str(error)) from None
         except (defer.CancelledError, TransportLost):
@@ -81,8 +80,6 @@ class RequestHandler:
             says = f": {error}" if isinstance(error, SisockError) else f" {says}"
             text = type(error).__name__ + says
             raise ApplicationError(protocol.ERROR_NODE_FAILED, text) from None
-        log.debug(verb + " answered", ms=round((time.perf_counter() - began) * 1e3, 1))
-        return result
 
     async def answer_fields(self, args: tuple, kwargs: dict) -> Any:
         """Return the answer to ``get_fields``; raises any error of the request or the node."""
@@ -153,8 +150,6 @@ class RequestHandler:
     def _ask_fields(self, start: float, end: float) -> Steps:
         raw = yield from _call(self._node.get_fields, start, end)
         checked = check_fields(raw, self._node.name)
-        if not self._timeline_of and (text := find_misspelt_key(raw[0])):
-            self.warn(text)
         self._timeline_of.update({name: about["timeline"] for name, about in checked[0].items()})
         return checked
 

@@ -38,12 +38,10 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         instance.is_replica |= args.replica
         if args.check:
             log = _collect_log(args.log_level or "warn")
-            said: list[str] = []
-            told = lambda: said.extend(log.getvalue().splitlines())  # noqa: E731
-            lines, faults = examine(instance, before_end=told)
+            lines, faults = examine(instance)
             sys.stdout.writelines(f"{line}\n" for line in lines)
             sys.stdout.flush()
-            for line in said:
+            for line in log.getvalue().splitlines():
                 if instance.trouble is None or instance.trouble not in line:  # not a second time
                     print(line, file=sys.stderr)
             if faults:

@@ -19,9 +19,8 @@ from sisock.connection.session import Session
 from sisock.errors import InvalidNodeName, NodeContractError, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.registration import Registration
-from sisock.node.replica import REFUSALS, serves_the_same
+from sisock.node.replica import serves_the_same
 from sisock.node.requests import RequestHandler
-from sisock.node.validation import find_misspelt
 from sisock.wire import protocol
 from sisock.wire.fields import with_trouble
 
@@ -30,13 +29,8 @@ class NodeService:
     """Run one node. The constructor raises SisockError if an attribute or method is wrong."""
 
     def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
-        self.misspelt = find_misspelt(node)
-        try:
-            _check_class(node)
-            node.prepare()
-        except SisockError as error:
-            error.args = ("; ".join([str(error), *self.misspelt]),)
-            raise
+        _check_class(node)
+        node.prepare()
         self.node = node
         self.reactor = global_reactor() if reactor is None else reactor
         self.requests = RequestHandler(node.answering(), self.reactor)
@@ -48,8 +42,6 @@ class NodeService:
 
     def open(self) -> None:
         """Open the node's files; raises SisockError if that fails."""
-        for text in self.misspelt:
-            self.requests.warn(text)
         self._generation = self.node.open() or self._generation
 
     def _begin_once(self) -> None:
@@ -112,17 +104,12 @@ class NodeService:
             },
             {"get_fields": self.requests.get_fields, "get_data": self.requests.get_data},
             self._begin_once,
-            partial(self._is_same, session) if node.is_replica else None,
+            partial(serves_the_same, session, node.name, self.requests)
+            if node.is_replica
+            else None,
         )
         node.joined(session)
         await self._registration.keep()
-
-    async def _is_same(self, session: Session) -> bool:
-        try:
-            return await serves_the_same(session, self.node.name, self.requests)
-        except REFUSALS as error:
-            self.requests.warn(f"the other replicas cannot be compared: {error}")
-            return False
 
     def _describe(self) -> str:
         node = self.node

@@ -22,22 +22,18 @@ PROGRAMS = _ABOVE if (_ABOVE / ".crossbar").is_dir() else _ABOVE / "sisock_progr
 
 DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 
-MAX_PROXIES = 64
-"""Largest value of SISOCK_PROXIES."""
-
 CONNECTION = "router"  # name of a proxy's connection to the router
-
-_VARIABLE = re.compile(r"\$\{(.+)\}")
 
 
 def load_configuration(
-    path: Path, port: int, realm: str | None = None, connections: int | None = None
+    path: Path, port: int, tls: Path, realm: str | None = None, connections: int | None = None
 ) -> dict[str, Any]:
     """Read the router's configuration, and make its paths absolute.
 
-    `port` is for the transport with TLS, `realm` replaces the configuration's only realm, and
-    `connections` is the limit of each transport. Raises SettingsError if the file cannot be read,
-    or has no place for the realm or the hub.
+    `port` is for the transport with TLS, whose files are beside the configuration, as in 2018, or
+    in the folder `tls`. `realm` replaces the configuration's only realm, and `connections` is the
+    limit of each transport. Raises SettingsError if a file cannot be read, or if there is no place
+    for the realm or the hub.
     """
     try:
         configuration = json.loads(path.read_text(encoding="utf-8"))
@@ -52,10 +48,10 @@ def load_configuration(
             raise SettingsError(f"WAMP_REALM is {realm!r}, but {theirs}")
         for keys in (("name", "roles"), ("realm",)):
             _replace(find_parts(configuration, *keys), keys[0], realms[0], realm)
-    tls = list(find_parts(configuration, "port", "tls"))  # also where a hub in a container connects
-    old = next((part["port"] for part in tls if "key" in part["tls"]), None)
-    _replace(tls, "port", old, port)
-    _make_absolute(configuration, path.absolute().parent)
+    ends = list(find_parts(configuration, "port", "tls"))  # and where components connect to it
+    old = next((end["port"] for end in ends if "key" in end["tls"]), None)
+    _replace(ends, "port", old, port)
+    _make_absolute(configuration, path.absolute().parent, tls.absolute())
     _place_components(configuration, path)
     for worker in find_parts(configuration, "realms", "transports"):
         for transport in worker["transports"] if connections else ():
@@ -83,32 +79,31 @@ def find_parts(value: Any, *keys: str) -> Iterator[dict[str, Any]]:
         yield from find_parts(each, *keys)
 
 
-def tls_files(configuration: Any) -> list[tuple[dict[str, Any], str]]:
-    """Return where the files of TLS keys and certificates are named: an object and a key of it."""
-    keys = ("key", "certificate")
-    return [(part, key) for part in find_parts(configuration, *keys) for key in keys]
-
-
 def _replace(parts: Iterable[dict[str, Any]], key: str, old: Any, new: Any) -> None:
     for part in parts:
         if part[key] == old:
             part[key] = new
 
 
-def _make_absolute(configuration: dict[str, Any], base: Path) -> None:
+def _make_absolute(configuration: dict[str, Any], base: Path, tls: Path) -> None:
     for part in find_parts(configuration, "pythonpath"):
         part["pythonpath"] = [str((base / each).resolve()) for each in part["pythonpath"]]
     for part in find_parts(configuration, "type", "directory"):
         directory = (base / part["directory"]).resolve()
         directory.mkdir(parents=True, exist_ok=True)
         part["directory"] = str(directory)
-    # Files beside the configuration, as in 2018; all others are links in Crossbar's folder.
-    for part, key in tls_files(configuration):
-        if (base / part[key]).exists():
-            part[key] = str(base / part[key])
+
+    def find(name: str) -> str:
+        found = base / name if (base / name).exists() else tls / name
+        if not found.is_file():
+            raise SettingsError(f"{found} is missing: make it with `sisock certs`")
+        return str(found)
+
+    for part in find_parts(configuration, "key", "certificate"):
+        part.update(key=find(part["key"]), certificate=find(part["certificate"]))
     for part in find_parts(configuration, "ca_certificates"):
         beside = [base / name for name in part["ca_certificates"] if (base / name).exists()]
-        part["ca_certificates"] = [str(path) for path in beside] or ["ca_cert.pem"]
+        part["ca_certificates"] = [str(path) for path in beside] or [str(tls / "ca_cert.pem")]
 
 
 def _place_components(configuration: dict[str, Any], path: Path) -> None:
@@ -210,12 +205,10 @@ def add_proxies(
 
 def _substitute(value: Any, variables: Mapping[str, str | None]) -> Any:
     """Return a copy with ``${NAME}`` replaced by the values of variables."""
-    if isinstance(value, dict):
-        return {key: _substitute(item, variables) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_substitute(item, variables) for item in value]
-    if not isinstance(value, str) or not (match := _VARIABLE.fullmatch(value)):
-        return value
-    if not (text := variables.get(match[1])):
-        raise SettingsError(f"the router's configuration needs the variable {match[1]}: set it")
-    return text
+
+    def look_up(match: re.Match[str]) -> str:
+        if not (text := variables.get(match[1])):
+            raise SettingsError(f"the router's configuration needs the variable {match[1]}: set it")
+        return json.dumps(text)
+
+    return json.loads(re.sub(r'"\$\{([^"]+)\}"', look_up, json.dumps(value)))

@@ -1,13 +1,12 @@
 """Start the Crossbar router for an installation: ``sisock router``.
 
 Crossbar cannot be told where secrets and TLS files are. So this module adapts the configuration to
-the installation, writes it beside links to the certificates, and becomes ``crossbar start``, with
-the secrets only in that process's environment.
+the installation, writes it to the router's folder, and becomes ``crossbar start``, with the secrets
+only in that process's environment.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import socket
@@ -30,16 +29,14 @@ from sisock.connection.sites import load_sites
 from sisock.errors import SettingsError, SisockError
 from sisock.router.configuration import (
     DEFAULT_CONFIGURATION,
-    MAX_PROXIES,
     add_path,
     add_proxies,
     check,
     find_parts,
     load_configuration,
-    tls_files,
 )
 from sisock.router.credentials import write
-from sisock.router.page import ORIGINS_VARIABLE, add_sites, list_sites, parse_origins
+from sisock.router.page import add_sites, list_sites
 from sisock.wire.protocol import USER_CONSUMER, USER_SERVER
 
 SECRET_VARIABLES = {"WAMP_SERVER_SECRET": USER_SERVER, "WAMP_CONSUMER_SECRET": USER_CONSUMER}
@@ -54,11 +51,11 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     """
     limit = environ.get("CROSSBAR_MAX_CONNECTIONS")
     connections = parse_count(limit, "CROSSBAR_MAX_CONNECTIONS") if limit else None
-    configuration = load_configuration(path, port, environ.get("WAMP_REALM"), connections)
+    tls, realm = home.server_certificate.parent, environ.get("WAMP_REALM")
+    configuration = load_configuration(path, port, tls, realm, connections)
     folder = Path(environ.get("SISOCK_LAYOUTS") or home.path / "layouts").expanduser().absolute()
     layouts = {"classname": "sisock.router.page.Layouts", "extra": {"folder": str(folder)}}
     add_path(configuration, "layouts", {"type": "resource", **layouts})
-    parse_origins(environ.get(ORIGINS_VARIABLE, ""))
     sites = load_sites({**environ, "SISOCK_HOME": str(home.path)})
     if listed := list_sites(sites, home.router_socket):
         webs = find_parts(configuration, "paths", "endpoint")
@@ -68,14 +65,12 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     variables = {**environ, **_find_secrets(configuration, home, environ)}
     prepare_socket(home.router_socket.absolute())
     if proxies := environ.get("SISOCK_PROXIES"):
-        what = f"a number of processes, from 1 to {MAX_PROXIES}"
-        count = parse_count(proxies, "SISOCK_PROXIES", what, MAX_PROXIES)
+        count = parse_count(proxies, "SISOCK_PROXIES")
         backend = home.router_socket.absolute().with_name("proxies.sock")
         add_proxies(configuration, count, backend, variables)
     # Readable for this user only: with proxies or a file of 2018, it contains secrets.
     text = json.dumps(configuration, indent=4) + "\n"
     write(home.router_directory / "config.json", text.encode())
-    _link_certificates(configuration, home)
     return variables
 
 
@@ -93,18 +88,6 @@ def _find_secrets(
     return found
 
 
-def _link_certificates(configuration: dict[str, Any], home: Home) -> None:
-    """Link the certificates into the router's folder; SettingsError if one is missing."""
-    for file in (home.server_certificate, home.server_key, home.ca_certificate):
-        link = home.router_directory / file.name
-        link.unlink(missing_ok=True)
-        link.symlink_to(file.absolute())
-    for part, key in tls_files(configuration):
-        if not (home.router_directory / part[key]).is_file():
-            missing = home.server_certificate.parent / part[key]
-            raise SettingsError(f"{missing} is missing: make it with `sisock certs`")
-
-
 def prepare_socket(path: Path) -> None:
     """Make the folder of a Unix socket, for this user; SettingsError if its path is too long."""
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
@@ -118,32 +101,23 @@ def prepare_socket(path: Path) -> None:
 def check_free(home: Home, *ports: tuple[str, int, str]) -> None:
     """Raise SettingsError if another program uses the router's socket or one of the ports.
 
-    Each port is ``(setting, port, address)``. The error names all ports in use.
+    Each port is ``(setting, port, address)``.
     """
     if is_served(str(home.router_socket)):
         raise SettingsError(
             f"a router is already running in {home.path}: end it, or set another SISOCK_HOME"
         )
-    taken = [(setting, port) for setting, port, address in ports if not _is_free(port, address)]
-    if taken:
-        listed = " and ".join(str(port) for _, port in taken)
-        others = " ".join(f"{setting}={port + 1}" for setting, port in taken)
-        raise SettingsError(
-            f"other programs use the port{'s' * (len(taken) > 1)} {listed}: end them, or choose"
-            f" others: export {others} here and, for nodes and commands, in each other terminal"
-        )
-
-
-def _is_free(port: int, address: str) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise SettingsError(f"the port {port} cannot be used: {error.strerror}") from None
-            return False
-    return True
+    for setting, port, address in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                raise SettingsError(
+                    f"the port {port} cannot be used ({error.strerror}): end the program that uses"
+                    f" it, or choose another port: export {setting}={port + 1} here and, for nodes"
+                    " and commands, in each other terminal"
+                ) from None
 
 
 def crossbar_command(home: Home, log_level: str) -> list[str]:

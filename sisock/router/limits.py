@@ -8,11 +8,11 @@ from __future__ import annotations
 import ctypes
 import gc
 import resource
+from collections.abc import Iterable
 from typing import Any
 
 from autobahn.wamp import message
 from autobahn.wamp.exception import ProtocolError
-from cbor2 import CBORTag
 from crossbar.common.twisted import endpoint
 from twisted.internet import reactor
 
@@ -221,35 +221,23 @@ def find_fault(args: Any, kwargs: Any) -> str | None:
         if name in _HARMFUL_KEYWORDS:
             return f"there is no keyword argument {name!r}"
     level: list[Any] = [args, kwargs]
-    seen: set[int] = set()
     for _ in range(MAX_DEPTH):
-        below: list[Any] = []
         for value in level:
-            if isinstance(value, str):
-                if value.encode(errors="replace").decode() != value:
-                    return "text must not hold half a surrogate pair"
-                continue
-            children = _children(value)
-            if children and id(value) in seen:  # CBOR can write references
-                return "arguments must not contain themselves, or the same object twice"
-            seen.add(id(value))
-            below += [
-                child
-                for child in children
-                if type(child) not in _PLAIN and not (type(child) is str and child.isascii())
-            ]
-        if not below:
+            if isinstance(value, str) and value.encode(errors="replace").decode() != value:
+                return "text must not hold half a surrogate pair"
+        level = [
+            child
+            for value in level
+            for child in _children(value)
+            if type(child) not in _PLAIN and not (type(child) is str and child.isascii())
+        ]
+        if not level:
             return None
-        level = below
     return f"arguments must not be nested deeper than {MAX_DEPTH} levels"
 
 
-def _children(value: Any) -> list[Any] | tuple[Any, ...]:
-    """Return what a value contains."""
-    if isinstance(value, list | tuple):
-        return value
+def _children(value: Any) -> Iterable[Any]:
+    """Return what a list or a dict contains; nothing else that is decoded can be nested deep."""
     if isinstance(value, dict):
         return [*value, *value.values()]
-    if isinstance(value, set | frozenset):
-        return list(value)
-    return [value.value] if isinstance(value, CBORTag) else []
+    return value if isinstance(value, list | tuple) else ()

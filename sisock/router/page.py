@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,33 +14,22 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from sisock.connection.settings import Settings
-from sisock.errors import SettingsError
 
 ORIGINS_VARIABLE = "SISOCK_PAGE_ORIGINS"
 
 MAX_LAYOUT_BYTES = 1 << 20
 """Maximum size of a layout in bytes; the page's own layouts have a few thousand."""
 
-_ORIGIN = re.compile(r"https?://[^/\s?#@]+")
 
-
-def parse_origins(text: str) -> frozenset[str]:
-    """Parse origins of web pages, separated by spaces; raises SettingsError."""
-    origins = text.lower().split()
-    if odd := next((each for each in origins if not _ORIGIN.fullmatch(each)), None):
-        example = "https://router.example:8080"
-        raise SettingsError(f"{ORIGINS_VARIABLE} must be origins like {example}, not {odd!r}")
-    return frozenset(origins)
-
-
-def may_connect(origin: str, host: str, origins: frozenset[str]) -> bool:
+def may_connect(origin: str, host: str, origins: str) -> bool:
     """Return whether a page of this origin may open a WebSocket.
 
     Allowed are the router's own page, with the header ``Host`` (`host`) in its origin, and pages of
-    `origins`. Programs other than browsers send no origin and are allowed.
+    `origins`, separated by spaces. Programs other than browsers send no origin and are allowed.
     """
     origin = origin.lower()
-    return not origin or origin in origins or urlsplit(origin).netloc == host.lower()
+    is_allowed = origin in origins.lower().split()
+    return not origin or is_allowed or urlsplit(origin).netloc == host.lower()
 
 
 def list_sites(sites: Mapping[str, Settings], socket: Path) -> list[dict[str, str]]:
@@ -91,8 +79,7 @@ def add_sites(webs: Iterable[dict[str, Any]], sites: list[dict[str, str]], folde
 class Layouts(Resource):
     """Answer with the list of names, or with one layout. Crossbar creates the object.
 
-    Serves only files directly in the folder with names that end with ``.json``. The folder is read
-    at each request, so that new files are found at once.
+    The folder is read at each request, so that new files are found at once.
     """
 
     isLeaf = True
@@ -105,10 +92,10 @@ class Layouts(Resource):
         """Answer ``layouts`` with names as JSON, and ``layouts/NAME.json`` with a file."""
         request.setHeader(b"content-type", b"application/json")
         request.setHeader(b"cache-control", b"no-cache")
-        files = self._find_files()
+        files = {path.name: path for path in _find_layouts(self._folder)}
         wanted = b"/".join(request.postpath).decode(errors="replace")
         if not wanted:
-            names = [name.removesuffix(".json") for name in files]
+            names = (path.stem for path in files.values())
             return json.dumps(sorted(names, key=str.casefold)).encode()
         try:
             return files[wanted].read_bytes()
@@ -116,16 +103,10 @@ class Layouts(Resource):
             request.setResponseCode(http.NOT_FOUND)
             return json.dumps({"error": f"there is no layout {wanted}"}).encode()
 
-    def _find_files(self) -> dict[str, Path]:
-        folder = self._folder.resolve()
-        try:
-            return {path.name: path for path in folder.iterdir() if _is_layout(path, folder)}
-        except OSError:
-            return {}
 
-
-def _is_layout(path: Path, folder: Path) -> bool:
-    """Return whether a file is a layout, and inside the folder even if it is a link."""
-    is_named = path.suffix == ".json" and not path.name.startswith(".")
-    is_inside = path.resolve().is_relative_to(folder)
-    return is_named and is_inside and path.is_file() and path.stat().st_size <= MAX_LAYOUT_BYTES
+def _find_layouts(folder: Path) -> Iterator[Path]:
+    """Find the files directly in the folder that are layouts; links must not lead out of it."""
+    for path in folder.glob("[!.]*.json"):
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+        if is_inside and path.is_file() and path.stat().st_size <= MAX_LAYOUT_BYTES:
+            yield path

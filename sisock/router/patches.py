@@ -28,7 +28,6 @@ from crossbar.router.router import Router
 from crossbar.router.session import RouterApplicationSession, RouterSession
 from crossbar.worker import proxy
 from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
-from crossbar.worker.transport import RouterTransport
 from twisted.internet import defer
 from twisted.python.failure import Failure
 from twisted.web import http, server
@@ -47,12 +46,12 @@ from sisock.router.limits import (
     find_door,
     is_harmless,
 )
-from sisock.router.page import ORIGINS_VARIABLE, may_connect, parse_origins
+from sisock.router.page import ORIGINS_VARIABLE, may_connect
 from sisock.wire.protocol import ERROR_INVALID_ARGUMENT, USER_SERVER
 
 PROXIED = "anonymous-proxy"  # authentication method of sessions that come through a proxy
 
-ORIGINS = parse_origins(os.environ.get(ORIGINS_VARIABLE, ""))
+ORIGINS = os.environ.get(ORIGINS_VARIABLE, "")
 """Origins of web pages that may connect, besides the router's own page."""
 
 
@@ -271,9 +270,7 @@ def process(original: Any, self: Any) -> None:
     """Answer an HTTP request and renew the time limit; reject paths that are no file names."""
     channel = self.channel
     door = find_door(channel.transport)
-    if b"," in (self.getHeader(b"range") or b""):
-        # Twisted fails at many ranges; without the header, it answers with the whole file.
-        self.requestHeaders.removeHeader(b"range")
+    self.requestHeaders.removeHeader(b"range")  # Twisted fails at several ranges
     if is_path(self.path):
         original(self)
     else:
@@ -296,19 +293,6 @@ def is_path(path: bytes) -> bool:
 def make_doors(original: Any, *args: Any) -> Doors:
     """Count and guard connections, see `sisock.router.limits`."""
     return Doors(*args)
-
-
-@instead_of(RouterTransport, "start")
-def start(original: Any, self: Any, *args: Any) -> Any:
-    """Log the port once it is open; Crossbar does so only among many other messages."""
-    port = self._config["endpoint"].get("port")  # later a Unix socket has one, too
-
-    def tell(started: Any) -> Any:
-        if port is not None:
-            self.log.warn("listening on port {port}", port=port)
-        return started
-
-    return original(self, *args).addCallback(tell)
 
 
 # Do not log tracebacks for invalid messages of clients.

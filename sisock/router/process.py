@@ -6,7 +6,6 @@ imports but no router uses; `sisock.router.patches` replaces parts of Crossbar.
 
 from __future__ import annotations
 
-import functools
 import gc
 import importlib
 import runpy
@@ -15,6 +14,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+SECURITY = "xbr._secmod"
+
 UNUSED = (
     "cfxdb",
     "crossbar.edge.worker.router",
@@ -22,62 +23,37 @@ UNUSED = (
     "txtorcon",
     "web3",
     "xbr",
-    "xbr._secmod",
+    SECURITY,
     "yapf.yapflib.yapf_api",
 )
 """Modules for Ethereum, Tor and so on, which take 30 MB in each process."""
 
 
 class Placeholder(ModuleType):
-    """A stand-in for a module that is not imported yet, or for a name in one.
+    """A stand-in for a module that is never used, or for a name in one.
 
-    The module is imported when one of its names is called or becomes the parent of a class. Its
-    submodules can be imported without it.
+    Submodules can be imported without it.
     """
 
-    def __init__(self, module: str, *path: str) -> None:
-        super().__init__(module)
-        self._path = path
-        if not path and "." not in module and (spec := find_spec(module)):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        if "." not in name and (spec := find_spec(name)):
             self.__path__ = list(spec.submodule_search_locations or ())
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Placeholder(self.__name__, *self._path, name)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Import the module, and call the real object."""
-        return self._load()(*args, **kwargs)
+        return Placeholder(f"{self.__name__}.{name}")
 
     def __ror__(self, other: Any) -> Any:
         return Any  # in the type of an argument
 
-    def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, self._load())
-
     def __mro_entries__(self, bases: tuple) -> tuple:
-        return (self._load(),)
-
-    def _load(self) -> Any:
-        sys.modules.pop(self.__name__, None)
-        if "." not in self.__name__:  # a submodule is imported without the others
-            remove_placeholders()
-        limit = sys.getrecursionlimit()
-        found: Any = importlib.import_module(self.__name__)
-        sys.setrecursionlimit(limit)  # py_ecc sets 100,000: parsing 40 kB of brackets takes 48 s
-        return functools.reduce(getattr, self._path, found)
-
-
-def remove_placeholders() -> None:
-    """Make later imports find the real modules; Crossbar keeps the placeholders that it has."""
-    for name in UNUSED:
-        if not name.startswith("crossbar.") and isinstance(sys.modules.get(name), Placeholder):
-            del sys.modules[name]
+        return ()
 
 
 for unused in UNUSED:
-    sys.modules.setdefault(unused, Placeholder(unused))
+    sys.modules[unused] = Placeholder(unused)
 
 from crossbar import personality
 from crossbar.node import main as command
@@ -95,6 +71,12 @@ WORKER = "crossbar.worker.main"
 class Node(node.Node):
     """Crossbar's controller, which starts workers in the way this process was started."""
 
+    def load_keys(self, *args: Any, **kwargs: Any) -> Any:
+        """Load the keys of the node, with a module that only the controller uses."""
+        del sys.modules[SECURITY]
+        vars(node)["SecurityModuleMemory"] = importlib.import_module(SECURITY).SecurityModuleMemory
+        return super().load_keys(*args, **kwargs)
+
     def _extend_worker_args(self, args: list[str], options: Any) -> None:
         place = args.index(WORKER) - 1
         args[place : place + 2] = sys.orig_argv[1:3]
@@ -110,7 +92,8 @@ class Personality(personality.Personality):
         worker: Any, transport_id: str, config: Any
     ) -> Any:
         """Prepare the process before it listens; also in a proxy worker."""
-        sys.setrecursionlimit(1000)  # Python's default; imports may have raised it (`Placeholder`)
+        # Python's default. With the 100,000 of py_ecc, parsing 40 kB of brackets takes 48 s.
+        sys.setrecursionlimit(1000)
         allow_open_files()
         leave_log_texts_plain()
         keep_freed_memory()
@@ -132,7 +115,6 @@ def keep_freed_memory() -> None:
 def main() -> None:
     """Run Crossbar's own command line, or one of its workers."""
     if sys.argv[1].startswith("-"):
-        remove_placeholders()
         del sys.modules[WORKER]  # otherwise runpy warns about it
         runpy.run_module(WORKER, run_name="__main__")
     else:

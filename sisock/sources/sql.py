@@ -9,8 +9,6 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,11 +21,6 @@ with suppress(ImportError):
 
 ROWS = 50_000  # rows that are fetched at once
 LATEST = 253_370_764_800.0  # UNIX time in the year 9999, the last that databases know
-
-PARTS, MIN_ROWS, MAX_COST = 8, 100, 3.0
-"""PostgreSQL gets a query for each of PARTS parts of a bucket if it expects at least MIN_ROWS rows
-in a part, and all these queries to cost at most MAX_COST times as much as one for all rows."""
-
 
 Given: TypeAlias = Callable[[float, float], tuple[Any, ...]]
 """Returns a query's parameters for an interval."""
@@ -229,64 +222,7 @@ class PostgreSQL(Database):
         self, query: str, values: tuple[Any, ...] = (), is_long: bool = False
     ) -> Iterator[list[Any]]:
         """Yield the rows of a query, with its parameters written as psycopg does."""
-        return super().rows(_for_psycopg(query), values, is_long)
-
-    def extremes(
-        self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
-    ) -> Iterator[Extremes]:
-        """Query large buckets part by part if an index finds these, otherwise all at once.
-
-        One query finds values with their times: PostgreSQL compares arrays item by item.
-        """
-        if self._finds_parts(samples, given, w, interval):
-            yield from self._walk(samples, given, v, w, interval)
-            return
-        pairs = [
-            f"{extreme}(case when v is not null then array[cast({v} as double precision), {t}] end)"
-            for extreme, t in (("min", "t"), ("max", "-t"))
-        ]
-        query = f"with {samples} select min(t), {', '.join(pairs)} from s group by floor(t / ?)"
-        for rows in self.rows(query, (*given(*interval), w)):
-            for t, low, high in rows:
-                yield (t, low[0], high[0], low[1], -high[1]) if low else (t, None, None, t, t)
-
-    def _finds_parts(
-        self, samples: str, given: Given, w: float, interval: tuple[float, float]
-    ) -> bool:
-        """Return whether PostgreSQL expects queries for parts of buckets to be cheap."""
-        middle = sum(interval) / 2
-        parts = interval, (middle, middle + w / PARTS)
-        query = f"explain (format json) with {samples} select t from s"
-        explained = [list(self.rows(query, given(*part))) for part in parts]
-        whole, one = (rows[0][0][0][0]["Plan"] for rows in explained)
-        cost = one["Total Cost"] * PARTS * (interval[1] - interval[0]) / w
-        return one["Plan Rows"] >= MIN_ROWS and cost <= MAX_COST * whole["Total Cost"]
-
-    def _walk(
-        self, samples: str, given: Given, v: str, w: float, interval: tuple[float, float]
-    ) -> Iterator[Extremes]:
-        """Query buckets part by part for the extremes, then for the times of these."""
-        what = _for_psycopg(f"with {samples} select min(t), min({v}), max({v}) from s")
-        where = _for_psycopg(f"with {samples} select min(t) from s where {v} = ?")
-        first, last = (math.floor(t / w) for t in interval)
-        edges = np.clip(w / PARTS * np.arange(first * PARTS, (last + 1) * PARTS + 1), *interval)
-        parts = [given(*part) for part in pairwise(edges.tolist())]
-        with self.cursor() as cursor:
-            found = [*zip(_answers(cursor, what, parts), parts, strict=True)]
-            buckets: list[tuple[Any, ...]] = []
-            places: list[tuple[Any, ...]] = []
-            for i in range(0, len(found), PARTS):
-                filled = [(*row, part) for row, part in found[i : i + PARTS] if row[0] is not None]
-                known = [part for part in filled if part[1] is not None]
-                if known:
-                    low, high = min(known, key=itemgetter(1)), max(known, key=itemgetter(2))
-                    buckets.append((filled[0][0], low[1], high[2]))
-                    places += (*low[3], low[1]), (*high[3], high[2])
-                elif filled:
-                    yield filled[0][0], None, None, filled[0][0], filled[0][0]
-            times = [t for (t,) in _answers(cursor, where, places)]
-            for bucket, at_low, at_high in zip(buckets, times[::2], times[1::2], strict=True):
-                yield *bucket, at_low, at_high
+        return super().rows(query.replace("%", "%%").replace("?", "%s"), values, is_long)
 
     def boundary(self, t: float, kind: str) -> Any:
         """Return a date and time, too."""
@@ -307,22 +243,6 @@ def open_database(url: str) -> Database:
         return SQLite(path) if scheme == "sqlite" else DuckDB(path)
     kinds = "sqlite:PATH, duckdb:PATH and postgresql://HOST/NAME"
     raise ValueError(f"{scheme!r} begins none of {kinds}")  # the rest may contain a password
-
-
-def _answers(cursor: Any, query: str, values: list[tuple[Any, ...]]) -> list[Any]:
-    """Send a query with many sets of parameters at once; return the only row of each."""
-    if not values:
-        return []
-    cursor.executemany(query, values, returning=True)
-    rows = [cursor.fetchone()]
-    while cursor.nextset():
-        rows.append(cursor.fetchone())
-    return rows
-
-
-def _for_psycopg(query: str) -> str:
-    """Return a query with its parameters as psycopg writes them."""
-    return query.replace("%", "%%").replace("?", "%s")
 
 
 def number(value: float) -> str:

@@ -23,11 +23,10 @@ from sisock.store.series import Damaged, Record, Series
 FORMAT = 2  # version of the files; those of another version are removed
 
 _DATABASE = "catalogue.sqlite"
-_SET_UP = f"""
+_SET_UP = """
 CREATE TABLE IF NOT EXISTS series (
     key INTEGER, w REAL, record BLOB, blocks BLOB, small_t BLOB, small_values BLOB,
     checksum INTEGER, PRIMARY KEY (key, w));
-PRAGMA user_version={FORMAT};
 """
 
 
@@ -47,7 +46,8 @@ class Catalogue:
         self.files = Files(folder)
         self._path = None if folder is None else folder / _DATABASE
         self._lock = threading.Lock()
-        self._database = _connect(self._path or ":memory:")
+        # The checksums show what a power failure destroyed.
+        self._database = open_database(self._path or ":memory:", FORMAT, _SET_UP, "OFF")
         # Later keys are newer.
         rows = self._database.execute("SELECT * FROM series ORDER BY key, w DESC").fetchall()
         found: defaultdict[int, list[Series]] = defaultdict(list)
@@ -114,26 +114,33 @@ def _checksum(row: list[Any]) -> int:
     return zlib.crc32(marshal.dumps(row, 2))
 
 
-def _connect(database: Path | str, may_remove: bool = True) -> sqlite3.Connection:
-    """Open a database; replace it with a new one if it is damaged."""
-    connection = sqlite3.connect(database, check_same_thread=False)
+def open_database(
+    path: Path | str, version: int, set_up: str, synchronous: str, may_remove: bool = True
+) -> sqlite3.Connection:
+    """Open a database of one process; replace it with a new one if damaged or of another version.
+
+    `set_up` makes the tables that do not exist; `synchronous` is the pragma of this name.
+    """
+    connection = sqlite3.connect(path, check_same_thread=False)
     try:
-        # Only one process uses it; the checksums show what a power failure destroyed.
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=OFF"):
+        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", f"synchronous={synchronous}"):
             connection.execute(f"PRAGMA {pragma}")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
         (state,) = connection.execute("PRAGMA quick_check").fetchone()
-        if state != "ok" or version not in (0, FORMAT):
-            raise sqlite3.DatabaseError(f"it is damaged, or of version {version}")
-        connection.executescript(_SET_UP)
+        if state != "ok" or found not in (0, version):
+            raise sqlite3.DatabaseError(f"it is damaged, or of version {found}")
+        connection.executescript(f"{set_up} PRAGMA user_version={version};")
         return connection
-    except sqlite3.DatabaseError:
+    except sqlite3.OperationalError:  # it is not damaged, but locked, or the disk is full
+        connection.close()
+        raise
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # the error's text may quote the damage
         connection.close()
         if not may_remove:
             raise
     for suffix in ("", "-wal", "-shm", "-journal"):
-        Path(f"{database}{suffix}").unlink(missing_ok=True)
-    return _connect(database, may_remove=False)
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    return open_database(path, version, set_up, synchronous, may_remove=False)
 
 
 class Store:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-import numpy as np
-
 MAX_NAME = 150  # characters of a folder's name; file systems allow 255 bytes
 MAX_MAPS = 128  # files that are mapped at once; each map holds a file descriptor
 _SMALL = 1 << 12  # bytes; an array up to this size is in the catalogue: a file costs more time
@@ -48,18 +46,19 @@ class Files:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._held: dict[str, np.ndarray] = {}
+        self._held: dict[str, bytes] = {}
         self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
         self._lock = threading.Lock()
 
     def write(self, name: str, offset: int, data: memoryview) -> None:
         """Write bytes, without fsync: checksums show what a power failure destroyed."""
-        held, size = self._held.get(name), offset + len(data)
-        if self.folder is None or (size <= _SMALL and (held is not None or not offset)):
-            self._held[name] = _put(held, offset, data)
-            return
+        held = self._held.get(name, None if offset else b"")
         if held is not None:
-            offset, data = 0, memoryview(held[:offset].tobytes() + bytes(data))
+            whole = held[:offset] + data
+            if self.folder is None or len(whole) <= _SMALL:
+                self._held[name] = whole
+                return
+            offset, data = 0, memoryview(whole)
         descriptor = os.open(f"{self.folder}/{name}", os.O_WRONLY | os.O_CREAT, 0o666)
         try:
             while len(data):
@@ -69,13 +68,11 @@ class Files:
             os.close(descriptor)
         self._held.pop(name, None)
 
-    def read(self, name: str, size: int) -> bytes | mmap.mmap | np.ndarray:
+    def read(self, name: str, size: int) -> bytes | mmap.mmap:
         """Return at least `size` bytes, from memory, a map or a file; they stay valid."""
         held = self._held.get(name)
         if held is not None:
-            view = held[:size]
-            view.flags.writeable = False
-            return view
+            return held
         with self._lock:
             mapped = self._maps.get(name)
             if mapped is not None and len(mapped) >= size:
@@ -105,7 +102,7 @@ class Files:
     def held(self, name: str, size: int) -> bytes | None:
         """Return the bytes of an array that has no file."""
         held = self._held.get(name)
-        return None if held is None else held[:size].tobytes()
+        return None if held is None else held[:size]
 
     def remove(self, name: str) -> None:
         """Remove an array, if it exists; bytes that were read from it stay valid."""
@@ -119,15 +116,3 @@ class Files:
         for name in os.listdir(self.folder) if self.folder is not None else ():
             if name.endswith((".t", ".values")) and name not in names:
                 self.remove(name)
-
-
-def _put(held: np.ndarray | None, offset: int, data: memoryview) -> np.ndarray:
-    """Write bytes into an array, or into a copy of twice the size if it is too small."""
-    size = offset + len(data)
-    if held is None or size > len(held):
-        larger = np.empty(2 * size, dtype=np.uint8)
-        if held is not None:
-            larger[:offset] = held[:offset]
-        held = larger
-    held[offset:size] = np.frombuffer(data, dtype=np.uint8)
-    return held

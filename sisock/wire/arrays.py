@@ -83,8 +83,8 @@ def _from_items(values: Sequence[Any]) -> np.ndarray:
         with suppress(OverflowError):
             array = np.array([v for v in values if v is not None], dtype="<i8")
             return _objects(values) if has_missing else array
-    if kinds == {str}:
-        return _objects([v if v is None else as_text(v) for v in values])
+    if kinds and all(issubclass(kind, str) for kind in kinds):  # also enumerations
+        return _objects([v if v is None else as_text(str.__str__(v)) for v in values])
     if kinds == {bytes}:
         return _objects([v if v is None else v.decode("utf-8", "replace") for v in values])
     if has_missing and not kinds:
@@ -134,13 +134,11 @@ def as_times(values: Any, label: str) -> np.ndarray:
     t = np.asarray(t, dtype="<f8")
     for start in range(0, len(t), _BLOCK):
         block = t[max(start - 1, 0) : start + _BLOCK]
-        # An infinite time can only be the first or the last of ascending ones.
-        if math.isfinite(block[0]) and math.isfinite(block[-1]) and ascends(block):
-            continue
         if not np.isfinite(block).all():
             raise ValueError(f"{label} must be finite")
-        index = max(start, 1) + int(np.argmax(block[1:] < block[:-1]))
-        raise ValueError(f"{label} must ascend: t[{index}] goes back")
+        if not ascends(block):
+            index = max(start, 1) + int(np.argmax(block[1:] < block[:-1]))
+            raise ValueError(f"{label} must ascend: t[{index}] goes back")
     return t
 
 

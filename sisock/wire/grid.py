@@ -54,13 +54,6 @@ def bucket_size_for(first: float, last: float, max_points: int) -> float:
     return w
 
 
-def bucket_size_to(t: np.ndarray, max_points: int) -> float | None:
-    """Return the bucket size that keeps at most `max_points` samples; None keeps all."""
-    if len(t) <= max_points:
-        return None
-    return bucket_size_for(float(t[0]), float(t[-1]), max_points)
-
-
 def bucket_size_of_view(interval: Interval, points: int) -> float:
     """Return the smallest bucket size that gives a view at most `points` samples."""
     lowest = math.frexp((interval.end - interval.start) * 2 / points)[1] - 1
@@ -153,8 +146,10 @@ def decimate_by(
 
     Returns the ascending indices of the kept samples, and the bucket size (None: all are kept).
     """
-    w = bucket if max_points is None else bucket_size_to(t, max_points)
-    return decimate(t, values, w, max_points is not None), w
+    if max_points is None:
+        return decimate(t, values, bucket), bucket
+    w = bucket_size_for(float(t[0]), float(t[-1]), max_points) if len(t) > max_points else None
+    return decimate(t, values, w, has_ends=True), w
 
 
 def with_ends(kept: np.ndarray, count: int) -> np.ndarray:
@@ -192,17 +187,19 @@ def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None)
     Keeps the first sample, then each time the next one that is far enough from the last one kept.
     `after` is the time of an earlier kept sample, if any. A `min_stride` of zero keeps all samples.
     """
-    first = 0 if after is None else _next_index(t, after, min_stride, 0)
-    if min_stride <= 0 or first >= len(t) or (np.diff(t[first:]) >= min_stride).all():
-        return np.arange(first, len(t))
-    kept = [first]
-    if t[-1] - t[first] < _WALK_BELOW * len(t) * min_stride:
-        while (index := _next_index(t, t[kept[-1]], min_stride, kept[-1] + 1)) < len(t):
+    if min_stride <= 0:
+        return np.arange(len(t))
+    last, kept = -math.inf if after is None else after, []
+    if len(t) and t[-1] - t[0] < _WALK_BELOW * len(t) * min_stride:
+        index = -1
+        while (index := _next_index(t, last, min_stride, index + 1)) < len(t):
             kept.append(index)
+            last = t[index]
     else:
-        following = _all_next_indices(t, min_stride).tolist()
-        while (index := following[kept[-1]]) < len(t):
-            kept.append(index)
+        for index, time in enumerate(t.tolist()):
+            if time - last >= min_stride:
+                kept.append(index)
+                last = time
     return np.array(kept, dtype=np.intp)
 
 
@@ -214,17 +211,6 @@ def _next_index(t: np.ndarray, last: float, min_stride: float, low: int) -> int:
         index -= 1
     while index < len(t) and t[index] - last < min_stride:
         index += 1
-    return index
-
-
-def _all_next_indices(t: np.ndarray, min_stride: float) -> np.ndarray:
-    """Return for every sample the index of the first one at least `min_stride` later."""
-    own = np.arange(len(t))
-    index = np.searchsorted(t, t + min_stride)
-    while (back := (index > own + 1) & (t[index - 1] - t >= min_stride)).any():
-        index -= back
-    while (near := (index < len(t)) & (t[np.minimum(index, len(t) - 1)] - t < min_stride)).any():
-        index += near
     return index
 
 

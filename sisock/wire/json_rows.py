@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -36,7 +36,11 @@ def pairs(values: np.ndarray, t: np.ndarray) -> Iterator[bytes]:
     Numbers that are not finite become null, booleans become 1, 0 and null. The milliseconds must
     be between 0 and 1e15.
     """
-    return _in_runs(len(t), lambda run: text_of_pairs(values[run], row_tails(t[run]))[0])
+    for first in range(0, len(t), ROWS):
+        if first:
+            yield BETWEEN
+        run = slice(first, first + ROWS)
+        yield text_of_pairs(values[run], row_tails(t[run]))[0]
 
 
 def row_tails(t: np.ndarray) -> np.ndarray:
@@ -104,15 +108,3 @@ def truth_as_numbers(values: np.ndarray) -> np.ndarray:
     if not set(map(type, values)) <= {bool, type(None)}:
         return values
     return np.array([np.nan if value is None else value for value in values], dtype="<f8")
-
-
-def rows(cells: np.ndarray | list[list[Any]]) -> Iterator[bytes]:
-    """Yield consecutive parts of ``[a,b],[a,b]`` from an array, shape (n, k), or a list of rows."""
-    return _in_runs(len(cells), lambda run: dumps(cells[run])[1:-1])
-
-
-def _in_runs(count: int, write: Callable[[slice], bytes]) -> Iterator[bytes]:
-    for first in range(0, count, ROWS):
-        if first:
-            yield BETWEEN
-        yield write(slice(first, first + ROWS))

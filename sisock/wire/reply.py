@@ -18,7 +18,7 @@ from sisock.wire.protocol import NEVER_FINAL, Interval, check_number
 _OVERHEAD_BYTES = 80
 """Maximum bytes of a field or a timeline on the wire, without its name and its arrays."""
 
-_CANDIDATES = 4096  # number of times per timeline that are considered as the end of a window
+_HALVINGS = 40  # of the interval in which the end of a window is searched for
 
 
 @dataclass
@@ -98,19 +98,13 @@ class Reply:
     def decimate(self, bucket: float | None = None, max_points: int | None = None) -> Reply:
         """Decimate to buckets of one size, or to at most `max_points` samples of each field."""
         kept = Reply(bucket={})
-        cuts: dict[str, tuple[float | None, np.ndarray]] = {}  # by timeline: its fields share one
         for name, values in self.data.items():
             followed = self.follows.get(name)
             if followed is None:
                 kept.add_field(name, Decimated(values, values, bucket, NEVER_FINAL))
                 continue
             t, until = self.timelines[followed].t, self.timelines[followed].finalized_until
-            if followed not in cuts:
-                w = bucket if max_points is None else grid.bucket_size_to(t, max_points)
-                cuts[followed] = w, grid.edges(t, w)
-            w, starts = cuts[followed]
-            which = grid.keep(values, starts)
-            which = which if max_points is None else grid.with_ends(which, len(t))
+            which, w = grid.decimate_by(t, values, bucket, max_points)
             final_to = just_after(float(t[-1])) if until is None else until
             kept.add_field(name, Decimated(t[which], values[which], w, final_to))
             kept.timelines[name].finalized_until = until
@@ -254,26 +248,20 @@ def chunks(reply: Reply, size: int) -> Iterator[Reply]:
 
 
 def _cut_time(reply: Reply, size: int) -> float | None:
-    """Return the latest time before which the samples take at most about `size` bytes.
+    """Return a time before which the samples take at most about `size` bytes.
 
     It is always after the first instant, so that something is sent; None if there is no later one.
     """
-    bytes_of = {name: line.t.nbytes for name, line in reply.timelines.items()}
+    times = {name: line.t for name, line in reply.timelines.items()}
+    bytes_of = {name: t.nbytes for name, t in times.items()}
     for name, followed in reply.follows.items():
         bytes_of[followed] += arrays.binary_size(reply.data[name])
-    times = [line.t for line in reply.timelines.values()]
-    # For speed consider only the first part of each timeline, and only some of its samples.
-    heads, weights = [], []
-    for t, total in zip(times, bytes_of.values(), strict=True):
-        head = t[: int(size * len(t) / total) + 2]
-        step = len(head) // _CANDIDATES + 1
-        heads.append(head[::step])
-        weights.append(np.full(len(heads[-1]), step * total / len(t)))
-    t = np.concatenate(heads)
-    order = np.argsort(t, kind="stable")
-    index = int(np.searchsorted(np.cumsum(np.concatenate(weights)[order]), size, side="right"))
-    first, cut = t[order[0]], t[order[min(index, len(t) - 1)]]
-    if cut > first:
-        return float(cut)
-    after = [(t, int(np.searchsorted(t, first, "right"))) for t in times]
-    return min((float(t[i]) for t, i in after if i < len(t)), default=None)
+    first, last = min(t[0] for t in times.values()), max(t[-1] for t in times.values())
+    low, high = first, last
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        taken = (t.searchsorted(middle) / len(t) * bytes_of[name] for name, t in times.items())
+        low, high = (low, middle) if sum(taken) > size else (middle, high)
+    after = [(t, t.searchsorted(first, "right")) for t in times.values()]
+    second = min((float(t[i]) for t, i in after if i < len(t)), default=None)
+    return second if second is None else max(float(low), second)

@@ -93,12 +93,9 @@ _signature = functools.cache(inspect.signature)  # uncached, slower than all che
 
 def _apply(procedure: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
     signature = _signature(procedure)
-    names = list(signature.parameters)
-    for name in names[: len(args)]:
-        if name in kwargs:
-            raise InvalidArgument(f"{name} is given twice")
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise InvalidArgument(f"{error}; the arguments are {', '.join(names)}") from None
+        names = ", ".join(signature.parameters)
+        raise InvalidArgument(f"{error}; the arguments are {names}") from None
     return procedure(*args, **kwargs)

@@ -36,7 +36,7 @@ def rows(first, stop):
 def write(folder, chosen, pipe):
     """Append for ever, and say after each batch how many samples there are."""
     history = History(folder, None, KEEP_BYTES, print)
-    line = history.timelines().get("line")
+    line = history.lines.get("line")
     count = 0 if line is None else round(line.last - START) + 1
     while True:
         stop = count + chosen.choice([1, 1, 10, chosen.randrange(1, MAX_BATCH)])
@@ -69,7 +69,7 @@ def examine(folder, said, problems, cut):
         (cut if "journal" in text and "damaged" in text else problems).append(text)
 
     history = History(folder, None, KEEP_BYTES, warn)
-    t, values = history.samples("line", ["n", "m", "b", "s"], -math.inf, math.inf)
+    t, values = history.lines["line"].samples(["n", "m", "b", "s"], -math.inf, math.inf)
     first, count = round(t[0] - START), round(t[-1] - START) + 1
     expected_t, expected = rows(first, count)
     if count < said:

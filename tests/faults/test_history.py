@@ -41,12 +41,12 @@ def test_what_memory_gives_up_while_the_disk_is_full_comes_back(tmp_path):
             keep(history, "line", t, {"n": t})
             if not turn:
                 history.tidy()
-    assert history.timelines()["line"].count < batch * batches
+    assert history.lines["line"].count < batch * batches
     assert any("memory is full" in text for text in reported)
     history.tidy()
     history.close()
     history = History(tmp_path, None, None, reported.append)
-    t, values = history.samples("line", ["n"], -math.inf, math.inf)
+    t, values = history.lines["line"].samples(["n"], -math.inf, math.inf)
     assert np.array_equal(t, np.arange(float(batch * batches)))
     assert np.array_equal(t, values["n"])
     history.close()

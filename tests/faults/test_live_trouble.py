@@ -12,11 +12,11 @@ from tests.conftest import Program, wait_for_nodes
 from tests.faults.helpers import TICKER, listed
 
 DEPTH = 50
-"""Samples that the ticker keeps."""
+"""Samples that the ticker keeps at least; it drops an eighth at a time."""
 
 WARNINGS = (
     "read failed, a sample is lost: OSError: the instrument does not answer",
-    "read returned str for 'count', which is a number: the value is lost",
+    "read returned a string for 'count', which is a number: the value is lost",
     "read failed, a sample is lost: TypeError: it returned NoneType, not a dict",
     "read has not returned for 2 s: its sample is lost",
 )
@@ -76,7 +76,7 @@ def test_each_failed_reading_costs_its_own_sample_and_a_warning(client, ticker):
     rows = list(zip(*columns, strict=True))
     # The node reads from its start on, and keeps the newest: the oldest may be another one.
     first, last = np.flatnonzero(~np.isnan(counts))[[0, -1]]
-    assert counts[first] == 1 or len(counts) == DEPTH
+    assert counts[first] == 1 or len(counts) >= DEPTH
     assert rows[first : last + 1] == [
         (count, "ok", count % 2 == 0) if count % 10 != 5 else (None, "odd", False)
         for count in range(int(counts[first]), int(counts[last]) + 1)
@@ -104,10 +104,10 @@ def test_the_newest_fifty_samples_are_kept_through_all_trouble(client, ticker):
     early = kept(client, ticker)["count"]
     data = kept_once(client, ticker, lambda data: early.t[-1] < data["count"].t[0], "50 more")
     for _ in range(5):
-        assert {len(series) for series in data.values()} == {DEPTH}
+        assert all(DEPTH <= len(series) < 1.3 * DEPTH for series in data.values())
         counts = data["count"].values
         known = counts[~np.isnan(counts)].astype(int)
-        # Fifty in a row: the last ones, with none missing but those that were lost.
+        # These are the last ones, with none missing but those that were lost.
         wanted = [c for c in range(known[0], known[-1] + 1) if not is_lost(c) and c % 10 != 5]
         assert known.tolist() == wanted
         data = kept_after(client, ticker, newest(data))

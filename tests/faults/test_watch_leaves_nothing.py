@@ -9,10 +9,10 @@ from twisted.internet import defer
 
 from sisock import Client, TwistedClient
 from sisock.connection.runtime import reactor_thread
-from sisock.router.configuration import DEFAULT_CONFIGURATION, load_configuration
+from sisock.router.configuration import DEFAULT_CONFIGURATION
 from sisock.testing import RouterProcess, wait_until
 from sisock.wire.protocol import node_uri, uri
-from tests.conftest import in_reactor
+from tests.conftest import TOP, in_reactor
 from tests.integration.peers import Member
 
 CALLS = 3_000
@@ -24,7 +24,10 @@ NODE_TOPICS = ["consumer.data_node_added", "consumer.data_node_subtracted"]
 @pytest.fixture
 def telling(tmp_path):
     """A router that tells members of role server about its subscriptions."""
-    configuration = load_configuration(DEFAULT_CONFIGURATION, 1)
+    text = DEFAULT_CONFIGURATION.read_text()
+    for relative, folder in (('[".."]', f'["{TOP}"]'), ("../js", f"{TOP}/js")):
+        text = text.replace(relative, folder)
+    configuration = json.loads(text)
     for role in configuration["workers"][0]["realms"][0]["roles"]:
         if role["name"] == "server":
             about = {"uri": "wamp.subscription.", "match": "prefix", "allow": {"call": True}}

@@ -103,16 +103,13 @@ def test_a_long_get_tells_its_progress_on_one_line_and_removes_it(router, slow_d
     assert len(json.loads(output.read_text())["f8"]["values"]) == ROWS
 
 
-def test_an_interrupted_get_ends_its_line(router, slow_disk, tmp_path):
+def test_an_interrupted_get_writes_no_file(router, slow_disk, tmp_path):
     output, stuck = tmp_path / "out.json", tmp_path / "stuck"
     stuck.touch()
     terminal = Terminal(router, "get", slow_disk, "f8", *ALL, *EACH_WINDOW_READ, "-o", output)
     terminal.read_until("samples/s")
     os.write(terminal.master, b"\x03")
     assert terminal.end() == 130
-    told, rest = terminal.screen()
-    assert "samples/s" in told
-    assert rest == ""
     assert not output.exists()
     stuck.unlink()
 

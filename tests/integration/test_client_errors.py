@@ -109,6 +109,26 @@ def test_no_router_is_said_at_once(tmp_path):
         Client(load_settings(environ=environ))
 
 
+def test_a_router_that_hangs_up_as_it_starts_is_asked_again(router, tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def hang_up_once():
+            connection, _ = listener.accept()
+            path.unlink()
+            path.symlink_to(router.home.router_socket)
+            connection.close()
+
+        starting = threading.Thread(target=hang_up_once)
+        starting.start()
+        environ = {**router.environ(), "CROSSBAR_SOCKET": str(path)}
+        with Client(load_settings(environ=environ)) as client:
+            client.nodes()
+        starting.join()
+
+
 @pytest.fixture
 def silent(router):
     """The environment of a client whose router accepts connections and says nothing."""

@@ -290,8 +290,3 @@ def test_decimated_samples_may_come_from_a_coroutine(client, odd):
         START + 4,
     ]
     assert len(client.get(node, "nan", START, START + 5, max_points=8)["nan"]) == 5
-
-
-def test_the_log_says_when_the_pyramids_are_ready(router, start):
-    node = start(router, "tests/nodes.py", "big", "--name", "points_ready")
-    node.wait_for("the pyramids of 4 fields are ready", 240)

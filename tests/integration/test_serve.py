@@ -1,6 +1,5 @@
 """`sisock serve` and `sisock status`: the nodes of a file, each in a process of its own."""
 
-import json
 import os
 import re
 import signal
@@ -158,7 +157,6 @@ def test_nodes_are_kept_running_and_status_says_how_they_are(sisock, serve, stat
     done = sisock("status", file)
     assert done.returncode == 1
     assert "problems with: served_never" in done.stderr
-    assert json.loads(sisock("status", file, "--json").stdout).keys() == every.keys()
     assert re.search(r"served_ticker +running .* MB +\d+\.\d\d +\d.* s ago", done.stdout), (
         done.stdout
     )
@@ -265,7 +263,6 @@ def test_check_tries_all_nodes_without_a_router(sisock, file):
         ('[a]\nprogram = "../x.py"', "[a]: there is no "),
         ('["a b"]\nprogram = "sensors"', "[a b]: "),
         ('[a.b]\nprogram = "sensors"', "[a]: it must be a section"),
-        ('[a]\nprogram = "sensors"\nport = "a\\u0000b"', "[a]: port has a NUL"),
         pytest.param('[a]\nprogram = "' + "a" * 5000 + '"', "File name too long", id="long"),
         pytest.param("a = " + "[" * 5000, "nodes.toml: ", id="deep"),
         ('[a]\nprogram = "sensors"\nname = "b"', "[a]: 'name' cannot be a flag"),

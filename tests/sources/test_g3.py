@@ -185,7 +185,7 @@ class Held(G3):
         self.may_go_on.wait(60)
 
 
-def test_plots_of_long_times_say_how_much_is_prepared(tmp_path, asked):
+def test_plots_of_long_times_say_that_they_are_prepared(tmp_path, asked):
     writer = Writer(tmp_path)
     for begin in range(4):
         write_frames(writer, 1, begin, spacing=2160.0)
@@ -204,7 +204,7 @@ def test_plots_of_long_times_say_how_much_is_prepared(tmp_path, asked):
     wait_until(lambda: "prepared" not in plot(), 60, "the plot")
     late.write_bytes(content)
     wait_until(node.is_held.is_set, 60, "the late file")
-    assert plot() == "'fridge.temps.stage' is still being prepared, 0%: ask again later"
+    assert plot() == "'fridge.temps.stage' is still being prepared: ask again later"
     node.may_go_on.set()
     wait_until(lambda: "prepared" not in plot(), 60, "the plot of all files")
     wait_until(lambda: node.trouble is None, 60, "no trouble")

@@ -25,9 +25,6 @@ def open_store(name="store"):
 def keep(history, timeline, t, values):
     """Have a history keep lists or arrays, whose times must ascend."""
     times = np.array(t, dtype="<f8")
-    lengths = {len(each) for each in values.values()}
-    if not np.isfinite(times).all() or (np.diff(times) <= 0).any() or lengths - {len(times)}:
-        raise ValueError("these are no samples")
     columns = {name: encode(each) for name, each in values.items()}
     present = {name: each.copy() for name, each in columns.items() if each is not None}
     if len(times):
@@ -44,13 +41,12 @@ def series(count, dtype="<f8", seed=1, missing=0.1):
     return t, values
 
 
-def fill(pyramid, t, values, step=10_000, extend=True, **identity):
+def fill(pyramid, t, values, step=10_000, **identity):
     """Append samples, in several steps, and bring the levels up to them."""
     for first in range(0, len(t), step):
         pyramid.base.append(t[first : first + step], values[first : first + step], **identity)
-    if extend:
-        for _ in pyramid.extend():
-            pass
+    for _ in pyramid.extend():
+        pass
     return pyramid
 
 

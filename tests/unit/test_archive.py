@@ -359,11 +359,11 @@ class Halting(Growing):
         return super().read(field, start, end)
 
 
-def test_who_waited_long_is_told_how_far_the_preparing_is():
+def test_who_waited_long_is_told_to_ask_again():
     node = Halting(T, T, interval=1.0, first=T[0], last=T[-1])
     node.begin(None)
     assert node.has_stopped.wait(20)
-    with pytest.raises(NodeFailed, match=r"'a' is still being prepared, 5. %: ask again later"):
+    with pytest.raises(NodeFailed, match="'a' is still being prepared: ask again later"):
         node.few()
     node.may_go_on.set()
     node.answer_within = 20.0

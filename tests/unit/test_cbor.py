@@ -24,6 +24,7 @@ HARMFUL = {
     "keys that are lists": cbor2.dumps({(n, n): n for n in range(1000)}),
     "set": cbor2.dumps(set(range(1000))),
     "no bytes for an integer": b"\xc2\x61a",
+    "the same list again and again": cbor2.dumps([[[1]] * 2] * 2, value_sharing=True),
 }
 
 

@@ -39,13 +39,6 @@ def times(world, node, names, start, end, points=None):
     return {name: views[node, name].samples.t.tolist() for name in names}
 
 
-@pytest.mark.parametrize("points", [None, 100])
-def test_an_interval_without_length_is_asked_of_nobody(points):
-    node = Node({"x": "a"}, {"a": [100.0]})
-    assert times(World(n=node), "n", "x", 100, 100, points) == {"x": []}
-    assert node.asked == []
-
-
 def test_all_samples_are_asked_for_each_time():
     node = Node({"x": "a"}, {"a": [100.0, 110.0]}, final_to=1e9)
     world = World(n=node)

@@ -53,22 +53,21 @@ def check(history, model, line, field, start, end, w, max_points):
     inside = [i for i, t in enumerate(model.t) if start <= t < end]
     t, every = [model.t[i] for i in inside], model.values(field)
     values = [every[i] for i in inside]
-    found_t, found = history.samples(line, [field], start, end)
+    found_t, found = history.lines[line].samples([field], start, end)
     assert found_t.tolist() == t
     assert plain(found[field]) == values
-    found = history.decimate(field, start, end, bucket=w)
+    found = history.lines["line"].decimate(field, start, end, bucket=w)
     kept = grid_oracle.decimate(t, values, w)
     assert found.t.tolist() == [t[i] for i in kept]
     assert plain(found.values) == [values[i] for i in kept]
-    found = history.decimate(field, start, end, max_points=max_points)
+    found = history.lines["line"].decimate(field, start, end, max_points=max_points)
     kept, expected = grid_oracle.decimate_to(t, values, max_points)
     assert found.bucket == expected
     assert found.t.tolist() == [t[i] for i in kept]
     assert plain(found.values) == [values[i] for i in kept]
     there = [(a, v) for a, v in zip(model.t, every, strict=True) if a < end and v is not None]
-    latest = history.latest([field], end)
-    t = latest.timelines[line].t.tolist() if there else []
-    assert list(zip(t, plain(latest.data[field]), strict=True)) == there[-1:]
+    t, values = history.lines[line].latest(field, end) or ([], [])
+    assert list(zip(t, plain(values), strict=True)) == there[-1:]
 
 
 VALUES = {
@@ -160,17 +159,17 @@ def compare(history, t, columns, interval, w, max_points, fields="nibs"):
     start, end = interval
     low, high = np.searchsorted(t, [start, end])
     t = t[low:high]
-    found_t, found = history.samples("line", list(fields), start, end)
+    found_t, found = history.lines["line"].samples(list(fields), start, end)
     assert np.array_equal(found_t, t)
     for field in fields:
         values = columns[field][low:high]
         values = arrays.normalise(values) if values.dtype.kind == "O" else values
         assert plain(found[field]) == plain(values)
-        decimated = history.decimate(field, start, end, bucket=w)
+        decimated = history.lines["line"].decimate(field, start, end, bucket=w)
         kept = grid.decimate(t, values, w)
         assert np.array_equal(decimated.t, t[kept])
         assert plain(decimated.values) == plain(values[kept])
-        few = history.decimate(field, start, end, max_points=max_points)
+        few = history.lines["line"].decimate(field, start, end, max_points=max_points)
         kept, expected = grid.decimate_by(t, values, None, max_points)
         assert few.bucket == expected
         assert np.array_equal(few.t, t[kept])
@@ -220,35 +219,6 @@ def test_files_are_merged_and_answer_as_before(tmp_path):
     history.close()
 
 
-@pytest.mark.parametrize(
-    ("t", "columns"),
-    [
-        ([START], {"n": [1.0]}),
-        ([START - 1], {"n": [1.0]}),
-        ([START + 2, START + 2], {"n": [1.0, 2.0]}),
-        ([math.nan], {"n": [1.0]}),
-        ([START + 2], {"n": [1.0, 2.0]}),
-        ([START + 2], {"n": ["text"]}),
-        ([START + 2], {"n": [object()]}),
-        ([START + 2], {"n": [True]}),
-        ([START + 2], {"other": [True]}),
-    ],
-)
-def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path, t, columns):
-    history = opened(tmp_path)
-    keep(history, "line", [START - 1, START], {"n": [0.5, 1.5]})
-    keep(history, "another", [START], {"other": ["text"]})
-    history.close()
-    history = opened(tmp_path)
-    before = history.timelines()
-    with pytest.raises(ValueError):
-        keep(history, "line", t, columns)
-    assert history.timelines() == before
-    keep(history, "line", [START + 2], {"n": [2]})
-    assert history.samples("line", ["n"], *EVER)[1]["n"].tolist() == [0.5, 1.5, 2.0]
-    history.close()
-
-
 def test_two_processes_cannot_share_a_history(tmp_path):
     history = opened(tmp_path)
     with pytest.raises(SettingsError, match="in use by another process"):
@@ -278,7 +248,7 @@ def test_timelines_may_have_any_name(tmp_path, name):
     keep(history, name[:-1] + "2", [START], {"m": [2.0]})
     history.close()
     history = opened(tmp_path / "inside")
-    assert history.timelines().keys() == {name, name[:-1] + "2"}
+    assert history.lines.keys() == {name, name[:-1] + "2"}
     history.close()
     assert {path.name for path in tmp_path.iterdir()} == {"inside"}
 
@@ -289,8 +259,8 @@ def kept(history, days):
         t = START + day * 86_400 + np.arange(0, 86_400, 10.0)
         keep(history, "line", t, {"n": t})
         history.tidy()
-    found = history.timelines()["line"]
-    t, values = history.samples("line", ["n"], *EVER)
+    found = history.lines["line"]
+    t, values = history.lines["line"].samples(["n"], *EVER)
     assert np.array_equal(t, values["n"])
     assert (np.diff(t) == 10).all()
     assert len(t) == found.count
@@ -332,15 +302,15 @@ def test_answers_are_whole_while_samples_come_and_files_are_made(tmp_path):
     writer.start()
     while not over.is_set():
         history.tidy()
-        t, values = history.samples("line", ["n", "s"], *EVER)
+        t, values = history.lines["line"].samples(["n", "s"], *EVER)
         assert np.array_equal(t, values["n"]) and (np.diff(t) == 1).all()
         assert len(values["s"]) == len(t)
-        few = history.decimate("n", *EVER, max_points=50)
+        few = history.lines["line"].decimate("n", *EVER, max_points=50)
         assert np.array_equal(few.t, few.values) and len(few.t) <= 50
-        few = history.decimate("n", *EVER, bucket=4096.0)
+        few = history.lines["line"].decimate("n", *EVER, bucket=4096.0)
         assert np.array_equal(few.t, few.values) and (np.diff(few.t) > 0).all()
     writer.join()
-    assert len(history.samples("line", ["n"], *EVER)[0]) == 200_000
+    assert len(history.lines["line"].samples(["n"], *EVER)[0]) == 200_000
     history.close()
 
 
@@ -350,11 +320,11 @@ def test_more_timelines_than_files_may_be_open(tmp_path):
     try:
         for _ in range(2):
             history = opened(tmp_path)
-            if not history.timelines():
+            if not history.lines:
                 for i in range(250):
                     keep(history, f"t{i}", [START], {f"x{i}": [1.0]})
             history.sync()
-            assert len(history.timelines()) == 250
+            assert len(history.lines) == 250
             history.close()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

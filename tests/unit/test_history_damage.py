@@ -57,7 +57,7 @@ class Opened:
     def __init__(self, folder):
         self.reported = []
         self.history = History(folder, None, None, self.reported.append)
-        self.t, self.values = self.history.samples("line", COLUMNS, -math.inf, math.inf)
+        self.t, self.values = self.history.lines["line"].samples(COLUMNS, -math.inf, math.inf)
 
     def lost(self):
         """Indices of samples that are not there, and of values that are missing, by field."""
@@ -124,7 +124,7 @@ def test_a_flipped_bit_of_a_file_costs_one_block(damaged, position):
         for name in COLUMNS.keys() - lost.keys():
             values = COLUMNS[name]
             for w in (16.0, 1024.0):
-                found = opened.history.decimate(name, -math.inf, math.inf, bucket=w)
+                found = opened.history.lines["line"].decimate(name, -math.inf, math.inf, bucket=w)
                 kept = grid.decimate(T, values, w)
                 assert np.array_equal(found.t, T[kept])
                 assert np.array_equal(found.values, np.asarray(values)[kept])
@@ -195,13 +195,13 @@ def test_a_full_disk_is_reported_and_what_it_lacks_written_later(tmp_path):
         for first in range(0, 20_000, 1000):
             keep(history, "line", T[first:][:1000], {"n": T[first:][:1000]})
         history.tidy()
-        values = history.samples("line", ["n"], -math.inf, math.inf)[1]
+        values = history.lines["line"].samples(["n"], -math.inf, math.inf)[1]
         assert np.array_equal(values["n"], T[:20_000])
     assert any("cannot be written" in text for text in reported)
     history.sync()
     shutil.copytree(tmp_path, tmp_path / "copy")
     opened = History(tmp_path / "copy", None, None, fail)
-    assert opened.timelines()["line"].count == 20_000
+    assert opened.lines["line"].count == 20_000
     opened.close()
     history.close()
 
@@ -214,7 +214,7 @@ def test_samples_in_memory_survive_that_their_folder_is_removed(tmp_path):
     keep(history, "line", T[5:7], {"n": T[5:7]})
     history.close()
     history = History(tmp_path / "kept", None, None, fail)
-    assert history.timelines()["line"].count == 7
+    assert history.lines["line"].count == 7
     history.close()
 
 
@@ -247,7 +247,7 @@ def test_after_a_power_failure_another_generation_begins(tmp_path):
     for folder in (tmp_path / "it", tmp_path / "killed"):
         again = History(folder, None, None, fail)
         assert again.generation == history.generation
-        assert again.timelines()["line"].count == 5
+        assert again.lines["line"].count == 5
         again.close()
     assert left(tmp_path / "it", "known closed") == "known"
     for words in ("known another-start-of-the-computer", "", "known", "\0\xff\0"):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sisock.bridge.answers import Answer
-from sisock.bridge.http import BODY_LIMIT, HEAD_LIMIT, LINGER
+from sisock.bridge.http import HEAD_LIMIT, LINGER, REQUEST_LIMIT
 from tests.unit.test_handlers import REQUEST, Visit
 
 
@@ -82,7 +82,7 @@ def test_who_waits_for_leave_to_send_a_body_gets_it():
         (b"POST /query HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST /query HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
         (posted(b"0\r\n\r\n", b"Transfer-Encoding: chunked"), 400),
-        (b"POST /query HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (BODY_LIMIT + 1), 413),
+        (posted(b"a" * (REQUEST_LIMIT + 1))[:-1], 413),
         (posted(b"x", b"Connection: upgrade", b"Upgrade: h2c"), 501),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * HEAD_LIMIT, 431),
         (b"GET /" + b"a" * HEAD_LIMIT, 431),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import sisock
 from sisock.errors import NodeContractError, SettingsError
 from sisock.history.columns import encode
-from sisock.history.memory import MAX_TEXTS, Memory
+from sisock.history.memory import MAX_MEMORY, Memory
 from sisock.node.intake import MAX_FIELDS
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
@@ -205,8 +205,11 @@ def test_any_pushes_are_decimated_as_the_grid_says(steps, w, max_points, start, 
     node.end()
 
 
-@given(st.integers(1, 20), st.lists(st.integers(1, 30), max_size=12), st.booleans())
-def test_the_newest_samples_are_kept_and_no_others(depth, sizes, by_time):
+MAX_PUSH = 30
+
+
+@given(st.integers(1, 20), st.lists(st.integers(1, MAX_PUSH), max_size=12), st.booleans())
+def test_the_newest_samples_are_kept_and_few_others(depth, sizes, by_time):
     node = made(history_samples=depth) if not by_time else made(history=depth - 0.5)
     count = 0
     for size in sizes:
@@ -218,7 +221,8 @@ def test_the_newest_samples_are_kept_and_no_others(depth, sizes, by_time):
         node.push({"x": count}, NOW + count)
         count += 1
         found = series(node.get_data(["x"], EARLIEST, LATEST), "x")
-        assert found == [(NOW + i, float(i)) for i in range(max(0, count - depth), count)]
+        assert min(count, depth) <= len(found) <= depth + depth / 8 + MAX_PUSH
+        assert found == [(NOW + i, float(i)) for i in range(count - len(found), count)]
         assert series(before, "x") == frozen
     node.end()
 
@@ -267,16 +271,11 @@ def test_a_push_before_the_node_runs_says_where_to_begin():
 @pytest.mark.parametrize(
     ("values", "t", "fault"),
     [
-        ({"x": "4", "on": True}, NOW, "str for 'x', which is a number"),
-        ({"x": ["4"], "on": [True]}, [NOW], "ndarray for 'x', which is a number"),
-        ({"x": [object()], "on": [True]}, [NOW], "an array for 'x': values of type object"),
-        (
-            {"x": [4, 5], "on": True},
-            NOW,
-            "list for 'x', which is a number; an array needs",
-        ),
-        ({"word": 4, "on": True}, NOW, "int for 'word', which is a string"),
-        ({"new": b"raw", "on": True}, NOW, "bytes for 'new', which no field can be"),
+        ({"x": "4", "on": True}, NOW, "a string for 'x', which is a number"),
+        ({"x": ["4"], "on": [True]}, [NOW], "a string for 'x', which is a number"),
+        ({"x": [object()], "on": [True]}, [NOW], "wrong values for 'x': values of type object"),
+        ({"x": [4, 5], "on": True}, NOW, "wrong values for 'x': values of type list cannot"),
+        ({"word": 4, "on": True}, NOW, "a number for 'word', which is a string"),
     ],
 )
 def test_a_value_of_a_wrong_type_is_lost_and_the_others_are_not(values, t, fault):
@@ -338,7 +337,7 @@ class Count(int):
 def test_integers_beyond_all_floats_and_odd_texts_are_kept(large):
     node = made()
     node.push({"x": large, "on": np.bool_(True)}, NOW, "pushed")
-    assert f"{type(large).__name__} for 'x', which is a number" in node.status()["error"]
+    assert f"values of type {type(large).__name__} cannot be served" in node.status()["error"]
     node.push({"x": np.float32(0.5), "on": None}, NOW + 1, "pushed")
     node.push({"word": "\ud800"}, NOW)
     node.push({"word": State.OK}, NOW + 1)
@@ -569,27 +568,12 @@ def test_many_faults_of_one_push_are_few_warnings():
     node.end()
 
 
-@pytest.mark.parametrize("keep", [None, "30d"])
-def test_what_is_pushed_before_there_is_a_router_is_kept(published, keep):
-    node = made(keep=keep)
-    for i in range(100):
-        node.push({"x": i}, NOW + i)
-    assert node.status() == {"samples": 100, "last": NOW + 99, "error": None}
-    node.service = service = Service()
-    node.begin(service)
-    node.push({"x": 100}, NOW + 100)
-    wait_until(lambda: service.events, 40, "the event")
-    assert [event["data"]["x"] for event in service.events] == [[100]]
-    node.end()
-
-
-def test_what_is_pushed_after_the_end_is_lost_and_said():
+def test_what_is_pushed_after_the_end_is_lost():
     node = made()
     node.push({"x": 1}, NOW)
     node.end()
     node.push({"x": 2}, NOW + 1)
-    assert node.status()["last"] == NOW
-    assert "had ended" in node.status()["error"]
+    assert node.status() == {"samples": 1, "last": NOW, "error": None}
 
 
 def test_held_samples_are_let_go_when_they_have_waited(published):
@@ -619,9 +603,9 @@ def test_the_last_values_are_found_on_disk_however_old():
     node.end()
 
 
-def test_long_texts_take_limited_memory():
+def test_a_timeline_takes_limited_memory():
     memory, text = Memory(math.inf, None), encode(["x" * 1_000_000])
-    for t in range(100):
+    for t in range(200):
         memory.put("line", (np.array([float(t)]), {"x": text}))
-    t, _ = memory.samples("line", ["x"], 0, 1000)
-    assert 50 <= len(t) <= MAX_TEXTS // 1_000_000 and t[-1] == 99
+    t, _ = memory.lines["line"].samples(["x"], 0, 1000)
+    assert MAX_MEMORY <= len(t) * 1_000_100 < 1.1 * MAX_MEMORY and t[-1] == 199

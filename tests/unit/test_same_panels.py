@@ -53,7 +53,12 @@ class Dashboard(World):
             "maxDataPoints": points,
             **more,
         }
-        self.asked.append(defer.ensureDeferred(self.panels.query(orjson.dumps(body))))
+        return self.post(orjson.dumps(body))
+
+    def post(self, body):
+        """Post a panel's request; returns the Deferred of its answer."""
+        request = Request("", "POST", body=body)
+        self.asked.append(defer.ensureDeferred(self.panels.query(request)))
         return self.asked[-1]
 
     def leave(self):
@@ -215,16 +220,14 @@ def test_a_wrong_request_is_wrong_for_each(world):
 
 def test_a_body_of_any_depth_is_answered(world):
     raw = orjson.dumps({"targets": []})[:-1] + b',"scopedVars":' + b"[" * 500 + b"]" * 500 + b"}"
-    answer = result(defer.ensureDeferred(world.panels.query(raw)))
+    answer = result(world.post(raw))
     assert b"".join(answer.parts) == b"[]"
 
 
 def post(world, name="x", **more):
-    """Post a panel's request; returns the Deferred of its answer."""
+    """Post a panel's request, perhaps without a number of points."""
     body = {"targets": [{"target": f"n::{name}"}], "range": {"from": 1000, "to": 9000}, **more}
-    handler = world.panels.handlers()["POST", "/query"]
-    world.asked.append(defer.ensureDeferred(handler(Request("", "POST", body=orjson.dumps(body)))))
-    return world.asked[-1]
+    return world.post(orjson.dumps(body))
 
 
 def test_equal_requests_in_one_turn_share_an_answer():

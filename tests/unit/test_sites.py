@@ -1,23 +1,15 @@
 import pytest
+from twisted.internet.testing import MemoryReactorClock
 
-from sisock.connection.settings import Home, load_settings
+from sisock.connection.settings import load_settings
 from sisock.connection.sites import load_sites
+from sisock.connection.transport import make_endpoint
 from sisock.errors import SettingsError
-from sisock.router.credentials import make_certificates
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    """A certificate in PEM format."""
-    home = Home(tmp_path_factory.mktemp("ca"))
-    make_certificates(home)
-    return home.ca_certificate.read_text()
 
 
 @pytest.fixture
-def write(tmp_path, authority):
+def write(tmp_path):
     (tmp_path / "secret").write_text(" of-chile \n")
-    (tmp_path / "ca.pem").write_text(authority)
     (tmp_path / "empty").write_text("")
 
     def write(text):
@@ -90,8 +82,6 @@ def test_the_settings_of_one_router_are_as_before(write):
         ('[chile]\naddress = "wss://h/ws"', "add `secret`"),
         ('[chile]\naddress = "wss://h/ws"\nsecret = "gone"', "gone cannot be read"),
         ('[chile]\naddress = "wss://h/ws"\nsecret = "empty"', "should hold a secret but is empty"),
-        ('[chile]\naddress = "wss://h/ws"\nsecret = "secret"\nca = "gone"', "gone cannot be read"),
-        ('[chile]\naddress = "wss://h/ws"\nsecret = "secret"\nca = "secret"', "is not a certific"),
     ],
 )
 def test_what_cannot_be_used_is_an_error_that_names_file_and_site(write, tmp_path, text, sentence):
@@ -100,6 +90,15 @@ def test_what_cannot_be_used_is_an_error_that_names_file_and_site(write, tmp_pat
         load_sites(environ)
     assert str(tmp_path / "sites.toml") in str(raised.value)
     assert "of-chile" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"), [("gone", "gone cannot be read"), ("secret", "is not a certificate")]
+)
+def test_a_site_is_not_joined_without_its_ca(write, file, sentence):
+    text = f'[chile]\naddress = "wss://h/ws"\nsecret = "secret"\nca = "{file}"'
+    with pytest.raises(SettingsError, match=sentence):
+        make_endpoint(load_sites(write(text))["chile"], MemoryReactorClock())
 
 
 def test_a_file_that_the_variable_names_must_be_there(tmp_path):

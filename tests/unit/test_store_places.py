@@ -126,3 +126,12 @@ def test_a_catalogue_that_is_none_is_made_anew(cache, content):
     (cache / "store").mkdir(parents=True)
     (cache / "store" / "catalogue.sqlite").write_bytes(content)
     store_samples(open_store(), *series(100))
+
+
+def test_a_catalogue_whose_damage_is_not_text_is_made_anew(cache):
+    store = open_store()
+    store_samples(store, *series(100))
+    store.close()
+    path = cache / "store" / "catalogue.sqlite"
+    path.write_bytes(path.read_bytes().replace(b"TABLE series", b"\x9a\xbaBLE series"))
+    store_samples(open_store(), *series(100))

@@ -6,6 +6,7 @@ import pytest
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet import defer
 
+from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics
 from sisock.bridge.panels import Panels
 from sisock.errors import InvalidArgument, NodeFailed
@@ -64,7 +65,7 @@ class Asked(World):
         body["range"] = {"from": 1000, "to": 9_000_000}
         panels = Panels(self.bridge, Metrics())
         self.answers, self.parts, self.errors = [], [], []
-        self.asking = defer.ensureDeferred(panels.query(orjson.dumps(body)))
+        self.asking = defer.ensureDeferred(panels.query(Request("", body=orjson.dumps(body))))
         self.asking.addCallbacks(self.answers.append, self.errors.append)
 
     def read(self):
@@ -74,7 +75,8 @@ class Asked(World):
             async for part in self.answers[0].parts:
                 self.parts.append(part)
 
-        defer.ensureDeferred(read()).addErrback(lambda failure: self.errors.append(failure.value))
+        self.reading = defer.ensureDeferred(read())
+        self.reading.addErrback(lambda failure: self.errors.append(failure.value))
         self.clock.pump([0.0] * 200)
 
     @property
@@ -155,7 +157,9 @@ def test_a_client_that_leaves_ends_the_calls():
     asked = Asked("x")
     asked.node.send([1, 2], 3.0)
     assert not asked.node.windows[-1][-1].called
-    asked.answers[0].on_end()
+    asked.read()
+    assert not asked.node.windows[-1][-1].called
+    asked.reading.cancel()
     assert asked.node.windows[-1][-1].called
 
 
@@ -175,4 +179,4 @@ def test_too_many_samples_of_a_node_without_windows_are_refused():
     world = World((), max_samples=1000, n=node)
     body = orjson.dumps({"targets": [{"target": "n::x"}], "range": {"from": 1, "to": 2_000_000}})
     with pytest.raises(InvalidArgument, match="ask for less"):
-        world.result(Panels(world.bridge, Metrics()).query(body))
+        world.result(Panels(world.bridge, Metrics()).query(Request("", body=body)))

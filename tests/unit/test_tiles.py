@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sisock.bridge.tiles import Samples, TileCache, join
+from sisock.bridge.tiles import Samples, TileCache, View, join
 from sisock.wire.fields import Field
 from sisock.wire.grid import bucket_size_of_spacing, bucket_size_of_view
 from sisock.wire.json_rows import dumps, truth_as_numbers
@@ -38,15 +38,20 @@ def reply(samples, first, last, w):
 
 def complete(cache, samples, first, last, w, final_to=FAR, now=FAR):
     """A view, with what it lacks; and as many buckets as that were."""
-    parts = cache.find(SERIES, first, last, w, now)
-    for start, end in parts.missing:
+    runs, missing = cache.find(SERIES, first, last, w, now)
+    view = View(FIELD, runs)
+    for start, end in missing:
         came = reply(samples, start, end, w)
-        parts.add(came)
+        view.add(came, first * w, last * w)
         cache.store(SERIES, w, start, end, came, final_to)
-    view = parts.view(FIELD)
     rows = orjson.loads(b"[%s]" % b"".join(view.rows()))
     assert rows == orjson.loads(dumps(list(zip(*as_json(view.samples), strict=True))))
-    return view.samples, sum(end - start for start, end in parts.missing)
+    return view.samples, sum(end - start for start, end in missing)
+
+
+def missing(cache, first, last, now):
+    """The ranges of buckets of a second that are not in a cache."""
+    return cache.find(SERIES, first, last, 1.0, now)[1]
 
 
 def as_json(samples):
@@ -87,13 +92,13 @@ def test_what_is_not_final_is_asked_for_again(seed, w, span, final_to):
 
 def test_whole_tiles_are_asked_for_but_nothing_after_now():
     cache, samples = TileCache(1_000_000), made(1)
-    assert cache.find(SERIES, 70, 80, 1.0, FAR).missing == [(64, 128)]
-    assert cache.find(SERIES, 70, 200, 1.0, FAR).missing == [(64, 256)]
-    assert cache.find(SERIES, 70, 200, 1.0, 150.5).missing == [(64, 151)]
-    assert cache.find(SERIES, 70, 200, 1.0, 10.0).missing == []
+    assert missing(cache, 70, 80, FAR) == [(64, 128)]
+    assert missing(cache, 70, 200, FAR) == [(64, 256)]
+    assert missing(cache, 70, 200, 150.5) == [(64, 151)]
+    assert missing(cache, 70, 200, 10.0) == []
     complete(cache, samples, 70, 130, 1.0, final_to=140.5)
-    assert cache.find(SERIES, 70, 140, 1.0, FAR).missing == []
-    assert cache.find(SERIES, 70, 141, 1.0, FAR).missing == [(140, 192)]
+    assert missing(cache, 70, 140, FAR) == []
+    assert missing(cache, 70, 141, FAR) == [(140, 192)]
 
 
 def test_a_cache_without_room_for_a_tile_asks_only_for_the_view():
@@ -101,8 +106,8 @@ def test_a_cache_without_room_for_a_tile_asks_only_for_the_view():
     for _ in range(2):
         assert complete(cache, samples, 70, 200, 1.0)[1] == 130
     assert cache.nbytes == 0
-    assert cache.find(SERIES, 70, 200, 1.0, 150.5).missing == [(70, 151)]
-    assert cache.find(SERIES, 70, 200, 1.0, 10.0).missing == []
+    assert missing(cache, 70, 200, 150.5) == [(70, 151)]
+    assert missing(cache, 70, 200, 10.0) == []
 
 
 def test_tiles_of_texts_and_of_booleans_are_joined():

@@ -54,8 +54,7 @@ def test_a_node_of_the_wheel_is_run_by_its_name(library, place):
     assert done.stdout.startswith("node apex_archive: 5 fields")
 
 
-def test_status_says_that_nothing_runs(library, place):
-    done = place(library).run("sisock", "status")
+def test_doctor_says_that_nothing_is_there(library, place):
+    done = place(library).run("sisock", "doctor")
     assert done.returncode == 1
     assert "no secret" in done.stdout
-    assert done.stderr == "sisock: problems with: router\n"

@@ -11,7 +11,6 @@ from typing import Any
 
 from sisock.archive.node import ArchiveNode
 from sisock.connection.runtime import RepeatedWarning
-from sisock.errors import NodeFailed
 from sisock.sources.g3.frames import short_name
 from sisock.sources.g3.index import Block, open_index
 from sisock.sources.g3.levels import Levels, read_field
@@ -61,11 +60,8 @@ class G3Archive(ArchiveNode):
         """Read the frames of an interval."""
         return read_field(self._index, self._blocks[field], _field_of(field), start, end)
 
-    def check_prepared(self, field: str, entry: Mapping[str, Any]) -> None:
-        """Raise NodeFailed, with the progress, if plots of a field are being prepared."""
-        share = self._levels.share(self._blocks[field], _field_of(field))
-        if share is not None:
-            raise NodeFailed(f"{field!r} is still being prepared, {share:.0%}: ask again later")
+    def _is_being_prepared(self, name: str) -> bool:
+        return self._levels.is_behind(self._blocks[name], _field_of(name))
 
     def _read_decimated(
         self, name: str, entry: Mapping[str, Any], due: float, wanted: Wanted
@@ -122,14 +118,7 @@ class G3Archive(ArchiveNode):
         if changes.is_other:
             self._levels.forget(changes.blocks.values())
             self.samples_changed()
-        preparing = WorkLog(self.log, "preparing plots of long times")
-
-        def tell_prepared(how_far: str) -> None:
-            preparing.tell(how_far)
-            self.trouble = wrong or f"plots of long times are being prepared: {how_far}"
-
-        self._levels.extend(tell_prepared)
-        self.trouble = wrong
+        self._levels.extend(WorkLog(self.log, "preparing plots of long times").tell)
 
     def _list(self) -> None:
         """List the known fields, and for each its blocks, the latest one last."""

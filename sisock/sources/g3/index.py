@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from sisock.sources.g3.frames import DATA, STATUS, blocks_of, read_frames, times_of, type_of
-from sisock.store.catalogue import cache_folder
+from sisock.store.catalogue import cache_folder, open_database
 
 ABANDONED = 600.0
 """Seconds without a change after which an unfinished last frame counts as broken."""
 
-_SET_UP = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS file (
     id INTEGER PRIMARY KEY, path TEXT UNIQUE, stamp TEXT, reached INTEGER, feeds TEXT);
 CREATE TABLE IF NOT EXISTS block (
@@ -31,8 +31,8 @@ CREATE TABLE IF NOT EXISTS frame (
     block INTEGER, last REAL, first REAL, count INTEGER, file INTEGER, offset INTEGER,
     PRIMARY KEY (block, last, file, offset)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS of_file ON frame (file);
-PRAGMA user_version=1;
 """
+_SET_UP = 1, _TABLES, "NORMAL"  # version, tables, and the pragma `synchronous`
 
 
 @dataclass
@@ -111,17 +111,11 @@ def find_files(tree: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
 
 def open_index(node: str, tree: Path, warn: Callable[[str], None]) -> Index:
     """Open the index in the node's folder, a new one if damaged, or else one in memory."""
-    for _ in range(2):
-        try:
-            path = cache_folder(node) / "g3.sqlite"
-            return Index(path, tree)
-        except (OSError, RuntimeError, sqlite3.OperationalError) as error:
-            warn(f"the index is kept in memory, and built again at each start: {error}")
-            break
-        except sqlite3.DatabaseError:
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{path}{suffix}").unlink(missing_ok=True)
-    return Index(":memory:", tree)
+    try:
+        return Index(open_database(cache_folder(node) / "g3.sqlite", *_SET_UP), tree)
+    except (OSError, RuntimeError, sqlite3.Error) as error:
+        warn(f"the index is kept in memory, and built again at each start: {error}")
+        return Index(open_database(":memory:", *_SET_UP), tree)
 
 
 class Index:
@@ -131,12 +125,9 @@ class Index:
     whenever the database is created again.
     """
 
-    def __init__(self, database: Path | str, tree: Path) -> None:
+    def __init__(self, database: sqlite3.Connection, tree: Path) -> None:
         self._tree, self._lock = tree.resolve(), threading.RLock()
-        self._database = sqlite3.connect(database, check_same_thread=False)
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=NORMAL"):
-            self._database.execute(f"PRAGMA {pragma}")
-        self._database.executescript(_SET_UP)
+        self._database = database
         ((self.generation,),) = self._ask("PRAGMA application_id")
         if not self.generation:
             self.generation = random.getrandbits(30) + 1

@@ -35,9 +35,6 @@ AT_ONCE, SPAN = 500_000, 86400.0
 """Values of a block that are decimated in one step; seconds of frames to look up at once."""
 
 
-_Views = list[tuple[Block, View]]
-
-
 def read_blocks(
     index: Index, blocks: Iterable[Block], start: float, end: float
 ) -> Iterator[dict[str, Any]]:
@@ -130,13 +127,13 @@ class Levels:
             return self._store.make(_key(block, field))
         return pyramid
 
-    def share(self, blocks: list[Block], field: str) -> float | None:
-        """Return the prepared share of a field; None if it is complete, or never will be."""
-        for block in blocks:
-            until = self._open(block, field).base.record.identity.get("until", -math.inf)
-            if block.fields[field] != "string" and block.last - until > BEHIND:
-                return max(0.0, until - block.first) / (block.last - block.first)
-        return None
+    def is_behind(self, blocks: Iterable[Block], field: str) -> bool:
+        """Return whether the cache of a field lags behind its samples by more than `BEHIND`."""
+        return any(
+            block.fields[field] != "string"
+            and block.last - _until(self._open(block, field)) > BEHIND
+            for block in blocks
+        )
 
     def _extend(self, blocks: list[Block], tell: Callable[[str], None]) -> Steps:
         """Extend the cache of a feed's blocks together, as each frame has all of them."""
@@ -164,70 +161,62 @@ class Levels:
         for fields in behind.values():
             fields.keep(self._index.generation)
             for pyramid in fields.pyramids.values():
-                if pyramid.is_due():
-                    yield from pyramid.extend()
+                yield from pyramid.extend()
 
     def decimate(self, blocks: list[Block], field: str, wanted: Wanted) -> Decimated | None:
         """Decimate an interval; return None if its samples have to be read from the files."""
-        start, end, bucket, max_points = wanted
-        views = [(block, self._open(block, field).view()) for block in blocks]
-        low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
+        if (wanted.bucket or SIZE) < SIZE:
+            return None
+        views = [self._open(block, field).view() for block in blocks]
         try:
-            for block, view in views:
-                if min(end, block.last) - view.identity.get("until", -math.inf) > BEHIND:
+            for block, view in zip(blocks, views, strict=True):
+                if min(wanted.end, block.last) - view.identity.get("until", -math.inf) > BEHIND:
                     return None
-            if bucket is None:
-                found = [
-                    view.decimate(max(low, _begin(block)), high, None, max_points)
-                    for block, view in views
-                ]
-                if all(each.bucket is None for each in found):
-                    return None
-                ends = [t for each in found if len(each.t) for t in each.t[[0, -1]].tolist()]
-                # Read the very first and last sample from the files.
-                low, high = bucket_start(min(ends), SIZE) + SIZE, bucket_start(max(ends), SIZE)
-            if high <= low or (bucket or SIZE) < SIZE:
-                return None
-            return self._join(views, field, (start, low, high, end), bucket, max_points)
+            return self._join(blocks, views, field, wanted)
         except Damaged as damage:
             self._store.repair(damage.record.field, damage)
             return None
 
     def _join(
-        self, views: _Views, field: str, times: tuple[float, ...], bucket: Any, max_points: Any
+        self, blocks: list[Block], views: list[View], field: str, wanted: Wanted
     ) -> Decimated | None:
-        """Decimate both ends, read from the files, and the cached buckets between them."""
-        start, low, high, end = times
-        parts, kept = [], []
-        for block, view in views:
-            begin = max(low, _begin(block))
-            stop = max(begin, min(high, view.identity["until"]))
-            kept.append((view, begin, stop))
-            for ends in ((start, begin), (stop, end)):
-                parts.append(read_field(self._index, [block], field, *ends))
+        """Decimate cached buckets, and what is before and after them in the files."""
+        start, end, bucket, max_points = wanted
+        low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
+        inner, count = [], 0
+        for block, view in zip(blocks, views, strict=True):
+            # The oldest bucket may lack samples of removed files.
+            span = view.span(max(low, bucket_start(block.first, SIZE) + SIZE), high)
+            begin = stop = end
+            if span is not None:
+                # The first and the last sample must be kept: read their buckets from the files.
+                begin = bucket_start(span[1], SIZE) + SIZE
+                stop = max(begin, bucket_start(span[2], SIZE))
+                count += span[0]
+            inner.append((begin, stop))
+        if max_points is not None and count <= max_points:
+            return None
+        parts = [
+            read_field(self._index, [block], field, *part)
+            for block, (begin, stop) in zip(blocks, inner, strict=True)
+            for part in ((start, begin), (stop, end))
+        ]
         t, _ = in_order(parts)
-        if bucket is None:
-            if max_points is None or not len(t):
-                return None
+        if max_points is not None and len(t):
             bucket = bucket_size_for(float(t[0]), float(t[-1]), max_points)
-            if bucket < SIZE:
-                return None
-        for view, begin, stop in kept:
+        if bucket is None or bucket < SIZE:
+            return None
+        for view, (begin, stop) in zip(views, inner, strict=True):
             found = view.decimate(begin, stop, bucket, None)
             parts.append((found.t, found.values))
         t, values = in_order(parts)
         which = grid.decimate(t, values, bucket, max_points is not None)
-        last = max(block.last for block, _ in views)
-        return Decimated(t[which], values[which], bucket, just_after(last))
+        final_to = just_after(max(block.last for block in blocks))
+        return Decimated(t[which], values[which], bucket, final_to)
 
 
 def _key(block: Block, field: str) -> str:
     return f"{block.id} {field}"
-
-
-def _begin(block: Block) -> float:
-    """Return the end of a block's first bucket, which may lack samples of removed files."""
-    return bucket_start(block.first, SIZE) + SIZE if block.count else -math.inf
 
 
 def _until(pyramid: Pyramid) -> float:

@@ -56,15 +56,6 @@ class LogLines:
         valid = np.isfinite(t)
         return t[valid], {name: list(compress(found, valid)) for name, found in texts.items()}
 
-    def explain_empty(self, lines: bytes) -> str:
-        """Return why lines have no samples."""
-        texts = lines.decode("utf-8", "replace").splitlines()
-        if not texts:
-            return "it does not exist yet, or is empty"
-        if any(pattern.search(text) for pattern in self._patterns for text in texts):
-            return "lines match a pattern, but have no time: see --time and --time-format"
-        return "no line matches a pattern"
-
     def _seconds(self, times: list[str], path: Path) -> np.ndarray:
         style = self._style or guess_style(times[:100])
         if style is None or "%" not in style or "%y" in style.lower():

@@ -16,11 +16,9 @@ import numpy as np
 
 from sisock.errors import SisockError
 from sisock.sources.tables.timestamps import (
-    AMBIGUOUS,
     DAYS,
     MIN_GUESSED,
     count_numbers,
-    find_styles,
     guess_style,
     numbers,
     seconds,
@@ -288,10 +286,8 @@ def _explained(found: Any, style: str | None, names: Sequence[str]) -> str:
         return f"{said} does not have the --time-format {style!r}"
     if not pa.types.is_string(found.type) or 2 * count_numbers(some) > len(some):
         why, forms = "is too small for UNIX time", "mjd, jd, excel or s"
-    elif fitting := " or ".join(map(repr, find_styles(some, AMBIGUOUS))):
-        return f"{said} may have day or month first; say --time-format {fitting}"
     else:
-        why, forms = "is of no known form", "'%H:%M:%S %d.%m.%Y'"
+        why, forms = "is of no known form", "'%d/%m/%Y %H:%M'"
     return f"{said} {why}; say --time-format, as {forms}, or another column with --time: {others}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,14 +25,7 @@ FORMATS = (
     *("%Y:%j:%H:%M:%S", "%Y:%j:%H:%M:%S.%f", "%Y %m %d %H %M", "%Y %m %d %H %M %S"),
     "%Y %m %d %H %M %S.%f",
 )
-"""Unambiguous text formats that are tried in addition to ISO 8601."""
-
-AMBIGUOUS = tuple(
-    date + clock
-    for date in ("%d/%m/%y", "%m/%d/%y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
-    for clock in (*_CLOCKS, " %I:%M:%S %p", " %I:%M %p")
-)
-"""Formats that are never guessed, as day and month may be exchanged."""
+"""Formats of texts that are tried after ISO 8601; day and month cannot be exchanged in any."""
 
 MIN_GUESSED = 1e8
 """Smallest number (1973 in seconds) that is taken for UNIX time without being told."""
@@ -75,16 +68,12 @@ def guess_style(texts: Sequence[str]) -> str | None:
     if 2 * count_numbers(texts) > len(texts):
         lengths = {len(text) for text in texts if text and re.fullmatch(r"(19|20)\d+", text)}
         return _DIGITS.get(lengths.pop()) if len(lengths) == 1 else None
-    return next(find_styles(texts, ("iso", *FORMATS)), None)
-
-
-def find_styles(texts: Sequence[str], styles: Iterable[str]) -> Iterator[str]:
-    """Yield those of the styles that fit most of the texts."""
     array = pa.array(texts, pa.string())
-    for style in styles:
+    for style in ("iso", *FORMATS):
         # A year of two digits is read as one before 1900.
         if 2 * (seconds(array, style) > YEAR_1900).sum() > len(texts):
-            yield style
+            return style
+    return None
 
 
 def count_numbers(texts: Sequence[str]) -> int:
