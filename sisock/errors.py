@@ -27,6 +27,10 @@ class RouterUnreachable(SisockError, ConnectionError):
     """The router does not answer: is it running, and are host and port right?"""
 
 
+class ClientClosed(RouterUnreachable):
+    """The client is closed: make a new one."""
+
+
 class SiteUnreachable(RouterUnreachable):
     """One of several sites cannot be reached; the message gives the reason."""
 

@@ -188,8 +188,7 @@ class Pyramids:
         if len(held[0]):
             identity["until"] = float(held[0][0])
         series.append(*NOTHING, **identity)
-        if pyramid.is_due():
-            yield from pyramid.extend()
+        yield from pyramid.extend()
 
     def _read_numbers(self, name: str, start: float, end: float) -> Samples:
         t, values = self._read(name, start, end)

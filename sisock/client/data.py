@@ -96,8 +96,7 @@ class Fields(dict[str, Field]):
 
     def _repr_html_(self) -> str:
         """Show a table in a notebook."""
-        rows = [(name, f.type, f.units or "", f.description or "") for name, f in self.items()]
-        return display.table(("field", "type", "units", "description"), rows)
+        return display.fields_to_html(self.values())
 
 
 class Data(dict[str, Series]):
@@ -117,8 +116,9 @@ class Data(dict[str, Series]):
     def plot(self) -> Any:
         """Draw all series with matplotlib, and return an array of axes, one for each unit.
 
-        Times are UTC. A curve is interrupted at gaps of more than five usual spacings. Raises
-        SisockError if matplotlib is missing.
+        Times are UTC. A curve is interrupted at gaps of more than five usual spacings; if it is
+        decimated, only at those of more than two buckets. Raises SisockError if matplotlib is
+        missing.
         """
         return display.plot(self)
 
@@ -140,7 +140,7 @@ class Data(dict[str, Series]):
         return Data(kept)
 
     def to_pandas(self) -> Any:
-        """Return a pandas DataFrame: a column for each field, the times (UTC) as index.
+        """Return a pandas DataFrame: a column for each field, the index ``time`` in UTC.
 
         Different timelines are merged, with NaN for missing samples. ``attrs["units"]`` has the
         units by field.
@@ -153,12 +153,13 @@ class Data(dict[str, Series]):
         }
         lines = [series.t for series in self.values()]
         if all(np.array_equal(t, lines[0]) for t in lines):
-            return self._with_units(pd.DataFrame(columns))
+            return self._named(pd.DataFrame(columns))
         # pandas cannot join columns with repeated times: keep the last sample of each time.
         unique = [column[~column.index.duplicated(keep="last")] for column in columns.values()]
-        return self._with_units(pd.concat(unique, axis=1, sort=False).sort_index())
+        return self._named(pd.concat(unique, axis=1, sort=False).sort_index())
 
-    def _with_units(self, frame: Any) -> Any:
+    def _named(self, frame: Any) -> Any:
+        frame.index.name = "time"
         frame.attrs["units"] = {name: series.units for name, series in self.items()}
         return frame
 

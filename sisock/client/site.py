@@ -19,6 +19,7 @@ from sisock.connection.sites import load_sites
 from sisock.connection.transport import silence
 from sisock.errors import (
     AuthenticationRejected,
+    ClientClosed,
     HubMissing,
     RouterUnreachable,
     SisockError,
@@ -115,7 +116,7 @@ class Site:
     async def stop(self) -> None:
         """Leave the router."""
         await self.connection.stop()
-        self._end(RouterUnreachable("the client is closed"))
+        self._end(ClientClosed())
 
     def _end(self, reason: BaseException) -> None:
         self.ended = self.ended or reason
@@ -194,7 +195,7 @@ class Site:
     def with_name(self, error: Exception) -> Exception:
         """Return an error; if it comes from a site's router or hub, add the site's name."""
         is_own = isinstance(error, RouterUnreachable | HubMissing | AuthenticationRejected)
-        if not (self.name and is_own) or isinstance(error, SiteUnreachable):
+        if not (self.name and is_own) or isinstance(error, ClientClosed | SiteUnreachable):
             return error
         return SiteUnreachable(f"the site {self.name!r} cannot be reached: {error}")
 

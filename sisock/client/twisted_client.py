@@ -19,7 +19,7 @@ from sisock.client.watch import Watch, Watches, deliver
 from sisock.connection.runtime import Turns
 from sisock.connection.session import CALL_TIMEOUT, gather
 from sisock.connection.settings import Settings
-from sisock.errors import HubMissing, InvalidArgument, RouterUnreachable
+from sisock.errors import ClientClosed, HubMissing, InvalidArgument, RouterUnreachable
 from sisock.wire.fields import KnownNode
 from sisock.wire.protocol import check_strategy
 from sisock.wire.times import Time, parse_duration, to_interval
@@ -94,7 +94,7 @@ class TwistedClient:
     async def close(self) -> None:
         """Leave the router, or the routers of all sites."""
         await gather(site.stop() for site in self._sites.values())
-        self._end(RouterUnreachable("the client is closed"))
+        self._end(ClientClosed())
 
     def trouble(self) -> str | None:
         """Return what is wrong with a router that calls wait for; None if nothing is."""

@@ -128,7 +128,6 @@ class Segment:
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self.path = path
         self._warn = warn
-        self._warned: set[tuple[str | None, int]] = set()
         self.size = path.stat().st_size
         content, table = self._header()
         self.timeline: str = content["timeline"]
@@ -207,10 +206,8 @@ class Segment:
         try:
             return array.read(block)[0]
         except DamagedBlock as error:
-            if (field, block) not in self._warned:
-                self._warned.add((field, block))
-                what = "samples" if field is None else f"values of {field!r}"
-                self._warn(f"{self.path}: up to {BLOCK} {what} are lost: {error}")
+            what = "samples" if field is None else f"values of {field!r}"
+            self._warn(f"{self.path}: up to {BLOCK} {what} are lost: {error}")
             return None
 
     def _header(self) -> tuple[dict[str, Any], np.ndarray]:
@@ -235,25 +232,22 @@ class Segment:
 Part: TypeAlias = Table | Segment
 
 
-def write(path: Path, timeline: str, parts: Sequence[Part], go_on: Callable[[], None]) -> None:
+def write(path: Path, timeline: str, parts: Sequence[Part]) -> None:
     """Write the samples of successive parts to a new file, with one field in memory at a time.
 
-    `go_on` is called before each block, and may raise to stop. Raises OSError if the file cannot
-    be written.
+    Raises OSError if the file cannot be written.
     """
     ends = parts[0].first, parts[-1].last
     temporary = path.with_suffix(".part")
     with open(temporary, "wb") as file:
-        _write(file, {"timeline": timeline, "ends": ends}, parts, go_on)
+        _write(file, {"timeline": timeline, "ends": ends}, parts)
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
     sync_folder(path.parent)
 
 
-def _write(
-    file: IO[bytes], about: dict[str, Any], parts: Sequence[Part], go_on: Callable[[], None]
-) -> None:
+def _write(file: IO[bytes], about: dict[str, Any], parts: Sequence[Part]) -> None:
     fields = sorted({name for part in parts for name in part.dtypes})
     blocks = sum(part.count for part in parts) // BLOCK + 1
     # A field has fewer than 16 levels, each at most half as long as the one below.
@@ -268,7 +262,6 @@ def _write(
         entry = {"field": field, "w": w, "dtypes": dtypes, "count": len(columns[0])}
         entries.append({**entry, "at": file.tell(), "from": len(table)})
         for start in range(0, len(columns[0]), BLOCK):
-            go_on()
             block = [column[start : start + BLOCK] for column in columns]
             data = b"".join(map(_to_bytes, block))
             file.write(data)

@@ -19,7 +19,7 @@ from sisock.connection.session import Session
 from sisock.errors import InvalidNodeName, NodeContractError, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.registration import Registration
-from sisock.node.replica import REFUSALS, serves_the_same
+from sisock.node.replica import serves_the_same
 from sisock.node.requests import RequestHandler
 from sisock.wire import protocol
 from sisock.wire.fields import with_trouble
@@ -104,17 +104,12 @@ class NodeService:
             },
             {"get_fields": self.requests.get_fields, "get_data": self.requests.get_data},
             self._begin_once,
-            partial(self._is_same, session) if node.is_replica else None,
+            partial(serves_the_same, session, node.name, self.requests)
+            if node.is_replica
+            else None,
         )
         node.joined(session)
         await self._registration.keep()
-
-    async def _is_same(self, session: Session) -> bool:
-        try:
-            return await serves_the_same(session, self.node.name, self.requests)
-        except REFUSALS as error:
-            self.requests.warn(f"the other replicas cannot be compared: {error}")
-            return False
 
     def _describe(self) -> str:
         node = self.node

@@ -17,7 +17,7 @@ from sisock.wire.arrays import Samples, join
 
 Labels = Mapping[str, str]
 
-ROWS = 100_000  # approximate number of samples to read at once
+ROWS, FEW_ROWS = 100_000, 2000  # samples to read at once: of many, and to find only one
 STEPS = 10_000  # buckets per request; the server's limit is 11,000
 LATEST = 2.0**33  # seconds; the largest bucket that the server's nanoseconds can represent
 
@@ -194,38 +194,26 @@ class PrometheusSeries:
         """Return whether labels are those of this series, and not of one with additional labels."""
         return self._labels == {n: text for n, text in labels.items() if n != "__name__"}
 
-    def _parts(self, start: int, end: int) -> Iterator[Samples]:
+    def _parts(
+        self, start: int, end: int, rows: int = ROWS, is_backwards: bool = False
+    ) -> Iterator[Samples]:
         """Yield samples in windows, whose length adapts to the density of samples."""
         span = 60_000
         while start < end:
-            stop = min(start + span, end)
-            count = self._count(start, stop)
-            if count > ROWS and span > SHORT:
-                span = max(span * ROWS // (2 * count), SHORT)
+            begin, stop = max(end - span, start), min(start + span, end)
+            part = (begin, end) if is_backwards else (start, stop)
+            count = self._count(*part)
+            if count > rows and span > SHORT:
+                span = max(span * rows // (2 * count), SHORT)
                 continue
             if count:
-                yield self._raw(start, stop)
-            start, span = stop, 2 * span
+                yield self._raw(*part)
+            start, end = (start, begin) if is_backwards else (stop, end)
+            span *= 2 if count else 16
 
     def _find_end(self, start: int, end: int, is_last: bool) -> Samples:
         """Return the first or the last sample of an interval, or none."""
-        span, lower, upper = 60_000, start, end
-        while lower < upper:
-            part = (
-                (max(upper - span, lower), upper) if is_last else (lower, min(lower + span, upper))
-            )
-            if count := self._count(*part):
-                break
-            lower, upper = (lower, part[0]) if is_last else (part[1], upper)
-            span *= 16
-        else:
-            return NOTHING
-        while count > 2000 and part[1] - part[0] > SHORT:
-            halves = [(part[0], sum(part) // 2), (sum(part) // 2, part[1])]
-            near, far = halves[::-1] if is_last else halves
-            few = self._count(*near)
-            part, count = (near, few) if few else (far, count)
-        t, values = self._raw(*part)
+        t, values = next(self._parts(start, end, FEW_ROWS, is_last), NOTHING)
         one = slice(-1, None) if is_last else slice(0, 1)
         return t[one], values[one]
 
