@@ -128,7 +128,6 @@ class Segment:
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self.path = path
         self._warn = warn
-        self._warned: set[tuple[str | None, int]] = set()
         self.size = path.stat().st_size
         content, table = self._header()
         self.timeline: str = content["timeline"]
@@ -207,10 +206,8 @@ class Segment:
         try:
             return array.read(block)[0]
         except DamagedBlock as error:
-            if (field, block) not in self._warned:
-                self._warned.add((field, block))
-                what = "samples" if field is None else f"values of {field!r}"
-                self._warn(f"{self.path}: up to {BLOCK} {what} are lost: {error}")
+            what = "samples" if field is None else f"values of {field!r}"
+            self._warn(f"{self.path}: up to {BLOCK} {what} are lost: {error}")
             return None
 
     def _header(self) -> tuple[dict[str, Any], np.ndarray]:

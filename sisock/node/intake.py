@@ -101,8 +101,7 @@ class Intake:
             at = np.array([time.time()]) if times is None else times
             for line, good in split.items():
                 line.pending.append((at, good))
-            if not self.wake.is_set():
-                self.wake.set()
+            self.wake.set()
         more = [f"{len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
         return faults[:_MAX_FAULTS] + more
 

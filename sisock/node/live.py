@@ -167,11 +167,6 @@ class LiveNode(DataNodeServer):
             error = f"{error} ({counted(self._dropped, 'sample')} dropped since the start)"
         return {"samples": self._taken, "last": last, "error": error}
 
-    def silent_for(self) -> dict[str, float]:
-        """Return the seconds since the last samples of each timeline, or since the start."""
-        now, lines = time.monotonic(), list(self._intake.lines.values())
-        return {line.name: now - line.came_at for line in lines}
-
     async def _read_and_warn(self) -> None:
         """Read a sample; log errors, and when reading takes too long."""
         limit, reactor = self.read_limit, self.service.reactor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
@@ -114,7 +115,8 @@ class SubscriberNode(LiveNode):
 
     def _tell_of_stale(self) -> None:
         """Log once when a timeline becomes stale, and when samples come again."""
-        for name, silent in self.silent_for().items():
+        for name, line in list(self._intake.lines.items()):
+            silent = time.monotonic() - line.came_at
             is_stale = self.stale_after is not None and silent > self.stale_after
             if is_stale == (name in self._is_stale):
                 continue
