@@ -71,6 +71,16 @@ def test_the_name_of_a_file_sets_its_form(sisock, weather, tmp_path):
         assert (tmp_path / name).read_text().startswith(begin)
 
 
+def test_a_file_whose_name_sets_no_form_is_not_written(sisock, weather, tmp_path):
+    output = tmp_path / "day.parquet"
+    done = sisock("get", weather, "apex_temperature", *DAY, "-o", output)
+    assert done.returncode == 1
+    assert all(ending in done.stderr for ending in (".csv", ".json", ".txt"))
+    assert not output.exists()
+    sisock("get", weather, "apex_temperature", *DAY, "-o", output, "--csv")
+    assert output.read_text().startswith("time,")
+
+
 def test_without_fields_all_are_printed(sisock, weather):
     header = sisock("get", weather, *DAY, "--max-points", "8", "--csv").stdout.partition("\n")[0]
     assert len(header.split(",")) == 6
