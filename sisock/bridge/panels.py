@@ -33,6 +33,7 @@ from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import View, parse_tile
+from sisock.wire.json_rows import BETWEEN
 
 LONG_ANSWER = 50_000  # samples; a longer answer is written in a thread
 ROW_BYTES = 40  # additional memory of a sample in a table or in long rows, while these are made
@@ -96,7 +97,7 @@ class Found:
         yield answers.series_start(name, stream.fields[pair[1]], ref_id)
         async for rows in stream.read(pair[1]):
             yield b"".join((separator, rows))
-            separator = b","
+            separator = BETWEEN
         yield answers.SERIES_END
 
 

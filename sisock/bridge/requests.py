@@ -182,12 +182,10 @@ def _parse_target(target: Mapping[str, Any], budget: Budget) -> Target | None:
         return None
     if not isinstance(text, str):
         raise InvalidArgument("target must be a text of the form node::field")
-    if isinstance(ref_id, str) and len(ref_id) > MAX_REF_ID:
-        raise InvalidArgument(f"refId may have at most {MAX_REF_ID} characters")
     # SimpleJSON sends the format as `type`; users of simPod's plugin put `type` into the payload.
     payload = target.get("payload")
     formats = target.get("type"), payload.get("type") if isinstance(payload, dict) else None
-    ref_id = ref_id if isinstance(ref_id, str) else None
+    ref_id = ref_id[:MAX_REF_ID] if isinstance(ref_id, str) else None
     return Target(text, parse_target(text, budget), ref_id, "table" in formats)
 
 

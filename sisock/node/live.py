@@ -140,7 +140,7 @@ class LiveNode(DataNodeServer):
             for name, dtype in kept.dtypes.items():
                 with contract(self.name, name):
                     self._intake.add_field(name, type_of(dtype), line)
-            self._intake.line(line).resume(kept.last)
+            self._intake.line(line).newest = kept.last
         return self._store.generation
 
     def begin(self, service: Any) -> None:

@@ -93,7 +93,7 @@ def test_the_status_is_known_with_the_first_samples_of_each_call():
     (answer,) = asked.answers
     assert (answer.status, answer.headers) == (200, {})
     asked.read()
-    assert b"[1.0,1000],[2.0,2000]" in b"".join(asked.parts)
+    assert b"[1.0, 1000], [2.0, 2000]" in b"".join(asked.parts)
     assert b"n::y" not in b"".join(asked.parts)
     asked.node.send([3, 4, 5])
     asked.clock.pump([0.0] * 200)
