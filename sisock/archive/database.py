@@ -98,8 +98,7 @@ class DatabaseNode(ArchiveNode):
 
     def read(self, field: str, start: float, end: float) -> Samples:
         """Read the samples of an interval from the database."""
-        parts = [as_samples(*part) for part in self._series[field][0].read(start, end)]
-        return join(parts or [NOTHING])
+        return self._read_part(field, {}, Interval(start, end), math.inf)[0]
 
     def _read_part(
         self, name: str, entry: Mapping[str, Any], interval: Interval, most: float

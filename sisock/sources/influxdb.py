@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from sisock.sources.http import JsonServer, quote
+from sisock.sources.http import JsonServer, first_tick, quote
 from sisock.wire import grid
 
 ROWS = 20_000  # rows per chunk of an answer
@@ -128,7 +127,7 @@ class InfluxSeries:
 
     def _source(self, start: float, end: float) -> str:
         """Return the FROM and WHERE clauses for an interval."""
-        first, last = nanoseconds_of(start), nanoseconds_of(end)
+        first, last = (first_tick(min(max(t, 0.0), LATEST), 10**9) for t in (start, end))
         return f"{self._from}time >= {first} AND time < {last}"
 
 
@@ -136,12 +135,3 @@ def _samples(series: Mapping[str, Any]) -> tuple[np.ndarray, list[Any]]:
     times, values = zip(*series["values"], strict=True) if series["values"] else ((), ())
     seconds, rest = np.divmod(np.array(times, dtype="<i8"), 10**9)
     return seconds + rest / 1e9, list(values)
-
-
-def nanoseconds_of(t: float) -> int:
-    """Return the first nanosecond since 1970 that is not before `t`, as a float."""
-    t = min(max(t, 0.0), LATEST)
-    first = math.ceil((Fraction(t) - Fraction(math.ulp(t)) / 2) * 10**9)
-    while first / 10**9 < t:
-        first += 1
-    return first

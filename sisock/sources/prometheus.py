@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sisock.sources.http import JsonServer, quote
+from sisock.sources.http import JsonServer, first_tick, quote
 from sisock.store.series import NOTHING
 from sisock.wire import grid
 from sisock.wire.arrays import Samples, join
@@ -164,8 +164,8 @@ class PrometheusSeries:
     def _clip(self, start: float, end: float) -> tuple[int, int]:
         """Return the milliseconds of an interval in which there may be samples."""
         now = round(time.time() * 1000)
-        first, last = max(_milliseconds(start), self._since), min(_milliseconds(end), now + AHEAD)
-        return first, max(first, last)
+        first = max(first_tick(start, 1000), self._since)
+        return first, max(first, min(first_tick(end, 1000), now + AHEAD))
 
     def _ask(self, path: str, query: str, **times: str) -> list[tuple[float, float]]:
         """Return times and values that the server computes from the series."""
@@ -272,14 +272,6 @@ def _duration(milliseconds: int) -> str:
     """Return a duration in PromQL: VictoriaMetrics takes 8126ms, but not 8s126ms, for 8125 ms."""
     seconds, rest = divmod(milliseconds, 1000)
     return "".join(f"{n}{unit}" for n, unit in ((seconds, "s"), (rest, "ms")) if n)
-
-
-def _milliseconds(t: float) -> int:
-    """Return the first millisecond since 1970 that is not before `t`, as a float."""
-    first = math.floor(t * 1000) - 1
-    while first / 1000 < t:
-        first += 1
-    return first
 
 
 def name_of(labels: Labels) -> str:
