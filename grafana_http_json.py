@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from sisock.bridge.app import ROUTES, make_app
+from sisock.bridge.app import make_app
 from sisock.bridge.bridge import Bridge
 from sisock.bridge.metrics import Metrics
 from sisock.bridge.panels import Panels
@@ -45,7 +45,7 @@ def main() -> None:
         bridge = Bridge(routers, node_timeout, cache_bytes, max_samples)
     except SisockError as error:
         fail(error)
-    metrics = Metrics(ROUTES)
+    metrics = Metrics()
     handlers = Panels(bridge, metrics).handlers()
     app = make_app(bridge, metrics)
     front = Front(app, handlers, metrics.answered, web.access, bridge.reactor)

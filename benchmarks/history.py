@@ -120,7 +120,7 @@ def build(folder: Path, count: int, fields: int) -> None:
         times = START + np.arange(float(part.start), part.stop)
         table.put(times, dict.fromkeys(names, values[part]))
         path = place / f"segment-{table.first_journal:08d}-{table.last_journal:08d}"
-        write(path, "line", [table], lambda: None)
+        write(path, "line", [table])
         begin = part.stop
     # The last ones came one by one, as they do from an instrument.
     history = opened(folder)

@@ -27,7 +27,10 @@ STARTUP = 60  # seconds after which the demo gives up
 
 def main(argv: list[str] | None = None) -> None:
     """Start the demo, or do a part of it."""
-    about = "Run router, hub, page, bridge and two example nodes until Ctrl-C."
+    about = (
+        "Run router, hub, page, bridge and two example nodes, until Ctrl-C or until one of them"
+        " stops. Start other nodes in a second terminal."
+    )
     parser = Parser(prog="sisock demo", description=about)
     for stage in ("--run", "--wait"):  # only for the demo's own use
         parser.add_argument(stage, action="store_true", help=argparse.SUPPRESS)

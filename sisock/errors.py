@@ -27,16 +27,16 @@ class RouterUnreachable(SisockError, ConnectionError):
     """The router does not answer: is it running, and are host and port right?"""
 
 
+class ClientClosed(RouterUnreachable):
+    """The client is closed: make a new one."""
+
+
 class SiteUnreachable(RouterUnreachable):
     """One of several sites cannot be reached; the message gives the reason."""
 
 
 class SiteWarning(UserWarning):
     """A list lacks the nodes of a site; the message gives the reason."""
-
-
-class RouterWarning(UserWarning):
-    """A call waits because the router does not answer; the message gives the reason."""
 
 
 class AuthenticationRejected(SisockError, PermissionError):

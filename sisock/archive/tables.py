@@ -25,6 +25,8 @@ SCAN_WAIT = 0.05
 for the scan that it has started.
 """
 
+MAX_SAID = 3  # largest number of files that a node names because they are left out
+
 Result = TypeVar("Result")
 
 
@@ -96,7 +98,7 @@ class ArchiveTable:
             yield from ingest.fill()
             for pyramid in ingest.pyramids.values():
                 # Texts have no levels.
-                if "texts" not in pyramid.base.record.identity and pyramid.is_due():
+                if "texts" not in pyramid.base.record.identity:
                     yield from pyramid.extend()
 
         yield from until_stored(self.store, fill)
@@ -130,7 +132,6 @@ class TableCache:
         self._scan_due = 0.0
         self._is_scanned = threading.Event()
         self._error: Exception | None = None
-        self._left_out: dict[Path, str] = {}
 
     def scan_if_due(self) -> threading.Thread | None:
         """Start a scan in the background, unless the last one is less than a second ago."""
@@ -194,7 +195,6 @@ class TableCache:
         except Exception as error:
             self._warn(f"the files cannot be listed: {type(error).__name__}: {error}")
             self._error = error
-            self._left_out = {}
             self._source.trouble = f"{type(error).__name__}: {error}"
         finally:
             self._scan_due = time.monotonic() + SCAN_EVERY
@@ -224,17 +224,10 @@ class TableCache:
         before, self._present = self._present, present
         return any(field in before[field].pyramids for field in before.keys() - present.keys())
 
-    def _report(self, left_out: dict[Path, str]) -> None:
-        """Log once which files are left out, and set `trouble` while they are."""
-        new: dict[str, list[Path]] = {}
-        for path, why in left_out.items():
-            if self._left_out.get(path) != why:
-                new.setdefault(why, []).append(path)
-        for why, paths in new.items():
-            more = f" and {len(paths) - 1} more files are" if len(paths) > 1 else " is"
-            self._warn(f"{paths[0]}{more} left out: {why}")
-        self._left_out, self._source.trouble = left_out, None
-        if left_out:
-            path, why = next(iter(left_out.items()))
-            more = f", and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-            self._source.trouble = f"{path} is left out: {why}{more}"
+    def _report(self, left_out: Mapping[Path, str]) -> None:
+        """Set `trouble` while files are left out, and log it."""
+        said = [f"{path} is left out: {why}" for path, why in left_out.items()]
+        more = f"; and {len(said) - MAX_SAID} more" if len(said) > MAX_SAID else ""
+        self._source.trouble = "; ".join(said[:MAX_SAID]) + more or None
+        if said:
+            self._warn(self._source.trouble)

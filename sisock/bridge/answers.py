@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from sisock.errors import (
     UnknownGeneration,
     UnknownNode,
 )
-from sisock.wire import json_rows
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
 from sisock.wire.json_rows import ROWS, dumps, milliseconds, truth_as_numbers
@@ -55,14 +55,13 @@ class Answer:
     """Hold an HTTP answer.
 
     `parts` is a list of bytes if the body is ready, an async generator if the reactor makes it, or
-    a slow iterator, which runs in a thread. `on_end` is called when the client has taken all or has
-    disconnected. `share` counts the memory of the answer for as long as the answer exists.
+    a slow iterator, which runs in a thread. `share` counts the memory of the answer for as long as
+    the answer exists.
     """
 
     parts: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    on_end: Callable[[], Any] = lambda: None
     share: Any = None
 
     def private(self) -> Answer:
@@ -190,7 +189,7 @@ def table_answer(found: Sequence[tuple[str, View]], ref_id: str | None) -> Itera
         columns += [_column(node, view.field) for view in members]
         cells += aligned.values()
     yield _open_list("rows", type="table", columns=columns, refId=ref_id)
-    yield from json_rows.rows(_rows(cells))
+    yield from _rows(cells)
     yield SERIES_END
 
 
@@ -202,16 +201,13 @@ def _column(node: str, field: Field) -> dict[str, str]:
     return column if unit is None else {**column, "unit": unit}
 
 
-def _rows(columns: list[np.ndarray]) -> np.ndarray | list[list[Any]]:
-    """Return columns of different lengths as rows, padded with NaN or None."""
-    length = max(map(len, columns), default=0)
-    if all(column.dtype.kind in "fiu" for column in columns):
-        rows = np.full((length, len(columns)), np.nan)
-        for i, column in enumerate(columns):
-            rows[: len(column), i] = column
-        return rows
-    padded = [to_list(column) + [None] * (length - len(column)) for column in columns]
-    return list(map(list, zip(*padded, strict=True)))
+def _rows(columns: list[np.ndarray]) -> Iterator[bytes]:
+    """Yield columns of different lengths as parts of rows; what a column lacks is null."""
+    for first in range(0, max(map(len, columns), default=0), ROWS):
+        if first:
+            yield b","
+        cells = [to_list(column[first : first + ROWS]) for column in columns]
+        yield dumps(list(zip_longest(*cells)))[1:-1]
 
 
 def long_rows(found: Iterable[tuple[str, View]]) -> Iterator[bytes]:
@@ -250,50 +246,35 @@ def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None) ->
 
 
 # Symbols are case sensitive: S is siemens and s a second, mW and MW differ by a factor of 1e9.
-_SYMBOLS = """
-celsius: C degC °C ℃ | fahrenheit: degF °F | kelvin: K | percent: % | humidity: %h %H %rh %RH
-pressurehpa: hPa | pressurembar: mbar | pressurebar: bar | pressurepa: Pa | pressurekpa: kPa
-pressurepsi: psi | pressurehg: inHg | velocityms: m/s ms-1 m*s-1 mps | velocitykmh: km/h kmh kph
-velocitymph: mph | velocityknot: kn kt | lengthmm: mm | lengthm: m | lengthkm: km | degree: deg °
-radian: rad | arcmin: arcmin | arcsec: arcsec | rotrpm: rpm RPM | volt: V | mvolt: mV | kvolt: kV
-amp: A | mamp: mA | farad: F | henry: H | mhenry: mH | ohm: Ω Ω ohm | watt: W | mwatt: mW
-kwatt: kW | megwatt: MW | Wm2: W/m2 W/m^2 W/m² | dB: dB | dBm: dBm | hertz: Hz | ns: ns
-µs: us µs μs | ms: ms | s: s | m: min | h: h | d: d | bits: b | bytes: B | kbytes: KiB
-deckbytes: kB | mbytes: MiB | decmbytes: MB | gbytes: GiB | decgbytes: GB | Bps: B/s Bps
-bps: bps b/s bit/s | accMS2: m/s2 m/s^2 m/s² | ppm: ppm | litre: l L | flowlpm: l/min L/min lpm
-none: 1
+# Words are lower case and singular here, but not always in a field's units.
+_UNITS = """
+celsius: C degC °C ℃ celsius | fahrenheit: degF °F fahrenheit | kelvin: K kelvin
+percent: % percent | humidity: %h %H %rh %RH | pressurehpa: hPa | pressurembar: mbar millibar
+pressurebar: bar | pressurepa: Pa pascal | pressurekpa: kPa | pressurepsi: psi | pressurehg: inHg
+velocityms: m/s ms-1 m*s-1 mps | velocitykmh: km/h kmh kph | velocitymph: mph
+velocityknot: kn kt knot | lengthmm: mm millimeter millimetre | lengthm: m meter metre
+lengthkm: km | degree: deg ° degree | radian: rad radian | arcmin: arcmin | arcsec: arcsec
+rotrpm: rpm RPM | volt: V volt | mvolt: mV | kvolt: kV | amp: A amp ampere | mamp: mA
+farad: F | henry: H | mhenry: mH | ohm: Ω Ω ohm | watt: W watt | mwatt: mW | kwatt: kW
+megwatt: MW | Wm2: W/m2 W/m^2 W/m² Wm-2 | dB: dB | dBm: dBm | hertz: Hz hertz | ns: ns
+µs: us µs μs | ms: ms millisecond | s: s sec second | m: min minute | h: h hour | d: d day
+bits: b | bytes: B byte | kbytes: KiB | deckbytes: kB
+mbytes: MiB | decmbytes: MB | gbytes: GiB | decgbytes: GB | Bps: B/s Bps | bps: bps b/s bit/s
+accMS2: m/s2 m/s^2 m/s² | ppm: ppm | litre: l L litre liter | flowlpm: l/min L/min lpm
+none: 1 count dimensionless
 """
+_SYMBOL_LENGTH = 3  # characters; longer units may be words
 
-# Words are not case sensitive.
-_WORDS = """
-celsius: celsius, deg c, degree celsius, degrees celsius
-fahrenheit: fahrenheit, deg f, degree fahrenheit, degrees fahrenheit
-kelvin: kelvin | percent: percent, pct | humidity: % rh | pressurehpa: hectopascal
-pressurembar: millibar | pressurepa: pascal | velocityms: m s-1 | velocityknot: knot, knots
-lengthmm: millimeter, millimetre, millimeters, millimetres
-lengthm: meter, metre, meters, metres | degree: degree, degrees | radian: radian, radians
-volt: volt, volts | amp: amp, ampere, amps, amperes | ohm: ohms | watt: watt, watts | Wm2: w m-2
-hertz: hertz | ms: millisecond, milliseconds | s: sec, second, seconds | m: minute, minutes
-h: hour, hours | d: day, days | bytes: byte, bytes | Bps: bytes/s
-litre: litre, liter, litres, liters | none: , count, counts, dimensionless
-"""
-
-
-def _parse_units(text: str, separator: str | None) -> dict[str, str]:
-    """Return Grafana's ids, before each colon, by the spellings after it."""
-    entries = [line.partition(":") for line in text.strip().replace("\n", "|").split("|")]
-    return {
-        word.strip(): unit.strip() for unit, _, words in entries for word in words.split(separator)
-    }
-
-
-_BY_SYMBOL = _parse_units(_SYMBOLS, None)
-_BY_WORD = _parse_units(_WORDS, ",")
+_IDS = {"": "none"}
+for _entry in _UNITS.replace("\n", "|").split("|"):
+    _IDS |= dict.fromkeys(_entry.partition(":")[2].split(), _entry.partition(":")[0].strip())
 
 
 def grafana_unit(units: str | None) -> str | None:
     """Return Grafana's id for a unit, or a suffix with the unit if Grafana has no id for it."""
     if units is None:
         return None
-    bare = units.strip()
-    return _BY_SYMBOL.get(bare) or _BY_WORD.get(bare.lower()) or f"suffix: {bare}"
+    spelling = "".join(units.split())
+    word = spelling.lower() if len(spelling) > _SYMBOL_LENGTH else spelling
+    spellings = spelling, word, word.removesuffix("s")
+    return next((_IDS[each] for each in spellings if each in _IDS), f"suffix: {units.strip()}")

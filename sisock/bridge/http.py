@@ -21,8 +21,6 @@ from twisted.protocols.policies import TimeoutMixin
 from sisock.bridge.answers import NONE, Answer, failure
 from sisock.connection.runtime import make_logger
 
-SHORT = 1 << 18  # bytes; a shorter body is written without waiting for the client to take it
-
 WRITE_BYTES = 1 << 20
 """Bytes passed to the socket at once; Twisted's default is 128 KiB."""
 
@@ -253,21 +251,17 @@ class Connection(Protocol, TimeoutMixin):
         answer = await self._front.answer(request)
         request.status, body = answer.status, answer.body
         request.is_last |= self._front.is_stopping
-        try:
-            if body is None:
-                await self._write(request, answer)
-            else:
-                is_bare = answer.status in (204, 304)
-                length = {} if is_bare else {"Content-Length": str(len(body))}
-                request.sent = len(body)
-                head = self._head(request, answer, length)
-                self.transport.writeSequence([head] if request.method == "HEAD" else [head, body])
-                # Send it now: this turn of the reactor may have to make answers for others.
-                self.transport.doWrite()
-                if len(body) > SHORT:
-                    await self._wait_for_client()
-        finally:
-            answer.on_end()
+        if body is None:
+            await self._write(request, answer)
+        else:
+            is_bare = answer.status in (204, 304)
+            length = {} if is_bare else {"Content-Length": str(len(body))}
+            request.sent = len(body)
+            head = self._head(request, answer, length)
+            self.transport.writeSequence([head] if request.method == "HEAD" else [head, body])
+            # Send it now: this turn of the reactor may have to make answers for others.
+            self.transport.doWrite()
+            await self._wait_for_client()
         if self._is_lost:
             return
         self._front.ended(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakSet
 
@@ -47,8 +47,7 @@ GAUGES = {
 class Metrics:
     """Count requests by path, their seconds, samples and cache hits."""
 
-    def __init__(self, paths: Iterable[str] = ()) -> None:
-        self._paths = frozenset(paths)
+    def __init__(self) -> None:
         self._registry = CollectorRegistry()
 
         def make(kind: Any, name: str, text: str, *labels: str) -> Any:
@@ -62,8 +61,7 @@ class Metrics:
         self._misses = make(Counter, "cache_misses", "Series of which nothing was in the cache")
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """Count a request; unknown paths are counted together as "other"."""
-        path = path if path in self._paths else "other"
+        """Count a request."""
         self._requests.labels(path, status).inc()
         self._seconds.labels(path).observe(seconds)
 

@@ -12,7 +12,6 @@ from collections.abc import (
     Mapping,
 )
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -34,6 +33,7 @@ from sisock.bridge.server import Handler
 from sisock.bridge.streams import Stream, open_streams
 from sisock.bridge.targets import Pair
 from sisock.bridge.tiles import View, parse_tile
+from sisock.wire.json_rows import BETWEEN
 
 LONG_ANSWER = 50_000  # samples; a longer answer is written in a thread
 ROW_BYTES = 40  # additional memory of a sample in a table or in long rows, while these are made
@@ -72,18 +72,23 @@ class Found:
                 else:
                     yield answers.series_answer(name, self.views.get(pair), target.ref_id)
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the JSON list of answers while the samples arrive."""
-        separator = b"["
-        for answer in self.write():
-            yield separator
-            if isinstance(answer, AsyncIterator):
-                async for part in answer:
-                    yield part
-            else:
-                yield b"".join(answer)
-            separator = b","
-        yield b"[]" if separator == b"[" else b"]"
+    async def stream(self, on_end: Callable[[], None]) -> AsyncIterator[bytes]:
+        """Yield the JSON list of answers while the samples arrive; finally call `on_end`."""
+        try:
+            separator = b"["
+            for answer in self.write():
+                yield separator
+                if isinstance(answer, AsyncIterator):
+                    async for part in answer:
+                        yield part
+                else:
+                    yield b"".join(answer)
+                separator = b","
+            yield b"[]" if separator == b"[" else b"]"
+        finally:
+            for stream in self.streams.values():
+                stream.stop()
+            on_end()
 
     async def _write_stream(
         self, pair: Pair, name: str, ref_id: str | None
@@ -92,7 +97,7 @@ class Found:
         yield answers.series_start(name, stream.fields[pair[1]], ref_id)
         async for rows in stream.read(pair[1]):
             yield b"".join((separator, rows))
-            separator = b","
+            separator = BETWEEN
         yield answers.SERIES_END
 
 
@@ -175,7 +180,8 @@ class Panels:
         else:
             found.views = await self._find(share, panels, query)
         if found.streams:
-            return self._stream(share, found)
+            parts = found.stream(lambda: self._metrics.found(share.count, 0, 0))
+            return Answer(parts, 200, notice_headers(share.notices))
         # A repeated target is answered, and counted, each time.
         count = _count(found.views, panels) + _count(found.tables, tables)
         return self._answer(share, answers.body_of(found.write()), count)
@@ -195,20 +201,12 @@ class Panels:
             return await self._bridge.samples(share, pairs, query.interval, query.min_stride)
         return await self._views.find(share, pairs, query.interval, query.max_points)
 
-    def _stream(self, share: Share, found: Found) -> Answer:
-        def on_end() -> None:
-            for stream in found.streams.values():
-                stream.stop()
-            self._metrics.found(share.count, 0, 0)
-
-        return Answer(found.stream(), 200, notice_headers(share.notices), on_end)
-
     def _answer(self, share: Share, parts: Iterator[bytes], count: int) -> Answer:
         share.check_size(count)
-        on_end = partial(self._metrics.found, count, share.hits, share.misses)
+        self._metrics.found(count, share.hits, share.misses)
         body = parts if count > LONG_ANSWER else [b"".join(parts)]
         # The answer holds on to its share, so that its samples stay counted.
-        return Answer(body, 200, notice_headers(share.notices), on_end, share)
+        return Answer(body, 200, notice_headers(share.notices), share)
 
 
 def pick(views: Mapping[Pair, View], wanted: Iterable[Pair]) -> list[tuple[str, View]]:

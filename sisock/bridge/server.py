@@ -24,7 +24,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThreadPool
 
 from sisock.bridge.answers import NOTICE, RETRY_AFTER, Answer, failure, failure_of
-from sisock.bridge.app import TILES, call_flask
+from sisock.bridge.app import ROUTES, TILES, call_flask
 from sisock.bridge.http import Connection, Request
 from sisock.bridge.metrics import Crowd
 from sisock.connection.runtime import make_logger, make_pool
@@ -178,8 +178,10 @@ def _name_of(authority: str) -> str | None:
 
 
 def _route(path: str) -> str:
-    """Return the route of a path: all tiles have the same."""
-    return TILES if path.startswith(TILES) else path
+    """Return the route of a path: all tiles have the same, and so have all unknown paths."""
+    if path.startswith(TILES):
+        return TILES
+    return path if path in ROUTES else "other"
 
 
 def _is_loopback(name: str) -> bool:

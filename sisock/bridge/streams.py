@@ -14,13 +14,13 @@ from sisock.bridge.targets import Pair
 from sisock.connection.session import gather
 from sisock.errors import SisockError
 from sisock.wire import json_rows
-from sisock.wire.arrays import check_length, memory_size
+from sisock.wire.arrays import check_length
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
 LONG = 50_000  # samples; a field is long if more are expected from its interval
-SAMPLE_BYTES = 25  # memory of a sample: its value, and its time as text
+SAMPLE_BYTES = 30  # memory of a sample: its row as text
 
 MAX_SHARED = 32_000_000
 """Bytes of one call, which buffers all fields but the one being written; if more are expected, each
@@ -43,7 +43,7 @@ class Stream:
         self.fields = fields
         self._share, self._node = share, node
         self._is_paced = expected is None
-        self._runs: dict[str, list[tuple[Any, Any]]] = {name: [] for name in fields}
+        self._runs: dict[str, list[bytes]] = {name: [] for name in fields}
         self._follows = {name: field.timeline for name, field in fields.items()}
         self._error: Any = None
         self._is_over = False
@@ -75,14 +75,14 @@ class Stream:
         self._job.cancel()
         self._resume_node()
 
-    async def read(self, name: str) -> AsyncIterator[memoryview]:
+    async def read(self, name: str) -> AsyncIterator[bytes]:
         """Yield rows of a field as they arrive; raises the error that the call ends with."""
         runs, index = self._runs[name], 0
         while index < len(runs) or self._error is not None or not self._is_over:
             if index < len(runs):
-                yield json_rows.text_of_rows(*runs[index])
+                yield runs[index]
                 if self._is_paced:
-                    self._waiting -= memory_size(*runs.pop(index))
+                    self._waiting -= len(runs.pop(index))
                 else:
                     index += 1
             elif self._error is not None:
@@ -120,18 +120,16 @@ class Stream:
     def _cut(self, t: Any) -> tuple[slice, Any]:
         """Return which samples are in the interval, and the tails of their rows."""
         inside = slice(*t.searchsorted([self._interval.start, self._interval.end]).tolist())
-        tails = json_rows.row_tails(t[inside])
-        self._waiting += memory_size(tails)
-        return inside, tails
+        return inside, json_rows.row_tails(t[inside])
 
     def _keep(self, name: str, values: Any, inside: slice, tails: Any) -> None:
         if not len(tails):
             return
         self._share.count += len(tails) * self._repeats[self._node.name, name]
         self._share.check_size(self._share.count)
-        run = values[inside], tails
+        run, _ = json_rows.text_of_pairs(values[inside], tails)
         self._runs[name].append(run)
-        self._waiting += memory_size(run[0])
+        self._waiting += len(run)
         if self._waiting > self._counted:
             self._share.add(self._waiting - self._counted)
             self._counted = self._waiting

@@ -11,7 +11,6 @@ import fnmatch
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from typing import Any, TypeAlias
@@ -21,6 +20,9 @@ from sisock.wire.fields import Field
 
 Pair: TypeAlias = tuple[str, str]
 """Node and field."""
+
+Pattern: TypeAlias = Pair | str
+"""An alternative of a target: node and field, or if it has wildcards, a shell pattern of both."""
 
 SEPARATOR = "::"
 MAX_LENGTH = 4096
@@ -40,20 +42,6 @@ _WILD, _ESCAPED = re.compile(r"[*?]|\[[^\]]*\]"), re.compile(r"\[([*?\[])\]")
 _CLOSING = {"(": ")", "{": "}"}
 _DELIMITER = {"(": "|", "{": ","}
 _TOKEN = re.compile(r"\\(.)|(.)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """Hold one alternative of a target: shell patterns, and the names if there is no wildcard."""
-
-    node: str
-    field: str
-    literal: Pair | None
-
-    def matches_site(self, site: str) -> bool:
-        """Return whether the pattern may match nodes of a site."""
-        begin, prefix = re.split(r"[*?[]", self.node, maxsplit=1)[0], f"{site}/"
-        return begin.startswith(prefix) or prefix.startswith(begin)
 
 
 class Budget:
@@ -89,13 +77,9 @@ def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
     node, _, field = text.partition(SEPARATOR)
     is_plain = SEPARATOR not in field and len(text) <= MAX_LENGTH and not SPECIAL.search(text)
     if node and field and is_plain:
-        return [Pattern(node, field, (node, field))]  # as most are: this is faster
-    patterns = []
-    for shell in parse_words(text, budget):
-        node, separator, field = shell.partition(SEPARATOR)
-        if separator and node and field:
-            patterns.append(Pattern(node, field, _literal(node, field)))
-    return patterns
+        return [(node, field)]  # as most are: this is faster
+    shells = parse_words(text, budget)
+    return [_literal(shell) or shell for shell in shells if all(shell.partition(SEPARATOR))]
 
 
 def parse_words(text: str, budget: Budget | None = None) -> list[str]:
@@ -154,11 +138,12 @@ def _parse_parts(text: str) -> list[list[str]]:
     return parts
 
 
-def _literal(node: str, field: str) -> Pair | None:
-    """Return the names that two shell patterns match, or None if they contain a wildcard."""
-    if any(_WILD.search(_ESCAPED.sub("", shell)) for shell in (node, field)):
+def _literal(shell: str) -> Pair | None:
+    """Return the node and field that a shell pattern matches, or None if it has a wildcard."""
+    if _WILD.search(_ESCAPED.sub("", shell)):
         return None
-    return _ESCAPED.sub(r"\1", node), _ESCAPED.sub(r"\1", field)
+    node, _, field = _ESCAPED.sub(r"\1", shell).partition(SEPARATOR)
+    return node, field
 
 
 class Search:
@@ -169,7 +154,8 @@ class Search:
 
     def __init__(self, targets: Mapping[str, Sequence[Pattern]]) -> None:
         self._targets = targets
-        self._wild = [p for patterns in targets.values() for p in patterns if p.literal is None]
+        self._wild = [p for patterns in targets.values() for p in patterns if isinstance(p, str)]
+        self._wild_nodes = [shell.partition(SEPARATOR)[0] for shell in self._wild]
         self._special: dict[str, Pair] = {}
         for text in filter(SPECIAL.search, targets):
             node, _, field = text.partition(SEPARATOR)
@@ -184,12 +170,14 @@ class Search:
 
     def concerns_node(self, name: str) -> bool:
         """Return whether a node may have fields that match."""
-        return name in self._nodes or any(matches(name, p.node) for p in self._wild)
+        return name in self._nodes or matches(name, *self._wild_nodes)
 
     def concerns_site(self, site: str) -> bool:
         """Return whether nodes of a site may have fields that match."""
-        is_named = any(name.startswith(f"{site}/") for name in self._nodes)
-        return is_named or any(p.matches_site(site) for p in self._wild)
+        prefix = f"{site}/"
+        begins = [re.split(r"[*?[]", shell, maxsplit=1)[0] for shell in self._wild_nodes]
+        is_wild = any(begin.startswith(prefix) or prefix.startswith(begin) for begin in begins)
+        return is_wild or any(name.startswith(prefix) for name in self._nodes)
 
     def match(
         self,
@@ -201,12 +189,12 @@ class Search:
         `accepts` filters what wildcards match. Names without wildcards match, known or not.
         """
         check_wildcards(len(self._wild), sum(map(len, fields.values())))
-        known = [
-            (node, name)
+        known = {
+            f"{node}{SEPARATOR}{name}": (node, name)
             for node, fields_of_node in fields.items()
             for name, field in fields_of_node.items()
             if accepts(node, field)
-        ]
+        }
         found = {text: _expand(patterns, known) for text, patterns in self._targets.items()}
         for text, (node, name) in self._special.items():
             if name in fields.get(node, ()):
@@ -221,13 +209,13 @@ def check_wildcards(wildcards: int, names: int) -> None:
         raise InvalidArgument(f"{what}, which takes too long: use fewer, or name the fields")
 
 
-def _expand(patterns: Iterable[Pattern], known: Iterable[Pair]) -> list[Pair]:
+def _expand(patterns: Iterable[Pattern], known: Mapping[str, Pair]) -> list[Pair]:
     """Return the known fields that patterns match, and the literal ones, known or not."""
     found: dict[Pair, None] = {}
     for pattern in patterns:
-        if pattern.literal is not None:
-            found[pattern.literal] = None
-            continue
-        in_node, in_field = compile_any(pattern.node), compile_any(pattern.field)
-        found |= dict.fromkeys([pair for pair in known if in_node(pair[0]) and in_field(pair[1])])
+        if isinstance(pattern, str):
+            is_match = compile_any(pattern)
+            found |= dict.fromkeys(pair for name, pair in known.items() if is_match(name))
+        else:
+            found[pattern] = None
     return list(found)

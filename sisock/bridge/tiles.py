@@ -46,13 +46,14 @@ class Samples:
         return len(self.t)
 
     def rows(self, low: int, high: int) -> bytes:
-        """Return some samples as JSON, ``[value,ms],[value,ms]``."""
+        """Return some samples as JSON, ``[value,ms], [value,ms]``."""
         if self._text is None:
-            self._text, self._starts = json_rows.text_of_pairs(self.values, self.t)
+            tails = json_rows.row_tails(self.t)
+            self._text, self._starts = json_rows.text_of_pairs(self.values, tails)
         if high - low == len(self.t):
             return self._text
         assert self._starts is not None
-        return self._text[self._starts[low] : self._starts[high] - 1]
+        return self._text[self._starts[low] : self._starts[high] - len(json_rows.BETWEEN)]
 
     def part(self, low: int, high: int) -> Samples:
         """Copy some samples and their JSON, so that the memory of the others can be freed."""
@@ -93,7 +94,10 @@ def join(parts: Iterable[Samples]) -> Samples:
 
 
 class View:
-    """Hold the samples to show of a field, as runs that follow each other, and are not empty."""
+    """Hold the samples to show of a field, as runs that follow each other.
+
+    `is_final` tells whether they will not change in this generation of the node.
+    """
 
     def __init__(self, field: Field, runs: Iterable[Run]) -> None:
         self.field, self.is_final = field, True
@@ -120,10 +124,10 @@ class View:
         return join(run.cut(low, high) for run, low, high in self._runs)
 
     def rows(self) -> Iterator[bytes]:
-        """Yield the samples as JSON, ``[value,ms],[value,ms]``, in parts."""
+        """Yield the samples as JSON, ``[value,ms], [value,ms]``, in parts."""
         for index, (samples, low, high) in enumerate(self._runs):
             if index:
-                yield b","
+                yield json_rows.BETWEEN
             if len(samples.t) <= MAX_POINTS:
                 yield samples.rows(low, high)
             else:

@@ -6,10 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 from warnings import catch_warnings
 
 from sisock.cli.output import (
+    ENDINGS,
     WRITERS,
     progress_line,
     write_fields,
@@ -20,7 +22,7 @@ from sisock.cli.output import (
 from sisock.client.client import Client
 from sisock.client.data import Data
 from sisock.connection.settings import Settings, load_settings
-from sisock.errors import SisockError, SiteWarning
+from sisock.errors import InvalidArgument, SisockError, SiteWarning
 from sisock.wire.times import format_time
 
 COMPLETION_TIMEOUT = 2.0  # seconds to wait for router and node, as the user waits for the shell
@@ -55,14 +57,25 @@ def fields(args: argparse.Namespace, settings: Settings) -> None:
 
 def get(args: argparse.Namespace, settings: Settings) -> None:
     """Print samples, or write them to a file."""
-    form = args.form or (args.output.suffix[1:] if args.output else "")
+    form = args.form or _format_of(args.output)
     what = (args.node, args.fields or None, args.start, args.end, args.min_stride)
     with _join(args) as client, progress_line(sys.stderr) as show:
         data = client.get(*what, max_points=args.max_points, on_progress=show)
     with args.output.open("w", encoding="utf-8") if args.output else nullcontext(sys.stdout) as out:
-        WRITERS.get(form, WRITERS["table"])(out, data)
+        WRITERS[form](out, data)
     if not any(map(len, data.values())):
         print(_explain_empty(data), file=sys.stderr)
+
+
+def _format_of(output: Path | None) -> str:
+    """Return the format of a file, by the ending of its name; raises InvalidArgument."""
+    ending = "" if output is None else output.suffix.lower()
+    if ending not in ENDINGS:
+        raise InvalidArgument(
+            f"{output}: unknown ending {ending}: use .csv, .json or .txt (an aligned table), or add"
+            " --csv or --json"
+        )
+    return ENDINGS[ending]
 
 
 def _explain_empty(data: Data) -> str:

@@ -150,7 +150,7 @@ def _add_get(get: Any) -> None:
     form = get.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form", help="print CSV")
     form.add_argument("--json", action="store_const", const="json", dest="form", help="print JSON")
-    file = "write to a file; as CSV or JSON if its name ends so"
+    file = "write to a file: CSV, JSON or a table if its name ends in .csv, .json or .txt"
     get.add_argument("-o", "--output", type=Path, metavar="FILE", help=file)
 
 
@@ -225,7 +225,6 @@ def main(argv: list[str] | None = None) -> None:
             txaio.start_logging(out=sys.stderr, level=args.log_level)
         # The commands report sites that are left out.
         with warnings.catch_warnings(action="ignore", category=SiteWarning):
-            warnings.showwarning = lambda why, *_: print(f"sisock: {why}", file=sys.stderr)
             resolve_name(args.function)(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sisock.client.data import Data, Progress
-from sisock.client.display import MAX_COUNT
+from sisock.client.display import MAX_COUNT, as_declared
 from sisock.client.merge import Gap, LiveSample
 from sisock.wire.arrays import merge_timeline, to_list
 from sisock.wire.fields import Field
@@ -203,13 +203,17 @@ WRITERS: Mapping[str, Callable[[TextIO, Data], None]] = {
     "json": write_json,
 }
 
+ENDINGS: Mapping[str, str] = {"": "table", ".txt": "table", ".csv": "csv", ".json": "json"}
+"""Format by the ending of a file's name."""
+
 
 def write_latest(out: TextIO, data: Data) -> None:
     """Write a table with the last value of each field, its units and its time."""
     rows = []
     for name, series in data.items():
-        values, times = map(_text, to_list(series.values)), map(format_time, series.t)
-        rows.append((name, next(values, ""), series.units or "", next(times, "")))
+        times, values = map(format_time, series.t), to_list(series.values)
+        shown = (as_declared(series.field, value) or _text(value) for value in values)
+        rows.append((name, next(shown, ""), series.units or "", next(times, "")))
     write_table(out, ("field", "value", "units", "time"), rows)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from sisock.connection.settings import require
 from sisock.wire import grid
+from sisock.wire.fields import Field
 from sisock.wire.times import format_time
 
 GAP = 5.0  # a curve is interrupted where the spacing is over this many usual spacings
@@ -63,10 +64,20 @@ def _curve(series: Any) -> tuple[np.ndarray, np.ndarray]:
         t, values = t[kept], values[kept]
     spacing = np.diff(t)
     if len(spacing) > 1:
-        usual = max(float(np.median(spacing)), bucket or 0.0)
-        (gaps,) = np.nonzero(spacing > GAP * usual)
+        (gaps,) = np.nonzero(spacing > _longest(spacing, bucket, series.field.interval))
         t, values = np.insert(t, gaps + 1, t[gaps]), np.insert(values, gaps + 1, np.nan)
     return _as_datetime(t), values
+
+
+def _longest(spacing: np.ndarray, bucket: float | None, interval: float | None) -> float:
+    """Return the longest spacing in seconds that is no gap.
+
+    Samples of neighbouring buckets are up to two buckets apart.
+    """
+    median = float(np.median(spacing))
+    if bucket is None:
+        return GAP * median
+    return max(2 * bucket, 2 * median, GAP * (interval or median))
 
 
 def _as_datetime(t: np.ndarray) -> np.ndarray:
@@ -75,17 +86,45 @@ def _as_datetime(t: np.ndarray) -> np.ndarray:
 
 def to_html(data: Mapping[str, Any]) -> str:
     """Return HTML: a plot of the series if matplotlib is installed, and a table of them."""
-    heads, rows = ("field", "units", "samples", "from", "to", "last"), []
+    # A plot of single points, as of the latest samples, would tell no more than the table.
+    is_curve = any(len(series) > 1 for series in data.values())
+    about = ("samples", "from", "to", "last") if is_curve else ("time", "value")
+    rows = []
     for name, series in data.items():
-        cells = [name, series.units or "", f"{len(series):,}"]
+        cells = [name, series.units or "", *([f"{len(series):,}"] if is_curve else [])]
         if len(series):
-            cells += format_time(series.t[0]), format_time(series.t[-1]), _short(series.values[-1])
+            ends = series.t[[0, -1]] if is_curve else series.t
+            last = series.values[-1]
+            cells += [*map(format_time, ends), as_declared(series.field, last) or _short(last)]
         else:
             cells.append(_elsewhere(series.field))
         rows.append(cells)
-    # A plot of single points, as of the latest samples, would tell no more than the table.
-    is_curve = any(len(series) > 1 for series in data.values())
-    return (_picture(data) if is_curve and find_spec("matplotlib") else "") + table(heads, rows)
+    picture = _picture(data) if is_curve and find_spec("matplotlib") else ""
+    return picture + table(("field", "units", *about), rows)
+
+
+def fields_to_html(fields: Iterable[Field]) -> str:
+    """Return an HTML table of fields, with the range of their samples."""
+    heads = ("field", "type", "units", "timeline", "interval/s", "first", "last", "description")
+    rows = []
+    for field in fields:
+        interval = "" if field.interval is None else f"{field.interval:.6g}"
+        ends = ("" if t is None else format_time(t) for t in (field.first, field.last))
+        about = field.units or "", field.timeline, interval, *ends, field.description or ""
+        rows.append((field.name, field.type, *about))
+    return table(heads, rows)
+
+
+def as_declared(field: Field, value: Any) -> str:
+    """Return a value with the label or the precision of its field; empty if there is neither."""
+    if isinstance(value, str) or value is None or value != value:
+        return (field.labels or {}).get(value, "")
+    is_whole = float(value).is_integer()
+    keys = [str(value).lower(), *([str(int(value))] if is_whole else [])]
+    labels = [label for key in keys if (label := (field.labels or {}).get(key))]
+    if labels or field.type != "number" or field.precision is None:
+        return next(iter(labels), "")
+    return f"{value:.{field.precision}f}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -107,7 +146,7 @@ def _short(value: Any) -> str:
     return np.format_float_positional(value, precision=6, fractional=False, trim="-")
 
 
-def _elsewhere(field: Any) -> str:
+def _elsewhere(field: Field) -> str:
     """Return that there are no samples, and where the field has some if the node tells it."""
     if field.last is None:
         return "none here"

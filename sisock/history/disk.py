@@ -22,6 +22,7 @@ from sisock.wire.times import parse_duration, parse_size
 
 EVERY = 1.0  # seconds between two syncs: a power failure loses no more
 _PARTS = 8  # minimum number of files of a full history: only whole files are removed
+_MAX_FILE = 1 << 27  # bytes of a file: `close` waits while one is written
 
 _STATE, _CLOSED = "generation", "closed"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -49,10 +50,6 @@ def _bound(given: Any, parse: Callable[[str], float]) -> float | None:
     if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
         raise ValueError(f"the attribute keep has {given!r}, which is not a limit")
     return bound
-
-
-class _Stopped(Exception):
-    pass
 
 
 class History(Memory):
@@ -132,7 +129,8 @@ class History(Memory):
         with self._tidying:
             lines = list(self.lines.values())
             for line in lines:
-                line.tidy(self._seconds / _PARTS, self._bytes / _PARTS, self._go_on)
+                if not self._stopping.is_set():
+                    line.tidy(self._seconds / _PARTS, min(self._bytes / _PARTS, _MAX_FILE))
             # A clock that is ahead must not remove anything.
             newest = max((line.last for line in lines), default=-math.inf)
             oldest = min(self._clock(), newest) - self._seconds
@@ -173,15 +171,8 @@ class History(Memory):
         while not self._stopping.wait(EVERY):
             try:
                 do()
-            except _Stopped:
-                return
             except Exception as error:
                 self._warn(f"the history in {self._folder}: {type(error).__name__}: {error}")
-
-    def _go_on(self) -> None:
-        """Raise `_Stopped` if the history is being closed."""
-        if self._stopping.is_set():
-            raise _Stopped
 
     def _read_state(self) -> list[str]:
         """Return the two words that `_write_state` wrote last, or fewer if the file is damaged."""

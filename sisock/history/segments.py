@@ -37,10 +37,6 @@ _DESCRIPTION_BYTES = 200  # maximum of an array's entry in the description, with
 class DamagedBlock(Exception):
     """A block of a file is not what was written."""
 
-    def __init__(self, array: _Array, text: object) -> None:
-        super().__init__(text)
-        self.array = array
-
 
 def _read(path: Path, size: int, offset: int) -> bytes:
     """Read bytes of a file without keeping it open: there may be thousands of files."""
@@ -95,9 +91,9 @@ class _Array:
         try:
             data = _read(self._path, end - start, start)
         except OSError as error:
-            raise DamagedBlock(self, error) from None
+            raise DamagedBlock(error) from None
         if len(data) < end - start or zlib.crc32(data) != self._table["checksum"][block]:
-            raise DamagedBlock(self, f"bytes {start} to {end} are not what was written")
+            raise DamagedBlock(f"bytes {start} to {end} are not what was written")
         view, columns = memoryview(data), []
         count = min(BLOCK, self.count - block * BLOCK)
         for dtype in self.dtypes:
@@ -128,7 +124,6 @@ class Segment:
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self.path = path
         self._warn = warn
-        self._warned: set[tuple[str | None, int]] = set()
         self.size = path.stat().st_size
         content, table = self._header()
         self.timeline: str = content["timeline"]
@@ -178,15 +173,13 @@ class Segment:
         # Buckets beyond the samples are empty, so that levels may cover them.
         low = -math.inf if start <= self.first else start
         high = math.inf if end > self.last else end
-        while True:
-            usable = [level for level in held if level.w <= w]
-            try:
-                yield from list(cover(usable, low, high, partial(self.read, [field])))
-                return
-            except DamagedBlock as bad:
-                self._warn(f"{self.path}: a level of {field!r} is damaged, and not used: {bad}")
-                if bad.array in held:
-                    held.remove(bad.array)
+        usable = [level for level in held if level.w <= w]
+        try:
+            yield from list(cover(usable, low, high, partial(self.read, [field])))
+        except DamagedBlock as error:
+            self._warn(f"{self.path}: levels of {field!r} are damaged, and not used: {error}")
+            held.clear()
+            yield from self.read([field], start, end)
 
     def _find(self, time: float) -> int:
         """Return the index of the first sample that is not before a time."""
@@ -207,10 +200,8 @@ class Segment:
         try:
             return array.read(block)[0]
         except DamagedBlock as error:
-            if (field, block) not in self._warned:
-                self._warned.add((field, block))
-                what = "samples" if field is None else f"values of {field!r}"
-                self._warn(f"{self.path}: up to {BLOCK} {what} are lost: {error}")
+            what = "samples" if field is None else f"values of {field!r}"
+            self._warn(f"{self.path}: up to {BLOCK} {what} are lost: {error}")
             return None
 
     def _header(self) -> tuple[dict[str, Any], np.ndarray]:
@@ -235,25 +226,22 @@ class Segment:
 Part: TypeAlias = Table | Segment
 
 
-def write(path: Path, timeline: str, parts: Sequence[Part], go_on: Callable[[], None]) -> None:
+def write(path: Path, timeline: str, parts: Sequence[Part]) -> None:
     """Write the samples of successive parts to a new file, with one field in memory at a time.
 
-    `go_on` is called before each block, and may raise to stop. Raises OSError if the file cannot
-    be written.
+    Raises OSError if the file cannot be written.
     """
     ends = parts[0].first, parts[-1].last
     temporary = path.with_suffix(".part")
     with open(temporary, "wb") as file:
-        _write(file, {"timeline": timeline, "ends": ends}, parts, go_on)
+        _write(file, {"timeline": timeline, "ends": ends}, parts)
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
     sync_folder(path.parent)
 
 
-def _write(
-    file: IO[bytes], about: dict[str, Any], parts: Sequence[Part], go_on: Callable[[], None]
-) -> None:
+def _write(file: IO[bytes], about: dict[str, Any], parts: Sequence[Part]) -> None:
     fields = sorted({name for part in parts for name in part.dtypes})
     blocks = sum(part.count for part in parts) // BLOCK + 1
     # A field has fewer than 16 levels, each at most half as long as the one below.
@@ -268,7 +256,6 @@ def _write(
         entry = {"field": field, "w": w, "dtypes": dtypes, "count": len(columns[0])}
         entries.append({**entry, "at": file.tell(), "from": len(table)})
         for start in range(0, len(columns[0]), BLOCK):
-            go_on()
             block = [column[start : start + BLOCK] for column in columns]
             data = b"".join(map(_to_bytes, block))
             file.write(data)

@@ -152,13 +152,13 @@ class StoredTimeline(MemoryTimeline):
             if self.is_written:
                 self._failing.discard("journal")
 
-    def tidy(self, max_span: float, max_bytes: float, go_on: Callable[[], None]) -> None:
-        """Write full tables to files; merge small files, up to a span in seconds and a size."""
+    def tidy(self, max_span: float, max_bytes: float) -> None:
+        """Write full tables to files; merge some files, up to a span in seconds and a size."""
         try:
             for table in self._tables()[:-1]:
-                self._store([table], go_on)
-            while run := self._mergeable(max_span, max_bytes):
-                self._store(run, go_on)
+                self._store([table])
+            if run := self._mergeable(max_span, max_bytes):
+                self._store(run)
             self._failing.discard("file")
         except OSError as error:
             self._fail("file", error)
@@ -230,9 +230,9 @@ class StoredTimeline(MemoryTimeline):
                 return run
         return []
 
-    def _store(self, parts: Sequence[_Recent | Segment], go_on: Callable[[], None]) -> None:
+    def _store(self, parts: Sequence[_Recent | Segment]) -> None:
         path = self._folder / f"segment-{parts[0].first_journal:08d}-{parts[-1].last_journal:08d}"
-        write(path, self.name, parts, go_on)
+        write(path, self.name, parts)
         made = Segment(path, self._warn)
         with self._changed:
             others = [part for part in self.parts if part not in parts]

@@ -17,6 +17,7 @@ from sisock.errors import NodeContractError
 from sisock.node.api import DataNodeServer
 from sisock.node.live import LiveNode
 from sisock.node.service import NodeService
+from sisock.wire.arrays import has_value
 from sisock.wire.times import counted, format_time
 
 TIMEOUT = 30.0  # seconds to wait for an answer, as consumers do
@@ -162,13 +163,11 @@ def _file_of(node: DataNodeServer) -> str | None:
 
 
 def _extremes(values: np.ndarray) -> str:
-    is_object = values.dtype == object
-    array = values[values != None if is_object else np.isfinite(values)]  # noqa: E711 - item by item
-    if not len(array):
+    present = values[has_value(values)]
+    if not len(present):
         return "missing" if len(values) == 1 else "all of them missing"
-    if len(array) == 1:
-        return str(array[0])
-    return f"{min(array)} to {max(array)}" if is_object else f"{array.min()} to {array.max()}"
+    low, high = present.min(), present.max()
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _unit_of(last: float) -> str:

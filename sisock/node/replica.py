@@ -19,15 +19,23 @@ FIELDS_AT_ONCE = 50
 POINTS = 1000  # approximate number of samples of each field to compare: extremes of buckets
 TIMEOUT = 60  # seconds to wait for each answer of the present replicas
 
-REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeError, ValueError
-"""What `serves_the_same` raises if a replica fails to answer, or its answer is malformed."""
+_REFUSALS = ApplicationError, SisockError, defer.TimeoutError, LookupError, TypeError, ValueError
+"""Errors if a replica fails to answer, or its answer is malformed."""
 
 
 async def serves_the_same(session: Session, name: str, requests: RequestHandler) -> bool:
     """Return whether this node and the replicas listed under its name serve the same data.
 
-    Compares fields, and samples that are final for both. Raises one of `REFUSALS`.
+    Compares fields, and samples that are final for both. Returns False if a replica fails.
     """
+    try:
+        return await _compare(session, name, requests)
+    except _REFUSALS as error:
+        requests.warn(f"the other replicas cannot be compared: {error}")
+        return False
+
+
+async def _compare(session: Session, name: str, requests: RequestHandler) -> bool:
     theirs = await session.request(node_uri(name, "get_fields"), 1, 0, timeout=TIMEOUT)
     ours = await requests.answer_fields((1, 0), {})
     if _types(theirs) != _types(ours):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -65,9 +64,9 @@ class RequestHandler:
 
     async def _guarded(self, verb: str, answer: Awaitable[Any]) -> Any:
         """Await an answer; convert exceptions of the author's code to errors of the protocol."""
-        log, began = self._node.log, time.perf_counter()
+        log = self._node.log
         try:
-            result = await answer
+            return await answer
         except InvalidArgument as error:
             raise ApplicationError(protocol.ERROR_INVALID_ARGUMENT, str(error)) from None
         except (defer.CancelledError, TransportLost):
@@ -81,8 +80,6 @@ class RequestHandler:
             says = f": {error}" if isinstance(error, SisockError) else f" {says}"
             text = type(error).__name__ + says
             raise ApplicationError(protocol.ERROR_NODE_FAILED, text) from None
-        log.debug(verb + " answered", ms=round((time.perf_counter() - began) * 1e3, 1))
-        return result
 
     async def answer_fields(self, args: tuple, kwargs: dict) -> Any:
         """Return the answer to ``get_fields``; raises any error of the request or the node."""

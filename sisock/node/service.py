@@ -19,10 +19,12 @@ from sisock.connection.session import Session
 from sisock.errors import InvalidNodeName, NodeContractError, SisockError
 from sisock.node.api import DataNodeServer
 from sisock.node.registration import Registration
-from sisock.node.replica import REFUSALS, serves_the_same
+from sisock.node.replica import serves_the_same
 from sisock.node.requests import RequestHandler
 from sisock.wire import protocol
 from sisock.wire.fields import with_trouble
+
+TELL_EVERY = 1.0  # seconds between two checks whether the node's description has changed
 
 
 class NodeService:
@@ -50,6 +52,7 @@ class NodeService:
         if not self._has_begun:
             self._has_begun = True
             self.node.begin(self)
+            self.repeat(TELL_EVERY, self._tell_changes, now=False)
 
     def repeat(self, seconds: float, function: Callable[[], Any], now: bool = True) -> None:
         """Call a function in the reactor every `seconds`, until the node ends; log its errors.
@@ -104,22 +107,21 @@ class NodeService:
             },
             {"get_fields": self.requests.get_fields, "get_data": self.requests.get_data},
             self._begin_once,
-            partial(self._is_same, session) if node.is_replica else None,
+            partial(serves_the_same, session, node.name, self.requests)
+            if node.is_replica
+            else None,
         )
         node.joined(session)
         await self._registration.keep()
-
-    async def _is_same(self, session: Session) -> bool:
-        try:
-            return await serves_the_same(session, self.node.name, self.requests)
-        except REFUSALS as error:
-            self.requests.warn(f"the other replicas cannot be compared: {error}")
-            return False
 
     def _describe(self) -> str:
         node = self.node
         text = node.description or inspect.cleandoc(type(node).__doc__ or "").partition("\n")[0]
         return with_trouble(text, node.trouble)
+
+    def _tell_changes(self) -> None:
+        if self._registration is not None:
+            self._registration.tell_changes()
 
     def left(self) -> None:
         """Note that the session has ended."""

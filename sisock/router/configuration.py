@@ -24,8 +24,6 @@ DEFAULT_CONFIGURATION = PROGRAMS / ".crossbar" / "config.json"
 
 CONNECTION = "router"  # name of a proxy's connection to the router
 
-_VARIABLE = re.compile(r"\$\{(.+)\}")
-
 
 def load_configuration(
     path: Path, port: int, tls: Path, realm: str | None = None, connections: int | None = None
@@ -207,12 +205,10 @@ def add_proxies(
 
 def _substitute(value: Any, variables: Mapping[str, str | None]) -> Any:
     """Return a copy with ``${NAME}`` replaced by the values of variables."""
-    if isinstance(value, dict):
-        return {key: _substitute(item, variables) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_substitute(item, variables) for item in value]
-    if not isinstance(value, str) or not (match := _VARIABLE.fullmatch(value)):
-        return value
-    if not (text := variables.get(match[1])):
-        raise SettingsError(f"the router's configuration needs the variable {match[1]}: set it")
-    return text
+
+    def look_up(match: re.Match[str]) -> str:
+        if not (text := variables.get(match[1])):
+            raise SettingsError(f"the router's configuration needs the variable {match[1]}: set it")
+        return json.dumps(text)
+
+    return json.loads(re.sub(r'"\$\{([^"]+)\}"', look_up, json.dumps(value)))

@@ -30,7 +30,8 @@ class Pyramid:
 
     def __init__(self, series: Iterable[Series]) -> None:
         self._series = {one.record.w: one for one in series}
-        self._chosen_at = 0
+        # Numbers of samples when the sizes of levels were chosen, and when these were extended.
+        self._chosen_at, self._extended_at = 0, 0
         self.base = self._series[0.0]
 
     def view(self) -> View:
@@ -50,23 +51,18 @@ class Pyramid:
 
     def drop_levels(self) -> None:
         """Forget all levels; `extend` makes new ones."""
-        self._series, self._chosen_at = {0.0: self.base}, 0
-
-    def is_due(self) -> bool:
-        """Return whether `extend` is worthwhile.
-
-        That is so if many samples are not in the finest level yet, or if the samples have doubled
-        since the levels were chosen.
-        """
-        samples, (_, *levels) = self.base.snapshot(), sorted(self._series)
-        if not levels or len(samples) >= 2 * self._chosen_at:
-            return len(samples) > max(MIN_BELOW, 2 * self._chosen_at - 1)
-        return len(samples) - samples.find(self._series[levels[0]].record.until) > MIN_BELOW
+        self._series, self._chosen_at, self._extended_at = {0.0: self.base}, 0, 0
 
     def extend(self) -> Iterator[None]:
-        """Extend the levels by the new samples, in small steps; raises `CannotStore`, `Damaged`."""
-        below, sizes = self.base, set(self._series) - {0.0}
-        if len(below) > MIN_BELOW and len(below) >= 2 * self._chosen_at:
+        """Extend the levels by the new samples if there are many, in small steps.
+
+        If the samples have doubled, the sizes of levels are chosen again. Raises `CannotStore`,
+        `Damaged`.
+        """
+        below, sizes, count = self.base, set(self._series) - {0.0}, len(self.base)
+        if count - self._extended_at <= MIN_BELOW:
+            return
+        if count >= 2 * self._chosen_at:
             sizes |= self._choose()
         for w in sorted(sizes):
             if len(below) <= MIN_BELOW:
@@ -75,6 +71,7 @@ class Pyramid:
             if (yield from _extend(level, below)):
                 self._series = {**self._series, w: level}
                 below = level
+        self._extended_at = count
 
     def _choose(self) -> set[float]:
         """Choose the bucket sizes of the levels."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from sisock.wire.arrays import to_list
 ROWS = 1 << 14
 """Rows per call of orjson, which blocks all threads of the process: a few ms per call."""
 
-_COMMA, _CLOSE, _OPEN = b",]["
+_COMMA, _OPEN = b",["
 
-_NUMBER = np.dtype("V25")
-"""A number with a comma before it: ``,-2.2250738585072014e-308`` is one of the longest."""
+BETWEEN = b", "
+"""What stands between two rows."""
 
 
 def dumps(answer: Any) -> bytes:
@@ -30,77 +31,74 @@ def milliseconds(t: np.ndarray) -> np.ndarray:
 
 
 def pairs(values: np.ndarray, t: np.ndarray) -> Iterator[bytes]:
-    """Yield consecutive parts of ``[value,ms],[value,ms]``.
+    """Yield consecutive parts of ``[value,ms], [value,ms]``.
 
     Numbers that are not finite become null, booleans become 1, 0 and null. The milliseconds must
     be between 0 and 1e15.
     """
-    return _in_runs(len(t), lambda run: text_of_pairs(values[run], t[run])[0])
-
-
-def text_of_pairs(values: np.ndarray, t: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """Return the text of `pairs` in one part, and the offset of each row and of a next one."""
-    values, ms = truth_as_numbers(values), milliseconds(t)
-    if values.dtype == object:
-        rows = [dumps(row) for row in zip(to_list(values), ms.tolist(), strict=True)]
-        starts = np.cumsum([0, *(len(row) + 1 for row in rows)])
-        return b",".join(rows), starts
-    # Write one long array, in 85 % of the time of many short ones, and then turn it into rows:
-    # between a time and the next value there is ".0,", which is as long as "],[".
-    numbers = np.empty(2 * len(ms))
-    numbers[::2], numbers[1::2] = values, ms
-    text = np.frombuffer(bytearray(dumps(numbers)), dtype=np.uint8)
-    starts = (text == _COMMA).nonzero()[0][1::2]
-    text[starts - 2], text[starts - 1], text[starts] = _CLOSE, _COMMA, _OPEN
-    text[-3] = _CLOSE
-    return text[:-2].tobytes(), np.concatenate([[0], starts, [len(text) - 1]])
+    for first in range(0, len(t), ROWS):
+        if first:
+            yield BETWEEN
+        run = slice(first, first + ROWS)
+        yield text_of_pairs(values[run], row_tails(t[run]))[0]
 
 
 def row_tails(t: np.ndarray) -> np.ndarray:
-    """Return what follows each value in its row, ``,ms],[``, as bytes of one length, shape (n,).
+    """Return what follows each value in its row, ``,ms], [``, as bytes of one length, shape (n,).
 
     All fields of a timeline share it. The milliseconds must be between 0 and 1e15.
     """
+    if not len(t):
+        return np.empty(0, "V")
     ms = milliseconds(t).astype("<i8")
-    digits = [len(str(ms[i])) for i in (0, -1) if len(ms)]
-    width = max(digits, default=1)
-    if len(set(digits)) == 1:
+    digits = {len(str(ms.item(0))), len(str(ms.item(-1)))}
+    # Odd, so that the whole has an even length, as the spaces have that it is written over.
+    width = max(digits) | 1
+    if digits == {width}:
         text = b"," + dumps(ms)[1:-1]
     else:
         text = b"".join([b",%*d" % (width, each) for each in ms.tolist()])
-    tails = np.empty(len(ms), dtype=[("ms", f"V{1 + width}"), ("end", "S3")])
-    tails["ms"] = np.frombuffer(text, dtype=f"V{1 + width}")
-    tails["end"] = b"],["
-    return tails.view(f"V{tails.itemsize}")
+    kind, whole = _tail_types(width)
+    tails = np.empty(len(ms), kind)
+    tails["ms"] = np.frombuffer(text, kind["ms"])
+    tails["end"] = b"]" + BETWEEN + b"["
+    return tails.view(whole)
 
 
-def text_of_rows(values: np.ndarray, tails: np.ndarray) -> memoryview:
-    """Return the text of `pairs` in one part, given what follows each value (`row_tails`).
+@cache
+def _tail_types(width: int) -> tuple[np.dtype, np.dtype]:
+    kind = np.dtype([("ms", f"V{1 + width}"), ("end", f"S{len(BETWEEN) + 2}")])
+    return kind, np.dtype(f"V{kind.itemsize}")
 
-    If `tails` is used for several fields, this takes half of the time of `text_of_pairs`.
+
+def text_of_pairs(values: np.ndarray, tails: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Return the text of `pairs` in one part, and the offset of each row and of a next one.
+
+    `tails` is what follows each value: `row_tails` of the times. There must be one at least.
     """
     values = truth_as_numbers(values)
     if values.dtype == object:
-        rows = map(bytes.__add__, map(dumps, to_list(values)), tails.tolist())
-        return memoryview(b"[" + b"".join(rows))[:-2]
-    # Write a list of numbers, and copy each with the comma before it and with what follows. This is
-    # then written over by the next ones, as numpy assigns in order, and by the tails.
-    numbers = bytearray(dumps(np.ascontiguousarray(values, "<f8")))
-    numbers[0] = numbers[-1] = _COMMA
-    commas = (np.frombuffer(numbers, dtype=np.uint8) == _COMMA).nonzero()[0]
-    more = tails.itemsize - 1
-    starts = commas + np.arange(0, len(commas) * more, more)
-    numbers += bytes(_NUMBER.itemsize)
-    text = bytearray(int(starts[-1]) + _NUMBER.itemsize)
-    _parts(text, _NUMBER)[starts[:-1]] = _parts(numbers, _NUMBER)[commas[:-1]]
-    _parts(text, tails.dtype)[starts[1:] - more] = tails
-    text[:1] = b"["
-    return memoryview(text)[: starts[-1] - 1]
-
-
-def _parts(text: bytearray, kind: np.dtype) -> np.ndarray:
-    """Return the parts of a text from each offset; they overlap."""
-    return np.ndarray(len(text) - kind.itemsize + 1, kind, text, strides=1)
+        cells = zip(map(dumps, to_list(values)), tails.tolist(), strict=True)
+        parts = [value + tail for value, tail in cells]
+        starts = np.cumsum([0, *map(len, parts)])
+        return (b"[" + b"".join(parts))[: starts[-1] - len(BETWEEN)], starts
+    # Numbers as orjson indents them in nested lists have a comma, a newline and two spaces for each
+    # list between them: as many lists as leave room for a tail, which is copied over these.
+    nested: Any = np.ascontiguousarray(values, "<f8")
+    for _ in range(tails.itemsize // 2 - 2):
+        nested = [nested]
+    text = bytearray(orjson.dumps(nested, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_INDENT_2))
+    length = tails.itemsize
+    indent = b"\n" + b" " * (length - 2)
+    first = text.index(indent) + length - 2
+    text[first] = _OPEN
+    text[text.rindex(indent[:-2] + b"]")] = _COMMA
+    ends = (np.frombuffer(text, np.uint8) == _COMMA).nonzero()[0]
+    every_part = np.ndarray(len(text) - length + 1, tails.dtype, text, strides=1)
+    every_part[ends] = tails
+    starts = np.zeros(len(ends) + 1, ends.dtype)
+    np.add(ends, length - 1 - first, out=starts[1:])
+    return bytes(memoryview(text)[first : ends[-1] + length - 1 - len(BETWEEN)]), starts
 
 
 def truth_as_numbers(values: np.ndarray) -> np.ndarray:
@@ -110,15 +108,3 @@ def truth_as_numbers(values: np.ndarray) -> np.ndarray:
     if not set(map(type, values)) <= {bool, type(None)}:
         return values
     return np.array([np.nan if value is None else value for value in values], dtype="<f8")
-
-
-def rows(cells: np.ndarray | list[list[Any]]) -> Iterator[bytes]:
-    """Yield consecutive parts of ``[a,b],[a,b]`` from an array, shape (n, k), or a list of rows."""
-    return _in_runs(len(cells), lambda run: dumps(cells[run])[1:-1])
-
-
-def _in_runs(count: int, write: Callable[[slice], bytes]) -> Iterator[bytes]:
-    for first in range(0, count, ROWS):
-        if first:
-            yield b","
-        yield write(slice(first, first + ROWS))

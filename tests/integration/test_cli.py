@@ -71,6 +71,16 @@ def test_the_name_of_a_file_sets_its_form(sisock, weather, tmp_path):
         assert (tmp_path / name).read_text().startswith(begin)
 
 
+def test_a_file_whose_name_sets_no_form_is_not_written(sisock, weather, tmp_path):
+    output = tmp_path / "day.parquet"
+    done = sisock("get", weather, "apex_temperature", *DAY, "-o", output)
+    assert done.returncode == 1
+    assert all(ending in done.stderr for ending in (".csv", ".json", ".txt"))
+    assert not output.exists()
+    sisock("get", weather, "apex_temperature", *DAY, "-o", output, "--csv")
+    assert output.read_text().startswith("time,")
+
+
 def test_without_fields_all_are_printed(sisock, weather):
     header = sisock("get", weather, *DAY, "--max-points", "8", "--csv").stdout.partition("\n")[0]
     assert len(header.split(",")) == 6
@@ -168,9 +178,10 @@ def test_doctor_is_content_with_a_healthy_installation(sisock, weather):
 
 
 def test_a_node_that_lacks_its_source_is_bad(sisock, router, client, start, tmp_path):
-    start(router, "data_nodes/weather.py", "--directory", tmp_path, "--name", "cli_lost")
+    flags = {"--directory": tmp_path, "--name": "cli_lost", "--description": "The mast."}
+    start(router, "data_nodes/weather.py", *(word for flag in flags.items() for word in flag))
     why = f"{tmp_path} is left out: no file of it ends in .dat"
-    listed = f"Archived APEX weather. [problem: {why}]"
+    listed = f"The mast. [problem: {why}]"
     wait_until(lambda: listed in [n.description for n in client.nodes()], 20, "its trouble")
     assert f"BAD  node cli_lost: {why}\n" in sisock("doctor").stdout
 

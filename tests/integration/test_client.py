@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sisock import AsyncClient, Client
-from sisock.errors import InvalidArgument, RouterUnreachable
+from sisock.errors import ClientClosed, InvalidArgument, RouterUnreachable
 from sisock.testing import wait_until
 from sisock.wire.grid import stride_indices
 from sisock.wire.protocol import USER_CONSUMER
@@ -158,8 +158,10 @@ def test_a_stream_ends_with_its_client(router, odd):
     with pytest.raises(RouterUnreachable, match="closed"):
         for _ in stream:
             pass
-    with pytest.raises(RouterUnreachable):
+    with pytest.raises(ClientClosed):
         next(stream)
+    with pytest.raises(ClientClosed, match="make a new one"):
+        client.nodes()
 
 
 def test_live_samples_come_as_an_iterator_each_once(client, odd):

@@ -41,13 +41,12 @@ def series(count, dtype="<f8", seed=1, missing=0.1):
     return t, values
 
 
-def fill(pyramid, t, values, step=10_000, extend=True, **identity):
+def fill(pyramid, t, values, step=10_000, **identity):
     """Append samples, in several steps, and bring the levels up to them."""
     for first in range(0, len(t), step):
         pyramid.base.append(t[first : first + step], values[first : first + step], **identity)
-    if extend:
-        for _ in pyramid.extend():
-            pass
+    for _ in pyramid.extend():
+        pass
     return pyramid
 
 

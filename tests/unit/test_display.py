@@ -47,6 +47,15 @@ def test_decimated_samples_are_one_curve(drawn):
     assert not np.isnan(axes.lines[0].get_ydata()).any()
 
 
+def test_a_gap_of_five_hours_is_seen_in_a_decimated_week(drawn):
+    minutes = np.arange(7 * 1440)
+    minutes = minutes[(minutes < 3000) | (minutes > 3300)]
+    week = Data(a=series("a", np.sin(minutes / 9), t=60 * minutes))
+    week["a"] = replace(week["a"], field=replace(week["a"].field, interval=60.0))
+    (axes,) = drawn(**week.decimate(max_points=200))
+    assert np.isnan(axes.lines[0].get_ydata()).sum() == 1
+
+
 def test_a_single_sample_is_a_point(drawn):
     (axes,) = drawn(a=series("a", [1]))
     assert axes.lines[0].get_marker() == "."
@@ -83,8 +92,18 @@ def test_nodes_and_fields_are_tables():
     nodes = NodeList([KnownNode("a", "All <b>"), KnownNode("b")])
     assert "<td>a</td><td>All &lt;b&gt;</td>" in DisplayFormatter().format(nodes)[0]["text/html"]
     fields = Fields(x=Field("x", "an x", "line", "number", "K", None))
-    row = "<td>x</td><td>number</td><td>K</td><td>an x</td>"
-    assert row in DisplayFormatter().format(fields)[0]["text/html"]
+    fields["x"] = replace(fields["x"], interval=2.5, first=T, last=T + 5)
+    html = DisplayFormatter().format(fields)[0]["text/html"]
+    assert "<td>number</td><td>K</td><td>line</td><td>2.5</td><td>2026-01-01T00:00:00Z</td>" in html
+    assert "<td>2026-01-01T00:00:05Z</td><td>an x</td>" in html
+
+
+def test_the_latest_samples_are_a_table_of_times_and_values():
+    door = series("door", [True], kind="bool")
+    door = replace(door, field=replace(door.field, labels={"1": "open"}))
+    html = DisplayFormatter().format(Data(door=door))[0]["text/html"]
+    assert "<th>time</th><th>value</th>" in html and "samples" not in html
+    assert "<td>2026-01-01T00:00:00Z</td><td>open</td>" in html
 
 
 def test_states_and_texts_are_steps_and_missing_ones_left_out(drawn):
@@ -113,6 +132,7 @@ def test_units_and_times_are_kept_for_pandas_and_xarray():
     a, b = series("a", [1, 2], "K"), series("b", [3, 4, 5], "Pa")
     data = Data({"a": a, "b": b, "c": series("c", [6, 7], "K")})
     assert data.to_pandas().attrs["units"] == {"a": "K", "b": "Pa", "c": "K"}
+    assert data.to_pandas().to_csv().startswith("time,a,b,c")
     made = data.to_xarray()
     assert [made[name].dims for name in "abc"] == [("time",), ("time_2",), ("time",)]
     assert made["b"].attrs == {"units": "Pa", "description": "the b"}

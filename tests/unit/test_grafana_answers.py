@@ -20,7 +20,6 @@ from sisock.bridge.answers import (
 from sisock.bridge.server import Access
 from sisock.bridge.tiles import Samples, View
 from sisock.wire.fields import Field
-from sisock.wire.json_rows import row_tails, text_of_rows
 
 T = np.array([1.0, 2.0])
 
@@ -105,7 +104,6 @@ def test_numbers_of_any_length_keep_their_rows(numbers, start):
     shown = [value if np.isfinite(value) else None for value in values.tolist()]
     rows = [list(row) for row in zip(shown, np.rint(t * 1000), strict=True)]
     assert written(series_answer("n::x", series(values, t=t), None))["datapoints"] == rows
-    assert json.loads(b"[%b]" % text_of_rows(values, row_tails(t))) == rows
 
 
 def test_values_of_a_table_are_at_their_times():

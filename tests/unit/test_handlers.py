@@ -221,15 +221,18 @@ def test_a_part_that_fails_cuts_the_answer_off():
 
 def test_parts_that_come_one_after_the_other_end_as_they_end():
     async def parts(error=None):
-        yield b"[1,"
-        if error is not None:
-            raise error
-        yield b"2]"
+        try:
+            yield b"[1,"
+            if error is not None:
+                raise error
+            yield b"2]"
+        finally:
+            ended.append(True)
 
     ended = []
-    visit = Visit(answering(Answer(parts(), on_end=lambda: ended.append(True))))
+    visit = Visit(answering(Answer(parts())))
     assert visit.body == b"3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n"
-    visit = Visit(answering(Answer(parts(OSError()), on_end=lambda: ended.append(True))))
+    visit = Visit(answering(Answer(parts(OSError()))))
     assert visit.was_aborted
     assert not visit.body.endswith(b"0\r\n\r\n")
     assert ended == [True, True]

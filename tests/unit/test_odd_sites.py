@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import task
 
-from sisock.bridge.targets import parse_target
+from sisock.bridge.targets import Search, parse_target
 from sisock.client.directory import MAX_NODES, Directory
 from sisock.errors import HubMissing
 from sisock.wire.protocol import node_uri
@@ -89,5 +89,5 @@ def test_a_list_of_too_many_nodes_is_refused():
     ],
 )
 def test_a_wildcard_concerns_only_the_sites_that_it_may_match(target, matched):
-    (pattern,) = parse_target(target)
-    assert {site for site in ("chile", "local") if pattern.matches_site(site)} == matched
+    search = Search({target: parse_target(target)})
+    assert {site for site in ("chile", "local") if search.concerns_site(site)} == matched

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sisock.cli.output import WRITERS, format_age, write_fields
+from sisock.cli.output import WRITERS, format_age, write_fields, write_latest
 from sisock.client.data import Data, Series
 from sisock.wire.fields import Field, describe, parse_fields
 from sisock.wire.times import format_time
@@ -63,6 +63,26 @@ def test_csv_has_a_row_a_time_and_nothing_where_a_sample_is_missing():
         cells = [row[index] for row in rows]
         read = cells if name in ("flag", "text") else [cell and json.loads(cell) for cell in cells]
         assert read == ["" if v is None else str(v) if name == "flag" else v for v in plain(column)]
+
+
+@pytest.mark.parametrize(
+    ("value", "about", "shown"),
+    [
+        (1 / 3, {}, "0.3333333333"),
+        (1 / 3, {"precision": 2}, "0.33"),
+        (2.0, {"precision": 2, "labels": {"2": "closing"}}, "closing"),
+        (5, {"labels": {"2": "closing"}}, "5"),
+        (True, {"labels": {"1": "open"}}, "open"),
+        (False, {"labels": {"false": "shut"}}, "shut"),
+        ("off", {"labels": {"off": "switched off"}}, "switched off"),
+    ],
+)
+def test_the_latest_value_is_shown_as_its_field_declares(value, about, shown):
+    out, values = io.StringIO(), np.array([value], dtype=object)
+    kind = {bool: "bool", str: "string"}.get(type(value), "number")
+    field = Field("x", None, "line", kind, None, None, **about)
+    write_latest(out, Data(x=Series(field, np.array([NOON]), values)))
+    assert re.split("  +", out.getvalue().splitlines()[1])[1] == shown
 
 
 def test_csv_has_no_formulas_that_a_spreadsheet_would_run():

@@ -74,18 +74,15 @@ def test_levels_are_short_and_no_more_than_are_needed(stored):
     pyramid, _, _ = stored["regular"]
     for w in (16.0, 256.0):
         assert len(pyramid.view().decimate(*EVER, w, None).t) <= 2 * (COUNT / w + 2)
-    assert not pyramid.is_due()
 
 
 def test_few_samples_have_no_levels_and_many_have(tmp_path, monkeypatch):
     monkeypatch.setenv("SISOCK_CACHE", str(tmp_path))
     store = open_store()
     small = fill(store.open("small"), *series(1000))
-    assert not small.is_due()
-    large = fill(store.open("large"), *series(100_000), extend=False)
-    assert large.is_due()
-    fill(large, np.empty(0), np.empty(0))
-    assert not large.is_due()
+    assert list(small.extend()) == []
+    large = fill(store.open("large"), *series(100_000))
+    assert list(large.extend()) == []
     few = large.view().decimate(*EVER, None, 100)
     assert len(few.t) <= 100 and few.bucket is not None
     files = {path.name for path in (tmp_path / "store").iterdir()}
@@ -114,7 +111,6 @@ def test_levels_are_chosen_anew_when_the_series_has_doubled(tmp_path, monkeypatc
     values = np.sin(np.arange(len(t)))
     pyramid = fill(open_store().open("a"), sparse, values[:40_000])
     fill(pyramid, dense, values[40_000:])
-    assert not pyramid.is_due()
     for start, end in (EVER, (dense[1000], dense[-5]), (sparse[7], dense[3])):
         check_view(pyramid.view(), t, values, start, end, 4096.0, 300)
 

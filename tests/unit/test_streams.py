@@ -75,7 +75,8 @@ class Asked(World):
             async for part in self.answers[0].parts:
                 self.parts.append(part)
 
-        defer.ensureDeferred(read()).addErrback(lambda failure: self.errors.append(failure.value))
+        self.reading = defer.ensureDeferred(read())
+        self.reading.addErrback(lambda failure: self.errors.append(failure.value))
         self.clock.pump([0.0] * 200)
 
     @property
@@ -92,7 +93,7 @@ def test_the_status_is_known_with_the_first_samples_of_each_call():
     (answer,) = asked.answers
     assert (answer.status, answer.headers) == (200, {})
     asked.read()
-    assert b"[1.0,1000],[2.0,2000]" in b"".join(asked.parts)
+    assert b"[1.0, 1000], [2.0, 2000]" in b"".join(asked.parts)
     assert b"n::y" not in b"".join(asked.parts)
     asked.node.send([3, 4, 5])
     asked.clock.pump([0.0] * 200)
@@ -156,7 +157,9 @@ def test_a_client_that_leaves_ends_the_calls():
     asked = Asked("x")
     asked.node.send([1, 2], 3.0)
     assert not asked.node.windows[-1][-1].called
-    asked.answers[0].on_end()
+    asked.read()
+    assert not asked.node.windows[-1][-1].called
+    asked.reading.cancel()
     assert asked.node.windows[-1][-1].called
 
 

@@ -161,8 +161,7 @@ class Levels:
         for fields in behind.values():
             fields.keep(self._index.generation)
             for pyramid in fields.pyramids.values():
-                if pyramid.is_due():
-                    yield from pyramid.extend()
+                yield from pyramid.extend()
 
     def decimate(self, blocks: list[Block], field: str, wanted: Wanted) -> Decimated | None:
         """Decimate an interval; return None if its samples have to be read from the files."""
