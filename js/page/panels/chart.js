@@ -175,9 +175,9 @@ function drawLine({ ctx, frame: { range, scale }, box, colours, ratio, toX }, { 
     ctx.stroke();
   };
   ctx.save();
-  const { limits } = curve.about;
-  if (limits && !curve.gone) drawBorders(ctx, limits, axis.toY, box, colours, stroke);
   stroke(colours.get(colour));
+  const { limits } = curve.about;
+  if (limits && !curve.gone) drawBorders(ctx, limits, axis.toY, box, colours, colour, stroke);
   ctx.restore();
 }
 

@@ -3,7 +3,7 @@
 // The more severe one is drawn last.
 const KINDS = ["warning", "alarm"];
 const [TINT, NARROW_TINT] = [0.13, 0.45];
-const [BORDER_WIDTH, BORDER_ALPHA] = [6, 0.7];
+const [BORDER_WIDTH, BORDER_ALPHA, CURVE_WIDTH] = [7, 0.7, 2.5];
 
 /**
  * Return the limits to show at an axis: those of its curves, if they agree.
@@ -48,14 +48,15 @@ export function drawBands(ctx, bands, { left, width }, colours, isNarrow) {
   ctx.restore();
 }
 
-/** Stroke the border of a curve beyond a limit, in the limit's colour; the curve itself is drawn over it. */
-export function drawBorders(ctx, limits, toY, { left, top, width, height }, colours, stroke) {
+/** Stroke a curve beyond a limit again: thicker, with a border in the limit's colour. */
+export function drawBorders(ctx, limits, toY, { left, top, width, height }, colours, colour, stroke) {
   for (const [kind, high, low] of bandsOf(limits, toY, { top, height })) {
     ctx.save();
     ctx.beginPath();
     ctx.rect(left, high, width, low - high);
     ctx.clip();
     stroke(colours.get(kind), BORDER_WIDTH, BORDER_ALPHA);
+    stroke(colours.get(colour), CURVE_WIDTH);
     ctx.restore();
   }
 }

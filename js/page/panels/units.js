@@ -10,8 +10,9 @@ const SMALL_ONLY = ["s", "min"];
 // With a prefix, C and F mean coulomb and farad.
 const PREFIXED = [...BASES, "C", "F"];
 const DIGITS = 8;
-// Values from here on are written with an exponent; at an axis, it begins earlier.
-const [MIN_PLAIN, MAX_PLAIN, MAX_AXIS, MAX_LABEL] = [1e-4, 1e12, 1e7, 9];
+// Values below and from here on are written with an exponent; at an axis, it begins earlier.
+export const MIN_PLAIN = 1e-4;
+const [MAX_PLAIN, MAX_AXIS, MAX_LABEL] = [1e12, 1e7, 9];
 // Digits after the point from which small values have an exponent instead; and digits of those after their own point.
 const [MANY_DECIMALS, OF_SMALL] = [7, 2];
 // Number of values in a range that have to be distinguishable.

@@ -1,7 +1,7 @@
 // One row of the latest values: sign, name, value, age and the last hour.
 
 import { make, write } from "../dom.js";
-import { scaledUnit, valueText } from "../panels/units.js";
+import { MIN_PLAIN, scaledUnit, valueText } from "../panels/units.js";
 import { splitKey } from "../state.js";
 import { ageText } from "./age.js";
 import { HOUR } from "./latest.js";
@@ -9,8 +9,8 @@ import { sparkline } from "./sparkline.js";
 
 /** Size of a sparkline, in units of its own. */
 export const [SPARK_WIDTH, SPARK_HEIGHT] = [120, 24];
-// Digits of values if the node names no precision.
-const DIGITS = 6;
+// Digits of values if the node names no precision, and of those with an exponent, as in the legend.
+const [DIGITS, DIGITS_OF_SMALL] = [6, 3];
 // Smaller values get no prefix, so that the unit does not change whenever a value passes zero.
 const MIN_SCALED = 1e5;
 // A column of the sparkline spans half a minute: drawing it more often is useless.
@@ -75,7 +75,7 @@ export class RowView {
     this.#set("title", about?.description ?? "", (text) => (this.name.title = text));
     const size = typeof value === "number" ? Math.abs(value) : 0;
     const { text: unit, factor } = scaledUnit(about?.units ?? "", size < MIN_SCALED ? 0 : size);
-    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, factor, DIGITS), (text) => {
+    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, factor, size < MIN_PLAIN ? DIGITS_OF_SMALL : DIGITS), (text) => {
       write(this.#value, text);
       this.#value.title = typeof value === "string" ? text : "";
     });
