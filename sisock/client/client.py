@@ -138,9 +138,12 @@ class Client(_ThreadClient):
     def watch(
         self, node: str, fields: str | Iterable[str] | None = None
     ) -> Stream[LiveSample | Gap]:
-        """Iterate over the new samples of a node as they come, see `TwistedClient.watch`.
+        """Iterate over the new samples of a node, each once and in order, as they come.
 
-        If your loop is slow, samples wait at the node, for as long as it keeps them.
+        Samples missed while the node, the router or the connection was down come afterwards, or a
+        `Gap` if they are lost. If your loop is slow, samples wait at the node, for as long as it
+        keeps them. With `fields`, samples without any of these fields are left out. Raises
+        UnknownNode or UnknownField, and InvalidArgument if the node publishes no live samples.
         """
         return self._stream(lambda put: self._client.follow(node, put, fields))
 
