@@ -36,6 +36,9 @@ NETWORK = {
     "network_sent": ("sent to networks since boot", "bytes"),
 }
 
+LIMITED = ("cpu_percent", "memory_percent", "disk_percent")
+LIMITS = {"warning": [None, 80.0], "alarm": [None, 95.0]}
+
 FIRST_SECONDS = 0.1  # for which the first CPU load is measured
 
 UNITS = {"temp": "C", "fan": "rpm", "in": "V", "curr": "A", "power": "W"}
@@ -72,6 +75,8 @@ class Sensors(sisock.LiveNode):
             },
             **{name: _entry(*about) for name, (_, *about) in found.items()},
         }
+        for name in LIMITED:
+            self.fields[name]["limits"] = LIMITS
         self._is_first = True
 
     def read(self) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def _name(kind: str, where: str, index: int, taken: Container[str]) -> str:
     return f"{name}_{index}" if name in taken else name
 
 
-def _entry(description: str, units: str | None) -> dict[str, str | None]:
+def _entry(description: str, units: str | None) -> dict[str, Any]:
     return {"description": description, "units": units}
 
 

@@ -39,10 +39,6 @@ class SiteWarning(UserWarning):
     """A list lacks the nodes of a site; the message gives the reason."""
 
 
-class RouterWarning(UserWarning):
-    """A call waits because the router does not answer; the message gives the reason."""
-
-
 class AuthenticationRejected(SisockError, PermissionError):
     """The router refuses the user or the secret: see where they come from with `sisock config`."""
 

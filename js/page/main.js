@@ -10,7 +10,7 @@ import { say, withdrawOffer } from "./notice.js";
 import { unitOf } from "./panels/figure.js";
 import { Panels } from "./panels/panels.js";
 import { openSession } from "./session.js";
-import { Model, keysOf, rangeOf, splitByUnits, splitKey } from "./state.js";
+import { Model, faultsOf, keysOf, rangeOf, splitByUnits, splitKey } from "./state.js";
 import { startTheme } from "./theme.js";
 import { Conductor } from "./time/conductor.js";
 import { timeText, zoneText } from "./time/text.js";
@@ -146,7 +146,9 @@ const draw = onceAFrame(() => {
   if (model.state.view === "panels") panels.draw({ range, now, zone, isFollowing: isFollowing() });
 });
 
-conductor = new Conductor($("time"), $("zone"), model, say);
+conductor = new Conductor($("time"), $("zone"), model);
+const faults = faultsOf(location.search);
+if (faults.length) say(`Not understood in the address: ${faults.join("; ")}`, true);
 panels = new Panels($("panels"), model, curves, () => {
   draw();
   if (store?.points && store.points !== panels.points) loadSoon();

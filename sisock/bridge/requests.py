@@ -18,7 +18,7 @@ import orjson
 
 from sisock.bridge.targets import Budget, Pattern, matches, parse_target, parse_words, split_top
 from sisock.errors import InvalidArgument
-from sisock.wire.fields import Field
+from sisock.wire.fields import Field, suggest
 from sisock.wire.protocol import EARLIEST, LATEST, MIN_POINTS, Interval
 
 DEFAULT_SECONDS = 3600.0  # length of the range up to now for a request without a range
@@ -34,6 +34,8 @@ GAPS, RECORDED = "gaps ", "nodes "
 kept. The third kind of query is ``nodes``."""
 
 TAG_KEYS = ("node", "timeline", "units")  # keys of ad hoc filters
+
+ARGUMENTS = ("target", "from", "to", "maxDataPoints", "intervalMs", "interval")  # of ``/series``
 
 _OPERATORS = ("=", "!=", "=~", "!~")
 
@@ -104,8 +106,8 @@ def parse_body(body: bytes) -> dict[str, Any]:
     return parsed
 
 
-def parse_query(body: Mapping[str, Any]) -> Query:
-    """Parse the body of ``/query``."""
+def parse_query(body: Mapping[str, Any], prefix: str = "range.") -> Query:
+    """Parse the body of ``/query``; `prefix` is as in `parse_range`."""
     budget = Budget()
     targets = [_parse_target(entry, budget) for entry in _objects(body, "targets")]
     # SimpleJSON sends ad hoc filters as ``adhocFilters``, simPod also as ``filters``.
@@ -117,7 +119,7 @@ def parse_query(body: Mapping[str, Any]) -> Query:
     points = _number(body, "maxDataPoints", 1e9)
     return Query(
         targets=tuple(target for target in targets if target is not None),
-        interval=parse_range(body.get("range")),
+        interval=parse_range(body.get("range"), prefix),
         min_stride=_parse_stride(body),
         max_points=None if points is None else max(int(points), MIN_POINTS),
         filters=filters,
@@ -150,6 +152,11 @@ def parse_arguments(arguments: Mapping[str, Sequence[str]]) -> Query:
 
     If an interval and ``maxDataPoints`` are given, there is at most one point per interval.
     """
+    for name in arguments:
+        if name not in ARGUMENTS:
+            hint = suggest(name, ARGUMENTS)
+            known = f"there are {', '.join(ARGUMENTS)}"
+            raise InvalidArgument(f"there is no argument {name!r}{hint}: {known}")
     first = {name: values[0] for name, values in arguments.items() if values}
     body: dict[str, Any] = {
         "targets": [{"target": text} for text in arguments.get("target", ())],
@@ -161,7 +168,7 @@ def parse_arguments(arguments: Mapping[str, Sequence[str]]) -> Query:
             body[name] = float(first[name])
         except ValueError:
             raise InvalidArgument(f"{name} must be a number, not {first[name]!r}") from None
-    query = parse_query(body)
+    query = parse_query(body, prefix="")
     if query.max_points is None or query.min_stride is None:
         return query
     intervals = math.ceil((query.interval.end - query.interval.start) / query.min_stride)
@@ -199,19 +206,20 @@ def _parse_filter(entry: Mapping[str, Any], name: str, budget: Budget) -> Filter
     return Filter(key, operator, (re.sub(r"([*?\[])", r"[\1]", value),))
 
 
-def parse_range(value: Any) -> Interval:
-    """Parse ``range``; the default is the last hour."""
+def parse_range(value: Any, prefix: str = "range.") -> Interval:
+    """Parse ``range``; the default is the last hour. `prefix` is that of its keys in errors."""
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise InvalidArgument("range must be an object with from and to")
-    start, end = (_parse_time(value.get(name), f"range.{name}") for name in ("from", "to"))
+    start, end = (_parse_time(value.get(name), prefix + name) for name in ("from", "to"))
     if end is None:
         end = time.time()
     if start is None:
         start = end - DEFAULT_SECONDS
     start = max(start, EARLIEST)  # times of zero and below would be relative to now
     if start >= end:
-        raise InvalidArgument("range.from must be before range.to, and range.to after 1970")
+        names = f"{prefix}from must be before {prefix}to, and {prefix}to after 1970"
+        raise InvalidArgument(names)
     return Interval(start, end)
 
 

@@ -225,7 +225,6 @@ def main(argv: list[str] | None = None) -> None:
             txaio.start_logging(out=sys.stderr, level=args.log_level)
         # The commands report sites that are left out.
         with warnings.catch_warnings(action="ignore", category=SiteWarning):
-            warnings.showwarning = lambda why, *_: print(f"sisock: {why}", file=sys.stderr)
             resolve_name(args.function)(args, settings)
         sys.stdout.flush()
     except KeyboardInterrupt:

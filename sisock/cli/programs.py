@@ -40,10 +40,9 @@ def find_node(program: str, folder: Path) -> Path:
     """
     file = folder / program if program.endswith(".py") else NODES / f"{program}.py"
     if not file.is_file():
-        names, own = node_names(), f"{program}.py"
         what = str(file) if program.endswith(".py") else f"ready-made node {program!r}"
-        is_own = (folder / own).is_file()
-        hint = f" (did you mean {own!r}?)" if is_own else suggest(program, names)
+        names = node_names()
+        hint = suggest(program, [*names, *(path.name for path in folder.glob("*.py"))])
         known = ", ".join(names)
         raise SettingsError(f"there is no {what}{hint}; the ready-made nodes are {known}")
     text = file.read_text(encoding="utf-8", errors="replace")

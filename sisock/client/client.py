@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from twisted.internet import defer, task
+from twisted.internet import defer
 from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 
@@ -24,9 +24,7 @@ from sisock.client.twisted_client import TwistedClient
 from sisock.connection.runtime import reactor_thread
 from sisock.connection.session import CALL_TIMEOUT
 from sisock.connection.settings import Settings
-from sisock.errors import RouterWarning, SisockError, SiteWarning
-
-LOOK_EVERY = 3.0  # seconds between looks whether the router keeps a call waiting
+from sisock.errors import SisockError, SiteWarning
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -63,31 +61,16 @@ class _ThreadClient:
     ) -> Callable[[], None]:
         """Run the coroutine of `begin` in the reactor's thread; return a function that cancels it.
 
-        There `tell` is called with functions to be called in the caller's thread, which `show` the
-        progress or warn if the router does not answer, and then with the result or Failure.
+        There `tell` is called with functions that `show` the progress, to be called in the caller's
+        thread, and then with the result or Failure.
         """
         # Make the coroutine here, so that wrong arguments raise in the caller's own code.
         telling = {} if show is None else {"on_progress": lambda each: tell(partial(show, each))}
         work = begin(**telling)
         begun: list[defer.Deferred] = []
 
-        def look() -> None:
-            if (why := self._client.trouble()) is not None and looking.running:
-                looking.stop()
-                text = f"still waiting: {why}"
-                tell(partial(warnings.warn, text, RouterWarning, stacklevel=3))
-
-        def end(result: Any) -> None:
-            if looking.running:
-                looking.stop()
-            tell(result)
-
-        looking = task.LoopingCall(look)
-        looking.clock = self._reactor
-
         def run() -> None:
-            looking.start(LOOK_EVERY, now=False)
-            begun.append(defer.ensureDeferred(work).addBoth(end))
+            begun.append(defer.ensureDeferred(work).addBoth(tell))
 
         self._reactor.callFromThread(run)
         return lambda: self._reactor.callFromThread(lambda: begun[0].cancel())
@@ -155,9 +138,12 @@ class Client(_ThreadClient):
     def watch(
         self, node: str, fields: str | Iterable[str] | None = None
     ) -> Stream[LiveSample | Gap]:
-        """Iterate over the new samples of a node as they come, see `TwistedClient.watch`.
+        """Iterate over the new samples of a node, each once and in order, as they come.
 
-        If your loop is slow, samples wait at the node, for as long as it keeps them.
+        Samples missed while the node, the router or the connection was down come afterwards, or a
+        `Gap` if they are lost. If your loop is slow, samples wait at the node, for as long as it
+        keeps them. With `fields`, samples without any of these fields are left out. Raises
+        UnknownNode or UnknownField, and InvalidArgument if the node publishes no live samples.
         """
         return self._stream(lambda put: self._client.follow(node, put, fields))
 

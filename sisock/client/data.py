@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,16 +75,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a long reply: samples so far, and received and total seconds of its interval."""
+    """Progress of a long reply: samples and fraction of its interval so far; 1.0 at the end."""
 
     samples: int
-    done: float
-    total: float
-
-    @property
-    def fraction(self) -> float:
-        """Fraction of the interval received so far; 1 at the end."""
-        return self.done / self.total
+    fraction: float
 
     @property
     def expected(self) -> float | None:
@@ -179,7 +174,7 @@ class Assembly:
         self._fields = fields
         self._node = node
         self._columns = {name: _Column() for name in fields}
-        self._times: dict[str, _Column] = {}
+        self._times: defaultdict[str, _Column] = defaultdict(_Column)
         self._untils: dict[str, float] = {}
         self._follows = {name: field.timeline for name, field in fields.items()}
         self._bucket: dict[str, float | None] = {}
@@ -193,19 +188,18 @@ class Assembly:
         self._final_to |= reply.final_to
         self._placed |= set(reply.placed)
         for name, line in reply.timelines.items():
-            self._times.setdefault(name, _Column()).append(line.t, share)
+            self._times[name].append(line.t, share)
             if line.finalized_until is not None:
                 self._untils[name] = min(self._untils.get(name, math.inf), line.finalized_until)
         for name, column in self._columns.items():
             own, values = reply.timelines.get(self._follows[name]), reply.data.get(name)
-            if values is None or not len(values):
-                # A chunk has no values of a field whose last sample came earlier.
-                column.skip(len(own.t) if own else 0)
-            elif own is None:
-                rule = "it has data, but no timeline of the reply is its own"
-                raise NodeContractError(self._node, name, rule)
-            else:
+            if values is not None and len(values):
+                if own is None:
+                    rule = "it has data, but no timeline of the reply is its own"
+                    raise NodeContractError(self._node, name, rule)
                 column.append(values, share)
+            elif own and len(own.t):
+                column.skip(len(own.t))  # the field's last sample came in an earlier chunk
 
     def data(self, interval: Interval) -> Data:
         """Return the samples of an interval.
@@ -214,10 +208,9 @@ class Assembly:
         """
         times = {name: column.joined() for name, column in self._times.items()}
         data = Data()
-        for name, column in self._columns.items():
-            field, followed = self._fields[name], self._follows[name]
-            t = times[followed] if column.has_samples else np.empty(0)
-            values = column.joined(field.type)
+        for name, field in self._fields.items():
+            followed, values = self._follows[name], self._columns[name].joined(field.type)
+            t = times[followed] if len(values) else np.empty(0)
             with contract(self._node, name):
                 check_length(t, values)
             until = self._untils.get(followed) if len(t) else None
@@ -231,12 +224,10 @@ class _Column:
     """A growing array: runs of values of one type, and counts of missing values."""
 
     def __init__(self) -> None:
-        self.has_samples = False
         self._runs: list[np.ndarray | int] = []
         self._memory = np.empty(0)  # begins with the last run
 
     def append(self, array: np.ndarray, share: float) -> None:
-        self.has_samples = True
         last = self._runs[-1] if self._runs else 0
         if isinstance(last, int) or last.dtype != array.dtype or array.dtype == object:
             self._runs.append(array)
@@ -251,13 +242,13 @@ class _Column:
         self._runs[-1] = self._memory[:count]
 
     def skip(self, count: int) -> None:
-        self._runs += [count] if count else []
+        self._runs.append(count)
 
     def joined(self, kind: str = "") -> np.ndarray:
         """Return all values, with NaN or None for missing ones."""
-        if not self.has_samples:
-            return np.empty(0)
         kinds = {run.dtype.kind for run in self._runs if isinstance(run, np.ndarray)}
+        if not kinds:
+            return np.empty(0)
         missing: Any = (None, object) if kinds & set("bO") else (np.nan, "<f8")
         parts = [np.full(run, *missing) if isinstance(run, int) else run for run in self._runs]
         array = parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet import defer
+from twisted.internet import defer, task
 
 from sisock.connection.session import (
     Session,
@@ -22,9 +22,9 @@ from sisock.wire.fields import Field, KnownNode, parse_fields, parse_node, sugge
 from sisock.wire.protocol import Interval, node_uri, uri
 
 READ_AGAIN = 30.0  # seconds between readings of the list: no event announces a hub's restart
-SETTLE = 5.0  # seconds for nodes to add themselves again after a restart of router or hub
+SETTLE = 5.0  # seconds in which nodes add themselves again after a restart of router or hub
 HUB_RETRY = 2.0  # seconds before calling a hub again that did not answer
-ASK_AGAIN = 1.0  # seconds before asking the hub again for a node that is not in its list
+ASK_AGAIN = 1.0  # seconds before reading the list again for a node that is not in it
 FIELDS_AGE = 3.0  # seconds before asking a node again whether it has more fields
 MAX_NODES = 10_000  # maximum length of the list
 
@@ -32,15 +32,15 @@ MAX_NODES = 10_000  # maximum length of the list
 class Directory:
     """Keep the list of nodes by subscription, and the fields of each.
 
-    The hub's list is read at each join, every 30 s, and `SETTLE` seconds after a sign that the hub
-    has restarted: a known node is added again, or is missing without an event that it left. Until
-    then the nodes can add themselves again.
+    The hub's list is read at each join, every 30 s, and soon after a known node is added again,
+    which is a sign that the hub has restarted. A node has left if an event says so, or if the list
+    lacks it for `SETTLE` seconds: until then it can add itself again.
 
     `timeout` is in seconds, for each answer of the hub or a node. `on_change` is called with a
     `KnownNode` and whether it is present, for each change after the first list; a new generation
     counts as leaving and coming back. `on_added` is called with the name for each event that a node
-    was added, even if nothing has changed; `on_back` with a node that was in `absent`. With a
-    `site`, all nodes are named ``site/node``. `is_listed`: the list was read on this session.
+    was added, even if nothing has changed. With a `site`, all nodes are named ``site/node``.
+    `is_listed`: the list was read on this session.
     """
 
     def __init__(
@@ -49,7 +49,6 @@ class Directory:
         timeout: float,
         on_change: Callable[[KnownNode, bool], None],
         on_added: Callable[[str], None] = lambda name: None,
-        on_back: Callable[[KnownNode], None] = lambda node: None,
         site: str = "",
     ) -> None:
         self._site = site
@@ -57,18 +56,14 @@ class Directory:
         self._timeout = timeout
         self._on_change = on_change
         self._on_added = on_added
-        self._on_back = on_back
         self._session: Session | None = None
         self._nodes: dict[str, KnownNode] = {}
-        # Nodes that have not added themselves again after a restart of router or hub.
-        self._doubtful: set[str] = set()
+        # Nodes that the list lacks since a time, or that it may lack after a join (infinity).
+        self._doubtful: dict[str, float] = {}
         self.is_listed = False
         self._is_telling = False  # whether to call back; true after the first list
-        self._settled_at = 0.0
         # By the node's name: its generation, the time of the request, and its fields.
         self._fields: dict[str, tuple[str, float, dict[str, Field]]] = {}
-        # For each reading of the list in progress: the names in events that came meanwhile.
-        self._readings: list[set[str]] = []
         # By name of an unlisted node: when the hub was asked for it, if in the last second.
         self._missed: dict[str, float] = {}
         self._shared = SingleFlight()
@@ -77,8 +72,6 @@ class Directory:
     async def joined(self, session: Session) -> None:
         """Subscribe on a new session, and read the list; raises as `subscribed`."""
         self._session = session
-        if self._is_telling:
-            self._settled_at = self._reactor.seconds() + SETTLE
         begun = [
             session.subscribe(self._added, uri("consumer.data_node_added")),
             session.subscribe(self._subtracted, uri("consumer.data_node_subtracted")),
@@ -90,7 +83,7 @@ class Directory:
     def left(self) -> None:
         """Note that the session has ended; the list is read again after the next join."""
         self._session, self.is_listed = None, False
-        self._doubtful = set(self._nodes)
+        self._doubtful = dict.fromkeys(self._nodes, math.inf)
         self._look_in(0)  # only cancels the next reading, as there is no session
 
     def tell(self) -> None:
@@ -104,46 +97,38 @@ class Directory:
         """
         if not self.is_listed:
             return await self._shared.ask(self._session, self.refresh)
-        return [self._nodes[name] for name in sorted(self._nodes.keys() - self._doubtful)]
+        return [self._nodes[name] for name in sorted(self._nodes.keys() - self._doubtful.keys())]
 
     async def refresh(self) -> list[KnownNode]:
         """Ask the hub, and return the nodes that it lists, by name; raises as `nodes`."""
-        began, changed = self._reactor.seconds(), set[str]()
-        self._readings.append(changed)
-        try:
-            answer = await self._ask(None, uri("consumer.get_data_node"))
-        finally:
-            self._readings = [each for each in self._readings if each is not changed]
+        began = self._reactor.seconds()
+        answer = await self._ask(None, uri("consumer.get_data_node"))
         if not isinstance(answer, list) or len(answer) > MAX_NODES:
             raise HubMissing(f"the hub's answer is not a list of at most {MAX_NODES} data nodes")
         parsed = [parse_node(entry, self._site, self.current) for entry in answer]
         listed = [node for node in parsed if node is not None]
         self.is_listed = True
-        # Events that came since the call may be newer than its answer.
         for node in listed:
-            if node.name not in changed:
-                self._put(node.name, node)
-        self._doubt(self._nodes.keys() - {node.name for node in listed} - changed, began)
+            self._put(node.name, node)
+        self._doubt(self._nodes.keys() - {node.name for node in listed}, began)
         self._is_telling = True
         self._fields = {name: kept for name, kept in self._fields.items() if name in self._nodes}
         return await self.nodes()
 
-    def _doubt(self, missing: set[str], began: float) -> None:
-        """Remove nodes missing in the hub's list, unless they may add themselves again soon."""
-        self._doubtful |= missing
-        if missing and began > self._settled_at + SETTLE:
-            self._settle()
-        for name in missing if began >= self._settled_at else ():
-            self._put(name, None)
+    def _doubt(self, missing: set[str], now: float) -> None:
+        """Remove nodes that have been missing in the hub's list for some time."""
+        for name in missing:
+            since = self._doubtful[name] = min(self._doubtful.get(name, math.inf), now)
+            if now - since >= SETTLE:
+                self._put(name, None)
+        if self._doubtful:
+            self._look_in(SETTLE)
 
-    def _settle(self) -> None:
-        """Give the nodes time to add themselves to a restarted hub, then read its list."""
-        self._settled_at = self._reactor.seconds() + SETTLE
-        self._look_in(SETTLE)
-
-    def absent(self) -> set[str]:
-        """Return the names that `nodes` omits but `on_change` was not called for."""
-        return set(self._doubtful)
+    async def settled(self) -> None:
+        """Wait until nodes that `nodes` omits are back or gone, unless that takes too long."""
+        end = self._reactor.seconds() + 2 * SETTLE
+        while self.is_listed and self._doubtful and self._reactor.seconds() < end:
+            await task.deferLater(self._reactor, SETTLE / 10)
 
     def current(self, name: str) -> KnownNode | None:
         """Return the node with this name if it is known, without asking the hub."""
@@ -152,17 +137,20 @@ class Directory:
     async def node(self, name: str) -> KnownNode:
         """Return the node with this name; raises UnknownNode, or as `nodes`.
 
-        A node that may add itself again after a restart of router or hub is returned unchanged.
+        While no hub answers, or the node may add itself again after a restart of router or hub, it
+        is returned unchanged.
         """
-        await self.nodes()
+        try:
+            await self.nodes()
+        except HubMissing:
+            if name in self._nodes:
+                return self._nodes[name]
+            raise
         now = self._reactor.seconds()
-        if not self.current(name) and now - self._missed.get(name, -math.inf) >= ASK_AGAIN:
-            recent = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
-            self._missed = recent | {name: now}
-            if self._session in self._shared:  # a running call may be too old to have this node
-                await self._shared.ask(self._session, self.refresh)
-            if not self.current(name):
-                await self._shared.ask(self._session, self.refresh)
+        self._missed = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
+        if not self.current(name) and name not in self._missed:
+            self._missed[name] = now
+            await self._shared.ask(self._session, self.refresh)
         if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(
@@ -220,31 +208,23 @@ class Directory:
         if node is None or (node.name not in self._nodes and len(self._nodes) >= MAX_NODES):
             return
         if self._is_telling and node.name in self._nodes:
-            self._settle()
-        self._hear(node.name, node)
+            self._look_in(ASK_AGAIN)
+        self._put(node.name, node)
         self._on_added(node.name)
 
     def _subtracted(self, entry: Any, *_: Any, **__: Any) -> None:
         if (node := parse_node(entry, self._site, self.current)) is not None:
             self._missed.pop(node.name, None)  # the node may come back at once
-            self._hear(node.name, None)
-
-    def _hear(self, name: str, node: KnownNode | None) -> None:
-        """Note a node's state from an event; None if the node has left."""
-        for changed in self._readings:
-            changed.add(name)
-        self._put(name, node)
+            self._put(node.name, None)
 
     def _put(self, name: str, node: KnownNode | None) -> None:
         """Note that a node is present, or has left (None); call back if that is new."""
-        before, was_absent = self._nodes.pop(name, None), name in self._doubtful
-        self._doubtful.discard(name)
+        before = self._nodes.pop(name, None)
+        self._doubtful.pop(name, None)
         if node is not None:
             self._nodes[name] = node
         own = None if node is None else node.entry.get("generation")
         is_same = before is not None and node is not None and own in (None, before.generation)
-        if is_same and was_absent and node is not None:
-            self._on_back(node)
         if is_same or not self._is_telling:
             return
         if before is not None:
@@ -265,11 +245,9 @@ class Directory:
         """Read the list, and schedule the next reading."""
         try:
             await self._shared.ask(self._session, self.refresh)
-            # Jitter, so that not all consumers call in the same instant.
-            pause = READ_AGAIN * random.uniform(0.7, 1.0)
         except SisockError:
             self.tell()  # report nodes that are listed later as new
-            self._settled_at = self._reactor.seconds() + HUB_RETRY + SETTLE
-            pause = HUB_RETRY
-        unsettled = self._settled_at - self._reactor.seconds()
-        self._look_in(min(pause, unsettled) if unsettled > 0 else pause)
+            self._look_in(HUB_RETRY)
+            return
+        # Jitter, so that not all consumers call in the same instant.
+        self._look_in(SETTLE if self._doubtful else READ_AGAIN * random.uniform(0.7, 1.0))

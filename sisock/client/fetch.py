@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,11 +15,12 @@ from sisock.client.data import Assembly, Data, Progress
 from sisock.connection.session import Session, gather, repeat_once, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
 from sisock.wire.fields import Field, KnownNode
-from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval
+from sisock.wire.protocol import EARLIEST, WINDOW_DEFAULT, WINDOW_MAX, Interval, widening
 from sisock.wire.reply import Reply, decode
 
 MAX_CALLS = 4  # simultaneous calls to a node that is asked for each field separately
 MAX_SAMPLES = (50_000, 10_000, 2_000)  # per field, if a node cannot decimate: tried in this order
+MIN_SPAN = 1e-3  # seconds of an interval that is not divided if its reply is too large
 ENLARGE_WITHIN = 2.0  # seconds in which the next window should arrive, at the speed of the last
 
 
@@ -81,32 +82,53 @@ async def fetch(
     return await repeat_once(ask, lambda: node.replicas is not None and not has_passed)
 
 
+async def fetch_latest(
+    session: Session, node: KnownNode, fields: Mapping[str, Field], end: float, timeout: float
+) -> Data:
+    """Fetch the last sample of each field before `end` that has a value; raises as `fetch`.
+
+    A node without the feature `latest` is asked for earlier and earlier intervals, each ten times
+    as long as the one before. If a reply would be too large, both halves are asked for.
+    """
+    ask = partial(fetch, session, node, timeout=timeout)
+    if "latest" in node.features:
+        return (await ask(fields, Interval(EARLIEST, end), latest=True)).last()
+    found, missing = Data(), dict(fields)
+    intervals = [*widening(end)][::-1]
+    while missing and intervals:
+        interval = intervals.pop()
+        try:
+            found |= (await ask(missing, interval)).last()
+        except ReplyTooLarge:
+            start, end = interval.start, interval.end
+            if end - start < MIN_SPAN:
+                raise
+            middle = (start + end) / 2
+            intervals += [Interval(start, middle), Interval(middle, end)]
+        missing = {name: each for name, each in fields.items() if not len(found.get(name, ()))}
+    return Data({name: found[name] for name in fields})
+
+
 async def _ask(request: _Request) -> Data:
     parts = [request] if "progressive" in request.node.features else _apart(request)
     turns = defer.DeferredSemaphore(MAX_CALLS)
     calls = [turns.run(lambda part=part: defer.ensureDeferred(part.run())) for part in parts]
-    return await _united(request, calls)
+    found = {name: series for data in await gather(calls) for name, series in data.items()}
+    return Data({name: found[name] for name in request.fields})
 
 
 async def _ask_for_enough(request: _Request) -> Data:
     """Ask a node that cannot decimate for at most `MAX_SAMPLES` spaced samples of each field."""
     for limit in MAX_SAMPLES:
         stride = (request.interval.end - request.interval.start) / limit
-        parts: dict[float | None, dict[str, Field]] = {}
-        for name, field in request.fields.items():
-            is_sparse = field.interval and field.interval >= stride
-            parts.setdefault(None if is_sparse else stride, {})[name] = field
-        asked = [replace(request, fields=p, min_stride=each) for each, p in parts.items()]
+        is_sparse = all(
+            each.interval and each.interval >= stride for each in request.fields.values()
+        )
         try:
-            return await _united(request, map(_ask, asked))
+            return await _ask(replace(request, min_stride=None if is_sparse else stride))
         except ReplyTooLarge as error:
             too_large = error
     raise too_large
-
-
-async def _united(request: _Request, calls: Iterable[Any]) -> Data:
-    found = {name: series for data in await gather(calls) for name, series in data.items()}
-    return Data({name: found[name] for name in request.fields})
 
 
 def _apart(request: _Request) -> list[_Request]:
@@ -124,28 +146,22 @@ def _apart(request: _Request) -> list[_Request]:
 
 
 class _Window:
-    """A running call for one window; `first` fires with its first chunk, not decoded."""
+    """A running call for one window, and its chunks that were not passed on yet."""
 
-    def __init__(self, began: float) -> None:
-        self.began = began
-        self.chunks: list[Reply] = []
-        self.passed = 0
-        self.first: defer.Deferred = defer.Deferred()
-        self.done: defer.Deferred = defer.Deferred()
-
-    def fail(self, failure: Any) -> Any:
-        """Pass a failure on to `first`, or to `done` if the first chunk has come."""
-        if self.first.called:
-            return failure
-        self.first.errback(failure)
-        return None
+    def __init__(self, start: float, began: float) -> None:
+        self.start, self.began = start, began
+        self.chunks: deque[Reply] = deque()
+        self.has_begun = self.is_complete = False
+        self.call: Any = None
 
 
 @dataclass(eq=False)
 class _Request:
     """Fetch the windows of a reply, two at a time, and larger ones while they arrive fast.
 
-    A node without the feature `progressive` sends one window in one chunk. See `fetch`.
+    The first chunk of a window says where the next one begins. With `min_stride`, that waits until
+    the window is complete. A node without the feature `progressive` sends one window in one chunk.
+    See `fetch`.
     """
 
     session: Session
@@ -160,54 +176,60 @@ class _Request:
 
     def __post_init__(self) -> None:
         self._assembly = Assembly(self.fields, self.node.name)
+        self._next: Interval | None = self.interval
+        self._underway: list[_Window] = []
         self._size = WINDOW_DEFAULT
         self._after: dict[str, float] = {}
-        self._underway: list[_Window] = []
-        self._error: Exception | None = None
         self._room: defer.Deferred | None = None
+        self._timer: Any = None
+        self._done: defer.Deferred[None] = defer.Deferred()
         self._samples = 0
-        self._first: float | None = None
+        self._first = math.inf
+        self._newest = -math.inf
 
     async def run(self) -> Data:
         """Fetch all windows, and join them."""
-        self._start_timer()
         try:
-            await self._ask_all()
+            self._go_on()
+            await self._done
             return self._assembly.data(self.interval)
-        except defer.CancelledError:
-            raise self._error or defer.CancelledError() from None
         finally:
-            if self._timer.active():
-                self._timer.cancel()
-            for window in self._underway:
+            underway, self._underway = self._underway, []
+            for window in underway:
                 window.chunks.clear()
-                window.done.addErrback(lambda _: None)
-                window.done.cancel()
-            self._underway.clear()
+                window.call.cancel()
+            self._restart_timer()
             # The session refers to this until the router answers: free the memory now.
             del self._assembly
 
-    def _start_timer(self) -> None:
-        # One timer for both windows: the second one can only arrive after the first.
-        late = defer.TimeoutError(self.timeout, "get_data")
-        self._timer = self.session.reactor.callLater(self.timeout, self._give_up, late)
+    def _end(self, error: BaseException | None) -> None:
+        """End the request; without an error, it is complete."""
+        if not self._done.called:
+            self._done.callback(None) if error is None else self._done.errback(error)
 
-    async def _ask_all(self) -> None:
-        following: Interval | None = self.interval
-        while following or self._underway:
-            if following:
-                if self._room is not None:
-                    # Stop the timer until the caller has room for more.
-                    self._timer.cancel()
-                    await self._room
-                    self._start_timer()
-                following = await self._following(self._open(following), following)
-            if len(self._underway) == 2 or not following or self.min_stride is not None:
-                await self._close(self._underway[0], is_last=not following)
+    def _restart_timer(self) -> None:
+        """Give up if nothing comes for `timeout` seconds from now on, while a call is running."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._underway:
+            late = defer.TimeoutError(self.timeout, "get_data")
+            self._timer = self.session.reactor.callLater(self.timeout, self._end, late)
 
-    def _open(self, asked: Interval) -> _Window:
-        window = _Window(self.session.reactor.seconds())
+    def _go_on(self) -> None:
+        """Ask for the next window if it is time for it, or end."""
+        if self._done.called:
+            return
+        most = 2 if self.min_stride is None else 1
+        if self._next and len(self._underway) < most and self._room is None:
+            self._open(self._next)
+        elif not (self._next or self._underway):
+            self._end(None)
+
+    def _open(self, asked: Interval) -> None:
+        window = _Window(asked.start, self.session.reactor.seconds())
         self._underway.append(window)
+        self._next = None
+        self._restart_timer()
         arguments: list[Any] = [list(self.fields), asked.start, asked.end]
         if self.min_stride is not None:
             arguments.append(self.min_stride)
@@ -215,96 +237,90 @@ class _Request:
         if "binary" in self.node.features:
             keywords["encoding"] = "binary"
         if "progressive" in self.node.features:
-            keywords["on_progress"] = partial(self._take, window)
+            keywords["on_progress"] = partial(self._hear, window)
             if not self.ways:
                 keywords["window"] = self._size  # a decimated reply always has one window
         if self._after:
             keywords["after"] = self._after
         uri = self.node.uri("get_data")
-        window.done = self.session.request(uri, *arguments, timeout=None, **keywords)
-        window.done.addCallbacks(partial(self._finish, window), window.fail)
-        return window
+        window.call = self.session.request(uri, *arguments, timeout=None, **keywords)
+        window.call.addCallback(partial(self._finish, window))
+        window.call.addErrback(lambda failure: self._end(failure.value))
+
+    def _hear(self, window: _Window, chunk: Any) -> None:
+        """Take a chunk that is not the last one of its window."""
+        try:
+            self._take(window, chunk)
+            self._go_on()
+        except Exception as error:
+            self._end(error)
 
     def _take(self, window: _Window, chunk: Any) -> None:
         if window not in self._underway:
             return  # the call was cancelled
-        if self._timer.active():
-            self._timer.reset(self.timeout)
-        try:
-            if chunk is False:
-                raise ReplyTooLarge(
-                    f"the reply of {self.node.name!r} is over its allowance: ask for less time,"
-                    " fewer fields or a larger spacing (min_stride)"
-                )
-            reply = decode(chunk, self.node.name)
-            window.chunks.append(reply)
-            self._pass_on()
-        except Exception as error:
-            self._give_up(error)
-        if not window.first.called:
-            window.first.callback(chunk)
+        self._restart_timer()
+        if chunk is False:
+            raise ReplyTooLarge(
+                f"the reply of {self.node.name!r} is over its allowance: ask for less time,"
+                " fewer fields or a larger spacing (min_stride)"
+            )
+        window.chunks.append(decode(chunk, self.node.name))
+        if not window.has_begun and "next" in chunk:
+            self._next = self._following(window, chunk["next"], chunk.get("end"))
+        window.has_begun = True
+        self._pass_on()
+
+    def _following(self, window: _Window, start: Any, end: Any) -> Interval:
+        is_valid = all(isinstance(t, int | float) and math.isfinite(t) for t in (start, end))
+        if not is_valid or start <= window.start:
+            raise NodeContractError(self.node.name, None, "next and end must be later UNIX times")
+        return Interval(float(start), float(end))
 
     def _pass_on(self) -> None:
-        """Pass chunks of the first running window to the caller; those of the second must wait."""
-        for window in self._underway[:1]:
-            for chunk in window.chunks[window.passed :]:
-                window.passed += 1
-                self._room = self.on_chunk(chunk)
+        """Assemble chunks in time order: those of the second window wait for the first."""
+        chunks = self._underway[0].chunks if self._underway else ()
+        while chunks:
+            chunk = chunks.popleft()
+            self._samples += sum(map(len, chunk.data.values()))
+            for name, line in chunk.timelines.items():
+                if len(line.t):
+                    self._first = min(self._first, float(line.t[0]))
+                    self._newest = max(self._newest, float(line.t[-1]))
+                    if self.min_stride is not None:
+                        self._after[name] = float(line.t[-1])
+            self._assembly.add(chunk, self._fraction())
+            room = self.on_chunk(chunk)
+            if room is not None and room is not self._room:
+                self._room = room
+                room.addCallback(self._make_room).addErrback(lambda why: self._end(why.value))
+
+    def _make_room(self, _: Any) -> None:
+        self._room = None
+        self._go_on()
 
     def _finish(self, window: _Window, chunk: Any) -> None:
+        """Take the last chunk of a window."""
         self._take(window, chunk)
         # Enlarge the window to what would arrive within this time at the same speed.
         factor = ENLARGE_WITHIN / max(self.session.reactor.seconds() - window.began, 1e-3)
         self._size = min(int(self._size * max(factor, 1.0)), WINDOW_MAX)
+        window.is_complete = True
+        while self._underway and self._underway[0].is_complete:
+            del self._underway[0]
+            self._tell_progress()
+            self._pass_on()
+        self._restart_timer()
+        self._go_on()
 
-    def _give_up(self, error: Exception) -> None:
-        self._error = self._error or error
-        for window in list(self._underway):
-            window.done.cancel()
+    def _fraction(self) -> float:
+        """Estimate the fraction of the interval received so far."""
+        # It may begin long before the first sample, and end long after the last one.
+        start = max(self.interval.start, min(self._first, self._newest))
+        last = max((field.last or math.inf for field in self.fields.values()), default=math.inf)
+        end = min(self.interval.end, last)
+        return min(max(self._newest - start, 0.0) / max(end - start, 1e-9), 1.0)
 
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    async def _following(self, window: _Window, asked: Interval) -> Interval | None:
-        """Wait for a window's first chunk, and return the interval of the next window."""
-        head = await window.first
-        self._check()
-        if "next" not in head:
-            return None
-        start, end = head["next"], head.get("end")
-        is_valid = all(isinstance(t, int | float) and math.isfinite(t) for t in (start, end))
-        if not is_valid or start <= asked.start:
-            raise NodeContractError(self.node.name, None, "next and end must be later UNIX times")
-        return Interval(float(start), float(end))
-
-    async def _close(self, window: _Window, is_last: bool) -> None:
-        await window.done
-        self._check()
-        self._underway.remove(window)
-        self._pass_on()
-        share = self._tell_progress(window, is_last and not self._underway)
-        for chunk in window.chunks:
-            self._assembly.add(chunk, share)
-            if self.min_stride is not None:
-                lines = chunk.timelines.items()
-                self._after |= {name: float(line.t[-1]) for name, line in lines if len(line.t)}
-        window.chunks.clear()
-
-    def _tell_progress(self, window: _Window, is_last: bool) -> float:
-        """Count a window's samples, report progress, and return the fraction received so far."""
-        self._samples += sum(len(v) for chunk in window.chunks for v in chunk.data.values())
-        lines = [line.t for chunk in window.chunks for line in chunk.timelines.values()]
-        times = [float(t[i]) for t in lines if len(t) for i in (0, -1)]
-        # The interval may begin long before the first sample.
-        if self._first is None and times:
-            self._first = max(self.interval.start, min(times))
-        first = self._first or self.interval.start
-        # It may end long after the last sample.
-        last = max(field.last or math.inf for field in self.fields.values())
-        total = max(min(self.interval.end, last) - first, 1e-9)
-        done = total if is_last else min(max(max(times, default=first) - first, 0), total)
-        progress = Progress(self._samples, done, total)
+    def _tell_progress(self) -> None:
         if self.on_progress is not None:
-            self.on_progress(progress)
-        return progress.fraction
+            is_last = not (self._next or self._underway)
+            self.on_progress(Progress(self._samples, 1.0 if is_last else self._fraction()))

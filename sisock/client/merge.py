@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from sisock.errors import NodeContractError
 from sisock.wire.arrays import all_from_wire, as_times, has_value, to_lists
-from sisock.wire.protocol import LATEST, check_field_name, check_number, contract, is_text
-from sisock.wire.reply import Reply, decode
+from sisock.wire.protocol import LATEST, check_field_name, contract, is_text
 
 MAX_WAITING = 100_000  # maximum values of waiting events; all are dropped if there are more
 MAX_EVENTS = 200  # maximum number of waiting events, likewise
@@ -81,8 +79,19 @@ class Batch:
         ]
 
 
+@dataclass(frozen=True)
+class Last:
+    """The time of the last sample of a timeline, in UNIX seconds; samples have to be fetched."""
+
+    timeline: str
+    t: float
+
+
 Passed: TypeAlias = list[Batch | Gap]
 """Batches and gaps to pass on, in order."""
+
+_Part: TypeAlias = tuple[str, tuple[str, ...] | None, list[Any], dict[str, list[Any]]]
+"""Samples of an event: timeline, fields, times and values; without fields only the last time."""
 
 
 class Merger:
@@ -213,45 +222,65 @@ def read_events(
     node: str,
     timeline_of: Mapping[str, str],
     wanted: Container[str] | None = None,
-) -> Iterator[tuple[list[Batch], dict[str, float]]]:
-    """Decode live events in order; successive ones that are alike become one.
+) -> Iterator[Batch | Last]:
+    """Decode live events in order; successive samples of the same fields become one batch.
 
-    Yields what `read_event` returns; raises as it does at the first malformed event.
+    `timeline_of` has the timeline of each field; `wanted` are the fields of interest, None for all.
+    Raises NodeContractError at the first malformed event.
     """
-    for shape, alike in groupby(events, _shape):
-        yield from _read(list(alike), shape, node, timeline_of, wanted)
+    parts: list[_Part] = []
+    malformed: Exception | None = None
+    try:
+        for event in events:
+            parts += list(_split(event, timeline_of))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        malformed = error
+    with contract(node):
+        for (line, names), group in groupby(parts, key=itemgetter(0, 1)):
+            alike = list(group)
+            try:
+                yield _joined(line, names, alike, wanted)
+            except ValueError:
+                for part in alike:
+                    yield _joined(line, names, [part], wanted)
+        if malformed is not None:
+            raise ValueError(f"a live event must be like a reply: {malformed}")
 
 
-def _shape(event: Any) -> tuple[str, tuple[str, ...]] | None:
-    """Return timeline and fields of an event, which can be joined to others with the same ones."""
-    with suppress(AttributeError, KeyError, TypeError, ValueError):  # malformed; several timelines
-        ((line, entry),) = event["timeline"].items()
-        count = len(entry["t"])
-        lengths = [len(column) for column in event["data"].values() if type(column) is list]
-        if len(event) == 2 and lengths and lengths == [count] * len(event["data"]):
-            return line, tuple(event["data"])
-    return None
+def _split(event: Any, timeline_of: Mapping[str, str]) -> Iterator[_Part]:
+    """Yield the samples of each timeline of an event, or their last time."""
+    lines = event["timeline"]
+    times = {name: entry["t"] for name, entry in lines.items() if "t" in entry}
+    for name in lines:
+        if name not in times:
+            yield name, None, [lines[name]["last"]], {}
+    filled = [name for name, t in times.items() if len(t)]
+    columns: dict[str, dict[str, list[Any]]] = {name: {} for name in filled}
+    follows = event.get("follows", {})
+    only = filled[0] if len(filled) == 1 else None
+    for name, column in event["data"].items() if times else ():
+        if len(column):
+            line = follows.get(name, timeline_of.get(name)) if only is None else only
+            if line not in columns or type(column) is not list or len(column) != len(times[line]):
+                raise ValueError(f"the values of {name!r} match no timeline")
+            columns[line][name] = column
+    for line in filled:
+        yield line, tuple(columns[line]), times[line], columns[line]
 
 
-def _read(events: list[Any], shape: Any, node: str, timeline_of: Any, wanted: Any) -> Iterable[Any]:
-    """Decode events of one shape: together if that works, or up to the one that is malformed."""
-    if shape is not None:
-        with suppress(ValueError):
-            return [([_joined(events, shape, wanted)], {})]
-    return (read_event(event, node, timeline_of, wanted) for event in events)
-
-
-def _joined(events: list[Any], shape: Any, wanted: Container[str] | None) -> Batch:
-    """Join events of one shape; raises ValueError if one is malformed, or their times go back."""
-    line, names = shape
-    _check_names(line, names)
-    t = as_times([t for event in events for t in event["timeline"][line]["t"]], "its times")
-    if len(t) and t[-1] >= LATEST:
-        raise ValueError("its times are too late")
-    parts = [event["data"] for event in events]
-    columns = {name: parts[0][name] for name in names if wanted is None or name in wanted}
+def _joined(
+    line: str, names: tuple[str, ...] | None, parts: list[_Part], wanted: Container[str] | None
+) -> Batch | Last:
+    """Join successive samples of the same fields; raises ValueError."""
+    _check_names(line, names or ())
+    t = as_times([t for _, _, times, _ in parts for t in times], "its times")
+    if t[-1] >= LATEST:
+        raise ValueError(f"live times must be UNIX seconds before {LATEST:g}")  # to be requested
+    if names is None:
+        return Last(line, float(t[-1]))
+    columns = {name: parts[0][3][name] for name in names if wanted is None or name in wanted}
     if len(parts) > 1:
-        columns = {name: [v for part in parts for v in part[name]] for name in columns}
+        columns = {name: [v for *_, data in parts for v in data[name]] for name in columns}
     return Batch(line, t, all_from_wire(columns)).present()
 
 
@@ -261,45 +290,3 @@ def _check_names(line: str, names: tuple[str, ...]) -> None:
         raise ValueError("the names of its timelines must be strings that can travel")
     for name in names:
         check_field_name(name)
-
-
-def read_event(
-    event: Any, node: str, timeline_of: Mapping[str, str], wanted: Container[str] | None = None
-) -> tuple[list[Batch], dict[str, float]]:
-    """Decode a live event: return samples by timeline, and last times of timelines without samples.
-
-    `timeline_of` has the timeline of each field; `wanted` are the fields of interest, None for all.
-    Raises NodeContractError if the event is malformed.
-    """
-    lines = event.get("timeline") if isinstance(event, Mapping) else None
-    if not isinstance(lines, Mapping) or not all(isinstance(v, Mapping) for v in lines.values()):
-        raise NodeContractError(node, None, "a live event must be like a reply")
-    lasts = {name: line.get("last") for name, line in lines.items() if "t" not in line}
-    try:
-        lasts = {name: check_number("last", t) for name, t in lasts.items()}
-    except ValueError as error:
-        raise NodeContractError(node, None, str(error)) from None
-    own: dict[str, np.ndarray] = {}
-    reply = Reply()
-    if lines.keys() != lasts.keys():
-        rest = {name: line for name, line in lines.items() if name not in lasts}
-        reply = decode({**event, "timeline": rest}, node)
-        own = {name: line.t for name, line in reply.timelines.items() if len(line.t)}
-    # Later samples could not be requested.
-    if any(t >= LATEST for t in [*lasts.values(), *(t[-1] for t in own.values())]):
-        raise NodeContractError(node, None, f"live times must be UNIX seconds before {LATEST:g}")
-    with contract(node):
-        for name in reply.data.keys() - timeline_of.keys():
-            check_field_name(name)
-        if not all(map(is_text, lines)):
-            raise ValueError("the names of its timelines must be strings that can travel")
-    values: dict[str, dict[str, np.ndarray]] = {name: {} for name in own}
-    only = next(iter(own)) if len(own) == 1 else None
-    for name, column in reply.data.items():
-        if len(column):
-            line = reply.follows.get(name, timeline_of.get(name)) if only is None else only
-            if line not in own or len(column) != len(own[line]):
-                raise NodeContractError(node, name, "its live values match no timeline")
-            if wanted is None or name in wanted:
-                values[line][name] = column
-    return [Batch(name, t, values[name]).present() for name, t in own.items()], lasts

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from twisted.internet import defer
 from sisock.client.directory import Directory
 from sisock.client.display import table
 from sisock.connection.reconnect import RouterConnection
+from sisock.connection.runtime import Turns
 from sisock.connection.session import Session, gather
 from sisock.connection.settings import Settings, find_sites, load_settings
 from sisock.connection.sites import load_sites
@@ -71,8 +73,9 @@ class Site:
     """Stay joined to one router, and know its nodes.
 
     `name`, and the `prefix` of its nodes, are empty if there is only one router. `timeout` is in
-    seconds, for each answer. `on_change`, `on_added` and `on_back` are as in `Directory`. `begin`
-    returns coroutines to run on each new session.
+    seconds, for each answer. `on_change` is as in `Directory`. `watches` has each running `Watch`;
+    those of one node share a lock of `locks`, because autobahn confuses a beginning subscription
+    with an ending one.
     """
 
     def __init__(
@@ -81,9 +84,6 @@ class Site:
         timeout: float,
         reactor: Any,
         on_change: Callable[[KnownNode, bool], None],
-        on_added: Callable[[str], None] = lambda name: None,
-        on_back: Callable[[KnownNode], None] = lambda node: None,
-        begin: Callable[[Session], Iterable[Awaitable]] = lambda session: (),
     ) -> None:
         self.name = settings.site or ""
         self.prefix = f"{self.name}/" if self.name else ""
@@ -92,12 +92,12 @@ class Site:
             settings, self._joined, lambda: self.directory.left(), reactor
         )
         self.reactor = self.connection.reactor
-        self.directory = Directory(
-            self.reactor, timeout, on_change, on_added, on_back, site=self.name
-        )
+        self.directory = Directory(self.reactor, timeout, on_change, self._added, site=self.name)
+        self.turns = Turns(self.reactor)
+        self.watches: set[Any] = set()
+        self.locks: defaultdict[str, defer.DeferredLock] = defaultdict(defer.DeferredLock)
         self.connection.on_failure = lambda error: self._tell_waiting()
         self.ended: BaseException | None = None
-        self._begin = begin
         self._began_at = self.reactor.seconds()
         self._has_joined = False
         self._waiting: list[defer.Deferred] = []
@@ -124,10 +124,16 @@ class Site:
 
     async def _joined(self, session: Session) -> None:
         self._has_joined = True
-        steps = [self.directory.joined(session), *self._begin(session)]
+        steps = [self.directory.joined(session)]
+        steps += [watch.begin(session) for watch in self.watches]
         beginning = defer.ensureDeferred(gather(steps))
         self._tell_waiting()
         await beginning
+
+    def _added(self, node: str) -> None:
+        """Make the watches of a node ask for samples that they may have missed."""
+        for watch in [each for each in self.watches if each.node == node]:
+            watch.lose()
 
     def _tell_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -150,15 +156,6 @@ class Site:
         """Return an error that says why there is no session."""
         why = self.connection.last_error or "the router has not answered yet"
         return self.with_name(RouterUnreachable(f"{why}; the client tries again by itself"))
-
-    def trouble(self) -> str | None:
-        """Return what is wrong with the router, if callers may wait for it; else None."""
-        session, settings = self.connection.session, self.connection.settings
-        if self.name and self.is_starting:
-            return None  # lists wait for it only now, and tell why it is left out
-        if self._waiting or (session is None and not self.name):
-            return str(self.connection.last_error or silence(settings))
-        return silence(settings) if session is not None and session.is_silent else None
 
     async def session(self, timeout: float | None = None) -> Session:
         """Return the session, or wait for the next one.

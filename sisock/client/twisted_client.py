@@ -10,13 +10,10 @@ from typing import Any, Self
 from twisted.internet import defer
 
 from sisock.client.data import Data, Fields, Progress
-from sisock.client.fetch import fetch
-from sisock.client.latest import fetch_latest
+from sisock.client.fetch import fetch, fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
-from sisock.client.missed import Source
 from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
-from sisock.client.watch import Watch, Watches, deliver
-from sisock.connection.runtime import Turns
+from sisock.client.watch import Watch, deliver
 from sisock.connection.session import CALL_TIMEOUT, gather
 from sisock.connection.settings import Settings
 from sisock.errors import ClientClosed, HubMissing, InvalidArgument, RouterUnreachable
@@ -42,29 +39,11 @@ class TwistedClient:
     ) -> None:
         self.timeout = timeout
         every = load_routers() if settings is None else [settings]
-        self._sites = Sites(self._make_site(each, reactor) for each in every)
-        self._turns = Turns(next(iter(self._sites.values())).reactor)
-        self._watches = {
-            name: Watches(Source(site.session, site.directory, timeout), timeout, self._turns)
-            for name, site in self._sites.items()
-        }
+        self._sites = Sites(Site(each, timeout, reactor, self._tell_watchers) for each in every)
         self._is_running = False
         self._ended: BaseException | None = None
-        # For each: nodes that were absent when it began, but may come back.
-        self._node_watchers: dict[Callable[[NodeEvent], None], set[str]] = {}
+        self._node_watchers: set[Callable[[NodeEvent], None]] = set()
         self._end_watchers: set[Callable[[BaseException], None]] = set()
-
-    def _make_site(self, settings: Settings, reactor: Any) -> Site:
-        name = settings.site or ""
-        return Site(
-            settings,
-            self.timeout,
-            reactor,
-            on_change=self._tell_watchers,
-            on_added=lambda node: self._watches[name].lose(node),
-            on_back=self._tell_late_watchers,
-            begin=lambda session: [watch.begin(session) for watch in self._watches[name]],
-        )
 
     def start(self) -> None:
         """Begin to join the router; calls wait until it is joined, or raise why joining failed."""
@@ -95,10 +74,6 @@ class TwistedClient:
         """Leave the router, or the routers of all sites."""
         await gather(site.stop() for site in self._sites.values())
         self._end(ClientClosed())
-
-    def trouble(self) -> str | None:
-        """Return what is wrong with a router that calls wait for; None if nothing is."""
-        return next(filter(None, (site.trouble() for site in self._sites.values())), None)
 
     def on_end(self, callback: Callable[[BaseException], None]) -> Callable[[], None]:
         """Call back with the reason when the client ends; return a function that cancels this."""
@@ -214,7 +189,7 @@ class TwistedClient:
 
         def cut(passed: Batch | Gap) -> defer.Deferred | None:
             each = passed.samples() if isinstance(passed, Batch) else [passed]
-            return self._turns.each(tell, each)
+            return self._sites.of(node).turns.each(tell, each)
 
         def end() -> None:
             nonlocal is_ended
@@ -263,7 +238,7 @@ class TwistedClient:
         session = site.connection.session
         if site is self._sites.only:
             session = await site.session()
-        watch = Watch(self._watches[site.name], node, *about)
+        watch = Watch(site, node, *about)
         if session is None:
             return watch.end  # the watch begins when the site is joined
         try:
@@ -282,28 +257,16 @@ class TwistedClient:
         """
         with suppress(HubMissing):
             await self._sites.nodes(is_fresh=False)
-        absent: set[str] = set()
+        await gather(site.directory.settled() for site in self._sites.values())
         for site in self._sites.values():
             site.directory.tell()
-            absent |= site.directory.absent()
         tell = partial(deliver, "nodes", callback)
-        self._node_watchers[tell] = absent
-
-        def end() -> None:
-            self._node_watchers.pop(tell, None)
-
-        return end
+        self._node_watchers.add(tell)
+        return partial(self._node_watchers.discard, tell)
 
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
         for tell in list(self._node_watchers):
             tell(NodeEvent(node, is_present))
-
-    def _tell_late_watchers(self, node: KnownNode) -> None:
-        """Report a node that is back to the watchers that began while it was absent."""
-        for tell, absent in list(self._node_watchers.items()):
-            if node.name in absent:
-                absent.remove(node.name)
-                tell(NodeEvent(node, True))
 
     def _end(self, reason: BaseException) -> None:
         """Note the reason for the end, and report it to all `on_end` callbacks."""

@@ -11,16 +11,16 @@ from typing import Any
 from twisted.internet import defer
 from twisted.python.failure import Failure
 
-from sisock.client.merge import MAX_EVENTS, Batch, Gap, Merger, Passed, read_events
-from sisock.client.missed import Source
-from sisock.connection.runtime import RepeatedWarning, Turns, make_logger
+from sisock.client.merge import MAX_EVENTS, Batch, Gap, Last, Merger, Passed, read_events
+from sisock.client.missed import fetch_missed
+from sisock.client.site import Site
+from sisock.connection.runtime import RepeatedWarning, make_logger
 from sisock.connection.session import Session, subscribed
 from sisock.errors import HubMissing, NodeContractError, RouterUnreachable, UnknownNode
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.protocol import contract
 
-POLL = 3.0  # seconds before asking a node again that publishes nothing
-MIN_RETRY, MAX_RETRY = 1.0, 16.0  # seconds before asking a node again after an error
+PAUSE = 3.0  # seconds before asking a node again, after an error or if it publishes nothing
 GIVE_UP = 60.0  # seconds of errors after which missed samples count as lost
 MAX_TIMELINES = 50_000  # maximum of a node; if there are more, the least recent is dropped
 
@@ -28,25 +28,6 @@ _AWAY = (HubMissing, RouterUnreachable, UnknownNode)
 """Errors of a node that is absent, and may come back with all its samples."""
 
 log = make_logger()
-
-
-class Watches(set["Watch"]):
-    """The running watches of a client at one router; `source` asks its nodes.
-
-    Those of one node share a lock, because autobahn confuses a beginning subscription with an
-    ending one. Those of other nodes do not wait: at a busy router that could take too long.
-    """
-
-    def __init__(self, source: Source, timeout: float, turns: Turns) -> None:
-        super().__init__()
-        self.source, self.timeout, self.turns = source, timeout, turns
-        self.reactor = turns.reactor
-        self.locks: defaultdict[str, defer.DeferredLock] = defaultdict(defer.DeferredLock)
-
-    def lose(self, node: str) -> None:
-        """Make the watches of a node ask for samples that they may have missed."""
-        for watch in [each for each in self if each.node == node]:
-            watch.lose()
 
 
 class Watch:
@@ -72,7 +53,7 @@ class Watch:
 
     def __init__(
         self,
-        watches: Watches,
+        site: Site,
         node: str,
         on_samples: Callable[[Batch | Gap], defer.Deferred | None],
         fields: Container[str] | None = None,
@@ -80,14 +61,13 @@ class Watch:
         since: float | None = None,
     ) -> None:
         self.node = node
-        self._watches, self._source = watches, watches.source
+        self._site = site
         self._on_samples = on_samples
         self._wanted = fields
         self._since = time.time() if since is None else since
         self._lines = {name: Merger(name, t, is_live=False) for name, t in (after or {}).items()}
         self._fields: dict[str, dict[str, Field]] = {}
         self._timeline_of: dict[str, str] = {}
-        self._known: KnownNode | None = None
         self._is_new = after is None
         self._must_look = False
         self._is_polled = False
@@ -100,16 +80,20 @@ class Watch:
         self._room: defer.Deferred | None = None
         self._failing_since: float | None = None
         self._warn = RepeatedWarning(log)
-        watches.add(self)
+        site.watches.add(self)
+
+    @property
+    def _is_running(self) -> bool:
+        return self in self._site.watches
 
     async def begin(self, session: Session) -> None:
         """Subscribe on a session; raises as `subscribed`."""
         self._subscription = None
         self._stop()
-        lock, topic = self._watches.locks[self.node], self._source.topic(self.node)
+        lock, topic = self._site.locks[self.node], self._site.directory.uri(self.node, "data")
         begun = lock.run(session.subscribe, self._hear, topic)
-        self._subscription = await subscribed(begun, self._watches.timeout, session.reactor)
-        if self not in self._watches:
+        self._subscription = await subscribed(begun, self._site.timeout, session.reactor)
+        if not self._is_running:
             self.end()
         elif not self._is_new:
             self.lose()
@@ -117,13 +101,13 @@ class Watch:
 
     def end(self) -> None:
         """Unsubscribe."""
-        self._watches.discard(self)
+        self._site.watches.discard(self)
         self._heard.clear()
         self._passed.clear()
         self._stop()
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            lock = self._watches.locks[self.node]
+            lock = self._site.locks[self.node]
             lock.run(subscription.unsubscribe).addErrback(lambda _: None)
 
     def lose(self) -> None:
@@ -140,7 +124,7 @@ class Watch:
             line.lose()
 
     def _start(self) -> None:
-        if self._task is None and self in self._watches:
+        if self._task is None and self._is_running:
             self._task = defer.Deferred()  # set before the coroutine runs, as it may end at once
             task = defer.ensureDeferred(self._catch_up())
             if self._task is not None:
@@ -154,10 +138,10 @@ class Watch:
 
     def _hear(self, *args: Any, **_: Any) -> None:
         """Note an event."""
-        if self not in self._watches:
+        if not self._is_running:
             return
         if not self._heard:
-            self._watches.turns.add(self._handle)
+            self._site.turns.add(self._handle)
         self._heard.append(args[0] if args else None)
         if len(self._heard) > MAX_EVENTS:
             self._warn(f"asking {self.node!r} for samples: its events come too fast")
@@ -168,22 +152,21 @@ class Watch:
         """Handle the events that have come."""
         events, self._heard = self._heard, []
         try:
-            for event in read_events(events, self.node, self._timeline_of, self._wanted):
-                self._take(*event)
+            for each in read_events(events, self.node, self._timeline_of, self._wanted):
+                self._take(each)
         except NodeContractError as error:
             self._warn(f"asking for the samples of an event that cannot be used: {error}")
             self.lose()
 
-    def _take(self, batches: list[Batch], lasts: Mapping[str, float]) -> None:
-        """Handle samples, and the times of the last samples, by timeline."""
-        heard = [(self._line(batch.timeline), batch) for batch in batches]
-        announced = [(self._line(name), last) for name, last in lasts.items()]
+    def _take(self, heard: Batch | Last) -> None:
+        """Handle samples of a timeline, or the time of its last one."""
+        line = self._line(heard.timeline)
         with contract(self.node):
-            for line, batch in heard:
-                self._pass(line.hear(batch))
-            for line, last in announced:
-                line.hear_of(last)
-        if not all(line.is_live for line, _ in [*heard, *announced]):
+            if isinstance(heard, Batch):
+                self._pass(line.hear(heard))
+            else:
+                line.hear_of(heard.t)
+        if not line.is_live:
             self._start()
 
     def _line(self, name: str) -> Merger:
@@ -202,7 +185,7 @@ class Watch:
         """Pass on samples and gaps, now or when there is room."""
         self._passed += passed
         self._is_passing = True
-        while self._passed and self._room is None and self in self._watches:
+        while self._passed and self._room is None and self._is_running:
             each = self._passed.popleft()
             room = deliver(f"the node {self.node!r}", self._on_samples, each)
             if room is not None and not room.called:
@@ -215,31 +198,28 @@ class Watch:
 
     async def _catch_up(self) -> None:
         """Ask until no sample is missed; for ever if the node publishes nothing."""
-        retry = MIN_RETRY
-        while self in self._watches:
-            pause = POLL
+        while self._is_running:
             try:
                 await self._read_all()
-                self._failing_since, retry = None, MIN_RETRY
+                self._failing_since = None
             except defer.CancelledError:
                 raise
             except Exception as error:
                 self._fail(error)
-                pause, retry = retry, min(2 * retry, MAX_RETRY)
             if self._is_complete() and not self._is_polled:
                 self._task = None
                 return
-            await self._sleep(pause)
+            await self._sleep()
             if self._is_polled:
                 self._lose_all()
 
     def _is_complete(self) -> bool:
         return not self._must_look and all(line.is_live for line in self._lines.values())
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self) -> None:
         self._pause = defer.Deferred()
         with suppress(defer.TimeoutError):
-            await self._pause.addTimeout(seconds, self._watches.reactor)
+            await self._pause.addTimeout(PAUSE, self._site.reactor)
 
     def _fail(self, error: Exception) -> None:
         self._must_look = True
@@ -248,7 +228,7 @@ class Watch:
             log.debug("{node}: {why}", node=self.node, why=str(error))
             return
         self._warn(f"asking {self.node!r} again for missed samples: {error}")
-        now = self._watches.reactor.seconds()
+        now = self._site.reactor.seconds()
         self._failing_since = now if self._failing_since is None else self._failing_since
         if now - self._failing_since > GIVE_UP and not self._is_polled:
             self._must_look = False
@@ -257,18 +237,20 @@ class Watch:
                 self._pass(line.release())
 
     async def _read_all(self) -> None:
-        while self in self._watches:
+        while self._is_running:
             for line in list(self._lines.values()):
                 await self._release(line)
             if self._is_complete():
                 return
             is_fresh, self._must_look = self._must_look, False
-            self._known, known = await self._source.fields(self.node, is_fresh, self._known)
-            self._is_polled = "live" not in self._known.features
-            self._note(known)
+            await self._site.session()
+            directory = self._site.directory
+            node = await directory.node(self.node)
+            self._is_polled = "live" not in node.features
+            self._note(await (directory.ask_fields if is_fresh else directory.fields)(node))
             for name, line in list(self._lines.items()):
                 if name in self._fields or not self._must_look:
-                    await self._read(line, self._known)
+                    await self._read(line, node)
 
     def _note(self, known: Mapping[str, Field]) -> None:
         """Note the node's fields of interest, and begin new timelines."""
@@ -283,11 +265,11 @@ class Watch:
 
     async def _read(self, line: Merger, node: KnownNode) -> None:
         """Ask for the samples that a timeline missed, then go on with its events."""
-        while line.is_behind and self in self._watches:
+        while line.is_behind and self._is_running:
             await self._wait_for_room()
             try:
                 fields = self._fields.get(line.timeline, {})
-                self._pass(await self._source.part(node, line, fields, self._since))
+                self._pass(await fetch_missed(self._site, node, line, fields, self._since))
             except BaseException:
                 line.lose()
                 raise
@@ -295,7 +277,7 @@ class Watch:
 
     async def _release(self, line: Merger) -> None:
         """Go on with the events of a timeline, unless samples were missed."""
-        while not (line.is_live or line.is_behind) and self in self._watches:
+        while not (line.is_live or line.is_behind) and self._is_running:
             await self._wait_for_room()
             if not line.is_behind:
                 self._pass(line.release())

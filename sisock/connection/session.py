@@ -198,11 +198,6 @@ class Session(SteadySession):
         self._on_leave(self, details)
         return done
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether the router has not answered the last ping."""
-        return self.is_attached() and self._transport.is_silent
-
     def onUserError(self, fail: Failure, msg: str) -> None:
         """Log at debug level only: the code that fails reports its errors itself."""
         self.log.debug("error in a handler: {text}", text=msg)

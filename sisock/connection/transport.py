@@ -100,11 +100,6 @@ class ClientProtocol(WampWebSocketClientProtocol):
         self._why = Failure(error.ConnectionAborted())
         self.transport.abortConnection()
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether the router has not answered the last ping within a second."""
-        return time.monotonic() - self._last_data > PING_INTERVAL + 1
-
     def dataReceived(self, data: bytes) -> None:
         """Process data, and note the time: any byte shows that the router is alive."""
         self._last_data = time.monotonic()

@@ -142,20 +142,19 @@ class Intake:
 class LiveTimeline:
     """Sort the samples of one timeline by time, and release them when they are final.
 
-    A sample is held for `lateness` seconds, or until a sample that is this much later comes. A
-    sample that is not later than all released ones is dropped. Of several samples with the same
-    time, the first one is kept. `lock` protects `pending`.
+    A sample is held for `lateness` seconds. A sample that is not later than all released ones is
+    dropped. Of several samples with the same time, the first one is kept. `lock` protects
+    `pending`.
     """
 
     def __init__(self, name: str, lateness: float, lock: threading.Lock) -> None:
         self.name = name
         self.pending: list[Rows] = []
         self.newest = -math.inf
-        """Time of the newest sample that was released."""
+        """Time of the newest sample that was released, or was stored in an earlier run."""
         self.came_at = time.monotonic()
         """Monotonic time of the last release."""
         self._lateness, self._lock = lateness, lock
-        self._latest = -math.inf
         self._held: Rows = (np.empty(0), {})
         self._came = np.empty(0)
 
@@ -163,10 +162,6 @@ class LiveTimeline:
     def is_holding(self) -> bool:
         """Whether samples are held back."""
         return len(self._came) > 0
-
-    def resume(self, newest: float) -> None:
-        """Continue after the samples of an earlier run; `newest` is the time of the last one."""
-        self.newest = self._latest = newest
 
     def why_dropped(self) -> str:
         """Say why samples are dropped."""
@@ -184,34 +179,21 @@ class LiveTimeline:
             pending, self.pending = self.pending, []
         rows = t, _ = join([self._held, *pending])
         came = np.append(self._came, np.full(len(t) - len(self._came), now))
-        kept = self._choose(t, len(self._came))
+        kept = self._choose(t)
         rows, came = take(rows, kept), came[kept]
-        cut = len(came) if is_last or not self._lateness else self._count_free(rows[0], came, now)
+        waited = np.flatnonzero(came <= now - self._lateness)
+        cut = len(came) if is_last else int(waited[-1]) + 1 if len(waited) else 0
         self._held, self._came = take(rows, slice(cut, None)), came[cut:]
         if cut:
             self.newest, self.came_at = float(rows[0][cut - 1]), now
         return take(rows, slice(cut)), len(t) - len(came)
 
-    def _count_free(self, t: np.ndarray, came: np.ndarray, now: float) -> int:
-        """Return how many samples, from the first, need not be held any longer."""
-        waited = np.flatnonzero(came <= now - self._lateness)
-        until = max(self._latest - self._lateness, t[waited[-1]] if len(waited) else -math.inf)
-        return int(np.searchsorted(t, until, side="right"))
-
-    def _choose(self, t: np.ndarray, held: int) -> np.ndarray | slice:
-        """Return the indices of the samples that are not too late, sorted by time.
-
-        The first `held` samples were chosen in an earlier call.
-        """
-        if held < len(t) and t[held] > self._latest and (t[1:] > t[:-1]).all():
-            self._latest = float(t[-1])
+    def _choose(self, t: np.ndarray) -> np.ndarray | slice:
+        """Return the indices of the samples that are not too late, sorted by time."""
+        if len(t) and t[0] > self.newest and (t[1:] > t[:-1]).all():
             return slice(None)
-        seen = np.maximum.accumulate(np.append(self._latest, t[held:]))
-        self._latest = float(seen[-1])
-        is_late = t[held:] <= np.maximum(seen[:-1] - self._lateness, self.newest)
-        kept = np.append(np.arange(held), held + np.flatnonzero(~is_late))
-        kept = kept[np.argsort(t[kept], kind="stable")]
-        return kept[np.diff(t[kept], prepend=-np.inf) > 0]
+        order = np.argsort(t, kind="stable")
+        return order[(t[order] > self.newest) & (np.diff(t[order], prepend=-np.inf) > 0)]
 
 
 def _times(t: Any) -> np.ndarray:

@@ -24,6 +24,8 @@ from sisock.node.requests import RequestHandler
 from sisock.wire import protocol
 from sisock.wire.fields import with_trouble
 
+TELL_EVERY = 1.0  # seconds between two checks whether the node's description has changed
+
 
 class NodeService:
     """Run one node. The constructor raises SisockError if an attribute or method is wrong."""
@@ -50,6 +52,7 @@ class NodeService:
         if not self._has_begun:
             self._has_begun = True
             self.node.begin(self)
+            self.repeat(TELL_EVERY, self._tell_changes, now=False)
 
     def repeat(self, seconds: float, function: Callable[[], Any], now: bool = True) -> None:
         """Call a function in the reactor every `seconds`, until the node ends; log its errors.
@@ -115,6 +118,10 @@ class NodeService:
         node = self.node
         text = node.description or inspect.cleandoc(type(node).__doc__ or "").partition("\n")[0]
         return with_trouble(text, node.trouble)
+
+    def _tell_changes(self) -> None:
+        if self._registration is not None:
+            self._registration.tell_changes()
 
     def left(self) -> None:
         """Note that the session has ended."""

@@ -77,6 +77,10 @@ class Node(node.Node):
         vars(node)["SecurityModuleMemory"] = importlib.import_module(SECURITY).SecurityModuleMemory
         return super().load_keys(*args, **kwargs)
 
+    def boot(self) -> Any:
+        """Start what is configured, and say when clients can join."""
+        return super().boot().addCallback(lambda _: print("the router is ready", flush=True))
+
     def _extend_worker_args(self, args: list[str], options: Any) -> None:
         place = args.index(WORKER) - 1
         args[place : place + 2] = sys.orig_argv[1:3]

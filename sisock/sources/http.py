@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import http.client
+import math
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -130,3 +132,11 @@ def quote(text: str, mark: str = '"') -> str:
     for plain, escaped in (("\\", "\\\\"), ("\n", "\\n"), (mark, f"\\{mark}")):
         text = text.replace(plain, escaped)
     return f"{mark}{text}{mark}"
+
+
+def first_tick(t: float, per_second: int) -> int:
+    """Return the first tick since 1970 of a server's clock that, as a float, is not before `t`."""
+    first = math.ceil((Fraction(t) - Fraction(math.ulp(t)) / 2) * per_second)
+    while first / per_second < t:
+        first += 1
+    return first

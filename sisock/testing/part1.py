@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from autobahn.twisted.wamp import ApplicationRunner, ApplicationSession
-from autobahn.wamp import auth
-from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
-from autobahn.wamp.types import Challenge, CloseDetails, ComponentConfig, SessionDetails
+from autobahn.twisted.component import Component
 from twisted.internet import defer, threads
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 
@@ -17,8 +14,6 @@ from sisock.testing.router import RouterProcess
 from sisock.wire.protocol import uri
 
 TIMEOUT = 20  # seconds that the router or a node may take for one answer
-
-_SERIALIZERS = {"json": JsonSerializer, "cbor": CBORSerializer, "msgpack": MsgPackSerializer}
 
 
 class Part1Consumer:
@@ -40,18 +35,31 @@ class Part1Consumer:
     def __init__(self, router: RouterProcess, serializer: str = "json") -> None:
         self._reactor = reactor_thread()
         settings = router.settings()
-        url = f"wss://{settings.host}:{settings.port}/ws"
-        self._session = _Session(ComponentConfig(settings.realm, settings))
+        host, port = settings.host, settings.port
         certificate = Certificate.loadPEM(settings.home.ca_certificate.read_bytes())
-        trust = optionsForClientTLS(settings.host, trustRootFromCertificates([certificate]))
-        kinds = [_SERIALIZERS[serializer]()]
-        runner = ApplicationRunner(url, settings.realm, serializers=kinds, ssl=trust)
+        tls = optionsForClientTLS(host, trustRootFromCertificates([certificate]))
+        transport = {
+            "type": "websocket",
+            "url": f"wss://{host}:{port}/ws",
+            "endpoint": {"type": "tcp", "host": host, "port": port, "tls": tls},
+            "serializers": [serializer],
+            "max_retries": 0,
+        }
+        login = {"wampcra": {"authid": settings.user, "secret": settings.secret}}
+        component = Component(None, transport, realm=settings.realm, authentication=login)
+        self._session = threads.blockingCallFromThread(self._reactor, self._join, component)
 
-        def join() -> defer.Deferred:
-            runner.run(self._session, start_reactor=False).addErrback(self._session.failed)
-            return self._session.joined.addTimeout(TIMEOUT, self._reactor)
+    def _join(self, component: Component) -> defer.Deferred:
+        joined: defer.Deferred = defer.Deferred()
 
-        threads.blockingCallFromThread(self._reactor, join)
+        def fail(why: Any) -> None:
+            if not joined.called:
+                joined.errback(RouterUnreachable(str(why)))
+
+        component.on("join", lambda session, details: joined.callback(session))
+        component.on("leave", lambda session, why: fail(f"{why.reason}: {why.message}"))
+        self._ended = component.start(self._reactor).addErrback(lambda why: fail(why.value))
+        return joined.addTimeout(TIMEOUT, self._reactor)
 
     def nodes(self) -> list[dict[str, Any]]:
         """Ask the hub for its list of nodes."""
@@ -90,7 +98,7 @@ class Part1Consumer:
         def end() -> defer.Deferred:
             if self._session.is_attached():
                 self._session.leave()
-            return self._session.ended.addTimeout(TIMEOUT, self._reactor)
+            return self._ended.addTimeout(TIMEOUT, self._reactor)
 
         threads.blockingCallFromThread(self._reactor, end)
 
@@ -99,39 +107,3 @@ class Part1Consumer:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
-
-
-class _Session(ApplicationSession):
-    """Join with WAMP-CRA."""
-
-    def __init__(self, config: ComponentConfig) -> None:
-        super().__init__(config)
-        self.joined: defer.Deferred = defer.Deferred()
-        self.ended: defer.Deferred = defer.Deferred()
-
-    def onConnect(self) -> None:
-        """Ask to join as the settings' user."""
-        self.join(self.config.realm, ["wampcra"], self.config.extra.user)
-
-    def onChallenge(self, challenge: Challenge) -> Any:
-        """Sign the router's challenge."""
-        return auth.compute_wcs(self.config.extra.secret, challenge.extra["challenge"])
-
-    def onJoin(self, details: SessionDetails) -> None:
-        """Report that the session has joined."""
-        self.joined.callback(None)
-
-    def onLeave(self, details: CloseDetails) -> None:
-        """Disconnect; if the router has refused, say why."""
-        self.failed(f"{details.reason}: {details.message}")
-        self.disconnect()
-
-    def onDisconnect(self) -> None:
-        """Report that the session has ended."""
-        self.failed("the router has closed the connection")
-        self.ended.callback(None)
-
-    def failed(self, why: Any) -> None:
-        """Report why joining failed, unless it succeeded."""
-        if not self.joined.called:
-            self.joined.errback(RouterUnreachable(str(getattr(why, "value", why))))

@@ -47,7 +47,9 @@ def test_wildcards_that_would_keep_others_waiting_are_refused():
             "at most 2000",
         ),
         ("/annotations", {"annotation": {"query": "what?"}}, 400, "annotation query"),
-        ("/series?from=noon", None, 400, "range.from"),
+        ("/series?from=noon", None, 400, "from must be an ISO time"),
+        ("/series?maxDataPoint=9", None, 400, "did you mean 'maxDataPoints'"),
+        ("/series?format=csv", None, 400, "there are target, from, to"),
         ("/series?maxDataPoints=x", None, 400, "maxDataPoints"),
         ("/nothing", None, 404, "Not Found"),
         ("/query", None, 405, "Method Not Allowed"),
@@ -58,6 +60,7 @@ def test_an_error_is_json_with_a_message(bridge, path, body, status, message):
     answer = bridge.ask(path, body, headers={"Origin": "http://localhost:3000"})
     assert answer.status == status
     assert message in answer.json["message"]
+    assert not (path.startswith("/series") and "range." in answer.json["message"])
     assert isinstance(answer.json["error"], str)
     assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
     assert status != 405 or "POST" in answer.headers["Allow"]

@@ -127,7 +127,7 @@ def test_no_progress_is_told_of_what_takes_less_than_a_second():
     with os.fdopen(master, "rb", 0) as screen, os.fdopen(slave, "w") as out:
         with progress_line(out) as show:
             for fraction in (0.0, 0.5, 1.0):
-                show(Progress(int(1000 * fraction), fraction, 1.0))
+                show(Progress(int(1000 * fraction), fraction))
         assert not select.select([screen], [], [], 0)[0]
 
 

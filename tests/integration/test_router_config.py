@@ -136,6 +136,7 @@ def test_router_hub_nodes_and_clients_use_the_realm_of_the_setting(place, run_ro
     with connected(place, router, **realm) as client:
         start(place, "tests/nodes.py", "ticker", **realm)
         wait_until(lambda: node_names(client), 30, "the node in the list")
+    router.wait_for("the router is ready")
     with pytest.raises(PermissionError, match="no realm 'sisock'"), Client(place.settings()):
         pass
 

@@ -20,6 +20,7 @@ def test_figures_of_this_computer_are_served_live_with_units(router, client, sta
     fields = client.fields("own_sensors")
     assert {"cpu_percent", "memory_percent", "disk_percent", "network_received"} <= set(fields)
     assert fields["memory_available"].units == "bytes"
+    assert fields["cpu_percent"].limits == {"warning": [None, 80], "alarm": [None, 95]}
     assert all(field.description for field in fields.values())
     wait_until(
         lambda: len(client.get("own_sensors", "cpu_percent")["cpu_percent"]) > 1, 20, "samples"

@@ -3,18 +3,19 @@
 The pings come behind the events, on the same connection: so events are taken at once.
 """
 
-import numpy as np
+from collections import defaultdict
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import defer, task
 
-from sisock.client.merge import MAX_EVENTS, Batch, read_event, read_events
-from sisock.client.watch import Watch, Watches
+from sisock.client.merge import MAX_EVENTS, read_events
+from sisock.client.watch import Watch
 from sisock.connection.runtime import TURN, Turns
 from sisock.errors import NodeContractError
 from sisock.wire.fields import KnownNode
-from tests.unit.test_fetch import field, result
+from tests.unit.test_fetch import chunk, field, result
 
 SLOW = TURN / 3.5
 """Seconds that a slow consumer takes for a sample: in a turn it takes four."""
@@ -40,14 +41,28 @@ class Reactor(task.Clock):
 
 
 class Node:
-    """A live node with all samples it ever took, and the session on which it publishes them."""
+    """A live node with all samples it ever took; also the session and the site to reach it."""
+
+    timeout = 30
 
     def __init__(self, clock):
-        self.reactor = clock
+        self.reactor, self.directory, self.turns = clock, self, Turns(clock)
+        self.watches, self.locks = set(), defaultdict(defer.DeferredLock)
         self.times, self.asked, self.events = [], [], []
 
-    def topic(self, node):
+    async def session(self):
+        return self
+
+    def uri(self, node, verb):
         return node
+
+    async def node(self, node):
+        return KnownNode(node, features=frozenset({"live"}))
+
+    async def fields(self, node):
+        return {"x": field(interval=1e5)}  # so rare that one call asks for all samples since 1970
+
+    ask_fields = fields
 
     def subscribe(self, hear, topic):
         self.events.append(hear)
@@ -56,14 +71,9 @@ class Node:
     def unsubscribe(self):
         return defer.succeed(None)
 
-    async def fields(self, node, is_fresh, before):
-        return KnownNode(node, features=frozenset({"live"})), {"x": field()}
-
-    async def part(self, node, line, fields, since):
-        start = line.ask()
+    def request(self, procedure, fields, start, end, **_):
         self.asked.append(start)
-        t = np.array([t for t in self.times if t >= (since if start is None else start)])
-        return line.answer(Batch("t", t, {"x": 10 * t}))
+        return defer.succeed(chunk([t for t in self.times if start <= t < end]))
 
     def take(self, count):
         for _ in range(count):
@@ -84,9 +94,7 @@ class Consumer:
         self.turn = self.clock.turn
         self.node = Node(self.clock)
         self.seconds, self.batches, self.samples = seconds, [], []
-        self.turns = Turns(self.clock)
-        self.watches = Watches(self.node, 30, self.turns)
-        self.watch = Watch(self.watches, "n", self.take, since=0.0)
+        self.watch = Watch(self.node, "n", self.take, since=0.0)
         self.join()
 
     def join(self):
@@ -94,7 +102,7 @@ class Consumer:
 
     def take(self, batch):
         self.batches.append(len(batch))
-        return self.turns.each(self.take_one, batch.samples())
+        return self.node.turns.each(self.take_one, batch.samples())
 
     def take_one(self, sample):
         self.samples.append(sample)
@@ -132,7 +140,7 @@ def test_a_slow_consumer_takes_only_part_of_each_turn():
 def test_other_watches_have_their_turn_while_one_is_slow():
     consumer = Consumer(SLOW)
     quick = []
-    other = Watch(consumer.watches, "n", lambda batch: quick.extend(batch.t), since=0.0)
+    other = Watch(consumer.node, "n", lambda batch: quick.extend(batch.t), since=0.0)
     result(defer.ensureDeferred(other.begin(consumer.node)))
     consumer.node.events[0](event([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
     consumer.node.events[1](event([1.0]))
@@ -159,7 +167,7 @@ def test_events_do_not_pile_up_behind_a_consumer_that_stopped():
     consumer, room = Consumer(), defer.Deferred()
     rooms = [room]
     watch = Watch(
-        consumer.watches,
+        consumer.node,
         "n",
         lambda batch: consumer.batches.append(len(batch)) or (rooms.pop() if rooms else None),
         since=0.0,
@@ -199,7 +207,7 @@ def test_an_error_of_a_consumer_that_was_slow_ends_nothing():
         rooms.append(defer.Deferred())
         return rooms[-1]
 
-    watch = Watch(Watches(node, 30, Turns(clock)), "n", take, since=0.0)
+    watch = Watch(node, "n", take, since=0.0)
     result(defer.ensureDeferred(watch.begin(node)))
     node.take(1)
     clock.turn()
@@ -239,7 +247,7 @@ def test_a_subscription_waits_only_for_one_of_the_same_node():
 
     consumer.node.subscribe = subscribe
     for name in ("a", "b", "b", "c"):
-        watch = Watch(consumer.watches, name, consumer.take)
+        watch = Watch(consumer.node, name, consumer.take)
         defer.ensureDeferred(watch.begin(consumer.node))
     assert [topic for topic, _ in asked] == ["a", "b", "c"]
     asked[1][1].callback(consumer.node)
@@ -259,9 +267,8 @@ def flat(found):
     """Samples in order, and whether an event could not be read."""
     samples = []
     try:
-        for batches, lasts in found:
-            samples += [sample for batch in batches for sample in batch.samples()]
-            assert lasts == {}
+        for batch in found:
+            samples += batch.samples()
     except NodeContractError:
         return samples, True
     return samples, False
@@ -269,5 +276,5 @@ def flat(found):
 
 @given(st.lists(st.one_of(EVENTS, st.sampled_from([None, {}, {"data": 1, "timeline": 1}]))))
 def test_joined_events_have_the_samples_of_single_ones(events):
-    one_by_one = flat(read_event(each, "n", {}) for each in events)
+    one_by_one = flat(batch for each in events for batch in read_events([each], "n", {}))
     assert flat(read_events(events, "n", {})) == one_by_one

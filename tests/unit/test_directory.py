@@ -73,12 +73,8 @@ class World:
     def __init__(self):
         self.clock = task.Clock()
         self.told = []
-        self.back = []
         self.directory = Directory(
-            self.clock,
-            5,
-            lambda node, is_present: self.told.append((node.name, is_present)),
-            on_back=lambda node: self.back.append(node.name),
+            self.clock, 5, lambda node, is_present: self.told.append((node.name, is_present))
         )
 
     def join(self, *nodes, **keywords):
@@ -173,54 +169,16 @@ def test_nodes_that_come_back_after_a_join_have_not_gone(world):
     assert world.told == [("ends", False)]
 
 
-def test_who_did_not_see_a_node_in_the_list_can_be_told_that_it_is_back(world):
-    world.join(node("a", generation="1"), node("b", generation="1"))
+def test_nodes_that_the_list_lacks_after_a_join_are_soon_back_or_gone(world):
+    world.join(node("back"), node("gone"), node("there"))
     world.directory.left()
-    hub = world.join(node("b", generation="1"))
-    assert world.names() == ["b"]
-    assert world.directory.absent() == {"a"}
-    back = len(world.back)
-    hub.add(node("a", generation="1"))
-    assert world.back[back:] == ["a"]
-    assert world.directory.absent() == set()
-    assert world.told == []
-
-
-def test_an_event_counts_more_than_a_list_asked_for_before(world):
-    hub = world.join(node("stays"), node("goes"))
-    hub.is_slow = True
-    asking = defer.ensureDeferred(world.directory.refresh())
-    hub.add(node("comes"))
-    hub.subtract(node("goes"))
-    hub.answer()
-    assert [each.name for each in asking.result] == ["comes", "stays"]
-    assert world.told == [("comes", True), ("goes", False)]
-
-
-def test_two_lists_under_way_are_answered_in_any_order(world):
-    hub = world.join(node("stays"))
-    hub.is_slow = True
-    asking = [defer.ensureDeferred(world.directory.refresh()) for _ in range(2)]
-    early = hub.pending.pop(0)
-    hub.answer()
-    hub.add(node("comes"))
-    early[0].callback(early[1])
-    for each in asking:
-        assert "stays" in [known.name for known in each.result]
-    assert world.names() == ["comes", "stays"]
-
-
-def test_a_list_that_was_asked_for_too_early_is_asked_for_again(world):
-    hub = world.join()
-    hub.is_slow = True
-    early = defer.ensureDeferred(world.directory.node("other"))
-    hub.nodes.append(node("late"))
-    asking = defer.ensureDeferred(world.directory.node("late"))
-    hub.answer()
-    assert early.called
-    early.addErrback(lambda failure: failure.trap(UnknownNode))
-    hub.answer()
-    assert asking.result.name == "late"
+    hub = world.join(node("there"))
+    settled = defer.ensureDeferred(world.directory.settled())
+    hub.add(node("back"))
+    assert not settled.called
+    world.clock.pump([1.0] * 10)
+    assert settled.called
+    assert world.names() == ["back", "there"]
 
 
 def test_after_a_restart_of_the_hub_nodes_have_time_to_come_back(world):
@@ -258,6 +216,17 @@ def test_a_hub_that_is_missing_is_asked_again(world):
     assert world.told == [("a", True)]
     world.directory.left()
     assert not world.clock.getDelayedCalls()
+
+
+def test_while_there_is_no_hub_a_known_node_is_as_before(world):
+    world.join(node("a", generation="1"))
+    world.directory.left()
+    hub = Hub(world.clock)
+    hub.is_there = False
+    result(world.directory.joined(hub))
+    assert result(world.directory.node("a")).generation == "1"
+    with pytest.raises(HubMissing):
+        result(world.directory.node("other"))
 
 
 def test_fields_are_asked_once_in_a_generation(world):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sisock.client.merge import LiveSample, read_event
+from sisock.client.merge import Last, LiveSample, read_events
 from sisock.errors import NodeContractError
 from sisock.wire.protocol import LATEST, as_text, is_text
 
@@ -17,7 +17,7 @@ NOW = 1_700_000_000.0
 
 def live_samples(message, node, **how):
     """Cut an event into samples."""
-    batches, _ = read_event(message, node, how.pop("timeline_of", {}), **how)
+    batches = read_events([message], node, how.pop("timeline_of", {}), **how)
     return [sample for batch in batches for sample in batch.samples()]
 
 
@@ -64,11 +64,11 @@ def test_fields_of_several_timelines_come_at_the_times_of_their_own():
 
 
 def test_an_event_may_only_say_when_the_last_sample_was():
-    assert read_event({"timeline": {"a": {"last": 5.0}}}, "n", {}) == ([], {"a": 5.0})
+    assert list(read_events([{"timeline": {"a": {"last": 5.0}}}], "n", {})) == [Last("a", 5.0)]
     message = {"data": {"x": [1.5]}, "timeline": {"a": {"t": [1.0]}, "b": {"last": 7}}}
-    batches, lasts = read_event(message, "n", {})
-    assert lasts == {"b": 7.0}
-    assert batches[0].timeline == "a"
+    last, batch = read_events([message], "n", {})
+    assert last == Last("b", 7.0)
+    assert batch.timeline == "a"
 
 
 @pytest.mark.parametrize(

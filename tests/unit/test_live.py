@@ -79,24 +79,25 @@ def pushes(draw):
 
 
 class Model:
-    """The samples of a timeline, in a plain list."""
+    """The samples of a timeline, in a plain list; what is held is not in it yet."""
 
-    def __init__(self, lateness):
-        self.lateness, self.latest = lateness, -math.inf
-        self.ended_at = -math.inf
-        self.rows = {}
-
-    def restart(self):
-        self.latest = self.ended_at = max(self.rows, default=-math.inf)
+    def __init__(self, is_holding=False):
+        self.is_holding = is_holding
+        self.held, self.rows = [], {}
 
     def take(self, t, values):
-        if t > max(self.latest - self.lateness, self.ended_at) and t not in self.rows:
-            self.rows[t] = values
-        self.latest = max(self.latest, t)
+        self.held.append((t, values))
 
-    def served(self, field, is_last):
-        until = math.inf if is_last else max(self.latest - self.lateness, self.ended_at)
-        return [(t, row.get(field)) for t, row in sorted(self.rows.items()) if t <= until]
+    def flush(self, is_last=False):
+        if is_last or not self.is_holding:
+            newest = max(self.rows, default=-math.inf)
+            for t, values in self.held:
+                if t > newest:
+                    self.rows.setdefault(t, values)
+            self.held = []
+
+    def served(self, field):
+        return [(t, row.get(field)) for t, row in sorted(self.rows.items())]
 
 
 def rows_of(push):
@@ -142,16 +143,16 @@ def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness, is_kept
     about = {"lateness": lateness, "name": f"node_{uuid.uuid4().hex}"}
     about |= {"keep": {"bytes": "1GB"}} if is_kept else {}
     node = made(**about)
-    models = {line: Model(lateness) for line in set(LINES.values())}
+    models = {line: Model(lateness > 0) for line in set(LINES.values())}
     for step in steps:
-        if step == ASK:  # who asks meanwhile changes nothing
-            node.get_data(list(KINDS), EARLIEST, LATEST)
+        if step == ASK:
+            check(node, models)
         elif step == RESTART:
             node.end()
             node = made(**about)
-            models = {name: model if is_kept else Model(lateness) for name, model in models.items()}
-            for model in models.values():
-                model.restart()
+            for name, model in models.items():
+                model.flush(is_last=True)
+                models[name] = model if is_kept else Model(lateness > 0)
         else:
             node.push(step[1], step[0], step[2])
             for row in rows_of(step):
@@ -159,16 +160,20 @@ def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness, is_kept
     check(node, models)
     node.end()
     node = made(**about)
+    for model in models.values():
+        model.flush(is_last=True)
     if is_kept:
-        check(node, models, True)
+        check(node, models)
     node.end()
 
 
-def check(node, models, is_last=False):
+def check(node, models):
+    for model in models.values():
+        model.flush()
     reply = node.get_data(list(KINDS), EARLIEST, LATEST)
     few = node.get_decimated(list(KINDS), EARLIEST, LATEST, bucket=1024.0)
     for field, line in LINES.items():
-        rows = models[line].served(field, is_last)
+        rows = models[line].served(field)
         assert same(series(reply, field), rows)
         kept = oracle.decimate([t for t, _ in rows], [plain(value) for _, value in rows], 1024.0)
         assert same(series(few, field), [rows[i] for i in kept])
@@ -183,15 +188,17 @@ def check(node, models, is_last=False):
 )
 def test_any_pushes_are_decimated_as_the_grid_says(steps, w, max_points, start, span):
     node = made()
-    models = {line: Model(0.0) for line in set(LINES.values())}
+    models = {line: Model() for line in set(LINES.values())}
     for step in steps:
         node.push(step[1], step[0], step[2])
         for row in rows_of(step):
             models[step[2]].take(*row)
+    for model in models.values():
+        model.flush()
     few = node.get_decimated(list(KINDS), start, start + span, max_points=max_points)
     cut = node.get_decimated(list(KINDS), start, start + span, bucket=w)
     for field, line in LINES.items():
-        rows = models[line].served(field, True)
+        rows = models[line].served(field)
         newest = rows[-1][0] if rows else NEVER_FINAL
         inside = [(t, v) for t, v in rows if start <= t < start + span]
         t, values = [t for t, _ in inside], [plain(v) for _, v in inside]
@@ -302,6 +309,7 @@ def test_arrays_that_were_pushed_belong_to_their_owner_again():
 def test_what_comes_too_late_is_dropped_and_said():
     node = made()
     node.push({"x": 1}, NOW)
+    node.get_data(["x"], EARLIEST, LATEST)
     node.push({"x": 2}, NOW)
     node.push({"x": [3, 4]}, [NOW - 1, NOW])
     assert series(node.get_data(["x"], EARLIEST, LATEST), "x") == [(NOW, 1.0)]
@@ -314,6 +322,7 @@ def test_a_clock_that_was_set_back_is_said_loudly():
     node = made()
     ahead = 4_000_000_000.0
     node.push({"x": 1}, ahead)
+    node.get_data(["x"], EARLIEST, LATEST)
     node.push({"x": 2})
     assert series(node.get_data(["x"], EARLIEST, LATEST), "x") == [(ahead, 1.0)]
     assert "2096-10-02T07:06:40Z, which is in the future" in node.status()["error"]

@@ -1,13 +1,13 @@
 """What a watch has missed is asked for in parts, of nodes of every kind."""
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from twisted.internet import defer
 
 from sisock.client.merge import Merger
-from sisock.client.missed import MAX_VALUES, Source
-from sisock.errors import HubMissing
+from sisock.client.missed import MAX_VALUES, fetch_missed
 from sisock.wire.fields import KnownNode
 from tests.unit.test_fetch import Session, chunk, field, result
 
@@ -15,36 +15,19 @@ LIVE = KnownNode("n", features=frozenset({"live", "progressive"}))
 PART_1 = KnownNode("n")
 
 
-class Directory:
-    """Knows one node, unless there is no hub."""
-
-    def __init__(self, node):
-        self.found = node
-
-    async def node(self, name):
-        if self.found is None:
-            raise HubMissing("no hub")
-        return self.found
-
-    async def fields(self, node):
-        return {"x": field()}
-
-    ask_fields = fields
-
-
-def source_of(session, node=LIVE):
+def site_of(session):
     async def joined():
         return session
 
-    return Source(joined, Directory(node), 30)
+    return SimpleNamespace(session=joined, timeout=30)
 
 
 def catch_up(node, line, answer, interval=1.0):
     """Ask until nothing is missed; returns the times that were passed on, and the session."""
     session = Session(answer)
-    source, passed = source_of(session), []
+    site, passed = site_of(session), []
     while line.is_behind:
-        part = source.part(node, line, {"x": field(interval=interval)}, line.last)
+        part = fetch_missed(site, node, line, {"x": field(interval=interval)}, line.last)
         passed += result(defer.ensureDeferred(part))
     assert all(len(call.fields) == 1 for call in session.calls)
     return [t for each in passed for t in each.t.tolist()], session.calls
@@ -94,11 +77,3 @@ def test_without_live_samples_only_final_ones_count():
     times, line = begin(10)
     got, _ = catch_up(PART_1, line, lambda call: chunk(within(times, call), until=times[6]))
     assert got == times[1:6]
-
-
-def test_while_there_is_no_hub_the_node_is_as_before():
-    source = source_of(Session(), None)
-    found, fields = result(defer.ensureDeferred(source.fields("n", True, LIVE)))
-    assert (found, set(fields)) == (LIVE, {"x"})
-    with pytest.raises(HubMissing):
-        result(defer.ensureDeferred(source.fields("n", True, None)))

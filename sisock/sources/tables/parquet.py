@@ -220,15 +220,8 @@ class ColumnarFile(TableFile):
         return list(schema.names), units, _numbered(head).slice(0, HEAD_ROWS)
 
     def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
-        size = self.path.stat().st_size
-        if offset < size:
-            batches = self._open()[1]
-            previous = next(batches, None)
-            for batch in batches:
-                yield _numbered(pa.Table.from_batches([previous])), None
-                previous = batch
-            if previous is not None:
-                yield _numbered(pa.Table.from_batches([previous])), size
+        for batch in self._open()[1]:
+            yield _numbered(pa.Table.from_batches([batch])), None
 
     def _open(self) -> tuple[Any, Iterator[Any]]:
         """Return the schema, and an iterator over the rows."""
