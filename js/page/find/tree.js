@@ -200,7 +200,9 @@ export class Tree {
   }
 
   #fieldParts({ about, field, name: ofNode, node, isWhole, site }) {
-    const bounds = this.#textOf(boundsOf(about, node?.askedAt), node);
+    const all = boundsOf(about, node?.askedAt);
+    // The node's name needs the room.
+    const bounds = this.#textOf(all, node, isWhole);
     const unit = (about?.type === "number" ? about.units : about?.type) ?? "";
     const isGone = node?.goneSince !== undefined || site?.isAway;
     const away = isWhole ? (site?.isAway ? "site away" : "gone") : bounds === "live" ? "" : bounds;
@@ -208,7 +210,7 @@ export class Tree {
     // Leave out what the node's row already shows, to keep room for the name.
     const isSame = !isWhole && bounds !== "live" && bounds === this.#textOf(boundsOfNode(node), node);
     const line = [name(this.#marked(field), isSame ? `${field}: ${bounds}` : field), count(this.#marked(unit))];
-    return [line, where(lies, lies === "live", isSame), isWhole ? ofNode : about?.description];
+    return [line, where(lies, lies === "live", isSame, isGone ? lies : this.#textOf(all, node)), isWhole ? ofNode : about?.description];
   }
 
   /** Describe since when a node is gone, or where its samples lie. */

@@ -75,7 +75,10 @@ export class RowView {
     this.#set("title", about?.description ?? "", (text) => (this.name.title = text));
     const size = typeof value === "number" ? Math.abs(value) : 0;
     const { text: unit, factor } = scaledUnit(about?.units ?? "", size < MIN_SCALED ? 0 : size);
-    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, factor, DIGITS), (text) => write(this.#value, text));
+    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, factor, DIGITS), (text) => {
+      write(this.#value, text);
+      this.#value.title = typeof value === "string" ? text : "";
+    });
     this.#set("unit", t === null ? "" : unit, (text) => write(this.#unit, text));
     this.#set("age", t === null ? "" : ageText(now - t), (text) => write(this.#age, text));
     this.#set("isText", t === null || typeof value === "string", (is) => this.element.classList.toggle("is-text", is));
