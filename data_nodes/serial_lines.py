@@ -32,7 +32,7 @@ class SerialLines(sisock.SubscriberNode):
     name = "serial_lines"
 
     def __init__(self, port: str, command: list[str], keep: str | None, **flags: Any) -> None:
-        require("serial", "serial_lines")
+        require("serial", "serial-lines")
         self.port, self.commands, self.keep, self.flags = port, command, keep, flags
         self.parsers = make_parsers(command, flags["fields"], flags["separator"], flags["pattern"])
         if not flags["interval"] > 0:

@@ -18,6 +18,7 @@ import { Values } from "./values/values.js";
 import { showViews } from "./values/views.js";
 
 const REFRESH_SECONDS = 60;
+const POLL_MILLISECONDS = 2000;
 const REST_MILLISECONDS = 150;
 // Milliseconds between two redraws for new samples: minimum, maximum, and per field; below, between two new layouts.
 const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
@@ -43,6 +44,13 @@ async function work(joined, signIn) {
   await Promise.all([sisock.sites ? find.draw() : find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
+  poll();
+}
+
+/** Show what is added to archives, while anybody can see it. */
+async function poll() {
+  if (!document.hidden) await store.poll();
+  setTimeout(poll, POLL_MILLISECONDS);
 }
 
 async function refresh(site) {
