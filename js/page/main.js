@@ -76,8 +76,10 @@ function nodeChanged(node, isPresent) {
   const hasChanged = isPresent && goneSince === undefined;
   find.change(node, isPresent);
   store.mark(node.name, !isPresent);
-  if (isPresent && node.trouble !== trouble) say(node.trouble === null ? `${node.name} works again` : `${node.name}: ${node.trouble}`, node.trouble !== null);
-  else say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
+  // A trouble whose text changes, as with each attempt to connect, is announced once.
+  if (isPresent && node.trouble !== trouble) {
+    if (trouble === null || node.trouble === null) say(node.trouble === null ? `${node.name} works again` : `${node.name}: ${node.trouble}`, node.trouble !== null);
+  } else say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
   if (isPresent) load();
 }
 
