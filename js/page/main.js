@@ -72,10 +72,12 @@ function lose(site, reason) {
 }
 
 function nodeChanged(node, isPresent) {
-  const hasChanged = isPresent && find.node(node.name).goneSince === undefined;
+  const { goneSince, trouble = null } = find.node(node.name);
+  const hasChanged = isPresent && goneSince === undefined;
   find.change(node, isPresent);
   store.mark(node.name, !isPresent);
-  say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
+  if (isPresent && node.trouble !== trouble) say(node.trouble === null ? `${node.name} works again` : `${node.name}: ${node.trouble}`, node.trouble !== null);
+  else say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
   if (isPresent) load();
 }
 

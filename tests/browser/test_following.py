@@ -112,8 +112,14 @@ def test_what_a_live_node_gains_appears_and_what_it_says_is_shown(page, router, 
     file.unlink()
     page.wait(lambda: page.legend("growing::level")[0] == "stale", "the timeline to be stale")
     assert "no sample for" in page.legend("growing::level")[1]
+    where = "return document.querySelector('[data-node=growing] .where').textContent"
+    about = "return document.querySelector('[data-node=growing] .about').textContent"
+    page.wait(lambda: page.run(where) == "problem", "the node's trouble in place of 'live'")
+    assert page.run(about).startswith("the pump is off ")
+    assert "growing: the pump is off" in page.text("message")
     page.picture("stale")
     file.touch()
+    page.wait(lambda: page.run(where) == "live", "the end of the trouble")
     page.wait(lambda: page.legend("growing::level")[0] == "", "the timeline to be alive again")
 
 

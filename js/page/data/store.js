@@ -169,7 +169,7 @@ export class Store {
       // If the curve was shown before, samples have been published since.
       this.#expire(`${tiled}\n`);
     }
-    Object.assign(curve, { about, tiled, gone: false });
+    Object.assign(curve, { about, tiled, trouble: node.trouble ?? null, gone: false });
   }
 
   async #loadTiles(node, curves, signal, wantedOf) {
