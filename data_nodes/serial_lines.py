@@ -32,7 +32,7 @@ class SerialLines(sisock.SubscriberNode):
     name = "serial_lines"
 
     def __init__(self, port: str, command: list[str], keep: str | None, **flags: Any) -> None:
-        require("serial", "serial_lines")
+        require("serial", "serial-lines")
         self.port, self.commands, self.keep, self.flags = port, command, keep, flags
         self.parsers = make_parsers(command, flags["fields"], flags["separator"], flags["pattern"])
         if not flags["interval"] > 0:
@@ -45,6 +45,7 @@ class SerialLines(sisock.SubscriberNode):
             for name, units in parser.units.items()
         }
         self.limit = flags["timeout"] or (2.0 if command else 60.0)
+        self.stale_after = None if command else self.limit
         self._over = threading.Event()
         self._malformed: str | None = None
         self._warned = sisock.RepeatedWarning(self.log)
@@ -77,7 +78,8 @@ class SerialLines(sisock.SubscriberNode):
                     self._take([self._parse(line, self.parsers[0])])
                 return
             if self.flags["scpi"]:
-                self.description = lines.ask("*IDN?")
+                identity = lines.ask("*IDN?")
+                self.description = self.description or identity
             due = time.monotonic()
             while not self._over.wait(max(0.0, due - time.monotonic())):
                 due = max(due + self.flags["interval"], time.monotonic())

@@ -30,6 +30,11 @@ export function parsePanel(text) {
   return panel;
 }
 
+/** Return whether each part of the fields of a panel, or of keys, has a node and a field. */
+export function isPanel(text) {
+  return text.split("@")[0].split(";").every((part) => !part || /^[^:].*?::./.test(part));
+}
+
 /** Write keys as text. */
 export function formatKeys(keys) {
   return formatFields(keys.map((key) => ({ key })));

@@ -10,7 +10,7 @@ import { say, withdrawOffer } from "./notice.js";
 import { unitOf } from "./panels/figure.js";
 import { Panels } from "./panels/panels.js";
 import { openSession } from "./session.js";
-import { Model, keysOf, rangeOf, splitByUnits, splitKey } from "./state.js";
+import { Model, faultsOf, keysOf, rangeOf, splitByUnits, splitKey } from "./state.js";
 import { startTheme } from "./theme.js";
 import { Conductor } from "./time/conductor.js";
 import { timeText, zoneText } from "./time/text.js";
@@ -18,6 +18,7 @@ import { Values } from "./values/values.js";
 import { showViews } from "./values/views.js";
 
 const REFRESH_SECONDS = 60;
+const POLL_MILLISECONDS = 2000;
 const REST_MILLISECONDS = 150;
 // Milliseconds between two redraws for new samples: minimum, maximum, and per field; below, between two new layouts.
 const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
@@ -43,6 +44,13 @@ async function work(joined, signIn) {
   await Promise.all([sisock.sites ? find.draw() : find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
+  poll();
+}
+
+/** Show what is added to archives, while anybody can see it. */
+async function poll() {
+  if (!document.hidden) await store.poll();
+  setTimeout(poll, POLL_MILLISECONDS);
 }
 
 async function refresh(site) {
@@ -64,10 +72,12 @@ function lose(site, reason) {
 }
 
 function nodeChanged(node, isPresent) {
-  const hasChanged = isPresent && find.node(node.name).goneSince === undefined;
+  const { goneSince, trouble = null } = find.node(node.name);
+  const hasChanged = isPresent && goneSince === undefined;
   find.change(node, isPresent);
   store.mark(node.name, !isPresent);
-  say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
+  if (isPresent && node.trouble !== trouble) say(node.trouble === null ? `${node.name} works again` : `${node.name}: ${node.trouble}`, node.trouble !== null);
+  else say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
   if (isPresent) load();
 }
 
@@ -138,7 +148,9 @@ const draw = onceAFrame(() => {
   if (model.state.view === "panels") panels.draw({ range, now, zone, isFollowing: isFollowing() });
 });
 
-conductor = new Conductor($("time"), $("zone"), model, say);
+conductor = new Conductor($("time"), $("zone"), model);
+const faults = faultsOf(location.search);
+if (faults.length) say(`Not understood in the address: ${faults.join("; ")}`, true);
 panels = new Panels($("panels"), model, curves, () => {
   draw();
   if (store?.points && store.points !== panels.points) loadSoon();

@@ -5,6 +5,11 @@ import { $ } from "./dom.js";
 const SHOWN_SECONDS = 12;
 let timer = null;
 
+/** Close a notice, if it has this text. */
+export function withdraw(text) {
+  if ($("message").textContent === text) say("");
+}
+
 /** Close a notice that offers an action. */
 export function withdrawOffer() {
   if (!$("message-action").hidden) say("");

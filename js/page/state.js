@@ -13,7 +13,7 @@
  *   zone: "utc"|"local", order: "given"|"name"|"level"|"value"|"age" }} State values: keys, or "node::*"; order: that of the values
  */
 
-import { formatKeys, formatPanel, parseKeys, parsePanel } from "./address.js";
+import { formatKeys, formatPanel, isPanel, parseKeys, parsePanel } from "./address.js";
 import { parseIso } from "./time/text.js";
 
 /** @type {State} */
@@ -28,6 +28,24 @@ export const DEFAULTS = {
 };
 
 const ORDERS = ["given", "name", "level", "value", "age"];
+
+const FIELDS = [isPanel, "NODE::FIELD"];
+const TIME = [(text) => !Number.isNaN(timeOf(text)), "a time such as 2017-07-14T12:00Z"];
+// What the parts of an address may be, as test and in words.
+const PARTS = {
+  p: FIELDS,
+  v: FIELDS,
+  from: TIME,
+  to: TIME,
+  last: [(text) => Number(text) > 0, "seconds"],
+  ago: [(text) => Number(text) >= 0, "seconds"],
+  ...Object.fromEntries(
+    Object.entries({ view: ["panels", "values"], zone: ["utc", "local"], order: ORDERS }).map(([name, words]) => [name, [(text) => words.includes(text), words.join(", ")]]),
+  ),
+  max: [(text) => /^\d+$/.test(text), "the number of a panel, from 0"],
+};
+// Parts of old links, and of the router's layouts.
+const OTHERS = ["s", "live", "stack", "table", "layout"];
 
 const MAX_UNITS = 2;
 // Browsers refuse more than about a hundred changes of the address in half a minute.
@@ -102,7 +120,7 @@ export class Model {
 }
 
 /**
- * Read a state from the query part of a URL; ignore unknown or invalid parts.
+ * Read a state from the query part of a URL; ignore unknown or invalid parts, which `faultsOf` tells.
  * @returns {State}
  */
 export function parseState(search) {
@@ -113,11 +131,23 @@ export function parseState(search) {
     view: given.get("view") === "values" ? "values" : "panels",
     panels,
     maximised: panels[maximised] ? maximised : null,
-    values: parseKeys(given.get("v") ?? ""),
+    values: parseKeys(given.getAll("v").join(";")),
     time: parseSpan(given),
     zone: given.get("zone") === "local" ? "local" : "utc",
     order: ORDERS.includes(given.get("order")) ? given.get("order") : DEFAULTS.order,
   };
+}
+
+/** Return what `parseState` ignores of the query part of a URL, as texts for the user. */
+export function faultsOf(search) {
+  const given = new URLSearchParams(search);
+  const faults = [...given].flatMap(([name, text]) => {
+    const [isValid, words] = PARTS[name] ?? [() => OTHERS.includes(name), null];
+    return isValid(text) ? [] : [`${name}=${text} (${words ? `write ${words}` : "there is no such part"})`];
+  });
+  const [from, to] = ["from", "to"].map((name) => given.get(name));
+  if (faults.length || (from === null && to === null) || timeOf(from) < timeOf(to)) return faults;
+  return ["from and to (write both, the earlier one first)"];
 }
 
 /** Write a state as the query part of a URL. */
@@ -225,7 +255,7 @@ function unitsOf({ fields }, units) {
 }
 
 function parseSpan(given) {
-  const [from, to] = ["from", "to"].map((name) => numberOf(given, name) ?? parseIso(given.get(name) ?? ""));
+  const [from, to] = ["from", "to"].map((name) => timeOf(given.get(name)));
   if (from < to) return { from, to };
   const [span, offset] = [numberOf(given, "last"), numberOf(given, "ago")];
   return { span: span > 0 ? span : DEFAULTS.time.span, offset: offset ?? 0 };
@@ -242,6 +272,10 @@ function oldPanels(given) {
 
 function parseKeysOf(keys) {
   return [...new Set(keys)].filter((key) => key.includes("::")).map((key) => ({ key }));
+}
+
+function timeOf(text) {
+  return text && Number.isFinite(Number(text)) ? Number(text) : parseIso(text ?? "");
 }
 
 function numberOf(given, name) {

@@ -8,6 +8,8 @@ const SCHEMES = ["light", "dark"];
 const [TEXT, DRAWN] = [4.5, 3];
 // Least distance in OKLab; two neighbouring colours of Okabe and Ito have 0.076.
 const APART = 0.1;
+// The same between a curve and a warning or an alarm, with the usual sight and without one kind of cones.
+const [ALARMING, ALARMING_BLIND] = [0.13, 0.05];
 // How who lacks one kind of cones sees linear RGB, by Machado, Oliveira and Fernandes (2009).
 const SIGHTS = {
   usual: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -81,6 +83,15 @@ for (const scheme of SCHEMES) {
           assert.ok(found >= APART, `${one} and ${other}: ${found.toFixed(3)}`);
         }
       });
+    });
+
+    test(`curves on ${scheme} paper look like no warning or alarm with ${name} sight`, () => {
+      for (const curve of curves) {
+        for (const level of ["warning", "alarm"]) {
+          const found = distance(colours[curve], colours[level], sight);
+          assert.ok(found >= (name === "usual" ? ALARMING : ALARMING_BLIND), `${curve} and ${level}: ${found.toFixed(3)}`);
+        }
+      }
     });
   }
 }

@@ -59,6 +59,8 @@ test("where samples lie is told as short as possible", () => {
   assert.equal(text({ first: JULY_14 + 3600, last: JULY_14 + 7200 }), "2017-07-14 01:00 – 02:00");
   assert.equal(text({ first: JULY_14, last: NOW - 5 }), "2017-07-14 – now");
   assert.equal(text({ first: NOW - 3600, last: NOW - 5 }), "07:00 – now");
+  assert.equal(text({ first: NOW - 3600, last: NOW - 1800 }), "07:00 – 07:30");
+  assert.equal(text({ first: NOW - 1800, last: NOW - 1800 }), "07:30:00");
   assert.equal(text({ first: JULY_14, last: NOW - 5 }, true), "live");
   assert.equal(text({ last: JULY_14 }), "until 2017-07-14");
   assert.equal(text({ first: JULY_14 }), "since 2017-07-14");
@@ -90,10 +92,19 @@ test("a field is outside of a range if all its samples are", () => {
 test("all data of an archive is a fixed time, of what is live one that follows", () => {
   const archive = boundsOf(about({ first: JULY_14, last: JULY_14 + 100 }), NOW);
   const live = boundsOf(about({ first: NOW - 1000, last: NOW - 1 }), NOW);
-  assert.deepEqual(timeOfAll([archive], NOW), { from: JULY_14 - 2, to: JULY_14 + 102 });
+  assert.deepEqual(timeOfAll([archive], NOW), { from: JULY_14, to: JULY_14 + 105 });
   assert.deepEqual(timeOfAll([live], NOW), { span: 1020, offset: 0 });
-  assert.deepEqual(timeOfAll([archive, live], NOW), { span: Math.ceil((NOW - JULY_14) * 1.02), offset: 0 });
+  assert.deepEqual(timeOfAll([archive, live], NOW), { span: Math.ceil(((NOW - JULY_14) * 1.02) / DAY) * DAY, offset: 0 });
   assert.equal(timeOfAll([], NOW), null);
+});
+
+test("all data begins and ends at times that a person would choose", () => {
+  const weeks = boundsOf(about({ first: JULY_14 + 61, last: JULY_14 + 14 * DAY - 60 }), NOW);
+  assert.deepEqual(timeOfAll([weeks], NOW), { from: JULY_14, to: JULY_14 + 14 * DAY });
+  const night = boundsOf(about({ first: JULY_14 + 61, last: JULY_14 + 8 * 3600 + 5 }), NOW);
+  assert.deepEqual(timeOfAll([night], NOW), { from: JULY_14, to: JULY_14 + 8 * 3600 + 600 });
+  const moment = boundsOf(about({ first: JULY_14, last: JULY_14 }), NOW);
+  assert.deepEqual(timeOfAll([moment], NOW), { from: JULY_14 - 30, to: JULY_14 + 35 });
 });
 
 test("who goes to an archive sees all of it, and of a live field the last hour", () => {
@@ -106,7 +117,10 @@ test("the latest samples are shown in as long a time as before", () => {
   const archive = boundsOf(about({ first: JULY_14, last: JULY_14 + 1000 }), NOW);
   const live = boundsOf(about({ first: NOW - 1000, last: NOW - 1 }), NOW);
   const { from, to } = timeOfLatest([archive], 100);
-  assert.deepEqual([from, to], [JULY_14 + 902, JULY_14 + 1002]);
+  assert.deepEqual([from, to], [JULY_14 + 905, JULY_14 + 1005]);
+  const hourly = boundsOf(about({ first: JULY_14, last: NOW - 3612, interval: 3600 }), NOW);
+  assert.ok(hourly.isNow && timeOfLatest([hourly], 3600).from < hourly.last && timeOfLatest([hourly], 3600).to > hourly.last);
+  assert.deepEqual(timeOfLatest([hourly], 2 * 3600), { span: 2 * 3600, offset: 0 });
   assert.deepEqual(timeOfLatest([archive, live], 100), { span: 100, offset: 0 });
   assert.equal(timeOfLatest([], 100), null);
 });
@@ -219,7 +233,7 @@ test("fields are asked for once, of live nodes first", async () => {
   assert.deepEqual(sisock.asked, ["live", "archive"]);
   assert.equal(nodes.about("live::w").units, "A");
   assert.equal(nodes.about("live::unknown") ?? nodes.about("nowhere::x"), null);
-  assert.deepEqual(nodes.bounds("archive::x"), { first: JULY_14, last: JULY_14 + DAY, isNow: false });
+  assert.deepEqual(nodes.bounds("archive::x"), { first: JULY_14, last: JULY_14 + DAY, isNow: false, age: NOW - JULY_14 - DAY });
   assert.ok(nodes.isLive("live::w") && !nodes.isLive("archive::x"));
 });
 
@@ -301,6 +315,6 @@ test("where nothing moves a first visit shows the newest samples", async () => {
   await nodes.needAll();
   const { keys, time, isMoving } = chooseFirst(nodes.present, NOW);
   assert.deepEqual(keys, ["archive::x"]);
-  assert.ok(time.from < JULY_14 && time.to > JULY_14 + DAY);
+  assert.ok(time.from <= JULY_14 && time.to > JULY_14 + DAY);
   assert.ok(!isMoving);
 });

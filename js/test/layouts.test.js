@@ -3,6 +3,7 @@ import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
 
 import { SisockError } from "../errors.js";
+import { shorten } from "../page/layouts/files.js";
 import { CsvWriter, JsonWriter, isoText } from "../page/layouts/formats.js";
 import { formatLayout, nameOf, parseLayout } from "../page/layouts/layout.js";
 import { describe, estimate, windowsOf } from "../page/layouts/samples.js";
@@ -184,6 +185,12 @@ test("an abort ends it at once", async () => {
   await windows.next();
   abort.abort();
   await assert.rejects(windows.next(), { name: "AbortError" });
+});
+
+test("a long name of a file ends with a whole word", () => {
+  assert.equal(shorten("node::one, node::two, node::three", 25), "node::one, node::two");
+  assert.equal(shorten("node::one, node::two", 20), "node::one, node::two");
+  assert.equal(shorten("n".repeat(30), 25), "n".repeat(25));
 });
 
 test("a file's size is known before", async () => {

@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Growing } from "../page/data/growing.js";
-import { axisRange, roomFor, statisticsOf, tickScale, valueTicks } from "../page/panels/axes.js";
+import { axisRange, roomFor, statisticsOf, tickScale, valueTicks, withEdges } from "../page/panels/axes.js";
 import { figureOf } from "../page/panels/figure.js";
 import { runsOf } from "../page/panels/lanes.js";
 import { valueIn } from "../page/panels/legend.js";
 import { judge, limitsOf } from "../page/panels/limits.js";
 import { trace } from "../page/panels/lines.js";
 import { changeField, changePanel, isolateField, movePanel, removePanel } from "../page/panels/place.js";
-import { axisLabels, columnTexts, numberText, precisionFor, scaledUnit } from "../page/panels/units.js";
+import { axisLabels, columnTexts, numberText, precisionOf, scaledUnit } from "../page/panels/units.js";
 
 /** What is traced of a curve: its lines as lists of [x, y], a point by its middle. */
 function tracedLines(curve, range, pixels) {
@@ -74,7 +74,7 @@ test("units take SI prefixes, but not those that have none", () => {
     ["K", 0.05, "mK"], ["K", 300, "K"], ["K", 0.67, "K"], ["Pa", 101_325, "kPa"], ["V", 4e-6, "µV"], ["m/s", 0.002, "mm/s"],
     ["mK", 0.05, "µK"], ["mK", 50, "mK"], ["mK", 5000, "K"], ["s", 5000, "s"], ["s", 2e-5, "µs"], ["V", 1e-20, "pV"],
     ["°C", 0.01, "°C"], ["%", 1e-5, "%"], ["hPa", 5000, "hPa"], ["m²", 1e6, "m²"], ["rpm", 9000, "rpm"], ["", 1e9, ""], ["K", NaN, "K"],
-    ["bytes", 19.6e9, "GB"], ["bytes/s", 2e6, "MB/s"], ["percent", 5000, "percent"], ["C", 0.01, "C"], ["F", 0.01, "F"], ["nF", 5000, "µF"],
+    ["mbar", 1.2e-7, "mbar"], ["mbar", 5000, "mbar"], ["bar", 1e-7, "bar"], ["bytes", 19.6e9, "GB"], ["bytes/s", 2e6, "MB/s"], ["percent", 5000, "percent"], ["C", 0.01, "C"], ["F", 0.01, "F"], ["nF", 5000, "µF"],
     ["dB", 1e-3, "dB"], ["dBm", 1e-3, "dBm"], ["deg", 1e-3, "deg"], ["degC", 1e-3, "degC"], ["degrees", 1e4, "degrees"], ["counts", 1e9, "counts"],
     ["ppm", 1e-3, "ppm"], ["arcsec", 1e-3, "arcsec"], ["pH", 7, "pH"],
   ];
@@ -89,6 +89,7 @@ test("labels of an axis have the digits that tell them apart, and room", () => {
   assert.deepEqual(axisLabels([1, 1.25], 0.25, 1), ["1.00", "1.25"]);
   assert.deepEqual(axisLabels([0, 1.9e9, 2e9], 1e8, 1), ["0", "1.9e9", "2.0e9"]);
   assert.deepEqual(axisLabels([-5e-8, 0, 1e-7], 5e-8, 1), ["-0.5e-7", "0", "1.0e-7"]);
+  assert.deepEqual(axisLabels([0, 2e-6, 4e-6], 2e-6, 1), ["0", "2e-6", "4e-6"]);
   assert.ok(roomFor(["0", "1,234,567,890"], 13) > roomFor(["0"], 13) && roomFor([], 13) > 0);
 });
 
@@ -117,12 +118,14 @@ test("labels of an axis differ, also of a small range far from zero: they count 
 test("values of the legend have as many digits as their range needs", () => {
   const text = (value, low, high, unit = "") => {
     const { factor } = scaledUnit(unit, Math.max(Math.abs(low), Math.abs(high)));
-    return numberText(value, factor, precisionFor(low, high));
+    return numberText(value, factor, precisionOf(value, low, high, factor));
   };
-  assert.deepEqual([text(72.760912, 24, 100), text(100, 24, 100), text(23.7300123e9, 22.6e9, 24e9, "bytes")], ["72.8", "100.0", "23.73"]);
+  assert.deepEqual([text(72.760912, 24, 100), text(100, 24, 100), text(23.7300123e9, 22.6e9, 24e9, "bytes")], ["72.8", "100", "23.73"]);
   assert.equal(text(1420405751.123, 1420405748, 1420405754, "Hz"), "1.42040575112");
   assert.deepEqual([text(5, 5, 5), text(0.1 + 0.2, 0.3, 0.3), text(12.3456, 0, 12345)], ["5", "0.3", "12"]);
   assert.deepEqual([text(-1e-9, -5, 5), text(3.14159e-9, 0, 6e-9)], ["0.0", "3.14e-9"]);
+  assert.deepEqual([text(100, 99.2, 100), text(99.2, 99.2, 100), text(99.8941234, 99.2, 100)], ["100.0", "99.2", "99.894"]);
+  assert.deepEqual([text(1.1812e-7, 1e-7, 1.0001e-5, "mbar"), text(1.0001e-5, 1e-7, 1.0001e-5, "mbar")], ["1.18e-7", "1.000e-5"]);
 });
 
 test("an axis has round ticks, as many as there is room for", () => {
@@ -149,7 +152,7 @@ test("a logarithmic axis has decades, and what is between them where there is ro
   assert.deepEqual(texts([30, 45], 100), ["30", "35", "40", "45"]);
 });
 
-test("the range of an axis is automatic, fixed at either end, or whole decades", () => {
+test("the range of an axis is automatic, with the line at the edges, fixed at either end, or whole decades", () => {
   const range = { start: 0, end: 10 };
   const own = statisticsOf(curveOf([0, 1, 2, 11], [NaN, 2, 4, 99]), range);
   assert.deepEqual([own.count, own.low, own.high, own.mean], [3, 2, 4, 3]);
@@ -161,6 +164,12 @@ test("the range of an axis is automatic, fixed at either end, or whole decades",
   for (const odd of [axisRange([]), axisRange([own], { low: 50 }), axisRange([own], { low: 5, high: 3 }), axisRange([], { isLog: true })]) {
     assert.ok(odd[0] < odd[1], `${odd}`);
   }
+  const slope = withEdges(statisticsOf(curveOf([0], [5]), range), curveOf([-2, 12], [0, 14], { longest: 20 }), range);
+  assert.deepEqual([slope.low, slope.high], [2, 12]);
+  const apart = withEdges(own, curveOf([-2, 12], [0, 14]), range);
+  assert.deepEqual([apart.low, apart.high], [2, 4]);
+  const lost = withEdges(own, curveOf([-2, 12], [0, 14], { longest: 20, gaps: [{ start: 3, end: 5 }] }), range);
+  assert.deepEqual([lost.low, lost.high], [2, 4]);
   const flat = axisRange([statisticsOf(curveOf([1], [7]), range)]);
   assert.ok(flat[0] < 7 && flat[1] > 7);
 });
@@ -210,6 +219,9 @@ test("an axis without values shows where the limits lie", () => {
   const curve = curveOf([], [], { about: { type: "number", units: "K", limits } });
   const [axis] = figureOf({ fields: [{ key: "n::T" }] }, new Map([["n::T", curve]]), { start: 0, end: 9 }).units;
   assert.deepEqual(axis.range.map(Math.round), [17, 73]);
+  const bare = new Map([["n::T", { ...curve, about: { type: "number", units: "K" } }]]);
+  const isKnown = (axes) => figureOf({ fields: [{ key: "n::T" }], axes }, bare, { start: 0, end: 9 }).units[0].isKnown;
+  assert.deepEqual([axis.isKnown, isKnown(), isKnown({ K: { low: 0 } })], [true, false, true]);
 });
 
 test("panels are moved, removed and changed, and a field is isolated and shown with the others again", () => {

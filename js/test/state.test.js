@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  DEFAULTS, Model, addField, formatState, keysOf, parseState, rangeOf, removeField, splitByUnits, splitKey,
+  DEFAULTS, Model, addField, faultsOf, formatState, keysOf, parseState, rangeOf, removeField, splitByUnits, splitKey,
 } from "../page/state.js";
 
 /** Numbers from 0 to 1 that are the same in each run. */
@@ -81,6 +81,23 @@ test("an odd address is the default view", () => {
   }
   assert.deepEqual(parseState("?p=;,@h-1@az@q&p=a::@a").panels, [{ fields: [] }, { fields: [] }]);
   assert.deepEqual(parseState("?p=%ff").panels, [{ fields: [] }]);
+});
+
+test("what an address has in vain is told, and what it repeats is joined", () => {
+  const told = (search) => faultsOf(search).map((fault) => fault.split(" (")[0]);
+  const good = "?p=a::x,y@h90@t&p=&v=a::x&v=b::*&ago=0&last=60&view=values&zone=local&order=age&max=0&layout=wall&live=1";
+  assert.deepEqual(told(good), []);
+  assert.deepEqual(parseState(good).values, ["a::x", "b::*"]);
+  for (const fault of ["p=x", "p=a::x;y", "v=x", "from=garbage", "last=-1", "view=x", "zone=mars", "order=x", "max=a", "colour=red"]) {
+    assert.deepEqual(told(`?${fault}`), [fault]);
+  }
+  assert.deepEqual([told("?from=2"), told("?from=2&to=1"), told("?from=1&to=2")], [["from and to"], ["from and to"], []]);
+  assert.match(faultsOf("?order=x")[0], /given, name, level, value, age/);
+  const numbers = randomNumbers(5);
+  for (let i = 0; i < 200; i += 1) {
+    const text = formatState(randomState(numbers));
+    assert.deepEqual(faultsOf(text), [], text);
+  }
 });
 
 test("links of the page as it was before show the same", () => {

@@ -38,11 +38,11 @@ class Series(Protocol):
     min_bucket: float
     """Smallest bucket size in seconds for which the database can decimate; inf if it cannot."""
 
-    def read(self, start: float, end: float) -> Iterator[Samples]:
-        """Yield the samples of an interval, in large parts."""
+    def read(self, start: float, end: float, limit: int | None = None) -> Iterator[Samples]:
+        """Yield the samples of an interval in large parts, or the first `limit` or more of them."""
 
-    def read_few(self, start: float, end: float, count: int) -> tuple[tuple[Any, Any], bool]:
-        """Return all samples and True if there are at most `count`; else first, last, and False."""
+    def read_last(self, start: float, end: float) -> tuple[Any, Any]:
+        """Return the last sample of an interval, if there is one."""
 
     def decimate(self, start: float, end: float, w: float) -> tuple[Any, Any]:
         """Return the samples of an interval decimated to buckets of size `w`."""
@@ -150,10 +150,12 @@ class DatabaseNode(ArchiveNode):
         """Return times, values, bucket size, and whether the times are made up (placed)."""
         series, (start, end, w, max_points), ends = self._series[name][0], wanted, None
         if max_points is not None and series.min_bucket < math.inf:
-            found, is_all = series.read_few(start, end, max_points)
-            t, values = ends = as_samples(*found)
-            if is_all:
+            few = series.read(start, end, max_points + 1)
+            t, values = join([NOTHING, *(as_samples(*part) for part in few)])
+            if len(t) <= max_points:
                 return t, values, None, False
+            last = as_samples(*series.read_last(start, end))
+            t, values = ends = join([(t[:1], values[:1]), last])
             w = bucket_size_for(float(t[0]), float(t[-1]), max_points)
             start, end = float(t[0]), math.nextafter(t[-1], math.inf)
         if w is None or w < series.min_bucket:

@@ -94,7 +94,10 @@ def join(parts: Iterable[Samples]) -> Samples:
 
 
 class View:
-    """Hold the samples to show of a field, as runs that follow each other, and are not empty."""
+    """Hold the samples to show of a field, as runs that follow each other.
+
+    `is_final` tells whether they will not change in this generation of the node.
+    """
 
     def __init__(self, field: Field, runs: Iterable[Run]) -> None:
         self.field, self.is_final = field, True

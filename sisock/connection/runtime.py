@@ -42,11 +42,12 @@ class DemotedLogger:
 class RepeatedWarning:
     """Log a new warning at once, and repetitions once a minute with their count.
 
-    `last` is the latest warning, or None.
+    `last` is the latest warning, or None; `is_logged` is whether it was logged, not only counted.
     """
 
     def __init__(self, log: Any) -> None:
         self.last: str | None = None
+        self.is_logged = False
         self._log = log
         self._logged: dict[str, tuple[float, int]] = {}
 
@@ -55,7 +56,8 @@ class RepeatedWarning:
         self.last = text
         logged_at, count = self._logged.get(text, (-math.inf, 0))
         count += times
-        if time.monotonic() - logged_at < REPEAT_AFTER:
+        self.is_logged = time.monotonic() - logged_at >= REPEAT_AFTER
+        if not self.is_logged:
             self._logged[text] = (logged_at, count)
             return
         repeated = f" ({count} times)" if count > 1 else ""

@@ -39,11 +39,6 @@ class MemoryTimeline:
         """Time of the first sample; None if there are none."""
         return next((part.first for part in self.parts if part.count), None)
 
-    @property
-    def count(self) -> int:
-        """Number of samples."""
-        return sum(part.count for part in self.parts)
-
     def append(self, t: np.ndarray, values: dict[str, Column]) -> None:
         """Add samples later than the last one, as columns that must not change.
 

@@ -37,10 +37,6 @@ _DESCRIPTION_BYTES = 200  # maximum of an array's entry in the description, with
 class DamagedBlock(Exception):
     """A block of a file is not what was written."""
 
-    def __init__(self, array: _Array, text: object) -> None:
-        super().__init__(text)
-        self.array = array
-
 
 def _read(path: Path, size: int, offset: int) -> bytes:
     """Read bytes of a file without keeping it open: there may be thousands of files."""
@@ -95,9 +91,9 @@ class _Array:
         try:
             data = _read(self._path, end - start, start)
         except OSError as error:
-            raise DamagedBlock(self, error) from None
+            raise DamagedBlock(error) from None
         if len(data) < end - start or zlib.crc32(data) != self._table["checksum"][block]:
-            raise DamagedBlock(self, f"bytes {start} to {end} are not what was written")
+            raise DamagedBlock(f"bytes {start} to {end} are not what was written")
         view, columns = memoryview(data), []
         count = min(BLOCK, self.count - block * BLOCK)
         for dtype in self.dtypes:
@@ -177,15 +173,13 @@ class Segment:
         # Buckets beyond the samples are empty, so that levels may cover them.
         low = -math.inf if start <= self.first else start
         high = math.inf if end > self.last else end
-        while True:
-            usable = [level for level in held if level.w <= w]
-            try:
-                yield from list(cover(usable, low, high, partial(self.read, [field])))
-                return
-            except DamagedBlock as bad:
-                self._warn(f"{self.path}: a level of {field!r} is damaged, and not used: {bad}")
-                if bad.array in held:
-                    held.remove(bad.array)
+        usable = [level for level in held if level.w <= w]
+        try:
+            yield from list(cover(usable, low, high, partial(self.read, [field])))
+        except DamagedBlock as error:
+            self._warn(f"{self.path}: levels of {field!r} are damaged, and not used: {error}")
+            held.clear()
+            yield from self.read([field], start, end)
 
     def _find(self, time: float) -> int:
         """Return the index of the first sample that is not before a time."""

@@ -27,7 +27,7 @@ class DataNodeServer:
         One line for users; by default the first line of the class's docstring.
     trouble : str or None
         A message for users about what keeps the node from serving now. The hub's list shows it
-        after the description within 10 s, until it is None again.
+        after the description within seconds, until it is None again.
     allowance : int
         Maximum bytes of a reply of the base protocol; False is sent instead of a larger one.
     log : logger

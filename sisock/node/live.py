@@ -163,7 +163,7 @@ class LiveNode(DataNodeServer):
         """Return the number of values taken, the time of the newest, and the last warning."""
         last = max((line.last for line in self._store.lines.copy().values()), default=None)
         error = self._warn.last
-        if self._dropped:
+        if self._dropped and error:
             error = f"{error} ({counted(self._dropped, 'sample')} dropped since the start)"
         return {"samples": self._taken, "last": last, "error": error}
 
@@ -253,8 +253,8 @@ class LiveNode(DataNodeServer):
             if self.interval is not None and entry["timeline"] == self.name:
                 entry.setdefault("interval", self.interval)
                 entry["stale_after"] = entry["stale_after"] or self.read_limit
-            line = kept.get(entry["timeline"])
-            if line is not None and line.count:
+            line = kept.get(entry["timeline"], _NO_SAMPLES)
+            if line.first is not None:
                 entry |= {"first": line.first, "last": line.last}
             entries[name] = entry
         return describe(entries)

@@ -79,6 +79,7 @@ class Registration:
         self._procedures = procedures
         self._on_name = on_name
         self._is_same = is_same
+        self._told = ""  # the description that the hub has
         self._wake: defer.Deferred | None = None
         self._hub_is_new = False
         self._hub_is_of_part_1 = False
@@ -121,8 +122,16 @@ class Registration:
         if self._was_added:
             self._session.publish(node_uri(self._name, "data"), reply)
 
+    def tell_changes(self) -> None:
+        """Send the hub the description, if it is another one now."""
+        if self.is_added and not self._hub_is_of_part_1 and self._describe() != self._told:
+            self._stop_pause()
+
     def _hear_hub(self, *_: Any, **__: Any) -> None:
         self._hub_is_new = True
+        self._stop_pause()
+
+    def _stop_pause(self) -> None:
         if self._wake is not None and not self._wake.called:
             self._wake.callback(None)
 
@@ -207,7 +216,8 @@ class Registration:
 
     async def _add(self) -> bool:
         announced = dict(self._announced)
-        arguments = self._name, self._describe(), self._session._session_id
+        self._told = self._describe()
+        arguments = self._name, self._told, self._session._session_id
         try:
             added = await self._ask_hub("data_node.add", *arguments, **announced)
         except _CallRefused as refusal:  # a hub of Part 1 does not know these keywords

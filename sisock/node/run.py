@@ -35,6 +35,8 @@ def run(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None = No
         instance = _make(node, own) if isinstance(node, type) else node
         if args.name is not None:
             instance.name = args.name
+        if args.description is not None:
+            instance.description = args.description
         instance.is_replica |= args.replica
         if args.check:
             log = _collect_log(args.log_level or "warn")
@@ -79,6 +81,7 @@ def _parse(node: type[DataNodeServer] | DataNodeServer, argv: list[str] | None) 
     own = {action.dest for action in parser._actions} - {"help"}
     add_common_flags(parser)
     parser.add_argument("--name", help=f"the node's name (default: {cls.name or 'none'})")
+    parser.add_argument("--description", help="one line for users: what it is, and where")
     parser.add_argument(
         "--replica",
         action="store_true",

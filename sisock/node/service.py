@@ -21,16 +21,24 @@ from sisock.node.api import DataNodeServer
 from sisock.node.registration import Registration
 from sisock.node.replica import serves_the_same
 from sisock.node.requests import RequestHandler
+from sisock.node.validation import find_misspelt
 from sisock.wire import protocol
 from sisock.wire.fields import with_trouble
+
+TELL_EVERY = 1.0  # seconds between two checks whether the node's description has changed
 
 
 class NodeService:
     """Run one node. The constructor raises SisockError if an attribute or method is wrong."""
 
     def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
-        _check_class(node)
-        node.prepare()
+        self.misspelt = find_misspelt(node)
+        try:
+            _check_class(node)
+            node.prepare()
+        except SisockError as error:
+            error.args = ("; ".join([str(error), *self.misspelt]),)
+            raise
         self.node = node
         self.reactor = global_reactor() if reactor is None else reactor
         self.requests = RequestHandler(node.answering(), self.reactor)
@@ -42,6 +50,8 @@ class NodeService:
 
     def open(self) -> None:
         """Open the node's files; raises SisockError if that fails."""
+        for text in self.misspelt:
+            self.requests.warn(text)
         self._generation = self.node.open() or self._generation
 
     def _begin_once(self) -> None:
@@ -50,6 +60,7 @@ class NodeService:
         if not self._has_begun:
             self._has_begun = True
             self.node.begin(self)
+            self.repeat(TELL_EVERY, self._tell_changes, now=False)
 
     def repeat(self, seconds: float, function: Callable[[], Any], now: bool = True) -> None:
         """Call a function in the reactor every `seconds`, until the node ends; log its errors.
@@ -115,6 +126,10 @@ class NodeService:
         node = self.node
         text = node.description or inspect.cleandoc(type(node).__doc__ or "").partition("\n")[0]
         return with_trouble(text, node.trouble)
+
+    def _tell_changes(self) -> None:
+        if self._registration is not None:
+            self._registration.tell_changes()
 
     def left(self) -> None:
         """Note that the session has ended."""

@@ -36,6 +36,8 @@ class SubscriberNode(LiveNode):
     interval = None
     channels: Mapping[str, str | Mapping[str, Any]] = {}
 
+    _has_logged_end = False
+
     @abstractmethod
     def subscribe(self) -> Any:
         """Connect, and pass everything that comes to `hear` or `push`, until the connection ends.
@@ -56,7 +58,11 @@ class SubscriberNode(LiveNode):
         """Accept samples as `LiveNode.push` does."""
         super().push(values, t, timeline)
         self._heard += 1
-        self.trouble = None
+        if self.trouble is not None:
+            self.trouble = self._warn.last = None
+        if self._has_logged_end:
+            self._has_logged_end = False
+            self.log.info("connected again: samples come")
 
     def prepare(self) -> None:
         """Prepare for samples; raises NodeContractError if an attribute is wrong."""
@@ -103,13 +109,14 @@ class SubscriberNode(LiveNode):
             try:
                 await self._subscribe_once(reactor)
             except Exception as error:
-                why = f"{type(error).__name__}: {error}"
+                why = _explain(error)
             if self._has_ended.is_set():
                 return
-            self.trouble = f"the connection has ended ({why}); connecting again until it works"
-            self._warn(self.trouble)
             self._reconnects += 1
             delay = MIN_DELAY if self._heard > heard else min(2 * delay, MAX_DELAY)
+            self.trouble = f"the connection has ended ({why}); next try within {delay:.0f} s"
+            self._warn(self.trouble)
+            self._has_logged_end |= self._warn.is_logged
             with suppress(defer.CancelledError):
                 await task.deferLater(reactor, delay * random.uniform(0.5, 1.0))
 
@@ -135,6 +142,16 @@ class SubscriberNode(LiveNode):
             dropped=dropped,
             reconnects=counted(reconnects, "reconnect"),
         )
+
+
+def _explain(error: Exception) -> str:
+    """Return why a connection has ended, and what to do if nothing accepts it."""
+    text = f"{type(error).__name__}: {error}"
+    if any(
+        isinstance(e, ConnectionRefusedError) for e in (error, error.__cause__, error.__context__)
+    ):
+        return f"nothing listens there: is it on, and is the port right? {text}"
+    return text
 
 
 def _parse_channels(channels: Any) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from sisock.sources.http import JsonServer, first_tick, quote
+from sisock.store.series import NOTHING
 from sisock.wire import grid
+from sisock.wire.arrays import Samples, as_samples, join
 
 ROWS = 20_000  # rows per chunk of an answer
 STATEMENTS = 100  # largest number of statements of a request
@@ -88,21 +90,13 @@ class InfluxSeries:
         where = [f"{quote(tag)} = {quote(value, chr(39))}" for tag, value in tags.items()]
         self._from = f"FROM {quote(name)} WHERE {' AND '.join([*where, ''])}"
 
-    def read(self, start: float, end: float) -> Iterator[tuple[np.ndarray, list[Any]]]:
-        """Yield the samples of an interval, in large parts."""
-        for _, series in self._influx.select([self._select(start, end)]):
-            yield _samples(series)
+    def read(self, start: float, end: float, limit: int | None = None) -> Iterator[Samples]:
+        """Yield the samples of an interval, in large parts; only the first `limit`, if given."""
+        return self._rows(start, end, "" if limit is None else f"LIMIT {limit}")
 
-    def read_few(self, start: float, end: float, count: int) -> tuple[Any, bool]:
-        """Return all samples and True if there are at most `count`; else first, last, and False."""
-        query = self._select(start, end)
-        some: dict[int, list[Any]] = {0: [], 1: []}
-        statements = [f"{query} LIMIT {count + 1}", f"{query} ORDER BY time DESC LIMIT 1"]
-        for number, series in self._influx.select(statements):
-            some[number] += series["values"]
-        if is_all := len(some[0]) <= count:
-            return _samples({"values": some[0]}), is_all
-        return _samples({"values": [some[0][0], *some[1]]}), is_all
+    def read_last(self, start: float, end: float) -> Samples:
+        """Return the last sample of an interval, if there is one."""
+        return join([NOTHING, *self._rows(start, end, "ORDER BY time DESC LIMIT 1")])
 
     def decimate(self, start: float, end: float, w: float) -> tuple[Any, Any]:
         """Return smallest and largest value of each bucket, at made-up times in the bucket."""
@@ -122,16 +116,14 @@ class InfluxSeries:
         low, high = {**found[1], **found[0]}, {**found[0], **found[1]}
         return grid.place({t: (low[t], high[t]) for t in low}, w, start, end)
 
-    def _select(self, start: float, end: float) -> str:
-        return f"SELECT {self._field} {self._source(start, end)}"
+    def _rows(self, start: float, end: float, limit: str) -> Iterator[Samples]:
+        query = f"SELECT {self._field} {self._source(start, end)} {limit}"
+        for _, series in self._influx.select([query]):
+            times, values = zip(*series["values"], strict=True)
+            seconds, rest = np.divmod(np.array(times, dtype="<i8"), 10**9)
+            yield as_samples(seconds + rest / 1e9, values)
 
     def _source(self, start: float, end: float) -> str:
         """Return the FROM and WHERE clauses for an interval."""
         first, last = (first_tick(min(max(t, 0.0), LATEST), 10**9) for t in (start, end))
         return f"{self._from}time >= {first} AND time < {last}"
-
-
-def _samples(series: Mapping[str, Any]) -> tuple[np.ndarray, list[Any]]:
-    times, values = zip(*series["values"], strict=True) if series["values"] else ((), ())
-    seconds, rest = np.divmod(np.array(times, dtype="<i8"), 10**9)
-    return seconds + rest / 1e9, list(values)

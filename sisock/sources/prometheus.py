@@ -13,11 +13,11 @@ import numpy as np
 from sisock.sources.http import JsonServer, first_tick, quote
 from sisock.store.series import NOTHING
 from sisock.wire import grid
-from sisock.wire.arrays import Samples, join
+from sisock.wire.arrays import Samples
 
 Labels = Mapping[str, str]
 
-ROWS, FEW_ROWS = 100_000, 2000  # samples to read at once: of many, and to find only one
+ROWS, FEW_ROWS = 100_000, 2000  # samples to read at once, and if only a few are needed
 STEPS = 10_000  # buckets per request; the server's limit is 11,000
 LATEST = 2.0**33  # seconds; the largest bucket that the server's nanoseconds can represent
 
@@ -125,21 +125,20 @@ class PrometheusSeries:
         self._labels = {name: value for name, value in labels.items() if name != "__name__"}
         self._selector = selector_of({**dict.fromkeys(sorted(known), ""), **labels})
 
-    def read(self, start: float, end: float) -> Iterator[Samples]:
-        """Yield the samples of an interval, in large parts."""
-        return self._parts(*self._clip(start, end))
+    def read(self, start: float, end: float, limit: int | None = None) -> Iterator[Samples]:
+        """Yield the samples of an interval in large parts, or the first `limit` or more of them."""
+        found, rows = 0, ROWS if limit is None else max(limit, FEW_ROWS)
+        for t, values in self._parts(*self._clip(start, end), rows):
+            yield t, values
+            found += len(t)
+            if limit is not None and found >= limit:
+                return
 
-    def read_few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
-        """Return all samples and True if there are at most `count`; else first, last, and False."""
-        ends = [self._find_end(*self._clip(start, end), is_last) for is_last in (False, True)]
-        if not len(ends[0][0]):
-            return ends[0], True
-        first, last = (round(t[0] * 1000) for t, _ in ends)
-        # Counting a part is faster, and mostly enough.
-        for part in ((last - first) // 64 + 1, last - first + 1):
-            if self._count(first, first + part) > count:
-                return join(ends), False
-        return join(list(self._parts(first, last + 1))), True
+    def read_last(self, start: float, end: float) -> Samples:
+        """Return the last sample of an interval, if there is one."""
+        parts = self._parts(*self._clip(start, end), FEW_ROWS, is_backwards=True)
+        t, values = next(parts, NOTHING)
+        return t[-1:], values[-1:]
 
     def decimate(self, start: float, end: float, w: float) -> tuple[Any, Any]:
         """Return smallest and largest value of each bucket, at made-up times in the bucket."""
@@ -209,13 +208,7 @@ class PrometheusSeries:
             if count:
                 yield self._raw(*part)
             start, end = (start, begin) if is_backwards else (stop, end)
-            span *= 2 if count else 16
-
-    def _find_end(self, start: int, end: int, is_last: bool) -> Samples:
-        """Return the first or the last sample of an interval, or none."""
-        t, values = next(self._parts(start, end, FEW_ROWS, is_last), NOTHING)
-        one = slice(-1, None) if is_last else slice(0, 1)
-        return t[one], values[one]
+            span *= 16 if 16 * count < rows else 2
 
     def _partial_bucket(self, start: int, end: int, w: float) -> dict[float, tuple[Any, Any]]:
         """Return the extremes of a part of a bucket."""

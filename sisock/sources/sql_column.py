@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from sisock.sources.sql import LATEST, Database, quote
-from sisock.wire.arrays import Samples
+from sisock.store.series import NOTHING
+from sisock.wire.arrays import Samples, join
 
 
 class Column:
@@ -47,25 +48,13 @@ class Column:
         samples = f"select t, v from ({rows}) as r where t >= ? and t < ?"
         self._samples = f"s as not materialized ({samples})"
 
-    def read(self, start: float, end: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the samples of an interval, in large parts."""
-        query = f"with {self._samples} select t, v from s order by t, v"
-        for rows in self._database.rows(query, self._parameters(start, end), is_long=True):
-            yield self._as_samples(rows)
+    def read(self, start: float, end: float, limit: int | None = None) -> Iterator[Samples]:
+        """Yield the samples of an interval, in large parts; only the first `limit`, if given."""
+        return self._rows("t, v" if limit is None else f"t, v limit {limit}", start, end)
 
-    def read_few(self, start: float, end: float, count: int) -> tuple[Samples, bool]:
-        """Return all samples and True if there are at most `count`; else first, last, and False."""
-        query, values = f"with {self._samples} select t, v from s", self._parameters(start, end)
-        ordered = f"{query} order by t, v limit {count + 1}"
-        some = [row for rows in self._database.rows(ordered, values) for row in rows]
-        if is_all := len(some) <= count:
-            return self._as_samples(some), is_all
-        last = [
-            row
-            for rows in self._database.rows(f"{query} order by t desc, v limit 1", values)
-            for row in rows
-        ]
-        return self._as_samples([some[0], *last]), is_all
+    def read_last(self, start: float, end: float) -> Samples:
+        """Return the last sample of an interval, if there is one."""
+        return join([NOTHING, *self._rows("t desc, v limit 1", start, end)])
 
     def decimate(self, start: float, end: float, w: float) -> Samples:
         """Return the samples decimated to buckets of size `w`, as the protocol defines."""
@@ -78,6 +67,12 @@ class Column:
         if self.type == "bool":
             pairs = [(t, None if value is None else bool(value)) for t, value in pairs]
         return self._as_samples(pairs)
+
+    def _rows(self, order: str, start: float, end: float) -> Iterator[Samples]:
+        query, values = f"with {self._samples} select t, v from s", self._parameters(start, end)
+        is_long = "limit" not in order
+        for rows in self._database.rows(f"{query} order by {order}", values, is_long):
+            yield self._as_samples(rows)
 
     def _as_samples(self, rows: list[Any]) -> Samples:
         t, values = zip(*rows, strict=True) if rows else ((), ())

@@ -77,6 +77,15 @@ def test_units_have_si_prefixes_where_they_take_them(page, instrument):
     assert "44.301 mK 25.000" in legend(page, "stage")
 
 
+def test_a_panel_without_samples_is_low_and_invents_no_numbers(page, instrument, weather):
+    open_panels(page, "noise")
+    page.tick(f"{weather}::apex_humidity")
+    page.wait(lambda: len(boxes(page, ".chart")) == 2, "a panel of its own")
+    page.wait(lambda: boxes(page, ".chart")[1]["height"] < 100, "a low panel")
+    assert not axes(page, 1)[0]["isKnown"]
+    assert boxes(page, ".chart")[0]["height"] > 200
+
+
 def test_a_third_unit_opens_a_panel(page, instrument):
     open_panels(page, "stage,chamber")
     page.tick("page_instrument::noise")

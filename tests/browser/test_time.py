@@ -96,6 +96,22 @@ def test_typed_ranges_are_iso_or_count_from_now(view):
     assert view.element("to").get_attribute("aria-invalid") == "true"
     view.element("to").send_keys(Keys.ESCAPE)
     assert not shown(view)[1].startswith("2017")
+    assert view.text("message") == ""
+
+
+def test_a_refused_range_is_withdrawn_once_one_does_something_else(view):
+    type_range(view, None, "2017-07-13")
+    view.wait(lambda: "must be before" in view.text("message"), "the complaint")
+    view.element("export-open").click()
+    view.wait(lambda: view.text("message") == "", "the end of the complaint")
+    assert shown(view) == ["2017-07-14 00:00:00", "2017-07-28 00:00:00"]
+    assert view.element("to").get_attribute("aria-invalid") is None
+
+
+def test_what_is_wrong_in_an_address_is_told(page):
+    page.open("?from=garbage&order=size&last=600")
+    page.wait(lambda: "from=garbage" in page.text("message"), "what is wrong")
+    assert "given, name, level, value, age" in page.text("message")
 
 
 def test_a_wrong_time_is_marked_and_the_range_stays(view):

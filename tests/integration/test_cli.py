@@ -178,9 +178,10 @@ def test_doctor_is_content_with_a_healthy_installation(sisock, weather):
 
 
 def test_a_node_that_lacks_its_source_is_bad(sisock, router, client, start, tmp_path):
-    start(router, "data_nodes/weather.py", "--directory", tmp_path, "--name", "cli_lost")
+    flags = {"--directory": tmp_path, "--name": "cli_lost", "--description": "The mast."}
+    start(router, "data_nodes/weather.py", *(word for flag in flags.items() for word in flag))
     why = f"{tmp_path} is left out: no file of it ends in .dat"
-    listed = f"Archived APEX weather. [problem: {why}]"
+    listed = f"The mast. [problem: {why}]"
     wait_until(lambda: listed in [n.description for n in client.nodes()], 20, "its trouble")
     assert f"BAD  node cli_lost: {why}\n" in sisock("doctor").stdout
 

@@ -156,7 +156,7 @@ def test_an_instrument_is_asked_by_scpi_past_its_death(asked, meter):
     assert node.description == "ACME,Meter 5,1234,1.0"
     assert meter.asked[:4] == ["*IDN?", "MEAS:VOLT?", "MEAS:CURR?", "SYST:ERR?"]
     meter.die()
-    wait_until(lambda: node.trouble, 60, "the trouble")
+    wait_until(lambda: "nothing listens there" in (node.trouble or ""), 60, "the trouble")
     back = Meter(meter.port)
     back.answers.update({"MEAS:VOLT?": "2.5", "MEAS:CURR?": "0.5"})
     wait_until(lambda: 2.5 in values(asking, "voltage"), 60, "samples of the one that is back")
@@ -248,6 +248,12 @@ def test_a_pattern_finds_its_values_and_leaves_other_lines_out(asked, cable, tmp
     assert (values(asking, "on")[0], values(asking, "mode")[0]) == (False, "idle")
     assert asking.fields()["temp"]["units"] == "K"
     assert node.trouble is None
+
+
+def test_what_sends_by_itself_is_stale_once_a_line_is_late():
+    assert make("loop://", fields=["temp"]).stale_after == 60
+    assert make("loop://", fields=["temp"], timeout=5.0).stale_after == 5
+    assert make("loop://", command=["A?"], fields=["temp"]).stale_after is None
 
 
 def test_whatever_is_asked_for_the_samples_are_those_that_were_sent(tmp_path):

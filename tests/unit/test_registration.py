@@ -56,6 +56,25 @@ def test_a_new_generation_is_announced(is_of_part_1, asked):
     keeping.cancel()
 
 
+@pytest.mark.parametrize("is_of_part_1", [False, True])
+def test_a_changed_description_is_sent_at_once(is_of_part_1):
+    session, descriptions = Session(is_of_part_1), ["d"]
+    registration = Registration(
+        session, "n", lambda: descriptions[-1], {"generation": "g"}, {}, lambda: None
+    )
+    keeping = defer.ensureDeferred(registration.keep())
+    session.asked.clear()
+    registration.tell_changes()
+    assert session.asked == []
+    descriptions.append("d [problem: it is off]")
+    registration.tell_changes()
+    registration.tell_changes()
+    # A hub of Part 1 cannot be told: it refuses a node that it has.
+    assert session.asked == ([] if is_of_part_1 else [("add", "g")])
+    keeping.addErrback(lambda _: None)
+    keeping.cancel()
+
+
 def test_a_replica_ends_where_the_hub_knows_none():
     async def is_same():
         return True

@@ -69,8 +69,20 @@ def test_it_connects_again_ever_later_until_samples_come(begun):
     clock.pass_time(1.2)
     assert len(node.connections) == 11
     texts = [line for line in node.log.lines if "connection has ended" in line]
-    assert "(ConnectionError: refused); connecting again" in texts[0]
-    assert "(it was closed); connecting again" in texts[-1]
+    assert "(ConnectionError: refused); next try within 2 s" in texts[0]
+    assert "(it was closed); next try within 1 s" in texts[-1]
+
+
+def test_a_sample_ends_the_trouble_and_the_log_says_so(begun):
+    node, clock = begun()
+    node.connections[-1].errback(ConnectionRefusedError(111, "Connection refused"))
+    clock.pass_time(2.2)
+    assert "nothing listens there: is it on, and is the port right?" in node.trouble
+    assert node.status()["error"] == node.trouble
+    node.hear("a", 1.5, NOW)
+    node.hear("a", 2.5, NOW + 1)
+    assert (node.trouble, node.status()["error"]) == (None, None)
+    assert node.log.lines.count("connected again: samples come") == 1
 
 
 def test_channels_are_fields_of_their_own_timelines(begun):

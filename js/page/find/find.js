@@ -5,7 +5,7 @@ import { say } from "../notice.js";
 import { unitOf } from "../panels/figure.js";
 import { addField, keysOf, rangeOf, removeField, splitKey } from "../state.js";
 import { explain } from "../trouble.js";
-import { boundsOf, boundsText, isOutside, timeOfAll, timeOfLatest, timeToGo } from "./bounds.js";
+import { boundsOf, boundsText, isOlder, isOutside, timeOfAll, timeOfLatest, timeToGo } from "./bounds.js";
 import { chooseFirst } from "./first.js";
 import { Nodes } from "./nodes.js";
 import { countMatches } from "./rows.js";
@@ -103,7 +103,7 @@ export class Find {
     const change = addField(state, key, (each) => this.unitOf(each));
     const [now, bounds] = [Date.now() / 1000, this.#nodes.bounds(key)];
     if (state.view === "values" || !isOutside(bounds, rangeOf(state.time))) return this.#model.change(change);
-    const time = timeToGo(bounds, now);
+    const time = timeToGo(bounds, now, state.zone);
     if (!keysOf(state).length) return this.#model.change({ ...change, time });
     this.#model.change(change);
     const where = boundsText(bounds, this.#nodes.isLive(key), state.zone, now);
@@ -195,7 +195,7 @@ export class Find {
   }
 
   #showAll() {
-    const time = timeOfAll(this.#boundsShown(), Date.now() / 1000);
+    const time = timeOfAll(this.#boundsShown(), Date.now() / 1000, this.#model.state.zone);
     if (time) this.#model.change({ time });
     else say("The nodes of these fields do not tell where their samples lie. Latest finds the newest ones.");
   }
@@ -203,9 +203,13 @@ export class Find {
   async #showLatest() {
     const { state } = this.#model;
     const { start, end } = rangeOf(state.time);
-    const silent = keysOf(state).filter((key) => !this.#nodes.bounds(key));
-    const found = await Promise.all(silent.map((key) => this.#askLatest(key)));
-    const time = timeOfLatest([...this.#boundsShown(), ...found.filter(Boolean)], end - start);
+    const span = end - start;
+    const bounds = await Promise.all(keysOf(state).map((key) => {
+      const known = this.#nodes.bounds(key);
+      // A description of samples up to now is outdated once there is a further one.
+      return known && !(known.isNow && isOlder(known, span)) ? known : this.#askLatest(key);
+    }));
+    const time = timeOfLatest(bounds.filter(Boolean), span, state.zone);
     if (time) this.#model.change({ time });
     else say("These fields have no samples.");
   }

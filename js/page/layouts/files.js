@@ -26,3 +26,9 @@ export function choose(accept) {
 export function fileName(text) {
   return text.replace(/[\\/:*?"<>|\p{Cc}]+/gu, "-");
 }
+
+/** Shorten a text to whole words, if the first one is not too long. */
+export function shorten(text, length) {
+  if (text.length <= length) return text;
+  return text.slice(0, length + 1).replace(/[\s,]+[^\s,]*$/, "").slice(0, length);
+}

@@ -5,7 +5,7 @@ import { drawChart, guttersOf, heightBeside } from "../panels/chart.js";
 import { coloursNow } from "../panels/inks.js";
 import { valueIn, writerOf } from "../panels/legend.js";
 import { timeText, zoneText } from "../time/text.js";
-import { save } from "./files.js";
+import { save, shorten } from "./files.js";
 import { SvgContext } from "./svg.js";
 
 const [MIN_WIDTH, PLOT_HEIGHT] = [900, 380];
@@ -50,7 +50,7 @@ export function openPicture(frame, title) {
   const choice = (format, write) => {
     const made = make("button", { type: "button", name: format }, format.toUpperCase());
     made.addEventListener("click", async () => {
-      save(`${name.value.slice(0, MAX_FILE_NAME)}.${format}`, await write(frame, lightColours(), name.value));
+      save(`${shorten(name.value, MAX_FILE_NAME)}.${format}`, await write(frame, lightColours(), name.value));
       dialog.close();
     });
     return made;

@@ -52,6 +52,30 @@ export function statisticsOf({ t, values }, { start, end }) {
   return { count: to - from, low, high, lowPositive, mean: present ? sum / present : NaN };
 }
 
+/** Return statistics of a curve, extended to its line where that crosses the edges of the range. */
+export function withEdges({ low, high, lowPositive }, curve, range) {
+  const edges = edgesOf(curve, range);
+  return {
+    low: Math.min(low, ...edges),
+    high: Math.max(high, ...edges),
+    lowPositive: Math.min(lowPositive, ...edges.filter((value) => value > 0)),
+  };
+}
+
+/** Return the values of a line at the edges of a range that it crosses. */
+function edgesOf({ t, values, longest, gaps }, { start, end }) {
+  const [times, array] = [t.array, values.array];
+  return [start, end].flatMap((edge) => {
+    const after = firstFrom(times, edge);
+    const [from, to] = [times[after - 1], times[after]];
+    // A gap has no line, nor have lost samples.
+    if (!(to - from <= longest) || gaps.some((gap) => gap.end > from && gap.end <= to)) return [];
+    const [one, other] = [array[after - 1], array[after]].map((value) => Number(value ?? NaN));
+    const value = one + ((other - one) * (edge - from)) / (to - from);
+    return Number.isFinite(value) ? [value] : [];
+  });
+}
+
 /**
  * Return the range of an axis: fixed ends, or those that its curves need.
  * @param {object[]} statistics of its curves

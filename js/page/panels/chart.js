@@ -3,7 +3,7 @@
 import { timeTicks } from "../time/ticks.js";
 import { roomFor, valueTicks, widthOf } from "./axes.js";
 import { LANE_HEIGHT, drawLane } from "./lanes.js";
-import { bandsOf, drawBands, drawMarks, limitsOf } from "./limits.js";
+import { bandsOf, drawBands, drawBorders, limitsOf } from "./limits.js";
 import { lineStyle, trace } from "./lines.js";
 
 // Pixels of the time axis; and above the plot, with units and half a digit, or without.
@@ -48,7 +48,7 @@ export function paint(canvas, frame, colours) {
  * Draw a chart.
  * @param {CanvasRenderingContext2D|SvgContext} ctx
  * @param {object} frame range; now; zone; width and height in pixels of the page; scale of all letters; gutters
- *   [left, right]; units, for each axis { unit, range: [low, high], isLog, scale }; lines and lanes, each
+ *   [left, right]; units, for each axis { unit, range: [low, high], isLog, isKnown, scale }; lines and lanes, each
  *   { curve, name, colour, unit }
  * @param {{ get: function(string): string }} colours by their names
  * @param {number} above distance from the top of the canvas
@@ -84,6 +84,8 @@ function boxOf(frame, above, ratio) {
 }
 
 function ticksOf(unit, frame) {
+  // An axis without anything to show has no numbers, which would be invented.
+  if (!unit.isKnown) return [];
   return valueTicks({ ...unit, ...unit.scale }, (frame.height - heightBeside(frame)) / frame.scale);
 }
 
@@ -165,16 +167,17 @@ function rule(ctx, x1, y1, x2, y2) {
 
 function drawLine({ ctx, frame: { range, scale }, box, colours, ratio, toX }, { curve, colour }, axis) {
   if (!axis) return;
-  const stroke = (style, width) => {
+  const stroke = (style, width, alpha = 1) => {
     ctx.beginPath();
     const own = trace(ctx, curve, range, toX, axis.toY, box.width / ratio);
     lineStyle(ctx, style, width ?? own, curve.gone, ratio * scale);
+    ctx.globalAlpha *= alpha;
     ctx.stroke();
   };
   ctx.save();
-  stroke(colours.get(colour));
   const { limits } = curve.about;
-  if (limits && !curve.gone) drawMarks(ctx, limits, axis.toY, box, colours, stroke);
+  if (limits && !curve.gone) drawBorders(ctx, limits, axis.toY, box, colours, stroke);
+  stroke(colours.get(colour));
   ctx.restore();
 }
 

@@ -1,6 +1,6 @@
 // Compute what a panel shows, from its state and its curves: fields, axes, lines and lanes.
 
-import { axisRange, statisticsOf, tickScale } from "./axes.js";
+import { axisRange, statisticsOf, tickScale, withEdges } from "./axes.js";
 import { colourOf } from "./colours.js";
 import { kindOf } from "./lanes.js";
 import { limitsOf } from "./limits.js";
@@ -14,7 +14,8 @@ export const MAX_AXES = 2;
  * @param {Map<string, Curve>} curves by key
  * @param {{ start: number, end: number }} range
  * @returns {{ fields: object[], units: object[], lines: object[], lanes: object[] }} fields for the legend; units,
- *   for each axis { unit, text, factor, range, isLog, scale }, the last from `tickScale`; lines and lanes to draw
+ *   for each axis { unit, text, factor, range, isLog, isKnown, scale }, isKnown: whether anything determines its range,
+ *   scale from `tickScale`; lines and lanes to draw
  */
 export function figureOf({ fields, axes = {} }, curves, range) {
   const all = fields
@@ -25,7 +26,7 @@ export function figureOf({ fields, axes = {} }, curves, range) {
   const lines = seen.filter(({ kind }) => kind === "number");
   // A hidden curve keeps its axis, so that nothing jumps when it reappears.
   const names = [...new Set(all.filter(({ kind }) => kind === "number").map(({ unit }) => unit))].slice(0, MAX_AXES);
-  const units = names.map((unit) => axisOf(unit, lines.filter((line) => line.unit === unit), axes[unit]));
+  const units = names.map((unit) => axisOf(unit, lines.filter((line) => line.unit === unit), range, axes[unit]));
   // Beside another axis, one without a unit is named by its field.
   const nameless = units.length > 1 ? units.find(({ scale }) => !scale.text) : null;
   if (nameless) nameless.scale.text = nameOf(lines.filter(({ unit }) => unit === nameless.unit));
@@ -44,19 +45,21 @@ function describe(curve, range) {
   return { kind, unit: unitOf(curve), statistics: kind ? statisticsOf(curve, range) : null };
 }
 
-function axisOf(unit, lines, axis = {}) {
-  const isAny = lines.some(({ statistics }) => statistics.low <= statistics.high);
-  const range = axisRange(isAny ? lines.map(({ statistics }) => statistics) : ofLimits(lines), axis);
+function axisOf(unit, lines, span, axis = {}) {
+  const drawn = lines.map(({ statistics, curve }) => withEdges(statistics, curve, span)).filter(({ low, high }) => low <= high);
+  const extents = drawn.length ? drawn : [ofLimits(lines)];
+  const range = axisRange(extents, axis);
   const largest = Math.max(...range.map(Math.abs));
   const isLog = Boolean(axis.isLog);
-  return { unit, range, isLog, ...scaledUnit(unit, largest), scale: tickScale(unit, range, isLog) };
+  const isKnown = [axis.low, axis.high].some(Number.isFinite) || extents.some(({ low, high }) => low <= high);
+  return { unit, range, isLog, isKnown, ...scaledUnit(unit, largest), scale: tickScale(unit, range, isLog) };
 }
 
-/** Return the range of an axis without values: the limits of its curves. */
+/** Return the extent of an axis without values: the limits of its curves. */
 function ofLimits(lines) {
   const limits = limitsOf(lines.map(({ curve }) => curve)) ?? {};
   const ends = Object.values(limits).flatMap((pair) => pair ?? []).filter((end) => end !== null);
-  return [{ low: Math.min(...ends), high: Math.max(...ends), lowPositive: Math.min(...ends.filter((end) => end > 0)) }];
+  return { low: Math.min(...ends), high: Math.max(...ends), lowPositive: Math.min(...ends.filter((end) => end > 0)) };
 }
 
 function nameOf(lines) {

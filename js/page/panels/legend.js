@@ -7,7 +7,7 @@ import { boundsOf, isOutside, timeToGo } from "../find/bounds.js";
 import { durationText, timeText } from "../time/text.js";
 import { kindOf } from "./lanes.js";
 import { judge } from "./limits.js";
-import { precisionFor, valueText } from "./units.js";
+import { precisionOf, valueText } from "./units.js";
 
 const COLUMNS = ["value", "unit", "min", "mean", "max"];
 const DIGITS = 6;
@@ -55,6 +55,7 @@ class Row {
   #note = make("small", { className: "note" });
   #go = make("button", { type: "button", className: "go", hidden: true }, "go there");
   #bounds = null;
+  #zone = "utc";
   #cells = Object.fromEntries(COLUMNS.map((name) => [name, make("td", { className: name })]));
   #written = "";
 
@@ -65,13 +66,14 @@ class Row {
     this.element.dataset.key = key;
     this.#swatch.addEventListener("click", () => onEdit(key));
     this.#toggle.addEventListener("click", ({ detail, shiftKey }) => (detail > 1 || shiftKey ? onIsolate(key, detail > 1) : onToggle(key)));
-    this.#go.addEventListener("click", () => onGo(timeToGo(this.#bounds, Date.now() / 1000)));
+    this.#go.addEventListener("click", () => onGo(timeToGo(this.#bounds, Date.now() / 1000, this.#zone)));
     this.#toggle.title = `${key}: a click hides or shows it, a double click or Shift+Enter shows it alone`;
   }
 
   write(field, frame) {
     const { curve, shown, name, colour } = field;
     const { range, isFollowing } = frame;
+    this.#zone = frame.zone;
     const count = field.statistics?.count ?? 0;
     const staleSeconds = isFollowing && !curve.gone ? curve.staleSeconds(range.end) : null;
     const error = curve.error ?? (curve.about && !count && !curve.gone ? "no samples in this range" : null);
@@ -83,7 +85,7 @@ class Row {
     const { level } = judge(value, curve.about?.limits);
     this.#bounds = state === "empty" ? boundsOf(curve.about, Date.now() / 1000) : null;
     const isElsewhere = isOutside(this.#bounds, range);
-    const written = JSON.stringify([state, isElsewhere, level, count, colour, name, note, texts, shown.isHidden]);
+    const written = JSON.stringify([state, isElsewhere, level, count, colour, name, note, curve.trouble, texts, shown.isHidden]);
     if (written === this.#written) return;
     this.#written = written;
     for (const column of COLUMNS) write(this.#cells[column], texts[column]);
@@ -91,7 +93,7 @@ class Row {
     this.#cells.mean.title = texts.mean === "–" ? DECIMATED : "";
     write(this.#note, note);
     this.#go.hidden = !isElsewhere;
-    this.#note.title = gaps.map((gap) => spanText(gap, frame.zone)).join("\n");
+    this.#note.title = [...(curve.trouble ? [curve.trouble] : []), ...gaps.map((gap) => spanText(gap, frame.zone))].join("\n");
     if (this.#toggle.textContent !== name) this.#toggle.replaceChildren(...breakable(name));
     this.#toggle.ariaPressed = String(!shown.isHidden);
     this.#swatch.style.background = colour;
@@ -121,10 +123,7 @@ class Row {
 /** Return a function that writes values of a field, with the node's precision or else the digits that the range needs. */
 export function writerOf({ curve: { about }, statistics, factor }) {
   const { low, high } = statistics ?? {};
-  // All values get the same digits; if all are whole numbers, none.
-  const isWhole = (value) => factor === 1 && [low, high, value].every(Number.isInteger);
-  const precision = (value) => about.precision ?? (isWhole(value) ? 0 : precisionFor(low, high));
-  return (value) => valueText(value, { ...about, precision: precision(value) }, factor, DIGITS);
+  return (value) => valueText(value, { ...about, precision: about.precision ?? precisionOf(value, low, high, factor) }, factor, DIGITS);
 }
 
 /** Return the value at the cursor, or the last one up to the end of the range; undefined if there is none. */

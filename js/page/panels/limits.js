@@ -1,9 +1,9 @@
-// Show limits: bands behind the curves, and curves marked beyond their limits.
+// Show limits: bands behind the curves, and borders of curves beyond their limits.
 
 // The more severe one is drawn last.
 const KINDS = ["warning", "alarm"];
 const [TINT, NARROW_TINT] = [0.13, 0.45];
-const MARK_WIDTH = 2.5;
+const [BORDER_WIDTH, BORDER_ALPHA] = [6, 0.7];
 
 /**
  * Return the limits to show at an axis: those of its curves, if they agree.
@@ -48,14 +48,14 @@ export function drawBands(ctx, bands, { left, width }, colours, isNarrow) {
   ctx.restore();
 }
 
-/** Stroke a curve beyond a limit again, in the limit's colour. */
-export function drawMarks(ctx, limits, toY, { left, top, width, height }, colours, stroke) {
+/** Stroke the border of a curve beyond a limit, in the limit's colour; the curve itself is drawn over it. */
+export function drawBorders(ctx, limits, toY, { left, top, width, height }, colours, stroke) {
   for (const [kind, high, low] of bandsOf(limits, toY, { top, height })) {
     ctx.save();
     ctx.beginPath();
     ctx.rect(left, high, width, low - high);
     ctx.clip();
-    stroke(colours.get(kind), MARK_WIDTH);
+    stroke(colours.get(kind), BORDER_WIDTH, BORDER_ALPHA);
     ctx.restore();
   }
 }

@@ -1,6 +1,7 @@
 // One panel: legend, chart, table of samples, and its controls.
 
 import { atMostEvery, make } from "../dom.js";
+import { boundsOf, isOutside } from "../find/bounds.js";
 import { openPicture } from "../layouts/picture.js";
 import { TIME_AXIS, guttersOf, heightBeside, paint } from "./chart.js";
 import { figureOf } from "./figure.js";
@@ -10,7 +11,7 @@ import { openSettings } from "./settings.js";
 import { showTable } from "./table.js";
 
 const KEYS = "arrow keys move, plus and minus zoom, Shift and an arrow move the cursor, 0 goes back to the whole range";
-const [PLOT_HEIGHT, MIN_PLOT] = [172, 2];
+const [PLOT_HEIGHT, BARE_PLOT, MIN_PLOT] = [172, 32, 2];
 const TABLE_MILLISECONDS = 500;
 
 /** Keep the elements of a panel. */
@@ -104,9 +105,11 @@ export class Panel {
       this.#empty.hidden = isAny;
     }
     const hasPlot = units.length > 0 || !lanes.length;
-    const least = Math.ceil(heightBeside({ units, lanes, scale }) + (hasPlot ? PLOT_HEIGHT * scale : MIN_PLOT));
+    const isBare = fields.every((field) => isWithout(field, frame.range));
+    const plot = hasPlot ? (isBare ? BARE_PLOT : PLOT_HEIGHT) * scale : MIN_PLOT;
+    const least = Math.ceil(heightBeside({ units, lanes, scale }) + plot);
     const height = panel.height ?? least;
-    Object.assign(this.figure, { height, isElastic: isAny && hasPlot && !panel.height, scale });
+    Object.assign(this.figure, { height, isElastic: isAny && hasPlot && !isBare && !panel.height, scale });
     this.stretch(frame.fill);
     this.#showSamples(panel, fields, frame);
   }
@@ -152,4 +155,10 @@ export class Panel {
     this.#listed = [fields.map(({ curve }) => curve), range, zone];
     this.#list();
   }
+}
+
+/** Whether a field certainly has no samples in a range. */
+function isWithout({ curve: { about, gone, error }, statistics }, range) {
+  if (statistics?.count) return false;
+  return gone || (about ? isOutside(boundsOf(about, Date.now() / 1000), range) : error !== null);
 }

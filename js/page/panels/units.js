@@ -2,8 +2,9 @@
 
 const PREFIXES = { "-12": "p", "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T" };
 const EXPONENTS = { p: -12, n: -9, "µ": -6, "μ": -6, u: -6, m: -3, k: 3, M: 6, G: 9, T: 12 };
-// Units that take prefixes. Others, like °C, %, dB, hPa or min, do not; nor C and F, which seldom mean coulomb and farad.
-const BASES = "K Pa V A W Hz m s g J N T H S Ω Ohm Bq bar eV Jy B L l mol rad lm lx Wb cd".split(" ");
+// Units that take prefixes. Others, like °C, %, dB, hPa, mbar or min, do not; nor C and F, which seldom mean coulomb and
+// farad.
+const BASES = "K Pa V A W Hz m s g J N T H S Ω Ohm Bq eV Jy B L l mol rad lm lx Wb cd".split(" ");
 // Units without larger prefixes: nobody uses kiloseconds.
 const SMALL_ONLY = ["s", "min"];
 // With a prefix, C and F mean coulomb and farad.
@@ -11,6 +12,8 @@ const PREFIXED = [...BASES, "C", "F"];
 const DIGITS = 8;
 // Values from here on are written with an exponent; at an axis, it begins earlier.
 const [MIN_PLAIN, MAX_PLAIN, MAX_AXIS, MAX_LABEL] = [1e-4, 1e12, 1e7, 9];
+// Digits after the point from which small values have an exponent instead; and digits of those after their own point.
+const [MANY_DECIMALS, OF_SMALL] = [7, 2];
 // Number of values in a range that have to be distinguishable.
 const PARTS = 100;
 
@@ -46,7 +49,7 @@ export function numberText(value, factor = 1, precision = null, digits = DIGITS)
   const size = Math.abs(scaled);
   if (precision !== null) {
     const decimals = Math.min(Math.max(precision - Math.round(Math.log10(factor)), 0), 100);
-    if (size && size < MIN_PLAIN && decimals >= DIGITS) return scaled.toExponential(Math.max(decimals + Math.floor(Math.log10(size)), 0));
+    if (size && size < MIN_PLAIN && decimals >= MANY_DECIMALS) return scaled.toExponential(Math.max(decimals + Math.floor(Math.log10(size)), 0));
     const text = scaled.toFixed(decimals);
     return Number(text) ? text : text.replace("-", "");
   }
@@ -73,9 +76,24 @@ export function columnTexts(values, about) {
   return texts.map((text, i) => (found[i] ? Number(text).toFixed(decimals) : text));
 }
 
-/** Return how many digits after the point are worth showing in a range; null if it is empty. */
-export function precisionFor(low, high) {
-  return high > low ? Math.ceil(-Math.log10((high - low) / PARTS)) : null;
+/**
+ * Return how many digits after the point to write of a value in a range: enough to distinguish values in it, but no more
+ * than the value and the ends of the range have; null if the range is empty.
+ */
+export function precisionOf(value, low, high, factor) {
+  if (!(high > low) || typeof value !== "number") return null;
+  const enough = Math.ceil(-Math.log10((high - low) / PARTS));
+  const isSmall = value && Math.max(-low, high) * factor < MIN_PLAIN;
+  const most = Math.max(enough, isSmall ? OF_SMALL - Math.floor(Math.log10(Math.abs(value))) : enough);
+  if (factor !== 1) return most;
+  return Math.max(...[low, high, value].map((each) => decimalsOf(each, most)));
+}
+
+/** Return how many digits after the point a number has, at most `most`. */
+function decimalsOf(value, most) {
+  let digits = 0;
+  while (digits < Math.min(most, 100) && Number(value.toFixed(digits)) !== value) digits += 1;
+  return digits;
 }
 
 /** Return the labels of an axis, with just enough digits to distinguish them, and the same exponent if any. */
@@ -83,7 +101,7 @@ export function axisLabels(values, step, factor) {
   const scaled = values.map((value) => value * factor);
   const largest = Math.max(...scaled.map(Math.abs));
   const plain = scaled.map((value) => value.toFixed(digitsOf(step * factor)));
-  if (!(largest > 0) || (largest < MAX_AXIS && plain.every((label) => label.length <= MAX_LABEL))) return plain;
+  if (!(largest > 0) || (largest >= MIN_PLAIN && largest < MAX_AXIS && plain.every((label) => label.length <= MAX_LABEL))) return plain;
   const power = Math.floor(Math.log10(largest));
   const digits = digitsOf((step * factor) / 10 ** power);
   return scaled.map((value) => (value ? `${(value / 10 ** power).toFixed(digits)}e${power}` : "0"));

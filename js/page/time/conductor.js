@@ -1,6 +1,7 @@
 // The time bar: shows the range and whether it follows the present, and changes both.
 
 import { button, make } from "../dom.js";
+import { say, withdraw } from "../notice.js";
 import { rangeOf } from "../state.js";
 import { PRESETS, pan, parseRange, parseTime, zoom } from "./ranges.js";
 import { digitsFor, durationText, timeText, zoneText } from "./text.js";
@@ -11,7 +12,6 @@ const WRITTEN = "a time as 2017-07-14 12:00:00, now or -2d";
 /** Fill the time bar, and keep it up to date with the state. */
 export class Conductor {
   #model;
-  #say;
   #preset = make("select", { id: "range", ariaLabel: "length of time" });
   #follow = make("button", { type: "button", id: "follow", className: "mode" });
   #inputs = {
@@ -24,16 +24,16 @@ export class Conductor {
   // The zone as text, for paper.
   #zoneNote = make("span", { className: "on-paper" });
   #edited = new Set();
+  // The message about what was typed last, if that is no range.
+  #refusal = null;
 
   /**
    * @param {HTMLElement} bar
    * @param {HTMLElement} zone element for the switch of zones
    * @param {Model} model
-   * @param {Function} say called with a message, and whether it is an error
    */
-  constructor(bar, zone, model, say) {
+  constructor(bar, zone, model) {
     this.#model = model;
-    this.#say = say;
     const { from, to } = this.#inputs;
     this.#more.classList.add("more");
     this.#more.ariaExpanded = "false";
@@ -114,14 +114,31 @@ export class Conductor {
         this.#typed();
       });
       input.addEventListener("keydown", ({ key }) => {
-        if (key !== "Escape") return;
-        this.#edited.clear();
-        this.#mark([]);
-        this.update(undefined, true);
+        if (key === "Escape") this.#reset();
       });
       // An unchanged input shows the drawn range again.
       input.addEventListener("blur", () => this.#edited.has(input) || this.update());
     }
+    for (const type of ["pointerdown", "keydown", "focusin"]) document.addEventListener(type, (event) => this.#leave(event));
+  }
+
+  /** Withdraw a refused text once the user does something else; tabs only move the focus. */
+  #leave({ type, target, key }) {
+    const isElsewhere = this.#refusal !== null && !target.closest?.("#time .typed, #notice");
+    if (isElsewhere && key !== "Tab" && key !== "Shift" && (type !== "focusin" || target.closest("dialog"))) this.#reset();
+  }
+
+  /** Show the drawn range instead of what was typed. */
+  #reset() {
+    this.#accept();
+    this.update(undefined, true);
+  }
+
+  #accept() {
+    this.#edited.clear();
+    this.#mark([]);
+    if (this.#refusal !== null) withdraw(this.#refusal);
+    this.#refusal = null;
   }
 
   #toggle() {
@@ -139,9 +156,7 @@ export class Conductor {
     const end = isAgo && !this.#edited.has(to) ? untouched : to.value;
     try {
       const typed = parseRange(from.value, end, zone);
-      this.#edited.clear();
-      this.#mark([]);
-      this.#say("");
+      this.#accept();
       this.#model.change({ time: typed });
       this.update(undefined, true);
     } catch (error) {
@@ -149,7 +164,8 @@ export class Conductor {
       this.#mark(wrong.length ? wrong : [...this.#edited]);
       // If only one end was typed, the other one may still follow.
       const isHalf = this.#edited.size === 1 && Number.isFinite(parseTime([...this.#edited][0].value, zone));
-      this.#say(isHalf ? `${error.message}; type the other one, too` : error.message, true);
+      this.#refusal = isHalf ? `${error.message}; type the other one, too` : error.message;
+      say(this.#refusal, true);
     }
   }
 

@@ -53,7 +53,8 @@ export function rangeText(start, end, zone = "utc", isShort = false) {
   if (end - start < DAY && !isShort) {
     const digits = end - start < 10 * MINUTE ? 19 : 16;
     const later = to.slice(0, 10) === from.slice(0, 10) ? to.slice(11, digits) : to.slice(0, digits);
-    return `${from.slice(0, digits)} – ${later}`.replaceAll("T", " ");
+    const isMoment = from.slice(0, digits) === to.slice(0, digits);
+    return `${from.slice(0, digits)}${isMoment ? "" : ` – ${later}`}`.replaceAll("T", " ");
   }
   const [[y1, m1, d1], [y2, m2, d2]] = [from, to].map((iso) => iso.slice(0, 10).split("-").map(Number));
   const last = `${d2} ${MONTHS[m2 - 1]} ${y2}`;
@@ -90,9 +91,12 @@ export function timeLabels(times, step, zone = "utc") {
   });
 }
 
+/** Return how many seconds a zone is ahead of UTC. */
+export function offsetOf(zone, t) {
+  return zone === "utc" ? 0 : -MINUTE * new Date(1000 * t).getTimezoneOffset();
+}
+
 /** Write a time as ISO does without naming the zone. */
 function isoOf(t, zone) {
-  const date = new Date(1000 * t);
-  if (zone === "local") date.setTime(date.getTime() - MINUTE * 1000 * date.getTimezoneOffset());
-  return date.toISOString().slice(0, -1);
+  return new Date(1000 * (t + offsetOf(zone, t))).toISOString().slice(0, -1);
 }

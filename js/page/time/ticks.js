@@ -1,6 +1,6 @@
 // Place the ticks of the time axis: at whole seconds, hours, days, months and years of the shown zone.
 
-import { timeLabels } from "./text.js";
+import { offsetOf, timeLabels } from "./text.js";
 
 const [DAY, MONTH, YEAR] = [86400, 30 * 86400, 365 * 86400];
 
@@ -52,9 +52,4 @@ function calendarTicks(start, end, step, zone) {
     if (t >= start && t <= end) ticks.push(t);
   }
   return ticks;
-}
-
-/** Return how many seconds a zone is ahead of UTC. */
-function offsetOf(zone, t) {
-  return zone === "utc" ? 0 : -60 * new Date(1000 * t).getTimezoneOffset();
 }

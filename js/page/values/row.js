@@ -75,7 +75,10 @@ export class RowView {
     this.#set("title", about?.description ?? "", (text) => (this.name.title = text));
     const size = typeof value === "number" ? Math.abs(value) : 0;
     const { text: unit, factor } = scaledUnit(about?.units ?? "", size < MIN_SCALED ? 0 : size);
-    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, factor, DIGITS), (text) => write(this.#value, text));
+    this.#set("value", t === null ? (error ?? "no value") : valueText(value, about, factor, DIGITS), (text) => {
+      write(this.#value, text);
+      this.#value.title = typeof value === "string" ? text : "";
+    });
     this.#set("unit", t === null ? "" : unit, (text) => write(this.#unit, text));
     this.#set("age", t === null ? "" : ageText(now - t), (text) => write(this.#age, text));
     this.#set("isText", t === null || typeof value === "string", (is) => this.element.classList.toggle("is-text", is));
@@ -106,9 +109,9 @@ function signOf({ level, judgement }) {
 }
 
 /** Explain a row's sign, also for those who cannot see it. */
-function wordsOf({ level, judgement: { side, limit }, about, curve }) {
+function wordsOf({ level, judgement: { side, limit }, about, curve, trouble }) {
   if (level === "gone") return curve.error ?? "the node is gone";
-  if (level === "stale") return "stale";
+  if (level === "stale") return trouble === null ? "stale" : `stale: ${trouble}`;
   if (!level) return "";
   return `${level}: ${side === "high" ? "above" : "below"} ${valueText(limit, about, 1, DIGITS)} ${about?.units ?? ""}`.trim();
 }
