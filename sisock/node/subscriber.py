@@ -147,11 +147,9 @@ class SubscriberNode(LiveNode):
 
 def _explain(error: Exception) -> str:
     """Return why a connection has ended, and what to do if nothing accepts it."""
-    if isinstance(error, SisockError):
-        return str(error)
-    text = f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, SisockError) else f"{type(error).__name__}: {error}"
     if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens there: is it on, and is the port right? {text}"
+        text = f"nothing listens there: is it on, and is the port right? {text}"
     return text
 
 
