@@ -6,17 +6,13 @@ import argparse
 import re
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import sisock
 from sisock.connection.settings import require
-from sisock.sources.lines import ENDS, LineParser, Lines, make_parsers, read_value
+from sisock.sources.lines import ENDS, LineParser, Lines, make_parsers, open_port, read_value
 from sisock.sources.options import Described
-
-with suppress(ImportError):  # `require` says what is missing
-    import serial
 
 
 class SerialLines(sisock.SubscriberNode):
@@ -32,7 +28,7 @@ class SerialLines(sisock.SubscriberNode):
     name = "serial_lines"
 
     def __init__(self, port: str, command: list[str], keep: str | None, **flags: Any) -> None:
-        require("serial", "serial_lines")
+        require("serial", "serial-lines")
         self.port, self.commands, self.keep, self.flags = port, command, keep, flags
         self.parsers = make_parsers(command, flags["fields"], flags["separator"], flags["pattern"])
         if not flags["interval"] > 0:
@@ -70,7 +66,7 @@ class SerialLines(sisock.SubscriberNode):
     def subscribe(self) -> None:
         """Open the port, and read lines until it is gone or the node ends."""
         how = {"baudrate": self.flags["baud"], "timeout": 0.2, "exclusive": True}
-        with serial.serial_for_url(self.port, **how) as port:
+        with open_port(self.port, **how) as port:
             end = ENDS[self.flags["end"]]
             lines = Lines(port, self.limit, self._over.is_set, end)
             if not self.commands:

@@ -2,13 +2,17 @@
 
 import { SisockError } from "./errors.js";
 
-const REREAD_SECONDS = 30;
+// Seconds between two readings of the list, and of the fields of a live node; a short list is read more often.
+const [MIN_REREAD_SECONDS, REREAD_SECONDS] = [5, 30];
+const NODES_PER_SECOND = 10;
+// What keeps a node from serving, as its entry in the list says it.
+const TROUBLE = /^(.*?) ?\[problem: (.*)\]$/s;
 // Minimum time before an unknown name is looked up again.
 const ASK_AGAIN_SECONDS = 1;
 // Maximum digits after the point for `toFixed`.
 const MAX_PRECISION = 100;
 
-/** Keep the hub's list of nodes by subscription; read it again after each join and every 30 s. */
+/** Keep the hub's list of nodes by subscription; read it again after each join and every 5 to 30 s. */
 export class Directory {
   #connection;
   #nodes = new Map();
@@ -30,7 +34,7 @@ export class Directory {
     clearInterval(this.#timer);
   }
 
-  /** Return the nodes by name: { name, description, features, generation }; usually without a call. */
+  /** Return the nodes by name: { name, description, trouble, features, generation }; usually without a call. */
   async nodes() {
     if (this.#join !== this.#connection.joins) await this.#list();
     return [...this.#nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -81,7 +85,7 @@ export class Directory {
     return fields;
   }
 
-  /** Call back with (node, isPresent) when a node appears, vanishes, or changes its generation or fields. */
+  /** Call back with (node, isPresent) when a node appears, vanishes, or changes its generation, description, trouble or fields. */
   async onChange(callback) {
     // Nodes already listed are no change; without a hub, wait for one.
     await this.nodes().catch(() => {});
@@ -113,25 +117,35 @@ export class Directory {
       const old = before.get(node.name);
       // A node without a generation may have been restarted; nobody can tell.
       if (!old || (node.isOwn && old.generation !== node.generation)) this.#tell(node, true);
-      else this.#refreshIfChanged(old, node);
+      else this.#noteChanges(old, node, isRejoined);
     }
   }
 
-  /** Ask a node again if its fields may have changed. */
-  #refreshIfChanged(old, node) {
-    const mayChange = node.features.includes("live") || old.description !== node.description;
-    if (mayChange && this.#fields.has(node.name)) this.refresh(node).catch(() => {});
+  /** Tell if a node describes itself in another way; ask it again if its fields may have changed. */
+  #noteChanges(old, node, isRejoined) {
+    const isDescribedAnew = old.description !== node.description || old.trouble !== node.trouble;
+    if (isDescribedAnew) this.#tell(node, true);
+    const known = this.#fields.get(node.name);
+    const isDue = node.features.includes("live") && (isRejoined || secondsSince(known?.at) > REREAD_SECONDS);
+    if (known && (isDescribedAnew || isDue)) this.refresh(node).catch(() => {});
+  }
+
+  #rereadIfDue() {
+    const seconds = Math.min(Math.max(this.#nodes.size / NODES_PER_SECOND, MIN_REREAD_SECONDS), REREAD_SECONDS);
+    // A timer may be a little early.
+    if (secondsSince(this.#listedAt) > seconds - 1) this.#list().catch(() => {});
   }
 
   async #begin() {
-    this.#timer = setInterval(() => this.#list().catch(() => {}), REREAD_SECONDS * 1000);
+    this.#timer = setInterval(() => this.#rereadIfDue(), MIN_REREAD_SECONDS * 1000);
     this.#timer.unref?.();
     await this.#connection.subscribe("consumer.data_node_added", (entry) => {
       const node = this.#known(entry, this.#nodes, true);
-      const isKnown = node.isOwn && this.#nodes.get(node.name)?.generation === node.generation;
+      const old = this.#nodes.get(node.name);
       this.#nodes.set(node.name, node);
       this.#hasChanged = true;
-      if (!isKnown) this.#tell(node, true);
+      if (node.isOwn && old?.generation === node.generation) this.#noteChanges(old, node, false);
+      else this.#tell(node, true);
     });
     await this.#connection.subscribe("consumer.data_node_subtracted", ({ name }) => {
       const node = this.#nodes.get(name);
@@ -143,9 +157,11 @@ export class Directory {
 
   #known({ name, description, features, generation }, before, isNew) {
     const made = () => (isNew ? null : before.get(name)?.generation) ?? `made here ${++this.#made}`;
+    const [, own = description ?? "", trouble = null] = TROUBLE.exec(description ?? "") ?? [];
     return {
       name,
-      description: description ?? "",
+      description: own,
+      trouble,
       features: features ?? [],
       generation: generation ?? made(),
       isOwn: generation != null,

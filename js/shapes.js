@@ -9,6 +9,7 @@
  * @typedef {object} DataNode
  * @property {string} name
  * @property {string} description
+ * @property {string|null} trouble what keeps the node from serving
  * @property {string[]} features
  * @property {string} generation changes if samples may have changed
  */

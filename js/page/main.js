@@ -18,6 +18,7 @@ import { Values } from "./values/values.js";
 import { showViews } from "./values/views.js";
 
 const REFRESH_SECONDS = 60;
+const POLL_MILLISECONDS = 2000;
 const REST_MILLISECONDS = 150;
 // Milliseconds between two redraws for new samples: minimum, maximum, and per field; below, between two new layouts.
 const [MIN_PICTURE, MAX_PICTURE, PICTURE_OF_FIELD] = [100, 1000, 2];
@@ -43,6 +44,13 @@ async function work(joined, signIn) {
   await Promise.all([sisock.sites ? find.draw() : find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
+  poll();
+}
+
+/** Show what is added to archives, while anybody can see it. */
+async function poll() {
+  if (!document.hidden) await store.poll();
+  setTimeout(poll, POLL_MILLISECONDS);
 }
 
 async function refresh(site) {
@@ -64,10 +72,14 @@ function lose(site, reason) {
 }
 
 function nodeChanged(node, isPresent) {
-  const hasChanged = isPresent && find.node(node.name).goneSince === undefined;
+  const { goneSince, trouble = null } = find.node(node.name);
+  const hasChanged = isPresent && goneSince === undefined;
   find.change(node, isPresent);
   store.mark(node.name, !isPresent);
-  say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
+  // A trouble whose text changes, as with each attempt to connect, is announced once.
+  if (isPresent && node.trouble !== trouble) {
+    if (trouble === null || node.trouble === null) say(node.trouble === null ? `${node.name} works again` : `${node.name}: ${node.trouble}`, node.trouble !== null);
+  } else say(`${node.name} ${hasChanged ? "has changed" : isPresent ? "is there" : `is gone since ${timeText(Date.now() / 1000, model.state.zone).slice(11)}`}`, !isPresent);
   if (isPresent) load();
 }
 

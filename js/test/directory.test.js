@@ -99,6 +99,18 @@ test("fields are asked for once per generation", async (t) => {
   assert.equal(asked(), 2);
 });
 
+test("a node's trouble is told apart from its description, when it begins and when it ends", async (t) => {
+  const { connection, directory } = setUp(t);
+  const told = [];
+  await directory.onChange((node, isPresent) => told.push([node.name, node.description, node.trouble, isPresent]));
+  assert.equal((await directory.node("a")).trouble, null);
+  connection.publish("added", { name: "a", generation: "1", description: "A" });
+  for (const description of ["A [problem: it is off\n[Errno 111]]", "A", "[problem: why]"]) {
+    connection.publish("added", { name: "a", generation: "1", description });
+  }
+  assert.deepEqual(told.slice(1), [["a", "A", "it is off\n[Errno 111]", true], ["a", "A", null, true], ["a", "", "why", true]]);
+});
+
 test("a failure is said and not kept", async (t) => {
   const { connection, directory } = setUp(t);
   connection.fail = new Error("no hub");

@@ -171,6 +171,31 @@ test("the newest samples are not asked for again before their answer, unless som
   assert.ok(sisock.calls.length > 1);
 });
 
+test("samples added to an archive appear, whether the range is followed or not", async () => {
+  const { sisock, clock, store, load } = setUp({ until: T0 + 500 });
+  sisock.node.features = ["bucket"];
+  clock.now = T0 + 500;
+  await load(-400, 900);
+  sisock.until = T0 + 502;
+  clock.now = T0 + 502;
+  await store.poll();
+  assert.equal(store.series[0].last, T0 + 501);
+  const [whole, added] = sisock.calls;
+  assert.ok(added.start > whole.end - 100, "only what is not final is asked for");
+  await load(0, 400);
+  const count = sisock.calls.length;
+  await store.poll();
+  assert.equal(sisock.calls.length, count, "what is final is not asked for again");
+});
+
+test("a followed node is not polled", async () => {
+  const { sisock, clock, store, load } = setUp({ until: T0 + 500 });
+  clock.now = T0 + 500;
+  await load(-400, 500, { isLive: true });
+  await store.poll();
+  assert.equal(sisock.calls.length, 1);
+});
+
 test("a field that fails and is taken away costs the others nothing", async () => {
   const { sisock, store } = setUp();
   const view = { start: T0, end: T0 + 20_000, points: 1000, isLive: false };

@@ -26,6 +26,13 @@ test("a field is stale as its node says, else after five intervals", () => {
   assert.equal(staleSeconds(null), null);
 });
 
+test("while a node has a trouble, its fields are stale soon", () => {
+  assert.equal(staleSeconds({ staleAfter: 60, interval: null }, "it is off"), 5);
+  assert.equal(staleSeconds({ staleAfter: null, interval: null }, "it is off"), 5);
+  assert.equal(staleSeconds({ staleAfter: 3, interval: null }, "it is off"), 3);
+  assert.equal(staleSeconds({ staleAfter: null, interval: 60 }, "it is off"), 300);
+});
+
 test("an age has a number and a unit", () => {
   const texts = { 0: "now", 1.9: "now", 2: "2 s", 59.9: "59 s", 60: "1 min", 7199: "1 h", 172800: "2 d", 31536000: "1 y" };
   for (const [seconds, text] of Object.entries(texts)) assert.equal(ageText(Number(seconds)), text);

@@ -141,10 +141,7 @@ class Routes:
         """List all nodes, or those that the arguments ``node`` name, with their fields."""
         wanted, share = set(request.args.getlist("node")), self._bridge.memory.share()
         bridge = self._bridge
-
-        def is_site_wanted(site: str) -> bool:
-            return not wanted or any(name.startswith(f"{site}/") for name in wanted)
-
+        is_site_wanted = ({name.partition("/")[0] for name in wanted} or bridge.sites).__contains__
         names = wanted.__contains__, is_site_wanted
         known = await bridge.fields(share, *names) if wanted else {}
         nodes = await bridge.nodes(is_site_wanted)
@@ -180,19 +177,17 @@ class Routes:
 
     async def prometheus(self) -> Answer:
         """Return the metrics in Prometheus's text format."""
-        text, content_type = self._metrics.expose(await self._gauges())
-        return Answer([text], headers={"Content-Type": content_type})
-
-    async def _gauges(self) -> dict[str, Mapping[str, float]]:
-        sites = self._bridge.sites.items()
-        nodes = dict.fromkeys(self._bridge.sites, 0)
+        sites = self._bridge.sites
+        nodes = dict.fromkeys(sites, 0)
         with suppress(SisockError):
             nodes |= Counter(node.site for node in await self._bridge.nodes())
-        return {
+        gauges: dict[str, Mapping[str, float]] = {
             "cache_bytes": {"": self._bridge.tiles.nbytes},
             "nodes": nodes,
-            "router_up": {name: site.connection.session is not None for name, site in sites},
+            "router_up": {n: site.connection.session is not None for n, site in sites.items()},
         }
+        text, content_type = self._metrics.expose(gauges)
+        return Answer([text], headers={"Content-Type": content_type})
 
 
 def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, Any]:

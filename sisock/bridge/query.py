@@ -206,7 +206,7 @@ class Views:
             call.has_begun = True
             return await self._fetch(buckets, call.fields)
         finally:
-            self._is_crowded = not is_alone or call.is_shared or len(self._calls[buckets]) > 1
+            self._is_crowded = not is_alone or call.is_shared
             # Another call for the same buckets may be under way by now.
             self._calls[buckets].remove(call)
             if not self._calls[buckets]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -113,28 +113,22 @@ async def _ask(request: _Request) -> Data:
     parts = [request] if "progressive" in request.node.features else _apart(request)
     turns = defer.DeferredSemaphore(MAX_CALLS)
     calls = [turns.run(lambda part=part: defer.ensureDeferred(part.run())) for part in parts]
-    return await _united(request, calls)
+    found = {name: series for data in await gather(calls) for name, series in data.items()}
+    return Data({name: found[name] for name in request.fields})
 
 
 async def _ask_for_enough(request: _Request) -> Data:
     """Ask a node that cannot decimate for at most `MAX_SAMPLES` spaced samples of each field."""
     for limit in MAX_SAMPLES:
         stride = (request.interval.end - request.interval.start) / limit
-        parts: dict[float | None, dict[str, Field]] = {}
-        for name, field in request.fields.items():
-            is_sparse = field.interval and field.interval >= stride
-            parts.setdefault(None if is_sparse else stride, {})[name] = field
-        asked = [replace(request, fields=p, min_stride=each) for each, p in parts.items()]
+        is_sparse = all(
+            each.interval and each.interval >= stride for each in request.fields.values()
+        )
         try:
-            return await _united(request, map(_ask, asked))
+            return await _ask(replace(request, min_stride=None if is_sparse else stride))
         except ReplyTooLarge as error:
             too_large = error
     raise too_large
-
-
-async def _united(request: _Request, calls: Iterable[Any]) -> Data:
-    found = {name: series for data in await gather(calls) for name, series in data.items()}
-    return Data({name: found[name] for name in request.fields})
 
 
 def _apart(request: _Request) -> list[_Request]:

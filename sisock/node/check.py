@@ -62,7 +62,7 @@ class _Check:
     """Check one node, and collect lines and faults."""
 
     def __init__(self, service: NodeService, start: float, end: float) -> None:
-        self.lines: list[str] = []
+        self.lines = [f"doubtful: {text}" for text in service.misspelt]
         self.faults: list[NodeContractError] = []
         self._service = service
         self._node = service.node

@@ -181,8 +181,10 @@ class LiveTimeline:
         came = np.append(self._came, np.full(len(t) - len(self._came), now))
         kept = self._choose(t)
         rows, came = take(rows, kept), came[kept]
-        waited = np.flatnonzero(came <= now - self._lateness)
-        cut = len(came) if is_last else int(waited[-1]) + 1 if len(waited) else 0
+        cut = len(came)
+        if self._lateness and not is_last:
+            waited = np.flatnonzero(came <= now - self._lateness)
+            cut = int(waited[-1]) + 1 if len(waited) else 0
         self._held, self._came = take(rows, slice(cut, None)), came[cut:]
         if cut:
             self.newest, self.came_at = float(rows[0][cut - 1]), now

@@ -15,7 +15,7 @@ from twisted.internet import defer, task, threads
 from sisock.connection.runtime import RepeatedWarning, is_asynchronous, make_pool, stop_pool
 from sisock.errors import InvalidArgument, NodeFailed, SisockError
 from sisock.node.api import DataNodeServer
-from sisock.node.validation import check_decimated, check_reply, needs_timelines
+from sisock.node.validation import check_decimated, check_reply, find_misspelt_key, needs_timelines
 from sisock.wire import protocol
 from sisock.wire.arrays import Samples
 from sisock.wire.fields import check_fields
@@ -150,6 +150,8 @@ class RequestHandler:
     def _ask_fields(self, start: float, end: float) -> Steps:
         raw = yield from _call(self._node.get_fields, start, end)
         checked = check_fields(raw, self._node.name)
+        if not self._timeline_of and (text := find_misspelt_key(raw[0])):
+            self.warn(text)
         self._timeline_of.update({name: about["timeline"] for name, about in checked[0].items()})
         return checked
 

@@ -21,6 +21,7 @@ from sisock.node.api import DataNodeServer
 from sisock.node.registration import Registration
 from sisock.node.replica import serves_the_same
 from sisock.node.requests import RequestHandler
+from sisock.node.validation import find_misspelt
 from sisock.wire import protocol
 from sisock.wire.fields import with_trouble
 
@@ -31,8 +32,13 @@ class NodeService:
     """Run one node. The constructor raises SisockError if an attribute or method is wrong."""
 
     def __init__(self, node: DataNodeServer, reactor: Any = None) -> None:
-        _check_class(node)
-        node.prepare()
+        self.misspelt = find_misspelt(node)
+        try:
+            _check_class(node)
+            node.prepare()
+        except SisockError as error:
+            error.args = ("; ".join([str(error), *self.misspelt]),)
+            raise
         self.node = node
         self.reactor = global_reactor() if reactor is None else reactor
         self.requests = RequestHandler(node.answering(), self.reactor)
@@ -44,6 +50,8 @@ class NodeService:
 
     def open(self) -> None:
         """Open the node's files; raises SisockError if that fails."""
+        for text in self.misspelt:
+            self.requests.warn(text)
         self._generation = self.node.open() or self._generation
 
     def _begin_once(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet import defer, task, threads
 
 from sisock.connection.runtime import is_asynchronous
+from sisock.errors import SisockError
 from sisock.node.live import LiveNode, wait_for
 from sisock.wire.fields import check_entries
 from sisock.wire.protocol import contract
@@ -146,11 +147,9 @@ class SubscriberNode(LiveNode):
 
 def _explain(error: Exception) -> str:
     """Return why a connection has ended, and what to do if nothing accepts it."""
-    text = f"{type(error).__name__}: {error}"
-    if any(
-        isinstance(e, ConnectionRefusedError) for e in (error, error.__cause__, error.__context__)
-    ):
-        return f"nothing listens there: is it on, and is the port right? {text}"
+    text = str(error) if isinstance(error, SisockError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, ConnectionRefusedError):
+        text = f"nothing listens there: is it on, and is the port right? {text}"
     return text
 
 

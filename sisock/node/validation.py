@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from sisock.errors import NodeContractError
+from sisock.node.api import DataNodeServer
 from sisock.wire import arrays
+from sisock.wire.fields import ENTRY_KEYS, suggest
 from sisock.wire.protocol import NEVER_FINAL, check_number, contract
 from sisock.wire.reply import Decimated, Reply, no_samples, read_timeline
 
@@ -87,3 +90,38 @@ def check_seconds(node: Any) -> None:
         if value != none and not (isinstance(value, int | float) and 0 < value < math.inf):
             rule = f"the attribute {attribute} must be a positive number of seconds"
             raise NodeContractError(node.name, None, rule)
+
+
+def find_misspelt(node: DataNodeServer) -> list[str]:
+    """Return a sentence for each attribute of the author's class that looks like a misspelt one.
+
+    An attribute that the author has also set is not meant.
+    """
+    given: set[str] = set()
+    known: set[str] = set()
+    for cls in type(node).__mro__:
+        if issubclass(cls, DataNodeServer):
+            names = known if cls.__module__.startswith("sisock.") else given
+            names |= {name for name, value in vars(cls).items() if _is_setting(name, value)}
+    unset = known - given - vars(node).keys()
+    likely = {name: get_close_matches(name.lower(), unset, 1, 0.75) for name in given - known}
+    return [
+        f"{type(node).__name__}.{name} is not an attribute that sisock reads: did you mean"
+        f" {meant[0]!r}? If not, call it _{name}"
+        for name, meant in sorted(likely.items())
+        if meant
+    ]
+
+
+def find_misspelt_key(fields: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return a sentence about the first key of a field that looks like a misspelt one, if any."""
+    for name, entry in fields.items():
+        for key in entry:
+            if key not in ENTRY_KEYS and (hint := suggest(str(key).lower(), ENTRY_KEYS)):
+                return f"the key {key!r} of field {name!r} has no effect{hint}"
+    return None
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    is_method = callable(value) or hasattr(type(value), "__get__")
+    return not (name.startswith("_") or is_method or name == "service")

@@ -25,6 +25,20 @@ _SCPI_INVALID = 9.9e37
 """SCPI writes infinities as ±9.9E37, and NaN as 9.91E37."""
 
 
+def open_port(port: str, **how: Any) -> Any:
+    """Open a port of pyserial; raises SisockError if nothing listens at a TCP port."""
+    import serial  # type: ignore[import-untyped]
+
+    try:
+        return serial.serial_for_url(port, **how)
+    except serial.SerialException as error:
+        if isinstance(error.__context__, ConnectionRefusedError):
+            where = port.partition("://")[2]
+            advice = "is the instrument on, and is the port right?"
+            raise SisockError(f"nothing listens at {where}: {advice}") from None
+        raise
+
+
 class Lines(Iterator[str]):
     """Iterate over the lines from a port until `is_over()`; CR or LF ends a line.
 

@@ -281,7 +281,7 @@ class Wide(sisock.ArchiveNode):
 class Growing(sisock.LiveNode):
     """Pushes a level and its state, and a further field and timeline while a file is there.
 
-    GROWS_WITH names the file. When it is gone again, nothing is pushed.
+    GROWS_WITH names the file. When it is gone again, nothing is pushed, and the node says so.
     """
 
     name = "growing"
@@ -305,6 +305,7 @@ class Growing(sisock.LiveNode):
     def push_all(self):
         is_there = os.path.exists(os.environ["GROWS_WITH"])
         self.has_grown = self.has_grown or is_there
+        self.trouble = "the pump is off" if self.has_grown and not is_there else None
         if is_there or not self.has_grown:
             self.push({"level": 2 / 3, "state": 1})
         if is_there:

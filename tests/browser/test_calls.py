@@ -86,8 +86,8 @@ def test_nodes_and_fields_are_requested_once(view, mixed):
     view.run(f"document.querySelector('[data-node={mixed}]').open = true")
     view.rest()
     calls, seconds = view.run("return [window.calls_, performance.now() / 1000]")
-    # The list is read again every 30 s.
-    assert calls.count("get_data_node") <= 1 + seconds / 30
+    # A short list is read again every 5 s.
+    assert calls.count("get_data_node") <= 1 + seconds / 5
     # One that does not say where its samples lie is asked again after 2, 4, 8 s, and so on.
     assert calls.count(f"{mixed}.get_fields") <= 3 + math.log2(seconds + 2)
     # The tree asks other nodes for their fields, but nobody for their samples.

@@ -112,6 +112,27 @@ def test_what_a_live_node_gains_appears_and_what_it_says_is_shown(page, router, 
     file.unlink()
     page.wait(lambda: page.legend("growing::level")[0] == "stale", "the timeline to be stale")
     assert "no sample for" in page.legend("growing::level")[1]
+    where = "return document.querySelector('[data-node=growing] .where').textContent"
+    about = "return document.querySelector('[data-node=growing] .about').textContent"
+    page.wait(lambda: page.run(where) == "problem", "the node's trouble in place of 'live'")
+    assert page.run(about).startswith("the pump is off ")
+    assert "growing: the pump is off" in page.text("message")
     page.picture("stale")
     file.touch()
+    page.wait(lambda: page.run(where) == "live", "the end of the trouble")
     page.wait(lambda: page.legend("growing::level")[0] == "", "the timeline to be alive again")
+
+
+@pytest.mark.parametrize("kind", ["fixed", "followed"])
+def test_what_is_added_to_an_archive_appears(page, router, start, tmp_path, kind):
+    now = int(time.time())
+    file = tmp_path / "day.csv"
+    file.write_text("time,level [m]\n" + "".join(f"{now - 60 + i},1\n" for i in range(30)))
+    start(router, "data_nodes/tables.py", str(tmp_path), "--name", kind).wait_for(LISTED)
+    span = "last=600" if kind == "followed" else f"from={now - 600}&to={now + 600}"
+    page.open(f"?s={kind}::day.level&{span}")
+    newest = f"{kind}::day.level"
+    page.wait(lambda: "1 m" in page.legend(newest)[1], "the samples of the file")
+    with file.open("a") as more:
+        more.write(f"{now - 20},7\n")
+    page.wait(lambda: "7 m" in page.legend(newest)[1], "the sample that was added", 20)

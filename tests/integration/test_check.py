@@ -77,6 +77,46 @@ def ended(node, capsys, *flags):
     return capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("parent", "wrong", "meant"),
+    [
+        (Live, {"interva": 0.1}, "interval"),
+        (Live, {"Stale_After": 5.0}, "stale_after"),
+        (Sent, {"chanels": {}, "lateness": 1.0, "channels": {}}, None),
+        (Sent, {"latenes": 1.0}, "lateness"),
+        (Archive, {"piramid": False}, "pyramid"),
+        (Archive, {"_pyramids_": False, "intervals": 1}, None),
+    ],
+)
+def test_an_attribute_that_looks_misspelt_is_doubtful(parent, wrong, meant):
+    doubts = [line for line in check_node(made(parent, **wrong)) if line.startswith("doubtful")]
+    assert [f"did you mean {meant!r}?" in line for line in doubts] == [True] * (meant is not None)
+
+
+class Raw(sisock.DataNodeServer):
+    name = "raw"
+
+    def get_fields(self, start, end):
+        return {"x": {"timeline": "t", "Unit": "K", "mine": 1}}, {"t": {"field": ["x"]}}
+
+    def get_data(self, field, start, end, min_stride=None):
+        return {"data": {"x": [1]}, "timeline": {"t": {"t": [1e9]}}}
+
+
+def test_a_key_that_looks_misspelt_is_a_warning():
+    node = Raw()
+    check_node(node)
+    said = "the key 'Unit' of field 'x' has no effect (did you mean 'units'?)"
+    assert node.service.status()["error"] == said
+
+
+def test_an_error_about_what_is_missing_names_what_looks_misspelt(capsys):
+    node = made(sisock.LiveNode, name="thermo", feilds={"x": {}}, read=lambda self: {"x": 1})
+    said = ended(node, capsys)
+    assert "names no field; Wrong.feilds is not" in said and "did you mean 'fields'?" in said
+    assert "did you mean 'name'?" in ended(made(sisock.LiveNode, nmae="thermo"), capsys)
+
+
 def test_a_good_node_is_described_with_its_times_and_extremes():
     (head, line) = check_node(Archive())
     assert head == "node archive: 1 field"

@@ -144,6 +144,6 @@ def test_the_document_has_an_example_and_the_options_of_the_program(log, tmp_pat
     assert said == re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)[0]
     said = subprocess.run([sys.executable, "data_nodes/logs.py", "--help"], **run).stdout
     own = set(re.findall(r"^  (--[a-z-]+)", said, re.MULTILINE)) - {
-        *("--router", "--log-level", "--name", "--replica", "--check")
+        *("--router", "--log-level", "--name", "--description", "--replica", "--check")
     }
     assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == own

@@ -156,7 +156,10 @@ def test_an_instrument_is_asked_by_scpi_past_its_death(asked, meter):
     assert node.description == "ACME,Meter 5,1234,1.0"
     assert meter.asked[:4] == ["*IDN?", "MEAS:VOLT?", "MEAS:CURR?", "SYST:ERR?"]
     meter.die()
-    wait_until(lambda: "nothing listens there" in (node.trouble or ""), 60, "the trouble")
+    why = (
+        f"(nothing listens at 127.0.0.1:{meter.port}: is the instrument on, and is the port right?)"
+    )
+    wait_until(lambda: why in (node.trouble or ""), 60, "the trouble")
     back = Meter(meter.port)
     back.answers.update({"MEAS:VOLT?": "2.5", "MEAS:CURR?": "0.5"})
     wait_until(lambda: 2.5 in values(asking, "voltage"), 60, "samples of the one that is back")

@@ -104,7 +104,7 @@ def test_the_table_of_options_is_that_of_the_program():
         cwd=TOP, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     own = set(re.findall(r"^  (--[a-z-]+)", said, re.MULTILINE)) - {
-        *("--router", "--log-level", "--name", "--replica", "--check")
+        *("--router", "--log-level", "--name", "--description", "--replica", "--check")
     }
     assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == own
 

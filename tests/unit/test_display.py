@@ -77,7 +77,9 @@ def test_a_table_without_samples_says_where_there_are_some():
 def test_the_table_shows_all_digits_of_counts_and_few_of_others():
     values = {"bytes": [347431672412.0], "ratio": [1 / 3], "huge": [1e300]}
     shown = Data({name: series(name, each) for name, each in values.items()})
+    shown["whole"] = replace(series("whole", [0]), values=np.array([2**60]))
     html = DisplayFormatter().format(shown)[0]["text/html"]
+    assert "<td>1,152,921,504,606,846,976</td>" in html
     assert "<td>347,431,672,412</td>" in html and "<td>0.333333</td>" in html
 
 

@@ -6,6 +6,7 @@ import { longestSpacing } from "./curves.js";
 import { Growing } from "./growing.js";
 import { INTERVAL_TOLERANCE } from "./plan.js";
 import { splitKey } from "../state.js";
+import { staleSeconds } from "../values/age.js";
 
 // Published samples are decimated once there are this many times as many as fit into the view.
 const TAIL_ROOM = 2;
@@ -13,8 +14,9 @@ const MAX_GAPS = 100;
 
 /** Hold what the page shows of one field. */
 export class Curve {
-  // The node's description of the field; why there are no data; whether the node is gone.
+  // The node's description of the field; what keeps the node from serving; why there are no data; whether the node is gone.
   about = null;
+  trouble = null;
   error = null;
   gone = false;
   // The series of its tiles, if any; and whether its samples are evenly spaced, not in bursts.
@@ -101,11 +103,12 @@ export class Curve {
 
   /** Return the seconds since the last sample if that means trouble, otherwise null. */
   staleSeconds(now) {
-    const { staleAfter, last } = this.about ?? {};
+    const { staleAfter = null, last } = this.about ?? {};
+    const limit = this.trouble === null ? staleAfter : staleSeconds(this.about, this.trouble);
     // The last decimated sample may be anywhere in its bucket.
     const newestKnown = Math.max(this.last + (this.#tail.t.length ? 0 : (this.#w ?? 0)), last ?? -Infinity);
     const seconds = now - newestKnown;
-    return staleAfter && Number.isFinite(seconds) && seconds > staleAfter ? seconds : null;
+    return limit && Number.isFinite(seconds) && seconds > limit ? seconds : null;
   }
 
   /** Note a gap of lost samples. */

@@ -3,12 +3,14 @@
 import { Curve } from "./curve.js";
 import { Pending } from "./pending.js";
 import { bucketSizeOf, isSpread, requestsFor } from "./plan.js";
-import { Tiles } from "./tiles.js";
+import { OPEN_SECONDS, Tiles } from "./tiles.js";
 
 // Maximum samples of a field from a node that cannot decimate; more are requested with a stride.
 const MAX_SAMPLES = 50_000;
 // Earliest start: zero and below would be relative to the node's present.
 const EARLIEST = 1e-3;
+// Seconds after which `poll` requests the newest buckets again.
+const POLLED_SECONDS = 1;
 // Maximum rounds of fetching: only fetched samples show whether they come in bursts and others are needed.
 const MAX_ROUNDS = 3;
 
@@ -90,6 +92,16 @@ export class Store {
     this.#expire("");
   }
 
+  /** Fetch the newest samples of the shown fields of nodes that are not followed, if they are not final. */
+  async poll() {
+    const { signal } = this.#abort;
+    const newest = (curve) => this.#wanted(curve, curve.last, POLLED_SECONDS);
+    const open = this.series.filter((curve) => curve.tiled !== null && !curve.gone && !this.#watches.has(curve.node) && newest(curve).ranges.length);
+    const byNode = [...groupBy(open, ({ node }) => node)];
+    await Promise.all(byNode.map(([name, curves]) => this.#loadNode(name, curves, this.#view, signal, newest)));
+    if (byNode.length && !signal.aborted) this.#onChange();
+  }
+
   /** Reload the shown fields of nodes with names that begin with a prefix, once their site is back. */
   async reload(prefix) {
     if (this.#abort === null) return;
@@ -121,7 +133,7 @@ export class Store {
     this.#onChange();
   }
 
-  async #loadNode(name, curves, view, signal) {
+  async #loadNode(name, curves, view, signal, wantedOf = (curve) => this.#wanted(curve)) {
     try {
       const { node, fields } = await this.#sisock.find(name, namesOf(curves));
       const isLive = view.isLive && node.features.includes("live");
@@ -129,7 +141,7 @@ export class Store {
       if (signal.aborted) return;
       const isTiled = view.points !== null && node.features.includes("bucket");
       for (const curve of curves) this.#describe(curve, node, fields[curve.field], isTiled);
-      await (isTiled ? this.#loadTiles(node, curves, signal) : this.#loadSamples(node, curves, view, signal));
+      await (isTiled ? this.#loadTiles(node, curves, signal, wantedOf) : this.#loadSamples(node, curves, view, signal));
     } catch (error) {
       if (signal.aborted) return;
       for (const curve of curves) {
@@ -140,7 +152,7 @@ export class Store {
       }
       // A wrong name, or a field that fails, must not hide the data of the others.
       if (["field", "node_failed", "reply"].includes(error.kind) && curves.length > 1) {
-        await Promise.all(curves.map((curve) => this.#loadNode(name, [curve], view, signal)));
+        await Promise.all(curves.map((curve) => this.#loadNode(name, [curve], view, signal, wantedOf)));
       }
     }
   }
@@ -157,13 +169,13 @@ export class Store {
       // If the curve was shown before, samples have been published since.
       this.#expire(`${tiled}\n`);
     }
-    Object.assign(curve, { about, tiled, gone: false });
+    Object.assign(curve, { about, tiled, trouble: node.trouble ?? null, gone: false });
   }
 
-  async #loadTiles(node, curves, signal) {
+  async #loadTiles(node, curves, signal, wantedOf) {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const now = this.#now();
-      const wanted = curves.map((curve) => this.#wanted(curve));
+      const wanted = curves.map(wantedOf);
       for (const request of requestsFor(wanted.map((each) => this.#pending.without(each, now)))) {
         this.#pending.add(request, now, (own) => this.#fetch(node, own));
       }
@@ -174,11 +186,11 @@ export class Store {
     for (const curve of curves) this.#arrange(curve);
   }
 
-  /** Return the missing ranges of a curve in the view. */
-  #wanted(curve) {
+  /** Return the missing ranges of a curve in the view, from a time on; unfinished ones if they were requested longer ago. */
+  #wanted(curve, from = -Infinity, openSeconds = OPEN_SECONDS) {
     const { start, end, points } = this.#view;
     const w = bucketSizeOf(end - start, points, curve.about.interval, curve.isRegular);
-    return { curve, w, ranges: this.#tiles.missing(curve.tiled, w, this.#view, this.#now()) };
+    return { curve, w, ranges: this.#tiles.missing(curve.tiled, w, { start: Math.max(start, from), end }, this.#now(), openSeconds) };
   }
 
   async #fetch(node, request) {

@@ -22,15 +22,16 @@ export class Tiles {
    * @param {number} w
    * @param {{ start: number, end: number }} view
    * @param {number} now in UNIX seconds; nothing later is fetched
+   * @param {number} openSeconds after which buckets that are not final are requested again
    */
-  missing(series, w, { start, end }, now) {
+  missing(series, w, { start, end }, now, openSeconds = OPEN_SECONDS) {
     const ranges = [];
     const cap = bucketOf(now, w) + 1;
     for (const index of indicesOf(start, end, w)) {
       const tile = this.#get(series, w, index) ?? this.#derive(series, w, index, DERIVE_LEVELS);
       const to = Math.min((index + 1) * TILE_BUCKETS, cap);
       const from = tile ? tile.finalTo : index * TILE_BUCKETS;
-      if (from >= to || (tile && now - tile.fetched < OPEN_SECONDS)) continue;
+      if (from >= to || (tile && now - tile.fetched < openSeconds)) continue;
       const last = ranges.at(-1);
       if (last?.[1] === from) last[1] = to;
       else ranges.push([from, to]);

@@ -13,6 +13,7 @@ const TOGETHER = 4;
  * @typedef {object} Node
  * @property {string} name
  * @property {string} description
+ * @property {string|null} [trouble] what keeps the node from serving
  * @property {string[]} features
  * @property {Object<string, object>|null} fields null while unknown
  * @property {string|null} error why the last request for them failed

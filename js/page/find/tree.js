@@ -14,6 +14,8 @@ const [ROW, LINE] = [2, 1.3];
 const [LETTERS, MAX_LINES] = [40, 2];
 // Cache of where the samples of all fields of a node lie, computed once per answer of the node.
 const together = new WeakMap();
+// In place of "live", while something keeps the node from serving.
+const PROBLEM = "problem";
 // Maximum rows of selected fields; more would hide the nodes.
 const FEW = 12;
 
@@ -168,7 +170,11 @@ export class Tree {
   #parts(row) {
     const [mark, line, lies, below] = this.#told(row);
     const parts = [mark, make("span", { className: "line" }, ...line), ...(lies ? [lies] : [])];
-    return below ? [...parts, make("span", { className: "about", title: below }, this.#marked(below))] : parts;
+    const trouble = row.kind === "node" ? troubleOf(row.node) : null;
+    const texts = [trouble, below].filter(Boolean);
+    if (!texts.length) return parts;
+    const told = trouble ? [make("span", { className: "is-bad" }, trouble), " "] : [];
+    return [...parts, make("span", { className: "about", title: texts.join("\n") }, ...told, this.#marked(below ?? ""))];
   }
 
   #told(row) {
@@ -196,7 +202,10 @@ export class Tree {
 
   #nodeParts({ node, count: all, found, isSearch, site }) {
     const number = node.fields ? (isSearch && found < all ? `${found} of ${all}` : all) : "";
-    return [[name(this.#marked(site ? node.name.slice(site.name.length + 1) : node.name), node.name), count(number)], site?.isAway ? where("") : where(this.#whereOf(node, true), false, false, this.#whereOf(node)), node.description];
+    const line = [name(this.#marked(site ? node.name.slice(site.name.length + 1) : node.name), node.name), count(number)];
+    const trouble = troubleOf(node);
+    const lies = trouble ? where(PROBLEM, "is-bad", false, trouble) : where(this.#whereOf(node, true), "", false, this.#whereOf(node));
+    return [line, site?.isAway ? where("") : lies, node.description];
   }
 
   #fieldParts({ about, field, name: ofNode, node, isWhole, site }) {
@@ -210,7 +219,8 @@ export class Tree {
     // Leave out what the node's row already shows, to keep room for the name.
     const isSame = !isWhole && bounds !== "live" && bounds === this.#textOf(boundsOfNode(node), node);
     const line = [name(this.#marked(field), isSame ? `${field}: ${bounds}` : field), count(this.#marked(unit))];
-    return [line, where(lies, lies === "live", isSame, isGone ? lies : this.#textOf(all, node)), isWhole ? ofNode : about?.description];
+    const title = isGone ? lies : lies === PROBLEM ? troubleOf(node) : this.#textOf(all, node);
+    return [line, where(lies, { live: "is-live", [PROBLEM]: "is-bad" }[lies], isSame, title), isWhole ? ofNode : about?.description];
   }
 
   /** Describe since when a node is gone, or where its samples lie. */
@@ -222,7 +232,8 @@ export class Tree {
 
   #textOf(bounds, node, isShort) {
     if (!bounds && node && isReading(node)) return "reading …";
-    return boundsText(bounds, node?.features.includes("live"), this.#shown.zone, Date.now() / 1000, isShort);
+    const text = boundsText(bounds, node?.features.includes("live"), this.#shown.zone, Date.now() / 1000, isShort);
+    return text === "live" && troubleOf(node) ? PROBLEM : text;
   }
 
   /** Return a text with the search's matches marked. */
@@ -246,14 +257,19 @@ function count(text) {
   return make("span", { className: "count" }, text);
 }
 
-function where(text, isLive = false, isSame = false, title = text) {
-  return make("span", { className: `where ${isLive ? "is-live" : ""} ${isSame ? "is-same" : ""}`, title }, text);
+function where(text, state = "", isSame = false, title = text) {
+  return make("span", { className: `where ${state} ${isSame ? "is-same" : ""}`, title }, text);
 }
 
 function boundsOfNode({ fields, askedAt }) {
   if (!fields) return null;
   if (!together.has(fields)) together.set(fields, togetherOf(Object.values(fields).map((about) => boundsOf(about, askedAt)).filter(Boolean)));
   return together.get(fields);
+}
+
+/** Return what keeps an available node from serving. */
+function troubleOf(node) {
+  return (node.goneSince === undefined && node.trouble) || null;
 }
 
 /** Return what is wrong with a site, except that it needs a sign-in. */
@@ -264,7 +280,7 @@ function reasonOf({ kind, state, reason }) {
 /** Return the text below a row's line. */
 function belowOf({ kind, site, node, isWhole, name: ofNode, about }) {
   if (kind === "site") return reasonOf(site);
-  if (kind === "node") return node.description;
+  if (kind === "node") return [troubleOf(node), node.description].filter(Boolean).join(" ");
   return kind === "field" ? (isWhole ? ofNode : about?.description) : null;
 }
 

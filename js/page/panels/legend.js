@@ -85,7 +85,7 @@ class Row {
     const { level } = judge(value, curve.about?.limits);
     this.#bounds = state === "empty" ? boundsOf(curve.about, Date.now() / 1000) : null;
     const isElsewhere = isOutside(this.#bounds, range);
-    const written = JSON.stringify([state, isElsewhere, level, count, colour, name, note, texts, shown.isHidden]);
+    const written = JSON.stringify([state, isElsewhere, level, count, colour, name, note, curve.trouble, texts, shown.isHidden]);
     if (written === this.#written) return;
     this.#written = written;
     for (const column of COLUMNS) write(this.#cells[column], texts[column]);
@@ -93,7 +93,7 @@ class Row {
     this.#cells.mean.title = texts.mean === "–" ? DECIMATED : "";
     write(this.#note, note);
     this.#go.hidden = !isElsewhere;
-    this.#note.title = gaps.map((gap) => spanText(gap, frame.zone)).join("\n");
+    this.#note.title = [...(curve.trouble ? [curve.trouble] : []), ...gaps.map((gap) => spanText(gap, frame.zone))].join("\n");
     if (this.#toggle.textContent !== name) this.#toggle.replaceChildren(...breakable(name));
     this.#toggle.ariaPressed = String(!shown.isHidden);
     this.#swatch.style.background = colour;

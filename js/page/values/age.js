@@ -6,12 +6,14 @@ const MIN_STALE_SECONDS = 5;
 
 /**
  * Return the seconds without a sample after which a field is stale: the node's limit, or five intervals; null if
- * neither is known.
+ * neither is known. While a node has a trouble its limit may be too long, and five seconds are enough without an interval.
  * @param {object|null} about the node's description of the field
+ * @param {string|null} [trouble] of the node
  */
-export function staleSeconds(about) {
-  if (about?.staleAfter) return about.staleAfter;
-  return about?.interval ? Math.max(STALE_INTERVALS * about.interval, MIN_STALE_SECONDS) : null;
+export function staleSeconds(about, trouble = null) {
+  const ofIntervals = about?.interval ? Math.max(STALE_INTERVALS * about.interval, MIN_STALE_SECONDS) : null;
+  const ofNode = about?.staleAfter || null;
+  return trouble === null ? (ofNode ?? ofIntervals) : Math.min(ofNode ?? Infinity, ofIntervals ?? MIN_STALE_SECONDS);
 }
 
 // With a sample per second, an age would only flicker between 0 and 1.

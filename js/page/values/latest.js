@@ -23,6 +23,7 @@ const OWN = ["node_failed", "reply"];
  * @property {"alarm"|"warning"|"gone"|"stale"|""} level
  * @property {import("../panels/limits.js").Judgement} judgement
  * @property {string|null} error why there is no value
+ * @property {string|null} trouble what keeps the node from serving
  */
 
 /** Hold the rows of the latest values. */
@@ -36,6 +37,7 @@ export class Latest {
   #fields = new Map();
   #values = new Map();
   #errors = new Map();
+  #troubles = new Map();
   #silent = new Set();
   #turn = 0;
   #loadedAt = -Infinity;
@@ -113,11 +115,12 @@ export class Latest {
     const known = this.#values.get(key) ?? { t: null, value: null };
     const { t, value } = newest?.t >= (known.t ?? -Infinity) ? newest : known;
     const judgement = judge(value, about?.limits);
-    const seconds = staleSeconds(about);
+    const trouble = this.#troubles.get(node) ?? null;
+    const seconds = staleSeconds(about, trouble);
     const isStale = t !== null && seconds !== null && this.#now() - t > seconds;
     const level = curve.gone ? "gone" : isStale ? "stale" : (judgement.level ?? "");
     const error = t === null ? (this.#errors.get(key) ?? this.#errors.get(node) ?? curve.error) : null;
-    return { key, about, curve, value, t, level, judgement, error };
+    return { key, about, curve, value, t, level, judgement, error, trouble };
   }
 
   /** Return the keys of all chosen fields, each once. */
@@ -154,6 +157,7 @@ export class Latest {
     }
     try {
       const { node } = await this.#sisock.find(name, []);
+      this.#troubles.set(name, node.trouble ?? null);
       this.#silent[node.features.includes("live") ? "delete" : "add"](name);
       const own = wanted.filter((field) => field in known);
       if (own.length) await this.#askFor(name, own);

@@ -109,9 +109,9 @@ function signOf({ level, judgement }) {
 }
 
 /** Explain a row's sign, also for those who cannot see it. */
-function wordsOf({ level, judgement: { side, limit }, about, curve }) {
+function wordsOf({ level, judgement: { side, limit }, about, curve, trouble }) {
   if (level === "gone") return curve.error ?? "the node is gone";
-  if (level === "stale") return "stale";
+  if (level === "stale") return trouble === null ? "stale" : `stale: ${trouble}`;
   if (!level) return "";
   return `${level}: ${side === "high" ? "above" : "below"} ${valueText(limit, about, 1, DIGITS)} ${about?.units ?? ""}`.trim();
 }
