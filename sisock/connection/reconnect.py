@@ -21,7 +21,12 @@ from twisted.python.failure import Failure
 
 from sisock.connection import transport
 from sisock.connection.health import OK, Check, serve_health
-from sisock.connection.runtime import RepeatedWarning, global_reactor, make_logger
+from sisock.connection.runtime import (
+    RepeatedWarning,
+    global_reactor,
+    keep_freed_memory,
+    make_logger,
+)
 from sisock.connection.session import Session, gather
 from sisock.connection.settings import Settings, load_settings
 from sisock.errors import (
@@ -253,6 +258,7 @@ def run_program(
 
     reactor.callWhenRunning(lambda: defer.ensureDeferred(work()).addBoth(finished))
     reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.ensureDeferred(stop()))
+    keep_freed_memory()
     gc.freeze()  # searching all imported modules for garbage stops the program for 50 ms
     reactor.run()
     for failure in results:

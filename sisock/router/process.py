@@ -61,7 +61,7 @@ from crossbar.node import node
 from crossbar.worker.transport import create_router_transport
 from twisted.internet import reactor
 
-from sisock.connection.runtime import allow_open_files
+from sisock.connection.runtime import allow_open_files, keep_freed_memory
 from sisock.connection.transport import leave_log_texts_plain
 from sisock.router import patches  # noqa: F401  replaces parts of what was imported
 
@@ -105,15 +105,6 @@ class Personality(personality.Personality):
         gc.collect()
         gc.freeze()
         return create_router_transport(worker, transport_id, config)
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep up to 34 MiB of freed memory for the next messages.
-
-    Otherwise glibc returns it to the system, and getting it back takes up to half of a router's
-    time. glibc keeps twice as much as the largest block that was ever freed, so this frees one.
-    """
-    _ = bytes(17 << 20)  # takes no memory, as nothing is written to it
 
 
 def main() -> None:
