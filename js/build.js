@@ -8,11 +8,11 @@ import { build } from "esbuild";
 import { EXTERNAL, bundleClient } from "./bundle.js";
 
 // The page only calls and subscribes: leave out wampy's methods for publishing and registering.
-const UNUSED = ["publish", "register", "unregister", "progressiveCall", "_onPublishedMessage", "_onRegisteredMessage", "_onUnregisteredMessage", "_onInvocationMessage"];
+const UNUSED = ["getOptions", "setOptions", "getSessionId", "publish", "register", "unregister", "progressiveCall", "_renewRegistrations", "_onPublishedMessage", "_onRegisteredMessage", "_onUnregisteredMessage", "_onInvocationMessage"];
 
 function slim(text) {
   // An unused object of all its errors would keep them in the bundle.
-  return UNUSED.reduce((left, name) => without(left, name), text.replace("__export(errors", "/* @__PURE__ */ $&"));
+  return UNUSED.reduce((left, name) => without(left, name), text.replace("__export(errors", "/* @__PURE__ */ $&").replace(", this._renewRegistrations()", ""));
 }
 
 function without(text, name) {
@@ -39,8 +39,8 @@ await build({
   target: "es2022",
   minify: true,
   charset: "utf8",
-  // Names that wampy uses only internally.
-  mangleProps: /^_[a-z]/,
+  // Names that only wampy or only the page uses, and that are never read or written as text.
+  mangleProps: /^(_[a-z].*|goneSince|askedAt|isFollowing|lowPositive|statistics|staleSeconds|finalizedUntil|isElastic|connectPromise|reconnectingAttempts)$/,
   sourcemap: true,
   legalComments: "linked",
   external: EXTERNAL,

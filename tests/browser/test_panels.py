@@ -84,7 +84,8 @@ def test_a_panel_without_samples_is_low_and_invents_no_numbers(page, sensors, we
         return [box["height"] for box in boxes(page, ".chart")]
 
     page.wait(lambda: len(heights()) == 2 and heights()[0] > 200 > 2 * heights()[1], "a low one")
-    page.wait(lambda: [axes(page, i)[0]["isKnown"] for i in (0, 1)] == [True, False], "no numbers")
+    known = lambda i: [axis["isKnown"] for axis in axes(page, i)]  # noqa: E731
+    page.wait(lambda: (known(0), known(1)) == ([True], [False]), "no numbers")
 
 
 def test_a_third_unit_opens_a_panel(page, instrument):
