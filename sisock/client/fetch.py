@@ -56,8 +56,9 @@ async def fetch(
     on_progress : callable, optional
         Called after each window of a long reply.
     on_chunk : callable, optional
-        Called with each chunk in time order. If it raises an error, the request ends. If it returns
-        a Deferred, the next window is requested when that has fired.
+        Called with each chunk in time order, before the request keeps it: what this removes from
+        the chunk takes no memory. If it raises an error, the request ends. If it returns a
+        Deferred, the next window is requested when that has fired.
     """
     given = {"bucket": bucket, "max_points": max_points, "latest": latest or None}
     ways = {name: way for name, way in given.items() if way is not None}
@@ -288,8 +289,8 @@ class _Request:
                     self._newest = max(self._newest, float(line.t[-1]))
                     if self.min_stride is not None:
                         self._after[name] = float(line.t[-1])
-            self._assembly.add(chunk, self._fraction())
             room = self.on_chunk(chunk)
+            self._assembly.add(chunk, self._fraction())
             if room is not None and room is not self._room:
                 self._room = room
                 room.addCallback(self._make_room).addErrback(lambda why: self._end(why.value))

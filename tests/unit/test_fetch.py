@@ -155,6 +155,13 @@ def test_the_last_window_is_given_up_too(features):
     assert session.calls[0].is_cancelled
 
 
+def test_what_on_chunk_removes_is_not_kept():
+    session = Session()
+    fetching = begin(session, on_chunk=lambda reply: reply.data.clear())
+    session.calls[0].answer(chunk([5]), chunk([6]))
+    assert len(result(fetching)["x"]) == 0
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_an_error_of_on_chunk_ends_all(is_first):
     class Mine(Exception):
