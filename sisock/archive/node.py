@@ -32,7 +32,7 @@ class ArchiveNode(DataNodeServer):
     Override `list_fields` and `read`. Unless `pyramid` is False, the samples of numbers and
     booleans are read and decimated in the background, and cached in the folder ``SISOCK_CACHE``.
     Until the cache is complete, requests read all their samples, one window at a time; one that
-    takes more than `answer_within` seconds fails and asks to try again later.
+    would take more than `answer_within` seconds fails and asks to try again later.
     """
 
     pyramid: bool = True
@@ -184,10 +184,15 @@ class ArchiveNode(DataNodeServer):
         self, name: str, entry: Mapping[str, Any], due: float, wanted: Wanted
     ) -> Decimated:
         """Decimate without the cache, until the time `due`."""
-        begin = max(wanted.start, entry.get("first") or -math.inf)
+        began, begin = time.monotonic(), max(wanted.start, entry.get("first") or -math.inf)
+        end = min(wanted.end, entry.get("last") or math.inf)
 
         def read(low: float, high: float) -> Samples:
-            if time.monotonic() >= due and self._is_being_prepared(name):
+            spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
+            expected = spent / done if 0 < done < 1 else spent
+            # In the first tenth of the time, an estimate would be unreliable.
+            is_slow = began + expected >= due and 10 * spent >= due - began
+            if is_slow and self._is_being_prepared(name):
                 raise NodeFailed(f"{name!r} is still being prepared: ask again later")
             return self._read_checked(name, low, high)
 

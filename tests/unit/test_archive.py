@@ -346,7 +346,7 @@ def test_requests_read_in_turn_what_is_not_prepared():
 class Halting(Growing):
     """Stops to be prepared in the middle, until it may go on."""
 
-    answer_within = 0.0
+    answer_within, pause = 0.0, 0.0
 
     def __init__(self, *arguments, **entry):
         super().__init__(*arguments, **entry)
@@ -356,6 +356,7 @@ class Halting(Growing):
         if "jobs" in threading.current_thread().name and start > self.t[len(self.t) // 2]:
             self.has_stopped.set()
             self.may_go_on.wait(60)
+        self.may_go_on.wait(self.pause)
         return super().read(field, start, end)
 
 
@@ -368,6 +369,18 @@ def test_who_waited_long_is_told_to_ask_again():
     node.may_go_on.set()
     node.answer_within = 20.0
     check_few(node.wait_until_built())
+
+
+def test_who_would_wait_long_is_told_so_after_a_tenth_of_the_time():
+    node = Halting(T, T, interval=1.0, first=T[0], last=T[-1])
+    node.begin(None)
+    assert node.has_stopped.wait(20)
+    node.answer_within, node.pause = 1.0, 0.11
+    node.windows.clear()
+    with pytest.raises(NodeFailed, match="ask again later"):
+        node.few()
+    assert len(node.windows) == 1
+    node.may_go_on.set()
 
 
 @pytest.mark.parametrize(("then", "again"), [("x", []), ("y", [0]), (None, [0])])
