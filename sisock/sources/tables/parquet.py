@@ -220,8 +220,12 @@ class ColumnarFile(TableFile):
         return list(schema.names), units, _numbered(head).slice(0, HEAD_ROWS)
 
     def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
-        for batch in self._open()[1]:
-            yield _numbered(pa.Table.from_batches([batch])), None
+        size = self.path.stat().st_size
+        if offset < size:
+            schema, batches = self._open()
+            for batch in batches:
+                yield _numbered(pa.Table.from_batches([batch])), None
+            yield _numbered(schema.empty_table()), size
 
     def _open(self) -> tuple[Any, Iterator[Any]]:
         """Return the schema, and an iterator over the rows."""
