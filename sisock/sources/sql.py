@@ -97,7 +97,8 @@ class Database:
         at = {known[n]: t for rows in self.rows(query, values) for n, t in rows}
         for i, (t, low, high) in found.items():
             if low is not None:
-                yield t, low, high, at[i, low], at[i, high]
+                # The row may have changed since the first query.
+                yield t, low, high, at.get((i, low), t), at.get((i, high), t)
 
     def columns(self, query: str, count: int) -> tuple[list[str], list[Any]]:
         """Return the names of a query's columns, and some of its rows."""
@@ -147,7 +148,7 @@ class SQLite(Database):
                 t, low, high = cursor.execute(what, values).fetchone()
                 if low is not None:
                     places = cursor.execute(where, (*values, low, high)).fetchone()
-                    yield t, low, high, *places
+                    yield t, low, high, *(t if place is None else place for place in places)
                 elif t is not None:
                     yield t, None, None, t, t
 

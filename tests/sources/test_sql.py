@@ -1,5 +1,6 @@
 """The node of databases against SQLite, DuckDB and a PostgreSQL of its own."""
 
+import contextlib
 import datetime
 import os
 import shlex
@@ -15,6 +16,8 @@ import psycopg
 import pytest
 
 import sisock
+from sisock.sources.sql import SQLite
+from sisock.sources.sql_column import Column
 from sisock.testing import free_port, wait_until
 from sisock.wire import grid
 from tests.conftest import TOP, wait_for_nodes
@@ -195,6 +198,32 @@ def test_large_buckets_are_decimated_exactly(store):
         which, w = grid.decimate_by(t, x, None, points)
         assert (found.bucket, found.t.tolist()) == (w, t[which].tolist())
         np.testing.assert_array_equal(found.values, x[which])
+
+
+@pytest.mark.parametrize("indexes", [[], ["create index moment on large (t)"]])
+@pytest.mark.parametrize(
+    "change", ["delete from large where t = 6", "update large set x = 8 where t in (4, 6)"]
+)
+def test_rows_may_change_between_two_queries_of_a_plot(tmp_path, change, indexes):
+    in_sqlite(tmp_path, "create table large (t real, x real)",
+              f"insert into large values {values((t, t % 7) for t in range(20))}",
+              *indexes)  # fmt: skip
+
+    class Cursor(sqlite3.Cursor):
+        def execute(self, query, *parameters):
+            if "cross join" in query or "min(case" in query:
+                in_sqlite(tmp_path, change)
+            return super().execute(query, *parameters)
+
+    class Changing(SQLite):
+        @contextlib.contextmanager
+        def cursor(self, is_long=False):
+            with super().cursor(is_long) as cursor:
+                yield cursor.connection.cursor(Cursor)
+
+    source = Changing(str(tmp_path / "site.db")), "select * from large", ("t", "number", 1.0)
+    t, x = Column(*source, ("x", "number")).decimate(4.0, 7.0, 4.0)
+    assert sorted(x) == [4, 6] and set(t) <= {4, 6}
 
 
 def test_a_query_is_served_over_the_wire_while_rows_are_added(router, client, start, tmp_path):
