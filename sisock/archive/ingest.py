@@ -253,11 +253,13 @@ class Ingest:
     def _sort(self, batches: Iterator[_Batch]) -> Iterator[_Batch]:
         """Read all batches, then yield their samples in time order; yield empty ones meanwhile."""
         parts: dict[str, list[Samples]] = {name: [NOTHING] for name in self.pyramids}
-        reached, is_sorted = 0, True
+        reached: int | None = 0
+        is_sorted = True
         for t, columns, number, end in batches:
             for name, numbers in columns.items():
                 parts[name].append((t, numbers))
-            reached = reached if end is None else end
+            # Parsing cannot continue between samples.
+            reached = reached if end is None and not len(t) else end
             yield _NO_TIMES, {}, number, None
         for name in list(parts):
             t, numbers = join(parts.pop(name))

@@ -150,7 +150,10 @@ def test_times_may_be_in_any_format(folder, texts, flags):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"time,x\n01/02/2026 00:00,1\n", "no known form; say --time-format, as '%d/%m/%Y %H:%M'"),
+        (
+            b"time,x\n01/02/2026 00:00,1\n",
+            "as '%d/%m/%Y %H:%M' if the day is .*'%m/%d/%Y %H:%M' if",
+        ),
         (b"time,x\n61041.5,1\n", "too small for UNIX time; say --time-format, as mjd"),
         (b"a,b\nx,1\n", "no times in 'a': 'x' is of no known form.*--time: 'a', 'b'"),
         ("time\tx\n01.01.2026\t1\n".encode("utf-16"), "save it as CSV in UTF-8"),
@@ -390,6 +393,35 @@ def test_times_of_files_that_overlap_are_put_in_order(folder):
     (folder / "a_0001.csv").write_text(f"time,n\n{T},0\n{T + 4},4\n{T + 2},2\n")
     (folder / "a_0002.csv").write_text(f"time,n\n{T + 1},1\n{T + 3},3\n")
     assert Watched(folder).samples("a.n") == ([T + i for i in range(5)], [*range(5)])
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather", "csv.gz", "csv"])
+def test_a_new_file_after_sorted_ones_is_added_once(folder, suffix):
+    def write(number, *seconds):
+        path, n = folder / f"a_{number:04}.{suffix}", [float(each) for each in seconds]
+        table = pa.table({"time": [T + each for each in seconds], "n": n})
+        if suffix == "parquet":
+            parquet.write_table(table, path)
+        elif suffix == "feather":
+            feather.write_feather(table, path)
+        else:
+            lines = "".join(f"{T + each},{each}\n" for each in seconds[:-1])
+            # The last line of an old file has no newline.
+            text = f"time,n\n{lines}{T + seconds[-1]},{seconds[-1]}".encode()
+            path.write_bytes(gzip.compress(text) if suffix == "csv.gz" else text)
+            os.utime(path, (T, T))
+        return path
+
+    for number, seconds in enumerate(((10, 30), (20, 21), (40,))):
+        last = write(number, *seconds)
+    node = Watched(folder)
+    assert node.samples("a.n")[1] == [10, 20, 21, 30, 40]
+    newest = write(3, 50)
+    wait_until(lambda: len(node.samples("a.n")[1]) > 5, 60, "the new file")
+    assert node.samples("a.n")[1] == [10, 20, 21, 30, 40, 50]
+    if suffix != "csv":
+        assert node.parsed[-2:] == [(last.name, last.stat().st_size), (newest.name, 0)]
+    assert node.changes == 0
 
 
 def test_a_folder_that_is_not_there_is_said_until_it_comes(tmp_path):

@@ -220,8 +220,12 @@ class ColumnarFile(TableFile):
         return list(schema.names), units, _numbered(head).slice(0, HEAD_ROWS)
 
     def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
-        for batch in self._open()[1]:
-            yield _numbered(pa.Table.from_batches([batch])), None
+        size = self.path.stat().st_size
+        if offset < size:
+            schema, batches = self._open()
+            for batch in batches:
+                yield _numbered(pa.Table.from_batches([batch])), None
+            yield _numbered(schema.empty_table()), size
 
     def _open(self) -> tuple[Any, Iterator[Any]]:
         """Return the schema, and an iterator over the rows."""
@@ -280,7 +284,8 @@ def _explained(found: Any, style: str | None, names: Sequence[str]) -> str:
     if not pa.types.is_string(found.type) or 2 * count_numbers(some) > len(some):
         why, forms = "is too small for UNIX time", "mjd, jd, excel or s"
     else:
-        why, forms = "is of no known form", "'%d/%m/%Y %H:%M'"
+        why = "is of no known form"
+        forms = "'%d/%m/%Y %H:%M' if the day is first, '%m/%d/%Y %H:%M' if the month is"
     return f"{said} {why}; say --time-format, as {forms}, or another column with --time: {others}"
 
 
