@@ -149,8 +149,11 @@ class Directory:
         now = self._reactor.seconds()
         self._missed = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
         if not self.current(name) and name not in self._missed:
+            if self._session in self._shared:  # a running call may be too old to have this node
+                await self._shared.ask(self._session, self.refresh)
+            if not self.current(name):
+                await self._shared.ask(self._session, self.refresh)
             self._missed[name] = now
-            await self._shared.ask(self._session, self.refresh)
         if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(

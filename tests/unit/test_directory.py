@@ -200,6 +200,21 @@ def test_who_watches_while_there_is_no_hub_hears_of_every_node_that_is_back(worl
     assert world.back == ["b", "a"]
 
 
+def test_a_list_that_was_asked_for_too_early_is_asked_for_again(world):
+    hub = world.join()
+    hub.is_slow = True
+    early = defer.ensureDeferred(world.directory.node("other"))
+    hub.nodes.append(node("late"))
+    asking = [defer.ensureDeferred(world.directory.node("late")) for _ in range(2)]
+    hub.answer()
+    hub.answer()
+    assert [each.result.name for each in asking] == ["late"] * 2
+    with pytest.raises(UnknownNode):
+        early.result.raiseException()
+    early.addErrback(lambda failure: failure.trap(UnknownNode))
+    assert hub.calls == [LIST] * 3
+
+
 def test_after_a_restart_of_the_hub_nodes_have_time_to_come_back(world):
     hub = world.join(node("stays"), node("ends"))
     hub.nodes.clear()
