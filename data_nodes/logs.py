@@ -76,7 +76,10 @@ class Logs(sisock.TableArchive):
             if len(t):
                 firsts[path] = float(t[0]), path == self._path, path
         if not firsts and not self.left_out:
-            self.left_out[self._path] = "it has no line with a match of --pattern and a --time"
+            no_match = "it has no line with a match of --pattern and a --time"
+            self.left_out[self._path] = (
+                no_match if any(seen) else "it does not exist yet, or has no line"
+            )
         return {self.name: sorted(firsts, key=firsts.__getitem__)} if firsts else {}
 
     def describe_table(self, table: str, paths: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -43,6 +43,7 @@ class SerialLines(sisock.SubscriberNode):
         self.limit = flags["timeout"] or (2.0 if command else 60.0)
         self.stale_after = None if command else self.limit
         self._over = threading.Event()
+        self._identity = ""
         self._malformed: str | None = None
         self._warned = sisock.RepeatedWarning(self.log)
 
@@ -75,7 +76,8 @@ class SerialLines(sisock.SubscriberNode):
                 return
             if self.flags["scpi"]:
                 identity = lines.ask("*IDN?")
-                self.description = self.description or identity
+                if self.description in ("", self._identity):
+                    self.description = self._identity = identity
             due = time.monotonic()
             while not self._over.wait(max(0.0, due - time.monotonic())):
                 due = max(due + self.flags["interval"], time.monotonic())

@@ -116,9 +116,11 @@ def test_times_without_a_year_are_of_the_last_one(log):
 
 def test_a_log_that_is_not_there_or_has_nothing_is_said_until_it_has(log):
     node = make(log)
-    for text in ("", "no number\n", "pressure=1 bar\n"):
+    assert node.list_fields(1, 0) == {}
+    assert node.trouble.endswith("it does not exist yet, or has no line")
+    for text in ("no number\n", "pressure=1 bar\n"):
         log.write_text(text)
-        wait_until(lambda: not node.list_fields(1, 0) and "has no line" in node.trouble, 60, text)
+        wait_until(lambda: not node.list_fields(1, 0) and "a match of" in node.trouble, 60, text)
     write(log, 0, 2)
     wait_until(lambda: node.list_fields(1, 0), 60, "the log")
     assert node.trouble is None

@@ -161,9 +161,10 @@ def test_an_instrument_is_asked_by_scpi_past_its_death(asked, meter):
     )
     wait_until(lambda: why in (node.trouble or ""), 60, "the trouble")
     back = Meter(meter.port)
-    back.answers.update({"MEAS:VOLT?": "2.5", "MEAS:CURR?": "0.5"})
+    back.answers.update({"MEAS:VOLT?": "2.5", "MEAS:CURR?": "0.5", "*IDN?": "ACME,Meter 6,99,1.0"})
     wait_until(lambda: 2.5 in values(asking, "voltage"), 60, "samples of the one that is back")
     wait_until(lambda: values(asking, "current")[-1] == 0.5, 60, "the other")
+    assert node.description == "ACME,Meter 6,99,1.0"
     wait_until(lambda: node.trouble is None, 60, "no trouble")
     back.die()
 

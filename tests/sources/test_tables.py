@@ -150,7 +150,10 @@ def test_times_may_be_in_any_format(folder, texts, flags):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"time,x\n01/02/2026 00:00,1\n", "no known form; say --time-format, as '%d/%m/%Y %H:%M'"),
+        (
+            b"time,x\n01/02/2026 00:00,1\n",
+            "as '%d/%m/%Y %H:%M' if the day is .*'%m/%d/%Y %H:%M' if",
+        ),
         (b"time,x\n61041.5,1\n", "too small for UNIX time; say --time-format, as mjd"),
         (b"a,b\nx,1\n", "no times in 'a': 'x' is of no known form.*--time: 'a', 'b'"),
         ("time\tx\n01.01.2026\t1\n".encode("utf-16"), "save it as CSV in UTF-8"),

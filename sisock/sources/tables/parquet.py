@@ -284,7 +284,8 @@ def _explained(found: Any, style: str | None, names: Sequence[str]) -> str:
     if not pa.types.is_string(found.type) or 2 * count_numbers(some) > len(some):
         why, forms = "is too small for UNIX time", "mjd, jd, excel or s"
     else:
-        why, forms = "is of no known form", "'%d/%m/%Y %H:%M'"
+        why = "is of no known form"
+        forms = "'%d/%m/%Y %H:%M' if the day is first, '%m/%d/%Y %H:%M' if the month is"
     return f"{said} {why}; say --time-format, as {forms}, or another column with --time: {others}"
 
 
