@@ -246,35 +246,50 @@ def annotation_table(events: Sequence[Mapping[str, Any]], ref_id: str | None) ->
 
 
 # Symbols are case sensitive: S is siemens and s a second, mW and MW differ by a factor of 1e9.
-# Words are lower case and singular here, but not always in a field's units.
-_UNITS = """
-celsius: C degC °C ℃ celsius | fahrenheit: degF °F fahrenheit | kelvin: K kelvin
-percent: % percent | humidity: %h %H %rh %RH | pressurehpa: hPa | pressurembar: mbar millibar
-pressurebar: bar | pressurepa: Pa pascal | pressurekpa: kPa | pressurepsi: psi | pressurehg: inHg
-velocityms: m/s ms-1 m*s-1 mps | velocitykmh: km/h kmh kph | velocitymph: mph
-velocityknot: kn kt knot | lengthmm: mm millimeter millimetre | lengthm: m meter metre
-lengthkm: km | degree: deg ° degree | radian: rad radian | arcmin: arcmin | arcsec: arcsec
-rotrpm: rpm RPM | volt: V volt | mvolt: mV | kvolt: kV | amp: A amp ampere | mamp: mA
-farad: F | henry: H | mhenry: mH | ohm: Ω Ω ohm | watt: W watt | mwatt: mW | kwatt: kW
-megwatt: MW | Wm2: W/m2 W/m^2 W/m² Wm-2 | dB: dB | dBm: dBm | hertz: Hz hertz | ns: ns
-µs: us µs μs | ms: ms millisecond | s: s sec second | m: min minute | h: h hour | d: d day
-bits: b | bytes: B byte | kbytes: KiB | deckbytes: kB
-mbytes: MiB | decmbytes: MB | gbytes: GiB | decgbytes: GB | Bps: B/s Bps | bps: bps b/s bit/s
-accMS2: m/s2 m/s^2 m/s² | ppm: ppm | litre: l L litre liter | flowlpm: l/min L/min lpm
-none: 1 count dimensionless
+_SYMBOLS = """
+celsius: C degC °C ℃ | fahrenheit: degF °F | kelvin: K | percent: % | humidity: %h %H %rh %RH
+pressurehpa: hPa | pressurembar: mbar | pressurebar: bar | pressurepa: Pa | pressurekpa: kPa
+pressurepsi: psi | pressurehg: inHg | velocityms: m/s ms-1 m*s-1 mps | velocitykmh: km/h kmh kph
+velocitymph: mph | velocityknot: kn kt | lengthmm: mm | lengthm: m | lengthkm: km | degree: deg °
+radian: rad | arcmin: arcmin | arcsec: arcsec | rotrpm: rpm RPM | volt: V | mvolt: mV | kvolt: kV
+amp: A | mamp: mA | farad: F | henry: H | mhenry: mH | ohm: Ω Ω ohm | watt: W | mwatt: mW
+kwatt: kW | megwatt: MW | Wm2: W/m2 W/m^2 W/m² | dB: dB | dBm: dBm | hertz: Hz | ns: ns
+µs: us µs μs | ms: ms | s: s | m: min | h: h | d: d | bits: b | bytes: B | kbytes: KiB
+deckbytes: kB | mbytes: MiB | decmbytes: MB | gbytes: GiB | decgbytes: GB | Bps: B/s Bps
+bps: bps b/s bit/s | accMS2: m/s2 m/s^2 m/s² | ppm: ppm | litre: l L | flowlpm: l/min L/min lpm
+none: 1
 """
-_SYMBOL_LENGTH = 3  # characters; longer units may be words
 
-_IDS = {"": "none"}
-for _entry in _UNITS.replace("\n", "|").split("|"):
-    _IDS |= dict.fromkeys(_entry.partition(":")[2].split(), _entry.partition(":")[0].strip())
+# Words are not case sensitive.
+_WORDS = """
+celsius: celsius, deg c, degree celsius, degrees celsius
+fahrenheit: fahrenheit, deg f, degree fahrenheit, degrees fahrenheit
+kelvin: kelvin | percent: percent, pct | humidity: % rh | pressurehpa: hectopascal
+pressurembar: millibar | pressurepa: pascal | velocityms: m s-1 | velocityknot: knot, knots
+lengthmm: millimeter, millimetre, millimeters, millimetres
+lengthm: meter, metre, meters, metres | degree: degree, degrees | radian: radian, radians
+volt: volt, volts | amp: amp, ampere, amps, amperes | ohm: ohms | watt: watt, watts | Wm2: w m-2
+hertz: hertz | ms: millisecond, milliseconds | s: sec, second, seconds | m: minute, minutes
+h: hour, hours | d: day, days | bytes: byte, bytes | Bps: bytes/s
+litre: litre, liter, litres, liters | none: , count, counts, dimensionless
+"""
+
+
+def _parse_units(text: str, separator: str | None) -> dict[str, str]:
+    """Return Grafana's ids, before each colon, by the spellings after it."""
+    entries = [line.partition(":") for line in text.strip().replace("\n", "|").split("|")]
+    return {
+        word.strip(): unit.strip() for unit, _, words in entries for word in words.split(separator)
+    }
+
+
+_BY_SYMBOL = _parse_units(_SYMBOLS, None)
+_BY_WORD = _parse_units(_WORDS, ",")
 
 
 def grafana_unit(units: str | None) -> str | None:
     """Return Grafana's id for a unit, or a suffix with the unit if Grafana has no id for it."""
     if units is None:
         return None
-    spelling = "".join(units.split())
-    word = spelling.lower() if len(spelling) > _SYMBOL_LENGTH else spelling
-    spellings = spelling, word, word.removesuffix("s")
-    return next((_IDS[each] for each in spellings if each in _IDS), f"suffix: {units.strip()}")
+    bare = units.strip()
+    return _BY_SYMBOL.get(bare) or _BY_WORD.get(bare.lower()) or f"suffix: {bare}"

@@ -20,9 +20,9 @@ from sisock.wire.protocol import Interval, contract
 from sisock.wire.reply import Reply
 
 LONG = 50_000  # samples; a field is long if more are expected from its interval
-SAMPLE_BYTES = 30  # memory of a sample: its row as text
+SAMPLE_BYTES = 42  # memory of a sample: its row as text, of the longest numbers
 
-MAX_SHARED = 32_000_000
+MAX_SHARED = 40_000_000
 """Bytes of one call, which buffers all fields but the one being written; if more are expected, each
 long field gets a call of its own."""
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from twisted.internet import defer, task
+from twisted.internet import defer
 
 from sisock.connection.session import (
     Session,
@@ -39,8 +39,8 @@ class Directory:
     `timeout` is in seconds, for each answer of the hub or a node. `on_change` is called with a
     `KnownNode` and whether it is present, for each change after the first list; a new generation
     counts as leaving and coming back. `on_added` is called with the name for each event that a node
-    was added, even if nothing has changed. With a `site`, all nodes are named ``site/node``.
-    `is_listed`: the list was read on this session.
+    was added, even if nothing has changed; `on_back` with a node that was in `absent`. With a
+    `site`, all nodes are named ``site/node``. `is_listed`: the list was read on this session.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Directory:
         timeout: float,
         on_change: Callable[[KnownNode, bool], None],
         on_added: Callable[[str], None] = lambda name: None,
+        on_back: Callable[[KnownNode], None] = lambda node: None,
         site: str = "",
     ) -> None:
         self._site = site
@@ -56,6 +57,7 @@ class Directory:
         self._timeout = timeout
         self._on_change = on_change
         self._on_added = on_added
+        self._on_back = on_back
         self._session: Session | None = None
         self._nodes: dict[str, KnownNode] = {}
         # Nodes that the list lacks since a time, or that it may lack after a join (infinity).
@@ -124,11 +126,9 @@ class Directory:
         if self._doubtful:
             self._look_in(SETTLE)
 
-    async def settled(self) -> None:
-        """Wait until nodes that `nodes` omits are back or gone, unless that takes too long."""
-        end = self._reactor.seconds() + 2 * SETTLE
-        while self.is_listed and self._doubtful and self._reactor.seconds() < end:
-            await task.deferLater(self._reactor, SETTLE / 10)
+    def absent(self) -> set[str]:
+        """Return the names that `nodes` omits but `on_change` was not called for."""
+        return set(self._doubtful)
 
     def current(self, name: str) -> KnownNode | None:
         """Return the node with this name if it is known, without asking the hub."""
@@ -149,8 +149,11 @@ class Directory:
         now = self._reactor.seconds()
         self._missed = {each: t for each, t in self._missed.items() if now - t < ASK_AGAIN}
         if not self.current(name) and name not in self._missed:
+            if self._session in self._shared:  # a running call may be too old to have this node
+                await self._shared.ask(self._session, self.refresh)
+            if not self.current(name):
+                await self._shared.ask(self._session, self.refresh)
             self._missed[name] = now
-            await self._shared.ask(self._session, self.refresh)
         if (found := self._nodes.get(name)) is not None:
             return found
         raise UnknownNode(
@@ -220,11 +223,13 @@ class Directory:
     def _put(self, name: str, node: KnownNode | None) -> None:
         """Note that a node is present, or has left (None); call back if that is new."""
         before = self._nodes.pop(name, None)
-        self._doubtful.pop(name, None)
+        was_absent = self._doubtful.pop(name, None) is not None
         if node is not None:
             self._nodes[name] = node
         own = None if node is None else node.entry.get("generation")
         is_same = before is not None and node is not None and own in (None, before.generation)
+        if is_same and was_absent and node is not None:
+            self._on_back(node)
         if is_same or not self._is_telling:
             return
         if before is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -114,22 +114,29 @@ async def _ask(request: _Request) -> Data:
     parts = [request] if "progressive" in request.node.features else _apart(request)
     turns = defer.DeferredSemaphore(MAX_CALLS)
     calls = [turns.run(lambda part=part: defer.ensureDeferred(part.run())) for part in parts]
-    found = {name: series for data in await gather(calls) for name, series in data.items()}
-    return Data({name: found[name] for name in request.fields})
+    return await _joined(request, calls)
 
 
 async def _ask_for_enough(request: _Request) -> Data:
     """Ask a node that cannot decimate for at most `MAX_SAMPLES` spaced samples of each field."""
     for limit in MAX_SAMPLES:
         stride = (request.interval.end - request.interval.start) / limit
-        is_sparse = all(
-            each.interval and each.interval >= stride for each in request.fields.values()
-        )
+        parts: defaultdict[float | None, dict[str, Field]] = defaultdict(dict)
+        for name, field in request.fields.items():
+            is_sparse = field.interval and field.interval >= stride
+            parts[None if is_sparse else stride][name] = field
+        asked = [replace(request, fields=part, min_stride=s) for s, part in parts.items()]
         try:
-            return await _ask(replace(request, min_stride=None if is_sparse else stride))
+            return await _joined(request, map(_ask, asked))
         except ReplyTooLarge as error:
             too_large = error
     raise too_large
+
+
+async def _joined(request: _Request, calls: Iterable[Awaitable[Data]]) -> Data:
+    """Wait for the parts of a reply, and join them in the order of the request."""
+    found = {name: series for data in await gather(calls) for name, series in data.items()}
+    return Data({name: found[name] for name in request.fields})
 
 
 def _apart(request: _Request) -> list[_Request]:

@@ -73,9 +73,9 @@ class Site:
     """Stay joined to one router, and know its nodes.
 
     `name`, and the `prefix` of its nodes, are empty if there is only one router. `timeout` is in
-    seconds, for each answer. `on_change` is as in `Directory`. `watches` has each running `Watch`;
-    those of one node share a lock of `locks`, because autobahn confuses a beginning subscription
-    with an ending one.
+    seconds, for each answer. `on_change` and `on_back` are as in `Directory`. `watches` has each
+    running `Watch`; those of one node share a lock of `locks`, because autobahn confuses a
+    beginning subscription with an ending one.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Site:
         timeout: float,
         reactor: Any,
         on_change: Callable[[KnownNode, bool], None],
+        on_back: Callable[[KnownNode], None] = lambda node: None,
     ) -> None:
         self.name = settings.site or ""
         self.prefix = f"{self.name}/" if self.name else ""
@@ -92,7 +93,9 @@ class Site:
             settings, self._joined, lambda: self.directory.left(), reactor
         )
         self.reactor = self.connection.reactor
-        self.directory = Directory(self.reactor, timeout, on_change, self._added, site=self.name)
+        self.directory = Directory(
+            self.reactor, timeout, on_change, self._added, on_back, self.name
+        )
         self.turns = Turns(self.reactor)
         self.watches: set[Any] = set()
         self.locks: defaultdict[str, defer.DeferredLock] = defaultdict(defer.DeferredLock)

@@ -39,10 +39,12 @@ class TwistedClient:
     ) -> None:
         self.timeout = timeout
         every = load_routers() if settings is None else [settings]
-        self._sites = Sites(Site(each, timeout, reactor, self._tell_watchers) for each in every)
+        tell = self._tell_watchers, self._tell_late_watchers
+        self._sites = Sites(Site(each, timeout, reactor, *tell) for each in every)
         self._is_running = False
         self._ended: BaseException | None = None
-        self._node_watchers: set[Callable[[NodeEvent], None]] = set()
+        # For each: nodes that were absent when it began, but may come back.
+        self._node_watchers: dict[Callable[[NodeEvent], None], set[str]] = {}
         self._end_watchers: set[Callable[[BaseException], None]] = set()
 
     def start(self) -> None:
@@ -257,16 +259,28 @@ class TwistedClient:
         """
         with suppress(HubMissing):
             await self._sites.nodes(is_fresh=False)
-        await gather(site.directory.settled() for site in self._sites.values())
+        absent: set[str] = set()
         for site in self._sites.values():
             site.directory.tell()
+            absent |= site.directory.absent()
         tell = partial(deliver, "nodes", callback)
-        self._node_watchers.add(tell)
-        return partial(self._node_watchers.discard, tell)
+        self._node_watchers[tell] = absent
+
+        def end() -> None:
+            self._node_watchers.pop(tell, None)
+
+        return end
 
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
         for tell in list(self._node_watchers):
             tell(NodeEvent(node, is_present))
+
+    def _tell_late_watchers(self, node: KnownNode) -> None:
+        """Report a node that is back to the watchers that began while it was absent."""
+        for tell, absent in list(self._node_watchers.items()):
+            if node.name in absent:
+                absent.remove(node.name)
+                tell(NodeEvent(node, True))
 
     def _end(self, reason: BaseException) -> None:
         """Note the reason for the end, and report it to all `on_end` callbacks."""

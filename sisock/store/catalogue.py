@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import marshal
+import os
 import sqlite3
 import tempfile
 import threading
@@ -115,32 +116,46 @@ def _checksum(row: list[Any]) -> int:
 
 
 def open_database(
-    path: Path | str, version: int, set_up: str, synchronous: str, may_remove: bool = True
+    path: Path | str,
+    version: int,
+    set_up: str,
+    synchronous: str,
+    table: str = "",
+    may_remove: bool = True,
 ) -> sqlite3.Connection:
     """Open a database of one process; replace it with a new one if damaged or of another version.
 
-    `set_up` makes the tables that do not exist; `synchronous` is the pragma of this name.
+    `set_up` makes the tables that do not exist; `synchronous` is the pragma of this name. If
+    `table` is given, only this one is checked for damage.
     """
     connection = sqlite3.connect(path, check_same_thread=False)
     try:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", f"synchronous={synchronous}"):
             connection.execute(f"PRAGMA {pragma}")
         (found,) = connection.execute("PRAGMA user_version").fetchone()
-        (state,) = connection.execute("PRAGMA quick_check").fetchone()
+        connection.executescript(set_up)
+        check = f"PRAGMA quick_check({table})" if table else "PRAGMA quick_check"
+        (state,) = connection.execute(check).fetchone()
         if state != "ok" or found not in (0, version):
             raise sqlite3.DatabaseError(f"it is damaged, or of version {found}")
-        connection.executescript(f"{set_up} PRAGMA user_version={version};")
+        connection.execute(f"PRAGMA user_version={version}")
         return connection
-    except sqlite3.OperationalError:  # it is not damaged, but locked, or the disk is full
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # its text may quote the damage
         connection.close()
-        raise
-    except (sqlite3.DatabaseError, UnicodeDecodeError):  # the error's text may quote the damage
-        connection.close()
-        if not may_remove:
+        if not may_remove or not _is_due_to_damage(error, path):
             raise
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-    return open_database(path, version, set_up, synchronous, may_remove=False)
+    return open_database(path, version, set_up, synchronous, table, may_remove=False)
+
+
+def _is_due_to_damage(error: Exception, path: Path | str) -> bool:
+    """Return whether a database is damaged, and not locked, write-protected, or the disk full."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return True
+    # A damaged header may say that the file is read-only, or of a format to come.
+    names = "SQLITE_READONLY", "SQLITE_ERROR"
+    return error.sqlite_errorname in names and os.access(path, os.W_OK)
 
 
 class Store:

@@ -73,8 +73,12 @@ class World:
     def __init__(self):
         self.clock = task.Clock()
         self.told = []
+        self.back = []
         self.directory = Directory(
-            self.clock, 5, lambda node, is_present: self.told.append((node.name, is_present))
+            self.clock,
+            5,
+            lambda node, is_present: self.told.append((node.name, is_present)),
+            on_back=lambda node: self.back.append(node.name),
         )
 
     def join(self, *nodes, **keywords):
@@ -169,16 +173,46 @@ def test_nodes_that_come_back_after_a_join_have_not_gone(world):
     assert world.told == [("ends", False)]
 
 
-def test_nodes_that_the_list_lacks_after_a_join_are_soon_back_or_gone(world):
-    world.join(node("back"), node("gone"), node("there"))
+def test_who_did_not_see_a_node_in_the_list_can_be_told_that_it_is_back(world):
+    world.join(node("a", generation="1"), node("b", generation="1"))
     world.directory.left()
-    hub = world.join(node("there"))
-    settled = defer.ensureDeferred(world.directory.settled())
-    hub.add(node("back"))
-    assert not settled.called
-    world.clock.pump([1.0] * 10)
-    assert settled.called
-    assert world.names() == ["back", "there"]
+    hub = world.join(node("b", generation="1"))
+    assert world.names() == ["b"]
+    assert world.directory.absent() == {"a"}
+    back = len(world.back)
+    hub.add(node("a", generation="1"))
+    assert world.back[back:] == ["a"]
+    assert world.directory.absent() == set()
+    assert world.told == []
+
+
+def test_who_watches_while_there_is_no_hub_hears_of_every_node_that_is_back(world):
+    world.join(node("a", generation="1"), node("b", generation="1"))
+    world.directory.left()
+    hub = Hub(world.clock)
+    hub.is_there = False
+    result(world.directory.joined(hub))
+    assert world.directory.absent() == {"a", "b"}
+    hub.is_there = True
+    hub.nodes = [node("b", generation="1")]
+    world.clock.advance(2)
+    hub.add(node("a", generation="1"))
+    assert world.back == ["b", "a"]
+
+
+def test_a_list_that_was_asked_for_too_early_is_asked_for_again(world):
+    hub = world.join()
+    hub.is_slow = True
+    early = defer.ensureDeferred(world.directory.node("other"))
+    hub.nodes.append(node("late"))
+    asking = [defer.ensureDeferred(world.directory.node("late")) for _ in range(2)]
+    hub.answer()
+    hub.answer()
+    assert [each.result.name for each in asking] == ["late"] * 2
+    with pytest.raises(UnknownNode):
+        early.result.raiseException()
+    early.addErrback(lambda failure: failure.trap(UnknownNode))
+    assert hub.calls == [LIST] * 3
 
 
 def test_after_a_restart_of_the_hub_nodes_have_time_to_come_back(world):

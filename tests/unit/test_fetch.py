@@ -247,14 +247,14 @@ def test_the_client_decimates_what_the_node_cannot(features, way):
     assert [call.stride for call in session.calls] == [[]]
 
 
-def test_a_node_that_cannot_decimate_is_asked_for_spaced_samples():
+def test_a_node_that_cannot_decimate_sends_spaced_samples_of_dense_fields_only():
     session = Session(lambda call: {"data": {}, "timeline": {}})
     fields = {"many": field("many", 0.01, "a"), "few": field("few", 1.0, "b")}
     fields["unknown"] = field("unknown", None, "c")
     got = result(begin(session, (), fields, max_points=100))
     assert list(got) == ["many", "few", "unknown"]
     asked = [(call.fields, call.stride) for call in session.calls]
-    assert asked == [(["many", "few", "unknown"], [1000 / 50_000])]
+    assert asked == [(["many", "unknown"], [1000 / 50_000]), (["few"], [])]
 
 
 def test_a_reply_over_the_allowance_is_asked_for_with_fewer_samples():

@@ -123,6 +123,8 @@ def test_values_of_a_table_are_at_their_times():
         ("mV", "mvolt"), ("MW", "megwatt"), ("mW", "mwatt"), ("k", "suffix: k"), ("K", "kelvin"),
         ("C", "celsius"), ("Celsius", "celsius"), ("VOLTS", "volt"), (" degC ", "celsius"),
         ("", "none"), ("hPa", "pressurehpa"), ("%", "percent"), ("furlong", "suffix: furlong"),
+        ("V s", "suffix: V s"), ("m s", "suffix: m s"), ("Cs", "suffix: Cs"), ("bs", "suffix: bs"),
+        ("degrees Celsius", "celsius"), ("m s-1", "velocityms"), ("pct", "percent"),
     ],
 )  # fmt: skip
 def test_symbols_of_units_are_read_as_they_are_written(units, unit):

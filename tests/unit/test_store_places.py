@@ -135,3 +135,15 @@ def test_a_catalogue_whose_damage_is_not_text_is_made_anew(cache):
     path = cache / "store" / "catalogue.sqlite"
     path.write_bytes(path.read_bytes().replace(b"TABLE series", b"\x9a\xbaBLE series"))
     store_samples(open_store(), *series(100))
+
+
+@pytest.mark.parametrize("position", [18, 47])  # that it is read-only; the version of its format
+def test_a_catalogue_whose_header_is_damaged_is_made_anew(cache, position):
+    store = open_store()
+    store_samples(store, *series(100))
+    store.close()
+    path = cache / "store" / "catalogue.sqlite"
+    content = bytearray(path.read_bytes())
+    content[position] = 99
+    path.write_bytes(content)
+    store_samples(open_store(), *series(100))

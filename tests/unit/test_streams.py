@@ -9,8 +9,9 @@ from twisted.internet import defer
 from sisock.bridge.http import Request
 from sisock.bridge.metrics import Metrics
 from sisock.bridge.panels import Panels
+from sisock.bridge.streams import open_streams
 from sisock.errors import InvalidArgument, NodeFailed
-from sisock.wire.protocol import ERROR_NODE_FAILED
+from sisock.wire.protocol import ERROR_NODE_FAILED, Interval
 from sisock.wire.reply import Reply, Timeline
 from tests.unit.bridge_nodes import Node, Session, World
 
@@ -172,6 +173,18 @@ def test_a_long_field_that_is_wanted_twice_is_asked_for_once():
     asked.node.send([4000.0])
     asked.clock.pump([0.0] * 300)
     assert asked.datapoints == [2 * WINDOW + 1] * 2
+
+
+def test_memory_is_counted_before_the_answer_begins():
+    asked = Asked("x", interval=1.0)
+    share, t = asked.bridge.memory.share(), 1e9 + np.arange(60_000) + 1 / 3
+    interval = Interval(1e9, 1e9 + len(t))
+    opening = open_streams(asked.bridge, share, [("n", "x")], interval, None)
+    opened = defer.ensureDeferred(opening)
+    counted = share.nbytes
+    asked.node.send(t)
+    assert opened.called
+    assert share.nbytes == counted > 0
 
 
 def test_too_many_samples_of_a_node_without_windows_are_refused():
