@@ -18,6 +18,9 @@ from sisock.wire.times import counted, format_time
 MAX_FIELDS = 50_000
 """Maximum number of fields, and of timelines: `get_fields` describes all in one message."""
 
+MAX_HELD = 1 << 19
+"""Maximum number of values that a timeline holds, so that a flush takes at most 20 ms."""
+
 _MAX_FAULTS = 10  # maximum number of faults reported for one push
 
 _RULE = "must be finite UNIX seconds, from 1970 to 5138 (milliseconds are not)"
@@ -142,8 +145,8 @@ class Intake:
 class LiveTimeline:
     """Sort the samples of one timeline by time, and release them when they are final.
 
-    A sample is held for `lateness` seconds. A sample that is not later than all released ones is
-    dropped. Of several samples with the same time, the first one is kept. `lock` protects
+    A sample is held for `lateness` seconds; beyond `MAX_HELD` values, the earliest are released. A
+    sample that is not later than all released ones is dropped. Of several samples with the same time, the first one is kept. `lock` protects
     `pending`.
     """
 
@@ -185,6 +188,7 @@ class LiveTimeline:
         if self._lateness and not is_last:
             waited = np.flatnonzero(came <= now - self._lateness)
             cut = int(waited[-1]) + 1 if len(waited) else 0
+            cut = max(cut, len(came) - MAX_HELD // (1 + len(rows[1])))
         self._held, self._came = take(rows, slice(cut, None)), came[cut:]
         if cut:
             self.newest, self.came_at = float(rows[0][cut - 1]), now

@@ -16,7 +16,7 @@ import sisock
 from sisock.errors import NodeContractError, SettingsError
 from sisock.history.columns import encode
 from sisock.history.memory import MAX_MEMORY, Memory
-from sisock.node.intake import MAX_FIELDS
+from sisock.node.intake import MAX_FIELDS, MAX_HELD
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
@@ -606,6 +606,15 @@ def test_held_samples_are_let_go_when_they_have_waited(published):
     wait_until(lambda: events, 40, "the event")
     assert events[0]["timeline"]["pushed"]["t"] == [NOW, NOW + 0.1]
     assert events[0]["data"]["x"] == [1, 2]
+
+
+def test_few_samples_are_held_so_that_a_stored_day_fits_into_memory():
+    node = made(lateness=60.0)
+    count = MAX_HELD  # with its time, each sample is two values
+    node.push({"x": np.arange(count)}, NOW + np.arange(count))
+    samples = series(node.get_data(["x"], EARLIEST, LATEST), "x")
+    assert samples == [(NOW + i, i) for i in range(count - MAX_HELD // 2)]
+    node.end()
 
 
 def test_the_last_values_are_found_on_disk_however_old():
