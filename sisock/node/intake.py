@@ -146,8 +146,8 @@ class LiveTimeline:
     """Sort the samples of one timeline by time, and release them when they are final.
 
     A sample is held for `lateness` seconds; beyond `MAX_HELD` values, the earliest are released. A
-    sample that is not later than all released ones is dropped. Of several samples with the same time, the first one is kept. `lock` protects
-    `pending`.
+    sample that is not later than all released ones is dropped. Of several samples with the same
+    time, the first one is kept. `lock` protects `pending`.
     """
 
     def __init__(self, name: str, lateness: float, lock: threading.Lock) -> None:
@@ -207,11 +207,16 @@ def _times(t: Any) -> np.ndarray:
     try:
         times = normalise(t)
     except ValueError:
-        given = getattr(t, "dtype", type(t).__name__)
-        raise ValueError(f"the times of samples {_RULE}, not {given}") from None
-    is_number = times.dtype.kind in "fiu"
-    if not is_number or not ((times >= EARLIEST) & (times < LATEST)).all():
-        raise ValueError(f"the times of samples {_RULE}")
+        times = None
+    if times is None or times.dtype.kind not in "fiu":
+        is_list = isinstance(t, list | tuple)
+        kinds = (
+            {type(v).__name__ for v in t} if is_list else {getattr(t, "dtype", type(t).__name__)}
+        )
+        raise ValueError(f"the times of samples {_RULE}, not {', '.join(map(str, sorted(kinds)))}")
+    wrong = times[~((times >= EARLIEST) & (times < LATEST))]
+    if len(wrong):
+        raise ValueError(f"the times of samples {_RULE}, not {wrong[0]}")
     return times.astype("<f8")
 
 
@@ -223,7 +228,9 @@ def _columns(values: Mapping[str, Any], count: int) -> tuple[dict[str, Column | 
         try:
             column = encode(given)
         except ValueError as error:
-            faults.append(f"wrong values for {name!r}: {error}")
+            is_nested = isinstance(given, list) and isinstance(given[0], list | tuple | np.ndarray)
+            hint = "; an array needs an array of times" if is_nested else ""
+            faults.append(f"wrong values for {name!r}: {error}{hint}")
             continue
         if len(given) != count:
             counts = f"{counted(len(given), 'value')} for {counted(count, 'time')}"
