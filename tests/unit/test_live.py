@@ -157,6 +157,7 @@ def test_any_pushes_are_served_as_a_plain_list_has_them(steps, lateness, is_kept
             node.push(step[1], step[0], step[2])
             for row in rows_of(step):
                 models[step[2]].take(*row)
+            models[step[2]].flush()
     check(node, models)
     node.end()
     node = made(**about)
@@ -193,8 +194,7 @@ def test_any_pushes_are_decimated_as_the_grid_says(steps, w, max_points, start, 
         node.push(step[1], step[0], step[2])
         for row in rows_of(step):
             models[step[2]].take(*row)
-    for model in models.values():
-        model.flush()
+        models[step[2]].flush()
     few = node.get_decimated(list(KINDS), start, start + span, max_points=max_points)
     cut = node.get_decimated(list(KINDS), start, start + span, bucket=w)
     for field, line in LINES.items():
@@ -574,6 +574,20 @@ def test_many_faults_of_one_push_are_few_warnings():
     node = made()
     node.push({f"f{i}": object() for i in range(1000)}, NOW)
     assert node.status()["error"] == "push was given 990 more: the value is lost"
+    node.end()
+
+
+@pytest.mark.parametrize("keep", [None, "30d"])
+def test_what_is_pushed_before_there_is_a_router_is_kept(keep):
+    node = made(keep=keep)
+    for i in range(100):
+        node.push({"x": i}, NOW + i)
+    assert node.status() == {"samples": 100, "last": NOW + 99, "error": None}
+    node.service = service = Service()
+    node.begin(service)
+    node.push({"x": 100}, NOW + 100)
+    wait_until(lambda: service.events, 40, "the event")
+    assert [event["data"]["x"] for event in service.events] == [[100]]
     node.end()
 
 
