@@ -44,13 +44,16 @@ async function work(joined, signIn) {
   await Promise.all([sisock.sites ? find.draw() : find.begin(), load()]);
   setInterval(() => isFollowing() && load(), REFRESH_SECONDS * 1000);
   setInterval(() => isFollowing() && draw(), 1000);
-  poll();
+  setTimeout(poll, POLL_MILLISECONDS);
 }
 
 /** Show what is added to archives, while anybody can see it. */
 async function poll() {
-  if (!document.hidden) await store.poll();
-  setTimeout(poll, POLL_MILLISECONDS);
+  try {
+    if (!document.hidden) await store.poll();
+  } finally {
+    setTimeout(poll, POLL_MILLISECONDS);
+  }
 }
 
 async function refresh(site) {

@@ -155,17 +155,18 @@ class History(Memory):
 
     def _load(self) -> bool:
         """Load all timelines; return whether all are undamaged."""
-        damage = []
+        is_sound = True
 
         def report(text: str) -> None:
-            damage.append(text)
+            nonlocal is_sound
+            is_sound = False
             self._warn(text)
 
         for folder in sorted(self._folder.glob("t-*")):
             line = StoredTimeline.load(folder, report)
             if line is not None:
                 self.lines[line.name] = line
-        return not damage
+        return is_sound
 
     def _repeat(self, do: Callable[[], None]) -> None:
         while not self._stopping.wait(EVERY):

@@ -71,6 +71,7 @@ class LiveNode(DataNodeServer):
     features = (*DataNodeServer.features, "live")
 
     _intake: Intake
+    _is_early = False  # open but not begun: `push` flushes, as no thread does yet
 
     def read(self) -> Mapping[str, Any]:
         """Read the instrument once; return field name to value. Fields left out are missing.
@@ -101,6 +102,9 @@ class LiveNode(DataNodeServer):
             raise RuntimeError(f"push was called before the node runs: {advice}")
         for fault in self._intake.push(values, t, timeline):
             self._warn(f"push was given {fault}: the value is lost")
+        # Logging a warning of the flush may call `push`, which must not wait for that flush.
+        if self._is_early and not self._flushing.locked():
+            self._flush()
 
     @property
     def read_limit(self) -> float:
@@ -141,10 +145,12 @@ class LiveNode(DataNodeServer):
                 with contract(self.name, name):
                     self._intake.add_field(name, type_of(dtype), line)
             self._intake.line(line).newest = kept.last
+        self._is_early = True
         return self._store.generation
 
     def begin(self, service: Any) -> None:
         """Start reading and publishing."""
+        self._is_early = False
         name = f"sisock-{self.name}-live"
         threading.Thread(target=self._work, args=(service,), name=name, daemon=True).start()
         if self.interval is not None:
@@ -237,7 +243,8 @@ class LiveNode(DataNodeServer):
                     self._warn(line.why_dropped(), dropped)
                 if len(rows[0]):
                     self._store.put(line.name, rows)
-                    self._events.add(line.name, rows)
+                    if not self._is_early:
+                        self._events.add(line.name, rows)
                     self._taken += len(rows[0]) * len(rows[1])
 
     async def get_fields(self, start: float, end: float) -> Any:

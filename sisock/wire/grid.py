@@ -189,6 +189,9 @@ def stride_indices(t: np.ndarray, min_stride: float, after: float | None = None)
     """
     if min_stride <= 0:
         return np.arange(len(t))
+    first = 0 if after is None else _next_index(t, after, min_stride, 0)
+    if (np.diff(t[first:]) >= min_stride).all():
+        return np.arange(first, len(t))
     last, kept = -math.inf if after is None else after, []
     if len(t) and t[-1] - t[0] < _WALK_BELOW * len(t) * min_stride:
         index = -1

@@ -56,13 +56,13 @@ def open_noted(page, mixed, *fields):
 
 @pytest.fixture
 def view(page, mixed):
-    """The page on the node's number and flag."""
-    return open_noted(page, mixed, "number", "flag")
+    """The page on the node's number and text, which are final: others are polled."""
+    return open_noted(page, mixed, "number", "text")
 
 
 @pytest.fixture
 def final(page, mixed):
-    """The page on the number, which is final: others are asked for again after ten seconds."""
+    """The page on the number, which is final."""
     return open_noted(page, mixed, "number")
 
 

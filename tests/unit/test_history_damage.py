@@ -1,5 +1,6 @@
 """Damage to a history's files is reported and costs its block, and nothing else."""
 
+import gc
 import math
 import os
 import random
@@ -128,6 +129,12 @@ def test_a_flipped_bit_of_a_file_costs_one_block(damaged, position):
                 kept = grid.decimate(T, values, w)
                 assert np.array_equal(found.t, T[kept])
                 assert np.array_equal(found.values, np.asarray(values)[kept])
+
+
+def test_reports_of_damage_are_not_kept(damaged):
+    reported = damaged("segment-*", flip(0.5)).reported
+    keepers = [each for each in gc.get_referrers(reported[-1]) if isinstance(each, list)]
+    assert len(keepers) == 1 and keepers[0] is reported
 
 
 @pytest.mark.parametrize("position", positions())

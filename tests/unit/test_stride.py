@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +59,15 @@ def test_a_multiple_of_the_spacing_keeps_every_nth_sample(count, spacing, multip
 def test_no_samples_stay_none():
     assert stride_indices(np.empty(0), 5.0).tolist() == []
     assert stride_indices(np.empty(0), 0.0, after=3.0).tolist() == []
+
+
+def test_that_all_samples_are_kept_is_found_without_an_object_for_each():
+    t = np.arange(100_000) * 1.0
+    tracemalloc.start()
+    try:
+        kept = stride_indices(t, 1.0, after=-1.0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept.tolist() == list(range(len(t)))
+    assert peak < 3 * t.nbytes
