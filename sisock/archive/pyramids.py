@@ -261,11 +261,14 @@ def _merge(
     """Decimate new samples together with the decimated earlier ones."""
     if not len(part[0]):
         return kept, bucket
-    t, values = join([kept, part])
-    if bucket is None and len(t) <= (max_points or 0):
-        return (t, values), None
+    if bucket is None and len(kept[0]) + len(part[0]) <= (max_points or 0):
+        return join([kept, part]), None
     if max_points is not None:
         # The size only grows as the last time does; decimation composes.
-        bucket = grid.bucket_size_for(float(t[0]), float(t[-1]), max_points)
+        first = float((kept if len(kept[0]) else part)[0][0])
+        bucket = grid.bucket_size_for(first, float(part[0][-1]), max_points)
+    # Before they are joined: the part may be large.
+    which = grid.decimate(*part, bucket, max_points is not None)
+    t, values = join([kept, (part[0][which], part[1][which])])
     which = grid.decimate(t, values, bucket, max_points is not None)
     return (t[which], values[which]), bucket

@@ -18,6 +18,9 @@ from sisock.wire.times import counted, format_time
 MAX_FIELDS = 50_000
 """Maximum number of fields, and of timelines: `get_fields` describes all in one message."""
 
+MAX_HELD = 1 << 19
+"""Maximum number of values that a timeline holds, so that a flush takes at most 20 ms."""
+
 _MAX_FAULTS = 10  # maximum number of faults reported for one push
 
 _RULE = "must be finite UNIX seconds, from 1970 to 5138 (milliseconds are not)"
@@ -142,9 +145,9 @@ class Intake:
 class LiveTimeline:
     """Sort the samples of one timeline by time, and release them when they are final.
 
-    A sample is held for `lateness` seconds. A sample that is not later than all released ones is
-    dropped. Of several samples with the same time, the first one is kept. `lock` protects
-    `pending`.
+    A sample is held for `lateness` seconds; beyond `MAX_HELD` values, the earliest are released. A
+    sample that is not later than all released ones is dropped. Of several samples with the same
+    time, the first one is kept. `lock` protects `pending`.
     """
 
     def __init__(self, name: str, lateness: float, lock: threading.Lock) -> None:
@@ -185,6 +188,7 @@ class LiveTimeline:
         if self._lateness and not is_last:
             waited = np.flatnonzero(came <= now - self._lateness)
             cut = int(waited[-1]) + 1 if len(waited) else 0
+            cut = max(cut, len(came) - MAX_HELD // (1 + len(rows[1])))
         self._held, self._came = take(rows, slice(cut, None)), came[cut:]
         if cut:
             self.newest, self.came_at = float(rows[0][cut - 1]), now
@@ -203,11 +207,16 @@ def _times(t: Any) -> np.ndarray:
     try:
         times = normalise(t)
     except ValueError:
-        given = getattr(t, "dtype", type(t).__name__)
-        raise ValueError(f"the times of samples {_RULE}, not {given}") from None
-    is_number = times.dtype.kind in "fiu"
-    if not is_number or not ((times >= EARLIEST) & (times < LATEST)).all():
-        raise ValueError(f"the times of samples {_RULE}")
+        times = None
+    if times is None or times.dtype.kind not in "fiu":
+        is_list = isinstance(t, list | tuple)
+        kinds = (
+            {type(v).__name__ for v in t} if is_list else {getattr(t, "dtype", type(t).__name__)}
+        )
+        raise ValueError(f"the times of samples {_RULE}, not {', '.join(map(str, sorted(kinds)))}")
+    wrong = times[~((times >= EARLIEST) & (times < LATEST))]
+    if len(wrong):
+        raise ValueError(f"the times of samples {_RULE}, not {wrong[0]}")
     return times.astype("<f8")
 
 
@@ -219,7 +228,9 @@ def _columns(values: Mapping[str, Any], count: int) -> tuple[dict[str, Column | 
         try:
             column = encode(given)
         except ValueError as error:
-            faults.append(f"wrong values for {name!r}: {error}")
+            is_nested = isinstance(given, list) and isinstance(given[0], list | tuple | np.ndarray)
+            hint = "; an array needs an array of times" if is_nested else ""
+            faults.append(f"wrong values for {name!r}: {error}{hint}")
             continue
         if len(given) != count:
             counts = f"{counted(len(given), 'value')} for {counted(count, 'time')}"

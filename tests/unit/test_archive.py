@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from twisted.logger import Logger
 
 from sisock import ArchiveNode
-from sisock.archive.pyramids import MANY
+from sisock.archive.pyramids import MANY, decimate_windows
 from sisock.errors import NodeContractError, NodeFailed
+from sisock.store.background import WorkLog
 from sisock.testing import wait_until
 from sisock.wire import grid
+from sisock.wire.grid import Wanted
 from sisock.wire.protocol import NEVER_FINAL
 
 
@@ -312,6 +315,22 @@ def test_before_all_is_prepared_little_memory_is_taken():
     finally:
         tracemalloc.stop()
     assert (found.t[0], found.t[-1], found.bucket) == (1, count - 1, 32768)
+
+
+@pytest.mark.parametrize(("bucket", "max_points"), [(4096.0, None), (None, 1000)])
+def test_a_large_part_is_not_copied_to_decimate_it(bucket, max_points):
+    t = np.arange(2e6)
+    values = t % 977
+    parts = [(t[:10], values[:10]), (t[10:], values[10:])]
+    wanted = Wanted(0, 2e6, bucket, max_points)
+    tracemalloc.start()
+    try:
+        found = decimate_windows(iter(parts), wanted, WorkLog(Logger(), "decimating"))
+        assert tracemalloc.get_traced_memory()[1] < t.nbytes
+    finally:
+        tracemalloc.stop()
+    which, w = grid.decimate_by(t, values, bucket, max_points)
+    assert (found.bucket, found.t.tolist()) == (w, t[which].tolist())
 
 
 class Crowded(Growing):

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 import uuid
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import sisock
 from sisock.errors import NodeContractError, SettingsError
 from sisock.history.columns import encode
 from sisock.history.memory import MAX_MEMORY, Memory
-from sisock.node.intake import MAX_FIELDS
+from sisock.node.intake import MAX_FIELDS, MAX_HELD
 from sisock.testing import wait_until
 from sisock.wire.protocol import NEVER_FINAL
 from tests import grid_oracle as oracle
@@ -257,8 +258,11 @@ def test_the_newest_samples_are_kept_and_few_others(depth, sizes, by_time):
             None,
             "the times of samples must be .* not datetime64",
         ),
-        ({"x": [1, 2]}, [NOW, 1000 * NOW], None, "milliseconds are not"),
-        ({"x": 1}, -NOW, None, "from 1970"),
+        ({"x": [1, 2]}, [NOW, 1000 * NOW], None, "milliseconds are not.* not 1700000000000.0"),
+        ({"x": 1}, -5, None, "from 1970 .* not -5"),
+        ({"x": 1}, datetime.now(UTC), None, "must be .* UNIX seconds.* not datetime"),
+        ({"x": [1, 2]}, [NOW, None], None, "not nan|not NoneType, float"),
+        ({"x": [1]}, ["noon"], None, "not str"),
     ],
 )
 def test_a_push_that_makes_no_sense_is_refused_as_a_whole(values, t, timeline, error):
@@ -282,6 +286,8 @@ def test_a_push_before_the_node_runs_says_where_to_begin():
         ({"x": ["4"], "on": [True]}, [NOW], "a string for 'x', which is a number"),
         ({"x": [object()], "on": [True]}, [NOW], "wrong values for 'x': values of type object"),
         ({"x": [4, 5], "on": True}, NOW, "wrong values for 'x': values of type list cannot"),
+        ({"x": [4, 5], "on": True}, NOW, "; an array needs an array of times"),
+        ({"x": np.ones(2), "on": True}, NOW, "; an array needs an array of times"),
         ({"word": 4, "on": True}, NOW, "a number for 'word', which is a string"),
     ],
 )
@@ -606,6 +612,15 @@ def test_held_samples_are_let_go_when_they_have_waited(published):
     wait_until(lambda: events, 40, "the event")
     assert events[0]["timeline"]["pushed"]["t"] == [NOW, NOW + 0.1]
     assert events[0]["data"]["x"] == [1, 2]
+
+
+def test_few_samples_are_held_so_that_a_stored_day_fits_into_memory():
+    node = made(lateness=60.0)
+    count = MAX_HELD  # with its time, each sample is two values
+    node.push({"x": np.arange(count)}, NOW + np.arange(count))
+    samples = series(node.get_data(["x"], EARLIEST, LATEST), "x")
+    assert samples == [(NOW + i, i) for i in range(count - MAX_HELD // 2)]
+    node.end()
 
 
 def test_the_last_values_are_found_on_disk_however_old():

@@ -178,6 +178,12 @@ class Index:
             found.update(self._ask(query, block.id, start, end + block.longest + 1.0, end))
         return dict.fromkeys((path, offset) for _, path, offset in sorted(found))
 
+    def last(self, blocks: Iterable[Block]) -> float | None:
+        """Return the last time in the frames of blocks that `frames` finds; None without any."""
+        query = "SELECT max(last) FROM frame WHERE block = ?"
+        found = [self._ask(query, block.id)[0][0] for block in blocks]
+        return max((last for last in found if last is not None), default=None)
+
     def _ask(self, query: str, *values: Any) -> list[Any]:
         with self._lock:
             return self._database.execute(query, values).fetchall()

@@ -181,6 +181,8 @@ class Levels:
         self, blocks: list[Block], views: list[View], field: str, wanted: Wanted
     ) -> Decimated | None:
         """Decimate cached buckets, and what is before and after them in the files."""
+        # Frames may be indexed while others are read: those may be missing here.
+        final_to = just_after(self._index.last(blocks))
         start, end, bucket, max_points = wanted
         low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
         inner, count = [], 0
@@ -211,7 +213,6 @@ class Levels:
             parts.append((found.t, found.values))
         t, values = in_order(parts)
         which = grid.decimate(t, values, bucket, max_points is not None)
-        final_to = just_after(max(block.last for block in blocks))
         return Decimated(t[which], values[which], bucket, final_to)
 
 
