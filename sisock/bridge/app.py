@@ -24,7 +24,7 @@ from sisock.bridge.requests import (
     parse_range,
     tag_values,
 )
-from sisock.bridge.targets import SEPARATOR, matches, parse_target, parse_words
+from sisock.bridge.targets import SEPARATOR, check_wildcards, matches, parse_target, parse_words
 from sisock.bridge.tiles import View, tile_generation
 from sisock.errors import InvalidArgument, SisockError
 from sisock.wire.arrays import has_value, to_list
@@ -134,6 +134,7 @@ class Routes:
         share = self._bridge.memory.share()
         known = await self._bridge.fields(share)
         names = [f"{node}::{name}" for node, fields in known.items() for name in fields]
+        check_wildcards(len(patterns), len(names))
         found = [entry(name) for name in names if (text or "") in name or matches(name, *patterns)]
         return _json_answer(found, share.notices)
 

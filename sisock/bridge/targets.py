@@ -63,13 +63,13 @@ class Budget:
 
 def matches(name: str, *shells: str) -> bool:
     """Return whether a name matches one of these shell patterns."""
-    return compile_any(*shells)(name) is not None
+    return any(compile_shell(shell)(name) for shell in shells)
 
 
 @lru_cache(MAX_PER_REQUEST)  # that of `fnmatch` keeps sixteen times as many
-def compile_any(*shells: str) -> Callable[[str], Any]:
-    """Return a function that finds whether a name matches one of these shell patterns."""
-    return re.compile("|".join(map(fnmatch.translate, shells)) or "(?!)").match
+def compile_shell(shell: str) -> Callable[[str], Any]:
+    """Return a function that finds whether a name matches a shell pattern."""
+    return re.compile(fnmatch.translate(shell)).match
 
 
 def parse_target(text: str, budget: Budget | None = None) -> list[Pattern]:
@@ -155,7 +155,7 @@ class Search:
     def __init__(self, targets: Mapping[str, Sequence[Pattern]]) -> None:
         self._targets = targets
         self._wild = [p for patterns in targets.values() for p in patterns if isinstance(p, str)]
-        self._wild_nodes = [shell.partition(SEPARATOR)[0] for shell in self._wild]
+        self._wild_nodes = {shell.partition(SEPARATOR)[0] for shell in self._wild}
         self._special: dict[str, Pair] = {}
         for text in filter(SPECIAL.search, targets):
             node, _, field = text.partition(SEPARATOR)
@@ -214,7 +214,7 @@ def _expand(patterns: Iterable[Pattern], known: Mapping[str, Pair]) -> list[Pair
     found: dict[Pair, None] = {}
     for pattern in patterns:
         if isinstance(pattern, str):
-            is_match = compile_any(pattern)
+            is_match = compile_shell(pattern)
             found |= dict.fromkeys(pair for name, pair in known.items() if is_match(name))
         else:
             found[pattern] = None

@@ -71,7 +71,8 @@ class Pyramid:
             if (yield from _extend(level, below)):
                 self._series = {**self._series, w: level}
                 below = level
-        self._extended_at = count
+        if self._chosen_at:  # otherwise the levels were dropped meanwhile
+            self._extended_at = count
 
     def _choose(self) -> set[float]:
         """Choose the bucket sizes of the levels."""

@@ -3,7 +3,9 @@
 import pytest
 from autobahn.wamp.exception import TransportLost
 
-from sisock.bridge.app import find_annotations
+from sisock.bridge.app import call_flask, find_annotations, make_app
+from sisock.bridge.http import Request
+from sisock.bridge.metrics import Metrics
 from sisock.bridge.query import Views
 from sisock.bridge.targets import parse_target
 from sisock.errors import InvalidArgument, RouterUnreachable
@@ -129,6 +131,19 @@ def test_a_field_that_is_there_as_written_is_meant_whatever_its_name(name):
     escaped = "".join(f"\\{c}" if c in "*?[](){}|\\" else c for c in name)
     for text in (f"n::{name}", f"n::{escaped}"):
         assert meaning(world, text) == {text: [("n", name)]}
+
+
+def test_a_search_that_would_keep_others_waiting_is_refused():
+    world = World(n=Node(dict.fromkeys(map(str, range(2000)), "a"), {}))
+    app = make_app(world.bridge, Metrics())
+
+    def search(pairs):
+        body = b'{"target": "%b"}' % (b"{a,b}*{c,d}*" * pairs)
+        return world.result(call_flask(app, Request("", "POST", b"/search", body=body)))
+
+    assert search(1).body == b"[]"
+    with pytest.raises(InvalidArgument, match="takes too long"):
+        search(5)
 
 
 def test_nodes_that_come_and_go_are_remembered():

@@ -115,6 +115,20 @@ def test_levels_are_chosen_anew_when_the_series_has_doubled(tmp_path, monkeypatc
         check_view(pyramid.view(), t, values, start, end, 4096.0, 300)
 
 
+def test_levels_dropped_while_they_are_extended_are_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("SISOCK_CACHE", str(tmp_path))
+    t, values = series(100_000)
+    pyramid = open_store().open("a")
+    pyramid.base.append(t, values)
+    extending = pyramid.extend()
+    next(extending), next(extending)  # the finest level is complete
+    pyramid.drop_levels()
+    list(extending)
+    assert list(pyramid.extend())
+    check_view(pyramid.view(), t, values, *EVER, 16.0, 100)
+    assert not list(pyramid.extend())
+
+
 def test_a_view_stays_the_same_while_more_is_appended(tmp_path, monkeypatch):
     monkeypatch.setenv("SISOCK_CACHE", str(tmp_path))
     store = open_store()
