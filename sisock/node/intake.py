@@ -209,11 +209,10 @@ def _times(t: Any) -> np.ndarray:
     except ValueError:
         times = None
     if times is None or times.dtype.kind not in "fiu":
-        is_list = isinstance(t, list | tuple)
-        kinds = (
-            {type(v).__name__ for v in t} if is_list else {getattr(t, "dtype", type(t).__name__)}
-        )
-        raise ValueError(f"the times of samples {_RULE}, not {', '.join(map(str, sorted(kinds)))}")
+        given = getattr(t, "dtype", type(t).__name__)
+        if isinstance(t, list | tuple):
+            given = ", ".join(sorted({type(value).__name__ for value in t}))
+        raise ValueError(f"the times of samples {_RULE}, not {given}")
     wrong = times[~((times >= EARLIEST) & (times < LATEST))]
     if len(wrong):
         raise ValueError(f"the times of samples {_RULE}, not {wrong[0]}")

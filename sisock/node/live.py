@@ -169,8 +169,9 @@ class LiveNode(DataNodeServer):
         """Return the number of values taken, the time of the newest, and the last warning."""
         last = max((line.last for line in self._store.lines.copy().values()), default=None)
         error = self._warn.last
-        if self._dropped and error:
-            error = f"{error} ({counted(self._dropped, 'sample')} dropped since the start)"
+        if self._dropped:
+            told = f"{counted(self._dropped, 'sample')} dropped since the start"
+            error = f"{error} ({told})" if error else told
         return {"samples": self._taken, "last": last, "error": error}
 
     async def _read_and_warn(self) -> None:

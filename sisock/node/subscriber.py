@@ -115,8 +115,10 @@ class SubscriberNode(LiveNode):
                 return
             self._reconnects += 1
             delay = MIN_DELAY if self._heard > heard else min(2 * delay, MAX_DELAY)
-            self.trouble = f"the connection has ended ({why}); next try within {delay:.0f} s"
-            self._warn(self.trouble)
+            ended = f"the connection has ended ({why})"
+            self._warn(f"{ended}; next try within {delay:.0f} s")
+            # This still holds when the next connection is there, but silent.
+            self.trouble = self._warn.last = f"{ended}; no sample has come since"
             self._has_logged_end |= self._warn.is_logged
             with suppress(defer.CancelledError):
                 await task.deferLater(reactor, delay * random.uniform(0.5, 1.0))

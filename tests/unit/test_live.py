@@ -261,7 +261,7 @@ def test_the_newest_samples_are_kept_and_few_others(depth, sizes, by_time):
         ({"x": [1, 2]}, [NOW, 1000 * NOW], None, "milliseconds are not.* not 1700000000000.0"),
         ({"x": 1}, -5, None, "from 1970 .* not -5"),
         ({"x": 1}, datetime.now(UTC), None, "must be .* UNIX seconds.* not datetime"),
-        ({"x": [1, 2]}, [NOW, None], None, "not nan|not NoneType, float"),
+        ({"x": [1, 2]}, [NOW, None], None, "not nan"),
         ({"x": [1]}, ["noon"], None, "not str"),
     ],
 )

@@ -85,6 +85,25 @@ def test_a_sample_ends_the_trouble_and_the_log_says_so(begun):
     assert node.log.lines.count("connected again: samples come") == 1
 
 
+def test_the_trouble_says_only_what_holds_until_a_sample_comes(begun):
+    node, clock = begun()
+    node.connections[-1].callback(None)
+    clock.pass_time(2)  # connected again, but silent
+    assert node.trouble == "the connection has ended (it was closed); no sample has come since"
+    assert node.status()["error"] == node.trouble
+
+
+def test_dropped_samples_stay_in_the_status_after_the_trouble(begun):
+    node, clock = begun()
+    node.hear("a", [1, 2], [NOW, NOW])
+    node.get_data(["x"], 1, 0)
+    node.connections[-1].callback(None)
+    clock.pass_time(2)
+    assert node.status()["error"] == f"{node.trouble} (1 sample dropped since the start)"
+    node.hear("a", 1.5, NOW + 1)
+    assert node.status()["error"] == "1 sample dropped since the start"
+
+
 def test_channels_are_fields_of_their_own_timelines(begun):
     node, _ = begun()
     node.hear("a", 1, NOW)
