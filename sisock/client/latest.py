@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from sisock.client.data import Data
@@ -34,7 +34,7 @@ async def fetch_latest(
     while missing and intervals and halvings < MAX_HALVINGS:
         interval = intervals.pop()
         try:
-            answer = (await ask(missing, interval, max_points=few)).last()
+            answer = await _last(ask, missing, interval, few)
             found |= answer
             halvings = 0 if any(map(len, answer.values())) else halvings
         except ReplyTooLarge:
@@ -46,3 +46,26 @@ async def fetch_latest(
             halvings += 1
         missing = {name: each for name, each in fields.items() if not len(found.get(name, ()))}
     return Data({name: found[name] for name in fields})
+
+
+async def _last(
+    ask: Callable[..., Awaitable[Data]],
+    fields: Mapping[str, Field],
+    interval: Interval,
+    max_points: int | None,
+) -> Data:
+    """Fetch the last values in an interval.
+
+    If decimated samples end with missing ones, the last value is in the same bucket as the last one
+    that is kept: ask for the rest of that bucket, until all samples of it are few enough.
+    """
+    data = await ask(fields, interval, max_points=max_points)
+    found = data.last()
+    for name, series in found.items():
+        size = data[name].bucket
+        if size and len(series) and series.t[0] < data[name].t[-1]:
+            start = float(series.t[0])
+            rest = Interval(start, min((start // size + 1) * size, interval.end))
+            if rest.end - rest.start < interval.end - interval.start:
+                found |= await _last(ask, {name: fields[name]}, rest, max_points)
+    return found

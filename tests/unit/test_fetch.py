@@ -330,3 +330,21 @@ def test_a_node_that_can_only_decimate_sends_few_samples_for_the_latest():
     session = Session(lambda call: chunk([5]))
     result(latest(session, ("progressive", "max_points")))
     assert {call.keywords["max_points"] for call in session.calls} == {8}
+
+
+@pytest.mark.parametrize("values", [np.sin, np.ones_like])
+def test_decimation_does_not_hide_the_latest_value_before_missing_ones(values):
+    t = np.arange(NOW - 500_000, NOW - 100_000)
+    x = np.where(t <= NOW - 234_567, values(t), np.nan)
+
+    def answer(call):
+        inside = (t >= call.start) & (t < call.end)
+        which, size = decimate_by(t[inside], x[inside], None, call.keywords["max_points"])
+        lines = {"x": {"t": t[inside][which].tolist(), "finalized_until": None}}
+        data = {"x": x[inside][which].tolist()}
+        return {"data": data, "timeline": lines, "follows": {"x": "x"}, "bucket": {"x": size}}
+
+    session = Session(answer)
+    got = result(latest(session, ("progressive", "max_points")))["x"]
+    assert got.t.tolist() == [NOW - 234_567]
+    assert len(session.calls) < 30
