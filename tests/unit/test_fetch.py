@@ -256,7 +256,7 @@ def test_the_client_decimates_what_the_node_cannot(features, way):
     assert [call.stride for call in session.calls] == [[]]
 
 
-def test_without_decimation_only_dense_fields_get_spaced_samples():
+def test_a_node_that_cannot_decimate_spaces_samples_of_dense_fields_only():
     session = Session(lambda call: {"data": {}, "timeline": {}})
     fields = {"many": field("many", 0.01, "a"), "few": field("few", 1.0, "b")}
     fields["unknown"] = field("unknown", None, "c")
