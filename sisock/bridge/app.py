@@ -202,8 +202,11 @@ def _describe(node: KnownNode, fields: Mapping[str, Field] | None) -> dict[str, 
 
 def _describe_field(field: Field) -> dict[str, Any]:
     """Return a field's entry in the list of nodes, without optional keys that it lacks."""
-    about = {key: getattr(field, key) for key in (*FIELD_KEYS, *OPTIONAL_KEYS)}
-    return {k: value for k, value in about.items() if k in FIELD_KEYS or value is not None}
+    entry = {key: getattr(field, key) for key in FIELD_KEYS}
+    for key in OPTIONAL_KEYS:
+        if (value := getattr(field, key)) is not None:
+            entry[key] = value
+    return entry
 
 
 async def find_annotations(

@@ -212,7 +212,6 @@ class Front(Factory):
         pool: Any = None,
     ) -> None:
         self._app, self._handlers, self._count = app, handlers, count
-        # At exit nothing joins these threads: they may wait for the reactor, which has stopped.
         self.reactor, self._pool = reactor, pool or make_pool("http", THREADS)
         self._access = access
         self.connections = Crowd()

@@ -15,12 +15,11 @@ from sisock.client.data import Assembly, Data, Progress
 from sisock.connection.session import Session, gather, repeat_once, translated
 from sisock.errors import NodeContractError, ReplyTooLarge
 from sisock.wire.fields import Field, KnownNode
-from sisock.wire.protocol import EARLIEST, WINDOW_DEFAULT, WINDOW_MAX, Interval, widening
+from sisock.wire.protocol import WINDOW_DEFAULT, WINDOW_MAX, Interval
 from sisock.wire.reply import Reply, decode
 
 MAX_CALLS = 4  # simultaneous calls to a node that is asked for each field separately
 MAX_SAMPLES = (50_000, 10_000, 2_000)  # per field, if a node cannot decimate: tried in this order
-MIN_SPAN = 1e-3  # seconds of an interval that is not divided if its reply is too large
 ENLARGE_WITHIN = 2.0  # seconds in which the next window should arrive, at the speed of the last
 
 
@@ -81,33 +80,6 @@ async def fetch(
             return (await _ask_for_enough(request)).decimate(bucket, max_points)
 
     return await repeat_once(ask, lambda: node.replicas is not None and not has_passed)
-
-
-async def fetch_latest(
-    session: Session, node: KnownNode, fields: Mapping[str, Field], end: float, timeout: float
-) -> Data:
-    """Fetch the last sample of each field before `end` that has a value; raises as `fetch`.
-
-    A node without the feature `latest` is asked for earlier and earlier intervals, each ten times
-    as long as the one before. If a reply would be too large, both halves are asked for.
-    """
-    ask = partial(fetch, session, node, timeout=timeout)
-    if "latest" in node.features:
-        return (await ask(fields, Interval(EARLIEST, end), latest=True)).last()
-    found, missing = Data(), dict(fields)
-    intervals = [*widening(end)][::-1]
-    while missing and intervals:
-        interval = intervals.pop()
-        try:
-            found |= (await ask(missing, interval)).last()
-        except ReplyTooLarge:
-            start, end = interval.start, interval.end
-            if end - start < MIN_SPAN:
-                raise
-            middle = (start + end) / 2
-            intervals += [Interval(start, middle), Interval(middle, end)]
-        missing = {name: each for name, each in fields.items() if not len(found.get(name, ()))}
-    return Data({name: found[name] for name in fields})
 
 
 async def _ask(request: _Request) -> Data:

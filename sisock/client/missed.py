@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from sisock.client.data import Data
-from sisock.client.fetch import fetch, fetch_latest
+from sisock.client.fetch import fetch
+from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Merger, Passed
 from sisock.client.site import Site
 from sisock.errors import ReplyTooLarge

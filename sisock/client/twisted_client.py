@@ -10,7 +10,8 @@ from typing import Any, Self
 from twisted.internet import defer
 
 from sisock.client.data import Data, Fields, Progress
-from sisock.client.fetch import fetch, fetch_latest
+from sisock.client.fetch import fetch
+from sisock.client.latest import fetch_latest
 from sisock.client.merge import Batch, Gap, LiveSample
 from sisock.client.site import NodeEvent, NodeList, Site, Sites, load_routers
 from sisock.client.watch import Watch, deliver

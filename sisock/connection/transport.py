@@ -234,11 +234,14 @@ def _host_id(host: str) -> DNS_ID | IPAddress_ID:
 def _trust_root(settings: Settings) -> Any:
     """Return the CA from the settings, or the system's CAs if there is none."""
     path = settings.ca
-    if path is None or (settings.site is None and not path.exists()):
+    if path is None:
         return ssl.platformTrust()
     try:
         return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(path.read_bytes())])
     except OSError as problem:
+        is_missing = isinstance(problem, FileNotFoundError | NotADirectoryError)
+        if is_missing and settings.site is None:
+            return ssl.platformTrust()
         why = f"the CA certificate {path} cannot be read: {problem.strerror}"
     except (SSL.Error, crypto.Error, ValueError):
         why = f"{path} is not a certificate in PEM format"

@@ -65,7 +65,7 @@ def prepare(home: Home, path: Path, port: int, environ: Mapping[str, str]) -> di
     variables = {**environ, **_find_secrets(configuration, home, environ)}
     prepare_socket(home.router_socket.absolute())
     if proxies := environ.get("SISOCK_PROXIES"):
-        count = parse_count(proxies, "SISOCK_PROXIES")
+        count = parse_count(proxies, "SISOCK_PROXIES", "a number of processes, from 1 to 64", 64)
         backend = home.router_socket.absolute().with_name("proxies.sock")
         add_proxies(configuration, count, backend, variables)
     # Readable for this user only: with proxies or a file of 2018, it contains secrets.

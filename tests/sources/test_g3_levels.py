@@ -1,10 +1,11 @@
 """Decimated samples of `.g3` files: out of the cache and out of the files, they are the same."""
 
 import numpy as np
+import pytest
 
 from sisock.sources.g3.index import open_index
 from sisock.sources.g3.levels import Levels
-from sisock.wire.grid import Wanted
+from sisock.wire.grid import Wanted, decimate_by
 from tests.sources.g3_archive import Writer
 
 BEGAN = 1_700_000_000.0
@@ -63,3 +64,28 @@ def test_nothing_is_final_that_comes_while_files_are_read(tmp_path):
     index.grow = grow
     found = levels.decimate([block], "stage", Wanted(BEGAN, BEGAN + 1000, bucket=16.0))
     assert found.final_to == np.nextafter(BEGAN + 39 * SPACING, np.inf) < block.last
+
+
+@pytest.mark.parametrize("field", OF_FIELD)
+@pytest.mark.parametrize("how", [{"bucket": 16.0}, {"bucket": 64.0}, {"max_points": 40}])
+def test_few_frames_are_read_wherever_a_field_has_samples(tmp_path, field, how):
+    parts = []
+    for frames in (range(10), range(10, 30), range(30, FRAMES)):
+        # The fields of a block change when its agent is started again.
+        writer = Writer(tmp_path / str(frames.start))
+        parts += [write_frame(writer, number) for number in frames]
+    t, values = np.concatenate([parts[number] for number in OF_FIELD[field]], axis=1)
+    index, levels, block = opened(tmp_path)
+    for start, end in ((0, 6000), (105, 905), (-50, 2900), (3010, 4000), (1010, 9000), (500, 3500)):
+        index.count = 0
+        found = levels.decimate([block], field, Wanted(BEGAN + start, BEGAN + end, **how))
+        assert index.count < 12
+        inside = slice(*t.searchsorted([BEGAN + start, BEGAN + end]))
+        if found is None:  # too few samples for the cache
+            assert len(t[inside]) <= 40
+            continue
+        sizes = how.get("bucket"), how.get("max_points")
+        which, bucket = decimate_by(t[inside], values[inside], *sizes)
+        assert found.t.tolist() == t[inside][which].tolist()
+        assert found.values.tolist() == values[inside][which].tolist()
+        assert found.bucket == bucket

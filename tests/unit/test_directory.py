@@ -186,7 +186,7 @@ def test_who_did_not_see_a_node_in_the_list_can_be_told_that_it_is_back(world):
     assert world.told == []
 
 
-def test_who_watches_while_there_is_no_hub_hears_of_every_node_that_is_back(world):
+def test_who_watches_without_a_hub_hears_of_every_node_that_is_back(world):
     world.join(node("a", generation="1"), node("b", generation="1"))
     world.directory.left()
     hub = Hub(world.clock)

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet import defer, task
 
 from sisock.client.fetch import fetch
+from sisock.client.latest import fetch_latest
 from sisock.errors import NodeContractError, NodeTimeout, ReplyTooLarge
 from sisock.wire.fields import Field, KnownNode
 from sisock.wire.grid import decimate, decimate_by
@@ -16,6 +17,8 @@ from sisock.wire.protocol import Interval
 TIMEOUT = 30
 ALL = "binary", "progressive", "max_points", "bucket"
 MIB = 1 << 20
+NOW = 1_500_000_000.0
+YEAR = 365 * 86_400.0
 
 
 def field(name="x", interval=1.0, timeline="t"):
@@ -68,6 +71,12 @@ def begin(session, features=ALL, fields=None, start=1.0, end=1001.0, **keywords)
     fields = {"x": field()} if fields is None else fields
     interval = Interval(start, end)
     return defer.ensureDeferred(fetch(session, node, fields, interval, timeout=TIMEOUT, **keywords))
+
+
+def latest(session, features=(), fields=None):
+    node = KnownNode("n", features=frozenset(features))
+    fields = {"x": field()} if fields is None else fields
+    return defer.ensureDeferred(fetch_latest(session, node, fields, NOW, TIMEOUT))
 
 
 def result(fetching):
@@ -247,7 +256,7 @@ def test_the_client_decimates_what_the_node_cannot(features, way):
     assert [call.stride for call in session.calls] == [[]]
 
 
-def test_a_node_that_cannot_decimate_sends_spaced_samples_of_dense_fields_only():
+def test_a_node_that_cannot_decimate_spaces_samples_of_dense_fields_only():
     session = Session(lambda call: {"data": {}, "timeline": {}})
     fields = {"many": field("many", 0.01, "a"), "few": field("few", 1.0, "b")}
     fields["unknown"] = field("unknown", None, "c")
@@ -279,3 +288,45 @@ def test_part_1_fields_of_one_timeline_are_asked_for_one_by_one():
     got = result(begin(session, (), {name: field(name) for name in "ab"}))
     assert [call.fields for call in session.calls] == [["a"], ["b"]]
     assert [series.t.tolist() for series in got.values()] == [[5, 6], [5]]
+
+
+def part_1_answer(call, first, last, last_value):
+    """Answer as a node with a sample each second, and at most 40,000 samples in a reply."""
+    t = np.arange(max(math.ceil(call.start), first), min(math.ceil(call.end), last + 1))
+    if len(t) > 40_000:
+        return False
+    values = [1.0 if each <= last_value else None for each in t]
+    lines = {"t": {"t": t.tolist(), "finalized_until": None}} if len(t) else {}
+    return {"data": dict.fromkeys(call.fields, values), "timeline": lines}
+
+
+def test_the_latest_value_of_years_is_found_in_few_calls():
+    last = NOW - 2.5e6
+    session = Session(lambda call: part_1_answer(call, NOW - YEAR, last, last - 90_000))
+    assert result(latest(session))["x"].t.tolist() == [last - 90_000]
+    assert len(session.calls) < 60
+
+
+def test_a_year_without_any_value_is_not_searched_to_its_end():
+    session = Session(lambda call: part_1_answer(call, NOW - YEAR, NOW, 0))
+    assert len(result(latest(session))["x"]) == 0
+    assert len(session.calls) < 100
+
+
+def test_fields_that_ended_at_different_times_are_all_found():
+    ends = {f"x{days}": NOW - 86_400.0 * days for days in range(1, 40, 3)}
+
+    def answer(call):
+        (name,) = call.fields
+        return part_1_answer(call, NOW - YEAR, ends[name], ends[name])
+
+    found = result(latest(Session(answer), fields={name: field(name) for name in ends}))
+    assert {name: series.t.tolist() for name, series in found.items()} == {
+        name: [end] for name, end in ends.items()
+    }
+
+
+def test_a_node_that_can_only_decimate_sends_few_samples_for_the_latest():
+    session = Session(lambda call: chunk([5]))
+    result(latest(session, ("progressive", "max_points")))
+    assert {call.keywords["max_points"] for call in session.calls} == {8}

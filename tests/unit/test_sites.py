@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
@@ -93,12 +95,24 @@ def test_what_cannot_be_used_is_an_error_that_names_file_and_site(write, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("file", "sentence"), [("gone", "gone cannot be read"), ("secret", "is not a certificate")]
+    ("file", "sentence"),
+    [
+        ("gone", "gone cannot be read"),
+        ("secret", "is not a certificate"),
+        ("long" * 100, "cannot be read: File name too long"),
+    ],
 )
 def test_a_site_is_not_joined_without_its_ca(write, file, sentence):
     text = f'[chile]\naddress = "wss://h/ws"\nsecret = "secret"\nca = "{file}"'
     with pytest.raises(SettingsError, match=sentence):
         make_endpoint(load_sites(write(text))["chile"], MemoryReactorClock())
+
+
+def test_a_router_is_not_joined_if_its_ca_cannot_be_read(write):
+    text = '[chile]\naddress = "wss://h/ws"\nsecret = "secret"\nca = "' + "long" * 100 + '"'
+    settings = replace(load_sites(write(text))["chile"], site=None)
+    with pytest.raises(SettingsError, match="cannot be read: File name too long"):
+        make_endpoint(settings, MemoryReactorClock())
 
 
 def test_a_file_that_the_variable_names_must_be_there(tmp_path):

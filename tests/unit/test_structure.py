@@ -5,8 +5,8 @@ from pathlib import Path
 import sisock
 from tests.conftest import TOP
 
-MAX_LINES = 22_017
-MAX_MODULES = 109
+MAX_LINES = 22_043
+MAX_MODULES = 110
 MAX_MODULES_OF_A_PACKAGE = 12
 MAX_LINES_OF_A_MODULE = 335
 MAX_LINES_OF_A_SOURCE = 120

@@ -185,30 +185,29 @@ class Levels:
         final_to = just_after(self._index.last(blocks))
         start, end, bucket, max_points = wanted
         low, high = bucket_start(start, SIZE) + SIZE, bucket_start(end, SIZE)
-        inner, count = [], 0
+        inner, outer, count = [], [], 0
         for block, view in zip(blocks, views, strict=True):
             # The oldest bucket may lack samples of removed files.
-            span = view.span(max(low, bucket_start(block.first, SIZE) + SIZE), high)
-            begin = stop = end
-            if span is not None:
+            begin = min(max(low, bucket_start(block.first, SIZE) + SIZE), end)
+            stop = max(begin, min(high, view.identity.get("until", -math.inf)))
+            raw, span = [(start, begin), (stop, end)], view.span(begin, stop)
+            count += span[0] if span else 0
+            if span and max_points is not None:
                 # The first and the last sample must be kept: read their buckets from the files.
-                begin = bucket_start(span[1], SIZE) + SIZE
-                stop = max(begin, bucket_start(span[2], SIZE))
-                count += span[0]
-            inner.append((begin, stop))
+                first, last = bucket_start(span[1], SIZE), bucket_start(span[2], SIZE)
+                raw += [(each, each + SIZE) for each in {first, last}]
+                begin, stop = first + SIZE, max(first + SIZE, last)
+            inner.append((view, begin, stop))
+            outer += [(block, *each) for each in raw if each[0] < each[1]]
         if max_points is not None and count <= max_points:
             return None
-        parts = [
-            read_field(self._index, [block], field, *part)
-            for block, (begin, stop) in zip(blocks, inner, strict=True)
-            for part in ((start, begin), (stop, end))
-        ]
+        parts = [read_field(self._index, [block], field, *each) for block, *each in outer]
         t, _ = in_order(parts)
         if max_points is not None and len(t):
             bucket = bucket_size_for(float(t[0]), float(t[-1]), max_points)
         if bucket is None or bucket < SIZE:
             return None
-        for view, (begin, stop) in zip(views, inner, strict=True):
+        for view, begin, stop in inner:
             found = view.decimate(begin, stop, bucket, None)
             parts.append((found.t, found.values))
         t, values = in_order(parts)
