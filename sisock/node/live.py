@@ -84,8 +84,9 @@ class LiveNode(DataNodeServer):
     def push(self, values: Mapping[str, Any], t: Any = None, timeline: str | None = None) -> None:
         """Accept one sample or many, from any thread or coroutine, once the node runs.
 
-        Start the code that calls this in `begin`. A value of a wrong type is lost, and logged as a
-        warning. Raises TypeError or ValueError if nothing was accepted.
+        Start the code that calls this in `begin`, or in `open` to store samples even while the
+        router is down. A value of a wrong type is lost, and logged as a warning. Raises TypeError
+        or ValueError if nothing was accepted.
 
         Parameters
         ----------
