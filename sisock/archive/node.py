@@ -185,11 +185,12 @@ class ArchiveNode(DataNodeServer):
     ) -> Decimated:
         """Decimate without the cache, until the time `due`."""
         began, begin = time.monotonic(), max(wanted.start, entry.get("first") or -math.inf)
-        end = min(wanted.end, entry.get("last") or math.inf)
+        last = entry.get("last")
+        end = min(wanted.end, last or math.inf)
 
         def read(low: float, high: float) -> Samples:
             spent, done = time.monotonic() - began, (low - begin) / max(end - begin, 1.0)
-            expected = spent / done if 0 < done < 1 else spent
+            expected = spent / done if last and 0 < done < 1 else spent
             # In the first tenth of the time, an estimate would be unreliable.
             is_slow = began + expected >= due and 10 * spent >= due - began
             if is_slow and self._is_being_prepared(name):

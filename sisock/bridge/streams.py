@@ -104,8 +104,10 @@ class Stream:
         cuts = {name: self._cut(line.t) for name, line in chunk.timelines.items()}
         for name, values in chunk.data.items():
             line = chunk.timelines.get(self._follows.get(name, ""))
-            if name in self.fields and line is not None and len(values):
+            if name in self.fields and len(values):
                 with contract(self._node.name, name):
+                    if line is None:
+                        raise ValueError("it has data, but no timeline of the reply is its own")
                     check_length(line.t, values)
                 self._keep(name, values, *cuts[self._follows[name]])
         if not self._is_spaced:
@@ -172,7 +174,8 @@ async def open_streams(
             counts = {n: seconds / field.interval for n, field in fields.items() if field.interval}
             long = {name: count for name, count in counts.items() if count > LONG}
         nbytes = int(SAMPLE_BYTES * sum(long.values()))
-        if nbytes <= MAX_SHARED or any(repeats[node.name, name] > 1 for name in fields):
+        fits = nbytes <= max(MAX_SHARED, LONG_BYTES * len(long))
+        if fits or any(repeats[node.name, name] > 1 for name in fields):
             of_node = [Stream(share, node, fields, nbytes)]
         else:
             others = {name: fields[name] for name in fields if name not in long}

@@ -97,7 +97,11 @@ async def _ask_for_enough(request: _Request) -> Data:
         for name, field in request.fields.items():
             is_sparse = field.interval and field.interval >= stride
             parts[None if is_sparse else stride][name] = field
-        asked = [replace(request, fields=part, min_stride=s) for s, part in parts.items()]
+        told = request.on_progress if len(parts) == 1 else None
+        asked = [
+            replace(request, fields=part, min_stride=spacing, on_progress=told)
+            for spacing, part in parts.items()
+        ]
         try:
             return await _joined(request, map(_ask, asked))
         except ReplyTooLarge as error:

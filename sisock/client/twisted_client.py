@@ -273,8 +273,12 @@ class TwistedClient:
         return end
 
     def _tell_watchers(self, node: KnownNode, is_present: bool) -> None:
-        for tell in list(self._node_watchers):
-            tell(NodeEvent(node, is_present))
+        for tell, absent in list(self._node_watchers.items()):
+            was_absent = node.name in absent
+            absent.discard(node.name)
+            # A watcher that never heard of a node need not hear that it has left.
+            if is_present or not was_absent:
+                tell(NodeEvent(node, is_present))
 
     def _tell_late_watchers(self, node: KnownNode) -> None:
         """Report a node that is back to the watchers that began while it was absent."""

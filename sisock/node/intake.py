@@ -158,6 +158,7 @@ class LiveTimeline:
         self.came_at = time.monotonic()
         """Monotonic time of the last release."""
         self._lateness, self._lock = lateness, lock
+        self._was_full = False
         self._held: Rows = (np.empty(0), {})
         self._came = np.empty(0)
 
@@ -168,6 +169,11 @@ class LiveTimeline:
 
     def why_dropped(self) -> str:
         """Say why samples are dropped."""
+        if self._was_full:
+            return (
+                f"timeline {self.name!r} has too many values to hold all for"
+                f" {self._lateness:g} s, so late samples are dropped: use more timelines"
+            )
         if self.newest <= time.time() + 1:
             return f"samples that come too late for timeline {self.name!r} are dropped"
         newest = f"has a sample of {format_time(self.newest)}, which is in the future"
@@ -188,7 +194,9 @@ class LiveTimeline:
         if self._lateness and not is_last:
             waited = np.flatnonzero(came <= now - self._lateness)
             cut = int(waited[-1]) + 1 if len(waited) else 0
-            cut = max(cut, len(came) - MAX_HELD // (1 + len(rows[1])))
+            excess = len(came) - MAX_HELD // (1 + len(rows[1]))
+            self._was_full |= excess > cut
+            cut = max(cut, excess)
         self._held, self._came = take(rows, slice(cut, None)), came[cut:]
         if cut:
             self.newest, self.came_at = float(rows[0][cut - 1]), now

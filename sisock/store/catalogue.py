@@ -116,17 +116,11 @@ def _checksum(row: list[Any]) -> int:
 
 
 def open_database(
-    path: Path | str,
-    version: int,
-    set_up: str,
-    synchronous: str,
-    table: str = "",
-    may_remove: bool = True,
+    path: Path | str, version: int, set_up: str, synchronous: str, may_remove: bool = True
 ) -> sqlite3.Connection:
     """Open a database of one process; replace it with a new one if damaged or of another version.
 
-    `set_up` makes the tables that do not exist; `synchronous` is the pragma of this name. If
-    `table` is given, only this one is checked for damage.
+    `set_up` makes the tables that do not exist; `synchronous` is the pragma of this name.
     """
     connection = sqlite3.connect(path, check_same_thread=False)
     try:
@@ -134,8 +128,7 @@ def open_database(
             connection.execute(f"PRAGMA {pragma}")
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         connection.executescript(set_up)
-        check = f"PRAGMA quick_check({table})" if table else "PRAGMA quick_check"
-        (state,) = connection.execute(check).fetchone()
+        (state,) = connection.execute("PRAGMA quick_check").fetchone()
         if state != "ok" or found not in (0, version):
             raise sqlite3.DatabaseError(f"it is damaged, or of version {found}")
         connection.execute(f"PRAGMA user_version={version}")
@@ -146,7 +139,7 @@ def open_database(
             raise
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-    return open_database(path, version, set_up, synchronous, table, may_remove=False)
+    return open_database(path, version, set_up, synchronous, may_remove=False)
 
 
 def _is_due_to_damage(error: Exception, path: Path | str) -> bool:
@@ -155,7 +148,9 @@ def _is_due_to_damage(error: Exception, path: Path | str) -> bool:
         return True
     # A damaged header may say that the file is read-only, or of a format to come.
     names = "SQLITE_READONLY", "SQLITE_ERROR"
-    return error.sqlite_errorname in names and os.access(path, os.W_OK)
+    # Without a name, the text of the check itself was damaged.
+    name = getattr(error, "sqlite_errorname", names[-1])
+    return name in names and os.access(path, os.W_OK)
 
 
 class Store:

@@ -269,6 +269,17 @@ def test_packed_text_is_served_and_what_is_appended_to_it(folder):
     assert node.changes == 0
 
 
+def test_packed_text_may_end_within_a_line(folder):
+    path, text = folder / "a.csv.gz", (HEADER + rows(T, 100)).encode()
+    cut = len(text) - 2
+    path.write_bytes(gzip.compress(text[:cut]))
+    node = Watched(folder)
+    node.samples("a.n")
+    with open(path, "ab") as file:
+        file.write(gzip.compress(text[cut:]))
+    assert node.samples("a.n")[1] == [*range(100)]
+
+
 def test_daily_files_are_one_table_in_the_order_of_their_times(folder):
     (folder / "2025").mkdir()
     for number in (2, 0, 1):

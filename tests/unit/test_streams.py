@@ -128,6 +128,13 @@ def test_an_error_before_the_first_samples_is_a_notice():
     assert b'"datapoints":[]' in b"".join(answer.parts)
 
 
+def test_samples_without_a_timeline_are_an_error():
+    asked = Asked("x")
+    asked.node.windows[0][-1].callback({"data": {"x": [1.0]}, "timeline": {}})
+    (answer,) = asked.answers
+    assert "no timeline of the reply is its own" in str(answer.headers)
+
+
 def test_an_error_behind_them_is_no_short_answer():
     asked = Asked("x")
     asked.node.send([1, 2], 3.0)

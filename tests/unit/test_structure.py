@@ -5,7 +5,7 @@ from pathlib import Path
 import sisock
 from tests.conftest import TOP
 
-MAX_LINES = 22_066
+MAX_LINES = 22_082
 MAX_MODULES = 110
 MAX_MODULES_OF_A_PACKAGE = 12
 MAX_LINES_OF_A_MODULE = 335

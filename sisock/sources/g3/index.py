@@ -32,8 +32,8 @@ CREATE TABLE IF NOT EXISTS frame (
     PRIMARY KEY (block, last, file, offset)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS of_file ON frame (file);
 """
-_SET_UP = 1, _TABLES, "NORMAL", "block"
-"""Version, tables, the pragma `synchronous`, and what to check: frames may be too many for that."""
+_SET_UP = 1, _TABLES, "NORMAL"
+"""Version, tables, and the pragma `synchronous`."""
 
 
 @dataclass

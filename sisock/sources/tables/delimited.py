@@ -101,14 +101,15 @@ class TextFile(TableFile):
 
     def _chunks(self, offset: int, is_whole: bool, bad: Malformed) -> Iterator[Chunk]:
         is_packed, skips = self.path.suffix == ".gz", 0 if offset else self._heads
+        is_cut = False
         with open_text(self.path, offset) as file:
             for text, end in self._lines(file, offset, is_whole):
-                rows = self._rows(text, bad)
+                rows, is_cut = self._rows(text, bad), end is None
                 while skips and rows:
                     skips -= 1
                     rows = rows.lstrip().partition(b"\n")[2]
                 yield self._parse(rows, bad), None if is_packed else end
-            if is_packed:
+            if is_packed and (is_whole or not is_cut):
                 # An appended part is a gzip stream of its own, so parsing can continue here.
                 yield self._parse(b"", bad), file.fileobj.tell()
 
