@@ -98,8 +98,9 @@ def read_after_start(folder: Path, field: str) -> tuple[float, float, float]:
     """Return the seconds of a start, and of reading all of a field at few points, twice."""
     found: list[History] = []
     start = seconds(lambda: found.append(opened(folder)))
+    line = found[0].lines["line"]
     first, again = (
-        seconds(lambda: found[0].decimate(field, *EVER, max_points=POINTS)) for _ in range(2)
+        seconds(lambda: line.decimate(field, *EVER, max_points=POINTS)) for _ in range(2)
     )
     found[0].close()
     return start, first, again
