@@ -103,12 +103,9 @@ class Stream:
         self._follows |= chunk.follows
         cuts = {name: self._cut(line.t) for name, line in chunk.timelines.items()}
         for name, values in chunk.data.items():
-            line = chunk.timelines.get(self._follows.get(name, ""))
             if name in self.fields and len(values):
                 with contract(self._node.name, name):
-                    if line is None:
-                        raise ValueError("it has data, but no timeline of the reply is its own")
-                    check_length(line.t, values)
+                    check_length(chunk.line(self._follows[name]).t, values)
                 self._keep(name, values, *cuts[self._follows[name]])
         if not self._is_spaced:
             # The samples are buffered here; only with `min_stride` the call itself needs them.

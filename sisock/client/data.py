@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from sisock.client import display
-from sisock.errors import NodeContractError
 from sisock.wire import grid
 from sisock.wire.arrays import check_length, last_present
 from sisock.wire.fields import Field
@@ -194,9 +193,8 @@ class Assembly:
         for name, column in self._columns.items():
             own, values = reply.timelines.get(self._follows[name]), reply.data.get(name)
             if values is not None and len(values):
-                if own is None:
-                    rule = "it has data, but no timeline of the reply is its own"
-                    raise NodeContractError(self._node, name, rule)
+                with contract(self._node, name):
+                    reply.line(self._follows[name])
                 column.append(values, share)
             elif own and len(own.t):
                 column.skip(len(own.t))  # the field's last sample came in an earlier chunk

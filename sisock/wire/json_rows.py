@@ -15,7 +15,6 @@ ROWS = 1 << 14
 """Rows per call of orjson, which blocks all threads of the process: a few ms per call."""
 
 _COMMA, _OPEN = b",["
-
 BETWEEN = b", "
 """What stands between two rows."""
 

@@ -137,6 +137,12 @@ class Reply:
                 reply.follows |= {name: line for name, values in merged.items() if len(values)}
         return reply
 
+    def line(self, name: str) -> Timeline:
+        """Return the timeline of values; raises ValueError if the reply lacks it."""
+        if name not in self.timelines:
+            raise ValueError("it has data, but no timeline of the reply is its own")
+        return self.timelines[name]
+
     def last(self) -> dict[str, tuple[str, arrays.Samples]]:
         """Return the timeline and the last sample of each field that has a value."""
         found = {}
