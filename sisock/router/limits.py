@@ -237,7 +237,7 @@ def find_fault(args: Any, kwargs: Any) -> str | None:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """Return what a list or a dict contains; nothing else that is decoded can be nested deep."""
+    """Return what a list or a dict contains."""
     if isinstance(value, dict):
         return [*value, *value.values()]
     return value if isinstance(value, list | tuple) else ()
